@@ -1,0 +1,28 @@
+"""ldm: latent-diffusion pipelines whose every choice is a plugin picked by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ldm_core.errors import LdmError as LdmError
+    from ldm_core.hookspecs import hookimpl as hookimpl
+    from ldm_core.pipeline import Output as Output
+    from ldm_core.pipeline import Pipeline as Pipeline
+
+_HOMES = {
+    "LdmError": "ldm_core.errors",
+    "hookimpl": "ldm_core.hookspecs",
+    "Output": "ldm_core.pipeline",
+    "Pipeline": "ldm_core.pipeline",
+}
+__all__ = ["LdmError", "Output", "Pipeline", "hookimpl"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for, when it is asked for: listing plugins must not import torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'ldm_core' has no attribute '{name}'")
+    import importlib
+
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,0 +1,68 @@
+"""An attention kernel in force for a block of code, in this thread alone.
+
+Diffusers' layers, UNets included, end in ``torch.nn.functional.scaled_dot_product_attention``.
+While a kernel is in force that one function is rerouted to it; no module is touched, so
+pipelines that share weights can use different kernels in different threads.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+from torch.overrides import TorchFunctionMode
+
+from ldm_core.contracts import Attention
+
+
+def in_force(kernel: Attention | None) -> AbstractContextManager[Any]:
+    """A context in which every attention layer calls the kernel; None leaves torch's own."""
+    return nullcontext() if kernel is None else _Reroute(kernel)
+
+
+class _Reroute(TorchFunctionMode):
+    def __init__(self, kernel: Attention) -> None:
+        super().__init__()
+        self._kernel = kernel
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if func is scaled_dot_product_attention:
+            return _call(self._kernel, *args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+
+def _call(
+    kernel: Attention,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """Torch's signature in terms of the contract's."""
+    if dropout_p > 0:
+        raise ValueError("attention kernels are for sampling and know no dropout; use eval mode")
+    if is_causal:
+        shape = (query.shape[-2], key.shape[-2])
+        attn_mask = torch.ones(shape, dtype=torch.bool, device=query.device).tril()
+    if enable_gqa:
+        repeats = query.shape[-3] // key.shape[-3]
+        key = key.repeat_interleave(repeats, dim=-3)
+        value = value.repeat_interleave(repeats, dim=-3)
+    if scale is None:
+        scale = 1.0 / math.sqrt(query.shape[-1])
+    return kernel(query, key, value, attn_mask, scale)

@@ -1,0 +1,188 @@
+"""``ldm generate``."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import time
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ldm_core.compose import Composition, compose
+from ldm_core.errors import LdmError
+from ldm_core.plugins.registry import installed
+from ldm_core.recipe import Layer, as_layer, lay, override, read_recipe
+
+if TYPE_CHECKING:
+    from ldm_core.pipeline import Pipeline
+
+RecipeOption = Annotated[Path | None, typer.Option("--recipe", help="A recipe file (TOML).")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Set an option of a hook point, as scheduler.eta=0.5; repeatable."),
+]
+
+
+def generate(
+    prompts: Annotated[list[str], typer.Argument(metavar="PROMPT...", help="What to draw.")],
+    model: Annotated[
+        str | None,
+        typer.Option(help="Name of an installed model, folder, or Hub id. [default: shapes]"),
+    ] = None,
+    recipe: RecipeOption = None,
+    scheduler: Annotated[str | None, typer.Option(help="Name of a scheduler.")] = None,
+    spacing: Annotated[str | None, typer.Option(help="Name of a spacing.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Number of inference steps.")] = None,
+    guidance: Annotated[str | None, typer.Option(help="Name of a guidance.")] = None,
+    guidance_scale: Annotated[float | None, typer.Option(help="Strength of the guidance.")] = None,
+    negative_prompt: Annotated[
+        str | None, typer.Option(help="What the picture should not show.")
+    ] = None,
+    attention: Annotated[str | None, typer.Option(help="Name of an attention kernel.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of the first image; the next ones count up.")
+    ] = None,
+    num_images: Annotated[int, typer.Option(help="Images of each prompt.", min=1)] = 1,
+    size: Annotated[str | None, typer.Option(help="Width and height in pixels, as 64x64.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
+    dtype: Annotated[
+        str | None, typer.Option(help="float32, bfloat16 or float16; of the network.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Images computed at once.", min=1)] = 8,
+    set_: SetOption = None,
+    out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("pictures"),
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object for each image.")
+    ] = False,
+) -> None:
+    """Make pictures of prompts, each with its manifest inside."""
+    width, height = parse_size(size) if size else (None, None)
+    guided = {"name": guidance} if guidance else {}
+    if guidance_scale is not None:
+        guided["scale"] = guidance_scale  # type: ignore[assignment]
+    choices = {
+        "model": model,
+        "scheduler": scheduler,
+        "spacing": spacing,
+        "guidance": guided or None,
+        "attention": attention,
+        "num_inference_steps": steps,
+        "width": width,
+        "height": height,
+        "device": device,
+        "dtype": dtype,
+    }
+    layer = gather(recipe, choices, set_)
+    layer.setdefault("model", "shapes")
+    if not as_json:
+        layer.setdefault("observers", ["progress_bar"])
+    composition = compose(layer, installed())
+    inputs: dict[str, Any] = {"prompt": [p for p in prompts for _ in range(num_images)]}
+    if negative_prompt is not None:
+        inputs["negative_prompt"] = negative_prompt
+    first = secrets.randbelow(2**32) if seed is None else seed
+    seeds = [first + i for i in range(len(inputs["prompt"]))]
+    composition.request(inputs, seeds)
+    make_folder(out)
+    write_images(composition, inputs, seeds, batch_size, out, as_json)
+
+
+def gather(recipe: Path | None, choices: dict[str, Any], settings: list[str] | None) -> Layer:
+    """The recipe with the command line's choices and then its --set laid over it."""
+    layer = read_recipe(recipe) if recipe else {}
+    layer = lay(layer, as_layer(choices))
+    for setting in settings or []:
+        layer = lay(layer, override(setting))
+    return layer
+
+
+def write_images(
+    composition: Composition,
+    inputs: dict[str, Any],
+    seeds: list[int],
+    batch_size: int,
+    out: Path,
+    as_json: bool,
+) -> None:
+    """Load the weights and make the pictures batch by batch; each is written once it is made."""
+    quiet_libraries()
+    from ldm_core import images
+    from ldm_core.manifest import pixel_hash
+    from ldm_core.pipeline import Pipeline
+
+    pipeline: Pipeline = Pipeline.from_composition(composition)
+    written = 0
+    try:
+        for start in range(0, len(seeds), batch_size):
+            part = slice(start, start + batch_size)
+            began = time.perf_counter()
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always", UserWarning)
+                batch: dict[str, Any] = {k: v[part] if isinstance(v, list) else v for k, v in inputs.items()}
+                output = pipeline(seed=seeds[part], **batch)
+            seconds = (time.perf_counter() - began) / len(output.images)
+            notes = list(dict.fromkeys(str(w.message) for w in caught if _is_ours(w)))
+            for note in notes:
+                typer.echo(f"warning: {note}", err=True)
+            for image, number, manifest in zip(
+                output.images, output.seeds, output.manifests, strict=True
+            ):
+                path = images.free_path(out, manifest["inputs"]["prompt"], number)
+                manifest["pixels_sha256"] = pixel_hash(image)
+                images.save_png(image, manifest, path)
+                written += 1
+                if as_json:
+                    record = {
+                        "path": str(path),
+                        "seed": number,
+                        "seconds": round(seconds, 3),
+                        "prompt": manifest["inputs"]["prompt"],
+                        "width": image.width,
+                        "height": image.height,
+                        "num_inference_steps": manifest["num_inference_steps"],
+                        "warnings": notes,
+                    }
+                    typer.echo(json.dumps(record, ensure_ascii=False))
+                else:
+                    typer.echo(str(path))
+    except KeyboardInterrupt:
+        typer.echo(f"interrupted: {written} of {len(seeds)} pictures are in {out}", err=True)
+        raise typer.Exit(130) from None
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Width and height of ``WxH``.
+
+    Raises:
+        LdmError: it has another form.
+    """
+    width, _, height = text.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise LdmError(f"the size '{text}' should be width x height in pixels, as in 64x64.")
+    return int(width), int(height)
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder for pictures; `LdmError` where that cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LdmError(f"'{folder}' cannot be the folder for pictures: {error.strerror}.") from None
+    if not os.access(folder, os.W_OK):
+        raise LdmError(f"the folder '{folder}' cannot be written to.")
+
+
+def quiet_libraries() -> None:
+    """Keep the libraries' own progress bars and notices off the terminal."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TQDM_DISABLE", "1")
+
+
+def _is_ours(warning: warnings.WarningMessage) -> bool:
+    return issubclass(warning.category, UserWarning) and "ldm" in str(warning.filename)

@@ -1,0 +1,66 @@
+"""``ldm``: the commands, and how errors leave the program."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from importlib.metadata import version
+from typing import Annotated, Any
+
+import typer
+
+from ldm_core.cli import generate, models, plugins, recipes, replay
+from ldm_core.cli.commands import add_plugin_commands
+from ldm_core.errors import LdmError
+from ldm_core.plugins.registry import installed
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+
+def make_app() -> typer.Typer:
+    """All commands, those of the installed plugins among them."""
+    app = typer.Typer(
+        name="ldm",
+        help="Latent-diffusion pipelines whose every choice is a plugin.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+    @app.callback()
+    def options(
+        show_version: Annotated[
+            bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)
+        ] = False,
+    ) -> None:
+        if show_version:
+            typer.echo(f"ldm {version('ldm-core')}")
+            raise typer.Exit
+
+    app.command()(generate.generate)
+    app.command()(replay.replay)
+    app.add_typer(plugins.app, name="plugins")
+    app.add_typer(models.app, name="models")
+    app.add_typer(recipes.app, name="recipe")
+    add_plugin_commands(app, installed())
+    return app
+
+
+def main() -> None:
+    """Run the command line; bad input ends with one message and exit code 2."""
+    warnings.showwarning = _show_warning
+    try:
+        make_app()()
+    except LdmError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(BAD_INPUT)
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        sys.exit(INTERRUPTED)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    if issubclass(category, UserWarning):
+        typer.echo(f"warning: {message}", err=True)

@@ -1,0 +1,36 @@
+"""``ldm recipe``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ldm_core.cli.generate import SetOption, gather
+from ldm_core.cli.tables import print_table
+from ldm_core.compose import compose
+from ldm_core.plugins.registry import installed
+from ldm_core.recipe import LISTS, STAGES
+
+app = typer.Typer(no_args_is_help=True, help="Recipes: which plugin at each hook point.")
+
+
+@app.command("check")
+def check_recipe(
+    recipe: Annotated[Path, typer.Argument(help="A recipe file (TOML).")],
+    set_: SetOption = None,
+) -> None:
+    """Check a recipe against the installed plugins and its model, and print it in full."""
+    composition = compose(gather(recipe, {}, set_), installed())
+    full = composition.recipe
+    rows = [
+        (key, str(value), "") for key, value in full.items() if not isinstance(value, dict | list)
+    ]
+    for key in (*STAGES, *LISTS):
+        entries = full.get(key, [])
+        for entry in entries if isinstance(entries, list) else [entries]:
+            options = ", ".join(f"{k} = {v}" for k, v in entry.items() if k != "name")
+            rows.append((key, entry["name"], options))
+    print_table(("key", "choice", "options"), rows)
+    composition.grid(full["num_inference_steps"])

@@ -1,0 +1,87 @@
+"""``ldm replay``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ldm_core import manifest as manifests
+from ldm_core.cli.generate import gather, make_folder, quiet_libraries
+from ldm_core.compose import compose
+from ldm_core.images import free_path, read_png, save_png
+from ldm_core.models import model_hash
+from ldm_core.plugins.registry import installed
+
+
+def replay(
+    image: Annotated[Path, typer.Argument(help="A picture that `ldm generate` made.")],
+    model: Annotated[
+        str | None, typer.Option(help="Where the model is now, if it has moved.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the new picture. [default: the image's own]")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Make a picture again from its manifest, and say what differs."""
+    original, manifest = read_png(image)
+    recipe = manifests.recipe_of(manifest)
+    layer = gather(None, {**recipe, "observers": None}, None)
+    layer = {**layer, **gather(None, {"model": model, "device": device}, None)}
+    composition = compose(layer, installed())
+    request = {
+        "width": manifest["width"],
+        "height": manifest["height"],
+        "num_inference_steps": manifest["num_inference_steps"],
+    }
+    composition.request(manifest["inputs"], [manifest["seed"]], **request)
+    folder = image.parent if out is None else out
+    make_folder(folder)
+
+    then: dict[str, str] = manifest.get("versions", {})
+    notes = manifests.differences(then, manifests.versions(set(then)))
+    if manifest.get("model_sha256") != model_hash(composition.info.folder):
+        notes.append("the model's files are not those of then")
+    for note in notes:
+        typer.echo(f"differs: {note}", err=True)
+
+    quiet_libraries()
+    from ldm_core.pipeline import Pipeline
+
+    pipeline = Pipeline.from_composition(composition)
+    output = pipeline(seed=[manifest["seed"]], **request, **manifest["inputs"])
+    again = output.images[0]
+    new = {**output.manifests[0], "pixels_sha256": manifests.pixel_hash(again)}
+    path = free_path(folder, f"{image.stem}-replay", manifest["seed"])
+    save_png(again, new, path)
+    verdict = compare(original, again)
+    if as_json:
+        typer.echo(json.dumps({"path": str(path), "differs": notes, **verdict}))
+    else:
+        typer.echo(str(path))
+        typer.echo(str(verdict["verdict"]))
+
+
+def compare(original: Any, again: Any) -> dict[str, Any]:
+    """How far two images of one size lie apart."""
+    import numpy as np
+
+    first, second = (np.asarray(i.convert("RGB"), dtype=np.int16) for i in (original, again))
+    if first.shape != second.shape:
+        return {"verdict": "the sizes differ", "max_difference": 255}
+    apart = np.abs(first - second)
+    most = int(apart.max())
+    share = float((apart.max(axis=-1) > 0).mean())
+    if most == 0:
+        verdict = "the same picture, pixel for pixel"
+    elif most <= 2:
+        verdict = (
+            f"the same picture within rounding ({share:.2%} of pixels differ by at most {most})"
+        )
+    else:
+        verdict = f"another picture: {share:.2%} of pixels differ, by up to {most} of 255"
+    return {"verdict": verdict, "max_difference": most, "pixels_differing": share}

@@ -1,0 +1,260 @@
+"""The contracts between the parts of a pipeline; a plain function satisfies most of them.
+
+Tensors of latents are float32 (batch, channels, ...); one entry of the batch is one image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from ldm_core.noise_schedule import NoiseSchedule
+from ldm_core.point import Point
+from ldm_core.prediction import PredictionType, to_x0
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+Grid = Sequence[Point]
+"""The points that a run visits, noisiest first, the end point last."""
+
+Denoise = Callable[["Tensor", Point], "Tensor"]
+"""``denoise(x, point) -> x0``: the network with its conditioning and guidance."""
+
+Noise = Callable[[], "Tensor"]
+"""``noise()`` returns unit Gaussian noise of the latents' shape, from the per-image seeds."""
+
+Condition = Mapping[str, "Tensor"]
+"""What a network takes beside x and t, by the family's own keys; batch first in each tensor."""
+
+
+class Scheduler(Protocol):
+    """``scheduler(x, grid, denoise, noise) -> x`` walks x along the grid to its end.
+
+    x starts as noise of standard deviation sqrt(alpha² + sigma²) at the grid's first point, which
+    is right for data of unit variance; a scheduler says otherwise by `starts_with`.
+    """
+
+    def __call__(self, x: Tensor, grid: Grid, denoise: Denoise, noise: Noise) -> Tensor: ...
+
+
+class Spacing(Protocol):
+    """``spacing(schedule, steps) -> grid``: `steps` + 1 points, strictly less and less noisy."""
+
+    def __call__(self, schedule: NoiseSchedule, steps: int) -> Grid: ...
+
+
+class Attention(Protocol):
+    """Scaled dot-product attention, softmax(q·kᵀ·scale + mask)·v.
+
+    q (batch, heads, queries, width), k and v (batch, heads, keys, width); mask None, boolean
+    (False hides), or additive, broadcastable to (batch, heads, queries, keys); scale a float.
+    A kernel for some kinds of device only says so by `runs_on`.
+    """
+
+    def __call__(
+        self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float
+    ) -> Tensor: ...
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def starts_with(initial_scale: Callable[[Point, Point], float]) -> Callable[[F], F]:
+    """Mark a scheduler with the standard deviation of its first x.
+
+    Args:
+        initial_scale: from the grid's first point and the schedule's noisiest one.
+    """
+
+    def mark(scheduler: F) -> F:
+        setattr(scheduler, "initial_scale", initial_scale)  # noqa: B010 - a trait, not a method
+        return scheduler
+
+    return mark
+
+
+def runs_on(*device_types: str) -> Callable[[F], F]:
+    """Mark an attention kernel as made for these kinds of device alone, such as ``cuda``."""
+
+    def mark(kernel: F) -> F:
+        setattr(kernel, "device_types", device_types)  # noqa: B010 - a trait, not a method
+        return kernel
+
+    return mark
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Where and on what the network was called: what a guidance may look at."""
+
+    x: Tensor
+    point: Point
+    prediction_type: PredictionType
+
+    def x0(self, output: Tensor) -> Tensor:
+        """The clean latent that a network output stands for."""
+        return to_x0(self.prediction_type, output, self.x, self.point)
+
+
+class Guidance(Protocol):
+    """Combines the network's answers for several conditions into one."""
+
+    def branches(self, point: Point) -> tuple[str, ...]:
+        """Names of the branches needed at this point, such as ``("positive", "negative")``."""
+        ...
+
+    def combine(self, outputs: Mapping[str, Tensor], at: Evaluation) -> Tensor:
+        """One network output from those of the branches, each (batch, ...), same shape."""
+        ...
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a person asked of one run. All sequences have one entry an image.
+
+    Attributes:
+        inputs: what the conditionings read, by name: ``{"prompt": [...], ...}``.
+        seeds: one for each image; an image depends on its own alone.
+    """
+
+    inputs: Mapping[str, Sequence[Any]]
+    seeds: Sequence[int]
+    width: int
+    height: int
+    num_inference_steps: int
+
+
+class Conditioning(Protocol):
+    """Turns what a person gives into what the network takes."""
+
+    @property
+    def ability(self) -> str:
+        """The ability that the model's family must have, such as ``text``."""
+        ...
+
+    @property
+    def inputs(self) -> Mapping[str, Any]:
+        """The inputs it reads, each with its default for an image; `...` marks a required one."""
+        ...
+
+    def check(self, request: Request) -> None:
+        """Raise `LdmError` for inputs that cannot be used; called before weights are loaded."""
+        ...
+
+    def encode(
+        self, model: Model, request: Request, branches: Sequence[str]
+    ) -> Mapping[str, Condition]:
+        """The condition of each branch."""
+        ...
+
+
+class Encoder(Protocol):
+    """``encode(model, data, noise) -> x0``: pixels (batch, 3, height, width) in [-1, 1] to latents.
+
+    ``noise`` serves encoders that sample a posterior.
+    """
+
+    def __call__(self, model: Model, data: Tensor, noise: Noise) -> Tensor: ...
+
+
+class Decoder(Protocol):
+    """``decode(model, x0) -> pixels`` (batch, 3, height, width) in about [-1, 1]."""
+
+    def __call__(self, model: Model, x0: Tensor) -> Tensor: ...
+
+
+DenoiserWrapper = Callable[[Denoise], Denoise]
+"""``wrap(denoise) -> denoise``: caches, masks, clipping; the first in a recipe is innermost."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One evaluation of the denoiser, as observers hear of it.
+
+    Attributes:
+        call: how many evaluations came before; a scheduler may make several between two points.
+        index: how many intervals of the grid lie behind (0 at the first point).
+        x, x0: the noisy latent and its estimate, both (batch, ...).
+    """
+
+    call: int
+    index: int
+    point: Point
+    x: Tensor
+    x0: Tensor
+
+
+Observer = Callable[[Grid], AbstractContextManager[Callable[[Step], None]]]
+"""``with observer(grid) as tell: tell(step)`` — open for the length of one run."""
+
+
+class Network(Protocol):
+    """``network(x, point, condition) -> output``, float32 in and out, of the family's own type."""
+
+    def __call__(self, x: Tensor, point: Point, condition: Condition) -> Tensor: ...
+
+
+class TextAbility(Protocol):
+    """Ability ``text``: how a family encodes prompts."""
+
+    def encode(self, texts: Sequence[str]) -> Condition:
+        """The network's condition for each text."""
+        ...
+
+    def overflow(self, text: str) -> str:
+        """The end of the text that the encoder's window would cut off; empty where it fits."""
+        ...
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a model folder says before any weight is read.
+
+    Attributes:
+        latent_channels, scale_factor: a latent is (latent_channels, height / scale_factor,
+            width / scale_factor).
+        defaults: the lowest layer of a recipe: what the folder and its family choose.
+    """
+
+    family: str
+    source: str
+    folder: Path
+    noise_schedule: NoiseSchedule
+    prediction_type: PredictionType
+    latent_channels: int
+    scale_factor: int
+    default_size: tuple[int, int]
+    abilities: frozenset[str]
+    defaults: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A loaded model: shared, never changed, by every pipeline made from it."""
+
+    info: ModelInfo
+    network: Network
+    abilities: Mapping[str, Any]
+    components: Mapping[str, Any] = field(repr=False)
+    device: torch.device
+
+
+class Family(Protocol):
+    """Knows one kind of model folder."""
+
+    def matches(self, index: Mapping[str, Any]) -> bool:
+        """Whether a folder with this ``model_index.json`` is of the family."""
+        ...
+
+    def inspect(self, source: str, folder: Path, index: Mapping[str, Any]) -> ModelInfo:
+        """Read the folder's JSON files, no weights; raise `LdmError` where they do not fit."""
+        ...
+
+    def load(self, info: ModelInfo, device: torch.device, dtype: torch.dtype) -> Model:
+        """Read the weights."""
+        ...

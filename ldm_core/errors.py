@@ -1,0 +1,24 @@
+"""What a person is told when something they asked for cannot be had."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class LdmError(ValueError):
+    """Bad input, found before any weight is loaded where that is possible.
+
+    Args:
+        message: what is wrong and what would be right, in one or two sentences.
+        hint: where to look, such as a command that lists the choices.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(f"{message}\n  {hint}" if hint else message)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`` Did you mean 'x'?`` for the nearest known word, or nothing."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f" Did you mean '{near[0]}'?" if near else ""

@@ -1,0 +1,112 @@
+"""Manifests: everything that made one image, so that it can be made again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from ldm_core.compose import Composition
+from ldm_core.contracts import Request
+from ldm_core.errors import LdmError
+from ldm_core.models import model_hash
+from ldm_core.recipe import Layer, is_ready_made
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+FORMAT = 1
+PACKAGES = ("ldm-core", "torch", "diffusers", "transformers", "accelerate", "numpy")
+
+
+def make_manifest(composition: Composition, request: Request, index: int) -> dict[str, Any]:
+    """The manifest of one image of a request."""
+    packages = {*PACKAGES, *(plugin.distribution for plugin in composition.plugins)}
+    return {
+        "format": FORMAT,
+        "seed": request.seeds[index],
+        "inputs": {name: values[index] for name, values in request.inputs.items()},
+        "width": request.width,
+        "height": request.height,
+        "num_inference_steps": request.num_inference_steps,
+        "recipe": _plain(composition.recipe),
+        "model_sha256": model_hash(composition.info.folder),
+        "plugins": sorted({f"{p.kind} {p.id}" for p in composition.plugins}),
+        "versions": versions(packages),
+    }
+
+
+def versions(packages: set[str]) -> dict[str, str]:
+    """The installed version of each package that is installed."""
+    found = {}
+    for package in sorted(packages):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def pixel_hash(image: Image) -> str:
+    """SHA-256 of an image's RGB values, whatever the file around them."""
+    return hashlib.sha256(image.convert("RGB").tobytes()).hexdigest()
+
+
+def recipe_of(manifest: Mapping[str, Any]) -> Layer:
+    """The recipe in a manifest.
+
+    Raises:
+        LdmError: another format, or a part that was made in Python and has no name.
+    """
+    if manifest.get("format") != FORMAT:
+        raise LdmError(
+            f"the manifest has format {manifest.get('format')!r}; this version reads {FORMAT}."
+        )
+    try:
+        recipe: Layer = manifest["recipe"]
+        seed, inputs = manifest["seed"], manifest["inputs"]
+        parts = [part for value in recipe.values() for part in _tables(value)]
+        if not (isinstance(seed, int) and isinstance(inputs, dict)):
+            raise TypeError
+    except (KeyError, TypeError, AttributeError):
+        raise LdmError("the manifest is damaged: recipe, seed or inputs are missing.") from None
+    for part in parts:
+        if "python" in part:
+            raise LdmError(
+                f"the image was made with the Python object {part['python']}, which has no "
+                "plugin name; register it as a plugin to replay what it makes."
+            )
+    return recipe
+
+
+def differences(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """One line for each package whose version changed."""
+    lines = []
+    for package in sorted({*then, *now}):
+        before, after = then.get(package, "not installed"), now.get(package, "not installed")
+        if before != after:
+            lines.append(f"{package}: {before} then, {after} now")
+    return lines
+
+
+def _plain(value: Any) -> Any:
+    """A recipe as JSON can hold it; a ready-made Python part becomes {"python": its name}."""
+    if isinstance(value, Mapping):
+        if is_ready_made(value.get("name")) and value.get("name") is not None:
+            thing = value["name"]
+            name = f"{type(thing).__module__}.{type(thing).__qualname__}"
+            if hasattr(thing, "__qualname__"):
+                name = f"{thing.__module__}.{thing.__qualname__}"
+            rest = {key: _plain(v) for key, v in value.items() if key != "name"}
+            return {"python": name, **rest}
+        return {key: _plain(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return value if isinstance(value, str | int | float | bool) or value is None else str(value)
+
+
+def _tables(value: Any) -> list[Mapping[str, Any]]:
+    if isinstance(value, Mapping):
+        return [value]
+    return [v for v in value if isinstance(v, Mapping)] if isinstance(value, list) else []

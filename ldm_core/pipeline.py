@@ -1,0 +1,287 @@
+"""A pipeline: a composition on loaded weights."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from ldm_core import images, placement
+from ldm_core.attention import in_force
+from ldm_core.compose import Composition, compose
+from ldm_core.contracts import Condition, Denoise, Grid, Model, Request, Step
+from ldm_core.denoiser import make_denoiser
+from ldm_core.errors import LdmError, did_you_mean
+from ldm_core.grid import intervals_behind
+from ldm_core.manifest import make_manifest
+from ldm_core.plugins.registry import Registry, installed
+from ldm_core.point import Point
+from ldm_core.seeded_noise import SeededNoise
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a run made.
+
+    Attributes:
+        images: a list of PIL images, or an array or tensor, by the run's ``output_type``.
+        seeds, manifests: one for each image.
+    """
+
+    images: Any
+    seeds: list[int]
+    manifests: list[dict[str, Any]]
+
+
+class Pipeline:
+    """Generates images from one composition; never changes. `replace` makes another.
+
+    Example::
+
+        pipe = Pipeline.from_pretrained("shapes")
+        out = pipe("a large red circle on a blue background", seed=7)
+        faster = pipe.replace(scheduler="dpmpp_2m", spacing="karras")
+    """
+
+    def __init__(self, composition: Composition, model: Model) -> None:
+        self.composition = composition
+        self.model = model
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: str | Path | None = None,
+        *,
+        recipe: str | Path | Mapping[str, Any] | None = None,
+        registry: Registry | None = None,
+        **choices: Any,
+    ) -> Self:
+        """Load a model with the plugins of your choice.
+
+        Args:
+            model: name of an installed model, folder, or Hub id; may come from the recipe.
+            recipe: a recipe file, or the same as a table.
+            registry: the plugins to choose from; those of the installed packages by default.
+            choices: any key of a recipe, over the recipe: ``scheduler="ddim"``,
+                ``scheduler={"name": "ddim", "eta": 1.0}``, or in Python the thing itself,
+                ``scheduler=my_function``; ``device``, ``dtype``, ``num_inference_steps``, ...
+        Raises:
+            LdmError: whatever can be seen to be wrong, before any weight is read.
+        """
+        layer = Path(recipe) if isinstance(recipe, str) else recipe
+        chosen = {**choices} if model is None else {**choices, "model": str(model)}
+        return cls.from_composition(compose(chosen, registry or installed(), layer))
+
+    @classmethod
+    def from_composition(cls, composition: Composition) -> Self:
+        """Load the weights for a composition that is already checked."""
+        recipe = composition.recipe
+        place = placement.resolve(recipe.get("device", "auto"), recipe.get("dtype", "float32"))
+        _check_device(composition, place[0])
+        return cls(composition, composition.family.load(composition.info, *place))
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """Every choice in force: the model's defaults with yours laid over them."""
+        return dict(self.composition.recipe)
+
+    def replace(self, **changes: Any) -> Self:
+        """Another pipeline on the same weights, with other plugins or options.
+
+        Raises:
+            LdmError: unknown plugins or options.
+        """
+        composition = self.composition.replace(changes)
+        _check_device(composition, self.model.device)
+        return type(self)(composition, self.model)
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        prompt: str | Sequence[str] | None = None,
+        *,
+        seed: int | Sequence[int] | None = None,
+        num_images_per_prompt: int = 1,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+        width: int | None = None,
+        height: int | None = None,
+        batch_size: int | None = None,
+        output_type: str = "pil",
+        on_step: Callable[[Step], None] | None = None,
+        **inputs: Any,
+    ) -> Output:
+        """Make images.
+
+        Args:
+            prompt: one, or one for each image.
+            seed: of the first image, the next ones counting up; or one for each image; random
+                where None. An image depends on its own seed alone.
+            num_images_per_prompt: images of each prompt, one after the other.
+            guidance_scale: sets the guidance's option ``scale``.
+            batch_size: images computed at once; all of them where None.
+            output_type: ``pil``, ``np`` (batch, height, width, 3), ``pt`` (batch, 3, height,
+                width) or ``latent`` (batch, channels, ...).
+            on_step: called after each evaluation of the denoiser.
+            inputs: what else the conditioning reads, such as ``negative_prompt``.
+        Raises:
+            LdmError: bad input, before any sampling.
+        """
+        if guidance_scale is not None:
+            scaled = self.replace(guidance={"scale": guidance_scale})
+        else:
+            scaled = self
+        if output_type not in images.OUTPUT_TYPES:
+            raise LdmError(
+                f"no output type '{output_type}'.{did_you_mean(output_type, images.OUTPUT_TYPES)} "
+                f"There are {', '.join(images.OUTPUT_TYPES)}."
+            )
+        if batch_size is not None and batch_size < 1:
+            raise LdmError(f"batch_size must be at least 1, not {batch_size}.")
+        if num_images_per_prompt < 1:
+            raise LdmError(f"num_images_per_prompt must be at least 1, not {num_images_per_prompt}")
+        seeds, spread = _per_image({"prompt": prompt, **inputs}, seed, num_images_per_prompt)
+        request = scaled.composition.request(spread, seeds, width, height, num_inference_steps)
+        size = batch_size or len(seeds)
+        parts = [
+            scaled.sample(_slice(request, start, start + size), on_step)
+            for start in range(0, len(seeds), size)
+        ]
+        made: Any
+        if output_type == "latent":
+            made = torch.cat(parts)
+        else:
+            pixels = torch.cat([scaled.decode(part).cpu() for part in parts])
+            made = images.from_pixels(pixels, output_type)
+        manifests = [
+            make_manifest(scaled.composition, request, index) for index in range(len(seeds))
+        ]
+        return Output(made, list(request.seeds), manifests)
+
+    @torch.no_grad()
+    def sample(self, request: Request, on_step: Callable[[Step], None] | None = None) -> Tensor:
+        """The final latents of a checked request, (batch, channels, ...) float32, in one batch."""
+        parts = self.composition
+        grid = parts.grid(request.num_inference_steps)
+        noise = self.noise(request.seeds, request.width, request.height)
+        with ExitStack() as stack:
+            stack.enter_context(in_force(parts.attention))
+            tellers = [stack.enter_context(observer(grid)) for observer in parts.observers]
+            if on_step is not None:
+                tellers.append(on_step)
+            denoise = self.denoiser(request, grid)
+            if tellers:
+                denoise = _observed(denoise, grid, tellers)
+            x = noise() * self.initial_scale(grid)
+            return parts.scheduler(x, grid, denoise, noise)
+
+    def denoiser(self, request: Request, grid: Grid) -> Denoise:
+        """The denoiser of a request: conditions, guidance, network and wrappers in one."""
+        parts = self.composition
+        branches = list(dict.fromkeys(b for p in grid[:-1] for b in parts.guidance.branches(p)))
+        conditions: dict[str, Condition] = {branch: {} for branch in branches}
+        for conditioning in parts.conditioning:
+            for branch, found in conditioning.encode(self.model, request, branches).items():
+                conditions[branch] = {**conditions[branch], **found}
+        denoise = make_denoiser(self.model, parts.guidance, conditions)
+        for wrap in parts.denoisers:
+            denoise = wrap(denoise)
+        return denoise
+
+    def noise(self, seeds: Sequence[int], width: int, height: int) -> SeededNoise:
+        """The noise of these images, one stream each, shaped as latents of this size."""
+        info = self.model.info
+        shape = (info.latent_channels, height // info.scale_factor, width // info.scale_factor)
+        return SeededNoise(seeds, shape, self.model.device)
+
+    def initial_scale(self, grid: Grid) -> float:
+        """The standard deviation of x at the start of a grid, as the scheduler wants it."""
+        schedule = self.model.info.noise_schedule
+        rule = getattr(self.composition.scheduler, "initial_scale", _unit_variance)
+        return float(rule(grid[0], schedule.at(schedule.last)))
+
+    @torch.no_grad()
+    def encode(self, data: Any, seed: int | Sequence[int] = 0) -> Tensor:
+        """Latents of images (PIL, array or tensor in [0, 1]), (batch, channels, ...) float32."""
+        pixels = images.to_pixels(data).to(self.model.device)
+        seeds, _ = _per_image({}, seed, len(pixels))
+        height, width = pixels.shape[-2:]
+        noise = self.noise(seeds, width, height)
+        with in_force(self.composition.attention):
+            return self.composition.encoder(self.model, pixels, noise)
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> Tensor:
+        """Pixels of latents, (batch, 3, height, width) in about [-1, 1], float32."""
+        with in_force(self.composition.attention):
+            return self.composition.decoder(self.model, latents.to(self.model.device))
+
+
+def _check_device(composition: Composition, device: torch.device) -> None:
+    kinds = getattr(composition.attention, "device_types", (device.type,))
+    if device.type not in kinds:
+        raise LdmError(
+            f"the attention '{composition.recipe['attention']['name']}' needs a device of type "
+            f"{' or '.join(kinds)}, and this pipeline is on {device.type}.",
+            "`ldm plugins list --kind attention` shows the others.",
+        )
+
+
+def _unit_variance(first: Point, last: Point) -> float:
+    return math.hypot(first.alpha, first.sigma)
+
+
+def _observed(denoise: Denoise, grid: Grid, tellers: Sequence[Callable[[Step], None]]) -> Denoise:
+    calls = 0
+
+    def observed(x: Tensor, point: Point) -> Tensor:
+        nonlocal calls
+        x0 = denoise(x, point)
+        step = Step(calls, intervals_behind(grid, point), point, x, x0)
+        calls += 1
+        for tell in tellers:
+            tell(step)
+        return x0
+
+    return observed
+
+
+def _per_image(
+    inputs: Mapping[str, Any], seed: int | Sequence[int] | None, each: int
+) -> tuple[list[int], dict[str, Any]]:
+    """Seeds, and inputs with one entry an image: lists of prompts are repeated `each` times."""
+    lengths = {len(v) for v in inputs.values() if isinstance(v, list | tuple)}
+    if len(lengths) > 1:
+        raise LdmError(f"inputs have different lengths: {sorted(lengths)}.")
+    count = (lengths.pop() if lengths else 1) * each
+    spread = {
+        name: [entry for entry in value for _ in range(each)]
+        if isinstance(value, list | tuple)
+        else value
+        for name, value in inputs.items()
+    }
+    if seed is None:
+        return [secrets.randbelow(2**32) for _ in range(count)], spread
+    if isinstance(seed, int):
+        return [seed + i for i in range(count)], spread
+    if len(seed) != count:
+        raise LdmError(f"{len(seed)} seeds for {count} images.")
+    return list(seed), spread
+
+
+def _slice(request: Request, start: int, stop: int) -> Request:
+    part = slice(start, stop)
+    return Request(
+        inputs={name: values[part] for name, values in request.inputs.items()},
+        seeds=request.seeds[part],
+        width=request.width,
+        height=request.height,
+        num_inference_steps=request.num_inference_steps,
+    )

@@ -1,0 +1,1 @@
+"""Finding plugins, naming them, and reading their options."""

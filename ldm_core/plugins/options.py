@@ -1,0 +1,117 @@
+"""Options of a plugin, read from the keyword-only parameters of its target."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial, update_wrapper
+from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from ldm_core.errors import LdmError, did_you_mean
+
+REQUIRED = inspect.Parameter.empty
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option: its type annotation, default (`REQUIRED` where it has none) and help line."""
+
+    name: str
+    annotation: Any
+    default: Any
+    help: str
+
+    @property
+    def type_name(self) -> str:
+        if isinstance(self.annotation, type):
+            return self.annotation.__name__
+        return str(self.annotation).replace("typing.", "")
+
+    def check(self, value: Any, owner: str) -> Any:
+        """The value as the option's type; text is converted, as on the command line."""
+        try:
+            config = ConfigDict(allow_inf_nan=False, arbitrary_types_allowed=True)
+            if isinstance(self.annotation, type) and hasattr(
+                self.annotation, "__pydantic_config__"
+            ):
+                adapter = TypeAdapter[Any](self.annotation)
+            else:
+                adapter = TypeAdapter[Any](self.annotation, config=config)
+            return adapter.validate_python(value)
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"].lower()
+            raise LdmError(
+                f"option '{self.name}' of {owner} should be {self.type_name}, not {value!r}: "
+                f"{reason}."
+            ) from None
+
+
+def read_options(target: Callable[..., Any]) -> dict[str, Option]:
+    """The keyword-only parameters of a function or class, with the help of its docstring."""
+    namespace = getattr(inspect.unwrap(target), "__globals__", {})
+    helps = argument_help(inspect.getdoc(target) or "")
+    found = {}
+    for parameter in inspect.signature(target).parameters.values():
+        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
+            continue
+        annotation = parameter.annotation
+        if isinstance(annotation, str):
+            annotation = eval(annotation, dict(namespace))  # noqa: S307 - the plugin's own source
+        elif annotation is inspect.Parameter.empty:
+            annotation = Any
+        name = parameter.name
+        found[name] = Option(name, annotation, parameter.default, helps.get(name, ""))
+    return found
+
+
+def check_options(
+    options: Mapping[str, Option], given: Mapping[str, Any], owner: str, hint: str
+) -> dict[str, Any]:
+    """The given options, converted and complete; `LdmError` names the first that does not fit."""
+    for name in given:
+        if name not in options:
+            listed = ", ".join(options) if options else "none"
+            raise LdmError(
+                f"{owner} has no option '{name}'.{did_you_mean(name, options)} "
+                f"Its options: {listed}.",
+                hint,
+            )
+    for name, option in options.items():
+        if option.default is REQUIRED and name not in given:
+            raise LdmError(f"{owner} needs the option '{name}' ({option.type_name}).", hint)
+    return {name: options[name].check(value, owner) for name, value in given.items()}
+
+
+def bind(target: Callable[..., Any], options: Mapping[str, Any]) -> Any:
+    """The thing that a target stands for, with its options set.
+
+    A function that takes its contract's positional parameters is the thing itself; one without
+    is a factory and is called.
+    """
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    if any(p.kind in positional for p in inspect.signature(target).parameters.values()):
+        return update_wrapper(partial(target, **options), target)
+    return target(**options)
+
+
+def argument_help(doc: str) -> dict[str, str]:
+    """Name -> text of the entries in a Google-style ``Args:`` section."""
+    section = re.search(r"^Args:\n((?:[ \t]+.*\n?|\n)+)", doc, re.MULTILINE)
+    if section is None:
+        return {}
+    lines = section.group(1).splitlines()
+    indent = len(lines[0]) - len(lines[0].lstrip())
+    helps: dict[str, str] = {}
+    names: list[str] = []
+    for line in lines:
+        entry = re.match(rf" {{{indent}}}(\w+(?:, \w+)*):\s*(.*)", line)
+        if entry:
+            names = entry.group(1).split(", ")
+            helps.update(dict.fromkeys(names, entry.group(2)))
+        else:
+            helps.update({name: f"{helps[name]} {line.strip()}".strip() for name in names})
+    return helps

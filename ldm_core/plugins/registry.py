@@ -1,0 +1,220 @@
+"""The plugins that are installed, found by name."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pluggy
+
+from ldm_core import hookspecs
+from ldm_core.errors import LdmError, did_you_mean
+from ldm_core.plugins.options import Option, read_options
+
+GROUP = "ldm"
+DISABLE = "LDM_DISABLE_PLUGINS"
+ALLOW = "LDM_ALLOW_PLUGINS"
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One named thing that a package offers."""
+
+    kind: str
+    name: str
+    distribution: str
+    version: str
+    target: Callable[..., Any] | str = field(repr=False)
+
+    @property
+    def id(self) -> str:
+        return f"{self.distribution}:{self.name}"
+
+    @cached_property
+    def loaded(self) -> Callable[..., Any]:
+        """The function or factory; imports its module on first use."""
+        if not isinstance(self.target, str):
+            return self.target
+        module, _, attribute = self.target.partition(":")
+        try:
+            found = getattr(importlib.import_module(module), attribute)
+        except Exception as error:
+            raise LdmError(
+                f"{self.kind} '{self.name}' of the package {self.distribution} {self.version} "
+                f"cannot be imported from {self.target}: {_cause(error)}"
+            ) from error
+        if not callable(found):
+            raise LdmError(f"{self.kind} '{self.name}': {self.target} is not callable.")
+        return found  # type: ignore[no-any-return]
+
+    @cached_property
+    def options(self) -> dict[str, Option]:
+        return read_options(self.loaded)
+
+    @property
+    def doc(self) -> str:
+        return inspect.getdoc(self.loaded) or ""
+
+    @property
+    def summary(self) -> str:
+        return self.doc.partition("\n")[0]
+
+
+@dataclass(frozen=True)
+class ShippedModel:
+    """A model folder that comes with an installed package."""
+
+    name: str
+    folder: Path
+    made_for: str
+    distribution: str
+    version: str
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A plugin module that could not be used, and why; the rest goes on without it."""
+
+    plugin: str
+    distribution: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"plugin '{self.plugin}' of the package {self.distribution}: {self.reason}"
+
+
+class Registry:
+    """Plugins by kind and name. `installed()` holds those of the installed packages."""
+
+    def __init__(self) -> None:
+        self.plugins: list[Plugin] = []
+        self.models: list[ShippedModel] = []
+        self.failures: list[Failure] = []
+        self._manager = pluggy.PluginManager("ldm")
+        self._manager.add_hookspecs(hookspecs)
+
+    def add(
+        self, module: ModuleType | object, distribution: str = "local", version: str = "0"
+    ) -> None:
+        """Take in what a module, or any object with hook implementations, offers.
+
+        Raises:
+            LdmError: a hook is misspelt, the hook API is another one, or a hook fails.
+        """
+        wanted = getattr(module, "ldm_api_version", None)
+        if wanted != hookspecs.API_VERSION:
+            stated = "does not say which" if wanted is None else f"says {wanted}"
+            raise LdmError(
+                f"it must state the hook API it was written for, ldm_api_version = "
+                f"{hookspecs.API_VERSION}; it {stated}"
+            )
+        self._manager.register(module)
+        try:
+            self._manager.check_pending()
+            offered: list[Plugin] = []
+            for kind, hook in hookspecs.KINDS.items():
+
+                def register(name: str, target: Callable[..., Any] | str, kind: str = kind) -> None:
+                    offered.append(Plugin(kind, name, distribution, version, target))
+
+                self._call(hook, module, register)
+            models: list[ShippedModel] = []
+
+            def register_model(name: str, folder: Path, made_for: str) -> None:
+                models.append(ShippedModel(name, Path(folder), made_for, distribution, version))
+
+            self._call("ldm_models", module, register_model)
+        except Exception as error:
+            self._manager.unregister(module)
+            if isinstance(error, pluggy.PluginValidationError):
+                hooks = [*hookspecs.KINDS.values(), "ldm_models"]
+                word = str(error).partition("unknown hook '")[2].partition("'")[0]
+                raise LdmError(f"no hook named '{word}'.{did_you_mean(word, hooks)}") from error
+            raise LdmError(_cause(error)) from error
+        self.plugins += offered
+        self.models += models
+
+    def find(self, kind: str, name: str) -> Plugin:
+        """The plugin of this kind by short name or full id ``distribution:name``.
+
+        Raises:
+            LdmError: there is none, or several packages offer the short name.
+        """
+        of_kind = [p for p in self.plugins if p.kind == kind]
+        found = [p for p in of_kind if name in (p.name, p.id)]
+        if len(found) == 1:
+            return found[0]
+        look = f"`ldm plugins list --kind {kind}` shows each with its package."
+        if found:
+            ids = " or ".join(f"'{p.id}'" for p in found)
+            raise LdmError(f"several packages offer a {kind} named '{name}': say {ids}.", look)
+        names = {p.name for p in of_kind}
+        broken = "".join(f"\n  not loaded: {failure}" for failure in self.failures)
+        raise LdmError(
+            f"no {kind} named '{name}'.{did_you_mean(name, names)}",
+            f"{len(names)} of kind {kind} are installed; {look}{broken}",
+        )
+
+    def of_kind(self, kind: str) -> list[Plugin]:
+        return sorted((p for p in self.plugins if p.kind == kind), key=lambda p: p.id)
+
+    def _call(self, hook: str, module: object, register: Callable[..., None]) -> None:
+        others = [p for p in self._manager.get_plugins() if p is not module]
+        self._manager.subset_hook_caller(hook, others)(register=register)
+
+
+def discover(
+    entries: Iterable[EntryPoint], disable: Iterable[str], allow: Iterable[str]
+) -> Registry:
+    """A registry of the modules that entry points name; what fails is kept as a `Failure`.
+
+    Args:
+        entries: entry points of the group ``ldm``.
+        disable, allow: distributions, entry names or ``distribution:entry``. What is disabled,
+            or not allowed where an allow-list is given, is not imported.
+    """
+    registry = Registry()
+    disable, allow = set(disable), set(allow)
+    seen: set[str] = set()
+    for entry in entries:
+        distribution = entry.dist.name if entry.dist else "unknown"
+        version = entry.dist.version if entry.dist else "0"
+        labels = {distribution, entry.name, f"{distribution}:{entry.name}"}
+        seen |= labels
+        if labels & disable or (allow and not labels & allow):
+            continue
+        try:
+            registry.add(entry.load(), distribution, version)
+        except Exception as error:
+            registry.failures.append(Failure(entry.name, distribution, _cause(error)))
+    for variable, names in ((DISABLE, disable), (ALLOW, allow)):
+        for name in sorted(names - seen):
+            reason = f"named in {variable}, but no such plugin is installed"
+            registry.failures.append(Failure(name, "?", reason + "." + did_you_mean(name, seen)))
+    return registry
+
+
+@cache
+def installed() -> Registry:
+    """The plugins of the installed packages, found once in a process.
+
+    The environment variables ``LDM_DISABLE_PLUGINS`` and ``LDM_ALLOW_PLUGINS`` (names with
+    commas) are read before anything is imported, and so reach worker processes too.
+    """
+
+    def names(variable: str) -> list[str]:
+        return [name.strip() for name in os.environ.get(variable, "").split(",") if name.strip()]
+
+    return discover(entry_points(group=GROUP), names(DISABLE), names(ALLOW))
+
+
+def _cause(error: BaseException) -> str:
+    return str(error) if isinstance(error, LdmError) else f"{type(error).__name__}: {error}"
