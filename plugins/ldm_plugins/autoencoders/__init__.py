@@ -1,0 +1,1 @@
+"""Encoders and decoders between pixels and latents."""

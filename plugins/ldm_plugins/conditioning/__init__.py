@@ -1,0 +1,1 @@
+"""Turn what a person gives into what a network takes, one file each."""

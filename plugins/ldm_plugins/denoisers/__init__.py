@@ -1,0 +1,1 @@
+"""Wrappers around the denoiser, one file each."""

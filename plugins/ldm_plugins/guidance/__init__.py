@@ -1,0 +1,1 @@
+"""Combine the network's answers for several conditions, one file each."""

@@ -1,0 +1,1 @@
+"""Hear of each evaluation of the denoiser."""

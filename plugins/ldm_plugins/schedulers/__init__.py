@@ -1,0 +1,1 @@
+"""Walk a noisy latent along a grid, one file each."""

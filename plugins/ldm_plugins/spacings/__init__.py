@@ -1,0 +1,1 @@
+"""Choose the points that a run visits, one file each."""

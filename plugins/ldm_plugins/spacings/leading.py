@@ -1,0 +1,23 @@
+"""Leading."""
+
+from __future__ import annotations
+
+from ldm_core.contracts import Grid
+from ldm_core.noise_schedule import NoiseSchedule
+from ldm_plugins.spacings.ends import Final, grid_at, trained_steps
+
+
+def leading(
+    schedule: NoiseSchedule, steps: int, *, steps_offset: int = 0, final: Final = "zero"
+) -> Grid:
+    """Every k-th training timestep from the clean end, as in DDIM (arXiv:2010.02502, App. D.2).
+
+    The noisiest timesteps are left out (Lin et al. 2023, arXiv:2305.08891, Table 2).
+
+    Args:
+        steps_offset: added to each timestep; Stable Diffusion uses 1.
+        final: "zero" ends without noise, "sigma_min" at the least noise of the training.
+    """
+    stride = trained_steps(schedule, steps) // steps
+    times = [schedule.first + i * stride + steps_offset for i in reversed(range(steps))]
+    return grid_at(schedule, times, final)
