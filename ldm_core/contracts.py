@@ -53,7 +53,8 @@ class Attention(Protocol):
 
     q (batch, heads, queries, width), k and v (batch, heads, keys, width); mask None, boolean
     (False hides), or additive, broadcastable to (batch, heads, queries, keys); scale a float.
-    A kernel for some kinds of device only says so by `runs_on`.
+    A kernel for some kinds of device only says so by `runs_on`; one that is torch's own attention
+    says so by `torchs_own`, and then nothing is rerouted.
     """
 
     def __call__(
@@ -86,6 +87,12 @@ def runs_on(*device_types: str) -> Callable[[F], F]:
         return kernel
 
     return mark
+
+
+def torchs_own(kernel: F) -> F:
+    """Mark an attention kernel that does what torch does anyway, so that nothing is rerouted."""
+    setattr(kernel, "torchs_own", True)  # noqa: B010 - a trait, not a method
+    return kernel
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageDraw, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from ldm_core.errors import LdmError
@@ -92,24 +94,37 @@ def read_png(path: Path) -> tuple[Image.Image, dict[str, Any]]:
     return image, manifest
 
 
-def free_path(folder: Path, words: str, seed: int) -> Path:
-    """A readable file name that no file in the folder has yet."""
-    slug = re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")[:80] or "image"
-    path = folder / f"{slug}-seed{seed}.png"
+def free_path(folder: Path, stem: str) -> Path:
+    """A file name made of these words that no file in the folder has yet."""
+    slug = re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")[:100] or "image"
+    path = folder / f"{slug}.png"
     count = 1
     while path.exists():
         count += 1
-        path = folder / f"{slug}-seed{seed}-{count}.png"
+        path = folder / f"{slug}-{count}.png"
     return path
 
 
-def contact_sheet(images: Sequence[Image.Image], columns: int, gap: int = 8) -> Image.Image:
-    """Images of one size in rows on a white sheet."""
-    width, height = images[0].size
-    rows = -(-len(images) // columns)
-    size = (columns * (width + gap) + gap, rows * (height + gap) + gap)
-    sheet = Image.new("RGB", size, "white")
-    for i, image in enumerate(images):
+def contact_sheet(images: Sequence[Image.Image], captions: Sequence[str]) -> Image.Image:
+    """All images on one white sheet, each with its caption; small ones are magnified.
+
+    Args:
+        images: of any sizes.
+        captions: one for each.
+    """
+    cell, gap, line = 192, 12, 14
+    columns = min(len(images), math.ceil(math.sqrt(len(images) * 1.5)))
+    rows = math.ceil(len(images) / columns)
+    texts = [textwrap.wrap(caption, width=30)[:3] for caption in captions]
+    height = cell + line * max(len(text) for text in texts) + gap
+    sheet = Image.new("RGB", (columns * (cell + gap) + gap, rows * (height + gap) + gap), "white")
+    draw = ImageDraw.Draw(sheet)
+    for i, (image, text) in enumerate(zip(images, texts, strict=True)):
         row, column = divmod(i, columns)
-        sheet.paste(image, (gap + column * (width + gap), gap + row * (height + gap)))
+        left, top = gap + column * (cell + gap), gap + row * (height + gap)
+        scale = cell / max(image.size)
+        fitted = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+        method = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.LANCZOS
+        sheet.paste(image.resize(fitted, method), (left, top))
+        draw.text((left, top + cell + 2), "\n".join(text), fill="black")
     return sheet

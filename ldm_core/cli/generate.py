@@ -18,6 +18,8 @@ from ldm_core.plugins.registry import installed
 from ldm_core.recipe import Layer, as_layer, lay, override, read_recipe
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from ldm_core.pipeline import Pipeline
 
 RecipeOption = Annotated[Path | None, typer.Option("--recipe", help="A recipe file (TOML).")]
@@ -55,6 +57,9 @@ def generate(
     batch_size: Annotated[int, typer.Option(help="Images computed at once.", min=1)] = 8,
     set_: SetOption = None,
     out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("pictures"),
+    sheet: Annotated[
+        Path | None, typer.Option(help="Also write all pictures on one contact sheet, a PNG.")
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object for each image.")
     ] = False,
@@ -88,7 +93,14 @@ def generate(
     seeds = [first + i for i in range(len(inputs["prompt"]))]
     composition.request(inputs, seeds)
     make_folder(out)
-    write_images(composition, inputs, seeds, batch_size, out, as_json)
+    if sheet is not None:
+        make_folder(sheet.parent)
+    made = write_images(composition, inputs, seeds, batch_size, out, as_json)
+    if sheet is not None:
+        from ldm_core.images import contact_sheet
+
+        contact_sheet(made, inputs["prompt"]).save(sheet, format="PNG")
+        typer.echo(f"contact sheet: {sheet.resolve()}", err=as_json)
 
 
 def gather(recipe: Path | None, choices: dict[str, Any], settings: list[str] | None) -> Layer:
@@ -107,7 +119,7 @@ def write_images(
     batch_size: int,
     out: Path,
     as_json: bool,
-) -> None:
+) -> list[Image]:
     """Load the weights and make the pictures batch by batch; each is written once it is made."""
     quiet_libraries()
     from ldm_core import images
@@ -115,7 +127,7 @@ def write_images(
     from ldm_core.pipeline import Pipeline
 
     pipeline: Pipeline = Pipeline.from_composition(composition)
-    written = 0
+    made: list[Image] = []
     try:
         for start in range(0, len(seeds), batch_size):
             part = slice(start, start + batch_size)
@@ -131,10 +143,10 @@ def write_images(
             for image, number, manifest in zip(
                 output.images, output.seeds, output.manifests, strict=True
             ):
-                path = images.free_path(out, manifest["inputs"]["prompt"], number)
+                path = images.free_path(out, f"{manifest['inputs']['prompt']}-seed{number}")
                 manifest["pixels_sha256"] = pixel_hash(image)
                 images.save_png(image, manifest, path)
-                written += 1
+                made.append(image)
                 if as_json:
                     record = {
                         "path": str(path),
@@ -150,8 +162,9 @@ def write_images(
                 else:
                     typer.echo(str(path))
     except KeyboardInterrupt:
-        typer.echo(f"interrupted: {written} of {len(seeds)} pictures are in {out}", err=True)
+        typer.echo(f"interrupted: {len(made)} of {len(seeds)} pictures are in {out}", err=True)
         raise typer.Exit(130) from None
+    return made
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -56,7 +56,7 @@ def replay(
     output = pipeline(seed=[manifest["seed"]], **request, **manifest["inputs"])
     again = output.images[0]
     new = {**output.manifests[0], "pixels_sha256": manifests.pixel_hash(again)}
-    path = free_path(folder, f"{image.stem}-replay", manifest["seed"])
+    path = free_path(folder, f"{image.stem}-replay")
     save_png(again, new, path)
     verdict = compare(original, again)
     if as_json:

@@ -116,7 +116,8 @@ class Registry:
                 f"it must state the hook API it was written for, ldm_api_version = "
                 f"{hookspecs.API_VERSION}; it {stated}"
             )
-        self._manager.register(module)
+        # Two packages may each call their module `plugin`.
+        self._manager.register(module, f"{distribution}:{id(module)}")
         try:
             self._manager.check_pending()
             offered: list[Plugin] = []

@@ -1,0 +1,59 @@
+# Every target works on a fresh machine with Python 3.11 or newer and make.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+READY := .venv/.ready
+
+# Threads that spin while they wait slow every other process down.
+export OMP_WAIT_POLICY := PASSIVE
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: demo test check format nightly bench train-shapes docs clean
+
+demo: $(READY)  ## pictures from the default model, on one contact sheet
+	@$(BIN)/ldm generate --seed 1 --out pictures --sheet pictures/sheet.png \
+	  "a large red circle on a blue background" \
+	  "a small yellow star at the top left on a black background" \
+	  "a large green ring in the center on a white background" \
+	  "a small purple cross at the bottom right on a yellow background" \
+	  "a large orange triangle on a purple background" \
+	  "a small white square at the top right on a green background" \
+	  "a large black star on a orange background" \
+	  "a small blue circle at the bottom left on a white background"
+
+test: $(READY)  ## the tests that take seconds
+	$(BIN)/python -m pytest -q -m "not slow"
+
+check: $(READY)  ## formatting, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+nightly: $(READY)  ## every test, the slow ones too, and the default model's figures
+	$(BIN)/python -m pytest -q
+	$(BIN)/python benchmarks/reconstruction.py
+	$(BIN)/python benchmarks/obedience.py
+
+bench: $(READY)  ## speed and memory, as ratios to a named peer
+	$(BIN)/python benchmarks/help_time.py
+	$(BIN)/python benchmarks/attention_memory.py
+	$(BIN)/python benchmarks/sampling_speed.py
+
+train-shapes: $(READY)  ## the default model from nothing; continues where it was interrupted
+	$(BIN)/bash benchmarks/reproduce_shapes.sh
+
+docs: $(READY)
+	$(BIN)/pip install -q -c constraints.txt -e '.[docs]'
+	$(BIN)/mkdocs build --strict
+
+clean:
+	rm -rf .venv pictures site
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@

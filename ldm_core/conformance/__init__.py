@@ -1,0 +1,32 @@
+"""A test kit for plugin authors: oracles that do not come from the code under test.
+
+Example, as a test of your own package::
+
+    from ldm_core.conformance import check_constant_x0, measured_order
+    from my_package.schedulers import my_scheduler
+
+    def test_my_scheduler():
+        check_constant_x0(my_scheduler)
+        assert measured_order(my_scheduler) > 1.8
+"""
+
+from ldm_core.conformance.attention import check_attention
+from ldm_core.conformance.gaussian import SCHEDULES, GaussianData
+from ldm_core.conformance.schedulers import (
+    check_constant_x0,
+    check_distribution,
+    errors_by_steps,
+    measured_order,
+)
+from ldm_core.conformance.spacings import check_spacing
+
+__all__ = [
+    "SCHEDULES",
+    "GaussianData",
+    "check_attention",
+    "check_constant_x0",
+    "check_distribution",
+    "check_spacing",
+    "errors_by_steps",
+    "measured_order",
+]

@@ -1,0 +1,131 @@
+"""What a scheduler must do, measured on Gaussian data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ldm_core.conformance.gaussian import SCHEDULES, GaussianData
+from ldm_core.contracts import Grid, Noise, Scheduler
+from ldm_core.noise_schedule import NoiseSchedule
+from ldm_core.point import CLEAN, Point
+
+VP = SCHEDULES["vp"]
+STEPS = (64, 128, 256, 512)
+
+
+def even_grid(schedule: NoiseSchedule, steps: int) -> list[Point]:
+    """Evenly in the timestep, from the path's noisiest point (alpha = 0 on flow) to a tenth.
+
+    The end keeps noise, so that the error of the whole way shows in it.
+    """
+    start = schedule.last
+    end = schedule.first + (schedule.last - schedule.first) / 10
+    return [schedule.at(start + (end - start) * i / steps) for i in range(steps + 1)]
+
+
+def errors_by_steps(
+    scheduler: Scheduler,
+    schedule: NoiseSchedule = VP,
+    steps: Sequence[int] = STEPS,
+) -> list[float]:
+    """Root mean square error at the end, against the exact solution, for each number of steps.
+
+    The run is in float64, where rounding lies far below the error of the method.
+    """
+    data = GaussianData()
+    errors = []
+    for n in steps:
+        grid = even_grid(schedule, n)
+        x = grid[0].alpha * data.mean + data.marginal_std(grid[0]) * _scores()
+        end = scheduler(x, grid, data.denoise, _no_noise)
+        errors.append(float((end - data.carry(x, grid[0], grid[-1])).square().mean().sqrt()))
+    return errors
+
+
+def measured_order(
+    scheduler: Scheduler,
+    schedule: NoiseSchedule = VP,
+    steps: Sequence[int] = STEPS,
+) -> float:
+    """The order of convergence: the slope of ln(error) over ln(1/steps), by least squares.
+
+    Args:
+        scheduler: a deterministic one; it is given no noise.
+    """
+    errors = errors_by_steps(scheduler, schedule, steps)
+    xs = [math.log(n) for n in steps]
+    ys = [-math.log(error) for error in errors]
+    x_mean, y_mean = sum(xs) / len(xs), sum(ys) / len(ys)
+    slope = sum((x - x_mean) * (y - y_mean) for x, y in zip(xs, ys, strict=True))
+    return slope / sum((x - x_mean) ** 2 for x in xs)
+
+
+def check_constant_x0(scheduler: Scheduler, value: float = 0.3) -> None:
+    """See that a network that is always sure of one x0 is given just that, on every path.
+
+    Raises:
+        AssertionError: the end differs from it, or is not finite.
+    """
+    for name, schedule in SCHEDULES.items():
+        for steps in (1, 2, 3, 10):
+            grid: Grid = [*_from_the_end(schedule, steps), CLEAN]
+            x = grid[0].sigma * _scores()
+            target = torch.full_like(x, value)
+
+            def denoise(x: Tensor, point: Point, target: Tensor = target) -> Tensor:
+                return target
+
+            end = scheduler(x, grid, denoise, _noise_like(x))
+            worst = float((end - value).abs().max())
+            if not worst < 1e-5:
+                raise AssertionError(
+                    f"on the {name} path with {steps} steps the end is {worst:.2g} away from the "
+                    "x0 that the denoiser always returned"
+                )
+
+
+def check_distribution(
+    scheduler: Scheduler, schedule: NoiseSchedule, steps: int = 500, samples: int = 40_000
+) -> tuple[float, float]:
+    """Mean and standard deviation of samples of Gaussian data, as their errors in standard errors.
+
+    With so many steps the method's own error is below the statistical one; a correct sampler
+    gives two numbers that are rarely beyond 4.
+    """
+    data = GaussianData()
+    grid = even_grid(schedule, steps)
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(samples, generator=generator, dtype=torch.float64)
+    x = grid[0].alpha * data.mean + data.marginal_std(grid[0]) * x
+
+    def noise() -> Tensor:
+        return torch.randn(samples, generator=generator, dtype=torch.float64)
+
+    end = scheduler(x, grid, data.denoise, noise)
+    true_mean, true_std = grid[-1].alpha * data.mean, data.marginal_std(grid[-1])
+    mean_error = float(end.mean() - true_mean) / (true_std / math.sqrt(samples))
+    std_error = float(end.std() - true_std) / (true_std / math.sqrt(2 * samples))
+    return mean_error, std_error
+
+
+def _from_the_end(schedule: NoiseSchedule, steps: int) -> list[Point]:
+    """Evenly in the timestep, from the very noisiest point: alpha = 0 on flow."""
+    length = schedule.last - schedule.first
+    return [schedule.at(schedule.last - i * length / steps) for i in range(steps)]
+
+
+def _scores() -> Tensor:
+    return torch.linspace(-1.5, 1.5, 7, dtype=torch.float64)
+
+
+def _no_noise() -> Tensor:
+    raise AssertionError("a deterministic scheduler draws no noise")
+
+
+def _noise_like(x: Tensor) -> Noise:
+    generator = torch.Generator().manual_seed(0)
+    return lambda: torch.randn(x.shape, generator=generator, dtype=x.dtype)

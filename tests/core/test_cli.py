@@ -1,0 +1,235 @@
+"""The command line: pictures with their manifests, and one clear message for bad input."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ldm_core import Pipeline
+from ldm_core.cli import main
+from ldm_core.images import read_png
+from PIL import Image
+
+
+@pytest.fixture
+def ldm(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Any:
+    """Run ``ldm`` with arguments, in an empty folder: (exit code, standard output, error)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["ldm", *map(str, arguments)])
+        code: Any = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err
+        return code, captured.out, captured.err
+
+    return run
+
+
+def test_generate_writes_pictures_with_their_manifests(ldm: Any, folder: Path) -> None:
+    code, out, _ = ldm(
+        "generate", "a red star", "a blue circle", "--model", folder, "--steps", 3, "--seed", 7,
+        "--num-images", 2, "--scheduler", "ddim", "--set", "scheduler.eta=0.5",
+        "--negative-prompt", "green", "--out", "pics", "--json",
+    )  # fmt: skip
+    assert code == 0
+    records = [json.loads(line) for line in out.splitlines()]
+    assert [r["seed"] for r in records] == [7, 8, 9, 10]
+    assert [r["prompt"] for r in records] == ["a red star"] * 2 + ["a blue circle"] * 2
+    assert all(r["seconds"] > 0 for r in records)
+    assert Path(records[0]["path"]).name == "a-red-star-seed7.png"
+    image, manifest = read_png(Path(records[1]["path"]))
+    assert image.size == (16, 16)
+    assert manifest["recipe"]["scheduler"] == {"name": "ddim", "eta": 0.5}
+    assert manifest["inputs"] == {"prompt": "a red star", "negative_prompt": "green"}
+    assert {"torch", "diffusers", "ldm-core"} <= set(manifest["versions"])
+
+
+def test_command_line_and_python_make_the_same_picture(
+    ldm: Any, folder: Path, pipe: Pipeline
+) -> None:
+    ldm("generate", "a red star", "--model", folder, "--steps", 4, "--seed", 7, "--size", "24x16")
+    image = Image.open("pictures/a-red-star-seed7.png")
+    assert image.tobytes() == pipe("a red star", seed=7, width=24, height=16).images[0].tobytes()
+
+
+def test_pictures_already_made_are_never_overwritten(ldm: Any, folder: Path) -> None:
+    for _ in range(2):
+        ldm("generate", "a red star", "--model", folder, "--steps", 1, "--seed", 7)
+    names = {path.name for path in Path("pictures").iterdir()}
+    assert names == {"a-red-star-seed7.png", "a-red-star-seed7-2.png"}
+
+
+def test_the_contact_sheet_holds_every_picture(ldm: Any, folder: Path) -> None:
+    code, out, _ = ldm(
+        "generate", "a red star", "a blue circle", "--model", folder, "--steps", 1, "--sheet", "s.png"
+    )  # fmt: skip
+    assert code == 0
+    assert out.splitlines()[-1].endswith("s.png")
+    assert Image.open("s.png").width > 2 * 192
+
+
+def test_replay_makes_the_same_picture_again(ldm: Any, folder: Path) -> None:
+    ldm(
+        "generate", "a red star", "--model", folder, "--steps", 3, "--seed", 7,
+        "--scheduler", "euler_ancestral", "--spacing", "karras", "--guidance-scale", 2,
+        "--size", "24x16",
+    )  # fmt: skip
+    code, out, err = ldm("replay", "pictures/a-red-star-seed7.png", "--json")
+    record = json.loads(out)
+    assert (code, err) == (0, "")
+    assert record["differs"] == []
+    assert record["verdict"] == "the same picture, pixel for pixel"
+    assert Path(record["path"]).exists()
+
+
+def test_replay_says_what_differs(ldm: Any, copied: Path) -> None:
+    ldm("generate", "a red star", "--model", copied, "--steps", 2, "--seed", 7)
+    config = copied / "scheduler" / "scheduler_config.json"
+    config.write_text(config.read_text().replace("0.012", "0.02"))
+    path = Path("pictures/a-red-star-seed7.png")
+    image, manifest = read_png(path)
+    manifest["versions"]["torch"] = "1.0"
+    from ldm_core.images import save_png
+
+    save_png(image, manifest, path)
+    code, out, err = ldm("replay", path)
+    assert code == 0
+    assert "torch: 1.0 then" in err
+    assert "model's files are not those of then" in err
+    assert "another picture" in out
+
+
+def test_ctrl_c_keeps_the_pictures_already_written(
+    ldm: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample = Pipeline.sample
+    batches = []
+
+    def interrupted(self: Pipeline, request: Any, on_step: Any = None) -> Any:
+        batches.append(request)
+        if len(batches) == 2:
+            raise KeyboardInterrupt
+        return sample(self, request, on_step)
+
+    monkeypatch.setattr(Pipeline, "sample", interrupted)
+    code, _, err = ldm(
+        "generate", "a red star", "--model", folder, "--steps", 1, "--num-images", 4,
+        "--batch-size", 2, "--seed", 7,
+    )  # fmt: skip
+    assert code == 130
+    assert "2 of 4 pictures" in err
+    names = {path.name for path in Path("pictures").iterdir()}
+    assert names == {"a-red-star-seed7.png", "a-red-star-seed8.png"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--scheduler", "dpmpp2m"], "Did you mean 'dpmpp_2m'"),
+        (["--set", "scheduler.etta=1"], "Did you mean 'eta'"),
+        (["--set", "scheduler.eta=lots"], "should be float"),
+        (["--set", "nonsense"], "hook.option=value"),
+        (["--model", "shaps"], "Did you mean 'shapes'"),
+        (["--model", "./nowhere"], "no folder"),
+        (["--model", "."], "no model_index.json"),
+        (["--size", "17x16"], "multiples of"),
+        (["--size", "big"], "width x height"),
+        (["--steps", "0"], "at least 1"),
+        (["--steps", "5000"], "trained on 1000"),
+        (["--seed", "-4"], "a seed is"),
+        (["--recipe", "missing.toml"], "cannot be read"),
+        (["--recipe", "typo.toml"], "Did you mean 'scheduler'"),
+        (["--guidance", "none", "--guidance-scale", "3"], "no option 'scale'"),
+        (["--attention", "xformers"], "CUDA|type cuda"),
+        (["--device", "tpu"], "no device named"),
+        (["--out", "typo.toml"], "cannot be the folder"),
+        (["--no-such-flag"], "no-such-flag"),
+        (["--num-images", "0"], "greater than or equal to 1"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_bad_input_is_one_message_and_exit_code_2(
+    ldm: Any, folder: Path, arguments: list[str], message: str
+) -> None:
+    import re
+
+    Path("typo.toml").write_text('shceduler = "ddim"\n')
+    model = [] if "--model" in arguments else ["--model", str(folder)]
+    code, out, err = ldm("generate", "a red star", *model, *arguments)
+    assert code == 2
+    assert re.search(message, err)
+    assert out == ""
+    assert not Path("pictures").exists()
+
+
+def test_an_empty_prompt_is_bad_input(ldm: Any, folder: Path) -> None:
+    code, _, err = ldm("generate", "", "--model", folder)
+    assert (code, "prompt is empty" in err) == (2, True)
+
+
+def test_a_prompt_that_is_too_long_is_reported(ldm: Any, folder: Path) -> None:
+    words = "a large red circle and a small blue star on a green background"
+    code, out, err = ldm("generate", words, "--model", folder, "--steps", 1, "--json")
+    assert code == 0
+    assert "is left out" in err
+    assert "background" in json.loads(out)["warnings"][0]
+    code, _, err = ldm(
+        "generate", words, "--model", folder, "--recipe", _recipe("error"), "--out", "other"
+    )
+    assert (code, list(Path("other").iterdir())) == (2, [])
+    assert "does not fit" in err
+
+
+def _recipe(too_long: str) -> Path:
+    path = Path("r.toml")
+    path.write_text(f'conditioning = [{{ name = "text", too_long = "{too_long}" }}]\n')
+    return path
+
+
+@pytest.mark.parametrize("make", ["text", "plain", "damaged"])
+def test_what_cannot_be_replayed_is_said(ldm: Any, make: str) -> None:
+    path = Path("x.png")
+    if make == "text":
+        path.write_text("no picture")
+    else:
+        image = Image.new("RGB", (4, 4))
+        from ldm_core.images import save_png
+
+        image.save(path) if make == "plain" else save_png(image, {"format": 1}, path)
+    code, _, err = ldm("replay", path)
+    assert code == 2
+    assert err.startswith("error: ")
+
+
+def test_plugins_and_models_are_listed_for_programs(ldm: Any) -> None:
+    records = json.loads(ldm("plugins", "list", "--kind", "scheduler", "--json")[1])
+    assert {"ddpm", "ddim", "euler", "euler_ancestral", "heun", "dpmpp_2m"} <= {
+        r["name"] for r in records
+    }
+    assert all(r["distribution"] and r["version"] and r["summary"] for r in records)
+    (shown,) = json.loads(ldm("plugins", "show", "ddim", "--json")[1])
+    assert shown["options"][0]["name"] == "eta"
+    models = json.loads(ldm("models", "list", "--json")[1])
+    assert [m["name"] for m in models] == ["shapes"]
+    assert ldm("plugins", "show", "dimm")[0] == 2
+    assert ldm("plugins", "list", "--kind", "samplers")[0] == 2
+
+
+def test_a_recipe_is_checked_and_printed_in_full(ldm: Any, folder: Path) -> None:
+    Path("r.toml").write_text(f'model = "{folder}"\nscheduler = "heun"\n')
+    code, out, _ = ldm("recipe", "check", "r.toml", "--set", "spacing=karras")
+    assert code == 0
+    assert "heun" in out
+    assert "karras" in out
+    code, _, err = ldm("recipe", "check", "r.toml", "--set", "spacing=karas")
+    assert (code, "Did you mean 'karras'" in err) == (2, True)

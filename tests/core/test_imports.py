@@ -1,0 +1,113 @@
+"""Who may import whom, read from the syntax trees."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HEAVY = {"torch", "diffusers", "transformers", "accelerate", "xformers", "safetensors"}
+
+
+def modules(package: str) -> list[Path]:
+    found = sorted((ROOT / package).rglob("*.py"))
+    assert found
+    return found
+
+
+def imports(path: Path, *, at_import: bool = False) -> Iterator[str]:
+    """Names of the modules that a file imports; with `at_import`, when it is itself imported."""
+    pending: list[ast.AST] = [ast.parse(path.read_text())]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+        if at_import and (
+            isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            or (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test))
+        ):
+            continue
+        pending += ast.iter_child_nodes(node)
+
+
+def tops(path: Path, *, at_import: bool = False) -> set[str]:
+    return {name.partition(".")[0] for name in imports(path, at_import=at_import)}
+
+
+@pytest.mark.parametrize("path", modules("ldm_core"), ids=str)
+def test_the_core_knows_no_plugin_and_no_model(path: Path) -> None:
+    assert not tops(path) & {"ldm_plugins", "ldm_pipelines", "diffusers", "transformers"}
+
+
+@pytest.mark.parametrize("path", modules("plugins/ldm_plugins"), ids=str)
+def test_plugins_know_the_core_alone_and_import_nothing_heavy_at_the_top(path: Path) -> None:
+    assert "ldm_pipelines" not in tops(path)
+    assert not tops(path, at_import=True) & HEAVY
+    kind = path.relative_to(ROOT / "plugins" / "ldm_plugins").parts[0]
+    for name in imports(path):
+        if name.startswith("ldm_plugins."):
+            assert name.split(".")[1] == kind, f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("path", modules("pipelines/ldm_pipelines"), ids=str)
+def test_pipelines_name_plugins_by_string(path: Path) -> None:
+    assert "ldm_plugins" not in tops(path)
+
+
+@pytest.mark.parametrize(
+    "name", ["point", "noise_schedule", "prediction", "seeded_noise", "grid", "errors"]
+)
+def test_numerical_rooms_import_only_torch_numpy_and_each_other(name: str) -> None:
+    allowed = {"__future__", "collections", "dataclasses", "difflib", "itertools", "math", "typing"}
+    assert tops(ROOT / "ldm_core" / f"{name}.py") <= allowed | {"torch", "numpy", "ldm_core"}
+
+
+def test_nothing_imports_the_command_line() -> None:
+    for path in modules("ldm_core"):
+        if "cli" not in path.parts:
+            assert not any(name.startswith("ldm_core.cli") for name in imports(path)), path
+
+
+@pytest.mark.parametrize("package", ["ldm_core", "plugins", "pipelines"])
+def test_nothing_unpickles(package: str) -> None:
+    for path in modules(package):
+        text = path.read_text()
+        assert not tops(path) & {"pickle", "cloudpickle", "dill", "joblib"}, path
+        assert "torch.load(" not in text, path
+        assert "trust_remote_code" not in text, path
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["--help"],
+        ["plugins", "list"],
+        ["plugins", "show", "ddim"],
+        ["models", "list"],
+        ["recipe", "check", "{recipe}"],
+    ],
+    ids=" ".join,
+)
+def test_answering_takes_neither_torch_nor_diffusers(
+    command: list[str], folder: Path, tmp_path: Path
+) -> None:
+    recipe = tmp_path / "r.toml"
+    recipe.write_text(f'model = "{folder}"\nscheduler = "dpmpp_2m"\nspacing = "karras"\n')
+    argv = ["ldm", *(part.format(recipe=recipe) for part in command)]
+    code = (
+        "import sys; from ldm_core.cli import main\n"
+        f"sys.argv = {argv!r}\n"
+        "try:\n    main()\n"
+        "except SystemExit as end:\n    assert not end.code, end.code\n"
+        "print('HEAVY', sorted({'torch', 'diffusers', 'transformers'} & set(sys.modules)))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.strip().endswith("HEAVY []")

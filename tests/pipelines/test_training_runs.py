@@ -1,0 +1,219 @@
+"""Training runs from end to end, in the small."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from ldm_pipelines.training import autoencoder, checkpoint, commands
+from ldm_pipelines.training.data import FolderSource, ShapesSource, open_source
+from ldm_pipelines.training.loop import make_accelerator, train
+from PIL import Image
+from safetensors.torch import load_file
+from torch import nn
+
+SMALL = {"warmup": 1, "batch_size": 2, "mixed_precision": "no"}
+
+
+@pytest.fixture(autouse=True)
+def few_pictures(monkeypatch):
+    monkeypatch.setattr(autoencoder, "STATISTICS_PICTURES", 32)
+
+
+@pytest.fixture(scope="module")
+def image_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    pictures, captions = ShapesSource().draw(np.random.default_rng(0), 3)
+    lines = []
+    for i, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
+        Image.fromarray(picture).resize((90, 70)).save(folder / f"{i}.png")
+        lines.append(json.dumps({"file_name": f"{i}.png", "text": caption}))
+    (folder / "metadata.jsonl").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+class Toy(nn.Module):
+    """A regression: ``forward(x)`` is the squared error of a convolution against x's sum."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Conv2d(3, 2, 3, padding=1)
+
+    def forward(self, x):
+        return (self.layer(x) - x.sum(1, keepdim=True)).square().mean()
+
+
+class Killed(Exception):
+    pass
+
+
+def toy_run(folder, *, stop_at=None, steps=8, resume=True, learning_rate=0.1):
+    def batch_of_step(step):
+        if step == stop_at:
+            raise Killed
+        return (torch.randn(4, 3, 5, 5, generator=torch.Generator().manual_seed(step)),)
+
+    return train(
+        make_accelerator("no"),
+        Toy(),
+        batch_of_step,
+        folder=folder,
+        settings={"steps": steps, "learning_rate": learning_rate},
+        steps=steps,
+        learning_rate=learning_rate,
+        warmup=2,
+        ema_decay=0.9,
+        resume=resume,
+        checkpoint_seconds=0.0,
+    )
+
+
+def test_an_interrupted_run_takes_the_same_course(tmp_path):
+    whole = toy_run(tmp_path / "whole")
+    for stop_at in (3, 6):
+        with pytest.raises(Killed):
+            toy_run(tmp_path / "halting", stop_at=stop_at)
+    resumed = toy_run(tmp_path / "halting")
+    assert whole.keys() == resumed.keys() == {"layer.weight", "layer.bias"}
+    for name, weight in whole.items():
+        assert torch.equal(weight, resumed[name])
+
+
+def test_a_kill_while_saving_leaves_a_checkpoint(tmp_path):
+    with pytest.raises(Killed):
+        toy_run(tmp_path, stop_at=3)
+    kept = tmp_path / "checkpoint"
+    (tmp_path / "checkpoint.new").mkdir()  # killed while writing
+    kept.rename(tmp_path / "checkpoint.old")  # or between the two renames
+    toy = Toy()
+    optimizer = torch.optim.AdamW(toy.parameters())
+    settings = {"steps": 8, "learning_rate": 0.1}
+    assert checkpoint.restore(kept, settings=settings, module=toy, optimizer=optimizer) == 3
+    assert toy_run(tmp_path).keys() == toy.state_dict().keys()
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path):
+    toy_run(tmp_path, steps=2)
+    with pytest.raises(ValueError, match=r"learning_rate was 0\.1, now 0\.2"):
+        toy_run(tmp_path, steps=2, learning_rate=0.2)
+    toy_run(tmp_path, steps=2, learning_rate=0.2, resume=False)
+
+
+def test_nothing_is_pickled(tmp_path):
+    toy_run(tmp_path, steps=2)
+    suffixes = {p.suffix for p in tmp_path.rglob("*") if p.is_file()}
+    assert suffixes == {".safetensors", ".json"}
+
+
+def test_standardising_leaves_reconstructions_alone():
+    vae = autoencoder.build_autoencoder(4, seed=0).eval()
+    drawn, _ = ShapesSource().draw(np.random.default_rng(0), 16)
+    pictures = autoencoder.to_tensor(drawn, torch.device("cpu"))
+    with torch.no_grad():
+        before = vae.encode(pictures).latent_dist
+        old = vae.decode(before.mode()).sample
+        autoencoder.standardise_latents(vae, pictures)
+        after = vae.encode(pictures).latent_dist
+        torch.testing.assert_close(vae.decode(after.mode()).sample, old, atol=1e-4, rtol=1e-4)
+    scale = (before.std / after.std).mean((0, 2, 3))
+    torch.testing.assert_close(
+        (before.mean - before.mean.mean((0, 2, 3), keepdim=True)) / scale[:, None, None],
+        after.mean,
+        atol=1e-4,
+        rtol=1e-3,
+    )
+    second_moment = (after.mean.square() + after.var).mean((0, 2, 3))
+    torch.testing.assert_close(second_moment, torch.ones(4), atol=0.01, rtol=0)
+
+
+def test_crops_look_where_something_is():
+    picture = np.zeros((1, 64, 64, 3), np.uint8)
+    picture[0, 10:30, 10:30] = 255
+    crops = autoencoder.detailed_crops(picture, np.random.default_rng(0), tries=50)
+    assert crops.shape == (1, 32, 32, 3)
+    assert crops.std() > 100  # of at most 127.5, half black and half white
+
+
+def test_both_commands_make_a_folder_that_diffusers_runs(tmp_path):
+    from diffusers import StableDiffusionPipeline
+
+    commands.train_autoencoder(out=tmp_path / "vae", steps=2, crop_steps=1, **SMALL)
+    commands.train_denoiser(
+        autoencoder=tmp_path / "vae",
+        out=tmp_path / "out",
+        steps=2,
+        pool_size=4,
+        pool_steps=1,
+        **SMALL,
+    )
+    model = tmp_path / "out" / "model"
+    assert sum(p.stat().st_size for p in model.rglob("*") if p.is_file()) <= 16e6
+    for file in model.rglob("*.safetensors"):
+        assert {w.dtype for w in load_file(file).values()} == {torch.float16}
+    pipe = StableDiffusionPipeline.from_pretrained(model)
+    prompts = ["a red circle", "a grey zebra 猫"]
+    images = pipe(prompts, num_inference_steps=1, guidance_scale=4.0, output_type="np").images
+    assert images.shape == (2, 64, 64, 3)
+    assert np.isfinite(images).all()
+
+
+def test_a_folder_of_images_is_read_with_its_captions(image_folder):
+    source = open_source(str(image_folder), resolution=32, need_captions=True)
+    pictures, captions = source.draw(np.random.default_rng(0), 8)
+    assert pictures.shape == (8, 32, 32, 3)
+    assert all(caption.endswith(" background") for caption in captions)
+    assert set(captions) <= set(source.texts())
+
+
+def test_the_autoencoder_trains_on_a_folder(tmp_path, image_folder):
+    commands.train_autoencoder(
+        data=str(image_folder), resolution=32, out=tmp_path, steps=1, crop_steps=0, **SMALL
+    )
+    assert (tmp_path / "vae" / "diffusion_pytorch_model.safetensors").exists()
+
+
+def test_unusable_data_is_refused_plainly(tmp_path, image_folder):
+    with pytest.raises(ValueError, match="no folder"):
+        open_source(str(tmp_path / "missing"))
+    with pytest.raises(ValueError, match="no images"):
+        open_source(str(tmp_path))
+    with pytest.raises(ValueError, match="64 pixels, not 32"):
+        open_source("shapes", resolution=32)
+    with pytest.raises(ValueError, match="multiple of 16"):
+        open_source(str(image_folder), resolution=50)
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match=r"metadata\.jsonl is missing"):
+        FolderSource(tmp_path, need_captions=True)
+    (tmp_path / "metadata.jsonl").write_text('{"file_name": "b.png", "text": "b"}\n')
+    with pytest.raises(ValueError, match=r"no line for a\.png"):
+        FolderSource(tmp_path, need_captions=True)
+    (tmp_path / "metadata.jsonl").write_text("{}\n")
+    with pytest.raises(ValueError, match="line 1: need file_name and text"):
+        FolderSource(tmp_path)
+
+
+def test_a_missing_autoencoder_is_refused_plainly(tmp_path):
+    with pytest.raises(ValueError, match="ldm train autoencoder"):
+        commands.train_denoiser(autoencoder=tmp_path, out=tmp_path / "out", steps=1)
+
+
+@pytest.mark.slow
+def test_two_processes_train_together(tmp_path):
+    script = tmp_path / "run.py"
+    script.write_text(
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from ldm_pipelines.training import autoencoder, commands\n"
+        "autoencoder.STATISTICS_PICTURES = 32\n"
+        "commands.train_autoencoder(out=Path(sys.argv[1]), steps=2, crop_steps=2, warmup=1,\n"
+        "                           batch_size=2, mixed_precision='no')\n"
+    )
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    subprocess.run([*launch, str(script), str(tmp_path / "two")], check=True)
+    state = json.loads((tmp_path / "two" / "checkpoint" / "state.json").read_text())
+    assert state["step"] == 2
+    assert state["settings"]["processes"] == 2
+    assert (tmp_path / "two" / "vae" / "config.json").exists()
