@@ -12,8 +12,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TQDM_DISABLE"] = "1"
 
-import tiny
 import torch
+
+import tiny
 from ldm_core import Pipeline
 
 torch.set_num_threads(1)

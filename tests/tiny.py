@@ -6,7 +6,23 @@ import json
 from pathlib import Path
 from typing import Any
 
-WORDS = "a an the red green blue yellow circle square star on at large small background".split()
+WORDS = [
+    "a",
+    "an",
+    "the",
+    "red",
+    "green",
+    "blue",
+    "yellow",
+    "circle",
+    "square",
+    "star",
+    "on",
+    "at",
+    "large",
+    "small",
+    "background",
+]
 WINDOW = 12
 
 

@@ -134,7 +134,9 @@ def write_images(
             began = time.perf_counter()
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always", UserWarning)
-                batch: dict[str, Any] = {k: v[part] if isinstance(v, list) else v for k, v in inputs.items()}
+                batch: dict[str, Any] = {
+                    k: v[part] if isinstance(v, list) else v for k, v in inputs.items()
+                }
                 output = pipeline(seed=seeds[part], **batch)
             seconds = (time.perf_counter() - began) / len(output.images)
             notes = list(dict.fromkeys(str(w.message) for w in caught if _is_ours(w)))

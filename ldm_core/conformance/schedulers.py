@@ -14,7 +14,7 @@ from ldm_core.noise_schedule import NoiseSchedule
 from ldm_core.point import CLEAN, Point
 
 VP = SCHEDULES["vp"]
-STEPS = (64, 128, 256, 512)
+STEPS = (128, 256, 512, 1024)
 
 
 def even_grid(schedule: NoiseSchedule, steps: int) -> list[Point]:

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 import torch
+from torch.nn.functional import scaled_dot_product_attention as sdpa
+
 from ldm_core import Pipeline
 from ldm_core.attention import in_force
-from torch.nn.functional import scaled_dot_product_attention as sdpa
 
 
 class Counting:

@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
+
 from ldm_core import Pipeline
 from ldm_core.cli import main
 from ldm_core.images import read_png
-from PIL import Image
 
 
 @pytest.fixture
-def ldm(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Any:
+def ldm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Any:
     """Run ``ldm`` with arguments, in an empty folder: (exit code, standard output, error)."""
     monkeypatch.chdir(tmp_path)
 

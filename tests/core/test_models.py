@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from ldm_core import Pipeline
 from ldm_core.compose import compose
 from ldm_core.errors import LdmError

@@ -9,6 +9,7 @@ import pytest
 from diffusers import DDIMScheduler
 from hypothesis import given
 from hypothesis import strategies as st
+
 from ldm_core.conformance import SCHEDULES
 from ldm_core.noise_schedule import FlowSchedule, VESchedule, VPSchedule, vp_schedule
 

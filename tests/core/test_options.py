@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import pytest
+
 from ldm_core.errors import LdmError
 from ldm_core.plugins.options import argument_help, bind, check_options, read_options
 

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+
 from ldm_core import LdmError, Pipeline
 from ldm_core.contracts import Step
-from PIL import Image
 
 PROMPTS = ["a red star", "a blue circle", "a green square", "a yellow star"]
 

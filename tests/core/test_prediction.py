@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from ldm_core.conformance import SCHEDULES
 from ldm_core.point import Point
 from ldm_core.prediction import PREDICTION_TYPES, PredictionType, to_x0, training_target

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from ldm_core import Pipeline
 from ldm_core.compose import compose
 from ldm_core.errors import LdmError

@@ -8,6 +8,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+
 from ldm_core import hookspecs
 from ldm_core.compose import compose
 from ldm_core.errors import LdmError

@@ -22,7 +22,7 @@ def chunked(
     arXiv:2112.05682, Section 3).
 
     Keys are summed piece by piece, with the greatest score so far kept for stability; memory
-    beside the result is constant in the sequence length. Sums are in float32.
+    beside the result is constant in the sequence length. Scores and sums are in float32.
 
     Args:
         query_chunk: queries at a time.
@@ -38,13 +38,13 @@ def chunked(
         mask = mask.expand((*mask.shape[:-2], queries, keys))
     for i in range(0, queries, query_chunk):
         rows = slice(i, i + query_chunk)
-        part = q[..., rows, :] * scale
-        high = part.new_full((*part.shape[:-1], 1), -torch.inf, dtype=torch.float32)
+        part = q[..., rows, :].float() * scale
+        high = part.new_full((*part.shape[:-1], 1), -torch.inf)
         weight = torch.zeros_like(high)
-        total = part.new_zeros((*part.shape[:-1], v.shape[-1]), dtype=torch.float32)
+        total = part.new_zeros((*part.shape[:-1], v.shape[-1]))
         for j in range(0, keys, key_chunk):
             columns = slice(j, j + key_chunk)
-            scores = (part @ k[..., columns, :].transpose(-1, -2)).float()
+            scores = part @ k[..., columns, :].float().transpose(-1, -2)
             if mask is not None:
                 piece = mask[..., rows, columns]
                 if piece.dtype == torch.bool:
@@ -57,7 +57,7 @@ def chunked(
             scores.sub_(origin).exp_()
             shrink = (high - origin).exp()
             weight = weight * shrink + scores.sum(-1, keepdim=True)
-            total = total * shrink + (scores.to(v.dtype) @ v[..., columns, :]).float()
+            total = total * shrink + scores @ v[..., columns, :].float()
             high = higher
         # A row that sees no key at all gives zero, as torch's own attention does.
         out[..., rows, :] = total / weight.masked_fill(weight == 0, 1.0)

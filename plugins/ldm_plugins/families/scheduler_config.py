@@ -25,7 +25,8 @@ LINSPACE_BY_DEFAULT = {
     "HeunDiscreteScheduler",
     "DPMSolverMultistepScheduler",
 }
-CLIPS_BY_DEFAULT = {"DDPMScheduler", "DDIMScheduler"}
+CLIPS = {"DDPMScheduler", "DDIMScheduler"}
+ENDS_BY_ALPHA = {"DDIMScheduler"}
 
 
 def read_schedule(config: Mapping[str, Any]) -> VPSchedule:
@@ -86,13 +87,15 @@ def read_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
     }
     if spacing["name"] == "leading" and config.get("steps_offset"):
         spacing["steps_offset"] = config["steps_offset"]
-    least = (
-        not config.get("set_alpha_to_one", True) or config.get("final_sigmas_type") == "sigma_min"
-    )
+    # A config may keep keys of another class; only those that its own class reads count.
+    if cls in ENDS_BY_ALPHA:
+        least = not config.get("set_alpha_to_one", True)
+    else:
+        least = config.get("final_sigmas_type") == "sigma_min"
     if least:
         spacing["final"] = "sigma_min"
     defaults["spacing"] = spacing
-    if config.get("clip_sample", cls in CLIPS_BY_DEFAULT):
+    if cls in CLIPS and config.get("clip_sample", True):
         defaults["denoisers"] = [
             {"name": "clip_x0", "limit": float(config.get("clip_sample_range", 1.0))}
         ]

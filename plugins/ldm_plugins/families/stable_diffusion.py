@@ -27,6 +27,9 @@ CLASSES = {
     "tokenizer": "CLIPTokenizer",
 }
 
+# StableDiffusionPipeline overrules these two in every scheduler config, as errors of old folders.
+OVERRULED = {"steps_offset": 1, "clip_sample": False}
+
 
 class StableDiffusion:
     """Text-to-image with a UNet in the latent space of a KL-autoencoder (Rombach et al. 2022,
@@ -82,14 +85,14 @@ class StableDiffusion:
                 "attention": "native",
                 "encoder": "autoencoder_kl",
                 "decoder": "autoencoder_kl",
-                **read_defaults(scheduler),
+                **read_defaults({**scheduler, **OVERRULED}),
             },
         )
 
     def load(self, info: ModelInfo, device: torch.device, dtype: torch.dtype) -> Model:
         import torch
         from diffusers import AutoencoderKL, UNet2DConditionModel
-        from transformers import CLIPTextModel, CLIPTokenizer
+        from transformers import CLIPTextModel, CLIPTokenizerFast
 
         def read(cls: Any, component: str, **options: Any) -> Any:
             part = info.folder / component
@@ -101,7 +104,9 @@ class StableDiffusion:
         unet = read(UNet2DConditionModel, "unet", torch_dtype=dtype)
         vae = read(AutoencoderKL, "vae", torch_dtype=dtype)
         text_encoder = read(CLIPTextModel, "text_encoder", dtype=dtype)
-        tokenizer = CLIPTokenizer.from_pretrained(info.folder / "tokenizer", local_files_only=True)
+        tokenizer = CLIPTokenizerFast.from_pretrained(
+            info.folder / "tokenizer", local_files_only=True
+        )
 
         def network(x: Tensor, point: Point, condition: Condition) -> Tensor:
             t = torch.full((len(x),), point.t, device=x.device)
@@ -144,8 +149,10 @@ class ClipText:
         return {"text": self._encoder(tokens.input_ids, attention_mask=mask)[0]}
 
     def overflow(self, text: str) -> str:
-        ids = self._tokenizer(text, truncation=False, verbose=False).input_ids
+        tokens = self._tokenizer(text, truncation=False, verbose=False, return_offsets_mapping=True)
         window = self._tokenizer.model_max_length
-        if len(ids) <= window:
+        if len(tokens.input_ids) <= window:
             return ""
-        return str(self._tokenizer.decode(ids[window - 1 : -1])).strip()
+        # The window's last place is for the end token. A word that is cut is lost as a whole.
+        start = tokens.offset_mapping[window - 1][0]
+        return text[text.rfind(" ", 0, start + 1) + 1 :]

@@ -1,0 +1,146 @@
+"""Schedulers: measured orders, exact limits, and Diffusers' own results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ldm_core import Pipeline
+from ldm_core.conformance import (
+    SCHEDULES,
+    check_constant_x0,
+    check_distribution,
+    errors_by_steps,
+    measured_order,
+)
+from ldm_core.plugins.options import bind
+from ldm_core.plugins.registry import installed
+
+DETERMINISTIC = {"ddim": 1, "euler": 1, "heun": 2, "dpmpp_2m": 2}
+STOCHASTIC = ("ddpm", "euler_ancestral")
+COUNTERPARTS = {
+    "ddpm": "DDPMScheduler",
+    "ddim": "DDIMScheduler",
+    "euler": "EulerDiscreteScheduler",
+    "euler_ancestral": "EulerAncestralDiscreteScheduler",
+    "heun": "HeunDiscreteScheduler",
+    "dpmpp_2m": "DPMSolverMultistepScheduler",
+}
+
+
+def scheduler(name: str, **options: Any) -> Any:
+    return bind(installed().find("scheduler", name).loaded, options)
+
+
+@pytest.mark.parametrize("path", SCHEDULES)
+@pytest.mark.parametrize(("name", "order"), DETERMINISTIC.items())
+def test_error_falls_at_the_stated_order(name: str, order: int, path: str) -> None:
+    """Gaussian data has an exact denoiser and an exact solution, so the slope can be measured."""
+    assert measured_order(scheduler(name), SCHEDULES[path]) == pytest.approx(order, abs=0.15)
+
+
+@pytest.mark.parametrize("path", SCHEDULES)
+def test_the_second_order_is_worth_it(path: str) -> None:
+    first, second = (
+        errors_by_steps(scheduler(name), SCHEDULES[path], [64])[0] for name in ("euler", "dpmpp_2m")
+    )
+    assert second < first / 10
+
+
+@pytest.mark.parametrize("path", SCHEDULES)
+@pytest.mark.parametrize("name", STOCHASTIC)
+def test_samples_have_the_mean_and_spread_of_the_data(name: str, path: str) -> None:
+    errors = check_distribution(scheduler(name), SCHEDULES[path])
+    assert max(map(abs, errors)) < 4
+
+
+@pytest.mark.parametrize("name", [*DETERMINISTIC, *STOCHASTIC])
+def test_a_constant_x0_is_reached_exactly(name: str) -> None:
+    check_constant_x0(scheduler(name))
+
+
+@given(eta=st.floats(0.0, 1.0))
+@settings(max_examples=20, deadline=None)
+def test_ddim_ends_at_a_constant_x0_for_every_eta(eta: float) -> None:
+    check_constant_x0(scheduler("ddim", eta=eta))
+
+
+def difference(ours: Pipeline, folder: Path, cls: str, steps: int, **config: Any) -> float:
+    """Relative distance of final latents to StableDiffusionPipeline's with a scheduler class."""
+    theirs = diffusers.StableDiffusionPipeline.from_pretrained(folder)
+    theirs.set_progress_bar_config(disable=True)
+    theirs.scheduler = getattr(diffusers, cls).from_config(theirs.scheduler.config, **config)
+    prompts = ["a large red circle", "a small blue star on a green background"]
+    if ours.model.info.source != "shapes":
+        prompts = ["a red star", "a blue circle"]
+    expected = theirs(
+        prompts,
+        generator=[torch.Generator().manual_seed(seed) for seed in (3, 4)],
+        num_inference_steps=steps,
+        guidance_scale=4.0,
+        output_type="latent",
+    ).images
+    found = ours(
+        prompts, seed=3, num_inference_steps=steps, guidance_scale=4.0, output_type="latent"
+    ).images
+    return float((found - expected).norm() / expected.norm())
+
+
+@pytest.mark.parametrize("steps", [5, 20])
+@pytest.mark.parametrize("spacing", ["leading", "trailing"])
+@pytest.mark.parametrize("name", COUNTERPARTS)
+def test_final_latents_are_those_of_diffusers(
+    pipe: Pipeline, folder: Path, name: str, spacing: str, steps: int
+) -> None:
+    if (name, spacing) == ("dpmpp_2m", "leading"):
+        pytest.skip("Diffusers' DPM-Solver++ has other leading timesteps than its other classes")
+    options: dict[str, Any] = {"final": "sigma_min" if name == "ddim" else "zero"}
+    if spacing == "leading":
+        options["steps_offset"] = 1
+    ours = pipe.replace(scheduler=name, spacing={"name": spacing, **options})
+    config = {"timestep_spacing": spacing, "clip_sample": False}
+    assert difference(ours, folder, COUNTERPARTS[name], steps, **config) < 1e-5
+
+
+@pytest.mark.parametrize("name", ["euler", "euler_ancestral", "heun"])
+def test_linspace_is_that_of_diffusers(pipe: Pipeline, folder: Path, name: str) -> None:
+    ours = pipe.replace(scheduler=name, spacing={"name": "linspace", "final": "zero"})
+    config = {"timestep_spacing": "linspace"}
+    assert difference(ours, folder, COUNTERPARTS[name], 20, **config) < 1e-5
+
+
+@pytest.mark.parametrize("name", ["euler", "heun", "dpmpp_2m"])
+def test_karras_is_that_of_diffusers(pipe: Pipeline, folder: Path, name: str) -> None:
+    ours = pipe.replace(scheduler=name, spacing={"name": "karras"})
+    config = {"timestep_spacing": "linspace", "use_karras_sigmas": True}
+    if name == "dpmpp_2m":
+        pytest.skip("Diffusers' DPM-Solver++ rounds the Karras timesteps to whole ones")
+    assert difference(ours, folder, COUNTERPARTS[name], 20, **config) < 1e-4
+
+
+@pytest.mark.parametrize("eta", [0.3, 1.0])
+def test_ddim_with_eta_is_that_of_diffusers(pipe: Pipeline, folder: Path, eta: float) -> None:
+    ours = pipe.replace(scheduler={"name": "ddim", "eta": eta})
+    theirs = diffusers.StableDiffusionPipeline.from_pretrained(folder)
+    theirs.set_progress_bar_config(disable=True)
+    generator = [torch.Generator().manual_seed(3)]
+    expected = theirs(
+        "a red star", generator=generator, num_inference_steps=10, eta=eta, output_type="latent"
+    ).images
+    found = ours("a red star", seed=3, num_inference_steps=10, output_type="latent").images
+    assert (found - expected).norm() < 1e-5 * expected.norm()
+
+
+def test_ddpm_is_ddim_with_all_noise_drawn_anew(pipe: Pipeline) -> None:
+    """Song et al. 2021 (arXiv:2010.02502), Section 4.1."""
+    one = pipe.replace(scheduler="ddpm")("a red star", seed=1, output_type="latent").images
+    two = pipe.replace(scheduler={"name": "ddim", "eta": 1.0})(
+        "a red star", seed=1, output_type="latent"
+    ).images
+    assert one.equal(two)
