@@ -93,13 +93,11 @@ def differences(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
 def _plain(value: Any) -> Any:
     """A recipe as JSON can hold it; a ready-made Python part becomes {"python": its name}."""
     if isinstance(value, Mapping):
-        if is_ready_made(value.get("name")) and value.get("name") is not None:
-            thing = value["name"]
-            name = f"{type(thing).__module__}.{type(thing).__qualname__}"
-            if hasattr(thing, "__qualname__"):
-                name = f"{thing.__module__}.{thing.__qualname__}"
+        thing = value.get("name")
+        if is_ready_made(thing):
+            named = thing if hasattr(thing, "__qualname__") else type(thing)
             rest = {key: _plain(v) for key, v in value.items() if key != "name"}
-            return {"python": name, **rest}
+            return {"python": f"{named.__module__}.{named.__qualname__}", **rest}
         return {key: _plain(v) for key, v in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(v) for v in value]

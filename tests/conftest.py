@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,8 +31,8 @@ def pipe(folder: Path) -> Pipeline:
 
 
 @pytest.fixture
-def copied(folder: Path, tmp_path: Path) -> Iterator[Path]:
+def copied(folder: Path, tmp_path: Path) -> Path:
     """A copy of the folder that a test may damage."""
     import shutil
 
-    yield Path(shutil.copytree(folder, tmp_path / "model"))
+    return Path(shutil.copytree(folder, tmp_path / "model"))

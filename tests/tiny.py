@@ -6,23 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-WORDS = [
-    "a",
-    "an",
-    "the",
-    "red",
-    "green",
-    "blue",
-    "yellow",
-    "circle",
-    "square",
-    "star",
-    "on",
-    "at",
-    "large",
-    "small",
-    "background",
-]
+WORDS = (
+    *("a", "on", "at", "the", "large", "small", "red", "green", "blue", "yellow"),
+    *("circle", "square", "star", "background"),
+)
 WINDOW = 12
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from ldm_core.pipeline import Pipeline
 
+DEFAULT_MODEL = "shapes"
 RecipeOption = Annotated[Path | None, typer.Option("--recipe", help="A recipe file (TOML).")]
 SetOption = Annotated[
     list[str] | None,
@@ -33,9 +34,10 @@ def generate(
     prompts: Annotated[list[str], typer.Argument(metavar="PROMPT...", help="What to draw.")],
     model: Annotated[
         str | None,
-        typer.Option(help="Name of an installed model, folder, or Hub id. [default: shapes]"),
+        typer.Option(help=f"Name of an installed model, folder, or Hub id. [default: {DEFAULT_MODEL}]"),
     ] = None,
-    recipe: RecipeOption = None,
+    recipe: DEFAULT_MODEL = "shapes"
+RecipeOption = None,
     scheduler: Annotated[str | None, typer.Option(help="Name of a scheduler.")] = None,
     spacing: Annotated[str | None, typer.Option(help="Name of a spacing.")] = None,
     steps: Annotated[int | None, typer.Option(help="Number of inference steps.")] = None,
@@ -82,7 +84,7 @@ def generate(
         "dtype": dtype,
     }
     layer = gather(recipe, choices, set_)
-    layer.setdefault("model", "shapes")
+    layer.setdefault("model", DEFAULT_MODEL)
     if not as_json:
         layer.setdefault("observers", ["progress_bar"])
     composition = compose(layer, installed())

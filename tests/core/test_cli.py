@@ -70,7 +70,8 @@ def test_pictures_already_made_are_never_overwritten(ldm: Any, folder: Path) -> 
 
 def test_the_contact_sheet_holds_every_picture(ldm: Any, folder: Path) -> None:
     code, out, _ = ldm(
-        "generate", "a red star", "a blue circle", "--model", folder, "--steps", 1, "--sheet", "s.png"
+        "generate", "a red star", "a blue circle", "--model", folder, "--steps", 1,
+        "--sheet", "s.png",
     )  # fmt: skip
     assert code == 0
     assert out.splitlines()[-1].endswith("s.png")
