@@ -43,7 +43,7 @@ bench: $(READY)  ## speed and memory, as ratios to a named peer
 	$(BIN)/python benchmarks/sampling_speed.py
 
 train-shapes: $(READY)  ## the default model from nothing; continues where it was interrupted
-	$(BIN)/bash benchmarks/reproduce_shapes.sh
+	sh benchmarks/reproduce_shapes.sh
 
 docs: $(READY)
 	$(BIN)/pip install -q -c constraints.txt -e '.[docs]'

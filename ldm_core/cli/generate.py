@@ -34,10 +34,11 @@ def generate(
     prompts: Annotated[list[str], typer.Argument(metavar="PROMPT...", help="What to draw.")],
     model: Annotated[
         str | None,
-        typer.Option(help=f"Name of an installed model, folder, or Hub id. [default: {DEFAULT_MODEL}]"),
+        typer.Option(
+            help=f"Name of an installed model, folder, or Hub id. [default: {DEFAULT_MODEL}]"
+        ),
     ] = None,
-    recipe: DEFAULT_MODEL = "shapes"
-RecipeOption = None,
+    recipe: RecipeOption = None,
     scheduler: Annotated[str | None, typer.Option(help="Name of a scheduler.")] = None,
     spacing: Annotated[str | None, typer.Option(help="Name of a spacing.")] = None,
     steps: Annotated[int | None, typer.Option(help="Number of inference steps.")] = None,

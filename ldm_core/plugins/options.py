@@ -33,15 +33,9 @@ class Option:
 
     def check(self, value: Any, owner: str) -> Any:
         """The value as the option's type; text is converted, as on the command line."""
+        config = ConfigDict(allow_inf_nan=False, arbitrary_types_allowed=True)
         try:
-            config = ConfigDict(allow_inf_nan=False, arbitrary_types_allowed=True)
-            if isinstance(self.annotation, type) and hasattr(
-                self.annotation, "__pydantic_config__"
-            ):
-                adapter = TypeAdapter[Any](self.annotation)
-            else:
-                adapter = TypeAdapter[Any](self.annotation, config=config)
-            return adapter.validate_python(value)
+            return TypeAdapter[Any](self.annotation, config=config).validate_python(value)
         except ValidationError as error:
             reason = error.errors()[0]["msg"].lower()
             raise LdmError(

@@ -172,6 +172,16 @@ def test_bad_input_is_one_message_and_exit_code_2(
     assert not Path("pictures").exists()
 
 
+def test_damaged_weights_are_bad_input(ldm: Any, copied: Path) -> None:
+    file = copied / "unet" / "diffusion_pytorch_model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1])
+    code, _, err = ldm("generate", "a red star", "--model", copied)
+    assert (code, "cut off or damaged" in err) == (2, True)
+    file.rename(file.with_suffix(".bin"))
+    code, _, err = ldm("generate", "a red star", "--model", copied)
+    assert (code, "pickled weights" in err) == (2, True)
+
+
 def test_an_empty_prompt_is_bad_input(ldm: Any, folder: Path) -> None:
     code, _, err = ldm("generate", "", "--model", folder)
     assert (code, "prompt is empty" in err) == (2, True)

@@ -21,17 +21,10 @@ from ldm_core.conformance import (
 )
 from ldm_core.plugins.options import bind
 from ldm_core.plugins.registry import installed
+from peers import COUNTERPARTS, distance_to_diffusers
 
 DETERMINISTIC = {"ddim": 1, "euler": 1, "heun": 2, "dpmpp_2m": 2}
 STOCHASTIC = ("ddpm", "euler_ancestral")
-COUNTERPARTS = {
-    "ddpm": "DDPMScheduler",
-    "ddim": "DDIMScheduler",
-    "euler": "EulerDiscreteScheduler",
-    "euler_ancestral": "EulerAncestralDiscreteScheduler",
-    "heun": "HeunDiscreteScheduler",
-    "dpmpp_2m": "DPMSolverMultistepScheduler",
-}
 
 
 def scheduler(name: str, **options: Any) -> Any:
@@ -71,27 +64,6 @@ def test_ddim_ends_at_a_constant_x0_for_every_eta(eta: float) -> None:
     check_constant_x0(scheduler("ddim", eta=eta))
 
 
-def difference(ours: Pipeline, folder: Path, cls: str, steps: int, **config: Any) -> float:
-    """Relative distance of final latents to StableDiffusionPipeline's with a scheduler class."""
-    theirs = diffusers.StableDiffusionPipeline.from_pretrained(folder)
-    theirs.set_progress_bar_config(disable=True)
-    theirs.scheduler = getattr(diffusers, cls).from_config(theirs.scheduler.config, **config)
-    prompts = ["a large red circle", "a small blue star on a green background"]
-    if ours.model.info.source != "shapes":
-        prompts = ["a red star", "a blue circle"]
-    expected = theirs(
-        prompts,
-        generator=[torch.Generator().manual_seed(seed) for seed in (3, 4)],
-        num_inference_steps=steps,
-        guidance_scale=4.0,
-        output_type="latent",
-    ).images
-    found = ours(
-        prompts, seed=3, num_inference_steps=steps, guidance_scale=4.0, output_type="latent"
-    ).images
-    return float((found - expected).norm() / expected.norm())
-
-
 @pytest.mark.parametrize("steps", [5, 20])
 @pytest.mark.parametrize("spacing", ["leading", "trailing"])
 @pytest.mark.parametrize("name", COUNTERPARTS)
@@ -105,14 +77,14 @@ def test_final_latents_are_those_of_diffusers(
         options["steps_offset"] = 1
     ours = pipe.replace(scheduler=name, spacing={"name": spacing, **options})
     config = {"timestep_spacing": spacing, "clip_sample": False}
-    assert difference(ours, folder, COUNTERPARTS[name], steps, **config) < 1e-5
+    assert distance_to_diffusers(ours, folder, COUNTERPARTS[name], steps, **config) < 1e-5
 
 
 @pytest.mark.parametrize("name", ["euler", "euler_ancestral", "heun"])
 def test_linspace_is_that_of_diffusers(pipe: Pipeline, folder: Path, name: str) -> None:
     ours = pipe.replace(scheduler=name, spacing={"name": "linspace", "final": "zero"})
     config = {"timestep_spacing": "linspace"}
-    assert difference(ours, folder, COUNTERPARTS[name], 20, **config) < 1e-5
+    assert distance_to_diffusers(ours, folder, COUNTERPARTS[name], 20, **config) < 1e-5
 
 
 @pytest.mark.parametrize("name", ["euler", "heun", "dpmpp_2m"])
@@ -121,7 +93,7 @@ def test_karras_is_that_of_diffusers(pipe: Pipeline, folder: Path, name: str) ->
     config = {"timestep_spacing": "linspace", "use_karras_sigmas": True}
     if name == "dpmpp_2m":
         pytest.skip("Diffusers' DPM-Solver++ rounds the Karras timesteps to whole ones")
-    assert difference(ours, folder, COUNTERPARTS[name], 20, **config) < 1e-4
+    assert distance_to_diffusers(ours, folder, COUNTERPARTS[name], 20, **config) < 1e-4
 
 
 @pytest.mark.parametrize("eta", [0.3, 1.0])
