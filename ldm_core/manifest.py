@@ -93,9 +93,9 @@ def differences(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
 def _plain(value: Any) -> Any:
     """A recipe as JSON can hold it; a ready-made Python part becomes {"python": its name}."""
     if isinstance(value, Mapping):
-        thing = value.get("name")
+        thing: Any = value.get("name")
         if is_ready_made(thing):
-            named = thing if hasattr(thing, "__qualname__") else type(thing)
+            named: Any = thing if hasattr(thing, "__qualname__") else type(thing)
             rest = {key: _plain(v) for key, v in value.items() if key != "name"}
             return {"python": f"{named.__module__}.{named.__qualname__}", **rest}
         return {key: _plain(v) for key, v in value.items()}

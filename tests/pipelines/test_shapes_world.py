@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from ldm_pipelines.shapes.checker import read
+
+from ldm_pipelines.shapes.checker import judge, read
 from ldm_pipelines.shapes.world import (
     COLOURS,
     MARGIN,
@@ -25,6 +26,21 @@ def test_captions_are_worded_as_stated():
     assert Scene("star", "yellow", "black", "small", "at the top left").caption == (
         "a small yellow star at the top left on a black background"
     )
+
+
+def test_captions_are_read_back():
+    rng = np.random.default_rng(6)
+    for _ in range(200):
+        scene = draw_scene(rng)
+        assert Scene.from_caption(scene.caption) == scene
+    with pytest.raises(ValueError, match="not worded"):
+        Scene.from_caption("a large grey zebra on a blue background")
+
+
+def test_the_judge_takes_captions():
+    picture = paint(Scene("ring", "green", "black", "large"), 44, 10, 10)
+    assert judge(picture, "a large green ring in the center on a black background")
+    assert not judge(picture, "a small green ring on a black background")
 
 
 def test_thirty_of_336_combinations_are_held_out():

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+
 from ldm_pipelines.training.data import ShapesSource, step_rng
 from ldm_pipelines.training.ema import Ema
 from ldm_pipelines.training.losses import (

@@ -7,12 +7,13 @@ import sys
 import numpy as np
 import pytest
 import torch
-from ldm_pipelines.training import autoencoder, checkpoint, commands
-from ldm_pipelines.training.data import FolderSource, ShapesSource, open_source
-from ldm_pipelines.training.loop import make_accelerator, train
 from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
+
+from ldm_pipelines.training import autoencoder, checkpoint, commands
+from ldm_pipelines.training.data import FolderSource, ShapesSource, open_source
+from ldm_pipelines.training.loop import make_accelerator, train
 
 SMALL = {"warmup": 1, "batch_size": 2, "mixed_precision": "no"}
 
