@@ -48,11 +48,21 @@ class Composition:
     observers: tuple[contracts.Observer, ...]
 
     def grid(self, steps: int) -> contracts.Grid:
-        """The points of a run; `LdmError` where the spacing cannot make that many steps."""
+        """The points of a run.
+
+        Raises:
+            LdmError: the spacing cannot make that many steps, or the network cannot start there.
+        """
         if steps < 1:
             raise LdmError(f"num_inference_steps must be at least 1, not {steps}.")
         name = self.recipe["spacing"]["name"]
-        return checked(self.spacing(self.info.noise_schedule, steps), f"'{name}'")
+        points = checked(self.spacing(self.info.noise_schedule, steps), f"'{name}'")
+        if points[0].alpha == 0 and self.info.prediction_type == "epsilon":
+            raise LdmError(
+                f"the spacing '{name}' starts where the signal is zero, and there this "
+                "epsilon-predicting model says nothing of the picture; choose 'leading'."
+            )
+        return points
 
     def replace(self, changes: Mapping[str, Any]) -> Composition:
         """The composition with other choices, on the same model."""

@@ -40,6 +40,7 @@ class Output:
     manifests: list[dict[str, Any]]
 
 
+@dataclass(frozen=True, eq=False)
 class Pipeline:
     """Generates images from one composition; never changes. `replace` makes another.
 
@@ -50,9 +51,8 @@ class Pipeline:
         faster = pipe.replace(scheduler="dpmpp_2m", spacing="karras")
     """
 
-    def __init__(self, composition: Composition, model: Model) -> None:
-        self.composition = composition
-        self.model = model
+    composition: Composition
+    model: Model
 
     @classmethod
     def from_pretrained(

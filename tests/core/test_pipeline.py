@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+import tiny
 from ldm_core import LdmError, Pipeline
 from ldm_core.contracts import Step
 
@@ -171,6 +172,20 @@ def test_bad_input_is_refused_before_sampling(
     with pytest.raises(LdmError, match=message):
         pipe(**{"prompt": "a red star", "on_step": called.append, **call})
     assert not called
+
+
+def test_a_model_that_cannot_start_at_pure_noise_says_so(tmp_path: Any) -> None:
+    folder = tiny.write_stable_diffusion(
+        tmp_path, {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
+    )
+    with pytest.raises(LdmError, match=r"signal is zero.*choose 'leading'"):
+        Pipeline.from_pretrained(folder)("a red star")
+    assert Pipeline.from_pretrained(folder, spacing="leading")("a red star").images
+
+
+def test_a_pipeline_never_changes(pipe: Pipeline) -> None:
+    with pytest.raises(AttributeError):
+        pipe.composition = pipe.composition  # type: ignore[misc]
 
 
 def test_weights_cannot_be_replaced(pipe: Pipeline) -> None:
