@@ -223,8 +223,8 @@ class ModelInfo:
     """What a model folder says before any weight is read.
 
     Attributes:
-        latent_channels, scale_factor: a latent is (latent_channels, height / scale_factor,
-            width / scale_factor).
+        latent_channels, scale_factor: what `latent_shape` is made of; the autoencoder shrinks each
+            side by the factor.
         defaults: the lowest layer of a recipe: what the folder and its family choose.
     """
 
@@ -238,6 +238,10 @@ class ModelInfo:
     default_size: tuple[int, int]
     abilities: frozenset[str]
     defaults: Mapping[str, Any]
+
+    def latent_shape(self, width: int, height: int) -> tuple[int, ...]:
+        """The shape of one image's latent, without the batch."""
+        return (self.latent_channels, height // self.scale_factor, width // self.scale_factor)
 
 
 @dataclass(frozen=True)

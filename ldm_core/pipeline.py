@@ -197,8 +197,7 @@ class Pipeline:
 
     def noise(self, seeds: Sequence[int], width: int, height: int) -> SeededNoise:
         """The noise of these images, one stream each, shaped as latents of this size."""
-        info = self.model.info
-        shape = (info.latent_channels, height // info.scale_factor, width // info.scale_factor)
+        shape = self.model.info.latent_shape(width, height)
         return SeededNoise(seeds, shape, self.model.device)
 
     def initial_scale(self, grid: Grid) -> float:

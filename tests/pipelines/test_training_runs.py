@@ -1,5 +1,6 @@
 """Training runs from end to end, in the small."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -13,7 +14,9 @@ from torch import nn
 
 from ldm_pipelines.training import autoencoder, checkpoint, commands
 from ldm_pipelines.training.data import FolderSource, ShapesSource, open_source
+from ldm_pipelines.training.denoiser import Batches
 from ldm_pipelines.training.loop import make_accelerator, train
+from ldm_pipelines.training.pool import PoolOfStep
 
 SMALL = {"warmup": 1, "batch_size": 2, "mixed_precision": "no"}
 
@@ -81,6 +84,30 @@ def test_an_interrupted_run_takes_the_same_course(tmp_path):
     assert whole.keys() == resumed.keys() == {"layer.weight", "layer.bias"}
     for name, weight in whole.items():
         assert torch.equal(weight, resumed[name])
+
+
+def test_a_batch_of_latents_is_the_same_whatever_was_asked_before():
+    vae = autoencoder.build_autoencoder(4, seed=0).eval()
+
+    def batches():
+        pool = PoolOfStep(
+            ShapesSource(),
+            vae,
+            lambda captions: torch.tensor([[len(c), len(c.split())] for c in captions]),
+            size=8,
+            refresh=2,
+            seed=5,
+            rank=1,
+            device=torch.device("cpu"),
+            context=contextlib.nullcontext,
+        )
+        return Batches(pool, torch.zeros(2, dtype=torch.int64), batch_size=4, seed=5, rank=1)
+
+    going = batches()
+    before = [going(step) for step in range(4)]
+    for ours, fresh in zip(before[3], batches()(3), strict=True):
+        assert torch.equal(ours, fresh)
+    assert not torch.equal(before[2][0], before[3][0])
 
 
 def test_a_kill_while_saving_leaves_a_checkpoint(tmp_path):
