@@ -1,0 +1,123 @@
+"""Traces: coefficient tables of schedulers, against Diffusers fed with basis vectors."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+
+from ldm_core.errors import LdmError
+from ldm_core.noise_schedule import vp_schedule
+from ldm_core.plugins.options import bind
+from ldm_core.plugins.registry import installed
+from ldm_core.point import Point
+from ldm_core.trace import LinearForm, Trace, trace
+from peers import COUNTERPARTS
+
+CONFIG = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
+# Diffusers' classes differ in where they place leading and linspace timesteps; these agree with
+# the rule that most follow.
+CASES = [
+    (name, spacing)
+    for name in COUNTERPARTS
+    for spacing in ("trailing", "leading", "linspace")
+    if (name, spacing)
+    not in {
+        ("dpmpp_2m", "leading"),
+        ("dpmpp_2m", "linspace"),
+        ("ddpm", "linspace"),
+        ("ddim", "linspace"),
+    }
+]
+
+
+def read_diffusers(name: str, steps: int, spacing: str, monkeypatch: Any) -> np.ndarray:
+    """Diffusers' final sample as coefficients of (x, each model output, each noise).
+
+    The networks' outputs are basis vectors, and so is the noise, so that the sample itself is
+    the row of coefficients; no network is needed.
+    """
+    # The ancestral class takes no x0; it gets the epsilon that stands for the basis vector.
+    kind = "epsilon" if name == "euler_ancestral" else "sample"
+    config = {**CONFIG, "timestep_spacing": spacing, "prediction_type": kind}
+    if name in ("ddpm", "ddim"):
+        config["clip_sample"] = False
+    scheduler = getattr(diffusers, COUNTERPARTS[name])(**config)
+    scheduler.set_timesteps(steps)
+    calls = len(scheduler.timesteps)
+    size = 1 + 2 * calls
+    noises = iter(range(1 + calls, size))
+
+    def basis(i: int) -> torch.Tensor:
+        return torch.nn.functional.one_hot(torch.tensor(i), size).float()[None]
+
+    module = __import__(type(scheduler).__module__, fromlist=["randn_tensor"])
+    monkeypatch.setattr(module, "randn_tensor", lambda *_, **__: basis(next(noises)), raising=False)
+    x = basis(0) * float(scheduler.init_noise_sigma)
+    for i, t in enumerate(scheduler.timesteps):
+        scheduler.scale_model_input(x, t)
+        output = basis(1 + i)
+        if kind == "epsilon":
+            output = (x - output) / scheduler.sigmas[i]
+        x = scheduler.step(output, t, x).prev_sample
+    return x[0].numpy()
+
+
+def ours(name: str, steps: int, spacing: str) -> tuple[Trace, np.ndarray]:
+    """Our end, as coefficients in the same order; unused columns are zero."""
+    schedule = vp_schedule(**CONFIG)  # type: ignore[arg-type]
+    scheduler = bind(installed().find("scheduler", name).loaded, {})
+    grid = bind(installed().find("spacing", spacing).loaded, {})(schedule, steps)
+    found = trace(scheduler, grid)
+    scale = getattr(scheduler, "initial_scale", lambda a, _: math.hypot(a.alpha, a.sigma))
+    row = [found.end["x"] * scale(grid[0], schedule.at(schedule.last))]
+    row += [found.end[f"x0[{i}]"] for i in range(len(found.calls))]
+    return found, np.array(row)
+
+
+@pytest.mark.parametrize("steps", [5, 20, 50])
+@pytest.mark.parametrize(("name", "spacing"), CASES)
+def test_the_table_is_that_of_diffusers(
+    name: str, spacing: str, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = read_diffusers(name, steps, spacing, monkeypatch)
+    found, row = ours(name, steps, spacing)
+    np.testing.assert_allclose(row, theirs[: len(row)], atol=1e-5)
+    noises = [found.end[f"noise[{j}]"] for j in range(found.noises)]
+    their_noises = [c for c in theirs[len(row) :] if abs(c) > 1e-6]
+    np.testing.assert_allclose([c for c in noises if abs(c) > 1e-6], their_noises, atol=1e-5)
+
+
+def test_one_step_of_euler_by_hand() -> None:
+    grid = [Point(0.6, 0.8, 9.0), Point(0.8, 0.6, 5.0)]
+    found = trace(bind(installed().find("scheduler", "euler").loaded, {}), grid)
+    assert found.symbols == ["x", "x0[0]"]
+    assert found.end["x"] == pytest.approx(0.75)
+    assert found.end["x0[0]"] == pytest.approx(0.8 - 0.75 * 0.6)
+    assert found.calls[0].point == grid[0]
+    assert found.calls[0].x["x"] == 1.0
+
+
+@pytest.mark.parametrize("name", COUNTERPARTS)
+def test_a_table_keeps_the_scale_of_a_constant(name: str) -> None:
+    """Where x = alpha·c and every estimate is c, the end must be c: rows sum to one."""
+    schedule = vp_schedule()
+    grid = bind(installed().find("spacing", "karras").loaded, {})(schedule, 15)
+    found = trace(bind(installed().find("scheduler", name).loaded, {}), grid)
+    total = found.end["x"] * grid[0].alpha
+    total += sum(found.end[f"x0[{i}]"] for i in range(len(found.calls)))
+    assert total == pytest.approx(1.0, abs=1e-9)
+
+
+def test_a_scheduler_that_is_not_linear_says_so() -> None:
+    def thresholding(x: Any, grid: Any, denoise: Any, noise: Any) -> Any:
+        return denoise(x, grid[0]).clamp(-1, 1)
+
+    with pytest.raises(LdmError, match="not linear"):
+        trace(thresholding, [Point(0.6, 0.8, 9.0), Point(0.8, 0.6, 5.0)])
+    with pytest.raises(TypeError):
+        LinearForm({"x": 1.0}) * LinearForm({"x": 1.0})  # type: ignore[operator]
