@@ -11,15 +11,22 @@ import torch
 
 from ldm_core import Pipeline
 
-COUNTERPARTS = {
-    "ddpm": "DDPMScheduler",
-    "ddim": "DDIMScheduler",
-    "euler": "EulerDiscreteScheduler",
-    "euler_ancestral": "EulerAncestralDiscreteScheduler",
-    "heun": "HeunDiscreteScheduler",
-    "dpmpp_2m": "DPMSolverMultistepScheduler",
+COUNTERPARTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "ddpm": ("DDPMScheduler", {"clip_sample": False}),
+    "ddim": ("DDIMScheduler", {"clip_sample": False}),
+    "euler": ("EulerDiscreteScheduler", {}),
+    "euler_ancestral": ("EulerAncestralDiscreteScheduler", {}),
+    "heun": ("HeunDiscreteScheduler", {}),
+    "lms": ("LMSDiscreteScheduler", {}),
+    "unipc": ("UniPCMultistepScheduler", {}),
+    "dpmpp_2m": ("DPMSolverMultistepScheduler", {}),
+    "dpmpp_3m": ("DPMSolverMultistepScheduler", {"solver_order": 3}),
+    "dpmpp_2m_sde": ("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}),
 }
-"""Our scheduler's name, and the class in Diffusers that does the same."""
+"""Our scheduler's name, and the class in Diffusers that does the same, with its settings."""
+
+OWN_TIMESTEPS = {"unipc", "dpmpp_2m", "dpmpp_3m", "dpmpp_2m_sde"}
+"""Those whose class places leading and linspace timesteps otherwise than Diffusers' others."""
 
 
 def distance_to_diffusers(
@@ -33,11 +40,13 @@ def distance_to_diffusers(
     """Relative distance of our final latents to those of StableDiffusionPipeline.
 
     Args:
-        scheduler: a scheduler class of Diffusers, made from the folder's own config and `config`.
+        scheduler: one of `COUNTERPARTS`, made from the folder's own config and `config`.
     """
     theirs = diffusers.StableDiffusionPipeline.from_pretrained(folder)
     theirs.set_progress_bar_config(disable=True)
-    theirs.scheduler = getattr(diffusers, scheduler).from_config(theirs.scheduler.config, **config)
+    name, settings = COUNTERPARTS[scheduler]
+    config = {**settings, **config}
+    theirs.scheduler = getattr(diffusers, name).from_config(theirs.scheduler.config, **config)
     seeds = [3 + i for i in range(len(prompts))]
     call: dict[str, Any] = {
         "num_inference_steps": steps,

@@ -9,7 +9,10 @@ ldm_api_version = 1
 
 @hookimpl
 def ldm_schedulers(register: Register) -> None:
-    for name in ("ddpm", "ddim", "euler", "euler_ancestral", "heun", "dpmpp_2m"):
+    for name in (
+        *("ddpm", "ddim", "euler", "euler_ancestral", "heun", "lms", "unipc"),
+        *("dpmpp_2m", "dpmpp_3m", "dpmpp_2m_sde"),
+    ):
         register(name, f"ldm_plugins.schedulers.{name}:{name}")
 
 

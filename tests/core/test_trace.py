@@ -16,22 +16,20 @@ from ldm_core.plugins.options import bind
 from ldm_core.plugins.registry import installed
 from ldm_core.point import Point
 from ldm_core.trace import LinearForm, Trace, trace
-from peers import COUNTERPARTS
+from peers import COUNTERPARTS, OWN_TIMESTEPS
 
 CONFIG = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
-# Diffusers' classes differ in where they place leading and linspace timesteps; these agree with
-# the rule that most follow.
+# Diffusers' classes differ in where they place leading and linspace timesteps; those left in agree
+# with the rule that most follow. Its LMS interpolates sigma between timesteps, ours ln(sigma).
 CASES = [
     (name, spacing)
+    for spacing, others in (
+        ("trailing", set()),
+        ("leading", OWN_TIMESTEPS),
+        ("linspace", OWN_TIMESTEPS | {"ddpm", "ddim", "lms"}),
+    )
     for name in COUNTERPARTS
-    for spacing in ("trailing", "leading", "linspace")
-    if (name, spacing)
-    not in {
-        ("dpmpp_2m", "leading"),
-        ("dpmpp_2m", "linspace"),
-        ("ddpm", "linspace"),
-        ("ddim", "linspace"),
-    }
+    if name not in others
 ]
 
 
@@ -43,10 +41,9 @@ def read_diffusers(name: str, steps: int, spacing: str, monkeypatch: Any) -> np.
     """
     # The ancestral class takes no x0; it gets the epsilon that stands for the basis vector.
     kind = "epsilon" if name == "euler_ancestral" else "sample"
-    config = {**CONFIG, "timestep_spacing": spacing, "prediction_type": kind}
-    if name in ("ddpm", "ddim"):
-        config["clip_sample"] = False
-    scheduler = getattr(diffusers, COUNTERPARTS[name])(**config)
+    cls, settings = COUNTERPARTS[name]
+    config = {**CONFIG, **settings, "timestep_spacing": spacing, "prediction_type": kind}
+    scheduler = getattr(diffusers, cls)(**config)
     scheduler.set_timesteps(steps)
     calls = len(scheduler.timesteps)
     size = 1 + 2 * calls
@@ -86,7 +83,9 @@ def test_the_table_is_that_of_diffusers(
 ) -> None:
     theirs = read_diffusers(name, steps, spacing, monkeypatch)
     found, row = ours(name, steps, spacing)
-    np.testing.assert_allclose(row, theirs[: len(row)], atol=1e-5)
+    # Theirs are made in float32; cancelling coefficients are larger than one.
+    tolerance = 2e-5 * max(1.0, float(np.abs(row).max()))
+    np.testing.assert_allclose(row, theirs[: len(row)], atol=tolerance)
     noises = [found.end[f"noise[{j}]"] for j in range(found.noises)]
     their_noises = [c for c in theirs[len(row) :] if abs(c) > 1e-6]
     np.testing.assert_allclose([c for c in noises if abs(c) > 1e-6], their_noises, atol=1e-5)

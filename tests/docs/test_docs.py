@@ -1,0 +1,275 @@
+"""The documentation is true: what it shows runs, what it links is there, what there is it names.
+
+A fenced block with a title is written to a file of that name. A ``python`` or ``sh`` block after
+``<!-- run -->`` is run; the blocks of one page share a folder and their Python names.
+"""
+
+from __future__ import annotations
+
+import re
+import runpy
+import shlex
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from ldm_core import hookspecs
+from ldm_core.cli import main
+from ldm_core.cli.main import make_app
+from ldm_core.plugins.registry import ShippedModel, discover, installed
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted(p for p in DOCS.rglob("*.md") if "examples" not in p.parts)
+ALL = [*PAGES, *DOCS.glob("examples/*/*.md"), ROOT / "README.md"]
+
+
+@dataclass(frozen=True)
+class Block:
+    language: str
+    title: str
+    text: str
+    runs: bool
+
+
+def blocks(page: Path) -> list[Block]:
+    fence = r'(<!-- run -->\n+)?^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$'
+    found = re.finditer(fence, page.read_text(), re.MULTILINE | re.DOTALL)
+    return [Block(m[2], m[3] or "", m[4], bool(m[1])) for m in found]
+
+
+def name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def runnable(pages: list[Path]) -> list[Path]:
+    return [page for page in pages if any(block.runs for block in blocks(page))]
+
+
+def run_page(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write and run the blocks of a page in the current folder, in their order."""
+    before = set(sys.modules)
+    names: dict[str, Any] = {"__name__": "page"}
+    for number, block in enumerate(blocks(page)):
+        if block.title:
+            file = Path(block.title)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(block.text)
+        elif block.runs and block.language == "python":
+            exec(compile(block.text, f"{name(page)}, block {number}", "exec"), names)
+        elif block.runs:
+            assert block.language == "sh", block
+            for line in block.text.splitlines():
+                run_command(line, monkeypatch)
+    for test in [thing for key, thing in names.items() if key.startswith("test_")]:
+        test()
+    for module in set(sys.modules) - before:
+        if module.startswith(("ldm_mine", "ldm_pixels")):
+            del sys.modules[module]
+
+
+def run_command(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", shlex.split(line))
+    try:
+        main()
+        code: Any = 0
+    except SystemExit as end:
+        code = end.code or 0
+    assert code == 0, line
+
+
+@pytest.fixture
+def as_shapes(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty folder to run in, where `shapes` is the tiny model."""
+    registry = installed()
+    monkeypatch.setattr(registry, "models", [ShippedModel("shapes", folder, "", "ldm-core", "0")])
+    monkeypatch.setattr(registry, "plugins", list(registry.plugins))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def mine(tmp_path: Path, as_shapes: None) -> None:
+    """The package of write-a-plugin.md, taken in by its entry point."""
+    from importlib.metadata import EntryPoint
+
+    page = DOCS / "how-to" / "write-a-plugin.md"
+    for block in blocks(page):
+        if block.title:
+            file = tmp_path / block.title
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(block.text)
+    import tomllib
+
+    project = tomllib.loads((tmp_path / "pyproject.toml").read_text())["project"]
+    entries = [EntryPoint(*item, "ldm") for item in project["entry-points"]["ldm"].items()]
+    found = discover(entries, disable=[], allow=[])
+    assert not found.failures
+    installed().plugins.extend(found.plugins)
+
+
+@pytest.mark.filterwarnings("ignore:the prompt is longer:UserWarning")
+@pytest.mark.parametrize("page", runnable(ALL), ids=name)
+def test_what_is_shown_runs(page: Path, mine: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_page(page, monkeypatch)
+
+
+def test_the_tutorial_runs_on_the_model_that_ships(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (shapes,) = [model for model in installed().models if model.name == "shapes"]
+    if not (shapes.folder / "model_index.json").is_file():
+        pytest.skip("the model shapes is not trained yet: its folder has no model_index.json")
+    monkeypatch.chdir(tmp_path)
+    run_page(DOCS / "tutorial.md", monkeypatch)
+
+
+def command_lines() -> Iterator[tuple[str, str, bool]]:
+    """Each ``ldm …`` that is shown: its page, the line, and whether it stands in a sh block."""
+    for page in ALL:
+        text = page.read_text()
+        for block in blocks(page):
+            if block.language == "sh":
+                for line in block.text.replace("\\\n", " ").splitlines():
+                    yield name(page), line, True
+        prose = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+        for code in re.findall(r"`(ldm [^`]+)`", prose):
+            yield name(page), code.replace("\n", " "), False
+
+
+def walk(words: list[str]) -> tuple[Any, list[str]]:
+    """The command that the words name, and what is left of them."""
+    command: Any = typer.main.get_command(make_app())
+    while words and hasattr(command, "commands") and not words[0].startswith("-"):
+        assert words[0] in command.commands, (
+            f"no command '{words[0]}' in {sorted(command.commands)}"
+        )
+        command, words = command.commands[words[0]], words[1:]
+    return command, words
+
+
+def flags(command: Any) -> set[str]:
+    return {flag for p in command.params for flag in p.opts if flag.startswith("-")} | {
+        "-h",
+        "--help",
+    }
+
+
+def test_every_command_line_has_commands_and_flags_that_exist() -> None:
+    checked = 0
+    for page, line, whole in command_lines():
+        words = shlex.split(line, comments=True)
+        while words and re.fullmatch(r"[A-Z_]+=\S*", words[0]):
+            words = words[1:]
+        if "ldm" not in words or (words[0] != "ldm" and words[0] != "torchrun"):
+            continue
+        words = words[words.index("ldm") + 1 :]
+        if words[:2] == ["count", "pixels"]:
+            continue  # the command of a package that a page only sketches
+        command, rest = walk(words)
+        unknown = {w for w in rest if w.startswith("-")} - flags(command)
+        assert not unknown, f"{page}: {line}: no {unknown}"
+        if whole:
+            command.make_context(command.name, list(rest))
+        checked += 1
+    assert checked > 30
+
+
+def leaves(command: Any, path: str) -> Iterator[tuple[str, Any]]:
+    for key, found in getattr(command, "commands", {}).items():
+        yield from leaves(found, f"{path} {key}")
+    if not hasattr(command, "commands"):
+        yield path, command
+
+
+def test_every_command_and_flag_is_in_the_reference() -> None:
+    sections = (DOCS / "reference" / "command-line.md").read_text().split("\n## ")
+    for path, command in leaves(typer.main.get_command(make_app()), "ldm"):
+        section = next(s for s in sections if s.startswith(" ".join(path.split()[:2]) + "\n"))
+        assert path in section
+        for flag in flags(command) - {"-h", "--help"}:
+            assert f"`{flag}`" in section, f"{path} {flag}"
+
+
+def test_every_kind_and_hook_is_in_the_reference() -> None:
+    page = (DOCS / "reference" / "hooks.md").read_text()
+    for kind, hook in {**hookspecs.KINDS, "model": "ldm_models"}.items():
+        assert f"| {kind} | `{hook}` |" in page
+    assert "::: ldm_core.hookspecs" in page
+    listed = (DOCS / "reference" / "plugins.md").read_text()
+    for plugin in installed().plugins:
+        if plugin.distribution == "ldm-core":
+            assert f"`{plugin.name}`" in listed or f"`ldm {plugin.name}`" in listed
+
+
+def test_every_recipe_key_is_in_the_reference() -> None:
+    from ldm_core.recipe import KEYS
+
+    page = (DOCS / "reference" / "recipe.md").read_text()
+    assert {key for key in KEYS if f"`{key}`" not in page} == set()
+
+
+def test_every_manifest_key_is_in_the_reference(pipe: Any) -> None:
+    page = (DOCS / "reference" / "manifest.md").read_text()
+    (manifest,) = pipe("a red star", seed=1, num_inference_steps=1).manifests
+    assert {key for key in [*manifest, "pixels_sha256"] if f"`{key}`" not in page} == set()
+
+
+def test_the_list_of_plugins_is_current() -> None:
+    script = DOCS / "make_plugin_table.py"
+    page = runpy.run_path(str(script))
+    assert page["PAGE"].read_text() == page["make_page"](), f"run: python {name(script)}"
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that headings get, and those of what mkdocstrings documents."""
+    text = page.read_text()
+    heads = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S), re.M)
+    return {re.sub(r"[^\w\- ]", "", h).strip().lower().replace(" ", "-") for h in heads}
+
+
+def test_every_relative_link_leads_somewhere() -> None:
+    for page in ALL:
+        prose = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+        for target in re.findall(r"\]\(([^)\s]+)\)", prose):
+            if re.match(r"[a-z]+:", target):
+                continue
+            path, _, anchor = target.partition("#")
+            file = (page.parent / path).resolve() if path else page
+            assert file.exists(), f"{name(page)}: {target}"
+            if anchor.startswith("ldm_core."):
+                resolve(anchor)
+            elif anchor:
+                assert anchor in anchors(file), f"{name(page)}: {target}"
+        for reference in re.findall(r"\]\[(ldm_core\.[\w.]+)\]", prose):
+            resolve(reference)
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    menu = (ROOT / "mkdocs.yml").read_text()
+    for page in [*PAGES, *DOCS.glob("examples/*/README.md")]:
+        assert f": {page.relative_to(DOCS).as_posix()}\n" in menu, page
+
+
+@pytest.mark.parametrize(
+    "page", [DOCS / "reference" / "hooks.md", DOCS / "reference" / "python.md"]
+)
+def test_what_mkdocstrings_is_asked_for_exists(page: Path) -> None:
+    for reference, options in re.findall(
+        r"^::: (\S+)\n((?:    .*\n)*)", page.read_text(), re.MULTILINE
+    ):
+        thing = resolve(reference)
+        for listed in re.findall(r"members: \[(.*)\]", options):
+            for member in listed.split(", "):
+                assert hasattr(thing, member), f"{reference}.{member}"
+
+
+def resolve(reference: str) -> Any:
+    import pkgutil
+
+    return pkgutil.resolve_name(reference)
