@@ -18,6 +18,10 @@ class LdmError(ValueError):
         super().__init__(f"{message}\n  {hint}" if hint else message)
 
 
+class LdmWarning(UserWarning):
+    """Something that is done, though perhaps not as it was meant; the command line shows these."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`` Did you mean 'x'?`` for the nearest known word, or nothing."""
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)

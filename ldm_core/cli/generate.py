@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import time
 import warnings
@@ -12,48 +11,53 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ldm_core.cli.choices import (
+    DEFAULT_MODEL,
+    AttentionOption,
+    DeviceOption,
+    GuidanceOption,
+    GuidanceScaleOption,
+    ModelOption,
+    RecipeOption,
+    SchedulerOption,
+    SetOption,
+    SpacingOption,
+    StepsOption,
+    gather,
+    make_folder,
+    parse_size,
+    quiet_libraries,
+    with_scale,
+)
 from ldm_core.compose import Composition, compose
-from ldm_core.errors import LdmError
+from ldm_core.errors import LdmError, LdmWarning
 from ldm_core.plugins.registry import installed
-from ldm_core.recipe import Layer, as_layer, lay, override, read_recipe
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from ldm_core.pipeline import Pipeline
 
-DEFAULT_MODEL = "shapes"
-RecipeOption = Annotated[Path | None, typer.Option("--recipe", help="A recipe file (TOML).")]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="Set an option of a hook point, as scheduler.eta=0.5; repeatable."),
-]
-
 
 def generate(
     prompts: Annotated[list[str], typer.Argument(metavar="PROMPT...", help="What to draw.")],
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help=f"Name of an installed model, folder, or Hub id. [default: {DEFAULT_MODEL}]"
-        ),
-    ] = None,
+    model: ModelOption = None,
     recipe: RecipeOption = None,
-    scheduler: Annotated[str | None, typer.Option(help="Name of a scheduler.")] = None,
-    spacing: Annotated[str | None, typer.Option(help="Name of a spacing.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Number of inference steps.")] = None,
-    guidance: Annotated[str | None, typer.Option(help="Name of a guidance.")] = None,
-    guidance_scale: Annotated[float | None, typer.Option(help="Strength of the guidance.")] = None,
+    scheduler: SchedulerOption = None,
+    spacing: SpacingOption = None,
+    steps: StepsOption = None,
+    guidance: GuidanceOption = None,
+    guidance_scale: GuidanceScaleOption = None,
     negative_prompt: Annotated[
         str | None, typer.Option(help="What the picture should not show.")
     ] = None,
-    attention: Annotated[str | None, typer.Option(help="Name of an attention kernel.")] = None,
+    attention: AttentionOption = None,
     seed: Annotated[
         int | None, typer.Option(help="Seed of the first image; the next ones count up.")
     ] = None,
     num_images: Annotated[int, typer.Option(help="Images of each prompt.", min=1)] = 1,
     size: Annotated[str | None, typer.Option(help="Width and height in pixels, as 64x64.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
+    device: DeviceOption = None,
     dtype: Annotated[
         str | None, typer.Option(help="float32, bfloat16 or float16; of the network.")
     ] = None,
@@ -69,14 +73,11 @@ def generate(
 ) -> None:
     """Make pictures of prompts, each with its manifest inside."""
     width, height = parse_size(size) if size else (None, None)
-    guided = {"name": guidance} if guidance else {}
-    if guidance_scale is not None:
-        guided["scale"] = guidance_scale  # type: ignore[assignment]
     choices = {
         "model": model,
         "scheduler": scheduler,
         "spacing": spacing,
-        "guidance": guided or None,
+        "guidance": with_scale(guidance, guidance_scale),
         "attention": attention,
         "num_inference_steps": steps,
         "width": width,
@@ -98,21 +99,14 @@ def generate(
     make_folder(out)
     if sheet is not None:
         make_folder(sheet.parent)
+        if sheet.is_dir():
+            raise LdmError(f"the contact sheet '{sheet}' should be a file, and is a folder.")
     made = write_images(composition, inputs, seeds, batch_size, out, as_json)
     if sheet is not None:
         from ldm_core.images import contact_sheet
 
         contact_sheet(made, inputs["prompt"]).save(sheet, format="PNG")
         typer.echo(f"contact sheet: {sheet.resolve()}", err=as_json)
-
-
-def gather(recipe: Path | None, choices: dict[str, Any], settings: list[str] | None) -> Layer:
-    """The recipe with the command line's choices and then its --set laid over it."""
-    layer = read_recipe(recipe) if recipe else {}
-    layer = lay(layer, as_layer(choices))
-    for setting in settings or []:
-        layer = lay(layer, override(setting))
-    return layer
 
 
 def write_images(
@@ -136,13 +130,14 @@ def write_images(
             part = slice(start, start + batch_size)
             began = time.perf_counter()
             with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always", UserWarning)
+                warnings.simplefilter("always", LdmWarning)
                 batch: dict[str, Any] = {
                     k: v[part] if isinstance(v, list) else v for k, v in inputs.items()
                 }
                 output = pipeline(seed=seeds[part], **batch)
             seconds = (time.perf_counter() - began) / len(output.images)
-            notes = list(dict.fromkeys(str(w.message) for w in caught if _is_ours(w)))
+            ours = [w.message for w in caught if issubclass(w.category, LdmWarning)]
+            notes = list(dict.fromkeys(map(str, ours)))
             for note in notes:
                 typer.echo(f"warning: {note}", err=True)
             for image, number, manifest in zip(
@@ -170,37 +165,3 @@ def write_images(
         typer.echo(f"interrupted: {len(made)} of {len(seeds)} pictures are in {out}", err=True)
         raise typer.Exit(130) from None
     return made
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """Width and height of ``WxH``.
-
-    Raises:
-        LdmError: it has another form.
-    """
-    width, _, height = text.lower().partition("x")
-    if not (width.isdecimal() and height.isdecimal()):
-        raise LdmError(f"the size '{text}' should be width x height in pixels, as in 64x64.")
-    return int(width), int(height)
-
-
-def make_folder(folder: Path) -> None:
-    """Make the folder for pictures; `LdmError` where that cannot be."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise LdmError(f"'{folder}' cannot be the folder for pictures: {error.strerror}.") from None
-    if not os.access(folder, os.W_OK):
-        raise LdmError(f"the folder '{folder}' cannot be written to.")
-
-
-def quiet_libraries() -> None:
-    """Keep the libraries' own progress bars and notices off the terminal."""
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("TQDM_DISABLE", "1")
-
-
-def _is_ours(warning: warnings.WarningMessage) -> bool:
-    return issubclass(warning.category, UserWarning) and "ldm" in str(warning.filename)

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from ldm_core.cli import generate, models, plugins, recipes, replay
+from ldm_core.cli import explain, generate, models, plugins, recipes, replay
 from ldm_core.cli.commands import add_plugin_commands
-from ldm_core.errors import LdmError
+from ldm_core.errors import LdmError, LdmWarning
 from ldm_core.plugins.registry import installed
 
 BAD_INPUT = 2
@@ -41,6 +41,7 @@ def make_app() -> typer.Typer:
 
     app.command()(generate.generate)
     app.command()(replay.replay)
+    app.command()(explain.explain)
     app.add_typer(plugins.app, name="plugins")
     app.add_typer(models.app, name="models")
     app.add_typer(recipes.app, name="recipe")
@@ -62,5 +63,5 @@ def main() -> None:
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    if issubclass(category, UserWarning):
+    if issubclass(category, LdmWarning):
         typer.echo(f"warning: {message}", err=True)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ldm_core.cli.generate import SetOption, gather
+from ldm_core.cli.choices import SetOption, gather
 from ldm_core.cli.tables import print_table
 from ldm_core.compose import compose
 from ldm_core.plugins.registry import installed

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ldm_core import manifest as manifests
-from ldm_core.cli.generate import gather, make_folder, quiet_libraries
+from ldm_core.cli.choices import gather, make_folder, quiet_libraries
 from ldm_core.compose import compose
 from ldm_core.images import free_path, read_png, save_png
 from ldm_core.models import model_hash

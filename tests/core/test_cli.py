@@ -243,3 +243,24 @@ def test_a_recipe_is_checked_and_printed_in_full(ldm: Any, folder: Path) -> None
     assert "karras" in out
     code, _, err = ldm("recipe", "check", "r.toml", "--set", "spacing=karas")
     assert (code, "Did you mean 'karras'" in err) == (2, True)
+
+
+def test_explain_shows_stages_grid_and_table(ldm: Any, folder: Path) -> None:
+    code, out, _ = ldm(
+        "explain", "--model", folder, "--scheduler", "heun", "--steps", 3, "--json",
+        "--set", "spacing=trailing",
+    )  # fmt: skip
+    report = json.loads(out)
+    assert code == 0
+    chosen = {stage["stage"]: (stage["name"], stage["chosen_by"]) for stage in report["stages"]}
+    assert chosen["scheduler"] == ("heun", "you")
+    assert chosen["spacing"] == ("trailing", "you")
+    assert chosen["guidance"] == ("classifier_free", "model")
+    assert [round(point["t"]) for point in report["grid"]] == [999, 666, 332, 0]
+    # Two evaluations for each of two steps, one for the last, and the end itself.
+    assert len(report["table"]["rows"]) == 6
+    assert report["table"]["symbols"] == ["x", *(f"x0[{i}]" for i in range(5))]
+    assert report["table"]["rows"][0]["coefficients"] == [1.0] + [0.0] * 5
+    code, out, _ = ldm("explain", "--model", folder, "--steps", 3)
+    assert code == 0
+    assert "3 evaluations" in out

@@ -92,6 +92,7 @@ def test_nothing_unpickles(package: str) -> None:
         ["plugins", "show", "ddim"],
         ["models", "list"],
         ["recipe", "check", "{recipe}"],
+        ["explain", "--recipe", "{recipe}", "--steps", "4"],
     ],
     ids=" ".join,
 )

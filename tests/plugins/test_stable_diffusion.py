@@ -13,7 +13,7 @@ from diffusers import StableDiffusionPipeline
 import tiny
 from ldm_core import Pipeline
 from ldm_core.compose import compose
-from ldm_core.errors import LdmError
+from ldm_core.errors import LdmError, LdmWarning
 from ldm_core.plugins.registry import installed
 from ldm_plugins.families.scheduler_config import (
     read_defaults,
@@ -109,7 +109,7 @@ def test_a_scheduler_config_becomes_a_recipe(
 
 
 def test_a_scheduler_without_counterpart_is_said() -> None:
-    with pytest.warns(UserWarning, match="PNDMScheduler"):
+    with pytest.warns(LdmWarning, match="PNDMScheduler"):
         assert read_defaults({"_class_name": "PNDMScheduler"})["scheduler"] == "ddim"
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ldm_core import LdmError, Pipeline
+from ldm_core.errors import LdmWarning
 
 LONG = "a large red circle and a small blue star on a green background"
 
@@ -19,7 +20,7 @@ def test_a_prompt_that_fits_is_not_reported(pipe: Pipeline) -> None:
 
 
 def test_what_is_left_out_is_named_and_nothing_else(pipe: Pipeline) -> None:
-    with pytest.warns(UserWarning, match="left out") as caught:
+    with pytest.warns(LdmWarning, match="left out") as caught:
         pipe(LONG, seed=1)
     lost = str(caught[0].message).partition("; '")[2].partition("' is left out")[0]
     assert lost

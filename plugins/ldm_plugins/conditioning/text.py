@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ldm_core.contracts import Condition, Conditioning, Model, Request, TextAbility
-from ldm_core.errors import LdmError
+from ldm_core.errors import LdmError, LdmWarning
 
 
 def text(*, too_long: Literal["warn", "error"] = "warn") -> Conditioning:
@@ -60,4 +60,4 @@ class Text:
         message = f"the prompt is longer than the text encoder's window; '{lost}' is left out"
         if self.too_long == "error":
             raise LdmError(message.replace("is left out", "does not fit") + f": '{prompt}'")
-        warnings.warn(f"{message}: '{prompt}'", stacklevel=2)
+        warnings.warn(f"{message}: '{prompt}'", LdmWarning, stacklevel=2)

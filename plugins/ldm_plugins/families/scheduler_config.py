@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, cast
 
-from ldm_core.errors import LdmError
+from ldm_core.errors import LdmError, LdmWarning
 from ldm_core.noise_schedule import VPSchedule, vp_schedule, zero_terminal_snr
 from ldm_core.prediction import PREDICTION_TYPES, PredictionType
 
@@ -75,6 +75,7 @@ def read_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
         warnings.warn(
             f"the model's own scheduler, {cls}, has no counterpart here yet; ddim is used. "
             "Choose one with --scheduler to silence this.",
+            LdmWarning,
             stacklevel=2,
         )
     if config.get("use_karras_sigmas"):
