@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from ldm_core import contracts, placement
 from ldm_core.errors import LdmError
 from ldm_core.grid import checked
 from ldm_core.models import class_name, find_model, read_index
-from ldm_core.plugins.options import bind, check_options
+from ldm_core.plugins.options import bind, check_options, read_options
 from ldm_core.plugins.registry import Plugin, Registry
 from ldm_core.recipe import LISTS, STAGES, Layer, as_layer, is_ready_made, lay, read_recipe
 
@@ -93,10 +94,10 @@ class Composition:
         given = {name: value for name, value in inputs.items() if value is not None}
         for name in given:
             if name not in known:
-                names = ", ".join(c["name"] for c in self.recipe["conditioning"])
+                names = ", ".join(c["name"] for c in self.recipe.get("conditioning", []))
+                reads = f"its conditioning ({names}) reads {', '.join(known)}" if known else ""
                 raise LdmError(
-                    f"this pipeline takes no '{name}': its conditioning ({names}) reads "
-                    f"{', '.join(known)}."
+                    f"this pipeline takes no '{name}': {reads or 'it has no conditioning'}."
                 )
         spread: dict[str, list[Any]] = {}
         for name, default in known.items():
@@ -149,6 +150,7 @@ def compose(
     if "model" not in layer:
         raise LdmError("no model is named.", "`ldm models list` shows the models installed.")
     info, family = inspect_model(layer["model"], registry)
+    layer["model"] = info.source
     defaults = as_layer(info.defaults)
     own = info.folder / MODEL_RECIPE
     if own.is_file():
@@ -166,6 +168,8 @@ def check_choices(layer: Layer, registry: Registry) -> None:
 def inspect_model(source: str, registry: Registry) -> tuple[contracts.ModelInfo, contracts.Family]:
     """Find a model and the family that knows it, and read what its folder says."""
     folder = find_model(source, registry)
+    if Path(source).expanduser().resolve() == folder:
+        source = str(folder)  # a manifest must name the folder wherever it is read
     index = read_index(folder)
     claims = []
     for plugin in registry.of_kind("family"):
@@ -227,10 +231,23 @@ def _make(key: str, choice: Layer, registry: Registry, used: list[Plugin]) -> An
     if name is None:
         raise LdmError(f"options are set for '{key}', but no {key} is chosen.")
     if is_ready_made(name):
-        return bind(name, options) if options else name
+        return _ready_made(key, name, options)
     plugin = registry.find(LISTS.get(key, key), name)
     used.append(plugin)
     return bind(plugin.loaded, _options(plugin, choice))
+
+
+def _ready_made(key: str, thing: Any, options: dict[str, Any]) -> Any:
+    """A part given in Python: a function or factory like a plugin's target, or the thing itself."""
+    if inspect.isroutine(thing) or inspect.isclass(thing):
+        name = f"the {key} {thing.__qualname__}"
+        return bind(thing, check_options(read_options(thing), options, name, ""))
+    if options:
+        raise LdmError(
+            f"the {key} is an object made in Python, so its options ({', '.join(options)}) cannot "
+            "be set here; make it with them, or give its factory."
+        )
+    return thing
 
 
 def _options(plugin: Plugin, choice: Layer) -> dict[str, Any]:

@@ -16,7 +16,7 @@ DEFAULT_MODEL = "shapes"
 ModelOption = Annotated[
     str | None,
     typer.Option(
-        "--model", help=f"Name of an installed model, folder, or Hub id. [default: {DEFAULT_MODEL}]"
+        "--model", help=f"Name of an installed model, folder, or Hub id (default: {DEFAULT_MODEL})."
     ),
 ]
 RecipeOption = Annotated[Path | None, typer.Option("--recipe", help="A recipe file (TOML).")]

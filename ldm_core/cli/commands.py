@@ -40,6 +40,8 @@ def _as_command(plugin: Plugin) -> Callable[..., None]:
     parameters = []
     for option in plugin.options.values():
         flag = f"--{option.name.replace('_', '-')}"
+        if option.annotation is bool:
+            flag += f"/--no-{option.name.replace('_', '-')}"
         kind: Any = option.annotation
         annotation: Any = Annotated[kind, typer.Option(flag, help=option.help)]
         default = inspect.Parameter.empty if option.default is REQUIRED else option.default

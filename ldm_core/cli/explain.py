@@ -126,7 +126,7 @@ def describe(composition: Composition) -> dict[str, Any]:
                 "t": point.t,
                 "alpha": point.alpha,
                 "sigma": point.sigma,
-                "log_snr": _finite(2 * point.half_log_snr),
+                "log_snr": _number(2 * point.half_log_snr),
             }
             for point in grid
         ],
@@ -161,9 +161,10 @@ def _options(options: dict[str, Any]) -> str:
     return ", ".join(f"{name} = {value}" for name, value in options.items())
 
 
-def _short(value: float | None) -> str:
-    return "inf" if value is None else f"{value:.4g}"
+def _short(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.4g}"
 
 
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _number(value: float) -> float | str:
+    """JSON has no infinity; it becomes text, "inf" or "-inf"."""
+    return value if math.isfinite(value) else str(value)

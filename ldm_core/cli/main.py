@@ -28,17 +28,7 @@ def make_app() -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-
-    @app.callback()
-    def options(
-        show_version: Annotated[
-            bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)
-        ] = False,
-    ) -> None:
-        if show_version:
-            typer.echo(f"ldm {version('ldm-core')}")
-            raise typer.Exit
-
+    app.callback()(_options)
     app.command()(generate.generate)
     app.command()(replay.replay)
     app.command()(explain.explain)
@@ -47,6 +37,23 @@ def make_app() -> typer.Typer:
     app.add_typer(recipes.app, name="recipe")
     add_plugin_commands(app, installed())
     return app
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ldm {version('ldm-core')}")
+        raise typer.Exit
+
+
+def _options(
+    show_version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version and exit.", is_eager=True, callback=_print_version
+        ),
+    ] = False,
+) -> None:
+    """What stands before a command."""
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ def replay(
     ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the new picture. [default: the image's own]")
+        Path | None, typer.Option(help="Folder for the new picture (default: the image's own).")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:

@@ -65,7 +65,8 @@ class Plugin:
 
     @property
     def summary(self) -> str:
-        return self.doc.partition("\n")[0]
+        """The first paragraph of the doc, in one line."""
+        return " ".join(self.doc.partition("\n\n")[0].split())
 
 
 @dataclass(frozen=True)

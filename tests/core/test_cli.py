@@ -264,3 +264,53 @@ def test_explain_shows_stages_grid_and_table(ldm: Any, folder: Path) -> None:
     code, out, _ = ldm("explain", "--model", folder, "--steps", 3)
     assert code == 0
     assert "3 evaluations" in out
+
+
+def test_the_version_is_printed(ldm: Any) -> None:
+    from importlib.metadata import version
+
+    assert ldm("--version")[:2] == (0, f"ldm {version('ldm-core')}\n")
+
+
+def test_a_relative_folder_is_found_again_from_elsewhere(
+    ldm: Any, copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(copied.parent)
+    code, _, _ = ldm("generate", "a red star", "--model", copied.name, "--steps", 1, "--seed", 7)
+    assert code == 0
+    picture = Path("pictures/a-red-star-seed7.png").resolve()
+    (copied.parent / "elsewhere").mkdir()
+    monkeypatch.chdir(copied.parent / "elsewhere")
+    assert ldm("replay", picture)[0] == 0
+
+
+def test_switches_of_a_plugins_command_can_be_turned_off() -> None:
+    import typer
+    from typer.testing import CliRunner
+
+    from ldm_core.cli.commands import add_plugin_commands
+    from ldm_core.plugins.registry import Plugin, Registry
+
+    heard = []
+
+    def work(*, resume: bool = True, count: int = 1) -> None:
+        """Work.
+
+        Args:
+            resume: go on.
+            count: how often.
+        """
+        if count < 0:
+            raise ValueError("count must not be negative")
+        heard.append((resume, count))
+
+    registry = Registry()
+    registry.plugins.append(Plugin("command", "do work", "pkg", "1", work))
+    app = typer.Typer()
+    add_plugin_commands(app, registry)
+    app.command("other")(lambda: None)
+    run = CliRunner().invoke(app, ["do", "work", "--no-resume", "--count", "3"])
+    assert run.exit_code == 0, run.output
+    assert heard == [(False, 3)]
+    bad = CliRunner().invoke(app, ["do", "work", "--count", "-1"])
+    assert "must not be negative" in str(bad.exception)

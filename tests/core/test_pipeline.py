@@ -191,3 +191,16 @@ def test_a_pipeline_never_changes(pipe: Pipeline) -> None:
 def test_weights_cannot_be_replaced(pipe: Pipeline) -> None:
     with pytest.raises(LdmError, match="belongs to the weights"):
         pipe.replace(dtype="float16")
+
+
+def test_ready_made_parts_are_checked_like_plugins(pipe: Pipeline) -> None:
+    from ldm_plugins.guidance.classifier_free import ClassifierFree, classifier_free
+
+    by_name = latents(pipe.replace(guidance={"name": "classifier_free", "scale": 3.0}), seed=1)
+    for guidance in (ClassifierFree(3.0), {"name": classifier_free, "scale": 3.0}):
+        assert latents(pipe.replace(guidance=guidance), seed=1).equal(by_name)
+    assert pipe.replace(guidance=classifier_free).composition.guidance == ClassifierFree(7.5)
+    with pytest.raises(LdmError, match="made in Python"):
+        pipe.replace(guidance=ClassifierFree(3.0))("a red star", guidance_scale=2.0)
+    with pytest.raises(LdmError, match="no option 'scael'"):
+        pipe.replace(guidance={"name": classifier_free, "scael": 2.0})

@@ -1,0 +1,57 @@
+"""Write reference/plugins.md: the plugins that ship, with their options, from the registry."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from ldm_core.hookspecs import KINDS
+from ldm_core.plugins.options import REQUIRED, Option
+from ldm_core.plugins.registry import Plugin, installed
+
+PAGE = Path(__file__).parent / "reference" / "plugins.md"
+HEAD = """# Plugins
+
+What comes with `ldm-core`, by hook point. `ldm plugins list` shows what is installed, other
+packages' plugins among it, and `ldm plugins show NAME` describes one. This page is written by
+`docs/make_plugin_table.py`."""
+
+
+def make_page(distribution: str = "ldm-core") -> str:
+    """The page in Markdown: a table for each kind."""
+    parts = [HEAD]
+    for kind, hook in KINDS.items():
+        plugins = [p for p in installed().of_kind(kind) if p.distribution == distribution]
+        if not plugins:
+            continue
+        parts.append(
+            f"\n## {kind.capitalize()}\n\nHook: [`{hook}`](hooks.md#ldm_core.hookspecs.{hook}).\n"
+        )
+        if kind == "command":
+            parts.append("Its options are in the [command line](command-line.md#ldm-train).\n")
+            parts.append("| command | what it does |\n| --- | --- |")
+            parts += [f"| `ldm {p.name}` | {_about(p)} |" for p in plugins]
+        else:
+            parts.append("| name | what it does | options |\n| --- | --- | --- |")
+            parts += [f"| `{p.name}` | {_about(p)} | {_options(p)} |" for p in plugins]
+    return "\n".join(parts) + "\n"
+
+
+def _about(plugin: Plugin) -> str:
+    """The first paragraph of the docstring, its papers linked."""
+    text = " ".join(plugin.doc.partition("\n\n")[0].split()).replace("``", "`")
+    return re.sub(r"arXiv:(\d{4}\.\d{5})", r"[\g<0>](https://arxiv.org/abs/\1)", text)
+
+
+def _options(plugin: Plugin) -> str:
+    return "<br>".join(_option(option) for option in plugin.options.values()) or "none"
+
+
+def _option(option: Option) -> str:
+    default = "required" if option.default is REQUIRED else f"`{option.default!r}`"
+    kind = option.type_name.replace("|", "\\|")
+    return f"`{option.name}` ({kind}, {default}): {option.help}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(make_page(), encoding="utf-8")
