@@ -57,7 +57,8 @@ class Composition:
         if steps < 1:
             raise LdmError(f"num_inference_steps must be at least 1, not {steps}.")
         name = self.recipe["spacing"]["name"]
-        points = checked(self.spacing(self.info.noise_schedule, steps), f"'{name}'")
+        schedule = self.info.noise_schedule
+        points = checked(self.spacing(schedule, steps), schedule, f"'{name}'")
         if points[0].alpha == 0 and self.info.prediction_type == "epsilon":
             raise LdmError(
                 f"the spacing '{name}' starts where the signal is zero, and there this "

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from ldm_core.grid import Grid as Grid
 from ldm_core.noise_schedule import NoiseSchedule
 from ldm_core.point import Point
 from ldm_core.prediction import PredictionType, to_x0
@@ -18,9 +19,6 @@ from ldm_core.prediction import PredictionType, to_x0
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
-
-Grid = Sequence[Point]
-"""The points that a run visits, noisiest first, the end point last."""
 
 Denoise = Callable[["Tensor", Point], "Tensor"]
 """``denoise(x, point) -> x0``: the network with its conditioning and guidance."""
@@ -35,6 +33,8 @@ Condition = Mapping[str, "Tensor"]
 class Scheduler(Protocol):
     """``scheduler(x, grid, denoise, noise) -> x`` walks x along the grid to its end.
 
+    The grid is a tuple of points that also knows their schedule, see `ldm_core.grid.Grid`.
+
     x starts as noise of standard deviation sqrt(alpha² + sigma²) at the grid's first point, which
     is right for data of unit variance; a scheduler says otherwise by `starts_with`.
     """
@@ -43,9 +43,9 @@ class Scheduler(Protocol):
 
 
 class Spacing(Protocol):
-    """``spacing(schedule, steps) -> grid``: `steps` + 1 points, strictly less and less noisy."""
+    """``spacing(schedule, steps) -> points``: `steps` + 1 of them, strictly less and less noisy."""
 
-    def __call__(self, schedule: NoiseSchedule, steps: int) -> Grid: ...
+    def __call__(self, schedule: NoiseSchedule, steps: int) -> Sequence[Point]: ...
 
 
 class Attention(Protocol):

@@ -3,20 +3,51 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from typing import Self, SupportsIndex, overload
 
 from ldm_core.errors import LdmError
+from ldm_core.noise_schedule import NoiseSchedule
 from ldm_core.point import Point
 
 
-def checked(grid: Sequence[Point], spacing: str) -> tuple[Point, ...]:
-    """The grid as a tuple, once every point is finite and has less noise than the one before.
+class Grid(tuple[Point, ...]):
+    """Points of a noise schedule, noisiest first, the end point last; slices are grids too.
+
+    Attributes:
+        schedule: where the points lie; a scheduler may ask it for points between them.
+    """
+
+    schedule: NoiseSchedule
+
+    def __new__(cls, points: Iterable[Point], schedule: NoiseSchedule) -> Self:
+        grid = super().__new__(cls, points)
+        grid.schedule = schedule
+        return grid
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> Point: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Self: ...
+
+    def __getitem__(self, index: SupportsIndex | slice) -> Point | Self:
+        if isinstance(index, slice):
+            return type(self)(super().__getitem__(index), self.schedule)
+        return super().__getitem__(index)
+
+    def between(self, here: Point, there: Point) -> Point:
+        """The point half-way in log-SNR; both need a finite one."""
+        return self.schedule.at_ratio(math.sqrt(here.ratio * there.ratio))
+
+
+def checked(points: Sequence[Point], schedule: NoiseSchedule, spacing: str) -> Grid:
+    """A grid of the points, once each is finite and has less noise than the one before.
 
     Raises:
         LdmError: the spacing gave something else; a run on it would be garbage.
     """
-    points = tuple(grid)
     if len(points) < 2:
         raise LdmError(f"the spacing {spacing} gave {len(points)} points; a run needs at least 2.")
     for here, there in pairwise(points):
@@ -27,7 +58,7 @@ def checked(grid: Sequence[Point], spacing: str) -> tuple[Point, ...]:
     for point in points:
         if not all(map(math.isfinite, (point.alpha, point.sigma, point.t))):
             raise LdmError(f"the spacing {spacing} gave a point that is not finite: {point}.")
-    return points
+    return Grid(points, schedule)
 
 
 def intervals_behind(grid: Sequence[Point], point: Point) -> int:

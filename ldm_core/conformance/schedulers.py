@@ -17,14 +17,15 @@ VP = SCHEDULES["vp"]
 STEPS = (128, 256, 512, 1024)
 
 
-def even_grid(schedule: NoiseSchedule, steps: int) -> list[Point]:
+def even_grid(schedule: NoiseSchedule, steps: int) -> Grid:
     """Evenly in the timestep, from the path's noisiest point (alpha = 0 on flow) to a tenth.
 
     The end keeps noise, so that the error of the whole way shows in it.
     """
     start = schedule.last
     end = schedule.first + (schedule.last - schedule.first) / 10
-    return [schedule.at(start + (end - start) * i / steps) for i in range(steps + 1)]
+    times = [start + (end - start) * i / steps for i in range(steps + 1)]
+    return Grid(map(schedule.at, times), schedule)
 
 
 def errors_by_steps(
@@ -72,7 +73,7 @@ def check_constant_x0(scheduler: Scheduler, value: float = 0.3) -> None:
     """
     for name, schedule in SCHEDULES.items():
         for steps in (1, 2, 3, 10):
-            grid: Grid = [*_from_the_end(schedule, steps), CLEAN]
+            grid = Grid([*_from_the_end(schedule, steps), CLEAN], schedule)
             x = grid[0].sigma * _scores()
             target = torch.full_like(x, value)
 

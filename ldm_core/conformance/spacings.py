@@ -25,7 +25,7 @@ def check_spacing(spacing: Spacing, steps: Sequence[int] = (1, 2, 3, 7, 20, 50, 
             except LdmError:
                 continue
             try:
-                points = checked(grid, "under test")
+                points = checked(grid, schedule, "under test")
             except LdmError as error:
                 raise AssertionError(f"on the {name} path with {n} steps: {error}") from None
             if len(points) != n + 1:

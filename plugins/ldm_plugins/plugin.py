@@ -10,8 +10,8 @@ ldm_api_version = 1
 @hookimpl
 def ldm_schedulers(register: Register) -> None:
     for name in (
-        *("ddpm", "ddim", "euler", "euler_ancestral", "heun", "lms", "unipc"),
-        *("dpmpp_2m", "dpmpp_3m", "dpmpp_2m_sde"),
+        *("ddpm", "ddim", "euler", "euler_ancestral", "heun", "dpm_2", "dpm_2_ancestral"),
+        *("lms", "unipc", "dpmpp_2m", "dpmpp_3m", "dpmpp_2m_sde"),
     ):
         register(name, f"ldm_plugins.schedulers.{name}:{name}")
 

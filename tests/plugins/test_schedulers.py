@@ -23,9 +23,9 @@ from ldm_core.plugins.options import bind
 from ldm_core.plugins.registry import installed
 from peers import COUNTERPARTS, OWN_TIMESTEPS, distance_to_diffusers
 
-DETERMINISTIC = {"ddim": 1, "euler": 1, "heun": 2, "dpmpp_2m": 2}
+DETERMINISTIC = {"ddim": 1, "euler": 1, "heun": 2, "dpm_2": 2, "dpmpp_2m": 2}
 HIGHER = ("lms", "unipc", "dpmpp_3m")
-STOCHASTIC = ("ddpm", "euler_ancestral", "dpmpp_2m_sde")
+STOCHASTIC = ("ddpm", "euler_ancestral", "dpm_2_ancestral", "dpmpp_2m_sde")
 SAME_TIMESTEPS = [
     (name, spacing)
     for name in COUNTERPARTS

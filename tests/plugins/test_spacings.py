@@ -70,7 +70,7 @@ def test_every_length_on_every_schedule_is_well_formed(name: str, steps: int, pa
         schedule = SCHEDULES[path]
     else:
         schedule = vp_schedule(rescale_zero_snr=True) if path == "zero" else vp_schedule(path)
-    points = checked(spacing(name)(schedule, steps), name)
+    points = checked(spacing(name)(schedule, steps), schedule, name)
     assert len(points) == steps + 1
     assert points[-1].sigma == 0
 
@@ -79,7 +79,7 @@ def test_every_length_on_every_schedule_is_well_formed(name: str, steps: int, pa
 def test_a_grid_may_end_at_the_least_trained_noise(name: str) -> None:
     grid = spacing(name, final="sigma_min")(SCHEDULE, 10)
     assert grid[-1] == SCHEDULE.at(0)
-    checked(grid, name)
+    checked(grid, SCHEDULE, name)
 
 
 @pytest.mark.parametrize(
@@ -97,4 +97,4 @@ def test_impossible_grids_are_refused(name: str, options: dict[str, Any], messag
 
 def test_a_large_offset_cannot_fold_the_grid() -> None:
     with pytest.raises(LdmError, match="does not fall"):
-        checked(spacing("leading", steps_offset=500)(SCHEDULE, 20), "leading")
+        checked(spacing("leading", steps_offset=500)(SCHEDULE, 20), SCHEDULE, "leading")

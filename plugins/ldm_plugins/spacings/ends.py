@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from ldm_core.contracts import Grid
 from ldm_core.errors import LdmError
 from ldm_core.noise_schedule import NoiseSchedule
-from ldm_core.point import CLEAN
+from ldm_core.point import CLEAN, Point
 
 Final = Literal["zero", "sigma_min"]
 
@@ -27,7 +26,7 @@ def trained_steps(schedule: NoiseSchedule, steps: int) -> int:
     return count
 
 
-def grid_at(schedule: NoiseSchedule, times: Sequence[float], final: Final) -> Grid:
+def grid_at(schedule: NoiseSchedule, times: Sequence[float], final: Final) -> Sequence[Point]:
     """The points at these training timesteps, and the end point after them.
 
     Args:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-from ldm_core.contracts import Grid
 from ldm_core.errors import LdmError
 from ldm_core.noise_schedule import NoiseSchedule
-from ldm_core.point import CLEAN
+from ldm_core.point import CLEAN, Point
 
 
 def karras(
@@ -17,7 +17,7 @@ def karras(
     rho: float = 7.0,
     sigma_min: float | None = None,
     sigma_max: float | None = None,
-) -> Grid:
+) -> Sequence[Point]:
     """Noise ratios even in their rho-th root (Karras et al. 2022, arXiv:2206.00364, Eq. 5).
 
     It works on sigma/alpha, so on every schedule. Where that is infinite at the noisy end (flow,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from ldm_core.contracts import Grid
+from collections.abc import Sequence
+
 from ldm_core.noise_schedule import NoiseSchedule
+from ldm_core.point import Point
 from ldm_plugins.spacings.ends import Final, grid_at, trained_steps
 
 
 def leading(
     schedule: NoiseSchedule, steps: int, *, steps_offset: int = 0, final: Final = "zero"
-) -> Grid:
+) -> Sequence[Point]:
     """Every k-th training timestep from the clean end, as in DDIM (arXiv:2010.02502, App. D.2).
 
     The noisiest timesteps are left out (Lin et al. 2023, arXiv:2305.08891, Table 2).

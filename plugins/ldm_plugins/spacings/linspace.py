@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from ldm_core.contracts import Grid
+from collections.abc import Sequence
+
 from ldm_core.noise_schedule import NoiseSchedule
+from ldm_core.point import Point
 from ldm_plugins.spacings.ends import Final, grid_at, trained_steps
 
 
-def linspace(schedule: NoiseSchedule, steps: int, *, final: Final = "zero") -> Grid:
+def linspace(schedule: NoiseSchedule, steps: int, *, final: Final = "zero") -> Sequence[Point]:
     """Evenly spaced timesteps, both trained ends among them (arXiv:2305.08891, Table 2).
 
     Timesteps are not rounded; between whole ones the schedule interpolates.

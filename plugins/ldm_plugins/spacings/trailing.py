@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from ldm_core.contracts import Grid
+from collections.abc import Sequence
+
 from ldm_core.noise_schedule import NoiseSchedule
+from ldm_core.point import Point
 from ldm_plugins.spacings.ends import Final, grid_at, trained_steps
 
 
-def trailing(schedule: NoiseSchedule, steps: int, *, final: Final = "zero") -> Grid:
+def trailing(schedule: NoiseSchedule, steps: int, *, final: Final = "zero") -> Sequence[Point]:
     """Evenly spaced training timesteps counted from the noisy end (arXiv:2305.08891, Table 2).
 
     Args:
