@@ -18,7 +18,7 @@ def ldm_schedulers(register: Register) -> None:
 
 @hookimpl
 def ldm_spacings(register: Register) -> None:
-    for name in ("leading", "trailing", "linspace", "karras"):
+    for name in ("leading", "trailing", "linspace", "karras", "exponential", "explicit"):
         register(name, f"ldm_plugins.spacings.{name}:{name}")
 
 

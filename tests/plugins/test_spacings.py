@@ -17,7 +17,7 @@ from ldm_core.noise_schedule import vp_schedule
 from ldm_core.plugins.options import bind
 from ldm_core.plugins.registry import installed
 
-NAMES = ("leading", "trailing", "linspace", "karras")
+NAMES = ("leading", "trailing", "linspace", "karras", "exponential")
 SCHEDULE = vp_schedule()
 
 
@@ -52,6 +52,42 @@ def test_karras_by_the_formula() -> None:
     i = np.arange(5)
     sigmas = (10 ** (1 / 7) + i / 4 * (0.03 ** (1 / 7) - 10 ** (1 / 7))) ** 7
     np.testing.assert_allclose([p.ratio for p in grid], [*sigmas, 0.0], rtol=1e-9)
+
+
+def test_exponential_is_that_of_diffusers() -> None:
+    theirs = EulerDiscreteScheduler(
+        beta_schedule="scaled_linear",
+        beta_start=0.00085,
+        beta_end=0.012,
+        use_exponential_sigmas=True,
+    )
+    theirs.set_timesteps(20)
+    ratios = [point.ratio for point in spacing("exponential")(SCHEDULE, 20)]
+    np.testing.assert_allclose(ratios, theirs.sigmas.numpy(), rtol=5e-5)
+
+
+def test_explicit_visits_what_is_listed() -> None:
+    grid = spacing("explicit", timesteps=[999.0, 500.0, 20.0])(SCHEDULE, 3)
+    assert [point.t for point in grid] == [999.0, 500.0, 20.0, 0.0]
+    grid = spacing("explicit", sigmas=[10.0, 1.0])(SCHEDULE, 2)
+    assert [point.ratio for point in grid] == pytest.approx([10.0, 1.0, 0.0])
+
+
+@pytest.mark.parametrize(
+    ("options", "steps", "message"),
+    [
+        ({}, 3, "either timesteps or sigmas"),
+        ({"timesteps": [1.0], "sigmas": [1.0]}, 1, "either timesteps or sigmas"),
+        ({"timesteps": [999.0, 5.0]}, 3, "2 points for num_inference_steps of 3"),
+        ({"timesteps": [5000.0]}, 1, "outside the trained 0 to 999"),
+        ({"sigmas": [1.0, 0.0]}, 2, "must be positive"),
+    ],
+)
+def test_explicit_refuses_what_does_not_fit(
+    options: dict[str, Any], steps: int, message: str
+) -> None:
+    with pytest.raises(LdmError, match=message):
+        spacing("explicit", **options)(SCHEDULE, steps)
 
 
 @pytest.mark.parametrize("name", NAMES)
