@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from ldm_core.contracts import Denoise, Grid, Noise
+from ldm_core.point import Point
 from ldm_core.steps import move
 
 if TYPE_CHECKING:
@@ -18,14 +19,21 @@ def dpmpp_2m(x: Tensor, grid: Grid, denoise: Denoise, noise: Noise) -> Tensor:
     x0 is extrapolated linearly in lambda = ln(alpha/sigma) to the middle of the step. The first
     step, and steps between infinite lambdas, are of order one.
     """
-    previous, x0_previous = None, x
+    previous = None
     for here, there in pairwise(grid):
         x0 = denoise(x, here)
-        estimate = x0
-        if previous is not None and there.sigma > 0:
-            behind = here.half_log_snr - previous.half_log_snr
-            weight = (there.half_log_snr - here.half_log_snr) / (2 * behind)
-            estimate = (1 + weight) * x0 - weight * x0_previous
-        x = move(x, estimate, here, there)
-        previous, x0_previous = here, x0
+        x = move(x, middle_estimate(x0, here, there, previous), here, there)
+        previous = here, x0
     return x
+
+
+def middle_estimate(
+    x0: Tensor, here: Point, there: Point, previous: tuple[Point, Tensor] | None
+) -> Tensor:
+    """x0 extrapolated from the previous point and this one to the middle of the step."""
+    if previous is None or there.sigma == 0:
+        return x0
+    point, estimate = previous
+    behind = here.half_log_snr - point.half_log_snr
+    weight = (there.half_log_snr - here.half_log_snr) / (2 * behind)
+    return (1 + weight) * x0 - weight * estimate
