@@ -76,8 +76,12 @@ def make_folder(folder: Path) -> None:
         raise LdmError(f"the folder '{folder}' cannot be written to.")
 
 
-def quiet_libraries() -> None:
-    """Keep the libraries' own progress bars and notices off the terminal."""
+def prepare_libraries() -> None:
+    """Keep the libraries' own progress bars and notices off the terminal; call before torch.
+
+    OpenMP threads that spin while they wait slow a busy machine down many times over.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

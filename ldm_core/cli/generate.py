@@ -26,7 +26,7 @@ from ldm_core.cli.choices import (
     gather,
     make_folder,
     parse_size,
-    quiet_libraries,
+    prepare_libraries,
     with_scale,
 )
 from ldm_core.compose import Composition, compose
@@ -118,7 +118,7 @@ def write_images(
     as_json: bool,
 ) -> list[Image]:
     """Load the weights and make the pictures batch by batch; each is written once it is made."""
-    quiet_libraries()
+    prepare_libraries()
     from ldm_core import images
     from ldm_core.manifest import pixel_hash
     from ldm_core.pipeline import Pipeline

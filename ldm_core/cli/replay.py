@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ldm_core import manifest as manifests
-from ldm_core.cli.choices import gather, make_folder, quiet_libraries
+from ldm_core.cli.choices import gather, make_folder, prepare_libraries
 from ldm_core.compose import compose
 from ldm_core.images import free_path, read_png, save_png
 from ldm_core.models import model_hash
@@ -49,7 +49,7 @@ def replay(
     for note in notes:
         typer.echo(f"differs: {note}", err=True)
 
-    quiet_libraries()
+    prepare_libraries()
     from ldm_core.pipeline import Pipeline
 
     pipeline = Pipeline.from_composition(composition)

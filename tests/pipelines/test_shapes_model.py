@@ -74,6 +74,9 @@ def test_pictures_obey_their_prompts_with_every_scheduler(shapes: Pipeline, sche
         )
     ]
     prompts = [scene.caption for scene in scenes]
-    pictures = shapes.replace(scheduler=scheduler)(prompts, seed=11, output_type="np").images
+    # Order four diverges on the large first steps of `trailing`, in Diffusers as here.
+    spacing = "karras" if scheduler == "lms" else "trailing"
+    pipe = shapes.replace(scheduler=scheduler, spacing=spacing)
+    pictures = pipe(prompts, seed=11, output_type="np").images
     verdicts = [read(p).agrees(s) for p, s in zip(pictures, scenes, strict=True)]
     assert np.mean([all(verdict.values()) for verdict in verdicts]) >= 7 / 8, verdicts

@@ -1,0 +1,1 @@
+"""Ready-made pipelines, training commands and the models that ship with the package."""

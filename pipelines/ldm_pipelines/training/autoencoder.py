@@ -1,0 +1,196 @@
+"""Train an `AutoencoderKL`: pictures to latents of an eighth of their side, and back."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ldm_pipelines.training.data import Pictures, open_source, step_rng
+from ldm_pipelines.training.loop import make_accelerator, train
+from ldm_pipelines.training.losses import (
+    kl_to_standard_normal,
+    reconstruction_loss,
+    reparameterise,
+)
+
+CROP = 32
+STATISTICS_PICTURES = 2048
+
+
+def build_autoencoder(latent_channels: int, seed: int) -> Any:
+    """A small `diffusers.AutoencoderKL`, f = 8, initialised so that a short run learns."""
+    from diffusers import AutoencoderKL
+
+    torch.manual_seed(seed)
+    levels = (16, 32, 64, 64)
+    autoencoder = AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * len(levels),
+        up_block_types=("UpDecoderBlock2D",) * len(levels),
+        block_out_channels=levels,
+        layers_per_block=1,
+        latent_channels=latent_channels,
+        norm_num_groups=1,
+        mid_block_add_attention=False,
+        scaling_factor=1.0,
+    )
+    initialise(autoencoder)
+    return autoencoder
+
+
+@torch.no_grad()
+def initialise(autoencoder: nn.Module) -> None:
+    """Unit-variance convolutions, near-identity residual blocks and little latent noise.
+
+    PyTorch's own convolution weights have variance 1 / (3 fan_in), which lets the signal die out
+    over the levels; ×√3 makes it 1 / fan_in (LeCun et al. 1998, "Efficient BackProp", Eq. 16).
+    """
+    for name, layer in autoencoder.named_modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.weight.mul_(math.sqrt(3))
+            if name.endswith("conv2"):
+                layer.weight.mul_(0.1)
+    quant = autoencoder.get_submodule("quant_conv")
+    assert isinstance(quant, nn.Conv2d)
+    assert quant.bias is not None
+    quant.bias[quant.out_channels // 2 :] = -5.0
+
+
+class AutoencoderLoss(nn.Module):
+    """The autoencoder with its loss: ``forward(pictures, noise)`` is a scalar."""
+
+    def __init__(self, autoencoder: Any, kl_weight: float) -> None:
+        super().__init__()
+        self.autoencoder = autoencoder
+        self.kl_weight = kl_weight
+
+    def forward(self, pictures: Tensor, noise: Tensor) -> Tensor:
+        """Pictures (batch, 3, side, side) in [-1, 1], noise (batch, channels, side/8, side/8).
+
+        The KL divergence is divided by the number of values of a picture, as the
+        reconstruction loss is, so that their ratio does not depend on the resolution.
+        """
+        posterior = self.autoencoder.encode(pictures).latent_dist
+        mean, log_variance = posterior.mean.float(), posterior.logvar.float()
+        decoded = self.autoencoder.decode(reparameterise(mean, log_variance, noise)).sample
+        kl = kl_to_standard_normal(mean, log_variance).mean() / pictures[0].numel()
+        return reconstruction_loss(pictures, decoded.float()) + self.kl_weight * kl
+
+
+def to_tensor(pictures: Pictures, device: torch.device) -> Tensor:
+    """uint8 (batch, side, side, 3) to float32 (batch, 3, side, side) in [-1, 1], channels last."""
+    pixels = torch.from_numpy(np.ascontiguousarray(pictures)).to(device)
+    return pixels.permute(0, 3, 1, 2).float().div(127.5).sub(1)
+
+
+def detailed_crops(pictures: Pictures, rng: np.random.Generator, tries: int = 4) -> Pictures:
+    """From each picture the liveliest of a few random crops, (batch, 32, 32, 3).
+
+    Most of a picture may be plain background; a crop costs a fraction of the picture and holds
+    most of its edges.
+    """
+    crops = np.empty((len(pictures), CROP, CROP, 3), np.uint8)
+    corners = rng.integers(pictures.shape[1] - CROP + 1, size=(len(pictures), tries, 2))
+    for i, picture in enumerate(pictures):
+        windows = [picture[y : y + CROP, x : x + CROP] for y, x in corners[i]]
+        crops[i] = max(windows, key=lambda w: float(w.std(axis=(0, 1)).sum()))
+    return crops
+
+
+@torch.no_grad()
+def standardise_latents(autoencoder: Any, pictures: Tensor) -> None:
+    """Fold the latents' mean and deviation into the 1 x 1 convolutions on either side of them.
+
+    Afterwards each channel of the latents of `pictures` has mean 0 and variance 1, reconstructions
+    are unchanged and a `scaling_factor` of 1 is right (Rombach et al. 2022, arXiv:2112.10752,
+    appendix G, rescale by a factor kept beside the weights).
+    """
+    channels = autoencoder.config.latent_channels
+    found = [autoencoder.encode(part).latent_dist for part in torch.split(pictures, 128)]
+    means = torch.cat([d.mean for d in found]).transpose(0, 1).flatten(1)
+    variances = torch.cat([d.var for d in found]).transpose(0, 1).flatten(1)
+    centre = means.mean(1)
+    deviation = (means.var(1) + variances.mean(1)).sqrt()
+    quant, post = autoencoder.quant_conv, autoencoder.post_quant_conv
+    quant.weight[:channels] /= deviation[:, None, None, None]
+    quant.bias[:channels] = (quant.bias[:channels] - centre) / deviation
+    quant.bias[channels:] -= 2 * deviation.log()
+    post.bias += post.weight[:, :, 0, 0] @ centre
+    post.weight *= deviation[None, :, None, None]
+
+
+def train_autoencoder(
+    *,
+    data: str,
+    out: Path,
+    resolution: int,
+    steps: int,
+    crop_steps: int,
+    batch_size: int,
+    learning_rate: float,
+    warmup: int,
+    kl_weight: float,
+    latent_channels: int,
+    mixed_precision: str,
+    seed: int,
+    resume: bool,
+    checkpoint_seconds: float,
+) -> None:
+    """See `ldm_pipelines.training.commands.train_autoencoder`."""
+    if steps < 1 or batch_size < 1 or latent_channels < 1:
+        raise ValueError("steps, batch_size and latent_channels must be at least 1")
+    source = open_source(data, resolution=resolution)
+    accelerator = make_accelerator(mixed_precision)
+    device, rank = accelerator.device, accelerator.process_index
+    settings = {
+        "data": data,
+        "resolution": resolution,
+        "steps": steps,
+        "crop_steps": crop_steps,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "warmup": warmup,
+        "kl_weight": kl_weight,
+        "latent_channels": latent_channels,
+        "mixed_precision": mixed_precision,
+        "seed": seed,
+        "processes": accelerator.num_processes,
+    }
+    module = AutoencoderLoss(build_autoencoder(latent_channels, seed), kl_weight)
+
+    def batch_of_step(step: int) -> tuple[Tensor, Tensor]:
+        rng = step_rng(seed, step, rank)
+        pictures, _ = source.draw(rng, batch_size)
+        if step < crop_steps and resolution > CROP:
+            pictures = detailed_crops(pictures, rng)
+        cells = pictures.shape[1] // 8
+        noise = rng.standard_normal((batch_size, latent_channels, cells, cells), np.float32)
+        return to_tensor(pictures, device), torch.from_numpy(noise).to(device)
+
+    weights = train(
+        accelerator, module, batch_of_step, folder=out, settings=settings, steps=steps,
+        learning_rate=learning_rate, warmup=warmup, ema_decay=None, resume=resume,
+        checkpoint_seconds=checkpoint_seconds,
+    )  # fmt: skip
+    if accelerator.is_main_process:
+        module.load_state_dict(weights)
+        module.to("cpu").eval()
+        pictures, _ = source.draw(step_rng(seed, steps, 0), STATISTICS_PICTURES)
+        standardise_latents(module.autoencoder, to_tensor(pictures, torch.device("cpu")))
+        _save(module.autoencoder, out)
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+
+
+def _save(autoencoder: Any, out: Path) -> None:
+    """Write ``out/vae`` as Stable Diffusion folders have it, float16, all at once."""
+    fresh = out / "vae.new"
+    shutil.rmtree(fresh, ignore_errors=True)
+    autoencoder.half().save_pretrained(fresh)
+    shutil.rmtree(out / "vae", ignore_errors=True)
+    fresh.rename(out / "vae")

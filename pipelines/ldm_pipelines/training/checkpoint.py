@@ -1,0 +1,120 @@
+"""Checkpoints without pickle: safetensors and a little JSON, written so that a kill cannot hurt.
+
+A checkpoint is one folder. It is written under a temporary name and renamed into place, so
+what is found later is the old one or the new one, never half of one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ldm_pipelines.training.ema import Ema
+
+WEIGHTS, AVERAGE, OPTIMIZER, STATE = (
+    "weights.safetensors",
+    "average.safetensors",
+    "optimizer.safetensors",
+    "state.json",
+)
+
+
+def save(
+    folder: Path,
+    *,
+    step: int,
+    settings: dict[str, Any],
+    module: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    ema: Ema | None = None,
+) -> None:
+    """Write the state after `step` updates to ``folder``, replacing what was there."""
+    fresh, old = folder.with_name(folder.name + ".new"), folder.with_name(folder.name + ".old")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    save_file(_plain(module.state_dict()), fresh / WEIGHTS)
+    save_file(_plain(_optimizer_tensors(optimizer)), fresh / OPTIMIZER)
+    if ema is not None:
+        save_file(_plain(ema.average), fresh / AVERAGE)
+    (fresh / STATE).write_text(json.dumps({"step": step, "settings": settings}, indent=2) + "\n")
+    if folder.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        os.replace(folder, old)
+    os.replace(fresh, folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def restore(
+    folder: Path,
+    *,
+    settings: dict[str, Any],
+    module: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    ema: Ema | None = None,
+) -> int:
+    """Load a checkpoint into the given objects; return its step, or 0 where there is none.
+
+    Raises:
+        ValueError: the checkpoint was made with other settings.
+    """
+    if not (folder / STATE).exists():
+        folder = folder.with_name(folder.name + ".old")  # killed between the two renames
+        if not (folder / STATE).exists():
+            return 0
+    state = json.loads((folder / STATE).read_text())
+    changed = {
+        k: (state["settings"].get(k), v)
+        for k, v in settings.items()
+        if state["settings"].get(k) != v
+    }
+    if changed:
+        detail = ", ".join(f"{k} was {was!r}, now {now!r}" for k, (was, now) in changed.items())
+        raise ValueError(
+            f"{folder} holds a run with other settings ({detail}); "
+            "give another output folder, or resume=False to start again"
+        )
+    module.load_state_dict(load_file(folder / WEIGHTS))
+    _load_optimizer(optimizer, load_file(folder / OPTIMIZER))
+    if ema is not None:
+        ema.load(load_file(folder / AVERAGE))
+    return int(state["step"])
+
+
+def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}
+
+
+def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """An optimizer's state as ``"<parameter number>.<name>"`` to tensor."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"{number}.{name}": torch.as_tensor(value)
+        for number, entries in state.items()
+        for name, value in entries.items()
+    }
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Take over stored state; each tensor gets the memory layout of its parameter.
+
+    Fused optimizers walk parameter and state through memory side by side, so that a state in
+    another layout, such as row-major beside channels-last, would be applied to other weights.
+    """
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        number, name = key.split(".", 1)
+        parameter = parameters[int(number)]
+        if value.shape == parameter.shape:
+            value = torch.empty_like(parameter).copy_(value)
+        state.setdefault(int(number), {})[name] = value
+    optimizer.load_state_dict(
+        {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
+    )

@@ -1,0 +1,128 @@
+"""Where training pictures come from: the drawn `shapes` world, or a folder of images.
+
+A source is asked for the batch of a step; the answer depends on the seed, the step and the
+process alone, so that a run which was interrupted continues with the very batches it would
+have had.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Pictures = npt.NDArray[np.uint8]
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
+
+
+class Source(Protocol):
+    """Pictures with captions, endless."""
+
+    side: int
+
+    def draw(self, rng: np.random.Generator, count: int) -> tuple[Pictures, list[str]]:
+        """Pictures of shape (count, side, side, 3) and their captions."""
+        ...
+
+    def texts(self) -> list[str]:
+        """Texts that between them hold every word of the captions."""
+        ...
+
+
+class ShapesSource:
+    """The drawn world without the combinations that are held out."""
+
+    side = 64
+
+    def draw(self, rng: np.random.Generator, count: int) -> tuple[Pictures, list[str]]:
+        from ldm_pipelines.shapes.world import draw_picture, draw_scene
+
+        scenes = [draw_scene(rng) for _ in range(count)]
+        return np.stack([draw_picture(s, rng) for s in scenes]), [s.caption for s in scenes]
+
+    def texts(self) -> list[str]:
+        from ldm_pipelines.shapes.world import COLOURS, PLACES, SHAPES, SIZES
+
+        return [*SIZES, *COLOURS, *SHAPES, *PLACES, "a on background"]
+
+
+class FolderSource:
+    """A folder of images, scaled and centre-cropped to one square size.
+
+    Captions stand in ``metadata.jsonl``, one ``{"file_name": …, "text": …}`` a line, as in the
+    `datasets` library's imagefolder; without it every caption is empty.
+
+    Raises:
+        ValueError: no images, or metadata that does not fit, naming the file and the line.
+    """
+
+    def __init__(self, folder: Path, *, side: int = 64, need_captions: bool = False) -> None:
+        from PIL import Image, ImageOps
+
+        if not folder.is_dir():
+            raise ValueError(f"data must be 'shapes' or a folder of images; no folder {folder}")
+        self.side = side
+        captions = _read_metadata(folder, need_captions)
+        files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+        if not files:
+            raise ValueError(f"no images ({', '.join(sorted(SUFFIXES))}) in {folder}")
+        names = [p.relative_to(folder).as_posix() for p in files]
+        without = [n for n in names if n not in captions]
+        if need_captions and without:
+            raise ValueError(f"{folder / 'metadata.jsonl'} has no line for {without[0]}")
+        self.captions = [captions.get(n, "") for n in names]
+        self.pictures = np.empty((len(files), side, side, 3), np.uint8)
+        for i, file in enumerate(files):
+            with Image.open(file) as image:
+                fitted = ImageOps.fit(image.convert("RGB"), (side, side), Image.Resampling.LANCZOS)
+            self.pictures[i] = np.asarray(fitted)
+
+    def draw(self, rng: np.random.Generator, count: int) -> tuple[Pictures, list[str]]:
+        chosen = rng.integers(len(self.pictures), size=count)
+        return self.pictures[chosen], [self.captions[i] for i in chosen]
+
+    def texts(self) -> list[str]:
+        return self.captions
+
+
+def open_source(data: str, *, resolution: int = 64, need_captions: bool = False) -> Source:
+    """The source that `data` names: ``shapes`` or a folder's path.
+
+    Raises:
+        ValueError: no such folder, or a resolution that does not fit.
+    """
+    if resolution <= 0 or resolution % 16:
+        raise ValueError(f"resolution must be a positive multiple of 16, not {resolution}")
+    if data == "shapes":
+        if resolution != ShapesSource.side:
+            raise ValueError(f"the shapes world is drawn at 64 pixels, not {resolution}")
+        return ShapesSource()
+    return FolderSource(Path(data), side=resolution, need_captions=need_captions)
+
+
+def step_rng(seed: int, step: int, rank: int, purpose: int = 0) -> np.random.Generator:
+    """The generator that belongs to one step of one process and to nothing else."""
+    return np.random.default_rng([seed, purpose, step, rank])
+
+
+def _read_metadata(folder: Path, needed: bool) -> dict[str, str]:
+    file = folder / "metadata.jsonl"
+    if not file.exists():
+        if needed:
+            raise ValueError(
+                f'{file} is missing; give each image a line {{"file_name": …, "text": …}}'
+            )
+        return {}
+    captions = {}
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            entry = json.loads(line)
+            captions[str(entry["file_name"])] = str(entry["text"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{file}, line {number}: need file_name and text ({error})") from error
+    return captions

@@ -1,0 +1,100 @@
+"""Read the autoencoder and write the trained model as a Stable Diffusion folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+SCHEDULE: dict[str, Any] = {  # Rombach et al. 2022, arXiv:2112.10752, as their released models
+    "beta_schedule": "scaled_linear",
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "num_train_timesteps": 1000,
+}
+
+
+def read_autoencoder(folder: Path) -> Any:
+    """The autoencoder that ``ldm train autoencoder`` left in ``folder/vae``, float32, frozen.
+
+    Raises:
+        ValueError: there is none.
+    """
+    import torch
+    from diffusers import AutoencoderKL
+
+    if not (folder / "vae" / "config.json").exists():
+        raise ValueError(
+            f"no autoencoder in {folder / 'vae'}; "
+            f"make one with `ldm train autoencoder --out {folder}`"
+        )
+    vae = AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=torch.float32)
+    return vae.eval().requires_grad_(False)
+
+
+def write_folder(
+    folder: Path, autoencoder: Path, text_encoder: Any, tokenizer: Any, unet: Any
+) -> None:
+    """Write float16 safetensors that `diffusers.StableDiffusionPipeline` loads, all at once.
+
+    Args:
+        folder: where the model is to lie; an old one is replaced.
+        autoencoder: folder whose ``vae`` is copied.
+    Raises:
+        ValueError: a weight does not fit into float16.
+    """
+    from diffusers import DDIMScheduler
+
+    fresh = folder.with_name(folder.name + ".new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    for name, network in (("text_encoder", text_encoder), ("unet", unet)):
+        _half(network).save_pretrained(fresh / name)
+    _load_as_float32(fresh / "text_encoder" / "config.json")
+    shutil.copytree(autoencoder / "vae", fresh / "vae")
+    tokenizer.save_pretrained(fresh / "tokenizer")
+    DDIMScheduler(
+        **SCHEDULE,
+        prediction_type="v_prediction",
+        timestep_spacing="trailing",
+        clip_sample=False,
+        set_alpha_to_one=True,
+        steps_offset=1,
+    ).save_pretrained(fresh / "scheduler")
+    (fresh / "model_index.json").write_text(json.dumps(_model_index(), indent=2) + "\n")
+    shutil.rmtree(folder, ignore_errors=True)
+    fresh.rename(folder)
+
+
+def _half(network: Any) -> Any:
+    network = network.to("cpu").half()
+    for name, weight in network.state_dict().items():
+        if weight.is_floating_point() and not weight.isfinite().all():
+            raise ValueError(f"{name} does not fit into float16")
+    return network
+
+
+def _load_as_float32(config: Path) -> None:
+    """Have Transformers load in float32, as Diffusers does, and not in the stored float16."""
+    settings = json.loads(config.read_text())
+    settings["dtype"] = "float32"
+    config.write_text(json.dumps(settings, indent=2) + "\n")
+
+
+def _model_index() -> dict[str, Any]:
+    import diffusers
+
+    return {
+        "_class_name": "StableDiffusionPipeline",
+        "_diffusers_version": diffusers.__version__,
+        "feature_extractor": [None, None],
+        "image_encoder": [None, None],
+        "requires_safety_checker": False,
+        "safety_checker": [None, None],
+        "scheduler": ["diffusers", "DDIMScheduler"],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+    }
