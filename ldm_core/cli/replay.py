@@ -32,6 +32,10 @@ def replay(
     recipe = manifests.recipe_of(manifest)
     layer = gather(None, {**recipe, "observers": None}, None)
     layer = {**layer, **gather(None, {"model": model, "device": device}, None)}
+    then: dict[str, str] = manifest.get("versions", {})
+    notes = manifests.differences(then, manifests.versions(set(then)))
+    for note in notes:
+        typer.echo(f"differs: {note}", err=True)
     composition = compose(layer, installed())
     request = {
         "width": manifest["width"],
@@ -42,12 +46,9 @@ def replay(
     folder = image.parent if out is None else out
     make_folder(folder)
 
-    then: dict[str, str] = manifest.get("versions", {})
-    notes = manifests.differences(then, manifests.versions(set(then)))
     if manifest.get("model_sha256") != model_hash(composition.info.folder):
         notes.append("the model's files are not those of then")
-    for note in notes:
-        typer.echo(f"differs: {note}", err=True)
+        typer.echo(f"differs: {notes[-1]}", err=True)
 
     prepare_libraries()
     from ldm_core.pipeline import Pipeline

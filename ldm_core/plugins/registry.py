@@ -162,7 +162,7 @@ class Registry:
         broken = "".join(f"\n  not loaded: {failure}" for failure in self.failures)
         raise LdmError(
             f"no {kind} named '{name}'.{did_you_mean(name, names)}",
-            f"{len(names)} of kind {kind} are installed; {look}{broken}",
+            f"{len(names)} {kind} plugins are installed; {look}{broken}",
         )
 
     def of_kind(self, kind: str) -> list[Plugin]:
