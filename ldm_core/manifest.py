@@ -65,12 +65,15 @@ def recipe_of(manifest: Mapping[str, Any]) -> Layer:
         )
     try:
         recipe: Layer = manifest["recipe"]
-        seed, inputs = manifest["seed"], manifest["inputs"]
         parts = [part for value in recipe.values() for part in _tables(value)]
-        if not (isinstance(seed, int) and isinstance(inputs, dict)):
-            raise TypeError
-    except (KeyError, TypeError, AttributeError):
-        raise LdmError("the manifest is damaged: recipe, seed or inputs are missing.") from None
+        numbers = [manifest[key] for key in ("seed", "width", "height", "num_inference_steps")]
+        tables = [manifest[key] for key in ("inputs", "versions")]
+        if not all(isinstance(n, int) for n in numbers):
+            raise TypeError("a number is none")
+        if not all(isinstance(table, dict) for table in tables):
+            raise TypeError("a table is none")
+    except (KeyError, TypeError, AttributeError) as error:
+        raise LdmError(f"the manifest is damaged: {error}.") from None
     for part in parts:
         if "python" in part:
             raise LdmError(

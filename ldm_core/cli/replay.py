@@ -32,7 +32,7 @@ def replay(
     recipe = manifests.recipe_of(manifest)
     layer = gather(None, {**recipe, "observers": None}, None)
     layer = {**layer, **gather(None, {"model": model, "device": device}, None)}
-    then: dict[str, str] = manifest.get("versions", {})
+    then: dict[str, str] = manifest["versions"]
     notes = manifests.differences(then, manifests.versions(set(then)))
     for note in notes:
         typer.echo(f"differs: {note}", err=True)

@@ -206,6 +206,9 @@ def _recipe(too_long: str) -> Path:
     return path
 
 
+DAMAGED = {"format": 1, "recipe": {"model": "shapes"}, "seed": 1, "inputs": {}, "versions": {}}
+
+
 @pytest.mark.parametrize("make", ["text", "plain", "damaged"])
 def test_what_cannot_be_replayed_is_said(ldm: Any, make: str) -> None:
     path = Path("x.png")
@@ -215,7 +218,7 @@ def test_what_cannot_be_replayed_is_said(ldm: Any, make: str) -> None:
         image = Image.new("RGB", (4, 4))
         from ldm_core.images import save_png
 
-        image.save(path) if make == "plain" else save_png(image, {"format": 1}, path)
+        image.save(path) if make == "plain" else save_png(image, DAMAGED, path)
     code, _, err = ldm("replay", path)
     assert code == 2
     assert err.startswith("error: ")
