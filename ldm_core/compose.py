@@ -17,6 +17,7 @@ from ldm_core.plugins.registry import Plugin, Registry
 from ldm_core.recipe import LISTS, STAGES, Layer, as_layer, is_ready_made, lay, read_recipe
 
 MODEL_RECIPE = "ldm.toml"
+DEFAULT_STEPS = 50  # where neither the family nor a person says
 
 
 @dataclass(frozen=True)
@@ -113,8 +114,8 @@ class Composition:
         request = contracts.Request(
             inputs=spread,
             seeds=[_seed(seed) for seed in seeds],
-            width=width or recipe.get("width", info.default_size[0]),
-            height=height or recipe.get("height", info.default_size[1]),
+            width=recipe.get("width", info.default_size[0]) if width is None else width,
+            height=recipe.get("height", info.default_size[1]) if height is None else height,
             num_inference_steps=(
                 recipe["num_inference_steps"]
                 if num_inference_steps is None
@@ -197,7 +198,7 @@ def _assemble(
     defaults: Layer,
     chosen: Layer,
 ) -> Composition:
-    recipe = lay(defaults, chosen)
+    recipe = {"num_inference_steps": DEFAULT_STEPS, **lay(defaults, chosen)}
     used: list[Plugin] = []
     made: dict[str, Any] = {key: [] for key in (*STAGES, *LISTS)}
     for key, choice in _choices(recipe):

@@ -260,6 +260,8 @@ def _per_image(
     if len(lengths) > 1:
         raise LdmError(f"inputs have different lengths: {sorted(lengths)}.")
     count = (lengths.pop() if lengths else 1) * each
+    if count == 0:
+        raise LdmError("the list of prompts is empty; there is nothing to make.")
     spread = {
         name: [entry for entry in value for _ in range(each)]
         if isinstance(value, list | tuple)

@@ -46,6 +46,9 @@ def replay(
     folder = image.parent if out is None else out
     make_folder(folder)
 
+    if manifest.get("pixels_sha256") not in (None, manifests.pixel_hash(original)):
+        notes.append("the picture was changed after it was made")
+        typer.echo(f"differs: {notes[-1]}", err=True)
     if manifest.get("model_sha256") != model_hash(composition.info.folder):
         notes.append("the model's files are not those of then")
         typer.echo(f"differs: {notes[-1]}", err=True)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial, update_wrapper
-from typing import Any
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -29,6 +29,8 @@ class Option:
     def type_name(self) -> str:
         if isinstance(self.annotation, type):
             return self.annotation.__name__
+        if get_origin(self.annotation) is Annotated:
+            return str(get_args(self.annotation)[0].__name__)
         return str(self.annotation).replace("typing.", "")
 
     def check(self, value: Any, owner: str) -> Any:

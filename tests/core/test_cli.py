@@ -99,12 +99,14 @@ def test_replay_says_what_differs(ldm: Any, copied: Path) -> None:
     path = Path("pictures/a-red-star-seed7.png")
     image, manifest = read_png(path)
     manifest["versions"]["torch"] = "1.0"
+    image.putpixel((3, 3), (1, 2, 3))
     from ldm_core.images import save_png
 
     save_png(image, manifest, path)
     code, out, err = ldm("replay", path)
     assert code == 0
     assert "torch: 1.0 then" in err
+    assert "changed after it was made" in err
     assert "model's files are not those of then" in err
     assert "another picture" in out
 
@@ -138,6 +140,9 @@ def test_ctrl_c_keeps_the_pictures_already_written(
         (["--scheduler", "dpmpp2m"], "Did you mean 'dpmpp_2m'"),
         (["--set", "scheduler.etta=1"], "Did you mean 'eta'"),
         (["--set", "scheduler.eta=lots"], "should be float"),
+        (["--attention", "chunked", "--set", "attention.query_chunk=0"], "int, not 0"),
+        (["--scheduler", "unipc", "--set", "scheduler.order=7"], "not 7"),
+        (["--set", 'denoisers=[{name="clip_x0", limit=-1.0}]'], "float, not -1.0"),
         (["--set", "nonsense"], "hook.option=value"),
         (["--model", "shaps"], "Did you mean 'shapes'"),
         (["--model", "./nowhere"], "no folder"),

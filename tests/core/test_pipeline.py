@@ -150,6 +150,8 @@ def test_half_precision_networks_keep_float32_latents(folder: Any) -> None:
     [
         ({"prompt": ""}, "prompt is empty"),
         ({"prompt": "  "}, "prompt is empty"),
+        ({"prompt": []}, "nothing to make"),
+        ({"width": 0}, "multiples of 2"),
         ({"prompt": 3}, "should be text"),
         ({"prompt": None}, "needs 'prompt'"),
         ({"width": 15}, "multiples of 2"),

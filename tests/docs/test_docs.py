@@ -132,9 +132,6 @@ def test_what_is_shown_runs(page: Path, mine: None, monkeypatch: pytest.MonkeyPa
 def test_the_tutorial_runs_on_the_model_that_ships(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (shapes,) = [model for model in installed().models if model.name == "shapes"]
-    if not (shapes.folder / "model_index.json").is_file():
-        pytest.skip("the model shapes is not trained yet: its folder has no model_index.json")
     monkeypatch.chdir(tmp_path)
     run_page(DOCS / "tutorial.md", monkeypatch)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pydantic import PositiveInt
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -15,8 +17,8 @@ def chunked(
     mask: Tensor | None,
     scale: float,
     *,
-    query_chunk: int = 1024,
-    key_chunk: int = 1024,
+    query_chunk: PositiveInt = 1024,
+    key_chunk: PositiveInt = 1024,
 ) -> Tensor:
     """Exact attention in pieces, without the matrix of all scores (Rabe & Staats 2021,
     arXiv:2112.05682, Section 3).
@@ -30,8 +32,6 @@ def chunked(
     """
     import torch
 
-    if query_chunk < 1 or key_chunk < 1:
-        raise ValueError(f"chunks must be at least 1 long, not {query_chunk} and {key_chunk}")
     queries, keys = q.shape[-2], k.shape[-2]
     out = q.new_empty((*q.shape[:-1], v.shape[-1]))
     if mask is not None:

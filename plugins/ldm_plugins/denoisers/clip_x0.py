@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pydantic import PositiveFloat
+
 from ldm_core.contracts import Denoise
-from ldm_core.errors import LdmError
 from ldm_core.point import Point
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-def clip_x0(denoise: Denoise, *, limit: float = 1.0) -> Denoise:
+def clip_x0(denoise: Denoise, *, limit: PositiveFloat = 1.0) -> Denoise:
     """Keep every x0 estimate within [-limit, limit] (Ho et al. 2020, arXiv:2006.11239, 3.2).
 
     For models whose data is known to lie there, such as pixels; latents usually do not.
@@ -20,8 +21,6 @@ def clip_x0(denoise: Denoise, *, limit: float = 1.0) -> Denoise:
     Args:
         limit: the greatest absolute value.
     """
-    if limit <= 0:
-        raise LdmError(f"the limit of clip_x0 must be positive, not {limit:g}.")
 
     def clipped(x: Tensor, point: Point) -> Tensor:
         return denoise(x, point).clamp(-limit, limit)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ldm_core.contracts import Denoise, Grid, Noise, starts_with
-from ldm_core.errors import LdmError
 from ldm_core.steps import move
 from ldm_plugins.schedulers.start import karras_start
 
@@ -17,7 +16,9 @@ if TYPE_CHECKING:
 
 
 @starts_with(karras_start)
-def lms(x: Tensor, grid: Grid, denoise: Denoise, noise: Noise, *, order: int = 4) -> Tensor:
+def lms(
+    x: Tensor, grid: Grid, denoise: Denoise, noise: Noise, *, order: Literal[1, 2, 3, 4] = 4
+) -> Tensor:
     """Linear multistep, Adams-Bashforth on uneven steps (Liu et al. 2022, arXiv:2202.09778, 3.2).
 
     The latest noise estimates are interpolated by a polynomial in sigma/alpha, which is integrated
@@ -26,8 +27,6 @@ def lms(x: Tensor, grid: Grid, denoise: Denoise, noise: Noise, *, order: int = 4
     Args:
         order: how many estimates it goes through, 1 to 4; fewer in the first steps.
     """
-    if not 1 <= order <= 4:
-        raise LdmError(f"the order of lms must be 1 to 4, not {order}.")
     seen: deque[tuple[float, Tensor]] = deque(maxlen=order)  # newest first
     for here, there in pairwise(grid):
         x0 = denoise(x, here)

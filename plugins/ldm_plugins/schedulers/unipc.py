@@ -6,10 +6,9 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ldm_core.contracts import Denoise, Grid, Noise
-from ldm_core.errors import LdmError
 from ldm_core.point import Point
 from ldm_core.steps import move
 
@@ -19,7 +18,9 @@ if TYPE_CHECKING:
 Estimate = tuple[Point, "Tensor"]
 
 
-def unipc(x: Tensor, grid: Grid, denoise: Denoise, noise: Noise, *, order: int = 2) -> Tensor:
+def unipc(
+    x: Tensor, grid: Grid, denoise: Denoise, noise: Noise, *, order: Literal[1, 2, 3] = 2
+) -> Tensor:
     """UniPC with B(h) = e^h - 1 on x0 estimates (Zhao et al. 2023, arXiv:2302.04867, Alg. 5-8).
 
     Every evaluation also corrects the step that led to it, so the order is one higher than the
@@ -28,8 +29,6 @@ def unipc(x: Tensor, grid: Grid, denoise: Denoise, noise: Noise, *, order: int =
     Args:
         order: of the predictor, 1 to 3; lower in the first steps.
     """
-    if not 1 <= order <= 3:
-        raise LdmError(f"the order of unipc must be 1 to 3, not {order}.")
     seen: deque[Estimate] = deque(maxlen=order)  # newest first
     left: tuple[Tensor, Point, int] | None = None  # where the last step began, and its order
     steps = len(grid) - 1
