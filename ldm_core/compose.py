@@ -12,9 +12,18 @@ from ldm_core import contracts, placement
 from ldm_core.errors import LdmError
 from ldm_core.grid import checked
 from ldm_core.models import class_name, find_model, read_index
-from ldm_core.plugins.options import bind, check_options, read_options
+from ldm_core.plugins.options import REQUIRED, bind, check_options, read_options
 from ldm_core.plugins.registry import Plugin, Registry
-from ldm_core.recipe import LISTS, STAGES, Layer, as_layer, is_ready_made, lay, read_recipe
+from ldm_core.recipe import (
+    LISTS,
+    STAGES,
+    Layer,
+    as_choice,
+    as_layer,
+    is_ready_made,
+    lay,
+    read_recipe,
+)
 
 MODEL_RECIPE = "ldm.toml"
 DEFAULT_STEPS = 50  # where neither the family nor a person says
@@ -49,17 +58,34 @@ class Composition:
     denoisers: tuple[contracts.DenoiserWrapper, ...]
     observers: tuple[contracts.Observer, ...]
 
-    def grid(self, steps: int) -> contracts.Grid:
+    def grid(self, steps: int, latent_shape: tuple[int, ...] | None = None) -> contracts.Grid:
         """The points of a run.
 
+        Args:
+            latent_shape: one image's, for spacings that depend on it; of the model's own size
+                where not given.
         Raises:
             LdmError: the spacing cannot make that many steps, or the network cannot start there.
         """
         if steps < 1:
             raise LdmError(f"num_inference_steps must be at least 1, not {steps}.")
-        name = self.recipe["spacing"]["name"]
         schedule = self.info.noise_schedule
-        points = checked(self.spacing(schedule, steps), schedule, f"'{name}'")
+        own_grid = getattr(self.scheduler, "own_grid", None)
+        if own_grid is not None:
+            name = self.recipe["scheduler"]["name"]
+            if "spacing" in self.chosen:
+                raise LdmError(
+                    f"the scheduler '{name}' walks points of its own, so no spacing can be chosen "
+                    "with it."
+                )
+            found = own_grid(schedule, steps)
+        else:
+            name = self.recipe["spacing"]["name"]
+            sees = getattr(self.spacing, "sees_latent_shape", False)
+            shape = latent_shape or self.info.latent_shape(*self.info.default_size)
+            more: dict[str, Any] = {"latent_shape": shape} if sees else {}
+            found = self.spacing(schedule, steps, **more)
+        points = checked(found, schedule, f"'{name}'")
         if points[0].alpha == 0 and self.info.prediction_type == "epsilon":
             raise LdmError(
                 f"the spacing '{name}' starts where the signal is zero, and there this "
@@ -122,7 +148,7 @@ class Composition:
                 else num_inference_steps
             ),
         )
-        unit = info.scale_factor
+        unit = info.scale_factor * info.patch
         for side in (request.width, request.height):
             if side < unit or side % unit:
                 raise LdmError(
@@ -130,7 +156,7 @@ class Composition:
                     f"height must be multiples of {unit}, as in "
                     f"{info.default_size[0]}x{info.default_size[1]}."
                 )
-        self.grid(request.num_inference_steps)
+        self.grid(request.num_inference_steps, info.latent_shape(request.width, request.height))
         for conditioning in self.conditioning:
             conditioning.check(request)
         return request
@@ -164,7 +190,7 @@ def check_choices(layer: Layer, registry: Registry) -> None:
     """Check the plugin names and options of a layer that may lack some; needs no model."""
     for key, choice in _choices(layer):
         if isinstance(choice.get("name"), str):
-            _options(registry.find(LISTS.get(key, key), choice["name"]), choice)
+            _bound(LISTS.get(key, key), choice, registry, [])
 
 
 def inspect_model(source: str, registry: Registry) -> tuple[contracts.ModelInfo, contracts.Family]:
@@ -212,6 +238,12 @@ def _assemble(
                 f"the model '{info.source}' (family {info.family}) cannot be conditioned by "
                 f"'{conditioning.ability}'; it has: {', '.join(sorted(info.abilities)) or 'none'}."
             )
+    told = getattr(made["guidance"][0], "embedded_scale", None)
+    if told is not None and "embedded_guidance" not in info.abilities:
+        raise LdmError(
+            f"the model '{info.source}' (family {info.family}) was not distilled to take its "
+            "guidance as a number; choose the guidance 'classifier_free'."
+        )
     one: dict[str, Any] = {key: made[key][0] for key in STAGES}
     several: dict[str, Any] = {key: tuple(made[key]) for key in LISTS}
     return Composition(
@@ -234,9 +266,22 @@ def _make(key: str, choice: Layer, registry: Registry, used: list[Plugin]) -> An
         raise LdmError(f"options are set for '{key}', but no {key} is chosen.")
     if is_ready_made(name):
         return _ready_made(key, name, options)
-    plugin = registry.find(LISTS.get(key, key), name)
+    return _bound(LISTS.get(key, key), choice, registry, used)
+
+
+def _bound(kind: str, choice: Layer, registry: Registry, used: list[Plugin]) -> Any:
+    """A plugin with its options set; options that are plugins themselves are bound first."""
+    plugin = registry.find(kind, choice["name"])
     used.append(plugin)
-    return bind(plugin.loaded, _options(plugin, choice))
+    given = {k: v for k, v in choice.items() if k != "name"}
+    hint = f"`ldm plugins show {plugin.name}` describes it."
+    options = check_options(plugin.options, given, f"the {kind} '{plugin.name}'", hint)
+    for name, option in plugin.options.items():
+        inner = options.get(name, option.default)
+        if option.kind and inner is not None and inner is not REQUIRED:
+            table = as_choice(f"{plugin.name}.{name}", inner)
+            options[name] = _make(option.kind, table, registry, used)
+    return bind(plugin.loaded, options)
 
 
 def _ready_made(key: str, thing: Any, options: dict[str, Any]) -> Any:
@@ -250,12 +295,6 @@ def _ready_made(key: str, thing: Any, options: dict[str, Any]) -> Any:
             "be set here; make it with them, or give its factory."
         )
     return thing
-
-
-def _options(plugin: Plugin, choice: Layer) -> dict[str, Any]:
-    given = {k: v for k, v in choice.items() if k != "name"}
-    hint = f"`ldm plugins show {plugin.name}` describes it."
-    return check_options(plugin.options, given, f"the {plugin.kind} '{plugin.name}'", hint)
 
 
 def _choices(layer: Layer) -> list[tuple[str, Layer]]:

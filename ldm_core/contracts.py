@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Denoise = Callable[["Tensor", Point], "Tensor"]
-"""``denoise(x, point) -> x0``: the network with its conditioning and guidance."""
+"""``denoise(x, point) -> x0``: the network with its conditioning and guidance.
+
+Where the network also predicts a variance, `learned_variance` has that of the latest call.
+"""
 
 Noise = Callable[[], "Tensor"]
 """``noise()`` returns unit Gaussian noise of the latents' shape, from the per-image seeds."""
@@ -36,14 +39,19 @@ class Scheduler(Protocol):
     The grid is a tuple of points that also knows their schedule, see `ldm_core.grid.Grid`.
 
     x starts as noise of standard deviation sqrt(alpha² + sigma²) at the grid's first point, which
-    is right for data of unit variance; a scheduler says otherwise by `starts_with`.
+    is right for data of unit variance; a scheduler says otherwise by `starts_with`. One that can
+    only walk points of its own making has an attribute ``own_grid(schedule, steps) -> points``,
+    which then takes the place of the spacing.
     """
 
     def __call__(self, x: Tensor, grid: Grid, denoise: Denoise, noise: Noise) -> Tensor: ...
 
 
 class Spacing(Protocol):
-    """``spacing(schedule, steps) -> points``: `steps` + 1 of them, strictly less and less noisy."""
+    """``spacing(schedule, steps) -> points``: `steps` + 1 of them, strictly less and less noisy.
+
+    One that depends on the size of the picture says so by `sees_latent_shape`.
+    """
 
     def __call__(self, schedule: NoiseSchedule, steps: int) -> Sequence[Point]: ...
 
@@ -79,6 +87,22 @@ def starts_with(initial_scale: Callable[[Point, Point], float]) -> Callable[[F],
     return mark
 
 
+def sees_latent_shape(spacing: F) -> F:
+    """Mark a spacing that is also given ``latent_shape=``, one image's without the batch."""
+    setattr(spacing, "sees_latent_shape", True)  # noqa: B010 - a trait, not a method
+    return spacing
+
+
+def learned_variance(denoise: Denoise) -> Tensor | None:
+    """What the network said of the variance in its latest answer, (batch, ...) like x.
+
+    It is v of Nichol & Dhariwal 2021 (arXiv:2102.09672, Eq. 15) as the network gives it, in
+    [-1, 1] between the two log-variances of Ho et al.; None where the network says nothing.
+    """
+    latest: Callable[[], Tensor | None] = getattr(denoise, "variance", lambda: None)
+    return latest()
+
+
 def runs_on(*device_types: str) -> Callable[[F], F]:
     """Mark an attention kernel as made for these kinds of device alone, such as ``cuda``."""
 
@@ -109,7 +133,12 @@ class Evaluation:
 
 
 class Guidance(Protocol):
-    """Combines the network's answers for several conditions into one."""
+    """Combines the network's answers for several conditions into one.
+
+    One whose strength is told to the network, as a number that it was distilled to take, has an
+    attribute ``embedded_scale``: a float, given to the network as the condition
+    ``guidance_scale``. The model's family needs the ability ``embedded_guidance`` for it.
+    """
 
     def branches(self, point: Point) -> tuple[str, ...]:
         """Names of the branches needed at this point, such as ``("positive", "negative")``."""
@@ -201,7 +230,11 @@ Observer = Callable[[Grid], AbstractContextManager[Callable[[Step], None]]]
 
 
 class Network(Protocol):
-    """``network(x, point, condition) -> output``, float32 in and out, of the family's own type."""
+    """``network(x, point, condition) -> output``, float32 in and out, of the family's own type.
+
+    A network that also predicts a variance (`ModelInfo.learned_variance`) returns twice x's
+    channels, the second half being the variance.
+    """
 
     def __call__(self, x: Tensor, point: Point, condition: Condition) -> Tensor: ...
 
@@ -209,8 +242,9 @@ class Network(Protocol):
 class TextAbility(Protocol):
     """Ability ``text``: how a family encodes prompts."""
 
-    def encode(self, texts: Sequence[str]) -> Condition:
-        """The network's condition for each text."""
+    def encode(self, texts: Sequence[str | None]) -> Condition:
+        """The network's condition for each text; None where nothing was said, which most
+        families take for the empty text."""
         ...
 
     def overflow(self, text: str) -> str:
@@ -225,6 +259,8 @@ class ModelInfo:
     Attributes:
         latent_channels, scale_factor: what `latent_shape` is made of; the autoencoder shrinks each
             side by the factor.
+        patch: both sides of a latent must be multiples of it.
+        learned_variance: the network predicts a variance too, see `Network`.
         defaults: the lowest layer of a recipe: what the folder and its family choose.
     """
 
@@ -238,6 +274,8 @@ class ModelInfo:
     default_size: tuple[int, int]
     abilities: frozenset[str]
     defaults: Mapping[str, Any]
+    learned_variance: bool = False
+    patch: int = 1
 
     def latent_shape(self, width: int, height: int) -> tuple[int, ...]:
         """The shape of one image's latent, without the batch."""

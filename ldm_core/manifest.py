@@ -102,12 +102,15 @@ def _plain(value: Any) -> Any:
             rest = {key: _plain(v) for key, v in value.items() if key != "name"}
             return {"python": f"{named.__module__}.{named.__qualname__}", **rest}
         return {key: _plain(v) for key, v in value.items()}
+    if callable(value):
+        return _plain({"name": value})
     if isinstance(value, list | tuple):
         return [_plain(v) for v in value]
     return value if isinstance(value, str | int | float | bool) or value is None else str(value)
 
 
 def _tables(value: Any) -> list[Mapping[str, Any]]:
+    """Every table in a value, those inside others too."""
     if isinstance(value, Mapping):
-        return [value]
-    return [v for v in value if isinstance(v, Mapping)] if isinstance(value, list) else []
+        return [value, *(table for v in value.values() for table in _tables(v))]
+    return [table for v in value for table in _tables(v)] if isinstance(value, list) else []

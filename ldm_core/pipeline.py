@@ -17,7 +17,7 @@ from ldm_core import images, placement
 from ldm_core.attention import in_force
 from ldm_core.compose import Composition, compose
 from ldm_core.contracts import Condition, Denoise, Grid, Model, Request, Step
-from ldm_core.denoiser import make_denoiser
+from ldm_core.denoiser import Denoiser
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.grid import intervals_behind
 from ldm_core.manifest import make_manifest
@@ -169,31 +169,41 @@ class Pipeline:
     def sample(self, request: Request, on_step: Callable[[Step], None] | None = None) -> Tensor:
         """The final latents of a checked request, (batch, channels, ...) float32, in one batch."""
         parts = self.composition
-        grid = parts.grid(request.num_inference_steps)
+        shape = self.model.info.latent_shape(request.width, request.height)
+        grid = parts.grid(request.num_inference_steps, shape)
         noise = self.noise(request.seeds, request.width, request.height)
         with ExitStack() as stack:
             stack.enter_context(in_force(parts.attention))
             tellers = [stack.enter_context(observer(grid)) for observer in parts.observers]
             if on_step is not None:
                 tellers.append(on_step)
-            denoise = self.denoiser(request, grid)
-            if tellers:
-                denoise = _observed(denoise, grid, tellers)
+            denoise = self.denoiser(request, grid, tellers)
             x = noise() * self.initial_scale(grid)
             return parts.scheduler(x, grid, denoise, noise)
 
-    def denoiser(self, request: Request, grid: Grid) -> Denoise:
-        """The denoiser of a request: conditions, guidance, network and wrappers in one."""
+    def denoiser(
+        self, request: Request, grid: Grid, tellers: Sequence[Callable[[Step], None]] = ()
+    ) -> Denoise:
+        """The denoiser of a request: conditions, guidance, network and wrappers in one.
+
+        Args:
+            tellers: called after each evaluation.
+        """
         parts = self.composition
         branches = list(dict.fromkeys(b for p in grid[:-1] for b in parts.guidance.branches(p)))
         conditions: dict[str, Condition] = {branch: {} for branch in branches}
         for conditioning in parts.conditioning:
             for branch, found in conditioning.encode(self.model, request, branches).items():
                 conditions[branch] = {**conditions[branch], **found}
-        denoise = make_denoiser(self.model, parts.guidance, conditions)
+        told = getattr(parts.guidance, "embedded_scale", None)
+        if told is not None:
+            scale = torch.full((len(request.seeds),), float(told), device=self.model.device)
+            conditions = {b: {**c, "guidance_scale": scale} for b, c in conditions.items()}
+        network = Denoiser(self.model, parts.guidance, conditions)
+        denoise: Denoise = network
         for wrap in parts.denoisers:
             denoise = wrap(denoise)
-        return denoise
+        return _observed(denoise, grid, tellers, network.variance)
 
     def noise(self, seeds: Sequence[int], width: int, height: int) -> SeededNoise:
         """The noise of these images, one stream each, shaped as latents of this size."""
@@ -237,18 +247,26 @@ def _unit_variance(first: Point, last: Point) -> float:
     return math.hypot(first.alpha, first.sigma)
 
 
-def _observed(denoise: Denoise, grid: Grid, tellers: Sequence[Callable[[Step], None]]) -> Denoise:
+def _observed(
+    denoise: Denoise,
+    grid: Grid,
+    tellers: Sequence[Callable[[Step], None]],
+    variance: Callable[[], Tensor | None],
+) -> Denoise:
+    """The denoiser, heard by observers, that still tells the network's variance."""
     calls = 0
 
     def observed(x: Tensor, point: Point) -> Tensor:
         nonlocal calls
         x0 = denoise(x, point)
-        step = Step(calls, intervals_behind(grid, point), point, x, x0)
+        if tellers:
+            step = Step(calls, intervals_behind(grid, point), point, x, x0)
+            for tell in tellers:
+                tell(step)
         calls += 1
-        for tell in tellers:
-            tell(step)
         return x0
 
+    setattr(observed, "variance", variance)  # noqa: B010 - read by `learned_variance`
     return observed
 
 

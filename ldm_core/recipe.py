@@ -74,10 +74,10 @@ def as_layer(raw: Mapping[str, Any]) -> Layer:
         if key in SETTINGS:
             layer[key] = _setting(key, value)
         elif key in STAGES:
-            layer[key] = _choice(key, value)
+            layer[key] = as_choice(key, value)
         elif key in LISTS:
             entries = value if isinstance(value, list | tuple) else [value]
-            layer[key] = [_choice(key, entry) for entry in entries]
+            layer[key] = [as_choice(key, entry) for entry in entries]
         else:
             raise LdmError(
                 f"a recipe has no key '{key}'.{did_you_mean(key, KEYS)} "
@@ -95,7 +95,8 @@ def _setting(key: str, value: Any) -> Any:
     return value
 
 
-def _choice(key: str, value: Any) -> Layer:
+def as_choice(key: str, value: Any) -> Layer:
+    """The choice of a plugin, by name or as a table, as a table."""
     if isinstance(value, str):
         return {"name": value}
     if is_ready_made(value):

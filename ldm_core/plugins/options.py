@@ -11,9 +11,16 @@ from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from ldm_core import contracts
 from ldm_core.errors import LdmError, did_you_mean
 
 REQUIRED = inspect.Parameter.empty
+CONTRACTS: dict[Any, str] = {
+    contracts.Scheduler: "scheduler",
+    contracts.Spacing: "spacing",
+    contracts.Guidance: "guidance",
+}
+"""Contracts whose plugins may be options of other plugins, with their kind."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +40,16 @@ class Option:
             return str(get_args(self.annotation)[0].__name__)
         return str(self.annotation).replace("typing.", "")
 
+    @property
+    def kind(self) -> str | None:
+        """The kind of plugin that the option takes, where its type is a plugin's contract."""
+        kinds = (get_args(self.annotation) or (self.annotation,)) if self.annotation else ()
+        return next((CONTRACTS[k] for k in kinds if k in CONTRACTS), None)
+
     def check(self, value: Any, owner: str) -> Any:
         """The value as the option's type; text is converted, as on the command line."""
+        if self.kind and value is not None:
+            return value  # a plugin's choice, resolved where the pipeline is composed
         config = ConfigDict(allow_inf_nan=False, arbitrary_types_allowed=True)
         try:
             return TypeAdapter[Any](self.annotation, config=config).validate_python(value)
@@ -48,7 +63,10 @@ class Option:
 
 def read_options(target: Callable[..., Any]) -> dict[str, Option]:
     """The keyword-only parameters of a function or class, with the help of its docstring."""
-    namespace = getattr(inspect.unwrap(target), "__globals__", {})
+    function = inspect.unwrap(target)
+    while isinstance(function, partial):
+        function = function.func
+    namespace = getattr(function, "__globals__", {})
     helps = argument_help(inspect.getdoc(target) or "")
     found = {}
     for parameter in inspect.signature(target).parameters.values():

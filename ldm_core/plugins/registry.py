@@ -6,8 +6,8 @@ import importlib
 import inspect
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from functools import cache, cached_property
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property, partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -26,13 +26,19 @@ ALLOW = "LDM_ALLOW_PLUGINS"
 
 @dataclass(frozen=True)
 class Plugin:
-    """One named thing that a package offers."""
+    """One named thing that a package offers.
+
+    A name that ends in a colon offers a whole set: ``diffusers:`` is asked for as
+    ``diffusers:UniPCMultistepScheduler``, and its target gets the rest as its one positional
+    argument.
+    """
 
     kind: str
     name: str
     distribution: str
     version: str
     target: Callable[..., Any] | str = field(repr=False)
+    member: str | None = None
 
     @property
     def id(self) -> str:
@@ -41,6 +47,14 @@ class Plugin:
     @cached_property
     def loaded(self) -> Callable[..., Any]:
         """The function or factory; imports its module on first use."""
+        found = self._import()
+        if self.member is None:
+            return found
+        chosen = partial(found, self.member)
+        chosen.__doc__ = found.__doc__
+        return chosen
+
+    def _import(self) -> Callable[..., Any]:
         if not isinstance(self.target, str):
             return self.target
         module, _, attribute = self.target.partition(":")
@@ -152,6 +166,12 @@ class Registry:
         """
         of_kind = [p for p in self.plugins if p.kind == kind]
         found = [p for p in of_kind if name in (p.name, p.id)]
+        sets = [
+            p for p in of_kind if p.name.endswith(":") and name.startswith(p.name) and not found
+        ]
+        for offer in sets if len(sets) == 1 else ():
+            if member := name.removeprefix(offer.name):
+                return replace(offer, name=name, member=member)
         if len(found) == 1:
             return found[0]
         look = f"`ldm plugins list --kind {kind}` shows each with its package."

@@ -28,12 +28,12 @@ class Text:
 
     @property
     def inputs(self) -> Mapping[str, Any]:
-        return {"prompt": ..., "negative_prompt": ""}
+        return {"prompt": ..., "negative_prompt": None}
 
     def check(self, request: Request) -> None:
         for name in self.inputs:
             for entry in request.inputs[name]:
-                if not isinstance(entry, str):
+                if not (isinstance(entry, str) or (entry is None and name != "prompt")):
                     raise LdmError(f"a {name} should be text, not {entry!r}.")
         if any(not prompt.strip() for prompt in request.inputs["prompt"]):
             raise LdmError("the prompt is empty; say what the picture should show.")
@@ -48,7 +48,7 @@ class Text:
             texts = request.inputs[name]
             different = list(dict.fromkeys(texts))
             for entry in different:
-                self._report_overflow(entry, ability.overflow(entry))
+                self._report_overflow(entry or "", ability.overflow(entry or ""))
             encoded = ability.encode(different)
             rows = [different.index(entry) for entry in texts]
             conditions[branch] = {key: value[rows] for key, value in encoded.items()}

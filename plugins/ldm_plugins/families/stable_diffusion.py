@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ldm_core.contracts import Condition, Model, ModelInfo
 from ldm_core.errors import LdmError
-from ldm_core.models import check_weights, read_json
+from ldm_core.models import read_json
 from ldm_core.point import Point
+from ldm_plugins.families.diffusers_folder import (
+    DiffusersFolder,
+    autoencoder_factor,
+    latent_size,
+)
 from ldm_plugins.families.scheduler_config import (
     read_defaults,
     read_prediction_type,
@@ -20,33 +25,23 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-CLASSES = {
-    "unet": "UNet2DConditionModel",
-    "vae": "AutoencoderKL",
-    "text_encoder": "CLIPTextModel",
-    "tokenizer": "CLIPTokenizer",
-}
-
 # StableDiffusionPipeline overrules these two in every scheduler config, as errors of old folders.
 OVERRULED = {"steps_offset": 1, "clip_sample": False}
 
 
-class StableDiffusion:
+class StableDiffusion(DiffusersFolder):
     """Text-to-image with a UNet in the latent space of a KL-autoencoder (Rombach et al. 2022,
     arXiv:2112.10752): folders whose model_index.json says StableDiffusionPipeline."""
 
-    def matches(self, index: Mapping[str, Any]) -> bool:
-        return index.get("_class_name") == "StableDiffusionPipeline"
+    pipelines = ("StableDiffusionPipeline",)
+    components: ClassVar = {
+        "unet": ("UNet2DConditionModel",),
+        "vae": ("AutoencoderKL",),
+        "text_encoder": ("CLIPTextModel",),
+        "tokenizer": ("CLIPTokenizer",),
+    }
 
     def inspect(self, source: str, folder: Path, index: Mapping[str, Any]) -> ModelInfo:
-        for component, expected in CLASSES.items():
-            entry = index.get(component)
-            found = entry[1] if isinstance(entry, list) and len(entry) == 2 else entry
-            if found not in (expected, f"{expected}Fast"):
-                raise LdmError(
-                    f"'{source}': {component} should be a {expected} in model_index.json, "
-                    f"not {found}."
-                )
         unet = read_json(folder / "unet" / "config.json")
         vae = read_json(folder / "vae" / "config.json")
         text_encoder = read_json(folder / "text_encoder" / "config.json")
@@ -64,10 +59,9 @@ class StableDiffusion:
                 f"'{source}': the network takes text states of width {width}, and the text "
                 f"encoder gives {hidden}."
             )
-        check_weights(folder, ("unet", "vae", "text_encoder"))
-        factor = 2 ** (len(vae.get("block_out_channels", [64])) - 1)
-        sample = unet.get("sample_size") or 64
-        height, width = sample if isinstance(sample, list) else (sample, sample)
+        self.check(source, folder, index)
+        factor = autoencoder_factor(vae)
+        width, height = latent_size(unet, 64)
         return ModelInfo(
             family="stable_diffusion",
             source=source,
@@ -89,43 +83,25 @@ class StableDiffusion:
             },
         )
 
-    def load(self, info: ModelInfo, device: torch.device, dtype: torch.dtype) -> Model:
+    def build(
+        self,
+        info: ModelInfo,
+        components: Mapping[str, Any],
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> Model:
         import torch
-        from diffusers import AutoencoderKL, UNet2DConditionModel
-        from transformers import CLIPTextModel, CLIPTokenizerFast
 
-        def read(cls: Any, component: str, **options: Any) -> Any:
-            part = info.folder / component
-            if not any(part.glob("*model.safetensors*")) and any(part.glob("*.fp16.safetensors*")):
-                options["variant"] = "fp16"
-            options |= {"use_safetensors": True, "local_files_only": True}
-            return cls.from_pretrained(part, **options).to(device).eval().requires_grad_(False)
-
-        unet = read(UNet2DConditionModel, "unet", torch_dtype=dtype)
-        vae = read(AutoencoderKL, "vae", torch_dtype=dtype)
-        text_encoder = read(CLIPTextModel, "text_encoder", dtype=dtype)
-        tokenizer = CLIPTokenizerFast.from_pretrained(
-            info.folder / "tokenizer", local_files_only=True
-        )
+        unet = components["unet"]
 
         def network(x: Tensor, point: Point, condition: Condition) -> Tensor:
             t = torch.full((len(x),), point.t, device=x.device)
-            states = condition["text"]
+            states = condition["text"].to(dtype)
             output: Tensor = unet(x.to(dtype), t, states, return_dict=False)[0]
             return output.float()
 
-        return Model(
-            info=info,
-            network=network,
-            abilities={"text": ClipText(text_encoder, tokenizer)},
-            components={
-                "unet": unet,
-                "vae": vae,
-                "text_encoder": text_encoder,
-                "tokenizer": tokenizer,
-            },
-            device=device,
-        )
+        text = ClipText(components["text_encoder"], components["tokenizer"])
+        return Model(info, network, {"text": text}, components, device)
 
 
 class ClipText:
@@ -136,10 +112,10 @@ class ClipText:
         self._tokenizer = tokenizer
         self._uses_mask = bool(getattr(text_encoder.config, "use_attention_mask", False))
 
-    def encode(self, texts: Sequence[str]) -> Condition:
+    def encode(self, texts: Sequence[str | None]) -> Condition:
         """(texts, window, width) hidden states."""
         tokens = self._tokenizer(
-            list(texts),
+            [text or "" for text in texts],
             padding="max_length",
             max_length=self._tokenizer.model_max_length,
             truncation=True,

@@ -1,0 +1,128 @@
+"""What families of Diffusers folders share: the classes in the index, and reading the weights."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ldm_core.contracts import Model, ModelInfo
+from ldm_core.errors import LdmError
+from ldm_core.models import check_weights
+
+if TYPE_CHECKING:
+    import torch
+
+
+class DiffusersFolder(ABC):
+    """A family whose folders Diffusers' pipeline classes made.
+
+    A subclass names its pipelines and components, reads the JSON files in `inspect`, and makes a
+    model of loaded components in `build`.
+
+    Attributes:
+        pipelines: the classes that ``model_index.json`` may name.
+        components: each component with the classes that it may be of. Tokenizers and schedulers
+            have no weights; a scheduler is not loaded.
+        optional: components that a folder may lack.
+    """
+
+    pipelines: ClassVar[tuple[str, ...]]
+    components: ClassVar[Mapping[str, tuple[str, ...]]]
+    optional: ClassVar[frozenset[str]] = frozenset()
+
+    def matches(self, index: Mapping[str, Any]) -> bool:
+        return index.get("_class_name") in self.pipelines
+
+    @abstractmethod
+    def inspect(self, source: str, folder: Path, index: Mapping[str, Any]) -> ModelInfo: ...
+
+    @abstractmethod
+    def build(
+        self,
+        info: ModelInfo,
+        components: Mapping[str, Any],
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> Model:
+        """The model made of these components, on the device and in the dtype already."""
+
+    def load(self, info: ModelInfo, device: torch.device, dtype: torch.dtype) -> Model:
+        from ldm_core.models import read_index
+
+        index = read_index(info.folder)
+        present = {name: class_of(index, name) for name in self.components}
+        components = {
+            name: read_component(info.folder, name, cls, device, dtype)
+            for name, cls in present.items()
+            if cls is not None
+        }
+        return self.build(info, components, device, dtype)
+
+    def check(self, source: str, folder: Path, index: Mapping[str, Any]) -> None:
+        """See that the components are of the expected classes, with whole weights.
+
+        Raises:
+            LdmError: one is missing or of another class, or its weights cannot be used.
+        """
+        weighty = []
+        for component, expected in self.components.items():
+            found = class_of(index, component)
+            if found is None and component in self.optional:
+                continue
+            if found is None or found.removesuffix("Fast") not in expected:
+                raise LdmError(
+                    f"'{source}': {component} should be a {' or '.join(expected)} in "
+                    f"model_index.json, not {found}."
+                )
+            if "Tokenizer" not in found:
+                weighty.append(component)
+        check_weights(folder, weighty)
+
+
+def class_of(index: Mapping[str, Any], component: str) -> str | None:
+    """The class of a component in ``model_index.json``; None where the folder lacks it."""
+    entry = index.get(component)
+    found = entry[1] if isinstance(entry, list | tuple) and len(entry) == 2 else entry
+    return str(found) if found is not None else None
+
+
+def read_component(
+    folder: Path, component: str, name: str, device: torch.device, dtype: torch.dtype
+) -> Any:
+    """A component by the name of its class, from safetensors alone, frozen and in place."""
+    part = folder / component
+    cls = find_class(name)
+    if "Tokenizer" in name:
+        return cls.from_pretrained(part, local_files_only=True)
+    options: dict[str, Any] = {"use_safetensors": True, "local_files_only": True}
+    # Transformers and Diffusers name this argument differently.
+    options["torch_dtype" if cls.__module__.startswith("diffusers") else "dtype"] = dtype
+    if not any(part.glob("*model.safetensors*")) and any(part.glob("*.fp16.safetensors*")):
+        options["variant"] = "fp16"
+    return cls.from_pretrained(part, **options).to(device).eval().requires_grad_(False)
+
+
+def find_class(name: str) -> Any:
+    """A class of Diffusers or Transformers; tokenizers in their fast form where there is one."""
+    names = [name if name.endswith("Fast") else f"{name}Fast", name] if "Token" in name else [name]
+    for library in ("diffusers", "transformers"):
+        for candidate in names:
+            found = getattr(import_module(library), candidate, None)
+            if found is not None:
+                return found
+    raise LdmError(f"neither diffusers nor transformers has a class {name}.")
+
+
+def latent_size(config: Mapping[str, Any], default: int) -> tuple[int, int]:
+    """(width, height) of a network's ``sample_size``, one number or (height, width)."""
+    sample = config.get("sample_size") or default
+    height, width = sample if isinstance(sample, list | tuple) else (sample, sample)
+    return width, height
+
+
+def autoencoder_factor(config: Mapping[str, Any]) -> int:
+    """By how much the autoencoder of this config shrinks each side."""
+    return int(2 ** (len(config.get("block_out_channels", [64])) - 1))

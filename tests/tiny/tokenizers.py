@@ -1,0 +1,40 @@
+"""Tiny tokenizers of the real classes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+WORDS = (
+    *("a", "on", "at", "the", "large", "small", "red", "green", "blue", "yellow"),
+    *("circle", "square", "star", "background"),
+)
+WINDOW = 12
+
+
+def write_clip_tokenizer(folder: Path) -> None:
+    """A CLIPTokenizer whose vocabulary is bytes, and a few whole words."""
+    from transformers.models.clip.tokenization_clip import CLIPTokenizer
+
+    folder.mkdir(parents=True, exist_ok=True)
+    letters = sorted({c for w in WORDS for c in w} | set("bcdefghijklmnopqrstuvwxyz0123456789,.'-"))
+    vocabulary = ["<|startoftext|>", "<|endoftext|>", *letters, *(c + "</w>" for c in letters)]
+    merges = []
+    for word in WORDS:
+        parts = [*word[:-1], word[-1] + "</w>"]
+        while len(parts) > 1:
+            merges.append((parts[0], parts[1]))
+            parts = [parts[0] + parts[1], *parts[2:]]
+            vocabulary.append(parts[0])
+    merges = list(dict.fromkeys(merges))
+    vocab = {token: i for i, token in enumerate(dict.fromkeys(vocabulary))}
+    (folder / "vocab.json").write_text(json.dumps(vocab))
+    lines = ["#version: 0.2", *(" ".join(pair) for pair in merges)]
+    (folder / "merges.txt").write_text("\n".join(lines) + "\n")
+    tokenizer = CLIPTokenizer(
+        vocab=str(folder / "vocab.json"),
+        merges=str(folder / "merges.txt"),
+        model_max_length=WINDOW,
+        pad_token="<|endoftext|>",
+    )
+    tokenizer.save_pretrained(folder)
