@@ -183,9 +183,18 @@ class Conditioning(Protocol):
         ...
 
     def encode(
-        self, model: Model, request: Request, branches: Sequence[str]
+        self,
+        model: Model,
+        request: Request,
+        branches: Sequence[str],
+        to_latents: Callable[[Tensor], Tensor],
     ) -> Mapping[str, Condition]:
-        """The condition of each branch."""
+        """The condition of each branch.
+
+        Args:
+            to_latents: the pipeline's encoder, from pixels (batch, 3, height, width) in [-1, 1];
+                what it draws comes from the images' seeds, after the first x.
+        """
         ...
 
 

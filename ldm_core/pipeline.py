@@ -16,7 +16,7 @@ from torch import Tensor
 from ldm_core import images, placement
 from ldm_core.attention import in_force
 from ldm_core.compose import Composition, compose
-from ldm_core.contracts import Condition, Denoise, Grid, Model, Request, Step
+from ldm_core.contracts import Condition, Denoise, Grid, Model, Noise, Request, Step
 from ldm_core.denoiser import Denoiser
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.grid import intervals_behind
@@ -177,23 +177,33 @@ class Pipeline:
             tellers = [stack.enter_context(observer(grid)) for observer in parts.observers]
             if on_step is not None:
                 tellers.append(on_step)
-            denoise = self.denoiser(request, grid, tellers)
             x = noise() * self.initial_scale(grid)
+            denoise = self.denoiser(request, grid, noise, tellers)
             return parts.scheduler(x, grid, denoise, noise)
 
     def denoiser(
-        self, request: Request, grid: Grid, tellers: Sequence[Callable[[Step], None]] = ()
+        self,
+        request: Request,
+        grid: Grid,
+        noise: Noise,
+        tellers: Sequence[Callable[[Step], None]] = (),
     ) -> Denoise:
         """The denoiser of a request: conditions, guidance, network and wrappers in one.
 
         Args:
+            noise: what encoders of images draw from.
             tellers: called after each evaluation.
         """
         parts = self.composition
         branches = list(dict.fromkeys(b for p in grid[:-1] for b in parts.guidance.branches(p)))
         conditions: dict[str, Condition] = {branch: {} for branch in branches}
+
+        def to_latents(pixels: Tensor) -> Tensor:
+            return parts.encoder(self.model, pixels.to(self.model.device), noise)
+
         for conditioning in parts.conditioning:
-            for branch, found in conditioning.encode(self.model, request, branches).items():
+            encoded = conditioning.encode(self.model, request, branches, to_latents)
+            for branch, found in encoded.items():
                 conditions[branch] = {**conditions[branch], **found}
         told = getattr(parts.guidance, "embedded_scale", None)
         if told is not None:

@@ -7,18 +7,39 @@ from ldm_core.hookspecs import Register, hookimpl
 ldm_api_version = 1
 
 
+SCHEDULERS = (
+    "ddim",
+    "ddpm",
+    "dpm_2",
+    "dpm_2_ancestral",
+    "dpmpp_2m",
+    "dpmpp_2m_sde",
+    "dpmpp_3m",
+    "euler",
+    "euler_ancestral",
+    "heun",
+    "lms",
+    "unipc",
+)
+SPACINGS = (
+    "explicit",
+    "exponential",
+    "karras",
+    "leading",
+    "linspace",
+    "trailing",
+)
+
+
 @hookimpl
 def ldm_schedulers(register: Register) -> None:
-    for name in (
-        *("ddpm", "ddim", "euler", "euler_ancestral", "heun", "dpm_2", "dpm_2_ancestral"),
-        *("lms", "unipc", "dpmpp_2m", "dpmpp_3m", "dpmpp_2m_sde"),
-    ):
+    for name in SCHEDULERS:
         register(name, f"ldm_plugins.schedulers.{name}:{name}")
 
 
 @hookimpl
 def ldm_spacings(register: Register) -> None:
-    for name in ("leading", "trailing", "linspace", "karras", "exponential", "explicit"):
+    for name in SPACINGS:
         register(name, f"ldm_plugins.spacings.{name}:{name}")
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ldm_core.contracts import Condition, Conditioning, Model, Request, TextAbility
 from ldm_core.errors import LdmError, LdmWarning
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def text(*, too_long: Literal["warn", "error"] = "warn") -> Conditioning:
@@ -39,7 +42,11 @@ class Text:
             raise LdmError("the prompt is empty; say what the picture should show.")
 
     def encode(
-        self, model: Model, request: Request, branches: Sequence[str]
+        self,
+        model: Model,
+        request: Request,
+        branches: Sequence[str],
+        to_latents: Callable[[Tensor], Tensor],
     ) -> Mapping[str, Condition]:
         ability: TextAbility = model.abilities["text"]
         conditions = {}
