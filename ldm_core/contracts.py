@@ -88,7 +88,8 @@ def starts_with(initial_scale: Callable[[Point, Point], float]) -> Callable[[F],
 
 
 def sees_latent_shape(spacing: F) -> F:
-    """Mark a spacing that is also given ``latent_shape=``, one image's without the batch."""
+    """Mark a ``spacing(schedule, steps, latent_shape)``; the shape is one image's, without the
+    batch."""
     setattr(spacing, "sees_latent_shape", True)  # noqa: B010 - a trait, not a method
     return spacing
 

@@ -48,7 +48,9 @@ def show_plugin(
     """Describe a plugin: what it does, its package and its options."""
     check_kind(kind)
     registry = installed()
-    found = [p for p in registry.plugins if name in (p.name, p.id) and kind in (None, p.kind)]
+    found = registry.named(name, kind) or [
+        p for p in registry.plugins if name in (p.name, p.id) and kind in (None, p.kind)
+    ]
     if not found:
         raise LdmError(
             f"no plugin named '{name}'.{did_you_mean(name, {p.name for p in registry.plugins})}",

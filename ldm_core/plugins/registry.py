@@ -165,13 +165,7 @@ class Registry:
             LdmError: there is none, or several packages offer the short name.
         """
         of_kind = [p for p in self.plugins if p.kind == kind]
-        found = [p for p in of_kind if name in (p.name, p.id)]
-        sets = [
-            p for p in of_kind if p.name.endswith(":") and name.startswith(p.name) and not found
-        ]
-        for offer in sets if len(sets) == 1 else ():
-            if member := name.removeprefix(offer.name):
-                return replace(offer, name=name, member=member)
+        found = self.named(name, kind)
         if len(found) == 1:
             return found[0]
         look = f"`ldm plugins list --kind {kind}` shows each with its package."
@@ -184,6 +178,19 @@ class Registry:
             f"no {kind} named '{name}'.{did_you_mean(name, names)}",
             f"{len(names)} {kind} plugins are installed; {look}{broken}",
         )
+
+    def named(self, name: str, kind: str | None = None) -> list[Plugin]:
+        """Every plugin of this short name or full id, of one kind or of all."""
+        found = []
+        for plugin in (p for p in self.plugins if kind in (None, p.kind)):
+            if not plugin.name.endswith(":"):
+                found += [plugin] if name in (plugin.name, plugin.id) else []
+                continue
+            for prefix in (plugin.name, plugin.id):
+                if name.startswith(prefix) and name != prefix:
+                    member = name.removeprefix(prefix)
+                    found.append(replace(plugin, name=plugin.name + member, member=member))
+        return found
 
     def of_kind(self, kind: str) -> list[Plugin]:
         return sorted((p for p in self.plugins if p.kind == kind), key=lambda p: p.id)
