@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ldm_core import contracts, placement
-from ldm_core.errors import LdmError
+from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.grid import checked
-from ldm_core.models import class_name, find_model, read_index
+from ldm_core.lora import find_loras, is_lora
+from ldm_core.models import check_safetensors, class_name, find_model, read_index
 from ldm_core.plugins.options import REQUIRED, bind, check_options, read_options
 from ldm_core.plugins.registry import Plugin, Registry
 from ldm_core.recipe import (
@@ -39,6 +40,7 @@ class Composition:
         chosen: what the person chose over that.
         recipe: the two laid together, in full.
         plugins: the plugins in use, for manifests.
+        loras: the LoRA files laid on the model's weights.
     """
 
     info: contracts.ModelInfo
@@ -57,6 +59,13 @@ class Composition:
     conditioning: tuple[contracts.Conditioning, ...]
     denoisers: tuple[contracts.DenoiserWrapper, ...]
     observers: tuple[contracts.Observer, ...]
+    loras: tuple[contracts.Lora, ...] = ()
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """What the conditionings read, each with its default for an image; `...` marks a required
+        one."""
+        return {n: d for conditioning in self.conditioning for n, d in conditioning.inputs.items()}
 
     def grid(self, steps: int, latent_shape: tuple[int, ...] | None = None) -> contracts.Grid:
         """The points of a run.
@@ -96,11 +105,12 @@ class Composition:
     def replace(self, changes: Mapping[str, Any]) -> Composition:
         """The composition with other choices, on the same model."""
         layer = as_layer(changes)
-        for fixed in ("model", "device", "dtype"):
+        for fixed in ("model", "model_config", "device", "dtype"):
             if fixed in layer:
                 raise LdmError(f"'{fixed}' belongs to the weights; load another pipeline for it.")
         chosen = lay(self.chosen, layer)
-        return _assemble(self.info, self.registry, self.family, self.defaults, chosen)
+        loras = _loras(chosen, self.info, self.family) if "loras" in layer else self.loras
+        return _assemble(self.info, self.registry, self.family, self.defaults, chosen, loras)
 
     def request(
         self,
@@ -116,9 +126,7 @@ class Composition:
             LdmError: an unknown or missing input, a size or number of steps that the model cannot
                 take.
         """
-        known: dict[str, Any] = {}
-        for conditioning in self.conditioning:
-            known |= conditioning.inputs
+        known = self.inputs
         given = {name: value for name, value in inputs.items() if value is not None}
         for name in given:
             if name not in known:
@@ -126,6 +134,7 @@ class Composition:
                 reads = f"its conditioning ({names}) reads {', '.join(known)}" if known else ""
                 raise LdmError(
                     f"this pipeline takes no '{name}': {reads or 'it has no conditioning'}."
+                    f"{did_you_mean(name, known)}"
                 )
         spread: dict[str, list[Any]] = {}
         for name, default in known.items():
@@ -156,6 +165,11 @@ class Composition:
                     f"height must be multiples of {unit}, as in "
                     f"{info.default_size[0]}x{info.default_size[1]}."
                 )
+        if info.square and request.width != request.height:
+            raise LdmError(
+                f"the size {request.width}x{request.height} does not fit this model, which draws "
+                "squares alone."
+            )
         self.grid(request.num_inference_steps, info.latent_shape(request.width, request.height))
         for conditioning in self.conditioning:
             conditioning.check(request)
@@ -177,13 +191,16 @@ def compose(
     check_choices(layer, registry)
     if "model" not in layer:
         raise LdmError("no model is named.", "`ldm models list` shows the models installed.")
-    info, family = inspect_model(layer["model"], registry)
+    info, family = inspect_model(layer["model"], registry, layer.get("model_config"))
     layer["model"] = info.source
+    if "model_config" in layer:
+        layer["model_config"] = _lasting(layer["model_config"], info.folder)
     defaults = as_layer(info.defaults)
     own = info.folder / MODEL_RECIPE
     if own.is_file():
         defaults = lay(defaults, read_recipe(own))
-    return _assemble(info, registry, family, defaults, layer)
+    loras = _loras(layer if "loras" in layer else defaults, info, family)
+    return _assemble(info, registry, family, defaults, layer, loras)
 
 
 def check_choices(layer: Layer, registry: Registry) -> None:
@@ -193,17 +210,31 @@ def check_choices(layer: Layer, registry: Registry) -> None:
             _bound(LISTS.get(key, key), choice, registry, [])
 
 
-def inspect_model(source: str, registry: Registry) -> tuple[contracts.ModelInfo, contracts.Family]:
-    """Find a model and the family that knows it, and read what its folder says."""
-    folder = find_model(source, registry)
-    if Path(source).expanduser().resolve() == folder:
-        source = str(folder)  # a manifest must name the folder wherever it is read
+def inspect_model(
+    source: str, registry: Registry, config: str | None = None
+) -> tuple[contracts.ModelInfo, contracts.Family]:
+    """Find a model and the family that knows it, and read what its folder says.
+
+    Args:
+        config: the folder, or Hub id, with the configs of a model that is a single file.
+    """
+    folder, file, shapes = find_model(source, registry), None, {}
+    source = _lasting(source, folder)
+    families = [(plugin, bind(plugin.loaded, {})) for plugin in registry.of_kind("family")]
+    if folder.is_file():
+        file, shapes = folder, check_safetensors(folder)
+        if is_lora(shapes):
+            raise LdmError(
+                f"'{source}' is a LoRA, no model.",
+                "name the model that it was made for, and give it with --lora.",
+            )
+        folder = _config_folder(source, shapes, config, families, registry)
+    elif config is not None:
+        raise LdmError(
+            f"'model_config' is for a model in a single file, and '{source}' is a folder."
+        )
     index = read_index(folder)
-    claims = []
-    for plugin in registry.of_kind("family"):
-        family: contracts.Family = bind(plugin.loaded, {})
-        if family.matches(index):
-            claims.append((plugin, family))
+    claims = [(plugin, family) for plugin, family in families if family.matches(index)]
     if not claims:
         raise LdmError(
             f"no installed family knows the model '{source}': its {class_name(index)} is of "
@@ -213,8 +244,60 @@ def inspect_model(source: str, registry: Registry) -> tuple[contracts.ModelInfo,
     if len(claims) > 1:
         ids = " and ".join(plugin.id for plugin, _ in claims)
         raise LdmError(f"{ids} both claim the model '{source}'; disable one of them.")
-    family = claims[0][1]
-    return family.inspect(source, folder, index), family
+    family: contracts.Family = claims[0][1]
+    if file is not None:
+        if not isinstance(family, contracts.TakesFile):
+            raise LdmError(
+                f"'{source}' is a file, and the family '{claims[0][0].name}' of "
+                f"its {class_name(index)} reads folders alone."
+            )
+        family = family.of_file(file, shapes)
+    return replace(family.inspect(source, folder, index), file=file), family
+
+
+def _config_folder(
+    source: str,
+    shapes: Mapping[str, tuple[int, ...]],
+    config: str | None,
+    families: Sequence[tuple[Plugin, Any]],
+    registry: Registry,
+) -> Path:
+    """The folder with the configs of a single-file model: the one given, or the usual one."""
+    give = "give the folder with its configs: --model-config FOLDER, or model_config in a recipe."
+    if config is not None:
+        folder = find_model(config, registry, weights=False)
+        if not folder.is_dir():
+            raise LdmError(f"the model_config '{config}' is a file; {give}")
+        return folder
+    takers = [family for _, family in families if isinstance(family, contracts.TakesFile)]
+    usual = next(filter(None, (family.default_config(shapes) for family in takers)), None)
+    if usual is None:
+        raise LdmError(f"no installed family knows the weights in '{source}'; {give}")
+    try:
+        return find_model(usual, registry, weights=False)
+    except LdmError as error:
+        reason = str(error).partition("\n")[0]
+        raise LdmError(f"the configs of '{source}' are missing: {reason}", give) from error
+
+
+def _lasting(source: str, found: Path) -> str:
+    """A path in full, so that a manifest names it wherever it is read; or the name as it is."""
+    return str(found) if Path(source).expanduser().resolve() == found else source
+
+
+def _loras(
+    layer: Layer, info: contracts.ModelInfo, family: contracts.Family
+) -> tuple[contracts.Lora, ...]:
+    """The LoRA files that a layer names, whose paths it then names in full."""
+    if not layer.get("loras"):
+        return ()
+    if not isinstance(family, contracts.TakesLora):
+        raise LdmError(f"the model '{info.source}' (family {info.family}) takes no LoRA.")
+    found = find_loras(layer["loras"])
+    layer["loras"] = [
+        {"path": _lasting(lora.source, lora.file), "scale": lora.scale} for lora in found
+    ]
+    return found
 
 
 def _assemble(
@@ -223,6 +306,7 @@ def _assemble(
     family: contracts.Family,
     defaults: Layer,
     chosen: Layer,
+    loras: tuple[contracts.Lora, ...],
 ) -> Composition:
     recipe = {"num_inference_steps": DEFAULT_STEPS, **lay(defaults, chosen)}
     used: list[Plugin] = []
@@ -238,11 +322,25 @@ def _assemble(
                 f"the model '{info.source}' (family {info.family}) cannot be conditioned by "
                 f"'{conditioning.ability}'; it has: {', '.join(sorted(info.abilities)) or 'none'}."
             )
+    for need in sorted(info.needs - {part.ability for part in made["conditioning"]}):
+        raise LdmError(
+            f"the model '{info.source}' must be conditioned by '{need}', and the recipe's "
+            "conditioning has none that does it.",
+            "`ldm plugins list --kind conditioning` shows those there are.",
+        )
+    for key in ("conditioning", "scheduler"):
+        made[key] = [_for_model(part, info) for part in made[key]]
     told = getattr(made["guidance"][0], "embedded_scale", None)
     if told is not None and "embedded_guidance" not in info.abilities:
         raise LdmError(
             f"the model '{info.source}' (family {info.family}) was not distilled to take its "
             "guidance as a number; choose the guidance 'classifier_free'."
+        )
+    reads_variance = getattr(made["scheduler"][0], "needs_learned_variance", False)
+    if reads_variance and not info.learned_variance:
+        raise LdmError(
+            f"the model '{info.source}' (family {info.family}) predicts no variance, which the "
+            "scheduler is set to read; choose the variance 'fixed_small'."
         )
     one: dict[str, Any] = {key: made[key][0] for key in STAGES}
     several: dict[str, Any] = {key: tuple(made[key]) for key in LISTS}
@@ -254,9 +352,16 @@ def _assemble(
         chosen=chosen,
         recipe=recipe,
         plugins=tuple(used),
+        loras=loras,
         **one,
         **several,
     )
+
+
+def _for_model(part: Any, info: contracts.ModelInfo) -> Any:
+    """A conditioning or scheduler, told of the model where it asks for that."""
+    fit = getattr(part, "for_model", None)
+    return part if fit is None else fit(info)
 
 
 def _make(key: str, choice: Layer, registry: Registry, used: list[Plugin]) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from ldm_core.grid import Grid as Grid
 from ldm_core.noise_schedule import NoiseSchedule
@@ -41,7 +41,8 @@ class Scheduler(Protocol):
     x starts as noise of standard deviation sqrt(alpha² + sigma²) at the grid's first point, which
     is right for data of unit variance; a scheduler says otherwise by `starts_with`. One that can
     only walk points of its own making has an attribute ``own_grid(schedule, steps) -> points``,
-    which then takes the place of the spacing.
+    which then takes the place of the spacing. One that must know the model, to say that it does
+    not fit, has a method ``for_model(info) -> Scheduler``; what that returns is used in its place.
     """
 
     def __call__(self, x: Tensor, grid: Grid, denoise: Denoise, noise: Noise) -> Tensor: ...
@@ -102,6 +103,12 @@ def learned_variance(denoise: Denoise) -> Tensor | None:
     """
     latest: Callable[[], Tensor | None] = getattr(denoise, "variance", lambda: None)
     return latest()
+
+
+def needs_learned_variance(scheduler: F) -> F:
+    """Mark a scheduler that reads `learned_variance`; it is refused for models that say nothing."""
+    setattr(scheduler, "needs_learned_variance", True)  # noqa: B010 - a trait, not a method
+    return scheduler
 
 
 def runs_on(*device_types: str) -> Callable[[F], F]:
@@ -167,7 +174,11 @@ class Request:
 
 
 class Conditioning(Protocol):
-    """Turns what a person gives into what the network takes."""
+    """Turns what a person gives into what the network takes.
+
+    One that must know the model to check what it is given has a method
+    ``for_model(info) -> Conditioning``; what that returns is then used in its place.
+    """
 
     @property
     def ability(self) -> str:
@@ -193,14 +204,15 @@ class Conditioning(Protocol):
         """The condition of each branch.
 
         Args:
-            to_latents: the pipeline's encoder, from pixels (batch, 3, height, width) in [-1, 1];
-                what it draws comes from the images' seeds, after the first x.
+            to_latents: the pipeline's encoder, from pixels (batch, channels, height, width) in
+                [-1, 1]; what it draws comes from the images' seeds, after the first x.
         """
         ...
 
 
 class Encoder(Protocol):
-    """``encode(model, data, noise) -> x0``: pixels (batch, 3, height, width) in [-1, 1] to latents.
+    """``encode(model, data, noise) -> x0``: pixels (batch, channels, height, width) in [-1, 1] to
+    latents.
 
     ``noise`` serves encoders that sample a posterior.
     """
@@ -209,7 +221,7 @@ class Encoder(Protocol):
 
 
 class Decoder(Protocol):
-    """``decode(model, x0) -> pixels`` (batch, 3, height, width) in about [-1, 1]."""
+    """``decode(model, x0) -> pixels`` (batch, channels, height, width) in about [-1, 1]."""
 
     def __call__(self, model: Model, x0: Tensor) -> Tensor: ...
 
@@ -263,6 +275,43 @@ class TextAbility(Protocol):
 
 
 @dataclass(frozen=True)
+class Sizes:
+    """What a network was told of each picture that it learnt from, in pixels.
+
+    Attributes:
+        original: (height, width) before the picture was scaled.
+        crop: (top, left) of what was cut out of the scaled picture.
+        target: (height, width) of what was cut out.
+
+    Source: Podell et al. 2023, arXiv:2307.01952, Section 2.2.
+    """
+
+    original: tuple[int, int]
+    crop: tuple[int, int]
+    target: tuple[int, int]
+
+
+class SizeAbility(Protocol):
+    """Ability ``size``: how a family encodes the sizes of pictures."""
+
+    def encode(self, sizes: Sequence[Sizes]) -> Condition:
+        """The network's condition for each picture's sizes."""
+        ...
+
+
+class ClassLabelAbility(Protocol):
+    """Ability ``class_label``: how a family encodes classes."""
+
+    def encode(self, labels: Sequence[int | None]) -> Condition:
+        """The network's condition for each class, by its number; None for no class at all.
+
+        Raises:
+            LdmError: the network was not trained to draw without a class.
+        """
+        ...
+
+
+@dataclass(frozen=True)
 class ModelInfo:
     """What a model folder says before any weight is read.
 
@@ -271,6 +320,13 @@ class ModelInfo:
             side by the factor.
         patch: both sides of a latent must be multiples of it.
         learned_variance: the network predicts a variance too, see `Network`.
+        square: the network takes square latents alone.
+        image_channels: of the pictures that it draws; 1 is grey, 3 is red, green and blue.
+        classes: what each class is called, by its number: several names with commas between,
+            empty where it has none. Empty for a model without classes.
+        needs: the abilities without which the network cannot be called.
+        file: the single file that holds the weights, where they are not in the folder.
+        scheduler_config: settings of the folder's own scheduler, in Diffusers' words.
         defaults: the lowest layer of a recipe: what the folder and its family choose.
     """
 
@@ -286,6 +342,12 @@ class ModelInfo:
     defaults: Mapping[str, Any]
     learned_variance: bool = False
     patch: int = 1
+    square: bool = False
+    image_channels: int = 3
+    classes: tuple[str, ...] = ()
+    needs: frozenset[str] = frozenset()
+    file: Path | None = None
+    scheduler_config: Mapping[str, Any] = field(default_factory=dict)
 
     def latent_shape(self, width: int, height: int) -> tuple[int, ...]:
         """The shape of one image's latent, without the batch."""
@@ -294,17 +356,25 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class Model:
-    """A loaded model: shared, never changed, by every pipeline made from it."""
+    """A loaded model: shared, never changed, by every pipeline made from it.
+
+    Attributes:
+        base: the same model without LoRA, where this one has some; the weights are shared.
+    """
 
     info: ModelInfo
     network: Network
     abilities: Mapping[str, Any]
     components: Mapping[str, Any] = field(repr=False)
     device: torch.device
+    base: Model | None = field(default=None, repr=False)
 
 
 class Family(Protocol):
-    """Knows one kind of model folder."""
+    """Knows one kind of model folder.
+
+    One that also has the methods of `TakesLora` or `TakesFile` can do what these say.
+    """
 
     def matches(self, index: Mapping[str, Any]) -> bool:
         """Whether a folder with this ``model_index.json`` is of the family."""
@@ -316,4 +386,52 @@ class Family(Protocol):
 
     def load(self, info: ModelInfo, device: torch.device, dtype: torch.dtype) -> Model:
         """Read the weights."""
+        ...
+
+
+@dataclass(frozen=True)
+class Lora:
+    """A LoRA file (Hu et al. 2021, arXiv:2106.09685), found and whole.
+
+    Attributes:
+        source: as a person named it: a path or a Hub id.
+        scale: factor of its change to the weights; 1 is as it was trained.
+    """
+
+    source: str
+    file: Path
+    scale: float
+
+
+@runtime_checkable
+class TakesLora(Protocol):
+    """What a family has beside `Family` whose models take LoRA."""
+
+    def adapter(
+        self, info: ModelInfo, loras: Sequence[Lora]
+    ) -> Callable[[Model, torch.dtype], Model]:
+        """See, before weights are read, that these can be put on such a model.
+
+        Returns:
+            ``put(model, dtype) -> Model``: another model on the same weights, with the LoRA on,
+            that leaves the given one as it was.
+        Raises:
+            LdmError: the model takes none or a package is missing; from ``put``, too, where a file
+                does not fit the model.
+        """
+        ...
+
+
+@runtime_checkable
+class TakesFile(Protocol):
+    """What a family has beside `Family` whose models may lie in one safetensors file, named as
+    their authors' own code names the weights."""
+
+    def default_config(self, shapes: Mapping[str, tuple[int, ...]]) -> str | None:
+        """Hub id of the folder whose configs go with a file of these tensors; None where the file
+        is not known."""
+        ...
+
+    def of_file(self, file: Path, shapes: Mapping[str, tuple[int, ...]]) -> Family:
+        """The family, with the weights in this file and all else in the folder."""
         ...

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 OUTPUT_TYPES = ("pil", "np", "pt", "latent")
+SHOWN = (1, 3)
+"""How many channels a picture has: grey, or red, green and blue."""
+
 KEYWORD = "ldm"
 """The PNG text chunk that holds a manifest."""
 
@@ -28,22 +31,46 @@ def from_pixels(pixels: Tensor, output_type: str) -> Any:
     """Decoder output as the caller wants it.
 
     Args:
-        pixels: (batch, 3, height, width) in about [-1, 1].
-        output_type: ``pil`` (a list of images), ``np`` (batch, height, width, 3) or ``pt``
-            (batch, 3, height, width), the last two float32 in [0, 1].
+        pixels: (batch, channels, height, width) in about [-1, 1].
+        output_type: ``pil`` (a list of images, of 1 channel in grey, of 3 in RGB), ``np`` (batch,
+            height, width, channels) or ``pt`` (batch, channels, height, width), the last two
+            float32 in [0, 1].
+    Raises:
+        LdmError: images were asked for, and what there is has other channels.
     """
+    if output_type == "pil":
+        check_shown(pixels.shape[1])
     unit = (pixels / 2 + 0.5).clamp(0, 1).cpu().float()
     if output_type == "pt":
         return unit
     array = unit.permute(0, 2, 3, 1).numpy()
     if output_type == "np":
         return array
-    return [Image.fromarray(picture) for picture in (array * 255).round().astype("uint8")]
+    pictures = (array * 255).round().astype("uint8")
+    return [
+        Image.fromarray(picture.squeeze(-1) if picture.shape[-1] == 1 else picture)
+        for picture in pictures
+    ]
 
 
-def to_pixels(images: Any) -> Tensor:
-    """PIL images, or an array (batch, height, width, 3) or tensor (batch, 3, height, width) in
-    [0, 1], as pixels in [-1, 1]; the inverse of `from_pixels`."""
+def check_shown(channels: int) -> None:
+    """Refuse to make images of what is none."""
+    if channels not in SHOWN:
+        raise LdmError(
+            f"what this model makes has {channels} channels, and an image has 1 (grey) or 3 (red, "
+            "green, blue).",
+            'in Python, output_type="np" or "pt" gives it as numbers.',
+        )
+
+
+def to_pixels(images: Any, channels: int = 3) -> Tensor:
+    """Images as pixels in [-1, 1]; the inverse of `from_pixels`.
+
+    Args:
+        images: PIL images, or an array (batch, height, width, channels) or tensor (batch,
+            channels, height, width) in [0, 1].
+        channels: what PIL images are turned to, 1 or 3.
+    """
     import numpy as np
     import torch
 
@@ -53,8 +80,11 @@ def to_pixels(images: Any) -> Tensor:
         return torch.from_numpy(images).permute(0, 3, 1, 2).float() * 2 - 1
     if isinstance(images, Image.Image):
         images = [images]
-    arrays = [np.asarray(image.convert("RGB"), dtype=np.float32) / 255 for image in images]
-    return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2) * 2 - 1
+    check_shown(channels)
+    mode = "L" if channels == 1 else "RGB"
+    arrays = [np.asarray(image.convert(mode), dtype=np.float32) / 255 for image in images]
+    shape = (len(arrays), *arrays[0].shape[:2], channels)
+    return torch.from_numpy(np.stack(arrays).reshape(shape)).permute(0, 3, 1, 2) * 2 - 1
 
 
 def save_png(image: Image.Image, manifest: Mapping[str, Any], path: Path) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from ldm_core.compose import Composition
 from ldm_core.contracts import Request
 from ldm_core.errors import LdmError
-from ldm_core.models import model_hash
+from ldm_core.models import file_hash, model_hash
 from ldm_core.recipe import Layer, is_ready_made
 
 if TYPE_CHECKING:
@@ -26,15 +27,39 @@ def make_manifest(composition: Composition, request: Request, index: int) -> dic
     return {
         "format": FORMAT,
         "seed": request.seeds[index],
-        "inputs": {name: values[index] for name, values in request.inputs.items()},
+        "inputs": {name: _input(values[index]) for name, values in request.inputs.items()},
         "width": request.width,
         "height": request.height,
         "num_inference_steps": request.num_inference_steps,
         "recipe": _plain(composition.recipe),
-        "model_sha256": model_hash(composition.info.folder),
+        "model_sha256": model_hash(composition.info.folder, composition.info.file),
+        "loras": lora_hashes(composition),
         "plugins": sorted({f"{p.kind} {p.id}" for p in composition.plugins}),
         "versions": versions(packages),
     }
+
+
+def lora_hashes(composition: Composition) -> list[dict[str, Any]]:
+    """Each LoRA in force with the SHA-256 of its file."""
+    names = [entry["path"] for entry in composition.recipe.get("loras", [])]
+    return [
+        {"path": name, "scale": lora.scale, "sha256": file_hash(lora.file)}
+        for name, lora in zip(names, composition.loras, strict=True)
+    ]
+
+
+def lora_differences(then: list[Mapping[str, Any]], composition: Composition) -> list[str]:
+    """One line for each LoRA that is not what it was."""
+    now = lora_hashes(composition)
+    if len(then) != len(now):
+        return [f"{len(then)} LoRA then, {len(now)} now"]
+    words = {"sha256": "is not the file of then", "scale": "has another scale than then"}
+    return [
+        f"the LoRA {after['path']} {words[key]}"
+        for before, after in zip(then, now, strict=True)
+        for key in words
+        if before.get(key) != after[key]
+    ]
 
 
 def versions(packages: set[str]) -> dict[str, str]:
@@ -57,7 +82,7 @@ def recipe_of(manifest: Mapping[str, Any]) -> Layer:
     """The recipe in a manifest.
 
     Raises:
-        LdmError: another format, or a part that was made in Python and has no name.
+        LdmError: another format, or a part or input that was made in Python and has no name.
     """
     if manifest.get("format") != FORMAT:
         raise LdmError(
@@ -79,6 +104,12 @@ def recipe_of(manifest: Mapping[str, Any]) -> Layer:
             raise LdmError(
                 f"the image was made with the Python object {part['python']}, which has no "
                 "plugin name; register it as a plugin to replay what it makes."
+            )
+    for name, given in manifest["inputs"].items():
+        if isinstance(given, dict) and "python" in given:
+            raise LdmError(
+                f"the image was made with a {given['python']} for its '{name}', which no manifest "
+                "can hold; give it as a file to make pictures that can be made again."
             )
     return recipe
 
@@ -107,6 +138,17 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(v) for v in value]
     return value if isinstance(value, str | int | float | bool) or value is None else str(value)
+
+
+def _input(value: Any) -> Any:
+    """An input as JSON can hold it; a picture or tensor of Python becomes {"python": its type}."""
+    if isinstance(value, list | tuple):
+        return [_input(entry) for entry in value]
+    if isinstance(value, PurePath):
+        return str(value)
+    if isinstance(value, str | int | float | bool) or value is None:
+        return value
+    return {"python": f"{type(value).__module__}.{type(value).__qualname__}"}
 
 
 def _tables(value: Any) -> list[Mapping[str, Any]]:

@@ -1,4 +1,4 @@
-"""Finding a model by name, folder or Hub id, and checking its files before they are read."""
+"""Finding a model by name, path or Hub id, and checking its files before they are read."""
 
 from __future__ import annotations
 
@@ -6,26 +6,36 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
-from functools import cache
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.plugins.registry import Registry
 
 INDEX = "model_index.json"
 LOOK = "`ldm models list` shows the models that are installed."
-HUB_FILES = [INDEX, "ldm.toml", "*/*.json", "*/*.txt", "*/*.model", "*/*.safetensors"]
+HUB_FILES = [INDEX, "ldm.toml", "*/*.json", "*/*.txt", "*/*.model"]
+HUB_WEIGHTS = ["*/*.safetensors"]
 HUB_LEFT_OUT = ["*/*.fp16.*", "*/*.bf16.*", "*/*non_ema*", "safety_checker/*", "*/openvino*"]
 
 
-def find_model(source: str, registry: Registry) -> Path:
-    """The folder of a model.
+PICKLE_RUNS = "which can run code when read and is not loaded."
+CONVERT = (
+    "convert it to safetensors where you trust it, with Diffusers' "
+    "save_pretrained(safe_serialization=True)."
+)
+PICKLED = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
+
+
+def find_model(source: str, registry: Registry, weights: bool = True) -> Path:
+    """The folder of a model, or the safetensors file that holds one.
 
     Args:
-        source: the name of an installed model (or ``distribution:name``), a folder, or a Hub id
-            ``owner/name``, which is downloaded to the Hub's own cache (safetensors only).
+        source: the name of an installed model (or ``distribution:name``), a folder or file, or a
+            Hub id ``owner/name``, which is downloaded to the Hub's own cache (safetensors only).
+        weights: whether to download the weights too.
     Raises:
         LdmError: none of these, or the Hub cannot be reached.
     """
@@ -38,29 +48,42 @@ def find_model(source: str, registry: Registry) -> Path:
     path = Path(source).expanduser()
     if path.is_dir():
         return path.resolve()
-    if path.exists():
-        raise LdmError(
-            f"the model '{source}' is a file; a model is a folder with a {INDEX} in it.", LOOK
+    if path.suffix in PICKLED and (path.exists() or os.sep in source):
+        raise LdmError(f"the model '{source}' is a pickled file, {PICKLE_RUNS}", CONVERT)
+    if path.is_file():
+        if path.suffix != ".safetensors":
+            raise LdmError(
+                f"the model '{source}' is a file of another kind; a model is a folder with a "
+                f"{INDEX} in it, or one .safetensors file.",
+                LOOK,
+            )
+        return path.resolve()
+    if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", source) and path.suffix != ".safetensors":
+        from huggingface_hub import snapshot_download
+
+        wanted = HUB_FILES + (HUB_WEIGHTS if weights else [])
+        download = partial(
+            snapshot_download, source, allow_patterns=wanted, ignore_patterns=HUB_LEFT_OUT
         )
-    if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", source):
-        return _download(source)
+        return Path(from_hub(source, "folder", download))
     if os.sep in source or source.startswith((".", "~")):
-        raise LdmError(f"there is no folder '{source}'.", LOOK)
+        raise LdmError(f"there is no folder or file '{source}'.", LOOK)
     names = [m.name for m in registry.models]
     raise LdmError(f"no model named '{source}'.{did_you_mean(source, names)}", LOOK)
 
 
-def _download(hub_id: str) -> Path:
-    from huggingface_hub import snapshot_download
+T = TypeVar("T")
 
+
+def from_hub(source: str, what: str, ask: Callable[[], T]) -> T:
+    """What the Hub answers; `LdmError` where it does not give this folder or file."""
     try:
-        folder = snapshot_download(hub_id, allow_patterns=HUB_FILES, ignore_patterns=HUB_LEFT_OUT)
+        return ask()
     except Exception as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise LdmError(
-            f"'{hub_id}' is no folder here, and the Hub did not give it: {reason[0]}", LOOK
+            f"'{source}' is no {what} here, and the Hub did not give it: {reason[0]}", LOOK
         ) from error
-    return Path(folder)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -104,19 +127,18 @@ def check_weights(folder: Path, components: Iterable[str]) -> None:
             pickled = [f.name for s in ("bin", "ckpt", "pt", "pth") for f in part.glob(f"*.{s}")]
             if pickled:
                 raise LdmError(
-                    f"{part} holds pickled weights ({pickled[0]}), which can run code when read "
-                    "and are not loaded.",
-                    "convert them to safetensors where you trust them, with Diffusers' "
-                    "save_pretrained(safe_serialization=True).",
+                    f"{part} holds pickled weights ({pickled[0]}), {PICKLE_RUNS}", CONVERT
                 )
             raise LdmError(f"{part} has no weights (*.safetensors).")
         for file in files:
             check_safetensors(file)
 
 
-def check_safetensors(file: Path) -> None:
+def check_safetensors(file: Path) -> dict[str, tuple[int, ...]]:
     """See that a file has as many bytes as its safetensors header says.
 
+    Returns:
+        The shape of each tensor.
     Raises:
         LdmError: it has fewer or more, or no header.
     """
@@ -127,7 +149,9 @@ def check_safetensors(file: Path) -> None:
             raise LdmError(f"{file} is no safetensors file, or was cut off ({size} bytes).")
         try:
             header = json.loads(stream.read(length))
-            ends = [t["data_offsets"][1] for name, t in header.items() if name != "__metadata__"]
+            header.pop("__metadata__", None)
+            ends = [tensor["data_offsets"][1] for tensor in header.values()]
+            shapes = {name: tuple(tensor["shape"]) for name, tensor in header.items()}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise LdmError(f"{file} has a broken safetensors header: {error}") from None
     expected = 8 + length + max(ends, default=0)
@@ -136,29 +160,39 @@ def check_safetensors(file: Path) -> None:
             f"{file} has {size} bytes where its header says {expected}: it was cut off or damaged.",
             "copy or download it again.",
         )
+    return shapes
 
 
-def model_hash(folder: Path) -> str:
-    """SHA-256 over the names and contents of the files that a model is read from."""
+def model_hash(folder: Path, file: Path | None = None) -> str:
+    """SHA-256 over the names and contents of the files that a model is read from.
+
+    Args:
+        file: the single file with the weights, where they are not in the folder.
+    """
     suffixes = {".json", ".txt", ".model", ".safetensors", ".toml"}
     files = sorted(f for f in folder.rglob("*") if f.suffix in suffixes and f.is_file())
-    stamp = tuple((f.stat().st_size, f.stat().st_mtime_ns) for f in files)
-    return _hash(folder, tuple(files), stamp)
+    lines = [f"{f.relative_to(folder).as_posix()} {file_hash(f)}\n" for f in files]
+    if file is not None:
+        lines.append(f"{file_hash(file)}\n")
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def file_hash(file: Path) -> str:
+    """SHA-256 of a file's contents; read again only when it has changed."""
+    about = file.stat()
+    return _hash(file, about.st_size, about.st_mtime_ns)
 
 
 @cache
-def _hash(folder: Path, files: tuple[Path, ...], stamp: tuple[tuple[int, int], ...]) -> str:
-    total = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        total.update(f"{file.relative_to(folder).as_posix()} {digest}\n".encode())
-    return total.hexdigest()
+def _hash(file: Path, size: int, mtime_ns: int) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def size_of(folder: Path) -> int:
-    """Bytes of all files in a folder."""
-    return sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
+    """Bytes of all files in a folder; of the file itself where it is one."""
+    files = folder.rglob("*") if folder.is_dir() else [folder]
+    return sum(f.stat().st_size for f in files if f.is_file())
 
 
 def class_name(index: Mapping[str, Any]) -> str:

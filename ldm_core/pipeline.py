@@ -6,7 +6,7 @@ import math
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,7 +16,16 @@ from torch import Tensor
 from ldm_core import images, placement
 from ldm_core.attention import in_force
 from ldm_core.compose import Composition, compose
-from ldm_core.contracts import Condition, Denoise, Grid, Model, Noise, Request, Step
+from ldm_core.contracts import (
+    Condition,
+    Denoise,
+    Grid,
+    Model,
+    Noise,
+    Request,
+    Step,
+    TakesLora,
+)
 from ldm_core.denoiser import Denoiser
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.grid import intervals_behind
@@ -66,12 +75,14 @@ class Pipeline:
         """Load a model with the plugins of your choice.
 
         Args:
-            model: name of an installed model, folder, or Hub id; may come from the recipe.
+            model: name of an installed model, folder, safetensors file, or Hub id; may come from
+                the recipe.
             recipe: a recipe file, or the same as a table.
             registry: the plugins to choose from; those of the installed packages by default.
             choices: any key of a recipe, over the recipe: ``scheduler="ddim"``,
                 ``scheduler={"name": "ddim", "eta": 1.0}``, or in Python the thing itself,
-                ``scheduler=my_function``; ``device``, ``dtype``, ``num_inference_steps``, ...
+                ``scheduler=my_function``; ``loras=["ink.safetensors:0.8"]``; ``device``,
+                ``dtype``, ``num_inference_steps``, ...
         Raises:
             LdmError: whatever can be seen to be wrong, before any weight is read.
         """
@@ -85,7 +96,9 @@ class Pipeline:
         recipe = composition.recipe
         place = placement.resolve(recipe.get("device", "auto"), recipe.get("dtype", "float32"))
         _check_device(composition, place[0])
-        return cls(composition, composition.family.load(composition.info, *place))
+        put = _adapter(composition)
+        model = composition.family.load(composition.info, *place)
+        return cls(composition, put(model, place[1]))
 
     @property
     def recipe(self) -> dict[str, Any]:
@@ -93,14 +106,18 @@ class Pipeline:
         return dict(self.composition.recipe)
 
     def replace(self, **changes: Any) -> Self:
-        """Another pipeline on the same weights, with other plugins or options.
+        """Another pipeline on the same weights, with other plugins, options or LoRA.
 
         Raises:
-            LdmError: unknown plugins or options.
+            LdmError: unknown plugins or options, or a LoRA that does not fit the model.
         """
         composition = self.composition.replace(changes)
         _check_device(composition, self.model.device)
-        return type(self)(composition, self.model)
+        model = self.model
+        if composition.loras is not self.composition.loras:
+            dtype = getattr(torch, composition.recipe.get("dtype", "float32"))
+            model = _adapter(composition)(model.base or model, dtype)
+        return type(self)(composition, model)
 
     @torch.no_grad()
     def __call__(
@@ -122,8 +139,9 @@ class Pipeline:
 
         Args:
             prompt: one, or one for each image.
-            seed: of the first image, the next ones counting up; or one for each image; random
-                where None. An image depends on its own seed alone.
+            seed: of the first image, the next ones counting up; or one for each image, which also
+                says how many where no input is a list; random where None. An image depends on its
+                own seed alone.
             num_images_per_prompt: images of each prompt, one after the other.
             guidance_scale: sets the guidance's option ``scale``.
             batch_size: images computed at once; all of them where None.
@@ -143,6 +161,8 @@ class Pipeline:
                 f"no output type '{output_type}'.{did_you_mean(output_type, images.OUTPUT_TYPES)} "
                 f"There are {', '.join(images.OUTPUT_TYPES)}."
             )
+        if output_type == "pil":
+            images.check_shown(scaled.model.info.image_channels)
         if batch_size is not None and batch_size < 1:
             raise LdmError(f"batch_size must be at least 1, not {batch_size}.")
         if num_images_per_prompt < 1:
@@ -229,7 +249,7 @@ class Pipeline:
     @torch.no_grad()
     def encode(self, data: Any, seed: int | Sequence[int] = 0) -> Tensor:
         """Latents of images (PIL, array or tensor in [0, 1]), (batch, channels, ...) float32."""
-        pixels = images.to_pixels(data).to(self.model.device)
+        pixels = images.to_pixels(data, self.model.info.image_channels).to(self.model.device)
         seeds, _ = _per_image({}, seed, len(pixels))
         height, width = pixels.shape[-2:]
         noise = self.noise(seeds, width, height)
@@ -238,7 +258,7 @@ class Pipeline:
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
-        """Pixels of latents, (batch, 3, height, width) in about [-1, 1], float32."""
+        """Pixels of latents, (batch, channels, height, width) in about [-1, 1], float32."""
         with in_force(self.composition.attention):
             return self.composition.decoder(self.model, latents.to(self.model.device))
 
@@ -251,6 +271,15 @@ def _check_device(composition: Composition, device: torch.device) -> None:
             f"{' or '.join(kinds)}, and this pipeline is on {device.type}.",
             "`ldm plugins list --kind attention` shows the others.",
         )
+
+
+def _adapter(composition: Composition) -> Callable[[Model, torch.dtype], Model]:
+    """What lays the composition's LoRA on a model, checked as far as it can be without one."""
+    family, loras = composition.family, composition.loras
+    if not (loras and isinstance(family, TakesLora)):
+        return lambda model, dtype: model
+    adapt = family.adapter(composition.info, loras)
+    return lambda model, dtype: replace(adapt(model, dtype), base=model)
 
 
 def _unit_variance(first: Point, last: Point) -> float:
@@ -287,7 +316,8 @@ def _per_image(
     lengths = {len(v) for v in inputs.values() if isinstance(v, list | tuple)}
     if len(lengths) > 1:
         raise LdmError(f"inputs have different lengths: {sorted(lengths)}.")
-    count = (lengths.pop() if lengths else 1) * each
+    several_seeds = len(seed) if isinstance(seed, list | tuple) and each == 1 else 1
+    count = (lengths.pop() if lengths else several_seeds) * each
     if count == 0:
         raise LdmError("the list of prompts is empty; there is nothing to make.")
     spread = {

@@ -7,6 +7,7 @@ A recipe is a TOML file::
     scheduler = "ddim"                               # a name alone, or a table with options:
     guidance = { name = "classifier_free", scale = 4.0 }
     denoisers = [{ name = "clip_x0", limit = 1.0 }]  # these three are lists
+    loras = ["ink.safetensors:0.8"]                  # files laid on the model's weights
 
     [spacing]
     name = "karras"
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from ldm_core.errors import LdmError, did_you_mean
+from ldm_core.lora import as_lora
 
 Layer = dict[str, Any]
 
@@ -34,13 +36,14 @@ LISTS = {"conditioning": "conditioning", "denoisers": "denoiser", "observers": "
 """Hook points that take several, each with its kind of plugin."""
 SETTINGS: dict[str, type] = {
     "model": str,
+    "model_config": str,
     "num_inference_steps": int,
     "width": int,
     "height": int,
     "device": str,
     "dtype": str,
 }
-KEYS = (*SETTINGS, *STAGES, *LISTS)
+KEYS = (*SETTINGS, "loras", *STAGES, *LISTS)
 
 
 def read_recipe(path: Path) -> Layer:
@@ -73,6 +76,9 @@ def as_layer(raw: Mapping[str, Any]) -> Layer:
             continue
         if key in SETTINGS:
             layer[key] = _setting(key, value)
+        elif key == "loras":
+            entries = value if isinstance(value, list | tuple) else [value]
+            layer[key] = [as_lora(entry) for entry in entries]
         elif key in STAGES:
             layer[key] = as_choice(key, value)
         elif key in LISTS:
@@ -87,7 +93,7 @@ def as_layer(raw: Mapping[str, Any]) -> Layer:
 
 
 def _setting(key: str, value: Any) -> Any:
-    if key == "model":
+    if key in ("model", "model_config"):
         value = str(value)
     kind = SETTINGS[key]
     if not isinstance(value, kind) or isinstance(value, bool):

@@ -1,9 +1,11 @@
-"""Shared fixtures: a tiny model folder, made once."""
+"""Shared fixtures: a tiny model folder, made once; the command line."""
 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +17,7 @@ import torch
 
 import tiny
 from ldm_core import Pipeline
+from ldm_core.cli import main
 
 torch.set_num_threads(1)
 
@@ -36,3 +39,22 @@ def copied(folder: Path, tmp_path: Path) -> Path:
     import shutil
 
     return Path(shutil.copytree(folder, tmp_path / "model"))
+
+
+@pytest.fixture
+def ldm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Any:
+    """Run ``ldm`` with arguments, in an empty folder: (exit code, standard output, error)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["ldm", *map(str, arguments)])
+        code: Any = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err
+        return code, captured.out, captured.err
+
+    return run

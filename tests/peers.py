@@ -2,29 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import diffusers
+import numpy as np
 import torch
 
 from ldm_core import Pipeline
 
-COUNTERPARTS: dict[str, tuple[str, dict[str, Any]]] = {
-    "ddpm": ("DDPMScheduler", {"clip_sample": False}),
-    "ddim": ("DDIMScheduler", {"clip_sample": False}),
-    "euler": ("EulerDiscreteScheduler", {}),
-    "euler_ancestral": ("EulerAncestralDiscreteScheduler", {}),
-    "heun": ("HeunDiscreteScheduler", {}),
-    "dpm_2": ("KDPM2DiscreteScheduler", {}),
-    "lms": ("LMSDiscreteScheduler", {}),
-    "unipc": ("UniPCMultistepScheduler", {}),
-    "dpmpp_2m": ("DPMSolverMultistepScheduler", {}),
-    "dpmpp_3m": ("DPMSolverMultistepScheduler", {"solver_order": 3}),
-    "dpmpp_2m_sde": ("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}),
+
+@dataclass(frozen=True)
+class Counterpart:
+    """One of our schedulers with options, and the class in Diffusers that does the same with its
+    settings."""
+
+    name: str
+    cls: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def choice(self) -> dict[str, Any]:
+        """Our scheduler, as a recipe says it."""
+        return {"name": self.name, **self.options}
+
+
+DPM_MULTI, DPM_SINGLE = "DPMSolverMultistepScheduler", "DPMSolverSinglestepScheduler"
+SDE = {"algorithm_type": "sde-dpmsolver++"}
+COUNTERPARTS = {
+    "ddpm": Counterpart("ddpm", "DDPMScheduler", {"clip_sample": False}),
+    "ddim": Counterpart("ddim", "DDIMScheduler", {"clip_sample": False}),
+    "euler": Counterpart("euler", "EulerDiscreteScheduler"),
+    "euler_ancestral": Counterpart("euler_ancestral", "EulerAncestralDiscreteScheduler"),
+    "heun": Counterpart("heun", "HeunDiscreteScheduler"),
+    "dpm_2": Counterpart("dpm_2", "KDPM2DiscreteScheduler"),
+    "dpm_2_ancestral": Counterpart("dpm_2_ancestral", "KDPM2AncestralDiscreteScheduler"),
+    "lms": Counterpart("lms", "LMSDiscreteScheduler"),
+    "unipc": Counterpart("unipc", "UniPCMultistepScheduler"),
+    "dpmpp_2m": Counterpart("dpmpp_2m", DPM_MULTI),
+    "dpmpp_3m": Counterpart("dpmpp_3m", DPM_MULTI, {"solver_order": 3}, {"curvature": "half"}),
+    "dpmpp_2m_sde": Counterpart("dpmpp_2m_sde", DPM_MULTI, SDE),
 }
-"""Our scheduler's name, and the class in Diffusers that does the same, with its settings."""
+"""Those that every class's config leads to the same points and pictures."""
 
 OWN_TIMESTEPS = {"unipc", "dpmpp_2m", "dpmpp_3m", "dpmpp_2m_sde"}
 """Those whose class places leading and linspace timesteps otherwise than Diffusers' others."""
@@ -33,7 +55,7 @@ OWN_TIMESTEPS = {"unipc", "dpmpp_2m", "dpmpp_3m", "dpmpp_2m_sde"}
 def distance_to_diffusers(
     ours: Pipeline,
     folder: Path,
-    scheduler: str,
+    scheduler: str | Counterpart,
     steps: int,
     prompts: Sequence[str] = ("a red star", "a blue circle"),
     **config: Any,
@@ -41,13 +63,14 @@ def distance_to_diffusers(
     """Relative distance of our final latents to those of StableDiffusionPipeline.
 
     Args:
-        scheduler: one of `COUNTERPARTS`, made from the folder's own config and `config`.
+        scheduler: the counterpart, or its key in `COUNTERPARTS`, made from the folder's own config
+            and `config`.
     """
     theirs = diffusers.StableDiffusionPipeline.from_pretrained(folder)
     theirs.set_progress_bar_config(disable=True)
-    name, settings = COUNTERPARTS[scheduler]
-    config = {**settings, **config}
-    theirs.scheduler = getattr(diffusers, name).from_config(theirs.scheduler.config, **config)
+    peer = COUNTERPARTS[scheduler] if isinstance(scheduler, str) else scheduler
+    config = {**peer.settings, **config}
+    theirs.scheduler = getattr(diffusers, peer.cls).from_config(theirs.scheduler.config, **config)
     seeds = [3 + i for i in range(len(prompts))]
     call: dict[str, Any] = {
         "num_inference_steps": steps,
@@ -58,3 +81,29 @@ def distance_to_diffusers(
     expected = theirs(list(prompts), generator=generators, **call).images
     found = ours(list(prompts), seed=seeds, **call).images
     return float((found - expected).norm() / expected.norm())
+
+
+def distance_to_peer(
+    ours: Pipeline,
+    peer: Any,
+    own: Mapping[str, Any] | None = None,
+    their: Mapping[str, Any] | None = None,
+    **call: Any,
+) -> float:
+    """Relative distance to a pipeline of Diffusers, in the final latents or in the pictures,
+    whichever is larger, for two prompts.
+
+    Args:
+        own, their: what one of the two alone is called with.
+    """
+    peer.set_progress_bar_config(disable=True)
+    call = {"num_inference_steps": 5, **call}
+    distances = []
+    for output_type in ("latent", "np"):
+        generators = [torch.Generator().manual_seed(seed) for seed in (3, 4)]
+        both = {"prompt": ["a red star", "a blue circle"], "output_type": output_type, **call}
+        expected = peer(generator=generators, **both, **(their or {})).images
+        found = ours(seed=3, **both, **(own or {})).images
+        expected, found = np.asarray(expected), np.asarray(found)
+        distances.append(float(np.linalg.norm(found - expected) / np.linalg.norm(expected)))
+    return max(distances)

@@ -16,7 +16,21 @@ DEFAULT_MODEL = "shapes"
 ModelOption = Annotated[
     str | None,
     typer.Option(
-        "--model", help=f"Name of an installed model, folder, or Hub id (default: {DEFAULT_MODEL})."
+        "--model",
+        help="Name of an installed model, folder, .safetensors file, or Hub id "
+        f"(default: {DEFAULT_MODEL}).",
+    ),
+]
+ModelConfigOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model-config", help="Folder or Hub id with the configs of a model in a single file."
+    ),
+]
+LoraOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--lora", help="A LoRA file (or Hub id), with :SCALE behind it where not 1; repeatable."
     ),
 ]
 RecipeOption = Annotated[Path | None, typer.Option("--recipe", help="A recipe file (TOML).")]

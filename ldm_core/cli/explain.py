@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +15,8 @@ from ldm_core.cli.choices import (
     AttentionOption,
     GuidanceOption,
     GuidanceScaleOption,
+    LoraOption,
+    ModelConfigOption,
     ModelOption,
     RecipeOption,
     SchedulerOption,
@@ -22,11 +26,13 @@ from ldm_core.cli.choices import (
     gather,
     with_scale,
 )
+from ldm_core.cli.plot import check_plot, draw, save
 from ldm_core.cli.tables import print_table
 from ldm_core.compose import Composition, compose
 from ldm_core.errors import LdmError
-from ldm_core.plugins.registry import installed
-from ldm_core.recipe import LISTS, STAGES
+from ldm_core.plugins.options import REQUIRED
+from ldm_core.plugins.registry import Plugin, Registry, installed
+from ldm_core.recipe import LISTS, STAGES, as_choice
 from ldm_core.trace import trace
 
 WIDEST = 12
@@ -34,6 +40,8 @@ WIDEST = 12
 
 def explain(
     model: ModelOption = None,
+    model_config: ModelConfigOption = None,
+    lora: LoraOption = None,
     recipe: RecipeOption = None,
     scheduler: SchedulerOption = None,
     spacing: SpacingOption = None,
@@ -42,14 +50,22 @@ def explain(
     guidance_scale: GuidanceScaleOption = None,
     attention: AttentionOption = None,
     set_: SetOption = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(help="Also draw grid and coefficients: a .png, .svg or .pdf file."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show what a run would do: every stage, the grid, and the scheduler's coefficients.
 
     No weights are read.
     """
+    if plot is not None:
+        check_plot(plot)
     choices = {
         "model": model,
+        "model_config": model_config,
+        "loras": lora,
         "scheduler": scheduler,
         "spacing": spacing,
         "guidance": with_scale(guidance, guidance_scale),
@@ -61,18 +77,34 @@ def explain(
     report = describe(compose(layer, installed()))
     if as_json:
         typer.echo(json.dumps(report, indent=2))
-        return
+    else:
+        _print(report)
+    if plot is not None:
+        save(draw(report), plot)
+        typer.echo(f"plot: {plot.resolve()}", err=as_json)
+
+
+def _print(report: dict[str, Any]) -> None:
     about = report["model"]
     typer.echo(
-        f"model {about['source']}, family {about['family']}, predicts {about['prediction_type']}\n"
+        f"model {about['source']}, family {about['family']}, predicts {about['prediction_type']}"
     )
+    for lora in report["loras"]:
+        typer.echo(f"LoRA {lora['path']}, scale {lora['scale']:g}")
+    typer.echo("")
     head = ("stage", "plugin", "package", "options", "chosen by")
     stages = [
-        (s["stage"], s["name"], s["package"], _options(s["options"]), s["chosen_by"])
+        (
+            s["stage"],
+            s["name"],
+            s["package"],
+            _options(s["options"]) if s["used"] else "(not used: the scheduler has its own points)",
+            s["chosen_by"],
+        )
         for s in report["stages"]
     ]
     print_table(head, stages)
-    typer.echo(f"\ngrid of {report['num_inference_steps']} steps")
+    typer.echo(f"\ngrid of {report['num_inference_steps']} steps by {report['grid_by']}")
     points = [
         (str(i), *(_short(p[key]) for key in ("t", "alpha", "sigma", "log_snr")))
         for i, p in enumerate(report["grid"])
@@ -98,6 +130,7 @@ def describe(composition: Composition) -> dict[str, Any]:
     info, recipe = composition.info, composition.recipe
     steps = recipe["num_inference_steps"]
     grid = composition.grid(steps)
+    own_grid = getattr(composition.scheduler, "own_grid", None) is not None
     table: dict[str, Any] | None = None
     not_linear = ""
     try:
@@ -119,8 +152,10 @@ def describe(composition: Composition) -> dict[str, Any]:
             "noise_schedule": type(info.noise_schedule).__name__,
             "size": list(info.default_size),
         },
+        "loras": recipe.get("loras", []),
         "num_inference_steps": steps,
-        "stages": _stages(composition),
+        "stages": _stages(composition, own_grid),
+        "grid_by": str(recipe["scheduler" if own_grid else "spacing"]["name"]),
         "grid": [
             {
                 "t": point.t,
@@ -135,30 +170,58 @@ def describe(composition: Composition) -> dict[str, Any]:
     }
 
 
-def _stages(composition: Composition) -> list[dict[str, Any]]:
+def _stages(composition: Composition, own_grid: bool) -> list[dict[str, Any]]:
     stages = []
-    plugins = {(plugin.kind, plugin.name): plugin for plugin in composition.plugins}
-    plugins |= {(plugin.kind, plugin.id): plugin for plugin in composition.plugins}
     for key in (*STAGES, *LISTS):
         entries = composition.recipe.get(key, [])
         for entry in entries if isinstance(entries, list) else [entries]:
-            plugin = plugins.get((LISTS.get(key, key), entry["name"]))
-            given = {k: v for k, v in entry.items() if k != "name"}
-            options = {} if plugin is None else {n: o.default for n, o in plugin.options.items()}
+            kind = LISTS.get(key, key)
+            plugin = _plugin(kind, entry["name"], composition.registry)
             stages.append(
                 {
                     "stage": key,
                     "name": str(entry["name"]),
                     "package": "" if plugin is None else f"{plugin.distribution} {plugin.version}",
-                    "options": {**options, **given},
+                    "options": _filled(kind, entry, composition.registry),
                     "chosen_by": "you" if key in composition.chosen else "model",
+                    "used": not (own_grid and key == "spacing"),
                 }
             )
     return stages
 
 
-def _options(options: dict[str, Any]) -> str:
-    return ", ".join(f"{name} = {value}" for name, value in options.items())
+def _plugin(kind: str, name: Any, registry: Registry) -> Plugin | None:
+    """The plugin of a name; None where a part made in Python stands in its place."""
+    return registry.find(kind, name) if isinstance(name, str) else None
+
+
+def _filled(kind: str, choice: Mapping[str, Any], registry: Registry) -> dict[str, Any]:
+    """Every option of a choice, the defaults filled in; options that are plugins as tables."""
+    given = {key: value for key, value in choice.items() if key != "name"}
+    plugin = _plugin(kind, choice["name"], registry)
+    if plugin is None:
+        return given
+    filled = {}
+    for name, option in plugin.options.items():
+        value = given.get(name, option.default)
+        if option.kind and value is not None and value is not REQUIRED:
+            inner = as_choice(name, value)
+            value = {"name": str(inner["name"]), **_filled(option.kind, inner, registry)}
+        filled[name] = value
+    return filled
+
+
+def _options(options: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} = {_value(value)}" for name, value in options.items())
+
+
+def _value(value: Any) -> str:
+    """An option's value; another plugin as its name with its own options in brackets."""
+    if not isinstance(value, Mapping):
+        return str(value)
+    inner = _options({key: entry for key, entry in value.items() if key != "name"})
+    name = str(value.get("name", ""))
+    return f"{name} ({inner})" if inner else name
 
 
 def _short(value: float | str) -> str:

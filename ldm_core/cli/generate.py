@@ -17,6 +17,8 @@ from ldm_core.cli.choices import (
     DeviceOption,
     GuidanceOption,
     GuidanceScaleOption,
+    LoraOption,
+    ModelConfigOption,
     ModelOption,
     RecipeOption,
     SchedulerOption,
@@ -29,8 +31,10 @@ from ldm_core.cli.choices import (
     prepare_libraries,
     with_scale,
 )
+from ldm_core.cli.inputs import caption, check_inputs, gather_inputs, spread
 from ldm_core.compose import Composition, compose
 from ldm_core.errors import LdmError, LdmWarning
+from ldm_core.images import check_shown, contact_sheet, free_path, save_png
 from ldm_core.plugins.registry import installed
 
 if TYPE_CHECKING:
@@ -40,8 +44,13 @@ if TYPE_CHECKING:
 
 
 def generate(
-    prompts: Annotated[list[str], typer.Argument(metavar="PROMPT...", help="What to draw.")],
+    prompts: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[PROMPT]...", help="What to draw, where the model takes a prompt."),
+    ] = None,
     model: ModelOption = None,
+    model_config: ModelConfigOption = None,
+    lora: LoraOption = None,
     recipe: RecipeOption = None,
     scheduler: SchedulerOption = None,
     spacing: SpacingOption = None,
@@ -51,11 +60,19 @@ def generate(
     negative_prompt: Annotated[
         str | None, typer.Option(help="What the picture should not show.")
     ] = None,
+    input_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input", help="Another input of the model, as class_label=3; a list is one an image."
+        ),
+    ] = None,
     attention: AttentionOption = None,
     seed: Annotated[
         int | None, typer.Option(help="Seed of the first image; the next ones count up.")
     ] = None,
-    num_images: Annotated[int, typer.Option(help="Images of each prompt.", min=1)] = 1,
+    num_images: Annotated[
+        int, typer.Option(help="Images of each prompt or other input.", min=1)
+    ] = 1,
     size: Annotated[str | None, typer.Option(help="Width and height in pixels, as 64x64.")] = None,
     device: DeviceOption = None,
     dtype: Annotated[
@@ -71,10 +88,12 @@ def generate(
         bool, typer.Option("--json", help="Print one JSON object for each image.")
     ] = False,
 ) -> None:
-    """Make pictures of prompts, each with its manifest inside."""
+    """Make pictures, each with its manifest inside."""
     width, height = parse_size(size) if size else (None, None)
     choices = {
         "model": model,
+        "model_config": model_config,
+        "loras": lora,
         "scheduler": scheduler,
         "spacing": spacing,
         "guidance": with_scale(guidance, guidance_scale),
@@ -90,12 +109,13 @@ def generate(
     if not as_json:
         layer.setdefault("observers", ["progress_bar"])
     composition = compose(layer, installed())
-    inputs: dict[str, Any] = {"prompt": [p for p in prompts for _ in range(num_images)]}
-    if negative_prompt is not None:
-        inputs["negative_prompt"] = negative_prompt
+    given = gather_inputs(prompts, negative_prompt, input_)
+    check_inputs(composition, given)
+    inputs, count = spread(given, num_images)
     first = secrets.randbelow(2**32) if seed is None else seed
-    seeds = [first + i for i in range(len(inputs["prompt"]))]
+    seeds = [first + i for i in range(count)]
     composition.request(inputs, seeds)
+    check_shown(composition.info.image_channels)
     make_folder(out)
     if sheet is not None:
         make_folder(sheet.parent)
@@ -103,9 +123,8 @@ def generate(
             raise LdmError(f"the contact sheet '{sheet}' should be a file, and is a folder.")
     made = write_images(composition, inputs, seeds, batch_size, out, as_json)
     if sheet is not None:
-        from ldm_core.images import contact_sheet
-
-        contact_sheet(made, inputs["prompt"]).save(sheet, format="PNG")
+        captions = [caption(composition, inputs, index) for index in range(count)]
+        contact_sheet(made, captions).save(sheet, format="PNG")
         typer.echo(f"contact sheet: {sheet.resolve()}", err=as_json)
 
 
@@ -119,7 +138,6 @@ def write_images(
 ) -> list[Image]:
     """Load the weights and make the pictures batch by batch; each is written once it is made."""
     prepare_libraries()
-    from ldm_core import images
     from ldm_core.manifest import pixel_hash
     from ldm_core.pipeline import Pipeline
 
@@ -143,16 +161,18 @@ def write_images(
             for image, number, manifest in zip(
                 output.images, output.seeds, output.manifests, strict=True
             ):
-                path = images.free_path(out, f"{manifest['inputs']['prompt']}-seed{number}")
+                name = caption(composition, inputs, len(made))
+                path = free_path(out, f"{name}-seed{number}")
                 manifest["pixels_sha256"] = pixel_hash(image)
-                images.save_png(image, manifest, path)
+                save_png(image, manifest, path)
                 made.append(image)
                 if as_json:
                     record = {
                         "path": str(path),
                         "seed": number,
                         "seconds": round(seconds, 3),
-                        "prompt": manifest["inputs"]["prompt"],
+                        "prompt": manifest["inputs"].get("prompt"),
+                        "inputs": manifest["inputs"],
                         "width": image.width,
                         "height": image.height,
                         "num_inference_steps": manifest["num_inference_steps"],

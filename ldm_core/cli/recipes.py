@@ -27,6 +27,7 @@ def check_recipe(
     rows = [
         (key, str(value), "") for key, value in full.items() if not isinstance(value, dict | list)
     ]
+    rows += [("loras", e["path"], f"scale = {e['scale']:g}") for e in full.get("loras", [])]
     for key in (*STAGES, *LISTS):
         entries = full.get(key, [])
         for entry in entries if isinstance(entries, list) else [entries]:

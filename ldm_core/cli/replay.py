@@ -9,7 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from ldm_core import manifest as manifests
-from ldm_core.cli.choices import gather, make_folder, prepare_libraries
+from ldm_core.cli.choices import (
+    LoraOption,
+    ModelConfigOption,
+    gather,
+    make_folder,
+    prepare_libraries,
+)
 from ldm_core.compose import compose
 from ldm_core.images import free_path, read_png, save_png
 from ldm_core.models import model_hash
@@ -21,6 +27,8 @@ def replay(
     model: Annotated[
         str | None, typer.Option(help="Where the model is now, if it has moved.")
     ] = None,
+    model_config: ModelConfigOption = None,
+    lora: LoraOption = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the new picture (default: the image's own).")
@@ -31,7 +39,8 @@ def replay(
     original, manifest = read_png(image)
     recipe = manifests.recipe_of(manifest)
     layer = gather(None, {**recipe, "observers": None}, None)
-    layer = {**layer, **gather(None, {"model": model, "device": device}, None)}
+    moved = {"model": model, "model_config": model_config, "loras": lora, "device": device}
+    layer = {**layer, **gather(None, moved, None)}
     then: dict[str, str] = manifest["versions"]
     notes = manifests.differences(then, manifests.versions(set(then)))
     for note in notes:
@@ -42,22 +51,28 @@ def replay(
         "height": manifest["height"],
         "num_inference_steps": manifest["num_inference_steps"],
     }
-    composition.request(manifest["inputs"], [manifest["seed"]], **request)
+    # One image's entry of each: an entry may itself be a list.
+    inputs: dict[str, Any] = {name: [entry] for name, entry in manifest["inputs"].items()}
+    composition.request(inputs, [manifest["seed"]], **request)
     folder = image.parent if out is None else out
     make_folder(folder)
 
     if manifest.get("pixels_sha256") not in (None, manifests.pixel_hash(original)):
         notes.append("the picture was changed after it was made")
         typer.echo(f"differs: {notes[-1]}", err=True)
-    if manifest.get("model_sha256") != model_hash(composition.info.folder):
+    info = composition.info
+    if manifest.get("model_sha256") != model_hash(info.folder, info.file):
         notes.append("the model's files are not those of then")
         typer.echo(f"differs: {notes[-1]}", err=True)
+    for note in manifests.lora_differences(manifest.get("loras", []), composition):
+        notes.append(note)
+        typer.echo(f"differs: {note}", err=True)
 
     prepare_libraries()
     from ldm_core.pipeline import Pipeline
 
     pipeline = Pipeline.from_composition(composition)
-    output = pipeline(seed=[manifest["seed"]], **request, **manifest["inputs"])
+    output = pipeline(seed=[manifest["seed"]], **request, **inputs)
     again = output.images[0]
     new = {**output.manifests[0], "pixels_sha256": manifests.pixel_hash(again)}
     path = free_path(folder, f"{image.stem}-replay")

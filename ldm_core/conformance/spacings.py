@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ldm_core.conformance.gaussian import SCHEDULES
 from ldm_core.contracts import Spacing
 from ldm_core.errors import LdmError
 from ldm_core.grid import checked
+from ldm_core.noise_schedule import NoiseSchedule, vp_schedule
+
+PATHS: Mapping[str, NoiseSchedule] = {
+    **SCHEDULES,
+    "vp scaled_linear": vp_schedule(),
+    "vp squaredcos_cap_v2": vp_schedule("squaredcos_cap_v2"),
+    "vp zero terminal SNR": vp_schedule(rescale_zero_snr=True),
+}
+"""Every kind of path that models are trained on; two start where the signal is zero."""
+LATENT_SHAPE = (4, 64, 64)
 
 
 def check_spacing(spacing: Spacing, steps: Sequence[int] = (1, 2, 3, 7, 20, 50, 333, 1000)) -> None:
@@ -18,10 +29,12 @@ def check_spacing(spacing: Spacing, steps: Sequence[int] = (1, 2, 3, 7, 20, 50, 
     Raises:
         AssertionError: a grid is malformed, or has another number of points than steps + 1.
     """
-    for name, schedule in SCHEDULES.items():
+    sees = getattr(spacing, "sees_latent_shape", False)
+    more: dict[str, Any] = {"latent_shape": LATENT_SHAPE} if sees else {}
+    for name, schedule in PATHS.items():
         for n in steps:
             try:
-                grid = spacing(schedule, n)
+                grid = spacing(schedule, n, **more)
             except LdmError:
                 continue
             try:

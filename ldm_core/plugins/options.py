@@ -7,7 +7,8 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial, update_wrapper
-from typing import Annotated, Any, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -34,11 +35,7 @@ class Option:
 
     @property
     def type_name(self) -> str:
-        if isinstance(self.annotation, type):
-            return self.annotation.__name__
-        if get_origin(self.annotation) is Annotated:
-            return str(get_args(self.annotation)[0].__name__)
-        return str(self.annotation).replace("typing.", "")
+        return _type_name(self.annotation)
 
     @property
     def kind(self) -> str | None:
@@ -110,6 +107,19 @@ def bind(target: Callable[..., Any], options: Mapping[str, Any]) -> Any:
     if any(p.kind in positional for p in inspect.signature(target).parameters.values()):
         return update_wrapper(partial(target, **options), target)
     return target(**options)
+
+
+def _type_name(annotation: Any) -> str:
+    """A type as a person would write it, without the bounds that are annotated."""
+    if get_origin(annotation) is Annotated:
+        return _type_name(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return " | ".join(_type_name(part) for part in get_args(annotation))
+    if annotation is NoneType:
+        return "None"
+    if isinstance(annotation, type):
+        return annotation.__name__
+    return str(annotation).replace("typing.", "")
 
 
 def argument_help(doc: str) -> dict[str, str]:

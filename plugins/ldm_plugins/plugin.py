@@ -8,25 +8,46 @@ ldm_api_version = 1
 
 
 SCHEDULERS = (
+    "consistency",
     "ddim",
     "ddpm",
+    "deis",
     "dpm_2",
     "dpm_2_ancestral",
     "dpmpp_2m",
     "dpmpp_2m_sde",
     "dpmpp_3m",
+    "dpmpp_3m_sde",
+    "dpmpp_sde",
+    "dpmpp_single",
+    "er_sde",
     "euler",
     "euler_ancestral",
     "heun",
+    "ipndm",
+    "lcm",
     "lms",
+    "pndm",
+    "res_multistep",
+    "restart",
+    "sa_solver",
+    "switch",
+    "tcd",
     "unipc",
 )
 SPACINGS = (
+    "align_your_steps",
+    "beta",
+    "cosine",
     "explicit",
     "exponential",
+    "flow_shift",
     "karras",
+    "lcm",
     "leading",
     "linspace",
+    "log_snr",
+    "quadratic",
     "trailing",
 )
 
@@ -35,6 +56,8 @@ SPACINGS = (
 def ldm_schedulers(register: Register) -> None:
     for name in SCHEDULERS:
         register(name, f"ldm_plugins.schedulers.{name}:{name}")
+    register("diffusers:", "ldm_plugins.schedulers.diffusers:from_diffusers")
+    register("torchdiffeq:", "ldm_plugins.schedulers.torchdiffeq:torchdiffeq")
 
 
 @hookimpl
@@ -47,10 +70,14 @@ def ldm_spacings(register: Register) -> None:
 def ldm_guidance(register: Register) -> None:
     register("none", "ldm_plugins.guidance.none:none")
     register("classifier_free", "ldm_plugins.guidance.classifier_free:classifier_free")
+    register("embedded", "ldm_plugins.guidance.embedded:embedded")
 
 
 @hookimpl
 def ldm_conditioning(register: Register) -> None:
+    register("mask", "ldm_plugins.conditioning.mask:mask")
+    register("size", "ldm_plugins.conditioning.size:size")
+    register("class_label", "ldm_plugins.conditioning.class_label:class_label")
     register("text", "ldm_plugins.conditioning.text:text")
 
 
@@ -68,16 +95,30 @@ def ldm_denoisers(register: Register) -> None:
 @hookimpl
 def ldm_encoders(register: Register) -> None:
     register("autoencoder_kl", "ldm_plugins.autoencoders.autoencoder_kl:encode")
+    register("pixels", "ldm_plugins.autoencoders.pixels:encode")
+    register("vq", "ldm_plugins.autoencoders.vq:encode")
 
 
 @hookimpl
 def ldm_decoders(register: Register) -> None:
     register("autoencoder_kl", "ldm_plugins.autoencoders.autoencoder_kl:decode")
+    register("pixels", "ldm_plugins.autoencoders.pixels:decode")
+    register("vq", "ldm_plugins.autoencoders.vq:decode")
 
 
 @hookimpl
 def ldm_families(register: Register) -> None:
+    register("flux", "ldm_plugins.families.flux:Flux")
+    register("pixart", "ldm_plugins.families.pixart:PixArt")
+    register("ddpm", "ldm_plugins.families.ddpm:DDPM")
+    register("dit", "ldm_plugins.families.dit:DiT")
+    register("latent_diffusion", "ldm_plugins.families.latent_diffusion:LatentDiffusion")
+    register(
+        "latent_diffusion_text", "ldm_plugins.families.latent_diffusion_text:LatentDiffusionText"
+    )
     register("stable_diffusion", "ldm_plugins.families.stable_diffusion:StableDiffusion")
+    register("stable_diffusion_3", "ldm_plugins.families.stable_diffusion_3:StableDiffusion3")
+    register("stable_diffusion_xl", "ldm_plugins.families.stable_diffusion_xl:StableDiffusionXL")
 
 
 @hookimpl

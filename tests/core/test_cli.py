@@ -3,35 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
+import tiny
 from ldm_core import Pipeline
-from ldm_core.cli import main
 from ldm_core.images import read_png
-
-
-@pytest.fixture
-def ldm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Any:
-    """Run ``ldm`` with arguments, in an empty folder: (exit code, standard output, error)."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["ldm", *map(str, arguments)])
-        code: Any = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return code, captured.out, captured.err
-
-    return run
 
 
 def test_generate_writes_pictures_with_their_manifests(ldm: Any, folder: Path) -> None:
@@ -111,6 +92,92 @@ def test_replay_says_what_differs(ldm: Any, copied: Path) -> None:
     assert "another picture" in out
 
 
+@pytest.fixture(scope="module")
+def grey(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An unconditional model of grey pixels."""
+    folder = tmp_path_factory.mktemp("models") / "Grey Noise"
+    return tiny.write_ddpm(folder, in_channels=1, out_channels=1)
+
+
+@pytest.fixture(scope="module")
+def classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A class-conditional model: 0 is tench, 1 goldfish."""
+    return tiny.write_dit(tmp_path_factory.mktemp("models") / "dit")
+
+
+def test_a_model_without_conditions_needs_nothing_but_a_seed(ldm: Any, grey: Path) -> None:
+    code, out, _ = ldm(
+        "generate", "--model", grey, "--steps", 2, "--seed", 7, "--num-images", 3,
+        "--batch-size", 2, "--sheet", "s.png", "--json",
+    )  # fmt: skip
+    assert code == 0
+    records = [json.loads(line) for line in out.splitlines()]
+    assert [r["seed"] for r in records] == [7, 8, 9]
+    assert [(r["prompt"], r["inputs"]) for r in records] == [(None, {})] * 3
+    assert [Path(r["path"]).name for r in records] == [f"grey-noise-seed{n}.png" for n in (7, 8, 9)]
+    assert Image.open(records[0]["path"]).mode == "L"
+    assert Image.open("s.png").mode == "RGB"
+    verdict = json.loads(ldm("replay", records[1]["path"], "--json")[1])
+    assert (verdict["max_difference"], verdict["differs"]) == (0, [])
+
+
+def test_any_input_is_given_by_name(ldm: Any, classes: Path) -> None:
+    run = ("--model", classes, "--steps", 2, "--seed", 7, "--json")
+    code, out, _ = ldm("generate", *run, "--input", "class_label=GOLDFISH", "--sheet", "s.png")
+    assert code == 0
+    record = json.loads(out)
+    assert Path(record["path"]).name == "class-label-goldfish-seed7.png"
+    assert record["inputs"] == {"class_label": "GOLDFISH", "negative_class_label": None}
+    verdict = json.loads(ldm("replay", record["path"], "--json")[1])
+    assert (verdict["max_difference"], verdict["differs"]) == (0, [])
+    by_number = json.loads(
+        ldm("generate", *run, "--input", "class_label = 1", "--input", "negative_class_label=0")[1]
+    )
+    assert by_number["inputs"] == {"class_label": 1, "negative_class_label": 0}
+
+
+def test_a_list_is_one_entry_an_image(ldm: Any, classes: Path) -> None:
+    code, out, _ = ldm(
+        "generate", "--model", classes, "--steps", 1, "--seed", 7, "--num-images", 2, "--json",
+        "--input", "class_label=[1, 'tench']", "--batch-size", 3,
+    )  # fmt: skip
+    assert code == 0
+    made = [(r["inputs"]["class_label"], r["seed"]) for r in map(json.loads, out.splitlines())]
+    assert made == [(1, 7), (1, 8), ("tench", 9), ("tench", 10)]
+    names = {path.name for path in Path("pictures").iterdir()}
+    assert names == {
+        *("class-label-1-seed7.png", "class-label-1-seed8.png"),
+        *("class-label-tench-seed9.png", "class-label-tench-seed10.png"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("model", "arguments", "message"),
+    [
+        ("folder", [], r"draws from a prompt, and none is given"),
+        ("folder", ["a star", "--input", "prompt=a circle"], "'prompt' is given twice"),
+        ("folder", ["a star", "--input", "negative_promt=red"], "Did you mean 'negative_prompt'"),
+        ("folder", ["a star", "--input", "red"], "should look like NAME=VALUE"),
+        ("folder", ["a", "b", "--input", "negative_prompt=['c']"], "1 of 'negative_prompt'"),
+        ("grey", ["a star"], "takes no prompt; it takes nothing but a seed"),
+        ("grey", ["--negative-prompt", "red"], "takes no 'negative_prompt'"),
+        ("grey", ["--input", "class_label=1"], "takes no 'class_label'"),
+        ("classes", [], "needs --input class_label=VALUE"),
+        ("classes", ["a star"], "takes no prompt; it takes --input class_label=VALUE"),
+        ("classes", ["--input", "class_label=1000"], "no class 1000"),
+        ("classes", ["--input", "class_label=gold fish"], "Did you mean 'goldfish'"),
+        ("classes", ["--input", "class_label=[]"], "0 of 'class_label'"),
+    ],
+)
+def test_inputs_that_the_model_cannot_use_are_refused(
+    ldm: Any, request: pytest.FixtureRequest, model: str, arguments: list[str], message: str
+) -> None:
+    code, out, err = ldm("generate", "--model", request.getfixturevalue(model), *arguments)
+    assert (code, out) == (2, "")
+    assert re.search(message, err)
+    assert not Path("pictures").exists()
+
+
 def test_ctrl_c_keeps_the_pictures_already_written(
     ldm: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,8 +233,6 @@ def test_ctrl_c_keeps_the_pictures_already_written(
 def test_bad_input_is_one_message_and_exit_code_2(
     ldm: Any, folder: Path, arguments: list[str], message: str
 ) -> None:
-    import re
-
     Path("typo.toml").write_text('shceduler = "ddim"\n')
     model = [] if "--model" in arguments else ["--model", str(folder)]
     code, out, err = ldm("generate", "a red star", *model, *arguments)

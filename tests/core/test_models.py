@@ -83,10 +83,10 @@ def test_a_network_and_a_text_encoder_that_do_not_fit(copied: Path) -> None:
 
 
 def test_a_place_that_is_no_folder(tmp_path: Path) -> None:
-    refuses("./nowhere", "no folder './nowhere'")
-    file = tmp_path / "model.safetensors"
+    refuses("./nowhere", "no folder or file './nowhere'")
+    file = tmp_path / "model.txt"
     file.write_bytes(b"")
-    refuses(file, "is a file")
+    refuses(file, "a file of another kind")
 
 
 def test_a_hub_id_without_the_hub() -> None:

@@ -159,7 +159,7 @@ def test_half_precision_networks_keep_float32_latents(folder: Any) -> None:
         ({"num_inference_steps": 0}, "at least 1"),
         ({"num_inference_steps": 1001}, "trained on 1000"),
         ({"seed": -1}, "a seed is"),
-        ({"seed": [1, 2]}, "2 seeds for 1"),
+        ({"prompt": ["a"], "seed": [1, 2]}, "2 seeds for 1"),
         ({"output_type": "jpeg"}, "no output type"),
         ({"batch_size": 0}, "batch_size"),
         ({"mask": "x"}, "takes no 'mask'"),

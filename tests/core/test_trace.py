@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-import diffusers
 import numpy as np
 import pytest
-import torch
 
+from coefficients import SCHEDULE, SPACINGS, read_diffusers, read_ipndm, read_ours, supports
 from ldm_core.errors import LdmError
 from ldm_core.grid import Grid
 from ldm_core.noise_schedule import vp_schedule
@@ -17,86 +15,125 @@ from ldm_core.plugins.options import bind
 from ldm_core.plugins.registry import installed
 from ldm_core.point import Point
 from ldm_core.trace import LinearForm, trace
-from peers import COUNTERPARTS, OWN_TIMESTEPS
+from peers import COUNTERPARTS, DPM_MULTI, DPM_SINGLE, SDE, Counterpart
 
-CONFIG = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
-# Diffusers' classes differ in where they place leading and linspace timesteps; those left in agree
-# with the rule that most follow. Its LMS interpolates sigma between timesteps, ours ln(sigma).
+LEAST = {"final_sigmas_type": "sigma_min"}
+VARIANTS = {
+    **COUNTERPARTS,
+    "ddim": Counterpart("ddim", "DDIMScheduler", {"clip_sample": False, "set_alpha_to_one": False}),
+    "pndm": Counterpart("pndm", "PNDMScheduler", {"skip_prk_steps": True}),
+    "pndm, Runge-Kutta": Counterpart("pndm", "PNDMScheduler", {}, {"warmup": "runge_kutta"}),
+    "dpmpp_2m, heun": Counterpart(
+        "dpmpp_2m", DPM_MULTI, {"solver_type": "heun"}, {"solver_type": "heun"}
+    ),
+    "dpmpp_2m_sde, heun": Counterpart(
+        "dpmpp_2m_sde", DPM_MULTI, {**SDE, "solver_type": "heun"}, {"solver_type": "heun"}
+    ),
+    **{
+        f"deis, {order}": Counterpart(
+            "deis", "DEISMultistepScheduler", {"solver_order": order}, {"order": order}
+        )
+        for order in (1, 2, 3)
+    },
+    **{
+        f"unipc, {order}, {variant}, {'lower' if lower else 'same'}": Counterpart(
+            "unipc",
+            "UniPCMultistepScheduler",
+            {"solver_order": order, "solver_type": variant, "lower_order_final": lower, **LEAST},
+            {"order": order, "variant": variant, "lower_order_final": lower},
+        )
+        for order in (1, 2, 3)
+        for variant in ("bh1", "bh2")
+        for lower in (True, False)
+    },
+    **{
+        f"{name}, {'lower' if lower else 'same'}": Counterpart(
+            name,
+            DPM_MULTI,
+            {**COUNTERPARTS[name].settings, "lower_order_final": lower, **LEAST},
+            {**COUNTERPARTS[name].options, "lower_order_final": lower},
+        )
+        for name in ("dpmpp_2m", "dpmpp_3m", "dpmpp_2m_sde")
+        for lower in (True, False)
+    },
+    **{
+        f"dpmpp_single, {order}, {solver}": Counterpart(
+            "dpmpp_single",
+            DPM_SINGLE,
+            {"solver_order": order, "solver_type": solver},
+            {"order": order, "solver_type": solver},
+        )
+        for order in (1, 2, 3)
+        for solver in ("midpoint", "heun")
+    },
+    **{
+        f"dpmpp_single, {order}, {solver}, SDE": Counterpart(
+            "dpmpp_single",
+            DPM_SINGLE,
+            {"solver_order": order, "solver_type": solver, **SDE},
+            {"order": order, "solver_type": solver, "eta": 1.0, "one_path": False},
+        )
+        for order, solver in ((1, "midpoint"), (2, "midpoint"), (2, "heun"), (3, "midpoint"))
+    },
+    **{
+        f"dpmpp_single, {order}, {'lower' if lower else 'same'}": Counterpart(
+            "dpmpp_single",
+            DPM_SINGLE,
+            {"solver_order": order, "lower_order_final": lower, **LEAST},
+            {"order": order, "lower_order_final": lower},
+        )
+        for order in (2, 3)
+        for lower in (True, False)
+    },
+}
+"""Ours against theirs, with every setting that both have."""
+
+MANY = ("leading", "trailing", "linspace", "karras")
+SPACINGS_OF = {
+    # These two subtract a constant stride from the timestep to find the next, and so miss the
+    # points of linspace.
+    "DDIMScheduler": ("default", "leading", "trailing"),
+    "PNDMScheduler": ("default", "leading", "trailing"),
+    # This one ends karras where its last evaluation was, by a step that goes nowhere.
+    "DEISMultistepScheduler": ("leading", "trailing", "linspace"),
+    DPM_SINGLE: ("default", "karras", "exponential"),
+}
 CASES = [
-    (name, spacing)
-    for spacing, others in (
-        ("trailing", set()),
-        ("leading", OWN_TIMESTEPS),
-        ("linspace", OWN_TIMESTEPS | {"ddpm", "ddim", "lms"}),
-    )
-    for name in COUNTERPARTS
-    if name not in others
+    (label, spacing)
+    for label, peer in VARIANTS.items()
+    for spacing in SPACINGS_OF.get(peer.cls, MANY)
+    if supports(peer.cls, SPACINGS[spacing])
+    # So do the others where they are told to end at the least sigma.
+    if not ("final_sigmas_type" in peer.settings and spacing in ("karras", "exponential"))
 ]
 
 
-def read_diffusers(name: str, steps: int, spacing: str, monkeypatch: Any) -> np.ndarray:
-    """Diffusers' x at each evaluation, and at the end, as coefficients of (x, each x0, each noise).
-
-    The network's answers are basis vectors, and so is the noise, so that the sample itself is the
-    row of coefficients; no network is needed.
-    """
-    # Some classes take no x0; they get the epsilon that stands for the basis vector.
-    kind = "epsilon" if name in ("euler_ancestral", "dpm_2") else "sample"
-    cls, settings = COUNTERPARTS[name]
-    config = {**CONFIG, **settings, "timestep_spacing": spacing, "prediction_type": kind}
-    scheduler = getattr(diffusers, cls)(**config)
-    scheduler.set_timesteps(steps)
-    calls = len(scheduler.timesteps)
-    size = 1 + 2 * calls
-    noises = iter(range(1 + calls, size))
-
-    def basis(i: int) -> torch.Tensor:
-        return torch.nn.functional.one_hot(torch.tensor(i), size).float()[None]
-
-    module = __import__(type(scheduler).__module__, fromlist=["randn_tensor"])
-    monkeypatch.setattr(module, "randn_tensor", lambda *_, **__: basis(next(noises)), raising=False)
-    x = basis(0) * float(scheduler.init_noise_sigma)
-    rows = []
-    for i, t in enumerate(scheduler.timesteps):
-        # What the network would see: the sample at the scale of alpha² + sigma² = 1.
-        rows.append(scheduler.scale_model_input(x, t))
-        output = basis(1 + i)
-        if kind == "epsilon":
-            middle = not getattr(scheduler, "state_in_first_order", True)
-            sigmas = scheduler.sigmas_interpol if middle else scheduler.sigmas
-            output = (x - output) / sigmas[scheduler.step_index]
-        x = scheduler.step(output, t, x).prev_sample
-    return torch.cat([*rows, x]).numpy()
-
-
-def read_ours(name: str, steps: int, spacing: str) -> np.ndarray:
-    """The same of our scheduler, with the columns in the same order."""
-    schedule = vp_schedule(**CONFIG)  # type: ignore[arg-type]
-    scheduler = bind(installed().find("scheduler", name).loaded, {})
-    points = bind(installed().find("spacing", spacing).loaded, {})(schedule, steps)
-    grid = Grid(points, schedule)
-    found = trace(scheduler, grid)
-    scale = getattr(scheduler, "initial_scale", lambda a, _: math.hypot(a.alpha, a.sigma))
-    calls = len(found.calls)
-    symbols = ["x", *(f"x0[{i}]" for i in range(calls)), *(f"noise[{j}]" for j in range(calls))]
-    rows = np.array([[x[s] for s in symbols] for x in (*(c.x for c in found.calls), found.end)])
-    rows[:, 0] *= scale(grid[0], schedule.at(schedule.last))
-    return rows
-
-
-@pytest.mark.parametrize("steps", [5, 20, 50])
-@pytest.mark.parametrize(("name", "spacing"), CASES)
+@pytest.mark.parametrize(("label", "spacing"), CASES)
 def test_the_table_is_that_of_diffusers(
-    name: str, spacing: str, steps: int, monkeypatch: pytest.MonkeyPatch
+    label: str, spacing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every evaluation's x, coefficient by coefficient."""
-    theirs = read_diffusers(name, steps, spacing, monkeypatch)
-    ours = read_ours(name, steps, spacing)
-    assert ours.shape == theirs.shape
-    # Theirs are made in float32; cancelling coefficients are larger than one. Between the timesteps
-    # of linspace they interpolate sigma, we its logarithm.
-    tolerance = 2e-4 if spacing == "linspace" else 2e-5 * max(1.0, float(np.abs(ours).max()))
-    np.testing.assert_allclose(ours, theirs, atol=tolerance)
+    """Every evaluation's x, coefficient by coefficient, on the points that Diffusers walks."""
+    peer = VARIANTS[label]
+    for steps in (5, 20, 50):
+        config = {**peer.settings, **SPACINGS[spacing]}
+        theirs = read_diffusers(peer.cls, config, steps, monkeypatch)
+        ours = read_ours(peer.name, dict(peer.options), theirs.grid)
+        assert ours.rows.shape == theirs.rows.shape
+        # Cancelling coefficients are larger than one.
+        np.testing.assert_allclose(ours.rows, theirs.rows, atol=1e-5 * np.abs(ours.rows).max())
+        for here, there in zip(ours.points, theirs.points, strict=True):
+            assert here.ratio == pytest.approx(there.ratio, rel=1e-5)
+
+
+@pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace", "karras"])
+@pytest.mark.parametrize("steps", [5, 20, 50])
+def test_the_table_of_ipndm_is_that_of_diffusers(spacing: str, steps: int) -> None:
+    """On points given to it; those of its own are another matter."""
+    options: dict[str, Any] = {} if spacing == "karras" else {"final": "sigma_min"}
+    points = bind(installed().find("spacing", spacing).loaded, options)(SCHEDULE, steps)
+    theirs = read_ipndm(points)
+    ours = read_ours("ipndm", {}, theirs.grid)
+    np.testing.assert_allclose(ours.rows, theirs.rows, atol=1e-5 * np.abs(ours.rows).max())
 
 
 def test_one_step_of_euler_by_hand() -> None:
@@ -109,7 +146,7 @@ def test_one_step_of_euler_by_hand() -> None:
     assert found.calls[0].x["x"] == 1.0
 
 
-@pytest.mark.parametrize("name", COUNTERPARTS)
+@pytest.mark.parametrize("name", sorted({peer.name for peer in VARIANTS.values()}))
 def test_a_table_keeps_the_scale_of_a_constant(name: str) -> None:
     """Where x = alpha·c and every estimate is c, the end must be c: rows sum to one."""
     schedule = vp_schedule()

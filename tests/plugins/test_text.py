@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from ldm_core import LdmError, Pipeline
 from ldm_core.errors import LdmWarning
+from ldm_plugins.families.clip_text import ClipEncoder, ClipTexts
 
 LONG = "a large red circle and a small blue star on a green background"
 
@@ -54,3 +56,15 @@ def test_the_negative_prompt_has_an_effect_for_each_image(pipe: Pipeline) -> Non
     ).images
     assert mixed[0].allclose(plain[0], atol=1e-5)
     assert not mixed[1].allclose(plain[1], atol=1e-3)
+
+
+def test_of_several_encoders_the_one_that_sees_least_is_reported(pipe: Pipeline) -> None:
+    wide = pipe.model.components["tokenizer"]
+    narrow = copy.deepcopy(wide)
+    narrow.model_max_length = wide.model_max_length - 3
+    one, other = (ClipEncoder(None, tokenizer) for tokenizer in (wide, narrow))
+    assert other.overflow(LONG).endswith(one.overflow(LONG))
+    assert len(other.overflow(LONG)) > len(one.overflow(LONG)) > 0
+    for encoders in ([one, other], [other, one]):
+        assert ClipTexts(encoders, zeros_for_none=True).overflow(LONG) == other.overflow(LONG)
+        assert ClipTexts(encoders, zeros_for_none=True).overflow("a red star") == ""

@@ -9,24 +9,37 @@ from tiny.folder import write_configs
 from tiny.tokenizers import WINDOW, write_clip_tokenizer
 
 
-def write_stable_diffusion(folder: Path, scheduler: dict[str, Any] | None = None) -> Path:
-    """A Stable Diffusion folder: 8x8 latents of 4 channels, 16x16 pictures."""
+def write_stable_diffusion(
+    folder: Path,
+    scheduler: dict[str, Any] | None = None,
+    pipeline: str = "StableDiffusionPipeline",
+    **unet_config: Any,
+) -> Path:
+    """A Stable Diffusion folder: 8x8 latents of 4 channels, 16x16 pictures.
+
+    Args:
+        scheduler: what its config should say otherwise.
+        unet_config: what the network should be otherwise, such as ``in_channels=9``.
+    """
     import torch
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
     torch.manual_seed(0)
     unet = UNet2DConditionModel(
-        sample_size=8,
-        in_channels=4,
-        out_channels=4,
-        block_out_channels=(16, 32),
-        layers_per_block=1,
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-        cross_attention_dim=32,
-        attention_head_dim=4,
-        norm_num_groups=8,
+        **{
+            "sample_size": 8,
+            "in_channels": 4,
+            "out_channels": 4,
+            "block_out_channels": (16, 32),
+            "layers_per_block": 1,
+            "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+            "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+            "cross_attention_dim": 32,
+            "attention_head_dim": 4,
+            "norm_num_groups": 8,
+            **unet_config,
+        }
     )
     vae = AutoencoderKL(
         block_out_channels=(8, 16),
@@ -67,7 +80,7 @@ def write_stable_diffusion(folder: Path, scheduler: dict[str, Any] | None = None
     }
     write_configs(
         folder,
-        "StableDiffusionPipeline",
+        pipeline,
         config,
         {
             "text_encoder": ["transformers", "CLIPTextModel"],

@@ -12,7 +12,7 @@ WORDS = (
 WINDOW = 12
 
 
-def write_clip_tokenizer(folder: Path) -> None:
+def write_clip_tokenizer(folder: Path, pad_token: str = "<|endoftext|>") -> None:
     """A CLIPTokenizer whose vocabulary is bytes, and a few whole words."""
     from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
@@ -35,6 +35,16 @@ def write_clip_tokenizer(folder: Path) -> None:
         vocab=str(folder / "vocab.json"),
         merges=str(folder / "merges.txt"),
         model_max_length=WINDOW,
-        pad_token="<|endoftext|>",
+        pad_token=pad_token,
     )
     tokenizer.save_pretrained(folder)
+
+
+def write_t5_tokenizer(folder: Path) -> None:
+    """A T5Tokenizer whose vocabulary is letters, and a few whole words."""
+    from transformers import T5Tokenizer
+
+    special = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
+    letters = [(letter, -4.0) for letter in "▁abcdefghijklmnopqrstuvwxyz0123456789,.'-"]
+    words = [(f"▁{word}", -2.0) for word in WORDS]
+    T5Tokenizer(vocab=[*special, *letters, *words], extra_ids=0).save_pretrained(folder)

@@ -21,18 +21,28 @@ def encode(model: Model, data: Tensor, noise: Noise, *, sample: bool = True) -> 
     z = posterior.mean.float()
     if sample:
         z = z + posterior.std.float() * noise()
-    scale, shift = _normalisation(vae)
+    scale, shift = _normalisation(vae, z)
     return cast("Tensor", (z - shift) * scale)
 
 
 def decode(model: Model, x0: Tensor) -> Tensor:
     """The KL-autoencoder's pixels (Rombach et al. 2022, arXiv:2112.10752, Section 3.1)."""
     vae = model.components["vae"]
-    scale, shift = _normalisation(vae)
+    scale, shift = _normalisation(vae, x0)
     z = x0 / scale + shift
     return cast("Tensor", vae.decode(z.to(vae.dtype), return_dict=False)[0].float())
 
 
-def _normalisation(vae: Any) -> tuple[float, float]:
-    """Scale and shift that give latents about unit variance and zero mean."""
-    return vae.config.scaling_factor, getattr(vae.config, "shift_factor", None) or 0.0
+def _normalisation(vae: Any, like: Tensor) -> tuple[Any, Any]:
+    """Scale and shift that give latents about unit variance and zero mean, of each channel where
+    the config has statistics of each."""
+    import torch
+
+    config = vae.config
+    scale, shift = config.scaling_factor, getattr(config, "shift_factor", None) or 0.0
+    mean, std = getattr(config, "latents_mean", None), getattr(config, "latents_std", None)
+    if mean is None or std is None:
+        return scale, shift
+    shape = (1, -1, *(1 for _ in like.shape[2:]))
+    means, stds = (torch.tensor(v, device=like.device).view(shape) for v in (mean, std))
+    return scale / stds, means

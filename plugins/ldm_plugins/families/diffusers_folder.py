@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from ldm_core.contracts import Model, ModelInfo
+from ldm_core.contracts import Lora, Model, ModelInfo
 from ldm_core.errors import LdmError
-from ldm_core.models import check_weights
+from ldm_core.models import check_weights, class_name, read_index
+from ldm_plugins.families.single_file import (
+    Shapes,
+    check_file,
+    default_config,
+    holds,
+    read_file,
+)
 
 if TYPE_CHECKING:
     import torch
+
+BESIDE_A_PIPELINE = {"LDMBertModel": "diffusers.pipelines.latent_diffusion"}
+"""Classes that a library does not offer at its top, with the module that has them."""
 
 
 class DiffusersFolder(ABC):
@@ -27,11 +39,13 @@ class DiffusersFolder(ABC):
         components: each component with the classes that it may be of. Tokenizers and schedulers
             have no weights; a scheduler is not loaded.
         optional: components that a folder may lack.
+        shapes: of the tensors in a single file, which then has weights in place of the folder.
     """
 
     pipelines: ClassVar[tuple[str, ...]]
     components: ClassVar[Mapping[str, tuple[str, ...]]]
     optional: ClassVar[frozenset[str]] = frozenset()
+    shapes: Shapes = MappingProxyType({})
 
     def matches(self, index: Mapping[str, Any]) -> bool:
         return index.get("_class_name") in self.pipelines
@@ -50,16 +64,43 @@ class DiffusersFolder(ABC):
         """The model made of these components, on the device and in the dtype already."""
 
     def load(self, info: ModelInfo, device: torch.device, dtype: torch.dtype) -> Model:
-        from ldm_core.models import read_index
-
         index = read_index(info.folder)
         present = {name: class_of(index, name) for name in self.components}
+        inside = {
+            name: find_class(cls)
+            for name, cls in present.items()
+            if cls is not None and holds(self.shapes, name, cls)
+        }
         components = {
             name: read_component(info.folder, name, cls, device, dtype)
             for name, cls in present.items()
-            if cls is not None
+            if cls is not None and name not in inside
         }
+        if info.file is not None:
+            components |= read_file(info.file, info.folder, inside, device, dtype)
         return self.build(info, components, device, dtype)
+
+    def default_config(self, shapes: Shapes) -> str | None:
+        return default_config(shapes)
+
+    def of_file(self, file: Path, shapes: Shapes) -> Self:
+        found = copy.copy(self)
+        found.shapes = shapes
+        return found
+
+    def adapter(
+        self, info: ModelInfo, loras: Sequence[Lora]
+    ) -> Callable[[Model, torch.dtype], Model]:
+        from ldm_plugins.families.lora import find_loader, with_loras
+
+        pipeline = find_class(class_name(read_index(info.folder)))
+        loader = find_loader(pipeline, info, loras)
+
+        def put(model: Model, dtype: torch.dtype) -> Model:
+            components = with_loras(loader, info, model.components, loras)
+            return self.build(info, components, model.device, dtype)
+
+        return put
 
     def check(self, source: str, folder: Path, index: Mapping[str, Any]) -> None:
         """See that the components are of the expected classes, with whole weights.
@@ -67,7 +108,7 @@ class DiffusersFolder(ABC):
         Raises:
             LdmError: one is missing or of another class, or its weights cannot be used.
         """
-        weighty = []
+        weighty = {}
         for component, expected in self.components.items():
             found = class_of(index, component)
             if found is None and component in self.optional:
@@ -78,8 +119,11 @@ class DiffusersFolder(ABC):
                     f"model_index.json, not {found}."
                 )
             if "Tokenizer" not in found:
-                weighty.append(component)
-        check_weights(folder, weighty)
+                weighty[component] = found
+        if self.shapes:
+            check_file(source, self.shapes, folder, weighty)
+        else:
+            check_weights(folder, weighty)
 
 
 def class_of(index: Mapping[str, Any], component: str) -> str | None:
@@ -99,7 +143,7 @@ def read_component(
         return cls.from_pretrained(part, local_files_only=True)
     options: dict[str, Any] = {"use_safetensors": True, "local_files_only": True}
     # Transformers and Diffusers name this argument differently.
-    options["torch_dtype" if cls.__module__.startswith("diffusers") else "dtype"] = dtype
+    options["torch_dtype" if hasattr(cls, "load_config") else "dtype"] = dtype
     if not any(part.glob("*model.safetensors*")) and any(part.glob("*.fp16.safetensors*")):
         options["variant"] = "fp16"
     return cls.from_pretrained(part, **options).to(device).eval().requires_grad_(False)
@@ -108,7 +152,7 @@ def read_component(
 def find_class(name: str) -> Any:
     """A class of Diffusers or Transformers; tokenizers in their fast form where there is one."""
     names = [name if name.endswith("Fast") else f"{name}Fast", name] if "Token" in name else [name]
-    for library in ("diffusers", "transformers"):
+    for library in ("diffusers", "transformers", *filter(None, [BESIDE_A_PIPELINE.get(name)])):
         for candidate in names:
             found = getattr(import_module(library), candidate, None)
             if found is not None:
@@ -121,6 +165,13 @@ def latent_size(config: Mapping[str, Any], default: int) -> tuple[int, int]:
     sample = config.get("sample_size") or default
     height, width = sample if isinstance(sample, list | tuple) else (sample, sample)
     return width, height
+
+
+def class_names(index: Mapping[str, Any], count: int) -> tuple[str, ...]:
+    """What ``id2label`` in the index calls each of so many classes; empty where it says nothing."""
+    labels = index.get("id2label")
+    said: Mapping[str, Any] = labels if isinstance(labels, Mapping) else {}
+    return tuple(str(said.get(str(number), "")) for number in range(count))
 
 
 def autoencoder_factor(config: Mapping[str, Any]) -> int:

@@ -1,32 +1,19 @@
-"""What a Diffusers ``scheduler_config.json`` says: noise schedule, prediction type, and which of
-our plugins do what its scheduler class does."""
+"""What a Diffusers ``scheduler_config.json`` says: noise schedule, prediction type, and the recipe
+that does what its scheduler class does."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Any, cast
 
-from ldm_core.errors import LdmError, LdmWarning
+from ldm_core.errors import LdmError
 from ldm_core.noise_schedule import VPSchedule, vp_schedule, zero_terminal_snr
 from ldm_core.prediction import PREDICTION_TYPES, PredictionType
+from ldm_plugins.families.scheduler_counterparts import counterpart
+from ldm_plugins.families.scheduler_settings import PATH, RESCALED, SETTINGS
 
-SCHEDULERS = {
-    "DDPMScheduler": "ddpm",
-    "DDIMScheduler": "ddim",
-    "EulerDiscreteScheduler": "euler",
-    "EulerAncestralDiscreteScheduler": "euler_ancestral",
-    "HeunDiscreteScheduler": "heun",
-    "DPMSolverMultistepScheduler": "dpmpp_2m",
-}
-LINSPACE_BY_DEFAULT = {
-    "EulerDiscreteScheduler",
-    "EulerAncestralDiscreteScheduler",
-    "HeunDiscreteScheduler",
-    "DPMSolverMultistepScheduler",
-}
-CLIPS = {"DDPMScheduler", "DDIMScheduler"}
-ENDS_BY_ALPHA = {"DDIMScheduler"}
+BETAS = ("beta_start", "beta_end", "beta_schedule", "trained_betas", *RESCALED)
+COSINE = "squaredcos_cap_v2"
 
 
 def read_schedule(config: Mapping[str, Any]) -> VPSchedule:
@@ -35,17 +22,18 @@ def read_schedule(config: Mapping[str, Any]) -> VPSchedule:
     Raises:
         LdmError: a beta schedule that Stable Diffusion folders do not have.
     """
-    heun = config.get("_class_name") == "HeunDiscreteScheduler"
-    rescale = bool(config.get("rescale_betas_zero_snr", False))
+    known = SETTINGS.get(str(config.get("_class_name")), {**PATH, **RESCALED})
+    said = {**known, **{key: value for key, value in config.items() if key in known}}
+    rescale = bool(said.get("rescale_betas_zero_snr"))
     try:
-        if config.get("trained_betas") is not None:
-            betas = VPSchedule(config["trained_betas"])
+        if said["trained_betas"] is not None:
+            betas = VPSchedule(said["trained_betas"])
             return VPSchedule(zero_terminal_snr(betas.betas)) if rescale else betas
         return vp_schedule(
-            config.get("beta_schedule", "linear"),
-            config.get("beta_start", 0.00085 if heun else 0.0001),
-            config.get("beta_end", 0.012 if heun else 0.02),
-            config.get("num_train_timesteps", 1000),
+            said["beta_schedule"],
+            said["beta_start"],
+            said["beta_end"],
+            said["num_train_timesteps"],
             rescale,
         )
     except (ValueError, TypeError) as error:
@@ -68,36 +56,34 @@ def read_prediction_type(config: Mapping[str, Any]) -> PredictionType:
 
 
 def read_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The recipe that does what the config's scheduler class does."""
-    cls = str(config.get("_class_name"))
-    defaults: dict[str, Any] = {"scheduler": SCHEDULERS.get(cls, "ddim")}
-    if cls not in SCHEDULERS:
-        warnings.warn(
-            f"the model's own scheduler, {cls}, has no counterpart here yet; ddim is used. "
-            "Choose one with --scheduler to silence this.",
-            LdmWarning,
-            stacklevel=2,
-        )
-    if config.get("use_karras_sigmas"):
-        defaults["spacing"] = {"name": "karras"}
-        return defaults
-    spacing = {
-        "name": config.get(
-            "timestep_spacing", "linspace" if cls in LINSPACE_BY_DEFAULT else "leading"
-        )
+    """The recipe that does what the config's scheduler class does.
+
+    Our own scheduler, spacing and wrappers where they give the class's results; else the class
+    itself, by the scheduler ``diffusers:``, and the spacing that stands by for another choice.
+
+    Raises:
+        LdmError: the config names no class.
+    """
+    cls = config.get("_class_name")
+    if not isinstance(cls, str):
+        raise LdmError("scheduler_config.json names no class: its _class_name is missing.")
+    found = counterpart(config) if cls in SETTINGS else None
+    if found is not None:
+        return found
+    return {
+        "scheduler": {"name": f"diffusers:{cls}", "config": _own(cls, config)},
+        "spacing": {"name": "trailing"},
     }
-    if spacing["name"] == "leading" and config.get("steps_offset"):
-        spacing["steps_offset"] = config["steps_offset"]
-    # A config may keep keys of another class; only those that its own class reads count.
-    if cls in ENDS_BY_ALPHA:
-        least = not config.get("set_alpha_to_one", True)
-    else:
-        least = config.get("final_sigmas_type") == "sigma_min"
-    if least:
-        spacing["final"] = "sigma_min"
-    defaults["spacing"] = spacing
-    if cls in CLIPS and config.get("clip_sample", True):
-        defaults["denoisers"] = [
-            {"name": "clip_x0", "limit": float(config.get("clip_sample_range", 1.0))}
-        ]
-    return defaults
+
+
+def _own(cls: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config as settings of its class: the betas, which are the model's, apart."""
+    known = SETTINGS.get(cls)
+    said = {k: v for k, v in config.items() if not k.startswith("_") and k not in BETAS}
+    if config.get("beta_schedule") == COSINE and config.get("trained_betas") is None:
+        said["beta_schedule"] = COSINE  # by this name a class decides whether to round
+    if known is None:
+        return said
+    # Where nothing is said of clipping, the class clips; the scheduler `diffusers:` would not.
+    clips = {"clip_sample": known["clip_sample"]} if "clip_sample" in known else {}
+    return {**clips, **{key: value for key, value in said.items() if key in known}}

@@ -1,0 +1,105 @@
+"""Classes, by number or by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ldm_core.contracts import ClassLabelAbility, Condition, Conditioning, Model, ModelInfo, Request
+from ldm_core.errors import LdmError, did_you_mean
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def class_label() -> Conditioning:
+    """A class for each image, by its number or by a name that the model has for it.
+
+    Guidance leads away from no class at all, or from the ``negative_class_label``. A model whose
+    classes have several names, as "great white shark, white shark", knows them by each.
+    """
+    return ClassLabel()
+
+
+@dataclass(frozen=True)
+class ClassLabel:
+    classes: tuple[str, ...] = ()
+    ability: str = "class_label"
+
+    @property
+    def inputs(self) -> Mapping[str, Any]:
+        return {"class_label": ..., "negative_class_label": None}
+
+    def for_model(self, info: ModelInfo) -> Conditioning:
+        """The conditioning with the model's classes."""
+        return replace(self, classes=info.classes)
+
+    def check(self, request: Request) -> None:
+        for name in self.inputs:
+            for label in request.inputs[name]:
+                if label is not None or name == "class_label":
+                    find_class(label, self.classes)
+
+    def encode(
+        self,
+        model: Model,
+        request: Request,
+        branches: Sequence[str],
+        to_latents: Callable[[Tensor], Tensor],
+    ) -> Mapping[str, Condition]:
+        ability: ClassLabelAbility = model.abilities["class_label"]
+        conditions = {}
+        for branch in branches:
+            name = "negative_class_label" if branch == "negative" else "class_label"
+            labels = request.inputs[name]
+            numbers = [None if la is None else find_class(la, self.classes) for la in labels]
+            conditions[branch] = ability.encode(numbers)
+        return conditions
+
+
+def find_class(label: Any, classes: Sequence[str]) -> int:
+    """The number of a class.
+
+    Args:
+        label: its number, or one of its names; where names differ in capitals alone, they count.
+        classes: the names of each class, several with commas between.
+    Raises:
+        LdmError: no such class, or several of this name.
+    """
+    last = len(classes) - 1
+    if isinstance(label, str):
+        return _by_name(label, classes)
+    if isinstance(label, bool) or not isinstance(label, int):
+        raise LdmError(f"a class is a number from 0 to {last} or a name, not {label!r}.")
+    if not 0 <= label <= last:
+        raise LdmError(f"there is no class {label}: this model's are numbered from 0 to {last}.")
+    return label
+
+
+def _by_name(label: str, classes: Sequence[str]) -> int:
+    names = [
+        (name.strip(), number)
+        for number, several in enumerate(classes)
+        for name in dict.fromkeys([several, *several.split(",")])
+        if name.strip()
+    ]
+    if not names:
+        raise LdmError(
+            f"this model's classes have no names, so '{label}' is none; they are numbered from 0 "
+            f"to {len(classes) - 1}."
+        )
+    wanted = label.strip()
+    found = {number for name, number in names if name == wanted}
+    if not found:
+        found = {number for name, number in names if name.casefold() == wanted.casefold()}
+    if not found:
+        near = did_you_mean(wanted, [name for name, _ in names])
+        raise LdmError(
+            f"this model has no class named '{label}'.{near} It has {len(classes)} classes, "
+            f"numbered from 0 to {len(classes) - 1}."
+        )
+    if len(found) > 1:
+        several = ", ".join(f"{number} ({classes[number]})" for number in sorted(found))
+        raise LdmError(f"several classes are named '{label}': {several}. Say which by its number.")
+    return found.pop()

@@ -1,0 +1,148 @@
+"""Sizes of the picture, as networks are told that learnt from pictures of many sizes."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ldm_core.contracts import (
+    Condition,
+    Conditioning,
+    Model,
+    ModelInfo,
+    Request,
+    SizeAbility,
+    Sizes,
+)
+from ldm_core.errors import LdmError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SIZES, CROP = ("original_size", "target_size"), "crops_coords_top_left"
+SCORES = {"aesthetic_score": 6.0, "negative_aesthetic_score": 2.5}
+
+
+def size() -> Conditioning:
+    """Micro-conditioning on sizes and crops (Podell et al. 2023, arXiv:2307.01952, Section 2.2).
+
+    For each image the network is told the ``original_size`` of a picture, the corner
+    ``crops_coords_top_left`` of what was cut out of it and the ``target_size`` of that; of itself
+    that is a picture as large as the image and not cut. The negative branch is told the same,
+    unless ``negative_original_size`` and so on say otherwise. A size is "1024x768", width by
+    height, and a corner "0,64", from the top and from the left; or either is a pair in Diffusers'
+    order, (height, width) and (top, left), one for each image in a list. A network that was
+    trained on aesthetic scores also reads ``aesthetic_score`` (6.0) and
+    ``negative_aesthetic_score`` (2.5).
+    """
+    return Size()
+
+
+@dataclass(frozen=True)
+class Size:
+    """
+    Attributes:
+        scored: the model takes an aesthetic score.
+    """
+
+    scored: bool = False
+    ability: str = "size"
+
+    def for_model(self, info: ModelInfo) -> Size:
+        return replace(self, scored="aesthetic_score" in info.abilities)
+
+    @property
+    def inputs(self) -> Mapping[str, Any]:
+        names = [prefix + name for prefix in ("", "negative_") for name in (*SIZES, CROP)]
+        return {**dict.fromkeys(names), **(dict.fromkeys(SCORES) if self.scored else {})}
+
+    def check(self, request: Request) -> None:
+        for image in range(len(request.seeds)):
+            for negative in (False, True):
+                read_sizes(request, image, negative)
+                if self.scored:
+                    read_score(request, image, negative)
+
+    def encode(
+        self,
+        model: Model,
+        request: Request,
+        branches: Sequence[str],
+        to_latents: Callable[[Tensor], Tensor],
+    ) -> Mapping[str, Condition]:
+        import torch
+
+        ability: SizeAbility = model.abilities["size"]
+        images = range(len(request.seeds))
+        conditions = {}
+        for branch in branches:
+            negative = branch == "negative"
+            found = ability.encode([read_sizes(request, image, negative) for image in images])
+            if self.scored:
+                scores = [read_score(request, image, negative) for image in images]
+                told = torch.tensor(scores, dtype=torch.float32, device=model.device)
+                found = {**found, "aesthetic_score": told}
+            conditions[branch] = found
+        return conditions
+
+
+def read_sizes(request: Request, image: int, negative: bool) -> Sizes:
+    """The sizes that a branch is told of one image.
+
+    Raises:
+        LdmError: one is no pair of whole numbers, or a size is 0.
+    """
+
+    def read(name: str, default: tuple[int, int]) -> tuple[int, int]:
+        prefixed = (f"negative_{name}", name) if negative else (name,)
+        given = [(n, request.inputs[n][image]) for n in prefixed]
+        said = next(((n, value) for n, value in given if value is not None), None)
+        return default if said is None else _pair(*said)
+
+    whole = (request.height, request.width)
+    return Sizes(
+        original=read("original_size", whole),
+        crop=read(CROP, (0, 0)),
+        target=read("target_size", whole),
+    )
+
+
+def read_score(request: Request, image: int, negative: bool) -> float:
+    """The aesthetic score that a branch is told of one image.
+
+    Raises:
+        LdmError: it is no number.
+    """
+    name = "negative_aesthetic_score" if negative else "aesthetic_score"
+    value = request.inputs[name][image]
+    if value is None:
+        return SCORES[name]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise LdmError(f"{name} should be a number, such as {SCORES[name]}, not {value!r}.")
+    return float(value)
+
+
+def _pair(name: str, value: Any) -> tuple[int, int]:
+    """Two whole numbers, from the top and from the left, of text or of a pair."""
+    corner = name.endswith(CROP)
+    found: Any = value
+    if isinstance(value, str):
+        match = re.fullmatch(r"\s*(\d+)\s*,\s*(\d+)\s*" if corner else r"(\d+)\s*x\s*(\d+)", value)
+        numbers = tuple(map(int, match.groups())) if match else ()
+        found = numbers if corner else numbers[::-1]
+    whole = isinstance(found, list | tuple) and all(type(number) is int for number in found)
+    if not whole or len(found) != 2 or min(found) < (0 if corner else 1):
+        form = (
+            'text such as "0,64" (top, left)'
+            if corner
+            else 'text such as "1024x768" (width, height)'
+        )
+        pair = "[(0, 64)]" if corner else "[(768, 1024)]"
+        raise LdmError(
+            f"{name} should be {form}, or a list with a pair for each image, such as {pair}; "
+            f"not {value!r}."
+        )
+    return found[0], found[1]

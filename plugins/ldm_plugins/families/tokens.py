@@ -1,0 +1,31 @@
+"""What text encoders share: padded tokens, and what their window cuts off."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+def tokenize(tokenizer: Any, texts: Sequence[str | None], window: int, device: Any) -> Any:
+    """``input_ids`` and ``attention_mask`` of the texts, both (texts, window).
+
+    Args:
+        texts: None where nothing was said, which is the empty text.
+    """
+    return tokenizer(
+        [text or "" for text in texts],
+        padding="max_length",
+        max_length=window,
+        truncation=True,
+        return_tensors="pt",
+    ).to(device)
+
+
+def overflow(tokenizer: Any, text: str, window: int) -> str:
+    """The end of the text that a window of so many tokens cuts off; empty where it fits."""
+    tokens = tokenizer(text, truncation=False, verbose=False, return_offsets_mapping=True)
+    if len(tokens.input_ids) <= window:
+        return ""
+    # The window's last place is for the end token. A word that is cut is lost as a whole.
+    start = tokens.offset_mapping[window - 1][0]
+    return text[text.rfind(" ", 0, start + 1) + 1 :]

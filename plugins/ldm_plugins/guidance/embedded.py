@@ -1,0 +1,32 @@
+"""Guidance that the network was distilled to take as a number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ldm_core.contracts import Guidance
+from ldm_core.errors import LdmError
+from ldm_plugins.guidance.classifier_free import ClassifierFree
+
+
+def embedded(*, scale: float = 3.5, true_scale: float = 1.0) -> Guidance:
+    """Guidance told to a network that was distilled to take it (Meng et al. 2023,
+    arXiv:2210.03142, Section 3.1).
+
+    One call does the work of two. For models of this kind alone, such as latent consistency
+    models and FLUX.1 dev.
+
+    Args:
+        scale: strength that the network is told; 1 is none.
+        true_scale: strength of classifier-free guidance beside it, with the negative prompt; 1 is
+            none.
+    """
+    for name, value in (("scale", scale), ("true_scale", true_scale)):
+        if value < 0:
+            raise LdmError(f"the {name} of embedded must not be negative, as {value:g} is.")
+    return Embedded(true_scale, scale)
+
+
+@dataclass(frozen=True)
+class Embedded(ClassifierFree):
+    embedded_scale: float

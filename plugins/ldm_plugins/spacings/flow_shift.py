@@ -1,0 +1,145 @@
+"""Shifted time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from ldm_core.contracts import Spacing, sees_latent_shape
+from ldm_core.errors import LdmError
+from ldm_core.noise_schedule import NoiseSchedule
+from ldm_core.point import CLEAN, Point
+from ldm_plugins.spacings.ratios import evenly
+
+ShiftType = Literal["exponential", "linear"]
+Curve = Literal["base", "karras", "exponential", "beta"]
+RHO = 7.0  # Karras et al. 2022 (arXiv:2206.00364), Table 1
+BETA = 0.6  # Lee et al. 2024 (arXiv:2407.12173), both parameters
+
+
+@sees_latent_shape
+def flow_shift(
+    schedule: NoiseSchedule,
+    steps: int,
+    latent_shape: tuple[int, ...] | None = None,
+    *,
+    shift: float | None = None,
+    dynamic: bool = False,
+    base_shift: float = 0.5,
+    max_shift: float = 1.15,
+    base_seq_len: int = 256,
+    max_seq_len: int = 4096,
+    patch: int = 2,
+    shift_type: ShiftType = "exponential",
+    terminal: float | None = None,
+    curve: Curve = "base",
+    base: Spacing | None = None,
+) -> Sequence[Point]:
+    """Another spacing with its sigma/alpha multiplied, so that large pictures get more steps at
+    high noise (Esser et al. 2024, arXiv:2403.03206, Eq. 23).
+
+    Where the training has a greatest sigma/alpha (VP, VE), the factor falls to 1 towards it, so
+    that the run still starts there and the network sees no more noise than it was trained on.
+
+    Args:
+        shift: the factor, 1 where neither it nor `dynamic` is given.
+        dynamic: take the factor from the size of the picture: a straight line goes through
+            `base_shift` at `base_seq_len` patches and `max_shift` at `max_seq_len`.
+        base_shift: what the line gives for the small size.
+        max_shift: what the line gives for the large size.
+        base_seq_len: patches of the small size.
+        max_seq_len: patches of the large size.
+        patch: side of a patch in latent pixels.
+        shift_type: the factor is e to what the line gives ("exponential"), or that ("linear").
+        terminal: stretch the shifted flow times, sigma/(alpha + sigma), so that the last before
+            the end is this one.
+        curve: other than "base", only the first and last of the shifted flow times are kept, and
+            those between lie evenly in the 7th root ("karras"), in the logarithm ("exponential")
+            or in the quantiles of Beta(0.6, 0.6) ("beta").
+        base: the spacing that is shifted. Where none is given, flow times lie evenly from 1 to
+            the least of the training, already shifted once by `shift`, as in Stable Diffusion 3.
+    """
+    if dynamic and shift is not None:
+        raise LdmError(
+            "while dynamic is true, flow_shift takes its shift from the size of the picture; "
+            "leave shift out, or set dynamic to false."
+        )
+    if terminal is not None and not 0 < terminal < 1:
+        raise LdmError(f"the terminal of flow_shift must lie between 0 and 1, not {terminal:g}.")
+    factor = 1.0 if shift is None else shift
+    if dynamic:
+        line = ((base_seq_len, base_shift), (max_seq_len, max_shift))
+        factor = _of_size(line, _patches(latent_shape, patch), shift_type)
+    if not 0 < factor < math.inf:
+        raise LdmError(f"the shift of flow_shift must be positive, not {factor:g}.")
+    path = _FlowTime(schedule)
+
+    def shifted(s: float) -> float:
+        return factor * s / (factor * s + (1 - s))
+
+    if base is None:
+        least = path.of(schedule.at(schedule.first))
+        points: Sequence[Point] = [CLEAN]
+        times = evenly(1.0, least if dynamic else shifted(least), steps, "zero")
+    else:
+        sees = getattr(base, "sees_latent_shape", False)
+        more: dict[str, Any] = {"latent_shape": latent_shape} if sees else {}
+        points = base(schedule, steps, **more)
+        times = [path.of(point) for point in points if point.sigma > 0]
+    times = [shifted(s) for s in times]
+    if terminal is not None and times[-1] < 1:
+        stretch = (1 - terminal) / (1 - times[-1])
+        times = [1 - (1 - s) * stretch for s in times]
+    if curve != "base":
+        times = _redrawn(times, curve)
+    return [*map(path.at, times), *(point for point in points if point.sigma == 0)]
+
+
+class _FlowTime:
+    """Flow's time on any path: s/(1 - s) is sigma/alpha, or 1/(alpha/sigma - 1/greatest) where
+    the trained ratio has a greatest value, so that s = 1 is always the noisiest point."""
+
+    def __init__(self, schedule: NoiseSchedule) -> None:
+        self._schedule = schedule
+        self._last = schedule.at(schedule.last)
+        self._least_signal = self._last.alpha / self._last.sigma
+
+    def of(self, point: Point) -> float:
+        signal = point.alpha / point.sigma - self._least_signal
+        return 1 / (1 + max(signal, 0.0))
+
+    def at(self, s: float) -> Point:
+        if s >= 1:
+            return self._last
+        return self._schedule.at_ratio(1 / ((1 - s) / s + self._least_signal))
+
+
+def _of_size(
+    line: tuple[tuple[int, float], tuple[int, float]], patches: int, shift_type: ShiftType
+) -> float:
+    (few, low), (many, high) = line
+    if few == many:
+        raise LdmError("base_seq_len and max_seq_len of flow_shift must differ.")
+    value = low + (patches - few) * (high - low) / (many - few)
+    return math.exp(min(value, 700.0)) if shift_type == "exponential" else value
+
+
+def _patches(latent_shape: tuple[int, ...] | None, patch: int) -> int:
+    if latent_shape is None:
+        raise LdmError("flow_shift needs the size of the picture while dynamic is true.")
+    if patch < 1:
+        raise LdmError(f"the patch of flow_shift must be at least 1, not {patch}.")
+    return math.prod(side // patch for side in latent_shape[-2:])
+
+
+def _redrawn(times: Sequence[float], curve: Curve) -> list[float]:
+    high, low, count = times[0], times[-1], len(times)
+    if curve == "karras":
+        return [u**RHO for u in evenly(high ** (1 / RHO), low ** (1 / RHO), count, "zero")]
+    if curve == "exponential":
+        return [math.exp(u) for u in evenly(math.log(high), math.log(low), count, "zero")]
+    from scipy.special import betaincinv
+
+    quantiles = evenly(1.0, 0.0, count, "zero")
+    return [low + float(betaincinv(BETA, BETA, u)) * (high - low) for u in quantiles]
