@@ -2,22 +2,77 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from ldm_core.contracts import Denoise, Grid, Noise
-from ldm_core.steps import ancestral_move
+from ldm_core.contracts import (
+    Denoise,
+    Grid,
+    Noise,
+    Scheduler,
+    learned_variance,
+    needs_learned_variance,
+)
+from ldm_core.errors import LdmError
+from ldm_core.point import Point
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+Variance = Literal[
+    "fixed_small",
+    "fixed_small_log",
+    "fixed_large",
+    "fixed_large_log",
+    "learned",
+    "learned_range",
+]
 
-def ddpm(x: Tensor, grid: Grid, denoise: Denoise, noise: Noise) -> Tensor:
-    """Ancestral sampling with the posterior's variance (Ho et al. 2020, arXiv:2006.11239, Alg. 2).
 
-    Each step draws from q(x_there | x_here, x0) of Eq. 6-7, the smaller of the paper's two
-    variances.
+def ddpm(*, variance: Variance = "fixed_small") -> Scheduler:
+    """Ancestral sampling (Ho et al. 2020, arXiv:2006.11239, Alg. 2; learned variance Nichol &
+    Dhariwal 2021, arXiv:2102.09672, Eq. 15).
+
+    Each step draws about the mean of q(x_there | x_here, x0), Ho et al.'s Eq. 7. A step to the
+    clean end draws nothing.
+
+    Args:
+        variance: of the noise drawn at each step. "fixed_small" is that of q(x_there | x_here, x0),
+            "fixed_large" that of q(x_here | x_there); those with "_log" are the same, named as
+            in models' configs. "learned_range" lies between the two where the network says,
+            "learned" is the exponential of what it says.
     """
-    for here, there in pairwise(grid):
-        x = ancestral_move(x, denoise(x, here), here, there, noise)
-    return x
+
+    def walk(x: Tensor, grid: Grid, denoise: Denoise, noise: Noise) -> Tensor:
+        for here, there in pairwise(grid):
+            x0 = denoise(x, here)
+            # sigma/alpha of the quieter point over that of the noisier one
+            fall = (there.sigma * here.alpha) / (there.alpha * here.sigma)
+            kept = there.sigma * fall / here.sigma
+            x = kept * x + there.alpha * (1 - fall * fall) * x0
+            if there.sigma > 0:
+                x = x + _deviation(variance, here, there, denoise) * noise()
+        return x
+
+    return needs_learned_variance(walk) if variance.startswith("learned") else walk
+
+
+def _deviation(variance: Variance, here: Point, there: Point, denoise: Denoise) -> float | Tensor:
+    """Standard deviation of the noise of a step."""
+    large = here.sigma**2 - (here.alpha / there.alpha * there.sigma) ** 2
+    small = large * (there.sigma / here.sigma) ** 2
+    if variance.startswith("fixed_small"):
+        return math.sqrt(small)
+    if variance.startswith("fixed_large"):
+        return math.sqrt(large)
+    told = learned_variance(denoise)
+    if told is None:
+        raise LdmError(
+            f"the network predicts no variance, which ddpm's variance='{variance}' asks for; "
+            "choose 'fixed_small'."
+        )
+    if variance == "learned":
+        return (told / 2).exp()
+    share = (told + 1) / 2
+    return ((share * math.log(large) + (1 - share) * math.log(small)) / 2).exp()

@@ -2,38 +2,39 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from ldm_core.contracts import Denoise, Grid, Noise
-from ldm_core.point import Point
-from ldm_core.steps import move
+from ldm_plugins.schedulers.dpmpp_steps import SolverType, multistep
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-def dpmpp_2m(x: Tensor, grid: Grid, denoise: Denoise, noise: Noise) -> Tensor:
+def dpmpp_2m(
+    x: Tensor,
+    grid: Grid,
+    denoise: Denoise,
+    noise: Noise,
+    *,
+    solver_type: SolverType = "midpoint",
+    lower_order_final: bool = True,
+) -> Tensor:
     """DPM-Solver++ multistep of order two (Lu et al. 2022, arXiv:2211.01095, Algorithm 2).
 
-    x0 is extrapolated linearly in lambda = ln(alpha/sigma) to the middle of the step. The first
-    step, and steps between infinite lambdas, are of order one.
+    x0 is extrapolated linearly in lambda = ln(alpha/sigma). The first step, and steps between
+    infinite lambdas, are of order one.
+
+    Args:
+        solver_type: "midpoint" takes x0 from the middle of the step, "heun" integrates its slope.
+        lower_order_final: end runs of fewer than 15 steps with order one.
     """
-    previous = None
-    for here, there in pairwise(grid):
-        x0 = denoise(x, here)
-        x = move(x, middle_estimate(x0, here, there, previous), here, there)
-        previous = here, x0
-    return x
-
-
-def middle_estimate(
-    x0: Tensor, here: Point, there: Point, previous: tuple[Point, Tensor] | None
-) -> Tensor:
-    """x0 extrapolated from the previous point and this one to the middle of the step."""
-    if previous is None or there.sigma == 0:
-        return x0
-    point, estimate = previous
-    behind = here.half_log_snr - point.half_log_snr
-    weight = (there.half_log_snr - here.half_log_snr) / (2 * behind)
-    return (1 + weight) * x0 - weight * estimate
+    return multistep(
+        x,
+        grid,
+        denoise,
+        noise,
+        order=2,
+        solver_type=solver_type,
+        lower_order_final=lower_order_final,
+    )

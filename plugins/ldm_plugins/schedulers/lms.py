@@ -8,7 +8,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 from ldm_core.contracts import Denoise, Grid, Noise, starts_with
-from ldm_core.steps import move
+from ldm_core.point import Point
+from ldm_plugins.schedulers.noise_estimates import lagrange, move_by, noise_in
 from ldm_plugins.schedulers.start import karras_start
 
 if TYPE_CHECKING:
@@ -27,30 +28,22 @@ def lms(
     Args:
         order: how many estimates it goes through, 1 to 4; fewer in the first steps.
     """
-    seen: deque[tuple[float, Tensor]] = deque(maxlen=order)  # newest first
+    seen: deque[tuple[Point, Tensor]] = deque(maxlen=order)  # newest first
     for here, there in pairwise(grid):
         x0 = denoise(x, here)
-        moved = move(x, x0, here, there)
+        known = [(here, noise_in(x, x0, here)), *seen][:order]
+        weights = _weights([point.ratio for point, _ in known], there.ratio)
+        x = move_by(x, x0, here, there, weights, [estimate for _, estimate in known])
         if here.alpha > 0:
-            noise_here = (x - here.alpha * x0) / here.sigma
-            seen.appendleft((here.ratio, noise_here))
-            weights = _weights([ratio for ratio, _ in seen], here.ratio, there.ratio)
-            for weight, (_, estimate) in list(zip(weights, seen, strict=True))[1:]:
-                moved = moved + (there.alpha * weight) * (estimate - noise_here)
-        x = moved
+            seen.appendleft(known[0])
     return x
 
 
-def _weights(nodes: Sequence[float], start: float, stop: float) -> list[float]:
-    """Integrals from start to stop of the Lagrange polynomials of these nodes."""
-    from numpy.polynomial import Polynomial
-
-    weights = []
-    for j, node in enumerate(nodes):
-        basis = Polynomial([1.0])
-        for k, other in enumerate(nodes):
-            if k != j:
-                basis *= Polynomial([-other, 1.0]) / (node - other)
-        whole = basis.integ()
-        weights.append(float(whole(stop) - whole(start)))
-    return weights
+def _weights(nodes: Sequence[float], stop: float) -> list[float]:
+    """Mean of each Lagrange polynomial from the first node to the stop."""
+    if len(nodes) == 1:
+        return [1.0]
+    step = stop - nodes[0]
+    # In units of the step, from 0 to 1: no large powers of sigma/alpha cancel.
+    basis = lagrange([(node - nodes[0]) / step for node in nodes])
+    return [float(polynomial.integ()(1.0)) for polynomial in basis]

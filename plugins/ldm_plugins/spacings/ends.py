@@ -1,37 +1,54 @@
-"""What the first three spacings share: whole timesteps, the end point, and their limits."""
+"""What the spacings by timestep share: the trained timesteps, the end point, and their limits."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from ldm_core.errors import LdmError
 from ldm_core.noise_schedule import NoiseSchedule
 from ldm_core.point import CLEAN, Point
 
 Final = Literal["zero", "sigma_min"]
+Positive = Annotated[float, Field(gt=0)]
 
 
-def trained_steps(schedule: NoiseSchedule, steps: int) -> int:
-    """The number of trained timesteps, once it is known to be enough.
+def places_among(schedule: NoiseSchedule, steps: int, open_end: bool = False) -> tuple[int, int]:
+    """How many timesteps are to be placed, and among how many trained ones.
 
+    Args:
+        open_end: place one more, whose place the caller leaves out.
     Raises:
-        LdmError: more steps than timesteps.
+        LdmError: more places than timesteps.
     """
     count = int(schedule.last - schedule.first) + 1
-    if steps > count:
+    places = steps + open_end
+    if places > count:
+        beside = ", and open_end places one more" if open_end else ""
         raise LdmError(
-            f"num_inference_steps is {steps}, but the model was trained on {count} timesteps."
+            f"num_inference_steps is {steps}{beside}, but the model was trained on {count} "
+            "timesteps."
         )
-    return count
+    return places, count
 
 
 def grid_at(schedule: NoiseSchedule, times: Sequence[float], final: Final) -> Sequence[Point]:
     """The points at these training timesteps, and the end point after them.
 
     Args:
-        final: ``zero`` ends without noise, ``sigma_min`` at the least noise of the training.
+        final: ``zero`` ends without noise, ``sigma_min`` at the least noise of the training. A
+            last step from there to there would change nothing, so it is left out.
+    Raises:
+        LdmError: a timestep outside the trained ones.
     """
+    for t in times:
+        if not schedule.first <= t <= schedule.last:
+            raise LdmError(
+                f"the spacing asks for the timestep {t:g}, outside the trained {schedule.first:g} "
+                f"to {schedule.last:g}."
+            )
     points = [schedule.at(t) for t in times]
     if final == "zero":
         return [*points, CLEAN]

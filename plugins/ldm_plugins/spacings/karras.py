@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ldm_core.errors import LdmError
 from ldm_core.noise_schedule import NoiseSchedule
 from ldm_core.point import Point
-from ldm_plugins.spacings.ratios import points_at, ratio_range
+from ldm_plugins.spacings.ends import Final, Positive
+from ldm_plugins.spacings.ratios import evenly, points_at, ratio_range
 
 
 def karras(
     schedule: NoiseSchedule,
     steps: int,
     *,
-    rho: float = 7.0,
-    sigma_min: float | None = None,
-    sigma_max: float | None = None,
+    rho: Positive = 7.0,
+    sigma_min: Positive | None = None,
+    sigma_max: Positive | None = None,
+    whole_timesteps: bool = False,
+    final: Final = "zero",
 ) -> Sequence[Point]:
     """Noise ratios even in their rho-th root (Karras et al. 2022, arXiv:2206.00364, Eq. 5).
 
@@ -27,10 +29,10 @@ def karras(
         rho: how much the steps crowd at the clean end.
         sigma_min: least sigma/alpha before the clean end; the training's where not given.
         sigma_max: greatest sigma/alpha; the training's where not given.
+        whole_timesteps: round what the network is told, while the noise stays exact, as Diffusers'
+            DPM-Solver, UniPC, DEIS and DPM2 classes do.
+        final: "zero" ends without noise; "sigma_min" at sigma_min, one step earlier.
     """
-    if rho <= 0:
-        raise LdmError(f"karras needs a positive rho, not {rho:g}.")
     high, low = ratio_range(schedule, sigma_min, sigma_max)
-    start, end = high ** (1 / rho), low ** (1 / rho)
-    parts = max(steps - 1, 1)
-    return points_at(schedule, [(start + i / parts * (end - start)) ** rho for i in range(steps)])
+    roots = evenly(high ** (1 / rho), low ** (1 / rho), steps, final)
+    return points_at(schedule, [root**rho for root in roots], final, whole_timesteps)

@@ -6,11 +6,16 @@ from collections.abc import Sequence
 
 from ldm_core.noise_schedule import NoiseSchedule
 from ldm_core.point import Point
-from ldm_plugins.spacings.ends import Final, grid_at, trained_steps
+from ldm_plugins.spacings.ends import Final, grid_at, places_among
 
 
 def leading(
-    schedule: NoiseSchedule, steps: int, *, steps_offset: int = 0, final: Final = "zero"
+    schedule: NoiseSchedule,
+    steps: int,
+    *,
+    steps_offset: int = 0,
+    open_end: bool = False,
+    final: Final = "zero",
 ) -> Sequence[Point]:
     """Every k-th training timestep from the clean end, as in DDIM (arXiv:2010.02502, App. D.2).
 
@@ -18,8 +23,11 @@ def leading(
 
     Args:
         steps_offset: added to each timestep; Stable Diffusion uses 1.
+        open_end: place one timestep more and leave out the cleanest, as Diffusers' DPM-Solver,
+            UniPC, DEIS and SA-Solver classes do.
         final: "zero" ends without noise, "sigma_min" at the least noise of the training.
     """
-    stride = trained_steps(schedule, steps) // steps
-    times = [schedule.first + i * stride + steps_offset for i in reversed(range(steps))]
-    return grid_at(schedule, times, final)
+    places, count = places_among(schedule, steps, open_end)
+    stride = count // places
+    cleanest = schedule.first + steps_offset + stride * open_end
+    return grid_at(schedule, [cleanest + i * stride for i in reversed(range(steps))], final)

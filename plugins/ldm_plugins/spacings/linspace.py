@@ -4,20 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from ldm_core.noise_schedule import NoiseSchedule
 from ldm_core.point import Point
-from ldm_plugins.spacings.ends import Final, grid_at, trained_steps
+from ldm_plugins.spacings.ends import Final, grid_at, places_among
 
 
-def linspace(schedule: NoiseSchedule, steps: int, *, final: Final = "zero") -> Sequence[Point]:
+def linspace(
+    schedule: NoiseSchedule,
+    steps: int,
+    *,
+    whole_timesteps: bool = False,
+    open_end: bool = False,
+    final: Final = "zero",
+) -> Sequence[Point]:
     """Evenly spaced timesteps, both trained ends among them (arXiv:2305.08891, Table 2).
 
-    Timesteps are not rounded; between whole ones the schedule interpolates.
-
     Args:
+        whole_timesteps: round each timestep to a whole one, as Diffusers' DDPM, DDIM and PNDM
+            classes do; between whole ones the schedule interpolates.
+        open_end: place one timestep more and leave out the cleanest, as Diffusers' DPM-Solver,
+            UniPC, DEIS and SA-Solver classes do (which also round).
         final: "zero" ends without noise, "sigma_min" at the least noise of the training.
     """
-    trained_steps(schedule, steps)
-    first, last = schedule.first, schedule.last
-    parts = max(steps - 1, 1)
-    return grid_at(schedule, [last - i * (last - first) / parts for i in range(steps)], final)
+    places, _ = places_among(schedule, steps, open_end)
+    even = (
+        np.linspace(schedule.first, schedule.last, places)[::-1] if places > 1 else [schedule.last]
+    )
+    times = [float(round(t) if whole_timesteps else t) for t in even[:steps]]
+    return grid_at(schedule, times, final)

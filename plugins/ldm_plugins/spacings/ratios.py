@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ldm_core.errors import LdmError
 from ldm_core.noise_schedule import NoiseSchedule
 from ldm_core.point import CLEAN, Point
+from ldm_plugins.spacings.ends import Final
 
 GREATEST = 80.0
 """Where to start if the trained ratio has no end: sigma_max of Karras et al. 2022, Table 1."""
@@ -30,10 +32,30 @@ def ratio_range(
     return high, low
 
 
-def points_at(schedule: NoiseSchedule, ratios: Sequence[float]) -> list[Point]:
-    """The points with these ratios, and the clean end; the schedule's own end is met exactly."""
-    last = schedule.at(schedule.last)
+def points_at(
+    schedule: NoiseSchedule,
+    ratios: Sequence[float],
+    final: Final = "zero",
+    whole_timesteps: bool = False,
+) -> list[Point]:
+    """The points with these ratios, and the end; the schedule's own two ends are met exactly.
+
+    Args:
+        ratios: sigma/alpha, greatest first; the last is the least.
+        final: ``zero`` ends without noise, ``sigma_min`` at the last of the ratios.
+        whole_timesteps: round what the network is told; alpha and sigma stay exact.
+    """
     points = [schedule.at_ratio(ratio) for ratio in ratios]
-    if math.isclose(ratios[0], last.ratio, rel_tol=1e-12):
-        points[0] = last
-    return [*points, CLEAN]
+    for index, t in ((0, schedule.last), (-1, schedule.first)):
+        if math.isclose(ratios[index], schedule.at(t).ratio, rel_tol=1e-12):
+            points[index] = schedule.at(t)
+    if whole_timesteps:
+        points = [replace(point, t=float(round(point.t))) for point in points]
+    return points if final == "sigma_min" else [*points, CLEAN]
+
+
+def evenly(high: float, low: float, steps: int, final: Final) -> list[float]:
+    """Numbers from high down to low, both among them; from high alone in one step to zero."""
+    places = max(steps, 2) if final == "sigma_min" else steps
+    parts = max(places - 1, 1)
+    return [high + (low - high) * i / parts for i in range(places)]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from ldm_core.noise_schedule import NoiseSchedule
 from ldm_core.point import Point
-from ldm_plugins.spacings.ends import Final, grid_at, trained_steps
+from ldm_plugins.spacings.ends import Final, grid_at, places_among
 
 
 def trailing(schedule: NoiseSchedule, steps: int, *, final: Final = "zero") -> Sequence[Point]:
@@ -15,8 +17,7 @@ def trailing(schedule: NoiseSchedule, steps: int, *, final: Final = "zero") -> S
     Args:
         final: "zero" ends without noise, "sigma_min" at the least noise of the training.
     """
-    count = trained_steps(schedule, steps)
-    counted = [count * (steps - i) / steps for i in range(steps)]
-    if schedule.discrete:
-        counted = [float(round(n)) for n in counted]
-    return grid_at(schedule, [schedule.first + n - 1 for n in counted], final)
+    _, count = places_among(schedule, steps)
+    counted = np.arange(count, 0, -count / steps)[:steps]
+    times = [schedule.first + (round(n) if schedule.discrete else float(n)) - 1 for n in counted]
+    return grid_at(schedule, times, final)

@@ -1,0 +1,186 @@
+"""Any scheduler class of Diffusers, behind the ordinary contract."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from ldm_core.contracts import Denoise, Grid, ModelInfo, Noise, learned_variance
+from ldm_core.errors import LdmError
+from ldm_core.noise_schedule import NoiseSchedule
+from ldm_core.point import Point
+from ldm_plugins.schedulers.diffusers_classes import (
+    check_names,
+    find_class,
+    make,
+    settings_of,
+    step_options,
+)
+from ldm_plugins.schedulers.diffusers_walk import Stop, Walk, beside, drawing_from, to_prediction
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PROBED_STEPS = 10
+PROBE = 0.125  # small enough that no clipping touches it
+OTHERS = "`ldm plugins list --kind scheduler` shows what else can be chosen."
+TOLERANCE = 0.5  # some classes miss their own points by up to this much in runs of a few steps
+
+
+def from_diffusers(
+    class_name: str,
+    *,
+    config: dict[str, Any] | None = None,
+    step: dict[str, Any] | None = None,
+) -> DiffusersScheduler:
+    """Any scheduler class of Diffusers that can walk the model's path, as it is.
+
+    It walks the class's own timesteps, so no spacing goes with it; where noise is drawn, it is
+    drawn from the images' seeds. The settings of the folder's own scheduler stand beneath
+    `config`, as with Diffusers' ``from_config``, clipping apart: for that there is the denoiser
+    ``clip_x0``. The noise schedule is the model's. Settings that would not lead from noise to
+    what the network estimates are refused.
+
+    Args:
+        config: settings of the class, such as {timestep_spacing = "trailing"}.
+        step: arguments of its step, such as {eta = 1.0} for DDIMScheduler.
+    Raises:
+        LdmError: no such class or setting, or it is not for latents along a model's path.
+    """
+    cls = find_class(class_name)
+    settings = {k: v for k, v in (config or {}).items() if not k.startswith("_")}
+    check_names(settings, settings_of(cls), f"the config of Diffusers' {class_name}")
+    check_names(step or {}, step_options(cls), f"the step of Diffusers' {class_name}")
+    return DiffusersScheduler(cls, settings, step or {})
+
+
+@dataclass(frozen=True, eq=False)
+class DiffusersScheduler:
+    """Drives a class by ``set_timesteps``, ``scale_model_input`` and ``step``.
+
+    Each run makes its own object of the class; what is kept between runs is the grids.
+    """
+
+    cls: type
+    settings: Mapping[str, Any]
+    step: Mapping[str, Any]
+    _known: dict[tuple[NoiseSchedule, int], Sequence[Point]] = field(
+        init=False, repr=False, default_factory=dict
+    )
+
+    def for_model(self, info: ModelInfo) -> DiffusersScheduler:
+        """The scheduler with the folder's own settings beneath the chosen ones.
+
+        Raises:
+            LdmError: the class cannot walk this model's path with these settings.
+        """
+        known = settings_of(self.cls)
+        # Clipping is the denoiser's here: the folder's recipe has it where it is needed.
+        own = {k: v for k, v in info.scheduler_config.items() if k in known and k != "clip_sample"}
+        fitted = replace(self, settings={**own, **self.settings})
+        if fitted._draws_variance() and not info.learned_variance:
+            raise LdmError(
+                f"Diffusers' {self.cls.__name__} is set to the variance_type "
+                f"'{fitted.settings['variance_type']}', and this model's network predicts none."
+            )
+        fitted.own_grid(info.noise_schedule, PROBED_STEPS)
+        return fitted
+
+    def initial_scale(self, first: Point, last: Point) -> float:
+        """What the class makes of its first noise."""
+        return first.start if isinstance(first, Stop) else math.hypot(first.alpha, first.sigma)
+
+    def own_grid(self, schedule: NoiseSchedule, steps: int) -> Sequence[Point]:
+        """The points of the class's own timesteps, and the end that it reaches.
+
+        Raises:
+            LdmError: the class cannot make that many steps, or they lead elsewhere.
+        """
+        points = self._known.get((schedule, steps))
+        if points is None:
+            points = self._walk(schedule, steps).stops(steps)
+            self._probe(Grid(points, schedule), steps)
+            self._known[schedule, steps] = points
+        return points
+
+    def __call__(self, x: Tensor, grid: Grid, denoise: Denoise, noise: Noise) -> Tensor:
+        first, last = grid[0], grid[-1]
+        if not (isinstance(first, Stop) and isinstance(last, Stop) and first.steps == last.steps):
+            raise LdmError(
+                f"Diffusers' {self.cls.__name__} walks points of its own, and was given others."
+            )
+        walk = self._walk(grid.schedule, first.steps, x.device)
+        walk.enter(first.call)
+        draws_variance, drawing = self._draws_variance(), drawing_from(noise)
+        sample = x / first.alpha if walk.keeps_ratio else x
+        for call in range(first.call, last.call):
+            point, t = walk.points[call], walk.scheduler.timesteps[call]
+            seen = walk.for_network(sample, t)
+            x0 = denoise(seen, point)
+            output = to_prediction(walk.currency, x0, seen, point)
+            if draws_variance:
+                output = beside(output, learned_variance(denoise))
+            with drawing:
+                sample = walk.scheduler.step(output, t, sample, return_dict=False, **self.step)[0]
+        return sample * last.alpha if walk.keeps_ratio else sample
+
+    def _draws_variance(self) -> bool:
+        # Classes whose default is None know the setting only to cut the variance off again.
+        draws = settings_of(self.cls).get("variance_type") is not None
+        return draws and str(self.settings.get("variance_type", "")).startswith("learned")
+
+    def _walk(self, schedule: NoiseSchedule, steps: int, device: Any = None) -> Walk:
+        known, settings = settings_of(self.cls), dict(self.settings)
+        if "clip_sample" in known:
+            settings.setdefault("clip_sample", False)
+        if "variance_type" in known and known["variance_type"] is None:
+            settings["variance_type"] = None
+        if known.get("lower_order_final") is False and settings.get("final_sigmas_type") is None:
+            settings["lower_order_final"] = True  # as the class does itself, with a warning
+        if "prediction_type" in known and schedule.at(schedule.last).alpha == 0:
+            settings.setdefault("prediction_type", "v_prediction")
+        scheduler = make(self.cls, settings, schedule)
+        with self._failing(steps):
+            scheduler.set_timesteps(steps, device=device)
+            return Walk(scheduler, schedule)
+
+    def _probe(self, grid: Grid, steps: int) -> None:
+        """See that a network that is always sure of one x0 is led there, from no noise at all."""
+        import torch
+
+        target = torch.full((1, 4, 1, 1), PROBE)
+
+        def denoise(x: Tensor, point: Point) -> Tensor:
+            return target
+
+        def nothing() -> Tensor:
+            return torch.zeros_like(target)
+
+        setattr(denoise, "variance", nothing)  # noqa: B010 - read by `learned_variance`
+        with self._failing(steps):
+            end = self(grid[0].alpha * target, grid, denoise, nothing)
+        share = float(end.flatten()[0]) / PROBE
+        if not abs(share - grid[-1].alpha) < TOLERANCE:
+            raise LdmError(
+                f"Diffusers' {self.cls.__name__} with these settings and {steps} steps does not "
+                "lead to what the network estimates: of an x0 that is always the same, "
+                f"{share:.3g} is left at the end in place of {grid[-1].alpha:.3g}.",
+                OTHERS,
+            )
+
+    @contextmanager
+    def _failing(self, steps: int) -> Iterator[None]:
+        """Say of which class and run an error is that Diffusers raises."""
+        try:
+            yield
+        except LdmError:
+            raise
+        except Exception as error:
+            raise LdmError(
+                f"Diffusers' {self.cls.__name__} with these settings cannot make {steps} steps: "
+                f"{type(error).__name__}: {error}",
+                OTHERS,
+            ) from error

@@ -1,0 +1,78 @@
+"""SA-Solver."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from itertools import pairwise
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from ldm_core.contracts import Denoise, Grid, Noise
+from ldm_core.point import Point
+from ldm_plugins.schedulers.exponential_adams import drift
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def sa_solver(
+    x: Tensor,
+    grid: Grid,
+    denoise: Denoise,
+    noise: Noise,
+    *,
+    predictor_order: Literal[1, 2, 3, 4] = 2,
+    corrector_order: Literal[1, 2, 3, 4] = 2,
+    tau: Annotated[float, Field(ge=0)] = 1.0,
+    start: Share = 0.8,
+    stop: Share = 0.2,
+    second_order: Literal["exact", "simple"] = "exact",
+) -> Tensor:
+    """SA-Solver, a stochastic Adams method (Xue et al. 2023, arXiv:2309.05019, Algorithm 1).
+
+    Every evaluation also corrects the step that led to it, with that step's own noise. One
+    evaluation a step. The first steps use the estimates there are, and the last ones fewer: the
+    last step is of order one, the one before it of order two.
+
+    Args:
+        predictor_order: how many estimates a step is predicted by, 1 to 4.
+        corrector_order: how many it is corrected by, the one at its end among them, 1 to 4.
+        tau: strength of the noise; 0 is the probability-flow ODE, 1 the reverse SDE, which wants
+            short steps: at 10 or fewer a lower tau errs less.
+        start, stop: noise is drawn between these shares of the trained timesteps, counted from the
+            clean end; without noise before and after.
+        second_order: how two estimates are weighed; "exact" integrates the line through them,
+            "simple" is the authors' and Diffusers' shortcut, which errs more where steps are long.
+    """
+    seen: deque[tuple[Point, Tensor]] = deque(maxlen=max(predictor_order, corrector_order - 1))
+    simple = second_order == "simple"
+    steps = len(grid) - 1
+    length = grid.schedule.last - grid.schedule.first + 1
+    left = None  # the last step: x0 apart, the estimates it knew, where it began, how strong
+    for i, (here, there) in enumerate(pairwise(grid)):
+        x0 = denoise(x, here)
+        if left is not None:
+            rest, known, behind, strength = left
+            known = [(here, x0), *known][: min(corrector_order, steps - i + 2)]
+            x = rest + drift(known, behind, here, strength, simple)
+        strength = tau if stop * length <= here.t <= start * length else 0.0
+        # exp(-h), for the step h in lambda; 0 from pure noise or to none
+        fall = (there.sigma * here.alpha) / (there.alpha * here.sigma)
+        shrink = fall ** (strength * strength)
+        kept = there.sigma / here.sigma * shrink
+        rest = kept * x
+        if strength > 0 and there.sigma > 0:
+            rest = rest + there.sigma * math.sqrt(1 - shrink * shrink) * noise()
+        if fall == 0:
+            x, left = rest + (there.alpha - kept * here.alpha) * x0, None
+            continue
+        seen.appendleft((here, x0))
+        x = rest + drift(
+            list(seen)[: min(predictor_order, steps - i)], here, there, strength, simple
+        )
+        left = rest, list(seen), here, strength
+    return x

@@ -1,0 +1,128 @@
+"""Every family with every scheduler: it runs, or refuses with a reason.
+
+Run as a program, this file writes the page that its test holds to be current.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import tiny
+from ldm_core import LdmError, Pipeline
+from ldm_core.plugins.registry import installed
+
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "families-and-schedulers.md"
+HEAD = """# Families and schedulers
+
+Each family was tried with each scheduler, nothing else chosen, on a small model of the real classes
+with random weights. ✓: it runs and the latents are finite. A number: it refuses, for the reason
+below. This page is written by `PYTHONPATH=tests python tests/plugins/test_families_by_schedulers.py`, and a test
+runs every cell again.
+"""
+MORE: dict[str, Any] = {
+    "switch": {"name": "switch", "first": "euler_ancestral", "then": "dpmpp_2m", "at": 0.5},
+    "diffusers:UniPCMultistepScheduler": "diffusers:UniPCMultistepScheduler",
+    "diffusers:FlowMatchEulerDiscreteScheduler": "diffusers:FlowMatchEulerDiscreteScheduler",
+    "torchdiffeq:rk4": "torchdiffeq:rk4",
+    "torchdiffeq:dopri5": "torchdiffeq:dopri5",
+}
+"""Composite schedulers with what they need, and some of each set."""
+STEPS = 4
+
+
+def schedulers() -> dict[str, Any]:
+    names = [p.name for p in installed().of_kind("scheduler") if p.distribution == "ldm-core"]
+    return {n: n for n in sorted(names) if not n.endswith(":")} | MORE
+
+
+def cell(pipe: Pipeline, scheduler: Any, inputs: dict[str, Any]) -> str:
+    """ "✓", or why the pair is refused."""
+    try:
+        changed = pipe.replace(scheduler=scheduler)
+        made = changed(
+            seed=[1, 2], num_inference_steps=STEPS, output_type="latent", **inputs
+        ).images
+    except LdmError as refusal:
+        return str(refusal).splitlines()[0]
+    assert made.shape[0] == 2
+    if not made.isfinite().all():
+        return "not finite"
+    return "✓"
+
+
+def row(folder: Path, inputs: dict[str, Any]) -> dict[str, str]:
+    pipe = Pipeline.from_pretrained(folder)
+    return {name: cell(pipe, choice, inputs) for name, choice in schedulers().items()}
+
+
+def make_page(rows: dict[str, dict[str, str]]) -> str:
+    """The table with the schedulers down and the families across, and the reasons below."""
+    reasons: list[str] = []
+
+    def mark(result: str) -> str:
+        if result == "✓":
+            return result
+        if result not in reasons:
+            reasons.append(result)
+        return str(reasons.index(result) + 1)
+
+    lines = [
+        HEAD,
+        "| | " + " | ".join(name.replace("_", " ") for name in rows) + " |",
+        "| --- |" + " :-: |" * len(rows),
+    ]
+    for scheduler in schedulers():
+        cells = " | ".join(mark(row[scheduler]) for row in rows.values())
+        lines.append(f"| `{scheduler}` | {cells} |")
+    lines += ["", *(f"{i}. {reason}" for i, reason in enumerate(reasons, 1))]
+    return "\n".join(lines) + "\n"
+
+
+def general(reason: str, folder: Path) -> str:
+    """A refusal without the path of the folder that was tried."""
+    return reason.replace(str(folder), "MODEL")
+
+
+@pytest.fixture(scope="module")
+def rows() -> dict[str, dict[str, str]]:
+    """Filled by the tests of the rows, in their order."""
+    return {}
+
+
+@pytest.mark.parametrize("family", tiny.FOLDERS)
+def test_a_family_runs_or_refuses(
+    family: str, rows: dict[str, dict[str, str]], tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    folder = tiny.FOLDERS[family].write(tmp_path)
+    found = row(folder, tiny.FOLDERS[family].inputs_in(tmp_path))
+    rows[family] = {name: general(result, folder) for name, result in found.items()}
+    assert "not finite" not in found.values()
+
+
+def test_the_page_is_current(rows: dict[str, dict[str, str]]) -> None:
+    if set(rows) != set(tiny.FOLDERS):
+        pytest.skip("not every row was run")
+    assert make_page(rows) == PAGE.read_text(encoding="utf-8")
+
+
+def main() -> None:
+    rows = {}
+    for family, tried in tiny.FOLDERS.items():
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = tried.write(Path(temporary))
+            found = row(folder, tried.inputs_in(Path(temporary)))
+            rows[family] = {name: general(result, folder) for name, result in found.items()}
+        refused = {k: v for k, v in rows[family].items() if v != "✓"}
+        print(family, refused, file=sys.stderr)
+    PAGE.write_text(make_page(rows), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
