@@ -85,7 +85,7 @@ class Composition:
             if "spacing" in self.chosen:
                 raise LdmError(
                     f"the scheduler '{name}' walks points of its own, so no spacing can be chosen "
-                    "with it."
+                    "with it; choose another scheduler too."
                 )
             found = own_grid(schedule, steps)
         else:
@@ -316,8 +316,10 @@ def _assemble(
     for key in STAGES:
         if not made[key]:
             raise LdmError(f"no {key} is chosen, and the family {info.family} has no default.")
+    for key in ("conditioning", "scheduler"):
+        made[key] = [_for_model(part, info) for part in made[key]]
     for conditioning in made["conditioning"]:
-        if conditioning.ability not in info.abilities:
+        if conditioning.ability not in (None, *info.abilities):
             raise LdmError(
                 f"the model '{info.source}' (family {info.family}) cannot be conditioned by "
                 f"'{conditioning.ability}'; it has: {', '.join(sorted(info.abilities)) or 'none'}."
@@ -328,8 +330,6 @@ def _assemble(
             "conditioning has none that does it.",
             "`ldm plugins list --kind conditioning` shows those there are.",
         )
-    for key in ("conditioning", "scheduler"):
-        made[key] = [_for_model(part, info) for part in made[key]]
     told = getattr(made["guidance"][0], "embedded_scale", None)
     if told is not None and "embedded_guidance" not in info.abilities:
         raise LdmError(

@@ -143,6 +143,12 @@ class Evaluation:
 class Guidance(Protocol):
     """Combines the network's answers for several conditions into one.
 
+    One that needs more of a run, or keeps something from call to call, has a method
+    ``bind(run) -> Guidance``; what that returns is used for this run alone. It may have two more
+    attributes, each by names of branches: ``networks``, which are asked in place of the model's,
+    and ``inputs``, which take the place of the request's: such a branch is encoded like the
+    positive one, from its own inputs (an empty table is the positive condition itself).
+
     One whose strength is told to the network, as a number that it was distilled to take, has an
     attribute ``embedded_scale``: a float, given to the network as the condition
     ``guidance_scale``. The model's family needs the ability ``embedded_guidance`` for it.
@@ -173,16 +179,61 @@ class Request:
     num_inference_steps: int
 
 
+@dataclass(frozen=True)
+class Run:
+    """One run of a pipeline: a request on its way.
+
+    Attributes:
+        grid: the points that are visited.
+        noise: draws from the images' seeds.
+        to_latents: the pipeline's encoder, from pixels (batch, channels, height, width) in
+            [-1, 1]; it may draw from the seeds too.
+        initial_scale: standard deviation of the first x, as the scheduler wants it.
+    """
+
+    model: Model
+    request: Request
+    grid: Grid
+    noise: Noise
+    to_latents: Callable[[Tensor], Tensor]
+    initial_scale: float
+
+
+class Edit:
+    """What a conditioning does in one run beside giving conditions; by itself, nothing.
+
+    Made for one run by the conditioning's ``edit(run)``, it may keep what it needs between calls.
+    """
+
+    def start(self) -> Tensor | None:
+        """The first x, (batch, ...); None leaves it to noise."""
+        return None
+
+    def network(self, network: Network) -> Network:
+        """What is asked in place of a network, such as one with a ControlNet beside it."""
+        return network
+
+    def denoise(self, denoise: Denoise) -> Denoise:
+        """What surrounds the denoiser, guidance included, within the recipe's own wrappers."""
+        return denoise
+
+    def finish(self, x: Tensor) -> Tensor:
+        """The final latents, from where the scheduler ended."""
+        return x
+
+
 class Conditioning(Protocol):
     """Turns what a person gives into what the network takes.
 
-    One that must know the model to check what it is given has a method
-    ``for_model(info) -> Conditioning``; what that returns is then used in its place.
+    Three methods may be left out. ``for_model(info) -> Conditioning`` is for one that must know
+    the model to check what it is given; what that returns is used in its place.
+    ``cut(grid, request) -> grid`` leaves out a part of the way, such as the start. ``edit(run)``
+    returns an `Edit`, for one that does more than give conditions.
     """
 
     @property
-    def ability(self) -> str:
-        """The ability that the model's family must have, such as ``text``."""
+    def ability(self) -> str | None:
+        """The ability that the model's family must have, such as ``text``; None for no ability."""
         ...
 
     @property
@@ -194,19 +245,8 @@ class Conditioning(Protocol):
         """Raise `LdmError` for inputs that cannot be used; called before weights are loaded."""
         ...
 
-    def encode(
-        self,
-        model: Model,
-        request: Request,
-        branches: Sequence[str],
-        to_latents: Callable[[Tensor], Tensor],
-    ) -> Mapping[str, Condition]:
-        """The condition of each branch.
-
-        Args:
-            to_latents: the pipeline's encoder, from pixels (batch, channels, height, width) in
-                [-1, 1]; what it draws comes from the images' seeds, after the first x.
-        """
+    def encode(self, run: Run, branches: Sequence[str]) -> Mapping[str, Condition]:
+        """The condition of each branch; called once the first x is made."""
         ...
 
 
@@ -360,6 +400,7 @@ class Model:
 
     Attributes:
         base: the same model without LoRA, where this one has some; the weights are shared.
+        remake: the model that other components make, such as a UNet with layers left out.
     """
 
     info: ModelInfo
@@ -368,6 +409,7 @@ class Model:
     components: Mapping[str, Any] = field(repr=False)
     device: torch.device
     base: Model | None = field(default=None, repr=False)
+    remake: Callable[[Mapping[str, Any]], Model] | None = field(default=None, repr=False)
 
 
 class Family(Protocol):

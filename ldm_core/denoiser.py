@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ldm_core.contracts import Condition, Evaluation, Guidance, Model
+from ldm_core.contracts import Condition, Conditioning, Evaluation, Guidance, Network, Run
 from ldm_core.point import Point
 from ldm_core.prediction import to_x0
 
@@ -13,32 +14,82 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+class Conditions:
+    """The condition of each branch, encoded when it is first asked for."""
+
+    def __init__(self, conditioning: Sequence[Conditioning], guidance: Guidance, run: Run) -> None:
+        self._conditioning = conditioning
+        self._instead: Mapping[str, Mapping[str, Sequence[object]]]
+        self._instead = getattr(guidance, "inputs", {})
+        self._told: float | None = getattr(guidance, "embedded_scale", None)
+        self._run = run
+        self._known: dict[str, Condition] = {}
+
+    def of(self, branches: Sequence[str]) -> dict[str, Condition]:
+        """The conditions of these branches, by name."""
+        missing = [branch for branch in branches if branch not in self._known]
+        if own := [branch for branch in missing if branch not in self._instead]:
+            self._known |= self._encode(self._run, own)
+        for branch in missing:
+            inputs = self._instead.get(branch)
+            if inputs:
+                request = replace(self._run.request, inputs={**self._run.request.inputs, **inputs})
+                asked = replace(self._run, request=request)
+                self._known[branch] = self._encode(asked, ["positive"])["positive"]
+            elif inputs is not None:
+                self._known[branch] = self.of(["positive"])["positive"]
+        return {branch: self._known[branch] for branch in branches}
+
+    def _encode(self, run: Run, branches: Sequence[str]) -> dict[str, Condition]:
+        import torch
+
+        found: dict[str, Condition] = {branch: {} for branch in branches}
+        for conditioning in self._conditioning:
+            for branch, condition in conditioning.encode(run, branches).items():
+                found[branch] = {**found[branch], **condition}
+        if self._told is not None:
+            scale = torch.full((len(run.request.seeds),), self._told, device=run.model.device)
+            found = {branch: {**c, "guidance_scale": scale} for branch, c in found.items()}
+        return found
+
+
 class Denoiser:
-    """``denoise(x, point) -> x0`` of a model under guidance.
+    """``denoise(x, point) -> x0`` of a run's model under guidance.
 
     Args:
-        conditions: one for each branch that the guidance may name.
+        wrap: what is asked in place of each network.
     """
 
     def __init__(
-        self, model: Model, guidance: Guidance, conditions: Mapping[str, Condition]
+        self,
+        run: Run,
+        guidance: Guidance,
+        conditions: Conditions,
+        wrap: Callable[[Network], Network] = lambda network: network,
     ) -> None:
-        self._model = model
+        self._info = run.model.info
         self._guidance = guidance
         self._conditions = conditions
+        self._network = wrap(run.model.network)
+        others: Mapping[str, Network] = getattr(guidance, "networks", {})
+        self._others = {branch: wrap(network) for branch, network in others.items()}
         self._variance: Tensor | None = None
 
     def __call__(self, x: Tensor, point: Point) -> Tensor:
-        info = self._model.info
         branches = self._guidance.branches(point)
-        conditions = {name: self._conditions[name] for name in branches}
-        outputs = predict(self._model, x, point, conditions)
-        if info.learned_variance:
+        conditions = self._conditions.of(branches)
+        shared = {name: conditions[name] for name in branches if name not in self._others}
+        outputs = predict(self._network, x, point, shared) if shared else {}
+        for name in branches:
+            if name in self._others:
+                outputs |= predict(self._others[name], x, point, {name: conditions[name]})
+        if self._info.learned_variance:
             halves = {name: output.chunk(2, dim=1) for name, output in outputs.items()}
             outputs = {name: half[0] for name, half in halves.items()}
             self._variance = halves["positive" if "positive" in halves else branches[-1]][1]
-        output = self._guidance.combine(outputs, Evaluation(x, point, info.prediction_type))
-        return to_x0(info.prediction_type, output, x, point)
+        kind = self._info.prediction_type
+        output = self._guidance.combine(outputs, Evaluation(x, point, kind))
+        return to_x0(kind, output, x, point)
 
     def variance(self) -> Tensor | None:
         """See `ldm_core.contracts.learned_variance`; the positive branch's, as in Diffusers."""
@@ -46,9 +97,9 @@ class Denoiser:
 
 
 def predict(
-    model: Model, x: Tensor, point: Point, conditions: Mapping[str, Condition]
+    network: Network, x: Tensor, point: Point, conditions: Mapping[str, Condition]
 ) -> dict[str, Tensor]:
-    """The network's answer for each branch, all in one batch.
+    """A network's answer for each branch, all in one batch.
 
     Args:
         x: (batch, ...); each condition's tensors have the same batch.
@@ -59,5 +110,5 @@ def predict(
     keys = conditions[branches[0]].keys()
     joined = {key: torch.cat([conditions[name][key] for name in branches]) for key in keys}
     stacked = x if len(branches) == 1 else torch.cat([x] * len(branches))
-    outputs = model.network(stacked, point, joined)
+    outputs = network(stacked, point, joined)
     return dict(zip(branches, outputs.chunk(len(branches)), strict=True))

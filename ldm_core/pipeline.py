@@ -19,14 +19,18 @@ from ldm_core.compose import Composition, compose
 from ldm_core.contracts import (
     Condition,
     Denoise,
+    Edit,
     Grid,
+    Guidance,
     Model,
+    Network,
     Noise,
     Request,
+    Run,
     Step,
     TakesLora,
 )
-from ldm_core.denoiser import Denoiser
+from ldm_core.denoiser import Conditions, Denoiser
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.grid import intervals_behind
 from ldm_core.manifest import make_manifest
@@ -185,55 +189,33 @@ class Pipeline:
         ]
         return Output(made, list(request.seeds), manifests)
 
-    @torch.no_grad()
     def sample(self, request: Request, on_step: Callable[[Step], None] | None = None) -> Tensor:
         """The final latents of a checked request, (batch, channels, ...) float32, in one batch."""
+        run = self.start(request)
+        return run.walk(run.x, on_step=on_step)
+
+    @torch.no_grad()
+    def start(self, request: Request, noise: Noise | None = None) -> Sampling:
+        """A run of a checked request, at its first x.
+
+        Args:
+            noise: what the run draws from; the images' seeds where not given.
+        """
         parts = self.composition
         shape = self.model.info.latent_shape(request.width, request.height)
         grid = parts.grid(request.num_inference_steps, shape)
-        noise = self.noise(request.seeds, request.width, request.height)
-        with ExitStack() as stack:
-            stack.enter_context(in_force(parts.attention))
-            tellers = [stack.enter_context(observer(grid)) for observer in parts.observers]
-            if on_step is not None:
-                tellers.append(on_step)
-            x = noise() * self.initial_scale(grid)
-            denoise = self.denoiser(request, grid, noise, tellers)
-            return parts.scheduler(x, grid, denoise, noise)
-
-    def denoiser(
-        self,
-        request: Request,
-        grid: Grid,
-        noise: Noise,
-        tellers: Sequence[Callable[[Step], None]] = (),
-    ) -> Denoise:
-        """The denoiser of a request: conditions, guidance, network and wrappers in one.
-
-        Args:
-            noise: what encoders of images draw from.
-            tellers: called after each evaluation.
-        """
-        parts = self.composition
-        branches = list(dict.fromkeys(b for p in grid[:-1] for b in parts.guidance.branches(p)))
-        conditions: dict[str, Condition] = {branch: {} for branch in branches}
+        for conditioning in parts.conditioning:
+            cut = getattr(conditioning, "cut", None)
+            grid = cut(grid, request) if cut else grid
+        draws = noise or self.noise(request.seeds, request.width, request.height)
 
         def to_latents(pixels: Tensor) -> Tensor:
-            return parts.encoder(self.model, pixels.to(self.model.device), noise)
+            return parts.encoder(self.model, pixels.to(self.model.device), draws)
 
-        for conditioning in parts.conditioning:
-            encoded = conditioning.encode(self.model, request, branches, to_latents)
-            for branch, found in encoded.items():
-                conditions[branch] = {**conditions[branch], **found}
-        told = getattr(parts.guidance, "embedded_scale", None)
-        if told is not None:
-            scale = torch.full((len(request.seeds),), float(told), device=self.model.device)
-            conditions = {b: {**c, "guidance_scale": scale} for b, c in conditions.items()}
-        network = Denoiser(self.model, parts.guidance, conditions)
-        denoise: Denoise = network
-        for wrap in parts.denoisers:
-            denoise = wrap(denoise)
-        return _observed(denoise, grid, tellers, network.variance)
+        scale = self.initial_scale(grid)
+        run = Run(self.model, request, grid, draws, to_latents, scale)
+        with in_force(parts.attention):
+            return Sampling(parts, run)
 
     def noise(self, seeds: Sequence[int], width: int, height: int) -> SeededNoise:
         """The noise of these images, one stream each, shaped as latents of this size."""
@@ -284,6 +266,86 @@ def _adapter(composition: Composition) -> Callable[[Model, torch.dtype], Model]:
 
 def _unit_variance(first: Point, last: Point) -> float:
     return math.hypot(first.alpha, first.sigma)
+
+
+class Sampling:
+    """A run under way: its first x, and the walk from there.
+
+    Attributes:
+        run: what it is a run of.
+        x: the first x, (batch, channels, ...) float32.
+    """
+
+    def __init__(self, composition: Composition, run: Run) -> None:
+        self.run = run
+        self._parts = composition
+        makers = [getattr(part, "edit", None) for part in composition.conditioning]
+        self._edits: list[Edit] = [make(run) for make in makers if make]
+        given = [x for x in (edit.start() for edit in self._edits) if x is not None]
+        if len(given) > 1:
+            raise LdmError("two conditionings both say where the picture starts; leave one out.")
+        self.x = given[0] if given else run.noise() * run.initial_scale
+        bind = getattr(composition.guidance, "bind", None)
+        self._guidance: Guidance = bind(run) if bind else composition.guidance
+        self._conditions = Conditions(composition.conditioning, self._guidance, run)
+
+    def conditions(self) -> dict[str, Condition]:
+        """What the network is told, by the names of the guidance's branches."""
+        grid = self.run.grid[:-1]
+        return self._conditions.of(
+            list(dict.fromkeys(b for point in grid for b in self._guidance.branches(point)))
+        )
+
+    def denoiser(self, tellers: Sequence[Callable[[Step], None]] = ()) -> Denoise:
+        """Conditions, guidance, network and wrappers in one.
+
+        Args:
+            tellers: called after each evaluation.
+        """
+
+        def wrapped(network: Network) -> Network:
+            for edit in self._edits:
+                network = edit.network(network)
+            return network
+
+        self.conditions()
+        network = Denoiser(self.run, self._guidance, self._conditions, wrapped)
+        denoise: Denoise = network
+        for edit in self._edits:
+            denoise = edit.denoise(denoise)
+        for wrap in self._parts.denoisers:
+            denoise = wrap(denoise)
+        return _observed(denoise, self.run.grid, tellers, network.variance)
+
+    @torch.no_grad()
+    def walk(
+        self,
+        x: Tensor,
+        start: int = 0,
+        stop: int | None = None,
+        on_step: Callable[[Step], None] | None = None,
+    ) -> Tensor:
+        """x carried along the grid, or a part of it, (batch, channels, ...) float32.
+
+        Args:
+            start, stop: indices of the grid's points where x is, and where it is to be; the end
+                where not given.
+            on_step: called after each evaluation of the denoiser.
+        """
+        grid = self.run.grid
+        last = len(grid) - 1 if stop is None else stop
+        with ExitStack() as stack:
+            stack.enter_context(in_force(self._parts.attention))
+            tellers = [stack.enter_context(observer(grid)) for observer in self._parts.observers]
+            if on_step is not None:
+                tellers.append(on_step)
+            part = grid[start : last + 1]
+            if len(part) > 1:
+                x = self._parts.scheduler(x, part, self.denoiser(tellers), self.run.noise)
+            if last == len(grid) - 1:
+                for edit in self._edits:
+                    x = edit.finish(x)
+        return x
 
 
 def _observed(

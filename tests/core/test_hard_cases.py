@@ -5,15 +5,14 @@ plugins as options of plugins, whole sets of plugins, grids that depend on size 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
 
 from ldm_core import Pipeline
 from ldm_core.compose import check_choices
-from ldm_core.contracts import Model, Scheduler, learned_variance, sees_latent_shape
-from ldm_core.denoiser import Denoiser
+from ldm_core.contracts import Scheduler, learned_variance, sees_latent_shape
 from ldm_core.errors import LdmError
 from ldm_core.hookspecs import hookimpl
 from ldm_core.manifest import make_manifest, recipe_of
@@ -35,10 +34,19 @@ def test_a_learned_variance_is_the_positive_branchs(pipe: Pipeline) -> None:
     def network(x: Any, point: Any, condition: Any) -> Any:
         return torch.cat([condition["level"] * torch.ones_like(x), condition["level"] + x], dim=1)
 
-    model: Model = with_network(pipe, network, learned_variance=True).model
-    level = torch.ones(2, 1, 1, 1)
-    conditions = {"negative": {"level": 0 * level}, "positive": {"level": 5 * level}}
-    denoise = Denoiser(model, ClassifierFree(2.0), conditions)
+    class Level:
+        ability = None
+        inputs: ClassVar[dict[str, Any]] = {}
+
+        def check(self, request: Any) -> None: ...
+
+        def encode(self, run: Any, branches: Any) -> Any:
+            one = torch.ones(2, 1, 1, 1)
+            return {b: {"level": one * (5 if b == "positive" else 0)} for b in branches}
+
+    learned = with_network(pipe, network, learned_variance=True, needs=frozenset())
+    learned = learned.replace(conditioning=[Level()], guidance=ClassifierFree(2.0))
+    denoise = learned.start(learned.composition.request({}, [1, 2])).denoiser()
     assert learned_variance(denoise) is None
     x, point = torch.randn(2, 4, 8, 8), pipe.composition.grid(4)[1]
     x0 = denoise(x, point)

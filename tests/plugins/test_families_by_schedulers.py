@@ -22,8 +22,7 @@ HEAD = """# Families and schedulers
 
 Each family was tried with each scheduler, nothing else chosen, on a small model of the real classes
 with random weights. ✓: it runs and the latents are finite. A number: it refuses, for the reason
-below. This page is written by `PYTHONPATH=tests python tests/plugins/test_families_by_schedulers.py`, and a test
-runs every cell again.
+below. A test writes this page, and holds it to be current.
 """
 MORE: dict[str, Any] = {
     "switch": {"name": "switch", "first": "euler_ancestral", "then": "dpmpp_2m", "at": 0.5},

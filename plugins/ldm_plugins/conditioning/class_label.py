@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ldm_core.contracts import ClassLabelAbility, Condition, Conditioning, Model, ModelInfo, Request
+from ldm_core.contracts import ClassLabelAbility, Condition, Conditioning, ModelInfo, Request, Run
 from ldm_core.errors import LdmError, did_you_mean
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    pass
 
 
 def class_label() -> Conditioning:
@@ -41,18 +41,12 @@ class ClassLabel:
                 if label is not None or name == "class_label":
                     find_class(label, self.classes)
 
-    def encode(
-        self,
-        model: Model,
-        request: Request,
-        branches: Sequence[str],
-        to_latents: Callable[[Tensor], Tensor],
-    ) -> Mapping[str, Condition]:
-        ability: ClassLabelAbility = model.abilities["class_label"]
+    def encode(self, run: Run, branches: Sequence[str]) -> Mapping[str, Condition]:
+        ability: ClassLabelAbility = run.model.abilities["class_label"]
         conditions = {}
         for branch in branches:
             name = "negative_class_label" if branch == "negative" else "class_label"
-            labels = request.inputs[name]
+            labels = run.request.inputs[name]
             numbers = [None if la is None else find_class(la, self.classes) for la in labels]
             conditions[branch] = ability.encode(numbers)
         return conditions

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ldm_core.contracts import Condition, Conditioning, Model, ModelInfo, Request
+from ldm_core.contracts import Condition, Conditioning, ModelInfo, Request, Run
 from ldm_core.errors import LdmError
 
 if TYPE_CHECKING:
     import numpy as np
-    from torch import Tensor
 
 
 def mask() -> Conditioning:
@@ -69,23 +68,17 @@ class Mask:
                     f"{self.factor}x{self.factor} pixels share one latent; paint more of it white."
                 )
 
-    def encode(
-        self,
-        model: Model,
-        request: Request,
-        branches: Sequence[str],
-        to_latents: Callable[[Tensor], Tensor],
-    ) -> Mapping[str, Condition]:
+    def encode(self, run: Run, branches: Sequence[str]) -> Mapping[str, Condition]:
         """``mask`` (batch, 1, height, width) of latents, 1 where to repaint, and the latents
         ``masked_image`` (batch, channels, height, width) of what is kept, on grey."""
         import numpy as np
         import torch
 
-        pictures = np.stack([read_picture("image", image) for image in request.inputs["image"]])
-        painted = np.stack([read_mask(given) for given in request.inputs["mask"]])
+        pictures = np.stack([read_picture("image", image) for image in run.request.inputs["image"]])
+        painted = np.stack([read_mask(given) for given in run.request.inputs["mask"]])
         pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2) * 2 - 1
         masks = torch.from_numpy(painted).permute(0, 3, 1, 2).float()
-        kept = to_latents(pixels * (1 - masks))
+        kept = run.to_latents(pixels * (1 - masks))
         small = torch.nn.functional.interpolate(masks.to(kept.device), size=kept.shape[-2:])
         return {branch: {"mask": small, "masked_image": kept} for branch in branches}
 

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ldm_core.contracts import (
     Condition,
     Conditioning,
-    Model,
     ModelInfo,
     Request,
+    Run,
     SizeAbility,
     Sizes,
 )
 from ldm_core.errors import LdmError
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    pass
 
 SIZES, CROP = ("original_size", "target_size"), "crops_coords_top_left"
 SCORES = {"aesthetic_score": 6.0, "negative_aesthetic_score": 2.5}
@@ -66,24 +66,18 @@ class Size:
                 if self.scored:
                     read_score(request, image, negative)
 
-    def encode(
-        self,
-        model: Model,
-        request: Request,
-        branches: Sequence[str],
-        to_latents: Callable[[Tensor], Tensor],
-    ) -> Mapping[str, Condition]:
+    def encode(self, run: Run, branches: Sequence[str]) -> Mapping[str, Condition]:
         import torch
 
-        ability: SizeAbility = model.abilities["size"]
-        images = range(len(request.seeds))
+        ability: SizeAbility = run.model.abilities["size"]
+        images = range(len(run.request.seeds))
         conditions = {}
         for branch in branches:
             negative = branch == "negative"
-            found = ability.encode([read_sizes(request, image, negative) for image in images])
+            found = ability.encode([read_sizes(run.request, image, negative) for image in images])
             if self.scored:
-                scores = [read_score(request, image, negative) for image in images]
-                told = torch.tensor(scores, dtype=torch.float32, device=model.device)
+                scores = [read_score(run.request, image, negative) for image in images]
+                told = torch.tensor(scores, dtype=torch.float32, device=run.model.device)
                 found = {**found, "aesthetic_score": told}
             conditions[branch] = found
         return conditions

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from ldm_core.contracts import Condition, Conditioning, Model, Request, TextAbility
+from ldm_core.contracts import Condition, Conditioning, Request, Run, TextAbility
 from ldm_core.errors import LdmError, LdmWarning
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    pass
 
 
 def text(*, too_long: Literal["warn", "error"] = "warn") -> Conditioning:
@@ -41,18 +41,12 @@ class Text:
         if any(not prompt.strip() for prompt in request.inputs["prompt"]):
             raise LdmError("the prompt is empty; say what the picture should show.")
 
-    def encode(
-        self,
-        model: Model,
-        request: Request,
-        branches: Sequence[str],
-        to_latents: Callable[[Tensor], Tensor],
-    ) -> Mapping[str, Condition]:
-        ability: TextAbility = model.abilities["text"]
+    def encode(self, run: Run, branches: Sequence[str]) -> Mapping[str, Condition]:
+        ability: TextAbility = run.model.abilities["text"]
         conditions = {}
         for branch in branches:
             name = "negative_prompt" if branch == "negative" else "prompt"
-            texts = request.inputs[name]
+            texts = run.request.inputs[name]
             different = list(dict.fromkeys(texts))
             for entry in different:
                 self._report_overflow(entry or "", ability.overflow(entry or ""))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
@@ -78,7 +79,19 @@ class DiffusersFolder(ABC):
         }
         if info.file is not None:
             components |= read_file(info.file, info.folder, inside, device, dtype)
-        return self.build(info, components, device, dtype)
+        return self._make(info, components, device, dtype)
+
+    def _make(
+        self,
+        info: ModelInfo,
+        components: Mapping[str, Any],
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> Model:
+        def remake(others: Mapping[str, Any]) -> Model:
+            return self._make(info, {**components, **others}, device, dtype)
+
+        return replace(self.build(info, components, device, dtype), remake=remake)
 
     def default_config(self, shapes: Shapes) -> str | None:
         return default_config(shapes)
@@ -98,7 +111,7 @@ class DiffusersFolder(ABC):
 
         def put(model: Model, dtype: torch.dtype) -> Model:
             components = with_loras(loader, info, model.components, loras)
-            return self.build(info, components, model.device, dtype)
+            return self._make(info, components, model.device, dtype)
 
         return put
 

@@ -33,11 +33,17 @@ def counterpart(config: Mapping[str, Any]) -> Recipe | None:
 
 
 def _ddim(read: Settings) -> Recipe | None:
-    # Elsewhere the class steps to timesteps that it then does not visit; and clipping leaves its
+    # On linspace the class steps to timesteps that it then does not visit (on trailing too where
+    # the steps do not divide the timesteps; there we go where it goes next). Clipping leaves its
     # noise estimate as it was.
-    if read("timestep_spacing") != "leading" or read("clip_sample"):
+    if read("timestep_spacing") == "linspace" or read("clip_sample"):
         return None
     read.without_effect("clip_sample_range", "rescale_betas_zero_snr")
+    if read("timestep_spacing") == "trailing":
+        read.without_effect("steps_offset")
+        least = not read("set_alpha_to_one")
+        trailing: Recipe = {"name": "trailing", **({"final": "sigma_min"} if least else {})}
+        return {"scheduler": "ddim", "spacing": trailing}
     return {"scheduler": "ddim", "spacing": _leading(read, least=not read("set_alpha_to_one"))}
 
 

@@ -13,6 +13,7 @@ from ldm_core.errors import LdmError
 from ldm_core.noise_schedule import NoiseSchedule
 from ldm_core.point import Point
 from ldm_plugins.schedulers.diffusers_classes import (
+    BETAS,
     check_names,
     find_class,
     make,
@@ -24,7 +25,7 @@ from ldm_plugins.schedulers.diffusers_walk import Stop, Walk, beside, drawing_fr
 if TYPE_CHECKING:
     from torch import Tensor
 
-PROBED_STEPS = 10
+PROBED_STEPS = 4
 PROBE = 0.125  # small enough that no clipping touches it
 OTHERS = "`ldm plugins list --kind scheduler` shows what else can be chosen."
 TOLERANCE = 0.5  # some classes miss their own points by up to this much in runs of a few steps
@@ -78,14 +79,10 @@ class DiffusersScheduler:
             LdmError: the class cannot walk this model's path with these settings.
         """
         known = settings_of(self.cls)
-        # Clipping is the denoiser's here: the folder's recipe has it where it is needed.
-        own = {k: v for k, v in info.scheduler_config.items() if k in known and k != "clip_sample"}
+        # The betas are the model's. Clipping is the denoiser's, where the folder's recipe has it.
+        apart = {"clip_sample", *BETAS}
+        own = {k: v for k, v in info.scheduler_config.items() if k in known and k not in apart}
         fitted = replace(self, settings={**own, **self.settings})
-        if fitted._draws_variance() and not info.learned_variance:
-            raise LdmError(
-                f"Diffusers' {self.cls.__name__} is set to the variance_type "
-                f"'{fitted.settings['variance_type']}', and this model's network predicts none."
-            )
         fitted.own_grid(info.noise_schedule, PROBED_STEPS)
         return fitted
 
@@ -114,20 +111,22 @@ class DiffusersScheduler:
             )
         walk = self._walk(grid.schedule, first.steps, x.device)
         walk.enter(first.call)
-        draws_variance, drawing = self._draws_variance(), drawing_from(noise)
+        drawing = drawing_from(noise)
         sample = x / first.alpha if walk.keeps_ratio else x
         for call in range(first.call, last.call):
             point, t = walk.points[call], walk.scheduler.timesteps[call]
             seen = walk.for_network(sample, t)
             x0 = denoise(seen, point)
             output = to_prediction(walk.currency, x0, seen, point)
-            if draws_variance:
+            if self.needs_learned_variance:
                 output = beside(output, learned_variance(denoise))
             with drawing:
                 sample = walk.scheduler.step(output, t, sample, return_dict=False, **self.step)[0]
         return sample * last.alpha if walk.keeps_ratio else sample
 
-    def _draws_variance(self) -> bool:
+    @property
+    def needs_learned_variance(self) -> bool:
+        """Whether it is set to draw noise of the variance that the network predicts."""
         # Classes whose default is None know the setting only to cut the variance off again.
         draws = settings_of(self.cls).get("variance_type") is not None
         return draws and str(self.settings.get("variance_type", "")).startswith("learned")

@@ -23,7 +23,7 @@ def dpmpp_3m_sde(
     curvature: Literal["full", "half"] = "full",
     lower_order_final: bool = True,
 ) -> Tensor:
-    """DPM-Solver++ of order three for the reverse SDE (Lu et al. 2022, arXiv:2211.01095, Section 5).
+    """DPM-Solver++ of order three for the reverse SDE (Lu et al. 2022, arXiv:2211.01095, Sec. 5).
 
     x0 is extrapolated as in `dpmpp_3m`; noise of each step is drawn anew.
 
