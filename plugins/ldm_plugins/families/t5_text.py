@@ -33,7 +33,7 @@ def check_tokenizer(folder: Path) -> None:
         raise LdmError(
             f"{folder / 'spiece.model'} can only be read with {' and '.join(missing)}, which "
             f"{'are' if len(missing) > 1 else 'is'} not installed.",
-            f"`pip install {' '.join(missing)}`",
+            "`pip install 'ldm-core[t5]'`",
         )
 
 
