@@ -12,6 +12,7 @@ Example, as a test of your own package::
 
 from ldm_core.conformance.attention import check_attention
 from ldm_core.conformance.gaussian import SCHEDULES, GaussianData
+from ldm_core.conformance.moments import end_moments, moment_errors
 from ldm_core.conformance.schedulers import (
     check_constant_x0,
     check_distribution,
@@ -27,6 +28,8 @@ __all__ = [
     "check_constant_x0",
     "check_distribution",
     "check_spacing",
+    "end_moments",
     "errors_by_steps",
     "measured_order",
+    "moment_errors",
 ]

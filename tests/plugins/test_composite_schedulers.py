@@ -17,6 +17,7 @@ from ldm_core.conformance import (
     check_distribution,
     measured_order,
 )
+from ldm_core.conformance.moments import DATA, end_moments, moment_errors
 from ldm_core.conformance.schedulers import even_grid
 from ldm_core.errors import LdmError
 from ldm_core.grid import Grid
@@ -28,7 +29,6 @@ from ldm_core.point import CLEAN
 from ldm_core.recipe import as_layer, lay, override, read_recipe
 from ldm_core.trace import trace
 from ldm_plugins.schedulers.start import karras_start
-from moments import DATA, end_moments, moment_errors
 
 ONE_STEP = ("ddim", "ddpm", "euler", "euler_ancestral", "heun", "dpm_2")
 VP = vp_schedule()

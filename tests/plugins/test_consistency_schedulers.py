@@ -17,6 +17,7 @@ from torch import Tensor
 from diffusers_tables import table_of_diffusers, table_of_ours, worst_difference
 from ldm_core.compose import check_choices
 from ldm_core.conformance import SCHEDULES, check_constant_x0, check_spacing, measured_order
+from ldm_core.conformance.moments import DATA, end_moments, moment_errors, solution_map
 from ldm_core.conformance.schedulers import even_grid
 from ldm_core.errors import LdmError
 from ldm_core.grid import Grid
@@ -25,7 +26,6 @@ from ldm_core.plugins.options import bind
 from ldm_core.plugins.registry import installed
 from ldm_core.point import CLEAN, Point
 from ldm_core.trace import trace
-from moments import DATA, end_moments, moment_errors, solution_map
 
 VP = vp_schedule()
 

@@ -15,6 +15,7 @@ from ldm_core.conformance import (
     errors_by_steps,
     measured_order,
 )
+from ldm_core.conformance.moments import DATA, moment_errors
 from ldm_core.conformance.schedulers import even_grid
 from ldm_core.grid import Grid
 from ldm_core.noise_schedule import vp_schedule
@@ -23,7 +24,6 @@ from ldm_core.plugins.registry import installed
 from ldm_core.point import Point
 from ldm_core.trace import trace
 from ldm_plugins.schedulers import er_sde as er_sde_module
-from moments import DATA, moment_errors
 
 VP = vp_schedule()
 FLOW = SCHEDULES["flow"]

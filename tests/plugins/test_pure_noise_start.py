@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from ldm_core.conformance import SCHEDULES, GaussianData
+from ldm_core.conformance.moments import DATA, end_moments
 from ldm_core.grid import Grid
 from ldm_core.noise_schedule import vp_schedule
 from ldm_core.plugins.options import bind
 from ldm_core.plugins.registry import installed
-from moments import DATA, end_moments
 
 PATHS = {"zero_snr": vp_schedule(rescale_zero_snr=True), "flow": SCHEDULES["flow"]}
 EVERYWHERE = {"start": 1.0, "stop": 0.0}

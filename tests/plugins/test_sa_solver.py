@@ -19,6 +19,7 @@ from ldm_core.conformance import (
     errors_by_steps,
     measured_order,
 )
+from ldm_core.conformance.moments import DATA, moment_errors
 from ldm_core.conformance.schedulers import even_grid
 from ldm_core.errors import LdmError
 from ldm_core.grid import Grid
@@ -26,7 +27,7 @@ from ldm_core.noise_schedule import vp_schedule
 from ldm_core.plugins.options import bind
 from ldm_core.plugins.registry import installed
 from ldm_core.point import CLEAN, Point
-from moments import DATA, moment_errors, table_moments
+from moments import table_moments
 
 ORDERS = [(1, 1), (2, 2), (3, 3), (4, 4), (1, 3), (4, 2)]
 VP = vp_schedule("linear", 0.0001, 0.02)

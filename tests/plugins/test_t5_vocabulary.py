@@ -12,7 +12,21 @@ from ldm_plugins.families.t5_text import check_tokenizer
 
 
 def test_a_sentencepiece_vocabulary_gives_its_own_tokens(tmp_path: Path) -> None:
-    words = "a red star on the blue circle green square large small yellow background".split()
+    words = [
+        "a",
+        "red",
+        "star",
+        "on",
+        "the",
+        "blue",
+        "circle",
+        "green",
+        "square",
+        "large",
+        "small",
+        "yellow",
+        "background",
+    ]
     lines = [" ".join([*words[i:], *words[:i]]) for i in range(len(words))]
     (tmp_path / "text.txt").write_text("\n".join(lines * 20))
     sentencepiece.SentencePieceTrainer.train(
