@@ -12,7 +12,13 @@ from ldm_core import contracts, placement
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.grid import checked
 from ldm_core.lora import find_loras, is_lora
-from ldm_core.models import check_safetensors, class_name, find_model, read_index
+from ldm_core.models import (
+    MODEL_RECIPE,
+    check_safetensors,
+    class_name,
+    find_model,
+    read_index,
+)
 from ldm_core.plugins.options import REQUIRED, bind, check_options, read_options
 from ldm_core.plugins.registry import Plugin, Registry
 from ldm_core.recipe import (
@@ -26,7 +32,6 @@ from ldm_core.recipe import (
     read_recipe,
 )
 
-MODEL_RECIPE = "ldm.toml"
 DEFAULT_STEPS = 50  # where neither the family nor a person says
 
 

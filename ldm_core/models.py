@@ -16,9 +16,9 @@ from ldm_core.plugins.registry import Registry
 
 INDEX = "model_index.json"
 LOOK = "`ldm models list` shows the models that are installed."
-HUB_FILES = [INDEX, "ldm.toml", "*/*.json", "*/*.txt", "*/*.model"]
-HUB_WEIGHTS = ["*/*.safetensors"]
-HUB_LEFT_OUT = ["*/*.fp16.*", "*/*.bf16.*", "*/*non_ema*", "safety_checker/*", "*/openvino*"]
+MODEL_RECIPE = "ldm.toml"
+HUB_SUFFIXES = ("json", "txt", "model")
+HUB_LEFT_OUT = ["*.fp16*", "*.bf16*", "*non_ema*", "safety_checker/*", "*openvino*"]
 
 
 PICKLE_RUNS = "which can run code when read and is not loaded."
@@ -59,13 +59,7 @@ def find_model(source: str, registry: Registry, weights: bool = True) -> Path:
             )
         return path.resolve()
     if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", source) and path.suffix != ".safetensors":
-        from huggingface_hub import snapshot_download
-
-        wanted = HUB_FILES + (HUB_WEIGHTS if weights else [])
-        download = partial(
-            snapshot_download, source, allow_patterns=wanted, ignore_patterns=HUB_LEFT_OUT
-        )
-        return Path(from_hub(source, "folder", download))
+        return Path(from_hub(source, "folder", partial(_download, source, weights)))
     if os.sep in source or source.startswith((".", "~")):
         raise LdmError(f"there is no folder or file '{source}'.", LOOK)
     names = [m.name for m in registry.models]
@@ -73,6 +67,19 @@ def find_model(source: str, registry: Registry, weights: bool = True) -> Path:
 
 
 T = TypeVar("T")
+
+
+def _download(hub_id: str, weights: bool) -> str:
+    """The components that the index names, and no other file of the repository."""
+    from huggingface_hub import hf_hub_download, snapshot_download
+
+    index = json.loads(Path(hf_hub_download(hub_id, INDEX)).read_text(encoding="utf-8"))
+    suffixes = (*HUB_SUFFIXES, "safetensors") if weights else HUB_SUFFIXES
+    parts = [name for name, entry in index.items() if isinstance(entry, list)]
+    wanted = [f"{part}/*.{suffix}" for part in parts for suffix in suffixes]
+    return snapshot_download(
+        hub_id, allow_patterns=[INDEX, MODEL_RECIPE, *wanted], ignore_patterns=HUB_LEFT_OUT
+    )
 
 
 def from_hub(source: str, what: str, ask: Callable[[], T]) -> T:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import huggingface_hub
 import pytest
 
 from ldm_core import Pipeline
 from ldm_core.compose import compose
 from ldm_core.errors import LdmError
-from ldm_core.models import model_hash
+from ldm_core.models import find_model, model_hash
 from ldm_core.plugins.registry import installed
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
@@ -103,3 +105,40 @@ def test_the_hash_is_of_contents_and_not_of_the_place(folder: Path, copied: Path
 def test_weights_in_half_precision_alone_are_read(copied: Path) -> None:
     (copied / UNET).rename(copied / "unet" / "diffusion_pytorch_model.fp16.safetensors")
     assert Pipeline.from_pretrained(copied).model.components["unet"] is not None
+
+
+def test_only_what_the_index_names_is_fetched(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the Hub library's own filter, on the files of a repository like Stable Diffusion 3's."""
+    asked: dict[str, Any] = {}
+
+    def snapshot_download(hub_id: str, **patterns: Any) -> str:
+        asked.update(patterns)
+        return str(folder)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda _, name: str(folder / name))
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    assert find_model("owner/model", installed()) == folder
+    wanted = [
+        "model_index.json",
+        "unet/config.json",
+        "unet/diffusion_pytorch_model-00001-of-00002.safetensors",
+        "tokenizer/vocab.json",
+        "tokenizer/merges.txt",
+        "text_encoder/model.safetensors",
+    ]
+    others = [
+        "v1-5.safetensors",
+        "unet/diffusion_pytorch_model.bin",
+        "unet/diffusion_pytorch_model.fp16.safetensors",
+        "unet/model.fp16-00001-of-00002.safetensors",
+        "text_encoders/t5xxl.safetensors",
+        "safety_checker/model.safetensors",
+        "README.md",
+    ]
+    found = huggingface_hub.utils.filter_repo_objects(wanted + others, **asked)
+    assert list(found) == wanted
+    find_model("owner/model", installed(), weights=False)
+    found = huggingface_hub.utils.filter_repo_objects(wanted + others, **asked)
+    assert list(found) == [name for name in wanted if not name.endswith(".safetensors")]
