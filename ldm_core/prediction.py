@@ -50,10 +50,35 @@ def to_x0(prediction_type: PredictionType, output: Tensor, x: Tensor, point: Poi
     )
 
 
+def from_x0(prediction_type: PredictionType, x0: Tensor, x: Tensor, point: Point) -> Tensor:
+    """What a network would have returned at x for this clean latent; the inverse of `to_x0`.
+
+    Args:
+        x0, x: clean and noisy latent, both (batch, ...), same shape.
+        point: where x lies.
+    Raises:
+        ValueError: the type is unknown, or x holds no noise (sigma = 0), of which all types but
+            ``sample`` would have to tell.
+    """
+    if prediction_type == "sample":
+        return x0
+    if prediction_type not in PREDICTION_TYPES:
+        raise ValueError(
+            f"no prediction type named '{prediction_type}'; there are {', '.join(PREDICTION_TYPES)}"
+        )
+    if point.sigma == 0:
+        raise ValueError(f"where there is no noise, {prediction_type} does not follow from x0")
+    if prediction_type == "epsilon":
+        return (x - point.alpha * x0) / point.sigma
+    if prediction_type == "v_prediction":
+        return (point.alpha * x - (point.alpha**2 + point.sigma**2) * x0) / point.sigma
+    return (x - (point.alpha + point.sigma) * x0) / point.sigma
+
+
 def training_target(
     prediction_type: PredictionType, x0: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor
 ) -> Tensor:
-    """What the network should return at x = alpha·x0 + sigma·noise; the inverse of `to_x0`.
+    """What the network should return at x = alpha·x0 + sigma·noise, which `to_x0` undoes.
 
     Args:
         x0, noise: (batch, ...), same shape.

@@ -7,7 +7,13 @@ import torch
 
 from ldm_core.conformance import SCHEDULES
 from ldm_core.point import Point
-from ldm_core.prediction import PREDICTION_TYPES, PredictionType, to_x0, training_target
+from ldm_core.prediction import (
+    PREDICTION_TYPES,
+    PredictionType,
+    from_x0,
+    to_x0,
+    training_target,
+)
 
 
 @pytest.mark.parametrize("path", SCHEDULES)
@@ -21,6 +27,7 @@ def test_round_trip(kind: PredictionType, path: str) -> None:
         target = training_target(kind, x0, noise, alpha, sigma)
         x = alpha * x0 + sigma * noise
         torch.testing.assert_close(to_x0(kind, target, x, point), x0)
+        torch.testing.assert_close(from_x0(kind, x0, x, point), target)
 
 
 def test_v_is_the_velocity_along_the_circle() -> None:
@@ -38,6 +45,14 @@ def test_epsilon_says_nothing_at_pure_noise() -> None:
         to_x0("epsilon", x, x, Point(0.0, 1.0, 999.0))
 
 
+def test_without_noise_x0_says_nothing_of_it() -> None:
+    x = torch.ones(1, 2)
+    assert from_x0("sample", x, x, Point(1.0, 0.0, 0.0)) is x
+    for kind in ("epsilon", "v_prediction", "flow"):
+        with pytest.raises(ValueError, match="no noise"):
+            from_x0(kind, x, x, Point(1.0, 0.0, 0.0))
+
+
 def test_a_wrong_shape_is_named() -> None:
     with pytest.raises(ValueError, match=r"\(1, 8\)"):
         to_x0("epsilon", torch.zeros(1, 8), torch.zeros(1, 4), Point(0.6, 0.8, 10.0))
@@ -49,3 +64,5 @@ def test_an_unknown_type_is_refused() -> None:
         to_x0("velocity", x, x, Point(0.6, 0.8, 10.0))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="v_prediction"):
         training_target("velocity", x, x, x, x)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="v_prediction"):
+        from_x0("velocity", x, x, Point(0.6, 0.8, 10.0))  # type: ignore[arg-type]

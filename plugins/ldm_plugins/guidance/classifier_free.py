@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
 
 from ldm_core.contracts import Evaluation, Guidance
 from ldm_core.errors import LdmError
@@ -13,31 +15,88 @@ from ldm_core.point import Point
 if TYPE_CHECKING:
     from torch import Tensor
 
+Share = Annotated[float, Field(ge=0, le=1)]
+NotNegative = Annotated[float, Field(ge=0)]
 
-def classifier_free(*, scale: float = 7.5) -> Guidance:
+
+def classifier_free(
+    *,
+    scale: float = 7.5,
+    rescale: Share = 0.0,
+    low: NotNegative = 0.0,
+    high: NotNegative | None = None,
+) -> Guidance:
     """Classifier-free guidance (Ho & Salimans 2022, arXiv:2207.12598, Eq. 6).
 
     The answer is negative + scale·(positive - negative), both computed in one batch; the paper's
-    w is scale - 1. At scale 1 the negative branch has no weight and is not computed.
+    w is scale - 1. At scale 1 the negative branch has no weight and is not computed; nor is it
+    outside the interval from low to high, where the answer is the positive branch's
+    (Kynkäänniemi et al. 2024, arXiv:2404.07724).
 
     Args:
         scale: strength; 1 is none.
+        rescale: phi of Lin et al. 2023 (arXiv:2305.08891, Section 3.4): how far the guided answer
+            is brought back to the standard deviation that the positive one has in each image; 0 is
+            not at all.
+        low, high: guidance acts where low < sigma/alpha <= high, the noise ratio of the paper's
+            sigma; without an upper end where high is not given.
     """
+    return ClassifierFree(*checked("classifier_free", scale, low, high), rescale=rescale)
+
+
+def checked(
+    owner: str, scale: float, low: float, high: float | None
+) -> tuple[float, float, float | None]:
+    """The scale and the interval, once they can be used; `LdmError` otherwise."""
     if scale < 0:
-        raise LdmError(f"the scale of classifier_free must not be negative, as {scale:g} is.")
-    return ClassifierFree(scale)
+        raise LdmError(f"the scale of {owner} must not be negative, as {scale:g} is.")
+    if high is not None and not low < high:
+        raise LdmError(
+            f"{owner} acts where low < sigma/alpha <= high, and so nowhere from {low:g} to "
+            f"{high:g}; for no guidance set scale to 1."
+        )
+    return scale, low, high
 
 
 @dataclass(frozen=True)
 class ClassifierFree:
+    """Guidance by a positive and a negative branch, on an interval; others override `guided`."""
+
     scale: float
+    low: float = 0.0
+    high: float | None = None
+    rescale: float = 0.0
+
+    def active(self, point: Point) -> bool:
+        """Whether the negative branch has a say here."""
+        below = self.high is None or point.ratio <= self.high
+        return self.scale != 1 and self.low < point.ratio and below
 
     def branches(self, point: Point) -> tuple[str, ...]:
-        return ("positive",) if self.scale == 1 else ("negative", "positive")
+        return ("negative", "positive") if self.active(point) else ("positive",)
 
     def combine(self, outputs: Mapping[str, Tensor], at: Evaluation) -> Tensor:
         positive = outputs["positive"]
-        if self.scale == 1:
+        if not self.active(at.point):
             return positive
-        negative = outputs["negative"]
+        return rescaled(self.guided(positive, outputs["negative"], at), positive, self.rescale)
+
+    def guided(self, positive: Tensor, negative: Tensor, at: Evaluation) -> Tensor:
+        """The network output that the two answers make, each (batch, ...)."""
         return negative + self.scale * (positive - negative)
+
+
+def rescaled(guided: Tensor, positive: Tensor, phi: float) -> Tensor:
+    """The guided output with some of its excess contrast taken away.
+
+    Args:
+        guided, positive: network outputs, (batch, ...).
+        phi: 0 leaves it; at 1 each image has the positive output's standard deviation.
+    Source: Lin et al. 2023, arXiv:2305.08891, Section 3.4.
+    """
+    if phi == 0:
+        return guided
+    dims = tuple(range(1, guided.ndim))
+    spread = guided.std(dims, keepdim=True).clamp(min=1e-12)
+    factor = positive.std(dims, keepdim=True) / spread
+    return guided * (phi * factor + (1 - phi))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ldm_core.contracts import Guidance
 from ldm_core.errors import LdmError
@@ -24,9 +24,9 @@ def embedded(*, scale: float = 3.5, true_scale: float = 1.0) -> Guidance:
     for name, value in (("scale", scale), ("true_scale", true_scale)):
         if value < 0:
             raise LdmError(f"the {name} of embedded must not be negative, as {value:g} is.")
-    return Embedded(true_scale, scale)
+    return Embedded(true_scale, embedded_scale=scale)
 
 
 @dataclass(frozen=True)
 class Embedded(ClassifierFree):
-    embedded_scale: float
+    embedded_scale: float = field(kw_only=True)

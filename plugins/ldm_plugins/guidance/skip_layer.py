@@ -1,0 +1,78 @@
+"""Guidance away from what the network draws without some of its blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ldm_core.contracts import Guidance, Network, Run
+from ldm_plugins.guidance.altered import MIDDLE, Picture, altered, blocks, check_layers
+from ldm_plugins.guidance.classifier_free import NotNegative
+from ldm_plugins.guidance.weaker import Weaker, within
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+NAME = "skip_layer"
+WITH_TEXT = {
+    "BasicTransformerBlock": False,
+    "JointTransformerBlock": True,
+    "FluxTransformerBlock": True,
+    "FluxSingleTransformerBlock": True,
+}
+"""Diffusers' classes of blocks, with whether they pass on the text's states, before the
+picture's."""
+
+
+def skip_layer(
+    *,
+    layers: list[int | str] | None = None,
+    scale: NotNegative = 2.8,
+    beside: Guidance | None = None,
+    start: float = 0.01,
+    stop: float = 0.2,
+) -> Guidance:
+    """Skip-layer guidance (Hyung et al. 2024, arXiv:2411.18664, there of layers in space and
+    time; of whole blocks, as for Stable Diffusion 3.5).
+
+    The answer is beside + scale·(positive - skipped), where skipped is the network's answer
+    without some of its blocks. One more call of the network, where active. For the transformers of
+    DiT, PixArt, Stable Diffusion 3 and Flux, and for the transformer blocks within a UNet that
+    reads text.
+
+    Args:
+        layers: numbers of a transformer's blocks, such as 7, 8 and 9 for Stable Diffusion 3.5
+            medium; or names of parts of the network, such as mid_block, whose transformer blocks
+            are skipped; the middle of a UNet where not given.
+        scale: strength; 0 is none.
+        beside: the guidance that this is added to; the model's own where not given.
+        start, stop: it acts on this part of the steps, of all of which 1 is the end.
+    """
+
+    def network(run: Run) -> Network:
+        names = blocks(run.model, layers or MIDDLE, NAME, WITH_TEXT)
+        return altered(run.model, names, passing)
+
+    return Weaker(
+        "skipped",
+        scale,
+        network,
+        lambda info: check_layers(info, layers, NAME),
+        within(NAME, start, stop),
+        beside,
+    )
+
+
+def passing(block: nn.Module, picture: Picture) -> Callable[..., Any]:
+    """What a block does when it does nothing: it returns what it was given."""
+    with_text = WITH_TEXT[type(block).__name__]
+
+    def forward(
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        *args: Any,
+        **options: Any,
+    ) -> Any:
+        return (encoder_hidden_states, hidden_states) if with_text else hidden_states
+
+    return forward
