@@ -20,6 +20,7 @@ from ldm_core.plugins.registry import installed
 from ldm_core.point import Point
 from ldm_core.prediction import to_x0
 from ldm_core.seeded_noise import SeededNoise
+from ldm_core.trace import trace
 from ldm_plugins.schedulers.diffusers import from_diffusers
 
 VP_CLASSES = (
@@ -341,6 +342,12 @@ def test_a_class_unheard_of_is_judged_by_its_signature(monkeypatch: pytest.Monke
         from_diffusers("AskingScheduler")
     with pytest.raises(LdmError, match="takes no model's schedule"):
         from_diffusers("PathlessScheduler")
+
+
+def test_a_class_computes_on_tensors_alone(pipe: Pipeline) -> None:
+    composition = pipe.replace(scheduler="diffusers:DDIMScheduler").composition
+    with pytest.raises(LdmError, match="tensors alone"):
+        trace(composition.scheduler, composition.grid(4))
 
 
 def test_no_spacing_goes_with_it(pipe: Pipeline) -> None:

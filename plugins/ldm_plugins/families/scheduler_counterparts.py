@@ -24,7 +24,7 @@ def counterpart(config: Mapping[str, Any]) -> Recipe | None:
     elif read.values.get("thresholding"):
         return None
     if not read("use_flow_sigmas"):
-        read.without_effect("flow_shift", "time_shift_type", "shift_terminal")
+        read.without_effect("flow_shift", "time_shift_type")
     elif read.values.get("use_flow_sigmas"):
         return None
     reader = READERS.get(config["_class_name"])
@@ -105,7 +105,7 @@ def _dpm_multistep(read: Settings) -> Recipe | None:
         scheduler["solver_type"] = solver
     if not read("lower_order_final"):
         scheduler["lower_order_final"] = False
-    spacing = _open(read)
+    spacing: Recipe | None = _open(read)
     rounds = read("beta_schedule") != "squaredcos_cap_v2"
     if read("use_lu_lambdas") and not any(read(curve) for curve in CURVES):
         spacing = {"name": "log_snr", "whole_timesteps": True} if final_zero and rounds else None
@@ -146,7 +146,7 @@ def _unipc(read: Settings) -> Recipe | None:
         scheduler["variant"] = "bh1"
     if not read("lower_order_final"):
         scheduler["lower_order_final"] = False
-    spacing = _open(read)
+    spacing: Recipe | None = _open(read)
     if any(read(curve) for curve in CURVES):
         karras = read("use_karras_sigmas") and read("final_sigmas_type") == "zero"
         spacing = _curve(read, rounds=True) if karras else None

@@ -104,6 +104,10 @@ class DiffusersScheduler:
         return points
 
     def __call__(self, x: Tensor, grid: Grid, denoise: Denoise, noise: Noise) -> Tensor:
+        import torch
+
+        if not isinstance(x, torch.Tensor):
+            raise TypeError(f"Diffusers' {self.cls.__name__} computes on tensors alone")
         first, last = grid[0], grid[-1]
         if not (isinstance(first, Stop) and isinstance(last, Stop) and first.steps == last.steps):
             raise LdmError(
