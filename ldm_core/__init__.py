@@ -5,18 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ldm_core.chains import chain as chain
     from ldm_core.errors import LdmError as LdmError
     from ldm_core.hookspecs import hookimpl as hookimpl
     from ldm_core.pipeline import Output as Output
     from ldm_core.pipeline import Pipeline as Pipeline
 
 _HOMES = {
+    "chain": "ldm_core.chains",
     "LdmError": "ldm_core.errors",
     "hookimpl": "ldm_core.hookspecs",
     "Output": "ldm_core.pipeline",
     "Pipeline": "ldm_core.pipeline",
 }
-__all__ = ["LdmError", "Output", "Pipeline", "hookimpl"]
+__all__ = ["LdmError", "Output", "Pipeline", "chain", "hookimpl"]
 
 
 def __getattr__(name: str) -> Any:

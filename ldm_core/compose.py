@@ -146,7 +146,7 @@ class Composition:
             if name not in given and default is ...:
                 raise LdmError(f"this pipeline needs '{name}'.")
             value = given.get(name, default)
-            many = list(value) if isinstance(value, list | tuple) else [value] * len(seeds)
+            many = list(value) if is_one_each(value) else [value] * len(seeds)
             if len(many) != len(seeds):
                 raise LdmError(f"{len(many)} entries of '{name}' for {len(seeds)} images.")
             spread[name] = many
@@ -179,6 +179,14 @@ class Composition:
         for conditioning in self.conditioning:
             conditioning.check(request)
         return request
+
+
+def is_one_each(value: Any) -> bool:
+    """Whether an input says something else of each image: a list does, unless it is of tables,
+    which are one thing for all images."""
+    if not isinstance(value, list | tuple):
+        return False
+    return not value or not all(isinstance(entry, Mapping) for entry in value)
 
 
 def compose(
@@ -321,7 +329,7 @@ def _assemble(
     for key in STAGES:
         if not made[key]:
             raise LdmError(f"no {key} is chosen, and the family {info.family} has no default.")
-    for key in ("conditioning", "scheduler"):
+    for key in ("conditioning", "scheduler", "guidance"):
         made[key] = [_for_model(part, info) for part in made[key]]
     for conditioning in made["conditioning"]:
         if conditioning.ability not in (None, *info.abilities):
@@ -364,7 +372,7 @@ def _assemble(
 
 
 def _for_model(part: Any, info: contracts.ModelInfo) -> Any:
-    """A conditioning or scheduler, told of the model where it asks for that."""
+    """A part of a recipe, told of the model where it asks for that."""
     fit = getattr(part, "for_model", None)
     return part if fit is None else fit(info)
 

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 from ldm_core.grid import Grid as Grid
 from ldm_core.noise_schedule import NoiseSchedule
 from ldm_core.point import Point
-from ldm_core.prediction import PredictionType, to_x0
+from ldm_core.prediction import PredictionType, from_x0, to_x0
 
 if TYPE_CHECKING:
     import torch
+    from PIL.Image import Image
     from torch import Tensor
 
 Denoise = Callable[["Tensor", Point], "Tensor"]
@@ -139,9 +140,16 @@ class Evaluation:
         """The clean latent that a network output stands for."""
         return to_x0(self.prediction_type, output, self.x, self.point)
 
+    def output(self, x0: Tensor) -> Tensor:
+        """The network output that stands for a clean latent; the inverse of `x0`."""
+        return from_x0(self.prediction_type, x0, self.x, self.point)
+
 
 class Guidance(Protocol):
     """Combines the network's answers for several conditions into one.
+
+    One that must know the model, to say that it does not fit, has a method ``for_model(info) ->
+    Guidance``; what that returns is used in its place.
 
     One that needs more of a run, or keeps something from call to call, has a method
     ``bind(run) -> Guidance``; what that returns is used for this run alone. It may have two more
@@ -206,8 +214,14 @@ class Edit:
     """
 
     def start(self) -> Tensor | None:
-        """The first x, (batch, ...); None leaves it to noise."""
+        """The first x, (batch, ...); None leaves it to noise. Not asked in a run that goes on from
+        where another stopped."""
         return None
+
+    def model(self, model: Model) -> Model:
+        """What the run is made with in place of its model, such as one with more layers; guidance
+        that makes networks of the run's model makes them of this one."""
+        return model
 
     def network(self, network: Network) -> Network:
         """What is asked in place of a network, such as one with a ControlNet beside it."""
@@ -302,7 +316,14 @@ class Network(Protocol):
 
 
 class TextAbility(Protocol):
-    """Ability ``text``: how a family encodes prompts."""
+    """Ability ``text``: how a family encodes prompts.
+
+    One whose words can be weighed has a method ``tokens(text)``: for each key of the condition
+    that runs along tokens, dimension 1, the characters ``(start, end)`` of the text that each
+    token stands for, an empty span where it stands for none. One whose network only attends to
+    the tokens, wherever they are, so that seeing all of them twice is seeing them once, has an
+    attribute ``side_by_side = True``; conditions of several windows can then be joined.
+    """
 
     def encode(self, texts: Sequence[str | None]) -> Condition:
         """The network's condition for each text; None where nothing was said, which most
@@ -347,6 +368,73 @@ class ClassLabelAbility(Protocol):
 
         Raises:
             LdmError: the network was not trained to draw without a class.
+        """
+        ...
+
+
+class SideNetwork(Protocol):
+    """A network beside the model's own that reads a picture, and tells the other what to add."""
+
+    @property
+    def guess(self) -> bool:
+        """Whether it speaks to the positive branch alone, whatever is asked."""
+        ...
+
+    def read(self, pictures: Tensor) -> Condition:
+        """What it makes of pictures (batch, channels, height, width) in [0, 1] before x is known;
+        batch first in each tensor."""
+        ...
+
+    def __call__(
+        self,
+        x: Tensor,
+        point: Point,
+        condition: Condition,
+        known: Condition,
+        weight: float,
+        guess: bool,
+    ) -> Condition:
+        """What the model's network takes beside its condition; what several say is summed.
+
+        Args:
+            known: what `read` gave.
+            weight: factor of all that is told.
+            guess: tell less in the outer layers, for a prompt that says nothing.
+        """
+        ...
+
+
+class ControlAbility(Protocol):
+    """Ability ``control``: how a family reads a network that is asked beside its own."""
+
+    def load(self, folder: Path, name: str) -> SideNetwork:
+        """The side network in a folder, of the class of this name."""
+        ...
+
+
+class ImagePromptAbility(Protocol):
+    """Ability ``image_prompt``: how a family lets its network look at pictures.
+
+    The network of an adapted model takes the condition ``image_embeds`` (batch, pictures, ...).
+    """
+
+    def adapted(self, model: Model, file: Path, scale: float) -> Model:
+        """The model with an adapter's layers; shares its weights and leaves it as it was.
+
+        Args:
+            scale: factor of what these layers add.
+        """
+        ...
+
+    def embed(
+        self, encoder: Path, pictures: Sequence[Image], pooled: bool
+    ) -> tuple[Tensor, Tensor]:
+        """What an image encoder makes of the pictures and, for the negative branch, of none; both
+        (pictures, ...).
+
+        Args:
+            encoder: its folder.
+            pooled: one projected vector a picture, or the states before the last layer.
         """
         ...
 
@@ -401,6 +489,8 @@ class Model:
     Attributes:
         base: the same model without LoRA, where this one has some; the weights are shared.
         remake: the model that other components make, such as a UNet with layers left out.
+        latent_space: what tells its latents from others of their shape, such as the factor by
+            which they are scaled.
     """
 
     info: ModelInfo
@@ -410,6 +500,7 @@ class Model:
     device: torch.device
     base: Model | None = field(default=None, repr=False)
     remake: Callable[[Mapping[str, Any]], Model] | None = field(default=None, repr=False)
+    latent_space: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 class Family(Protocol):

@@ -99,16 +99,22 @@ class Denoiser:
 def predict(
     network: Network, x: Tensor, point: Point, conditions: Mapping[str, Condition]
 ) -> dict[str, Tensor]:
-    """A network's answer for each branch, all in one batch.
+    """A network's answer for each branch, in one batch those whose conditions are of one shape.
 
     Args:
         x: (batch, ...); each condition's tensors have the same batch.
     """
     import torch
 
-    branches: Sequence[str] = list(conditions)
-    keys = conditions[branches[0]].keys()
-    joined = {key: torch.cat([conditions[name][key] for name in branches]) for key in keys}
-    stacked = x if len(branches) == 1 else torch.cat([x] * len(branches))
-    outputs = network(stacked, point, joined)
-    return dict(zip(branches, outputs.chunk(len(branches)), strict=True))
+    alike: dict[object, list[str]] = {}
+    for name, condition in conditions.items():
+        shapes = frozenset((key, value.shape[1:]) for key, value in condition.items())
+        alike.setdefault(shapes, []).append(name)
+    answers: dict[str, Tensor] = {}
+    for branches in alike.values():
+        keys = conditions[branches[0]].keys()
+        joined = {key: torch.cat([conditions[name][key] for name in branches]) for key in keys}
+        stacked = x if len(branches) == 1 else torch.cat([x] * len(branches))
+        outputs = network(stacked, point, joined)
+        answers |= zip(branches, outputs.chunk(len(branches)), strict=True)
+    return answers

@@ -37,6 +37,16 @@ class Grid(tuple[Point, ...]):
             return type(self)(super().__getitem__(index), self.schedule)
         return super().__getitem__(index)
 
+    def onward(self, point: Point) -> Self:
+        """The way from a point to the end: from the grid's own point where it has the same one,
+        or else the point itself and all that is less noisy."""
+        for index, own in enumerate(self):
+            if math.isclose(own.ratio, point.ratio, rel_tol=1e-6):
+                return self[index:]
+        # a multistep method divides by the length of a step, so a minute one would harm
+        left = (own for own in self if own.ratio < 0.999 * point.ratio)
+        return type(self)([point, *left], self.schedule)
+
     def between(self, here: Point, there: Point) -> Point:
         """The point half-way in log-SNR; both need a finite one."""
         return self.schedule.at_ratio(math.sqrt(here.ratio * there.ratio))

@@ -84,6 +84,11 @@ def recipe_of(manifest: Mapping[str, Any]) -> Layer:
     Raises:
         LdmError: another format, or a part or input that was made in Python and has no name.
     """
+    if "chain" in manifest:
+        raise LdmError(
+            "the image was made by a chain of pipelines, which is made again in Python: its "
+            "manifest holds one of each pipeline, in their order, as 'chain'."
+        )
     if manifest.get("format") != FORMAT:
         raise LdmError(
             f"the manifest has format {manifest.get('format')!r}; this version reads {FORMAT}."
@@ -105,13 +110,20 @@ def recipe_of(manifest: Mapping[str, Any]) -> Layer:
                 f"the image was made with the Python object {part['python']}, which has no "
                 "plugin name; register it as a plugin to replay what it makes."
             )
-    for name, given in manifest["inputs"].items():
-        if isinstance(given, dict) and "python" in given:
-            raise LdmError(
-                f"the image was made with a {given['python']} for its '{name}', which no manifest "
-                "can hold; give it as a file to make pictures that can be made again."
-            )
+    if "command" in manifest:
+        return recipe  # which is given its own inputs again
+    for name, kind in python_inputs(manifest["inputs"]):
+        raise LdmError(
+            f"the image was made with a {kind} for its '{name}', which no manifest can hold; give "
+            "it as a file to make pictures that can be made again."
+        )
     return recipe
+
+
+def python_inputs(inputs: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The inputs in a manifest that only Python can give, each with its type."""
+    named = ((name, table) for name, given in inputs.items() for table in _tables(given))
+    return [(name, table["python"]) for name, table in named if "python" in table]
 
 
 def differences(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
@@ -142,6 +154,8 @@ def _plain(value: Any) -> Any:
 
 def _input(value: Any) -> Any:
     """An input as JSON can hold it; a picture or tensor of Python becomes {"python": its type}."""
+    if isinstance(value, Mapping):
+        return {str(key): _input(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
         return [_input(entry) for entry in value]
     if isinstance(value, PurePath):

@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ldm_core import images, placement
 from ldm_core.attention import in_force
-from ldm_core.compose import Composition, compose
+from ldm_core.compose import Composition, compose, is_one_each
 from ldm_core.contracts import (
     Condition,
     Denoise,
@@ -37,6 +38,7 @@ from ldm_core.manifest import make_manifest
 from ldm_core.plugins.registry import Registry, installed
 from ldm_core.point import Point
 from ldm_core.seeded_noise import SeededNoise
+from ldm_core.stream import Streams
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,22 @@ class Output:
     seeds: list[int]
     manifests: list[dict[str, Any]]
 
+    @classmethod
+    def join(cls, parts: Sequence[Output]) -> Output:
+        """What several runs made, as if one had; at least one part, all of one output type."""
+        made: Any = [part.images for part in parts]
+        if isinstance(made[0], list):
+            made = [image for batch in made for image in batch]
+        elif isinstance(made[0], Tensor):
+            made = torch.cat(made)
+        else:
+            made = np.concatenate(made)
+        seeds = [seed for part in parts for seed in part.seeds]
+        return cls(made, seeds, [manifest for part in parts for manifest in part.manifests])
+
 
 @dataclass(frozen=True, eq=False)
-class Pipeline:
+class Pipeline(Streams):
     """Generates images from one composition; never changes. `replace` makes another.
 
     Example::
@@ -137,6 +152,7 @@ class Pipeline:
         batch_size: int | None = None,
         output_type: str = "pil",
         on_step: Callable[[Step], None] | None = None,
+        on_batch: Callable[[Output], None] | None = None,
         **inputs: Any,
     ) -> Output:
         """Make images.
@@ -152,6 +168,7 @@ class Pipeline:
             output_type: ``pil``, ``np`` (batch, height, width, 3), ``pt`` (batch, 3, height,
                 width) or ``latent`` (batch, channels, ...).
             on_step: called after each evaluation of the denoiser.
+            on_batch: called with what each batch made, as soon as it is made.
             inputs: what else the conditioning reads, such as ``negative_prompt``.
         Raises:
             LdmError: bad input, before any sampling.
@@ -160,32 +177,30 @@ class Pipeline:
             scaled = self.replace(guidance={"scale": guidance_scale})
         else:
             scaled = self
-        if output_type not in images.OUTPUT_TYPES:
-            raise LdmError(
-                f"no output type '{output_type}'.{did_you_mean(output_type, images.OUTPUT_TYPES)} "
-                f"There are {', '.join(images.OUTPUT_TYPES)}."
-            )
-        if output_type == "pil":
-            images.check_shown(scaled.model.info.image_channels)
-        if batch_size is not None and batch_size < 1:
-            raise LdmError(f"batch_size must be at least 1, not {batch_size}.")
-        if num_images_per_prompt < 1:
-            raise LdmError(f"num_images_per_prompt must be at least 1, not {num_images_per_prompt}")
-        seeds, spread = _per_image({"prompt": prompt, **inputs}, seed, num_images_per_prompt)
+        channels = scaled.composition.info.image_channels
+        check_call(output_type, channels, batch_size, num_images_per_prompt)
+        seeds, spread = per_image({"prompt": prompt, **inputs}, seed, num_images_per_prompt)
         request = scaled.composition.request(spread, seeds, width, height, num_inference_steps)
         size = batch_size or len(seeds)
-        parts = [
-            scaled.sample(_slice(request, start, start + size), on_step)
-            for start in range(0, len(seeds), size)
-        ]
-        made: Any
-        if output_type == "latent":
-            made = torch.cat(parts)
-        else:
-            pixels = torch.cat([scaled.decode(part).cpu() for part in parts])
-            made = images.from_pixels(pixels, output_type)
+        made = []
+        for start in range(0, len(seeds), size):
+            part = images_of(request, start, start + size)
+            made.append(scaled.output(scaled.sample(part, on_step), part, output_type))
+            if on_batch is not None:
+                on_batch(made[-1])
+        return Output.join(made)
+
+    def output(self, latents: Tensor, request: Request, output_type: str = "pil") -> Output:
+        """What the final latents of a request show, with manifests.
+
+        Args:
+            output_type: as of a call.
+        """
+        made: Any = latents
+        if output_type != "latent":
+            made = images.from_pixels(self.decode(latents).cpu(), output_type)
         manifests = [
-            make_manifest(scaled.composition, request, index) for index in range(len(seeds))
+            make_manifest(self.composition, request, index) for index in range(len(request.seeds))
         ]
         return Output(made, list(request.seeds), manifests)
 
@@ -194,20 +209,73 @@ class Pipeline:
         run = self.start(request)
         return run.walk(run.x, on_step=on_step)
 
-    @torch.no_grad()
     def start(self, request: Request, noise: Noise | None = None) -> Sampling:
         """A run of a checked request, at its first x.
 
         Args:
             noise: what the run draws from; the images' seeds where not given.
         """
-        parts = self.composition
+        return self._begin(request, self.grid(request), noise)
+
+    def resume(
+        self, request: Request, x: Tensor, point: Point, noise: Noise | None = None
+    ) -> Sampling:
+        """A run of a checked request that goes on with an x, down to this pipeline's last point.
+
+        Its grid is the point and all that is less noisy in the pipeline's own. Conditions are this
+        run's own; a start that a conditioning would give, such as a picture, is passed over.
+
+        Args:
+            x: (batch, channels, ...) at the point, such as where another run's walk stopped.
+            point: where x lies on this model's noise schedule.
+            noise: what the run draws from, such as the other's ``run.noise``; the images' seeds,
+                from their beginning, where not given.
+        Raises:
+            LdmError: x is of another shape, nothing is left to do, or the scheduler only walks
+                points of its own and this is none of them.
+        """
         shape = self.model.info.latent_shape(request.width, request.height)
-        grid = parts.grid(request.num_inference_steps, shape)
-        for conditioning in parts.conditioning:
-            cut = getattr(conditioning, "cut", None)
-            grid = cut(grid, request) if cut else grid
-        draws = noise or self.noise(request.seeds, request.width, request.height)
+        if tuple(x.shape) != (len(request.seeds), *shape):
+            raise LdmError(
+                f"x has the shape {tuple(x.shape)}, and what is asked for has "
+                f"{(len(request.seeds), *shape)}."
+            )
+        return self._begin(request, self.grid(request, point), noise, x.to(self.model.device))
+
+    def grid(self, request: Request, point: Point | None = None) -> Grid:
+        """The points that a run of a request visits.
+
+        Args:
+            point: where the run is resumed, if it is.
+        """
+        shape = self.model.info.latent_shape(request.width, request.height)
+        grid = self.composition.grid(request.num_inference_steps, shape)
+        if point is None:
+            for conditioning in self.composition.conditioning:
+                cut = getattr(conditioning, "cut", None)
+                grid = cut(grid, request) if cut else grid
+            return grid
+        left = grid.onward(point)
+        if len(left) < 2:
+            raise LdmError(f"nothing is left to do at {point}: the grid ends at {grid[-1]}.")
+        strange = not any(own is left[0] for own in grid)
+        if strange and hasattr(self.composition.scheduler, "own_grid"):
+            name = self.composition.recipe["scheduler"]["name"]
+            raise LdmError(
+                f"the scheduler '{name}' only walks points of its own, none of which is {point}.",
+                "choose another scheduler, or as many steps for both parts of the way.",
+            )
+        return left
+
+    @torch.no_grad()
+    def _begin(
+        self, request: Request, grid: Grid, noise: Noise | None, x: Tensor | None = None
+    ) -> Sampling:
+        parts = self.composition
+        own = noise or self.noise(request.seeds, request.width, request.height)
+
+        def draws() -> Tensor:
+            return own().to(self.model.device)
 
         def to_latents(pixels: Tensor) -> Tensor:
             return parts.encoder(self.model, pixels.to(self.model.device), draws)
@@ -215,7 +283,7 @@ class Pipeline:
         scale = self.initial_scale(grid)
         run = Run(self.model, request, grid, draws, to_latents, scale)
         with in_force(parts.attention):
-            return Sampling(parts, run)
+            return Sampling(parts, run, x)
 
     def noise(self, seeds: Sequence[int], width: int, height: int) -> SeededNoise:
         """The noise of these images, one stream each, shaped as latents of this size."""
@@ -232,7 +300,7 @@ class Pipeline:
     def encode(self, data: Any, seed: int | Sequence[int] = 0) -> Tensor:
         """Latents of images (PIL, array or tensor in [0, 1]), (batch, channels, ...) float32."""
         pixels = images.to_pixels(data, self.model.info.image_channels).to(self.model.device)
-        seeds, _ = _per_image({}, seed, len(pixels))
+        seeds, _ = per_image({}, seed, len(pixels))
         height, width = pixels.shape[-2:]
         noise = self.noise(seeds, width, height)
         with in_force(self.composition.attention):
@@ -276,18 +344,23 @@ class Sampling:
         x: the first x, (batch, channels, ...) float32.
     """
 
-    def __init__(self, composition: Composition, run: Run) -> None:
-        self.run = run
+    def __init__(self, composition: Composition, run: Run, x: Tensor | None = None) -> None:
         self._parts = composition
         makers = [getattr(part, "edit", None) for part in composition.conditioning]
         self._edits: list[Edit] = [make(run) for make in makers if make]
-        given = [x for x in (edit.start() for edit in self._edits) if x is not None]
-        if len(given) > 1:
-            raise LdmError("two conditionings both say where the picture starts; leave one out.")
-        self.x = given[0] if given else run.noise() * run.initial_scale
+        for edit in self._edits:
+            run = replace(run, model=edit.model(run.model))
+        self.run = run
+        self.x = self._first() if x is None else x
         bind = getattr(composition.guidance, "bind", None)
         self._guidance: Guidance = bind(run) if bind else composition.guidance
         self._conditions = Conditions(composition.conditioning, self._guidance, run)
+
+    def _first(self) -> Tensor:
+        given = [x for x in (edit.start() for edit in self._edits) if x is not None]
+        if len(given) > 1:
+            raise LdmError("two conditionings both say where the picture starts; leave one out.")
+        return given[0] if given else self.run.noise() * self.run.initial_scale
 
     def conditions(self) -> dict[str, Condition]:
         """What the network is told, by the names of the guidance's branches."""
@@ -371,11 +444,33 @@ def _observed(
     return observed
 
 
-def _per_image(
+def check_call(output_type: str, channels: int, batch_size: int | None, each: int) -> None:
+    """Check what a call says of its output.
+
+    Args:
+        channels: of the pictures.
+        each: images of each prompt.
+    Raises:
+        LdmError: there is no such output type, images cannot show it, or a number is too small.
+    """
+    if output_type not in images.OUTPUT_TYPES:
+        raise LdmError(
+            f"no output type '{output_type}'.{did_you_mean(output_type, images.OUTPUT_TYPES)} "
+            f"There are {', '.join(images.OUTPUT_TYPES)}."
+        )
+    if output_type == "pil":
+        images.check_shown(channels)
+    if batch_size is not None and batch_size < 1:
+        raise LdmError(f"batch_size must be at least 1, not {batch_size}.")
+    if each < 1:
+        raise LdmError(f"num_images_per_prompt must be at least 1, not {each}")
+
+
+def per_image(
     inputs: Mapping[str, Any], seed: int | Sequence[int] | None, each: int
 ) -> tuple[list[int], dict[str, Any]]:
     """Seeds, and inputs with one entry an image: lists of prompts are repeated `each` times."""
-    lengths = {len(v) for v in inputs.values() if isinstance(v, list | tuple)}
+    lengths = {len(v) for v in inputs.values() if is_one_each(v)}
     if len(lengths) > 1:
         raise LdmError(f"inputs have different lengths: {sorted(lengths)}.")
     several_seeds = len(seed) if isinstance(seed, list | tuple) and each == 1 else 1
@@ -383,9 +478,7 @@ def _per_image(
     if count == 0:
         raise LdmError("the list of prompts is empty; there is nothing to make.")
     spread = {
-        name: [entry for entry in value for _ in range(each)]
-        if isinstance(value, list | tuple)
-        else value
+        name: [entry for entry in value for _ in range(each)] if is_one_each(value) else value
         for name, value in inputs.items()
     }
     if seed is None:
@@ -397,7 +490,8 @@ def _per_image(
     return list(seed), spread
 
 
-def _slice(request: Request, start: int, stop: int) -> Request:
+def images_of(request: Request, start: int, stop: int) -> Request:
+    """What was asked of some of the images."""
     part = slice(start, stop)
     return Request(
         inputs={name: values[part] for name, values in request.inputs.items()},

@@ -50,6 +50,21 @@ SPACINGS = (
     "quadratic",
     "trailing",
 )
+GUIDANCE = (
+    "adaptive_projected",
+    "autoguidance",
+    "cfg_pp",
+    "cfg_zero_star",
+    "classifier",
+    "classifier_free",
+    "composable",
+    "dynamic_threshold",
+    "embedded",
+    "none",
+    "perturbed_attention",
+    "skip_layer",
+    "smoothed_energy",
+)
 
 
 @hookimpl
@@ -68,16 +83,20 @@ def ldm_spacings(register: Register) -> None:
 
 @hookimpl
 def ldm_guidance(register: Register) -> None:
-    register("none", "ldm_plugins.guidance.none:none")
-    register("classifier_free", "ldm_plugins.guidance.classifier_free:classifier_free")
-    register("embedded", "ldm_plugins.guidance.embedded:embedded")
+    for name in GUIDANCE:
+        register(name, f"ldm_plugins.guidance.{name}:{name}")
 
 
 @hookimpl
 def ldm_conditioning(register: Register) -> None:
+    register("control", "ldm_plugins.conditioning.control:control")
+    register("image", "ldm_plugins.conditioning.image:image")
+    register("image_prompt", "ldm_plugins.conditioning.image_prompt:image_prompt")
     register("mask", "ldm_plugins.conditioning.mask:mask")
+    register("regions", "ldm_plugins.conditioning.regions:regions")
     register("size", "ldm_plugins.conditioning.size:size")
     register("class_label", "ldm_plugins.conditioning.class_label:class_label")
+    register("target_class", "ldm_plugins.conditioning.target_class:target_class")
     register("text", "ldm_plugins.conditioning.text:text")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from tiny.folder import write_configs
 
 NAMES = {0: "tench, Tinca tinca", 1: "goldfish, Carassius auratus", 2: "great white shark, crane"}
-NAMES |= {3: "Cardigan, Cardigan Welsh corgi", 4: "cardigan", 5: "crane"}
+NAMES |= {3: "Cardigan, Cardigan Welsh corgi", 4: "cardigan", 5: "crane", 999: "toilet tissue"}
 
 
 def write_dit(

@@ -4,16 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image, ImageOps, UnidentifiedImageError
-
-from ldm_core.contracts import Condition, Conditioning, ModelInfo, Request, Run
+from ldm_core.contracts import (
+    Condition,
+    Conditioning,
+    Denoise,
+    Edit,
+    Grid,
+    ModelInfo,
+    Request,
+    Run,
+)
 from ldm_core.errors import LdmError
+from ldm_core.point import Point
+from ldm_plugins.conditioning.pictures import (
+    check_size,
+    coverage,
+    different,
+    mode_of,
+    read_picture,
+    size_of,
+    to_pixels,
+)
+from ldm_plugins.conditioning.strength import FromPicture, check_strength, cut, noised
 
 if TYPE_CHECKING:
-    import numpy as np
+    from torch import Tensor
 
 
 def mask() -> Conditioning:
@@ -22,7 +39,14 @@ def mask() -> Conditioning:
 
     Reads an ``image`` and a ``mask`` for each image that is made, both of its size. They are
     files, PIL images, or tensors (channels, height, width) in [0, 1]; only files can be named in
-    a manifest.
+    a manifest. ``strength``, from 0 to 1 (1), says how much of the way is walked: below 1, x
+    starts from the picture with noise in place of noise alone.
+
+    A network for inpainting is told the picture and the mask, black or white from middle grey on.
+    With every other model, and any scheduler, the picture is blended in (Avrahami et al. 2022,
+    arXiv:2206.02779, Section 4.1): where the mask is black, the network sees the picture with as
+    much noise as x has, and its estimate gives way to the picture; what is kept there is kept
+    exactly, in latents. Grey is a share of both.
     """
     return Mask()
 
@@ -32,93 +56,112 @@ class Mask:
     """
     Attributes:
         factor: so many pixels a side share one latent.
+        mode: of the model's pictures.
+        ability: None where the model's network takes no mask, and the picture is blended in.
     """
 
     factor: int = 1
-    ability: str = "inpainting"
+    mode: str = "RGB"
+    ability: str | None = "inpainting"
 
     def for_model(self, info: ModelInfo) -> Mask:
-        return replace(self, factor=info.scale_factor)
+        told = "inpainting" if "inpainting" in info.abilities else None
+        mode = mode_of(info.image_channels)
+        return replace(self, factor=info.scale_factor, mode=mode, ability=told)
 
     @property
     def inputs(self) -> Mapping[str, Any]:
-        return {"image": ..., "mask": ...}
+        return {"image": ..., "mask": ..., "strength": 1.0}
 
     def check(self, request: Request) -> None:
-        given = zip(request.inputs["image"], request.inputs["mask"], strict=True)
-        # one picture may serve thousands of images
-        for image, painting in {(id(i), id(m)): (i, m) for i, m in given}.values():
-            picture, painted = read_picture("image", image), read_mask(painting)
-            sizes = [f"{p.shape[1]}x{p.shape[0]}" for p in (picture, painted)]
-            if sizes[0] != sizes[1]:
+        check_strength(request)
+        for image, painting in different(request.inputs["image"], request.inputs["mask"]):
+            picture = read_picture("image", image, self.mode)
+            painted = read_picture("mask", painting, "L")
+            if picture.shape[:2] != painted.shape[:2]:
                 raise LdmError(
-                    f"the image is {sizes[0]} pixels and the mask {sizes[1]}; they should be of "
-                    "one size."
+                    f"the image is {size_of(picture)} pixels and the mask {size_of(painted)}; they "
+                    "should be of one size."
                 )
-            if picture.shape[:2] != (request.height, request.width):
-                raise LdmError(
-                    f"the image is {sizes[0]} pixels and {request.width}x{request.height} is to be "
-                    "made; scale the image and its mask, or ask for their size."
-                )
-            if not painted.any():
+            check_size("image", picture, request, " and its mask")
+            white = painted >= 0.5 if self.ability else painted > 0
+            if not white.any():
                 raise LdmError("the mask is empty; paint white what should be made anew.")
-            if not painted[:: self.factor, :: self.factor].any():
+            if self.ability and not white[:: self.factor, :: self.factor].any():
                 raise LdmError(
                     "the mask is too small: nothing is left of it where "
                     f"{self.factor}x{self.factor} pixels share one latent; paint more of it white."
                 )
 
+    def cut(self, grid: Grid, request: Request) -> Grid:
+        return cut(grid, request)
+
     def encode(self, run: Run, branches: Sequence[str]) -> Mapping[str, Condition]:
         """``mask`` (batch, 1, height, width) of latents, 1 where to repaint, and the latents
         ``masked_image`` (batch, channels, height, width) of what is kept, on grey."""
-        import numpy as np
         import torch
 
-        pictures = np.stack([read_picture("image", image) for image in run.request.inputs["image"]])
-        painted = np.stack([read_mask(given) for given in run.request.inputs["mask"]])
-        pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2) * 2 - 1
-        masks = torch.from_numpy(painted).permute(0, 3, 1, 2).float()
-        kept = run.to_latents(pixels * (1 - masks))
+        if not self.ability:
+            return {}
+        pictures, masks = self._given(run.request)
+        masks = (masks >= 0.5).float()
+        kept = run.to_latents(pictures * (1 - masks))
         small = torch.nn.functional.interpolate(masks.to(kept.device), size=kept.shape[-2:])
         return {branch: {"mask": small, "masked_image": kept} for branch in branches}
 
+    def edit(self, run: Run) -> Edit:
+        pictures, masks = self._given(run.request)
+        whole = run.request.inputs["strength"][0] == 1
+        if not self.ability:
+            return Blend(run, pictures, masks, whole)
+        return Edit() if whole else FromPicture(run, pictures)
 
-def read_mask(value: Any) -> np.ndarray[Any, Any]:
-    """(height, width, 1) booleans, true from middle grey on."""
-    painted: np.ndarray[Any, Any] = read_picture("mask", value, "L") >= 0.5
-    return painted
+    def _given(self, request: Request) -> tuple[Tensor, Tensor]:
+        """Pictures in [-1, 1] and masks in [0, 1], (batch, channels, height, width)."""
+        pictures = to_pixels("image", request.inputs["image"], self.mode)
+        return pictures * 2 - 1, to_pixels("mask", request.inputs["mask"], "L")
 
 
-def read_picture(name: str, value: Any, mode: str = "RGB") -> np.ndarray[Any, Any]:
-    """(height, width, channels) float32 in [0, 1].
+class Blend(Edit):
+    """Keeps pictures where masks are 0, whatever the scheduler does there.
+
+    Where a mask is grey, x follows estimates that are a share of both, and so is nothing but
+    itself.
 
     Args:
-        name: what to call it in an error.
-        mode: ``RGB`` or ``L``, of so many channels.
-    Raises:
-        LdmError: it is no picture, or one of other channels.
+        pictures: (batch, channels, height, width) in [-1, 1].
+        masks: (batch, 1, height, width) in [0, 1], 1 where to repaint.
+        whole: x starts as noise; else it starts from the pictures.
     """
-    import numpy as np
 
-    if isinstance(value, str | Path):
-        try:
-            # a camera may say in the file which side is up
-            value = ImageOps.exif_transpose(Image.open(Path(value).expanduser()))
-        except UnidentifiedImageError:
-            raise LdmError(f"the {name} '{value}' cannot be read: it is no picture.") from None
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise LdmError(f"the {name} '{value}' cannot be read: {reason}.") from None
-    channels = len(mode)
-    if isinstance(value, Image.Image):
-        array = np.asarray(value.convert(mode), dtype=np.float32) / 255
-        return array.reshape(*array.shape[:2], channels)
-    shape = tuple(getattr(value, "shape", ()))
-    if len(shape) != 3 or shape[0] != channels:
-        found = f"of shape {shape}" if shape else repr(value)
-        raise LdmError(
-            f"the {name} should be a file, a PIL image or a tensor ({channels}, height, width) in "
-            f"[0, 1], not {found}."
-        )
-    array = np.asarray(value.cpu() if hasattr(value, "cpu") else value, dtype=np.float32)
-    return array.transpose(1, 2, 0)
+    def __init__(self, run: Run, pictures: Tensor, masks: Tensor, whole: bool) -> None:
+        self._run = run
+        self._x0 = run.to_latents(pictures)
+        self._noise = run.noise()
+        self._share = coverage(masks, self._x0)
+        self._kept = self._share == 0
+        self._whole = whole
+
+    def start(self) -> Tensor:
+        grid = self._run.grid
+        if self._whole:
+            return self._noise * self._run.initial_scale
+        return self._x0 if len(grid) == 1 else noised(self._x0, self._noise, grid[0])
+
+    def denoise(self, denoise: Denoise) -> Denoise:
+        first = self._run.grid[0]
+
+        def blended(x: Tensor, point: Point) -> Tensor:
+            import torch
+
+            # At the first point of the whole way x is noise alone, as a model expects it there.
+            if not (self._whole and point == first):
+                x = torch.where(self._kept, noised(self._x0, self._noise, point), x)
+            return torch.lerp(self._x0, denoise(x, point), self._share)
+
+        return blended
+
+    def finish(self, x: Tensor) -> Tensor:
+        import torch
+
+        return torch.where(self._kept, self._x0, x)

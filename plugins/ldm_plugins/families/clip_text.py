@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ldm_core.contracts import Condition
-from ldm_plugins.families.tokens import overflow, tokenize
+from ldm_plugins.families.tokens import overflow, spans, tokenize
 
 
 class ClipEncoder:
@@ -27,9 +27,15 @@ class ClipEncoder:
         """The end of the text that the window would cut off; empty where it fits."""
         return overflow(self._tokenizer, text, self._tokenizer.model_max_length)
 
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """The characters of the text that each token of the window stands for."""
+        return spans(self._tokenizer, text, self._tokenizer.model_max_length)
+
 
 class ClipText:
     """CLIP's last hidden states as the network's condition, key ``text``."""
+
+    side_by_side = True
 
     def __init__(self, text_encoder: Any, tokenizer: Any) -> None:
         self._clip = ClipEncoder(text_encoder, tokenizer)
@@ -42,6 +48,9 @@ class ClipText:
     def overflow(self, text: str) -> str:
         return self._clip.overflow(text)
 
+    def tokens(self, text: str) -> Mapping[str, Sequence[tuple[int, int]]]:
+        return {"text": self._clip.spans(text)}
+
 
 class ClipTexts:
     """Hidden states of one or several CLIP encoders side by side, and the last one's summary.
@@ -52,6 +61,8 @@ class ClipTexts:
     Args:
         zeros_for_none: where nothing was said the condition is zero, not that of an empty text.
     """
+
+    side_by_side = True
 
     def __init__(self, encoders: Sequence[ClipEncoder], zeros_for_none: bool) -> None:
         self._encoders = encoders
@@ -74,3 +85,7 @@ class ClipTexts:
     def overflow(self, text: str) -> str:
         """What at least one encoder would not see."""
         return max((encoder.overflow(text) for encoder in self._encoders), key=len)
+
+    def tokens(self, text: str) -> Mapping[str, Sequence[tuple[int, int]]]:
+        """All encoders' tokens are the same."""
+        return {"text": self._encoders[0].spans(text)}

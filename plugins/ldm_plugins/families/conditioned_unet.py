@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import count, takewhile
 from typing import TYPE_CHECKING, Any
 
 from ldm_core.contracts import Condition
@@ -12,6 +13,10 @@ from ldm_core.point import Point
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+
+FREE = frozenset({"embedded_guidance", "control", "image_prompt"})
+"""Abilities of these networks that no run needs to use."""
 
 
 def unet_abilities(
@@ -38,7 +43,7 @@ def unet_abilities(
             f"{latents}; known are text-to-image models with {latents} and inpainting models "
             f"with {2 * latents + 1} (the latents, a mask and a masked picture)."
         )
-    abilities = {"text"}
+    abilities = {"text", "control", "image_prompt"}
     if channels > latents:
         abilities.add("inpainting")
     if unet.get("time_cond_proj_dim"):
@@ -52,14 +57,18 @@ def call_unet(
     x: Tensor,
     point: Point,
     condition: Condition,
-    added: Mapping[str, Tensor] | None = None,
+    added: Mapping[str, Any] | None = None,
 ) -> Tensor:
     """The network's output for x, (batch, channels, height, width) float32.
 
     Args:
         condition: ``text`` (batch, tokens, width); for inpainting ``mask`` (batch, 1, height,
             width), 1 where to repaint, and ``masked_image``, like x; for embedded guidance
-            ``guidance_scale`` (batch,), which is 1, none, where it is not told.
+            ``guidance_scale`` (batch,), which is 1, none, where it is not told; for a network
+            with an image prompt's layers ``image_embeds`` (batch, pictures, ...). What a side
+            network tells is added: ``down_residual_0`` and so on to what each layer of the encoder
+            passes on to the decoder, ``mid_residual`` between them, and
+            ``intrablock_residual_0`` and so on in the blocks of the encoder.
         added: what joins the time embedding, by Diffusers' names.
     """
     import torch
@@ -71,15 +80,28 @@ def call_unet(
     if unet.config.time_cond_proj_dim:
         scale = condition.get("guidance_scale", torch.ones(len(x), device=x.device))
         told = embed_scale(scale, unet.config.time_cond_proj_dim).to(dtype)
+    if "image_embeds" in condition:
+        added = {**(added or {}), "image_embeds": [condition["image_embeds"].to(dtype)]}
+    down = _numbered(condition, "down_residual", dtype)
+    within = _numbered(condition, "intrablock_residual", dtype)
     output: Tensor = unet(
         x.to(dtype),
         t,
         condition["text"].to(dtype),
         timestep_cond=told,
         added_cond_kwargs=added,
+        down_block_additional_residuals=down or None,
+        mid_block_additional_residual=condition["mid_residual"].to(dtype) if down else None,
+        down_intrablock_additional_residuals=within or None,
         return_dict=False,
     )[0]
     return output.float()
+
+
+def _numbered(condition: Condition, name: str, dtype: torch.dtype) -> list[Tensor]:
+    """``name_0``, ``name_1`` and so on, as far as they go."""
+    names = (f"{name}_{number}" for number in count())
+    return [condition[key].to(dtype) for key in takewhile(condition.__contains__, names)]
 
 
 def embed_scale(scale: Tensor, width: int) -> Tensor:

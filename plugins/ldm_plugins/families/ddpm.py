@@ -44,6 +44,7 @@ class DDPM(DiffusersFolder):
             scale_factor=1,
             abilities=frozenset({"class_label"} if about["classes"] else ()),
             image_channels=about["latent_channels"],
+            scheduler_config=scheduler,
             defaults={
                 "num_inference_steps": 50 if by_ddim else 1000,
                 "guidance": "none",

@@ -91,7 +91,8 @@ class DiffusersFolder(ABC):
         def remake(others: Mapping[str, Any]) -> Model:
             return self._make(info, {**components, **others}, device, dtype)
 
-        return replace(self.build(info, components, device, dtype), remake=remake)
+        made = self.build(info, components, device, dtype)
+        return replace(made, remake=remake, latent_space=latent_space(components))
 
     def default_config(self, shapes: Shapes) -> str | None:
         return default_config(shapes)
@@ -185,6 +186,17 @@ def class_names(index: Mapping[str, Any], count: int) -> tuple[str, ...]:
     labels = index.get("id2label")
     said: Mapping[str, Any] = labels if isinstance(labels, Mapping) else {}
     return tuple(str(said.get(str(number), "")) for number in range(count))
+
+
+def latent_space(components: Mapping[str, Any]) -> dict[str, Any]:
+    """What an autoencoder's config says of the numbers that its latents are normalised by."""
+    configs = [getattr(component, "config", None) for component in components.values()]
+    return {
+        name: value
+        for config in configs
+        for name in ("scaling_factor", "shift_factor", "latents_mean", "latents_std")
+        if (value := getattr(config, name, None)) is not None
+    }
 
 
 def autoencoder_factor(config: Mapping[str, Any]) -> int:

@@ -69,6 +69,7 @@ class DiT(DiffusersFolder):
             scale_factor=factor,
             default_size=(width * factor, height * factor),
             abilities=frozenset({"class_label"}),
+            scheduler_config=scheduler,
             defaults={
                 "num_inference_steps": 50,
                 "guidance": {"name": "classifier_free", "scale": 4.0},
@@ -81,7 +82,7 @@ class DiT(DiffusersFolder):
             learned_variance=returned == 2 * channels,
             patch=transformer.get("patch_size", 2),
             square=True,  # it puts its patches together as if there were as many across as down
-            classes=class_names(index, transformer.get("num_embeds_ada_norm", 1000)),
+            classes=known_classes(index, transformer.get("num_embeds_ada_norm", 1000)),
         )
 
     def build(
@@ -103,8 +104,19 @@ class DiT(DiffusersFolder):
             )[0]
             return output.float()
 
-        ability = Classes(null=len(info.classes), device=device)
+        ability = Classes(null=transformer.config.num_embeds_ada_norm, device=device)
         return Model(info, network, {"class_label": ability}, components, device)
+
+
+def known_classes(index: Mapping[str, Any], count: int) -> tuple[str, ...]:
+    """The classes up to the last that has a name, or all where none has.
+
+    `DiTPipeline` fixes the number that stands for no class at 1000, so a network that learnt ten
+    classes has room for a thousand, most of it untrained.
+    """
+    names = class_names(index, count)
+    last = max((number for number, name in enumerate(names) if name), default=count - 1)
+    return names[: last + 1]
 
 
 class Classes:

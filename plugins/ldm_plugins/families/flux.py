@@ -166,3 +166,6 @@ class FluxText:
     def overflow(self, text: str) -> str:
         """What T5 does not read; CLIP, which gives the network a mere summary, reads less."""
         return self._t5.overflow(text)
+
+    def tokens(self, text: str) -> Mapping[str, Sequence[tuple[int, int]]]:
+        return {"text": self._t5.spans(text)}

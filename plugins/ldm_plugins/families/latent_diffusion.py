@@ -52,6 +52,7 @@ class LatentDiffusion(DiffusersFolder):
             default_size=(width * factor, height * factor),
             abilities=frozenset({"class_label"} if about["classes"] else ()),
             image_channels=vqvae.get("out_channels", 3),
+            scheduler_config=scheduler,
             defaults={
                 "num_inference_steps": 50,
                 "guidance": "none",

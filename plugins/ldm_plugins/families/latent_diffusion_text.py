@@ -21,7 +21,7 @@ from ldm_plugins.families.scheduler_config import (
     read_prediction_type,
     read_schedule,
 )
-from ldm_plugins.families.tokens import overflow, tokenize
+from ldm_plugins.families.tokens import overflow, spans, tokenize
 
 if TYPE_CHECKING:
     import torch
@@ -75,6 +75,7 @@ class LatentDiffusionText(DiffusersFolder):
             scale_factor=factor,
             default_size=(width * factor, height * factor),
             abilities=frozenset({"text"}),
+            scheduler_config=scheduler,
             defaults={
                 "num_inference_steps": 50,
                 "guidance": {"name": "classifier_free", "scale": 1.0},
@@ -112,6 +113,8 @@ class LatentDiffusionText(DiffusersFolder):
 class BertText:
     """The text encoder's states as the network's condition, key ``text``; padding is read too."""
 
+    side_by_side = True
+
     def __init__(self, encoder: Any, tokenizer: Any) -> None:
         self._encoder = encoder
         self._tokenizer = tokenizer
@@ -124,3 +127,6 @@ class BertText:
 
     def overflow(self, text: str) -> str:
         return overflow(self._tokenizer, text, self._window)
+
+    def tokens(self, text: str) -> Mapping[str, Sequence[tuple[int, int]]]:
+        return {"text": spans(self._tokenizer, text, self._window)}

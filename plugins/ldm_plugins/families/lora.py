@@ -6,16 +6,15 @@ layer set on it is seen by another pipeline, and nothing but the LoRA takes memo
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from ldm_core.contracts import Lora, ModelInfo
 from ldm_core.errors import LdmError, LdmWarning
 from ldm_core.models import check_safetensors
+from ldm_core.modules import shallow_copy
 from ldm_plugins.families.quiet import quiet
 
 if TYPE_CHECKING:
@@ -113,11 +112,6 @@ def with_loras(
     for module in copies.values():
         module.eval().requires_grad_(False)
     return {**components, **copies}
-
-
-def shallow_copy(module: nn.Module) -> nn.Module:
-    """A module tree of its own around the very parameters and buffers of the original."""
-    return copy.deepcopy(module, {id(t): t for t in chain(module.parameters(), module.buffers())})
 
 
 def adapters_of(module: nn.Module) -> set[str]:

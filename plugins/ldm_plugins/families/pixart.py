@@ -154,6 +154,8 @@ class PixArtText:
     """T5's states, key ``text``, and which of them are words, key ``text_mask``; in small
     letters, as the networks were trained on."""
 
+    side_by_side = True
+
     def __init__(self, t5: T5Text) -> None:
         self._t5 = t5
 
@@ -164,6 +166,12 @@ class PixArtText:
 
     def overflow(self, text: str) -> str:
         return self._t5.overflow(_plain(text))
+
+    def tokens(self, text: str) -> Mapping[str, Sequence[tuple[int, int]]]:
+        ahead = len(text) - len(text.lstrip())
+        found = self._t5.spans(_plain(text))
+        spans = [(start + ahead, end + ahead) for start, end in found]
+        return {"text": spans, "text_mask": spans}
 
 
 def _plain(text: str) -> str:

@@ -11,17 +11,19 @@ from ldm_core.errors import LdmError
 from ldm_core.models import read_json
 from ldm_core.point import Point
 from ldm_plugins.families.clip_text import ClipText
-from ldm_plugins.families.conditioned_unet import call_unet, unet_abilities
+from ldm_plugins.families.conditioned_unet import FREE, call_unet, unet_abilities
 from ldm_plugins.families.diffusers_folder import (
     DiffusersFolder,
     autoencoder_factor,
     latent_size,
 )
+from ldm_plugins.families.image_prompts import ImagePrompts
 from ldm_plugins.families.scheduler_config import (
     read_defaults,
     read_prediction_type,
     read_schedule,
 )
+from ldm_plugins.families.side_networks import SideNetworks
 
 if TYPE_CHECKING:
     import torch
@@ -86,7 +88,7 @@ class StableDiffusion(DiffusersFolder):
             scale_factor=factor,
             default_size=(width * factor, height * factor),
             abilities=abilities,
-            needs=abilities - {"embedded_guidance"},
+            needs=abilities - FREE,
             scheduler_config={**scheduler, **OVERRULED[pipeline]},
             defaults={
                 "num_inference_steps": steps,
@@ -112,4 +114,9 @@ class StableDiffusion(DiffusersFolder):
             return call_unet(unet, dtype, x, point, condition)
 
         text = ClipText(components["text_encoder"], components["tokenizer"])
-        return Model(info, network, {"text": text}, components, device)
+        abilities = {
+            "text": text,
+            "control": SideNetworks(device, dtype),
+            "image_prompt": ImagePrompts(device, dtype),
+        }
+        return Model(info, network, abilities, components, device)

@@ -179,3 +179,7 @@ class JointText:
     def overflow(self, text: str) -> str:
         """What the encoder with the widest window does not read."""
         return (self._t5 or self._clips[0]).overflow(text)
+
+    def tokens(self, text: str) -> Mapping[str, Sequence[tuple[int, int]]]:
+        t5 = self._t5.spans(text) if self._t5 else [(0, 0)] * WINDOW
+        return {"text": [*self._clips[0].spans(text), *t5]}

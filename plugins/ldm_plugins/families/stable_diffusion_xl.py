@@ -11,18 +11,20 @@ from ldm_core.errors import LdmError
 from ldm_core.models import read_index, read_json
 from ldm_core.point import Point
 from ldm_plugins.families.clip_text import ClipEncoder, ClipTexts
-from ldm_plugins.families.conditioned_unet import call_unet, unet_abilities
+from ldm_plugins.families.conditioned_unet import FREE, call_unet, unet_abilities
 from ldm_plugins.families.diffusers_folder import (
     DiffusersFolder,
     autoencoder_factor,
     class_of,
     latent_size,
 )
+from ldm_plugins.families.image_prompts import ImagePrompts
 from ldm_plugins.families.scheduler_config import (
     read_defaults,
     read_prediction_type,
     read_schedule,
 )
+from ldm_plugins.families.side_networks import SideNetworks
 
 if TYPE_CHECKING:
     import torch
@@ -87,7 +89,8 @@ class StableDiffusionXL(DiffusersFolder):
             scale_factor=factor,
             default_size=(width * factor, height * factor),
             abilities=frozenset(abilities),
-            needs=frozenset(abilities - {"embedded_guidance", "aesthetic_score"}),
+            needs=frozenset(abilities - FREE - {"aesthetic_score"}),
+            scheduler_config=scheduler,
             defaults={
                 "num_inference_steps": 50,
                 "guidance": {
@@ -115,12 +118,14 @@ class StableDiffusionXL(DiffusersFolder):
         if dtype == torch.float16 and vae.config.force_upcast:
             vae.float()  # this autoencoder's activations overflow in float16
 
-        def network(x: Tensor, point: Point, condition: Condition) -> Tensor:
+        def added(condition: Condition) -> Mapping[str, Tensor]:
             told = condition["size"]
             if "aesthetic_score" in condition:
                 told = torch.cat([told, condition["aesthetic_score"][:, None]], dim=1)
-            added = {"text_embeds": condition["pooled"].to(dtype), "time_ids": told}
-            return call_unet(unet, dtype, x, point, condition, added)
+            return {"text_embeds": condition["pooled"].to(dtype), "time_ids": told}
+
+        def network(x: Tensor, point: Point, condition: Condition) -> Tensor:
+            return call_unet(unet, dtype, x, point, condition, added(condition))
 
         encoders = [
             ClipEncoder(components[f"text_encoder{n}"], components[f"tokenizer{n}"])
@@ -131,6 +136,8 @@ class StableDiffusionXL(DiffusersFolder):
         abilities = {
             "text": ClipTexts(encoders, zeros),
             "size": MicroConditioning(device, "aesthetic_score" in info.abilities),
+            "control": SideNetworks(device, dtype, added),
+            "image_prompt": ImagePrompts(device, dtype),
         }
         return Model(info, network, abilities, components, device)
 

@@ -70,3 +70,7 @@ class T5Text:
 
     def overflow(self, text: str) -> str:
         return tokens.overflow(self._tokenizer, text, self._window)
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """The characters of the text that each token of the window stands for."""
+        return tokens.spans(self._tokenizer, text, self._window)

@@ -21,6 +21,19 @@ def tokenize(tokenizer: Any, texts: Sequence[str | None], window: int, device: A
     ).to(device)
 
 
+def spans(tokenizer: Any, text: str, window: int) -> list[tuple[int, int]]:
+    """The characters (start, end) of the text that each of the window's tokens stands for; an
+    empty span for padding and the text's ends."""
+    found = tokenizer(
+        text,
+        padding="max_length",
+        max_length=window,
+        truncation=True,
+        return_offsets_mapping=True,
+    )
+    return [(start, end) for start, end in found.offset_mapping]
+
+
 def overflow(tokenizer: Any, text: str, window: int) -> str:
     """The end of the text that a window of so many tokens cuts off; empty where it fits."""
     tokens = tokenizer(text, truncation=False, verbose=False, return_offsets_mapping=True)

@@ -1,0 +1,63 @@
+"""Starting from a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ldm_core.contracts import Condition, Conditioning, Edit, Grid, ModelInfo, Request, Run
+from ldm_plugins.conditioning.pictures import (
+    check_size,
+    different,
+    mode_of,
+    read_picture,
+    to_pixels,
+)
+from ldm_plugins.conditioning.strength import FromPicture, check_strength, cut
+
+
+def image() -> Conditioning:
+    """Start from a picture in place of noise alone: SDEdit, image-to-image (Meng et al. 2021,
+    arXiv:2108.01073, Algorithm 1).
+
+    Reads an ``image`` for each image that is made, of its size: a file, a PIL image or a tensor
+    (channels, height, width) in [0, 1]; only files can be named in a manifest. ``strength``, from
+    0 to 1 (0.8), says how much of the way is walked: so many of the steps, rounded down, are
+    taken, from the picture with the noise that belongs to the first of them. 0 gives the picture
+    as the autoencoder has it, and 1 keeps what signal the first point has.
+    """
+    return ImageStart()
+
+
+@dataclass(frozen=True)
+class ImageStart:
+    """
+    Attributes:
+        mode: of the model's pictures.
+    """
+
+    mode: str = "RGB"
+    ability: None = None
+
+    def for_model(self, info: ModelInfo) -> ImageStart:
+        return replace(self, mode=mode_of(info.image_channels))
+
+    @property
+    def inputs(self) -> Mapping[str, Any]:
+        return {"image": ..., "strength": 0.8}
+
+    def check(self, request: Request) -> None:
+        check_strength(request)
+        for (picture,) in different(request.inputs["image"]):
+            check_size("image", read_picture("image", picture, self.mode), request)
+
+    def cut(self, grid: Grid, request: Request) -> Grid:
+        return cut(grid, request)
+
+    def encode(self, run: Run, branches: Sequence[str]) -> Mapping[str, Condition]:
+        return {}
+
+    def edit(self, run: Run) -> Edit:
+        pictures = to_pixels("image", run.request.inputs["image"], self.mode)
+        return FromPicture(run, pictures * 2 - 1)

@@ -1,0 +1,118 @@
+"""Pictures as prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ldm_core.contracts import (
+    Condition,
+    Conditioning,
+    Edit,
+    ImagePromptAbility,
+    Model,
+    ModelInfo,
+    Request,
+    Run,
+)
+from ldm_core.errors import LdmError
+from ldm_plugins.conditioning.ip_adapter_files import AdapterFile, find_adapter
+from ldm_plugins.conditioning.pictures import different, read_picture
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+def image_prompt(*, path: str, image_encoder: str, scale: float = 1.0) -> Conditioning:
+    """A picture whose content and style the image takes on, by an IP-Adapter (Ye et al. 2023,
+    arXiv:2308.06721).
+
+    Reads a ``prompt_image`` for each image, of any size: a file, PIL image or tensor (channels,
+    height, width) in [0, 1]; or a list of several, as many for each image. The negative branch
+    sees none.
+
+    Args:
+        path: the adapter's safetensors file, as its authors and Diffusers lay it out.
+        image_encoder: folder of the CLIPVisionModelWithProjection that it was trained with.
+        scale: factor of what the pictures add; 0 is the model without them.
+    """
+    return ImagePrompt(path, image_encoder, scale)
+
+
+@dataclass(frozen=True)
+class ImagePrompt:
+    """
+    Attributes:
+        adapter: once the model is known.
+    """
+
+    path: str
+    image_encoder: str
+    scale: float
+    adapter: AdapterFile | None = None
+    ability: str = "image_prompt"
+
+    def for_model(self, info: ModelInfo) -> ImagePrompt:
+        """The conditioning with its files, seen to fit the model."""
+        if self.ability not in info.abilities:
+            return self
+        return replace(self, adapter=find_adapter(self.path, self.image_encoder, info))
+
+    @property
+    def inputs(self) -> Mapping[str, Any]:
+        return {"prompt_image": ...}
+
+    def check(self, request: Request) -> None:
+        given = request.inputs["prompt_image"]
+        counts = {len(_several(entry)) for entry in given}
+        if counts == {0} or len(counts) > 1:
+            raise LdmError(
+                "prompt_image should have as many pictures for each image, and at least one, not "
+                f"{' or '.join(map(str, sorted(counts)))}."
+            )
+        for (picture,) in different([p for entry in given for p in _several(entry)]):
+            read_picture("prompt_image", picture)
+
+    def encode(self, run: Run, branches: Sequence[str]) -> Mapping[str, Condition]:
+        """``image_embeds``, (batch, pictures, width) or (batch, pictures, tokens, width)."""
+        import torch
+
+        assert self.adapter is not None
+        ability: ImagePromptAbility = run.model.abilities["image_prompt"]
+        each = [_several(entry) for entry in run.request.inputs["prompt_image"]]
+        once = {id(picture): picture for pictures in each for picture in pictures}
+        places = {known: place for place, known in enumerate(once)}
+        rows = torch.tensor([[places[id(picture)] for picture in pictures] for pictures in each])
+        seen, nothing = ability.embed(
+            self.adapter.encoder, [_image(p) for p in once.values()], self.adapter.pooled
+        )
+        return {b: {"image_embeds": (nothing if b == "negative" else seen)[rows]} for b in branches}
+
+    def edit(self, run: Run) -> Edit:
+        return Looking(self)
+
+
+class Looking(Edit):
+    """A run of the model with the adapter's layers."""
+
+    def __init__(self, prompt: ImagePrompt) -> None:
+        self._prompt = prompt
+
+    def model(self, model: Model) -> Model:
+        assert self._prompt.adapter is not None
+        ability: ImagePromptAbility = model.abilities["image_prompt"]
+        return ability.adapted(model, self._prompt.adapter.file, self._prompt.scale)
+
+
+def _several(entry: Any) -> list[Any]:
+    return list(entry) if isinstance(entry, list | tuple) else [entry]
+
+
+def _image(picture: Any) -> Image:
+    """A picture in 8 bits a channel, as image encoders' own preprocessing takes it."""
+    import numpy as np
+    from PIL import Image
+
+    values = read_picture("prompt_image", picture)
+    return Image.fromarray((values * 255).round().clip(0, 255).astype(np.uint8))

@@ -1,0 +1,103 @@
+"""Pictures that a person gives: files, PIL images or tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from ldm_core.contracts import Request
+from ldm_core.errors import LdmError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def mode_of(channels: int) -> str:
+    """How pictures of so many channels are read; PIL has those of 1 and 3 alone."""
+    return {1: "L", 3: "RGB"}.get(channels, "?" * channels)
+
+
+def read_picture(name: str, value: Any, mode: str = "RGB") -> Array:
+    """(height, width, channels) float32 in [0, 1].
+
+    Args:
+        name: what to call it in an error.
+        mode: ``RGB`` or ``L``, with a letter for each channel, or `mode_of` other channels, which
+            only a tensor has.
+    Raises:
+        LdmError: it is no picture, or one of other channels.
+    """
+    import numpy as np
+
+    channels, pil = len(mode), "?" not in mode
+    if isinstance(value, str | Path):
+        try:
+            # a camera may say in the file which side is up
+            value = ImageOps.exif_transpose(Image.open(Path(value).expanduser()))
+        except UnidentifiedImageError:
+            raise LdmError(f"the {name} '{value}' cannot be read: it is no picture.") from None
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise LdmError(f"the {name} '{value}' cannot be read: {reason}.") from None
+    if isinstance(value, Image.Image) and pil:
+        unit: Array = np.asarray(value.convert(mode), dtype=np.float32) / np.float32(255)
+        return unit.reshape(*unit.shape[:2], channels)
+    shape = tuple(getattr(value, "shape", ()))
+    if len(shape) != 3 or shape[0] != channels:
+        found = f"of shape {shape}" if shape else repr(value)
+        forms = "a file, a PIL image or " if pil else ""
+        raise LdmError(
+            f"the {name} should be {forms}a tensor ({channels}, height, width) in [0, 1], not "
+            f"{found}."
+        )
+    given = value.cpu() if hasattr(value, "cpu") else value
+    array: Array = np.asarray(given, dtype=np.float32)
+    return array.transpose(1, 2, 0)
+
+
+def check_size(name: str, picture: Array, request: Request, more: str = "") -> None:
+    """Raise `LdmError` for a picture that is not of the size that is to be made."""
+    if picture.shape[:2] != (request.height, request.width):
+        raise LdmError(
+            f"the {name} is {size_of(picture)} pixels and {request.width}x{request.height} is to "
+            f"be made; scale the {name}{more}, or ask for its size."
+        )
+
+
+def size_of(picture: Array) -> str:
+    """Width and height in words."""
+    return f"{picture.shape[1]}x{picture.shape[0]}"
+
+
+def different(*values: Sequence[Any]) -> Iterable[tuple[Any, ...]]:
+    """What images are given together, once each: one picture may serve thousands of images."""
+    return {tuple(map(id, group)): group for group in zip(*values, strict=True)}.values()
+
+
+def to_pixels(name: str, values: Sequence[Any], mode: str = "RGB") -> Tensor:
+    """Pictures of one size as pixels (pictures, channels, height, width) in [0, 1]."""
+    import numpy as np
+    import torch
+
+    known = {id(value): read_picture(name, value, mode) for value in values}
+    stacked = np.stack([known[id(value)] for value in values])
+    return torch.from_numpy(stacked).permute(0, 3, 1, 2)
+
+
+def coverage(masks: Tensor, like: Tensor) -> Tensor:
+    """How much of each latent a mask covers: its mean over the pixels that share the latent.
+
+    Args:
+        masks: (batch, 1, height, width) in [0, 1].
+        like: latents (batch, channels, rows, columns).
+    """
+    from torch.nn.functional import adaptive_avg_pool2d
+
+    rows, columns = like.shape[-2:]
+    return adaptive_avg_pool2d(masks.to(like.device), (rows, columns))

@@ -1,0 +1,94 @@
+r"""Prompts whose words have weights: ``a (red:1.3) circle``."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from ldm_core.errors import LdmError
+
+# Digits before the colon are a time or a ratio, as in (at 10:30) or (16:9).
+WEIGHT = re.compile(r"(?<!\d):\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+))\s*$")
+
+
+@dataclass(frozen=True)
+class WeightedText:
+    """What a prompt says, and how much of it.
+
+    Attributes:
+        text: without the marks.
+        weights: of each of its characters.
+    """
+
+    text: str
+    weights: tuple[float, ...]
+
+    @property
+    def plain(self) -> bool:
+        """Whether every word weighs 1."""
+        return all(weight == 1 for weight in self.weights)
+
+    def __getitem__(self, part: slice) -> WeightedText:
+        return WeightedText(self.text[part], self.weights[part])
+
+    def stripped(self) -> WeightedText:
+        """Without the space around it."""
+        start = len(self.text) - len(self.text.lstrip())
+        return self[start : start + len(self.text.strip())]
+
+    def of(self, start: int, end: int) -> float:
+        r"""The weight of a token by its characters; 1 for one that stands for none.
+
+        A token may begin with the space before its word, so that its last character counts.
+        """
+        return self.weights[end - 1] if end > start else 1.0
+
+
+def unweighted(text: str) -> WeightedText:
+    """A text as it is, whatever signs it has."""
+    return WeightedText(text, (1.0,) * len(text))
+
+
+def read_weights(prompt: str) -> WeightedText:
+    r"""A prompt with weights as ``(words:1.3)``, which may lie inside one another and multiply.
+
+    Parentheses without a number are text as any other, and so is what follows digits, as
+    ``(16:9)`` does. ``\(`` and ``\)`` are plain parentheses always.
+
+    Raises:
+        LdmError: a weight below 0; or parentheses that do not close, in a prompt with weights.
+    """
+    # Each open level holds its characters and weights, the parenthesis that opened it first.
+    levels: list[list[tuple[str, float]]] = [[]]
+    weighted = unbalanced = False
+    signs = re.finditer(r"\\[()]|.", prompt, re.DOTALL)
+    for sign in (match.group() for match in signs):
+        if sign == "(":
+            levels.append([("(", 1.0)])
+        elif sign == ")" and len(levels) > 1:
+            inner = levels.pop()
+            found = WEIGHT.search("".join(" " if len(c) > 1 else c for c, _ in inner))
+            if found:
+                weighted = True
+                factor = _weight(found.group(1), prompt)
+                inner = [(c, w * factor) for c, w in inner[1 : found.start()]]
+            else:
+                inner.append((")", 1.0))
+            levels[-1] += inner
+        else:
+            unbalanced |= sign == ")"
+            levels[-1].append((sign, 1.0))
+    if weighted and (unbalanced or len(levels) > 1):
+        raise LdmError(
+            f"the parentheses of a prompt with weights do not match: '{prompt}'.",
+            r"write \( and \) for parentheses that are part of the text.",
+        )
+    read = [(c[-1], w) for level in levels for c, w in level]
+    return WeightedText("".join(c for c, _ in read), tuple(w for _, w in read))
+
+
+def _weight(number: str, prompt: str) -> float:
+    weight = float(number)
+    if weight < 0:
+        raise LdmError(f"a weight must not be negative, and {number} is: '{prompt}'.")
+    return weight

@@ -1,0 +1,523 @@
+"""Control by ControlNets and T2I-Adapters: Diffusers' own pictures from the same folders."""
+
+from __future__ import annotations
+
+import gc
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import (
+    ControlNetModel,
+    MultiAdapter,
+    StableDiffusionAdapterPipeline,
+    StableDiffusionControlNetInpaintPipeline,
+    StableDiffusionControlNetPipeline,
+    StableDiffusionXLAdapterPipeline,
+    StableDiffusionXLControlNetPipeline,
+    T2IAdapter,
+)
+from PIL import Image
+
+import tiny
+from ldm_core import Pipeline
+from ldm_core.errors import LdmError
+
+STEPS = 5
+PROMPTS = ["a red star", "a blue circle"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("control")
+
+
+@pytest.fixture(scope="module")
+def sdxl(place: Path) -> Path:
+    return tiny.write_stable_diffusion_xl(place / "sdxl")
+
+
+@pytest.fixture(scope="module")
+def edges(place: Path, folder: Path) -> Path:
+    return tiny.write_controlnet(place / "edges", folder)
+
+
+@pytest.fixture(scope="module")
+def depth(place: Path, folder: Path) -> Path:
+    return tiny.write_controlnet(place / "depth", folder, seed=5)
+
+
+@pytest.fixture(scope="module")
+def sketch(place: Path) -> Path:
+    return tiny.write_t2i_adapter(place / "sketch")
+
+
+@pytest.fixture(scope="module")
+def pictures(place: Path) -> list[Path]:
+    """Four pictures of noise, of the size that is made."""
+    files = []
+    for number in range(4):
+        pixels = torch.randint(256, (16, 16, 3), generator=torch.Generator().manual_seed(number))
+        files.append(place / f"picture{number}.png")
+        Image.fromarray(pixels.to(torch.uint8).numpy()).save(files[-1])
+    return files
+
+
+def with_control(pipe: Pipeline, *models: Any, others: tuple[str, ...] = ("text",)) -> Pipeline:
+    named = [str(model) if isinstance(model, Path) else model for model in models]
+    return pipe.replace(conditioning=[*others, {"name": "control", "models": named}])
+
+
+def ours(pipe: Pipeline, control_image: Any, **call: Any) -> torch.Tensor:
+    call = {"num_inference_steps": STEPS, "guidance_scale": 4.0, **call}
+    found: torch.Tensor = pipe(
+        PROMPTS, seed=3, control_image=control_image, output_type="latent", **call
+    ).images
+    return found
+
+
+def theirs(peer: Any, image: Any, **call: Any) -> torch.Tensor:
+    peer.set_progress_bar_config(disable=True)
+    call = {"num_inference_steps": STEPS, "guidance_scale": 4.0, **call}
+    generators = [torch.Generator().manual_seed(seed) for seed in (3, 4)]
+    found: torch.Tensor = peer(
+        PROMPTS, image=image, generator=generators, output_type="latent", **call
+    ).images
+    return found
+
+
+def apart(one: torch.Tensor, other: torch.Tensor) -> float:
+    return float((one - other).norm() / other.norm())
+
+
+def opened(*files: Path) -> list[Image.Image]:
+    return [Image.open(file) for file in files]
+
+
+def as_tensor(file: Path) -> torch.Tensor:
+    return torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1) / 255
+
+
+@pytest.mark.parametrize(
+    ("options", "their"),
+    [
+        ({}, {}),
+        ({"weight": 0.4}, {"controlnet_conditioning_scale": 0.4}),
+        (
+            {"start": 0.2, "end": 0.8},
+            {"control_guidance_start": 0.2, "control_guidance_end": 0.8},
+        ),
+        ({"end": 0.5}, {"control_guidance_end": 0.5}),
+        (
+            {"guess_mode": True, "weight": 0.7},
+            {"guess_mode": True, "controlnet_conditioning_scale": 0.7},
+        ),
+    ],
+    ids=["plain", "weight", "middle", "first half", "guess mode"],
+)
+def test_a_controlnet_is_asked_as_in_diffusers(
+    folder: Path,
+    pipe: Pipeline,
+    edges: Path,
+    pictures: list[Path],
+    options: dict[str, Any],
+    their: dict[str, Any],
+) -> None:
+    peer = StableDiffusionControlNetPipeline.from_pretrained(
+        folder, controlnet=ControlNetModel.from_pretrained(edges)
+    )
+    expected = theirs(peer, opened(*pictures[:2]), **their)
+    controlled = with_control(pipe, {"path": str(edges), **options})
+    found = ours(controlled, [str(file) for file in pictures[:2]])
+    assert apart(found, expected) < 1e-5
+    free = pipe(
+        PROMPTS,
+        seed=3,
+        num_inference_steps=STEPS,
+        guidance_scale=4.0,
+        output_type="latent",
+    ).images
+    assert apart(free, expected) > 1e-2
+
+
+def test_a_controlnet_of_pooled_conditions_speaks_to_the_positive_branch_alone(
+    place: Path, folder: Path, pipe: Pipeline, pictures: list[Path]
+) -> None:
+    pooled = tiny.write_controlnet(place / "pooled", folder, global_pool_conditions=True)
+    peer = StableDiffusionControlNetPipeline.from_pretrained(
+        folder, controlnet=ControlNetModel.from_pretrained(pooled)
+    )
+    expected = theirs(peer, opened(*pictures[:2]))
+    assert apart(ours(with_control(pipe, pooled), pictures[:2]), expected) < 1e-5
+
+
+def test_several_controlnets_add_up_as_in_diffusers(
+    folder: Path, pipe: Pipeline, edges: Path, depth: Path, pictures: list[Path]
+) -> None:
+    peer = StableDiffusionControlNetPipeline.from_pretrained(
+        folder, controlnet=[ControlNetModel.from_pretrained(each) for each in (edges, depth)]
+    )
+    expected = theirs(
+        peer,
+        [opened(*pictures[::2]), opened(*pictures[1::2])],
+        controlnet_conditioning_scale=[0.8, 0.5],
+        control_guidance_start=[0.0, 0.4],
+        control_guidance_end=[0.6, 1.0],
+    )
+    both = with_control(
+        pipe,
+        {"path": str(edges), "weight": 0.8, "end": 0.6},
+        {"path": str(depth), "weight": 0.5, "start": 0.4},
+    )
+    each_image = [[pictures[0], pictures[2]], [pictures[1], pictures[3]]]
+    assert apart(ours(both, each_image), expected) < 1e-5
+
+
+def test_one_picture_serves_every_image_and_model(
+    pipe: Pipeline, edges: Path, depth: Path, pictures: list[Path]
+) -> None:
+    both = with_control(pipe, edges, depth)
+    one = ours(both, pictures[0])
+    assert torch.equal(one, ours(both, [[pictures[0]] * 2] * 2))
+
+
+def test_an_sdxl_controlnet_is_told_sizes_as_in_diffusers(
+    place: Path, sdxl: Path, pictures: list[Path]
+) -> None:
+    net = tiny.write_controlnet(place / "sdxl_edges", sdxl)
+    peer = StableDiffusionXLControlNetPipeline.from_pretrained(
+        sdxl, controlnet=ControlNetModel.from_pretrained(net), add_watermarker=False
+    )
+    expected = theirs(peer, opened(*pictures[:2]), controlnet_conditioning_scale=0.9)
+    controlled = with_control(
+        Pipeline.from_pretrained(sdxl),
+        {"path": str(net), "weight": 0.9},
+        others=("text", "size"),
+    )
+    assert apart(ours(controlled, pictures[:2]), expected) < 1e-5
+
+
+def test_a_t2i_adapter_adds_what_it_adds_in_diffusers(
+    folder: Path, pipe: Pipeline, sketch: Path, pictures: list[Path]
+) -> None:
+    peer = StableDiffusionAdapterPipeline.from_pretrained(
+        folder, adapter=T2IAdapter.from_pretrained(sketch)
+    )
+    expected = theirs(peer, opened(*pictures[:2]), adapter_conditioning_scale=0.6)
+    adapted = with_control(pipe, {"path": str(sketch), "weight": 0.6})
+    assert apart(ours(adapted, pictures[:2]), expected) < 1e-5
+    assert apart(ours(with_control(pipe, sketch), pictures[:2]), expected) > 1e-3
+
+
+def test_two_t2i_adapters_one_of_them_light(place: Path, pictures: list[Path]) -> None:
+    three = tiny.write_stable_diffusion(
+        place / "three",
+        block_out_channels=(16, 32, 32),
+        down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+    )
+    full = tiny.write_t2i_adapter(place / "full", channels=[16, 32, 32])
+    light = tiny.write_t2i_adapter(place / "light", seed=7, adapter_type="light_adapter")
+    nets = [T2IAdapter.from_pretrained(net) for net in (full, light)]
+    # Diffusers wants all of one depth, so that it can add them up
+    nets[1].adapter.total_downscale_factor = nets[0].total_downscale_factor
+    peer = StableDiffusionAdapterPipeline.from_pretrained(three, adapter=MultiAdapter(nets))
+    expected = theirs(
+        peer,
+        [torch.stack([as_tensor(file) for file in pictures[i : i + 2]]) for i in (0, 2)],
+        adapter_conditioning_scale=[0.7, 0.4],
+    )
+    both = with_control(
+        Pipeline.from_pretrained(three),
+        {"path": str(full), "weight": 0.7},
+        {"path": str(light), "weight": 0.4},
+    )
+    each_image = [[pictures[0], pictures[2]], [pictures[1], pictures[3]]]
+    assert apart(ours(both, each_image), expected) < 1e-5
+
+
+def test_an_sdxl_t2i_adapter_ends_where_it_ends_in_diffusers(
+    place: Path, sdxl: Path, pictures: list[Path]
+) -> None:
+    net = tiny.write_t2i_adapter(
+        place / "sdxl_sketch", adapter_type="full_adapter_xl", downscale_factor=4
+    )
+    peer = StableDiffusionXLAdapterPipeline.from_pretrained(
+        sdxl, adapter=T2IAdapter.from_pretrained(net), add_watermarker=False
+    )
+    expected = theirs(
+        peer,
+        opened(*pictures[:2]),
+        adapter_conditioning_scale=0.8,
+        adapter_conditioning_factor=0.6,
+    )
+    adapted = with_control(
+        Pipeline.from_pretrained(sdxl),
+        {"path": str(net), "weight": 0.8, "end": 0.6},
+        others=("text", "size"),
+    )
+    assert apart(ours(adapted, pictures[:2]), expected) < 1e-5
+
+
+def test_a_side_network_is_not_asked_outside_its_share(
+    monkeypatch: pytest.MonkeyPatch, pipe: Pipeline, edges: Path, pictures: list[Path]
+) -> None:
+    asked: list[torch.Size] = []
+    real = ControlNetModel.forward
+
+    def counted(self: Any, sample: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        asked.append(sample.shape)
+        return real(self, sample, *args, **kwargs)
+
+    monkeypatch.setattr(ControlNetModel, "forward", counted)
+    part = with_control(pipe, {"path": str(edges), "start": 0.25, "end": 0.75})
+    ours(part, pictures[0], num_inference_steps=8)
+    assert asked == [(4, 4, 8, 8)] * 4
+    asked.clear()
+    guessing = with_control(pipe, {"path": str(edges), "guess_mode": True})
+    ours(guessing, pictures[0], num_inference_steps=3)
+    assert asked == [(2, 4, 8, 8)] * 3
+
+
+def test_weights_are_read_once_and_go_with_the_last_pipeline(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, edges: Path, pictures: list[Path]
+) -> None:
+    read: list[Path] = []
+    real = ControlNetModel.from_pretrained.__func__
+
+    def counted(cls: Any, path: Path, **options: Any) -> Any:
+        read.append(path)
+        return real(cls, path, **options)
+
+    monkeypatch.setattr(ControlNetModel, "from_pretrained", classmethod(counted))
+    own = shutil.copytree(edges, folder.parent / "own_edges")
+    for _ in range(2):
+        one = with_control(Pipeline.from_pretrained(folder, num_inference_steps=1), own)
+        other = with_control(Pipeline.from_pretrained(folder, num_inference_steps=1), own)
+        for pipe in (one, other, one):
+            ours(pipe, pictures[0], num_inference_steps=1)
+        del one, other, pipe
+        gc.collect()
+    assert len(read) == 2
+
+
+def test_the_pipeline_without_control_stays_as_it_was(
+    pipe: Pipeline, edges: Path, sketch: Path, pictures: list[Path]
+) -> None:
+    def free() -> torch.Tensor:
+        found: torch.Tensor = pipe("a red star", seed=7, output_type="latent").images
+        return found
+
+    before = free()
+    ours(with_control(pipe, edges, sketch), pictures[0])
+    assert torch.equal(free(), before)
+
+
+def test_an_image_depends_on_its_own_seed_and_pictures_alone(
+    pipe: Pipeline, edges: Path, sketch: Path, pictures: list[Path]
+) -> None:
+    both = with_control(pipe, edges, {"path": str(sketch), "end": 0.5})
+    together = ours(both, [[pictures[0], pictures[2]], [pictures[1], pictures[3]]])
+    alone = both(
+        "a blue circle",
+        seed=4,
+        num_inference_steps=STEPS,
+        guidance_scale=4.0,
+        control_image=[[pictures[1], pictures[3]]],
+        output_type="latent",
+    ).images
+    assert apart(together[1:], alone) < 1e-5
+
+
+def test_an_inpainting_network_takes_control_too(
+    place: Path, edges: Path, pictures: list[Path]
+) -> None:
+    painted = tiny.write_stable_diffusion(
+        place / "inpaint", pipeline="StableDiffusionInpaintPipeline", in_channels=9
+    )
+    mask = torch.zeros(1, 16, 16)
+    mask[:, 4:12, 4:12] = 1
+    peer = StableDiffusionControlNetInpaintPipeline.from_pretrained(
+        painted, controlnet=ControlNetModel.from_pretrained(edges)
+    )
+    expected = theirs(
+        peer,
+        opened(*pictures[1:3]),
+        mask_image=[Image.fromarray((mask[0] * 255).to(torch.uint8).numpy())] * 2,
+        control_image=[Image.open(pictures[0])] * 2,
+        strength=1.0,
+        controlnet_conditioning_scale=1.0,
+        height=16,
+        width=16,
+    )
+    pipe = with_control(Pipeline.from_pretrained(painted), edges, others=("text", "mask"))
+    found = ours(pipe, pictures[0], image=pictures[1:3], mask=mask)
+    assert apart(found, expected) < 1e-5
+
+
+def test_a_region_of_the_whole_picture_changes_nothing(
+    pipe: Pipeline, edges: Path, sketch: Path, pictures: list[Path]
+) -> None:
+    both = with_control(pipe, edges, sketch)
+    expected = ours(both, pictures[0])
+    control = both.recipe["conditioning"][1]
+    whole = [[{"prompt": prompt, "box": [0, 0, 1, 1]}] for prompt in PROMPTS]
+    for order in (["regions", control], [control, "regions"]):
+        found = ours(pipe.replace(conditioning=order), pictures[0], regions=whole)
+        assert apart(found, expected) < 1e-5
+
+
+def change(folder: Path, **config: Any) -> None:
+    file = folder / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **config}))
+
+
+def without_weights(folder: Path) -> None:
+    next(folder.glob("*.safetensors")).unlink()
+
+
+def pickled(folder: Path) -> None:
+    next(folder.glob("*.safetensors")).rename(folder / "diffusion_pytorch_model.bin")
+
+
+def cut_off(folder: Path) -> None:
+    file = next(folder.glob("*.safetensors"))
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda folder: change(folder, cross_attention_dim=64), "its cross_attention_dim is 64"),
+        (lambda folder: change(folder, block_out_channels=[32, 32]), "the network's \\[16, 32\\]"),
+        (lambda folder: change(folder, in_channels=16), "latents of 16 channels"),
+        (
+            lambda folder: change(folder, conditioning_embedding_out_channels=[8, 16, 32]),
+            "shrinks its picture by 4 and the autoencoder by 2",
+        ),
+        (lambda folder: change(folder, _class_name="FluxControlNetModel"), "is a FluxControlNet"),
+        (lambda folder: (folder / "config.json").unlink(), "lacks .*config.json"),
+        (without_weights, "has no weights"),
+        (pickled, "pickled weights"),
+        (cut_off, "cut off or damaged"),
+    ],
+)
+def test_a_controlnet_that_does_not_fit_is_refused_before_weights_are_read(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    pipe: Pipeline,
+    edges: Path,
+    damage: Callable[[Path], Any],
+    told: str,
+) -> None:
+    monkeypatch.setattr(ControlNetModel, "from_pretrained", None)
+    own = shutil.copytree(edges, tmp_path / "own")
+    damage(own)
+    with pytest.raises(LdmError, match=told):
+        with_control(pipe, own)
+
+
+def test_a_side_network_of_another_family_is_refused(
+    tmp_path: Path, pipe: Pipeline, sdxl: Path
+) -> None:
+    net = tiny.write_controlnet(tmp_path / "sdxl", sdxl)
+    with pytest.raises(LdmError, match="was made for another kind of model") as error:
+        with_control(pipe, net)
+    assert "addition_embed_type is text_time and the network's None" in str(error.value)
+    wide = tiny.write_t2i_adapter(tmp_path / "wide", channels=[16, 64])
+    with pytest.raises(LdmError, match="16 at 2 pixels, 64 at 4 pixels and the network takes 16"):
+        with_control(pipe, wide)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"start": 0.5, "end": 0.5}, "start before it ends"),
+        ({"end": 1.5}, "start before it ends"),
+        ({"weight": float("inf")}, "weight .* should be a number"),
+        ({"weight": "much"}, "weight .* should be a number"),
+        ({"guess_mode": 1}, "true or false"),
+        ({"wieght": 1.0}, "Did you mean 'weight'"),
+        ({"path": "./nowhere"}, "there is no folder './nowhere'"),
+        ({"path": None}, "needs the path"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(
+    pipe: Pipeline, edges: Path, options: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(LdmError, match=told):
+        with_control(pipe, {"path": str(edges), **options})
+
+
+def test_no_models_a_file_and_a_family_without_the_ability_are_refused(
+    tmp_path: Path, pipe: Pipeline, edges: Path
+) -> None:
+    with pytest.raises(LdmError, match="has no models"):
+        with_control(pipe)
+    with pytest.raises(LdmError, match="is a file"):
+        with_control(pipe, next(edges.glob("*.safetensors")))
+    other = Pipeline.from_pretrained(tiny.FOLDERS["DiT"].write(tmp_path / "dit"))
+    with pytest.raises(LdmError, match="cannot be conditioned by 'control'"):
+        with_control(other, edges, others=("class_label",))
+
+
+def test_pictures_that_do_not_fit_are_refused_before_sampling(
+    tmp_path: Path, pipe: Pipeline, edges: Path, depth: Path, pictures: list[Path]
+) -> None:
+    large = tmp_path / "large.png"
+    Image.new("RGB", (32, 16)).save(large)
+    one, both = with_control(pipe, edges), with_control(pipe, edges, depth)
+    with pytest.raises(LdmError, match="is 32x16 pixels and 16x16 is to be made"):
+        ours(one, large)
+    with pytest.raises(LdmError, match="3 pictures in control_image, and there are 2"):
+        ours(both, [[pictures[0]] * 3] * 2)
+    with pytest.raises(LdmError, match="cannot be read"):
+        ours(one, "./nowhere.png")
+    with pytest.raises(LdmError, match="needs 'control_image'"):
+        one("a red star")
+    small = with_control(
+        Pipeline.from_pretrained(tiny.write_stable_diffusion_xl(tmp_path / "sdxl")),
+        tiny.write_t2i_adapter(
+            tmp_path / "sketch", adapter_type="full_adapter_xl", downscale_factor=4
+        ),
+        others=("text", "size"),
+    )
+    Image.new("RGB", (18, 16)).save(large)
+    with pytest.raises(LdmError, match=r"is 18x16 pixels, and the control model .* multiples of 4"):
+        ours(small, large, width=18)
+
+
+def test_a_grey_picture_is_read_where_the_model_reads_grey(
+    place: Path, folder: Path, pipe: Pipeline, pictures: list[Path]
+) -> None:
+    net = tiny.write_t2i_adapter(place / "grey", in_channels=1)
+    grey = [Image.open(file).convert("L") for file in pictures[:2]]
+    peer = StableDiffusionAdapterPipeline.from_pretrained(
+        folder, adapter=T2IAdapter.from_pretrained(net)
+    )
+    expected = theirs(peer, grey)
+    assert apart(ours(with_control(pipe, net), pictures[:2]), expected) < 1e-5
+
+
+def test_the_command_line_and_replay(
+    ldm: Any, tmp_path: Path, folder: Path, edges: Path, pictures: list[Path]
+) -> None:
+    models = f'[{{ path = "{edges}", weight = 0.5, end = 0.8 }}]'
+    setting = f'conditioning=["text", {{ name = "control", models = {models} }}]'
+    common = ["--model", folder, "--steps", "2", "--seed", "7", "--json", "--set", setting]
+    image = f"control_image={pictures[0]}"
+    code, out, err = ldm("generate", "a red star", *common, "--input", image)
+    assert code == 0, err
+    record = json.loads(out)
+    assert record["inputs"]["control_image"] == str(pictures[0])
+    code, out, err = ldm("replay", record["path"], "--json")
+    assert code == 0, err
+    assert json.loads(out)["max_difference"] == 0
+    code, _, err = ldm("generate", "a red star", *common)
+    assert code != 0
+    assert "needs --input control_image=VALUE" in err

@@ -1,0 +1,202 @@
+"""Regions: answers for several prompts, blended by where each holds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+import tiny
+from ldm_core import LdmError, Pipeline
+from ldm_core.compose import compose
+from ldm_core.contracts import Condition
+from ldm_core.manifest import recipe_of
+from ldm_core.plugins.registry import installed
+from ldm_core.point import Point
+
+LEFT, RIGHT, ALL = [0, 0, 0.5, 1], [0.5, 0, 1, 1], [0, 0, 1, 1]
+TEXT = [name for name, kind in tiny.FOLDERS.items() if "prompt" in kind.inputs and not kind.painted]
+
+
+@pytest.fixture(scope="module")
+def regional(folder: Path) -> Pipeline:
+    return Pipeline.from_pretrained(folder, num_inference_steps=4, conditioning="regions")
+
+
+def latents(pipe: Pipeline, seed: int = 1, **inputs: Any) -> Tensor:
+    made: Tensor = pipe(seed=seed, output_type="latent", **inputs).images
+    return made
+
+
+def apart(found: Tensor, expected: Tensor) -> float:
+    """Relative distance."""
+    return float((found - expected).norm() / expected.norm())
+
+
+def stub_answer(pipe: Pipeline, inputs: dict[str, Any], prompts: list[str]) -> list[Tensor]:
+    """What a regional network says where the one below says the mean of its prompt's states, and
+    those means."""
+    pipe = pipe.replace(guidance="none")
+    request = pipe.composition.request(inputs, [1])
+    sampling = pipe.start(request)
+    (conditioning,) = pipe.composition.conditioning
+
+    def below(x: Tensor, point: Point, condition: Condition) -> Tensor:
+        assert len(x) == len(condition["text"])
+        return condition["text"].mean(dim=(1, 2))[:, None, None, None].expand_as(x)
+
+    edit = conditioning.edit(sampling.run)  # type: ignore[attr-defined]
+    condition = sampling.conditions()["positive"]
+    answer: Tensor = edit.network(below)(sampling.x, sampling.run.grid[0], condition)
+    states = pipe.model.abilities["text"].encode(prompts)["text"]
+    return [answer[0], *states.mean(dim=(1, 2))]
+
+
+@pytest.mark.parametrize("family", TEXT)
+def test_a_region_of_everything_is_the_plain_prompt(family: str, tmp_path: Path) -> None:
+    kind = tiny.FOLDERS[family]
+    pipe = Pipeline.from_pretrained(kind.write(tmp_path), num_inference_steps=3)
+    names = [choice["name"] for choice in pipe.recipe["conditioning"] if choice["name"] != "text"]
+    ours = pipe.replace(conditioning=["regions", *names])
+    size = {key: kind.inputs[key] for key in ("width", "height") if key in kind.inputs}
+    everything = [{"prompt": "a blue circle", "box": ALL}]
+    made = latents(ours, prompt="a red star", regions=everything, **size)
+    assert apart(made, latents(pipe, prompt="a blue circle", **size)) < 1e-5
+    none = latents(ours, prompt="a red star", **size)
+    assert none.equal(latents(pipe, prompt="a red star", **size))
+    assert apart(none, made) > 1e-4
+
+
+def test_two_halves_have_each_their_own(regional: Pipeline) -> None:
+    prompts = ["a red circle", "a blue star"]
+    boxes = zip(prompts, (LEFT, RIGHT), strict=True)
+    given = [{"prompt": prompt, "box": box} for prompt, box in boxes]
+    answer, red, blue = stub_answer(regional, {"prompt": "a", "regions": given}, prompts)
+    expected = torch.cat([red.expand(4, 8, 4), blue.expand(4, 8, 4)], dim=-1)
+    torch.testing.assert_close(answer, expected)
+
+
+def test_where_regions_overlap_their_weights_decide(regional: Pipeline, tmp_path: Path) -> None:
+    """A mask of a third of grey, a box in pixels that covers half of some latents, and the rest of
+    the picture, which the prompt has."""
+    Image.new("L", (16, 16), 85).save(tmp_path / "grey.png")
+    prompts = ["a red circle", "a blue star", "a"]
+    given = [
+        {"prompt": prompts[0], "mask": str(tmp_path / "grey.png"), "weight": 3},
+        {"prompt": prompts[1], "box": [0, 0, 7, 16]},
+    ]
+    answer, red, blue, base = stub_answer(regional, {"prompt": "a", "regions": given}, prompts)
+    inside = torch.tensor([1, 1, 1, 0.5, 0, 0, 0, 0])
+    rest = (1 - 1 / 3 - inside).clamp(min=0)
+    expected = (3 * red / 3 + inside * blue + rest * base) / (1 + inside + rest)
+    torch.testing.assert_close(answer, expected.expand(4, 8, 8))
+
+
+def test_the_prompt_may_hold_beside_its_regions(regional: Pipeline) -> None:
+    ours = regional.replace(conditioning=[{"name": "regions", "base": 0.25}])
+    given = [{"prompt": "a red circle", "box": LEFT}]
+    answer, red, base = stub_answer(ours, {"prompt": "a", "regions": given}, ["a red circle", "a"])
+    left = (red + 0.25 * base) / 1.25
+    expected = torch.cat([left.expand(4, 8, 4), base.expand(4, 8, 4)], dim=-1)
+    torch.testing.assert_close(answer, expected)
+
+
+def test_the_negative_prompt_holds_everywhere(regional: Pipeline, pipe: Pipeline) -> None:
+    call = {"negative_prompt": "green", "guidance_scale": 5.0}
+    everything = [{"prompt": "a blue circle", "box": ALL}]
+    made = latents(regional, prompt="a red star", regions=everything, **call)
+    assert apart(made, latents(pipe, prompt="a blue circle", **call)) < 1e-5
+
+
+def test_each_image_has_its_own_regions_or_all_have_the_same(regional: Pipeline) -> None:
+    own = [
+        [{"prompt": "a red circle", "box": LEFT}, {"prompt": "a star", "box": RIGHT}],
+        [{"prompt": "a blue star", "box": [8, 0, 16, 8]}],
+    ]
+    together = latents(regional, prompt="a red star", regions=own, seed=[5, 6])
+    for index, seed in enumerate((5, 6)):
+        alone = latents(regional, prompt="a red star", regions=own[index], seed=seed)
+        assert apart(alone[0], together[index]) < 1e-5
+    shared = latents(regional, prompt="a red star", regions=own[0], seed=[5, 6])
+    assert apart(shared[0], together[0]) < 1e-5
+    assert apart(shared[1], together[1]) > 1e-3
+
+
+def test_regions_are_weighted_prompts_and_may_be_long(regional: Pipeline) -> None:
+    long = "a large red circle and a small blue star on a green background"
+    chunked = regional.replace(conditioning=[{"name": "regions", "too_long": "chunk"}])
+    everything = [{"prompt": f"({long}:1.5)", "box": ALL}]
+    plain = chunked.replace(conditioning=[{"name": "text", "too_long": "chunk"}])
+    made = latents(chunked, prompt="a", regions=everything)
+    assert apart(made, latents(plain, prompt=f"({long}:1.5)")) < 1e-5
+    assert apart(made, latents(plain, prompt=long)) > 1e-3
+
+
+def test_a_picture_is_made_again_from_its_manifest(
+    regional: Pipeline, ldm: Any, tmp_path: Path
+) -> None:
+    given = [{"prompt": "a red circle", "box": LEFT}, {"prompt": "a blue star", "box": RIGHT}]
+    made = regional("a star", seed=1, regions=given)
+    manifest = json.loads(json.dumps(made.manifests[0]))
+    assert manifest["inputs"]["regions"] == given
+    again = Pipeline.from_pretrained(**recipe_of(manifest))(
+        seed=manifest["seed"], **manifest["inputs"]
+    )
+    assert again.images[0].tobytes() == made.images[0].tobytes()
+    picture = [{"prompt": "a red circle", "mask": Image.new("L", (16, 16), 255)}]
+    manifest = json.loads(json.dumps(regional("a star", seed=1, regions=picture).manifests[0]))
+    with pytest.raises(LdmError, match=r"PIL\.Image\.Image for its 'regions'.* as a file"):
+        recipe_of(manifest)
+
+
+def test_regions_on_the_command_line(ldm: Any, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "regional.toml").write_text('conditioning = ["regions"]\n')
+    arguments = ["generate", "a star", "--model", folder, "--recipe", tmp_path / "regional.toml"]
+    regions = 'regions=[{prompt="a red circle",box=[0,0,0.5,1]},{prompt="a",box=[8,0,16,16]}]'
+    arguments += ["--steps", "2", "--seed", "3", "--num-images", "2", "--input", regions, "--json"]
+    code, out, err = ldm(*arguments)
+    assert code == 0, err
+    made = [json.loads(line) for line in out.splitlines()]
+    assert [len(one["inputs"]["regions"]) for one in made] == [2, 2]
+    code, out, err = ldm("replay", made[1]["path"], "--json")
+    assert code == 0, err
+    assert json.loads(out)["verdict"] == "the same picture, pixel for pixel"
+
+
+def black(width: int = 16) -> Image.Image:
+    return Image.new("L", (width, 16))
+
+
+@pytest.mark.parametrize(
+    ("region", "message"),
+    [
+        ("left", "a region should be a table such as"),
+        ({"box": ALL}, "needs a prompt, and a box or a mask"),
+        ({"prompt": "a"}, "needs a prompt, and a box or a mask"),
+        ({"prompt": "a", "box": ALL, "mask": "x.png"}, "needs a prompt, and a box or a mask"),
+        ({"prompt": "a", "box": ALL, "wieght": 2}, "a region has no 'wieght'.*'weight'"),
+        ({"prompt": "a", "box": ALL, "weight": 0}, "weight of a region should be .* not 0"),
+        ({"prompt": " ", "box": ALL}, "the prompt is empty"),
+        ({"prompt": 3, "box": ALL}, "a prompt should be text, not 3"),
+        ({"prompt": "a", "box": [0, 0, 1]}, "four numbers, left, top, right and bottom"),
+        ({"prompt": "a", "box": "0,0,1,1"}, "four numbers, left, top, right and bottom"),
+        ({"prompt": "a", "box": [0, 0, 17, 16]}, "outside the picture of 16x16 pixels"),
+        ({"prompt": "a", "box": [-0.1, 0, 0.5, 1]}, "outside the picture of 16x16 pixels"),
+        ({"prompt": "a", "box": [0.5, 0, 0.5, 1]}, "of a region is empty"),
+        ({"prompt": "a", "mask": "none.png"}, "mask of a region 'none.png' cannot be read"),
+        ({"prompt": "a", "mask": black()}, "mask of a region is empty"),
+        ({"prompt": "a", "mask": black(24)}, "is 24x16 pixels and 16x16 is to be made"),
+    ],
+    ids=str,
+)
+def test_a_region_that_does_not_fit_is_refused_before_weights_are_read(
+    folder: Path, region: Any, message: str
+) -> None:
+    composition = compose({"model": str(folder), "conditioning": ["regions"]}, installed())
+    with pytest.raises(LdmError, match=message):
+        composition.request({"prompt": "a red star", "regions": [[region]]}, [1])

@@ -1,0 +1,249 @@
+"""Weighted words and long prompts."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+import tiny
+from ldm_core import LdmError, Pipeline
+from ldm_core.contracts import Condition
+from ldm_plugins.conditioning.weighted_prompt import read_weights
+
+LONG = "a large red circle and a small blue star on a green background"
+TEXT = [name for name, kind in tiny.FOLDERS.items() if "prompt" in kind.inputs and not kind.painted]
+
+
+@pytest.fixture(scope="module")
+def pipes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pipeline]:
+    root = tmp_path_factory.mktemp("text")
+    return {name: Pipeline.from_pretrained(tiny.FOLDERS[name].write(root / name)) for name in TEXT}
+
+
+def condition(pipe: Pipeline, prompt: Any, branch: str = "positive", **inputs: Any) -> Condition:
+    """What the network is told of a prompt."""
+    seeds = list(range(len(prompt))) if isinstance(prompt, list) else [1]
+    request = pipe.composition.request({"prompt": prompt, **inputs}, seeds)
+    sampling = pipe.start(request)
+    (text, *_) = pipe.composition.conditioning
+    return text.encode(sampling.run, [branch])[branch]
+
+
+def latents(pipe: Pipeline, **inputs: Any) -> Tensor:
+    made: Tensor = pipe(output_type="latent", num_inference_steps=3, **inputs).images
+    return made
+
+
+def apart(found: Tensor, expected: Tensor) -> float:
+    """Relative distance."""
+    return float((found - expected).norm() / expected.norm())
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text", "weights"),
+    [
+        ("a red star", "a red star", {}),
+        ("a (red:1.3) star", "a red star", {"red": 1.3}),
+        ("a (red :.5)(star: 2)", "a red star", {"red ": 0.5, "star": 2}),
+        ("(a (red:3) star:0.5)", "a red star", {"a ": 0.5, "red": 1.5, " star": 0.5}),
+        ("(in (brackets)) (red:2)", "(in (brackets)) red", {"red": 2}),
+        ((r"\(red:2\) (a\):3)"), "(red:2) a)", {"a)": 3}),
+        ("a (clock at 10:30), (16:9)", "a (clock at 10:30), (16:9)", {}),
+        ("(route 66 :2)", "route 66 ", {"route 66 ": 2}),
+        ("an :) (open (plain", "an :) (open (plain", {}),
+        ("(:2) star", " star", {}),
+    ],
+)
+def test_what_a_prompt_says(prompt: str, text: str, weights: dict[str, float]) -> None:
+    found = read_weights(prompt)
+    assert found.text == text
+    expected = [1.0] * len(text)
+    for words, weight in weights.items():
+        start = text.index(words)
+        expected[start : start + len(words)] = [weight] * len(words)
+    assert found.weights == pytest.approx(expected)
+
+
+@given(st.text(st.characters(exclude_characters="\\")))
+def test_a_text_without_parentheses_and_colons_is_itself(text: str) -> None:
+    for words in (text.replace("(", ""), text.replace(":", "")):
+        found = read_weights(words)
+        assert found.text == words
+        assert found.plain
+
+
+@pytest.mark.parametrize(
+    ("prompt", "message"),
+    [
+        ("a (red:2 (star:2)", "parentheses of a prompt with weights do not match"),
+        ("a (red:2)) star", "parentheses of a prompt with weights do not match"),
+        ("a (red:-1) star", "must not be negative, and -1 is"),
+        ("( :2)", "the prompt is empty"),
+    ],
+)
+def test_what_cannot_be_read_is_refused(pipe: Pipeline, prompt: str, message: str) -> None:
+    with pytest.raises(LdmError, match=message):
+        pipe.composition.request({"prompt": prompt}, [1])
+    plain = pipe.replace(conditioning=[{"name": "text", "weights": False}])
+    assert condition(plain, prompt)["text"].equal(
+        plain.model.abilities["text"].encode([prompt])["text"]
+    )
+
+
+@pytest.mark.parametrize("family", TEXT)
+def test_a_weight_of_one_is_none(pipes: dict[str, Pipeline], family: str) -> None:
+    plain = condition(pipes[family], "a large red star")
+    for prompt in ("a (large red:1.0) star", "a ((large red:2):0.5) star"):
+        found = condition(pipes[family], prompt)
+        assert found.keys() == plain.keys()
+        assert all(value.equal(plain[key]) for key, value in found.items())
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.5, 1.5])
+@pytest.mark.parametrize("family", TEXT)
+def test_states_lead_away_from_the_empty_text(
+    pipes: dict[str, Pipeline], family: str, weight: float
+) -> None:
+    """Only those of the weighted word, in each of the encoders, and no summary of the text."""
+    ability = pipes[family].model.abilities["text"]
+    found = condition(pipes[family], f"a large (red:{weight}) star")
+    plain, empty = ability.encode(["a large red star"]), ability.encode([""])
+    between = empty["text"] + weight * (plain["text"] - empty["text"])
+    moved = (found["text"] != plain["text"]).any(dim=-1)[0]
+    assert 0 < moved.sum() <= 2  # one token of CLIP's and one of T5's
+    torch.testing.assert_close(found["text"][:, moved], between[:, moved])
+    assert found["text"][:, ~moved].equal(plain["text"][:, ~moved])
+    for key in plain.keys() - {"text"}:
+        assert found[key].equal(plain[key])
+
+
+def test_the_word_that_is_weighted_is_the_one_that_was_meant(pipe: Pipeline) -> None:
+    """CLIP reads from left to right, so that the states before a word do not know of it."""
+    states = condition(pipe, "a large (red:3) star")["text"][0]
+    plain = condition(pipe, "a large red star")["text"][0]
+    tokens = pipe.model.components["tokenizer"]("a large red star").input_ids
+    place = tokens.index(pipe.model.components["tokenizer"]("red").input_ids[1])
+    assert [i for i in range(len(states)) if not states[i].equal(plain[i])] == [place]
+
+
+def test_negative_prompts_have_weights_too(pipe: Pipeline) -> None:
+    weighted = condition(pipe, "a", "negative", negative_prompt="(green:2) star")["text"]
+    assert weighted.equal(condition(pipe, "(green:2) star")["text"])
+    assert not weighted.equal(condition(pipe, "green star")["text"])
+
+
+def test_a_family_that_does_not_know_its_tokens_says_so(
+    pipe: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(type(pipe.model.abilities["text"]), "tokens")
+    assert condition(pipe, "a (red) star")["text"].isfinite().all()
+    with pytest.raises(LdmError, match="words of this model's prompts cannot be weighed"):
+        condition(pipe, "a (red:2) star")
+
+
+def chunked(pipe: Pipeline) -> Pipeline:
+    names = [choice["name"] for choice in pipe.recipe["conditioning"] if choice["name"] != "text"]
+    return pipe.replace(conditioning=[{"name": "text", "too_long": "chunk"}, *names])
+
+
+def windows(pipe: Pipeline, text: str) -> list[str]:
+    """The text in parts that the pipeline without chunks says fit its window."""
+    lost = pipe.model.abilities["text"].overflow(text)
+    return [text.removesuffix(lost).strip(), *(windows(pipe, lost) if lost else [])]
+
+
+@pytest.mark.parametrize("family", TEXT)
+def test_a_prompt_that_fits_is_one_window(pipes: dict[str, Pipeline], family: str) -> None:
+    found = condition(chunked(pipes[family]), "a red star")
+    plain = condition(pipes[family], "a red star")
+    assert all(found[key].equal(value) for key, value in plain.items())
+
+
+def test_a_long_prompt_is_read_window_by_window(pipe: Pipeline) -> None:
+    ability = pipe.model.abilities["text"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = condition(chunked(pipe), LONG, negative_prompt="green")["text"]
+    parts = ability.encode(windows(pipe, LONG))["text"]
+    assert len(parts) > 1
+    torch.testing.assert_close(found, torch.cat(list(parts))[None])
+    negative = condition(chunked(pipe), LONG, "negative", negative_prompt="green")["text"]
+    expected = ability.encode(["green"])["text"].repeat(1, len(parts), 1)
+    torch.testing.assert_close(negative, expected)
+
+
+LENGTHS = {"LDM text": 6, "PixArt alpha": 8, "PixArt sigma": 20}
+"""How many times the long prompt is said where the window is wide."""
+
+
+@pytest.mark.parametrize("family", [name for name in TEXT if not name.startswith(("SD 3", "Flux"))])
+def test_other_prompts_of_a_batch_change_nothing(pipes: dict[str, Pipeline], family: str) -> None:
+    """One is of one window, another of so many that the first is seen more than once."""
+    ours, long = chunked(pipes[family]), " and ".join([LONG] * LENGTHS.get(family, 1))
+    prompts = ["a red star", long]
+    states = [condition(ours, prompt)["text"] for prompt in prompts]
+    assert states[1].shape[1] > states[0].shape[1]
+    assert states[1].shape[1] % states[0].shape[1] == 0
+    together = latents(ours, prompt=prompts, seed=[5, 6])
+    for index, seed in enumerate((5, 6)):
+        alone = latents(ours, prompt=prompts[index], seed=seed)
+        assert apart(together[index], alone[0]) < 1e-5
+
+
+def test_what_was_said_of_the_text_as_a_whole_is_the_first_windows(
+    pipes: dict[str, Pipeline],
+) -> None:
+    pipe = pipes["SDXL"]
+    ability = pipe.model.abilities["text"]
+    first, *_ = windows(pipe, LONG)
+    found = condition(chunked(pipe), LONG)
+    assert found["pooled"].equal(ability.encode([first])["pooled"])
+
+
+def test_weights_reach_every_window(pipe: Pipeline) -> None:
+    ability = pipe.model.abilities["text"]
+    found = condition(chunked(pipe), f"({LONG}:0)")["text"]
+    plain = condition(chunked(pipe), LONG)["text"]
+    parts = windows(pipe, LONG)
+    empty = ability.encode([""])["text"].repeat(1, len(parts), 1)
+    spans = [span for part in parts for span in ability.tokens(part)["text"]]
+    assert len(spans) == found.shape[1]
+    said = torch.tensor([end > start for start, end in spans])
+    assert found[:, said].equal(empty[:, said])
+    assert found[:, ~said].equal(plain[:, ~said])
+
+
+def test_a_word_longer_than_the_window_is_refused(pipe: Pipeline) -> None:
+    with pytest.raises(LdmError, match="window is too small for this as one word: 'xxx"):
+        condition(chunked(pipe), "a red " + "x" * 40)
+
+
+def test_prompts_of_a_batch_are_not_seen_over_and_over(pipe: Pipeline) -> None:
+    """7, 8 and 9 windows would be seen as 504."""
+    prompts = [" ".join(["xxxxxxxxxx"] * count) for count in (7, 8, 9)]
+    assert [len(windows(pipe, prompt)) for prompt in prompts] == [7, 8, 9]
+    with pytest.raises(LdmError, match="prompts of 1, 7, 8, 9 windows do not go together in one"):
+        condition(chunked(pipe), prompts)
+
+
+@pytest.mark.parametrize("family", ["SD 3", "Flux dev"])
+def test_a_network_that_reads_one_window_says_so(pipes: dict[str, Pipeline], family: str) -> None:
+    """Text and picture attend to one another, so that how often text is seen counts."""
+    with pytest.raises(LdmError, match="this model reads one window of text"):
+        condition(chunked(pipes[family]), " and ".join([LONG] * 40))
+
+
+def test_prompts_of_guidance_may_need_other_windows(pipe: Pipeline) -> None:
+    """A prompt of two windows beside one of a single window: as if the second were seen twice."""
+    ours = chunked(pipe)
+    joined = ours.replace(guidance={"name": "composable", "prompts": [LONG], "scale": 3.0})
+    other = ours.replace(guidance={"name": "composable", "prompts": ["a red star"], "scale": 3.0})
+    call = {"negative_prompt": "", "seed": 1}
+    found = latents(joined, prompt="a red star", **call)
+    assert apart(found, latents(other, prompt=LONG, **call)) < 1e-5

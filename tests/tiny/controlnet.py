@@ -1,0 +1,43 @@
+"""Tiny ControlNets and T2I-Adapters for the tiny folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+
+def write_controlnet(folder: Path, model: Path, seed: int = 1, **config: Any) -> Path:
+    """A ControlNet for a folder with a UNet2DConditionModel, of an autoencoder that halves sides.
+
+    Its outer layers, zero before training, are random too, so that it tells something.
+
+    Args:
+        config: what it should be otherwise, such as ``cross_attention_dim=64``.
+    """
+    import torch
+    from diffusers import ControlNetModel, UNet2DConditionModel
+
+    torch.manual_seed(seed)
+    unet = UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(model / "unet"))
+    embedding = {"conditioning_embedding_out_channels": (8, 16)}
+    if config:
+        known = ControlNetModel.from_unet(unet, **embedding).config
+        net = ControlNetModel.from_config({**known, **config})
+    else:
+        net = ControlNetModel.from_unet(unet, load_weights_from_unet=False, **embedding)
+    for parameter in net.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.3)
+    net.save_pretrained(folder)
+    return folder
+
+
+def write_t2i_adapter(folder: Path, seed: int = 2, **config: Any) -> Path:
+    """A T2I-Adapter for the tiny Stable Diffusion folder."""
+    import torch
+    from diffusers import T2IAdapter
+
+    torch.manual_seed(seed)
+    shape = {"channels": [16, 32], "num_res_blocks": 1, "downscale_factor": 2}
+    T2IAdapter(**{**shape, **config}).save_pretrained(folder)
+    return folder
