@@ -7,7 +7,7 @@ READY := .venv/.ready
 export OMP_WAIT_POLICY := PASSIVE
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test check format nightly bench train-shapes docs clean
+.PHONY: demo test check format nightly bench train-shapes train-digits docs clean
 
 demo: $(READY)  ## pictures from the default model, on one contact sheet
 	@$(BIN)/ldm generate --seed 1 --out pictures --sheet pictures/sheet.png \
@@ -32,18 +32,23 @@ format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-nightly: $(READY)  ## every test, the slow ones too, and the default model's figures
+nightly: $(READY)  ## every test, the slow ones too, and the default models' figures
 	$(BIN)/python -m pytest -q
 	$(BIN)/python benchmarks/reconstruction.py
 	$(BIN)/python benchmarks/obedience.py
+	$(BIN)/python benchmarks/digits.py
 
 bench: $(READY)  ## speed and memory, as ratios to a named peer
 	$(BIN)/python benchmarks/help_time.py
 	$(BIN)/python benchmarks/attention_memory.py
 	$(BIN)/python benchmarks/sampling_speed.py
+	$(BIN)/python benchmarks/half_precision.py
 
 train-shapes: $(READY)  ## the default model from nothing; continues where it was interrupted
 	sh benchmarks/reproduce_shapes.sh
+
+train-digits: $(READY)  ## the class-conditional model from nothing, likewise
+	sh benchmarks/reproduce_digits.sh
 
 docs: $(READY)
 	$(BIN)/pip install -q -c constraints.txt -e '.[docs]'

@@ -196,7 +196,7 @@ def test_ctrl_c_keeps_the_pictures_already_written(
         "--batch-size", 2, "--seed", 7,
     )  # fmt: skip
     assert code == 130
-    assert "2 of 4 pictures" in err
+    assert "2 pictures are in pictures" in err
     names = {path.name for path in Path("pictures").iterdir()}
     assert names == {"a-red-star-seed7.png", "a-red-star-seed8.png"}
 
@@ -303,7 +303,7 @@ def test_plugins_and_models_are_listed_for_programs(ldm: Any) -> None:
     (shown,) = json.loads(ldm("plugins", "show", "ddim", "--json")[1])
     assert shown["options"][0]["name"] == "eta"
     models = json.loads(ldm("models", "list", "--json")[1])
-    assert [m["name"] for m in models] == ["shapes"]
+    assert [m["name"] for m in models] == ["digits", "shapes"]
     assert ldm("plugins", "show", "dimm")[0] == 2
     assert ldm("plugins", "list", "--kind", "samplers")[0] == 2
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from ldm_pipelines.training.data import ShapesSource, step_rng
+from ldm_pipelines.training.data import DigitsSource, ShapesSource, step_rng
 from ldm_pipelines.training.ema import Ema
 from ldm_pipelines.training.losses import (
     add_noise,
@@ -105,9 +105,8 @@ def test_timesteps_cover_everything_and_dwell_in_the_middle():
     assert shares == pytest.approx([0.125, 0.825, 0.05], abs=0.005)
 
 
-def test_data_depends_on_seed_step_and_process_alone():
-    source = ShapesSource()
-
+@pytest.mark.parametrize("source", [ShapesSource(), DigitsSource()])
+def test_data_depends_on_seed_step_and_process_alone(source):
     def draw(*key):
         pictures, captions = source.draw(step_rng(*key), 4)
         return tuple(captions), pictures.tobytes()

@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 
-from ldm_pipelines.training import autoencoder, checkpoint, commands
+from ldm_pipelines.training import autoencoder, checkpoint, commands, transformer
 from ldm_pipelines.training.data import FolderSource, ShapesSource, open_source
 from ldm_pipelines.training.denoiser import Batches
 from ldm_pipelines.training.loop import make_accelerator, train
@@ -186,6 +186,84 @@ def test_both_commands_make_a_folder_that_diffusers_runs(tmp_path):
     images = pipe(prompts, num_inference_steps=1, guidance_scale=4.0, output_type="np").images
     assert images.shape == (2, 64, 64, 3)
     assert np.isfinite(images).all()
+
+
+@pytest.fixture(scope="module")
+def digits_autoencoder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("autoencoder")
+    autoencoder.build_autoencoder(4, seed=0).save_pretrained(folder / "vae")
+    return folder
+
+
+def transformer_run(vae, out, **settings):
+    small = {"width": 16, "layers": 2, "pool_size": 16, "pool_steps": 2, "checkpoint_seconds": 0.0}
+    commands.train_transformer(autoencoder=vae, out=out, steps=5, **SMALL, **small, **settings)
+    return load_file(out / "model" / "transformer" / "diffusion_pytorch_model.safetensors")
+
+
+def test_the_transformer_makes_a_folder_that_diffusers_runs(tmp_path, digits_autoencoder):
+    from diffusers import DiTPipeline
+
+    weights = transformer_run(digits_autoencoder, tmp_path)
+    assert {w.dtype for w in weights.values()} == {torch.float16}
+    pipe = DiTPipeline.from_pretrained(tmp_path / "model")
+    pipe.set_progress_bar_config(disable=True)
+    assert pipe.get_label_ids(["0", "9"]) == [0, 9]
+    images = pipe([0, 9], num_inference_steps=2, guidance_scale=2.0, output_type="np").images
+    assert images.shape == (2, 32, 32, 3)
+    assert np.isfinite(images).all()
+
+
+def test_an_interrupted_transformer_takes_the_same_course(
+    tmp_path, digits_autoencoder, monkeypatch
+):
+    whole = transformer_run(digits_autoencoder, tmp_path / "whole")
+    draw = Batches.__call__
+
+    def draw_until_killed(self, step):
+        if step == 3:
+            raise Killed
+        return draw(self, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Batches, "__call__", draw_until_killed)
+        with pytest.raises(Killed):
+            transformer_run(digits_autoencoder, tmp_path / "halting")
+    state = json.loads((tmp_path / "halting" / "checkpoint" / "state.json").read_text())
+    assert state["step"] == 3
+    resumed = transformer_run(digits_autoencoder, tmp_path / "halting")
+    for name, weight in whole.items():
+        assert torch.equal(weight, resumed[name]), name
+    other = transformer_run(digits_autoencoder, tmp_path / "other", seed=1)
+    assert not all(torch.equal(weight, other[name]) for name, weight in whole.items())
+
+
+def test_a_new_transformer_predicts_nothing_whatever_it_sees():
+    """adaLN-Zero, Peebles & Xie 2022, section 3.2: the blocks are the identity at first."""
+    network = transformer.build_transformer(4, 4, width=16, layers=2, seed=0)
+    x = torch.randn(3, 4, 4, 4, generator=torch.Generator().manual_seed(0))
+    labels = torch.tensor([0, 5, transformer.NULL_CLASS])
+    assert network(x, torch.tensor([0, 500, 999]), class_labels=labels).sample.abs().max() == 0
+
+
+def test_classes_are_the_texts_of_a_folder(tmp_path, digits_autoencoder, image_folder):
+    transformer_run(digits_autoencoder, tmp_path, data=str(image_folder))
+    index = json.loads((tmp_path / "model" / "model_index.json").read_text())
+    lines = (image_folder / "metadata.jsonl").read_text().splitlines()
+    texts = {json.loads(line)["text"] for line in lines}
+    assert index["id2label"] == {str(i): text for i, text in enumerate(sorted(texts))}
+
+
+def test_unusable_settings_of_the_transformer_are_refused_plainly(tmp_path, digits_autoencoder):
+    run = {"autoencoder": digits_autoencoder, "out": tmp_path}
+    with pytest.raises(ValueError, match="multiple of 4"):
+        commands.train_transformer(width=30, **run)
+    with pytest.raises(ValueError, match="digits come at 32 pixels, not 64"):
+        commands.train_transformer(resolution=64, **run)
+    with pytest.raises(ValueError, match="captions of shapes are no classes"):
+        commands.train_transformer(data="shapes", resolution=64, **run)
+    with pytest.raises(ValueError, match="ldm train autoencoder"):
+        commands.train_transformer(autoencoder=tmp_path, out=tmp_path)
 
 
 def test_a_folder_of_images_is_read_with_its_captions(image_folder):

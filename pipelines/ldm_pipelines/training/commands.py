@@ -1,4 +1,4 @@
-"""The commands ``ldm train autoencoder`` and ``ldm train denoiser``; cheap to import."""
+"""The commands ``ldm train autoencoder``, ``denoiser`` and ``transformer``; cheap to import."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def train_autoencoder(
     Runs on one CPU process, on several under torchrun, and on GPUs.
 
     Args:
-        data: "shapes" for the drawn world, or a folder of images.
+        data: "shapes" for the drawn world, "digits" for handwritten ones, or a folder of images.
         out: Output folder; holds the checkpoint too.
         resolution: Side of the training pictures in pixels.
         steps: Number of updates.
@@ -117,6 +117,75 @@ def train_denoiser(
         learning_rate=learning_rate,
         warmup=warmup,
         max_tokens=max_tokens,
+        pool_size=pool_size,
+        pool_steps=pool_steps,
+        mixed_precision=mixed_precision,
+        seed=seed,
+        resume=resume,
+        checkpoint_seconds=checkpoint_seconds,
+    )
+
+
+def train_transformer(
+    *,
+    data: str = "digits",
+    autoencoder: Path,
+    out: Path,
+    resolution: int = 32,
+    width: int = 96,
+    layers: int = 6,
+    steps: int = 12000,
+    batch_size: int = 128,
+    learning_rate: float = 1e-3,
+    warmup: int = 200,
+    ema_decay: float = 0.999,
+    pool_size: int = 4096,
+    pool_steps: int = 500,
+    mixed_precision: str = "no",
+    seed: int = 0,
+    resume: bool = True,
+    checkpoint_seconds: float = 120.0,
+) -> None:
+    """Train a diffusion transformer on classes; writes a DiT folder, ``model``, into the output.
+
+    Runs on one CPU process, on several under torchrun, and on GPUs.
+
+    Args:
+        data: "digits" for the handwritten ones, or a folder of images with metadata.jsonl, whose
+            texts are the classes.
+        autoencoder: Output folder of the autoencoder's training.
+        out: Output folder; holds the checkpoint too.
+        resolution: Side of the training pictures in pixels.
+        width: Width of the transformer's states.
+        layers: Number of transformer blocks.
+        steps: Number of updates.
+        batch_size: Latents per update and process.
+        learning_rate: Peak learning rate.
+        warmup: Number of updates over which the learning rate rises.
+        ema_decay: Of the average of the weights that is written.
+        pool_size: Encoded pictures that a process keeps.
+        pool_steps: Number of updates after which the encoded pictures are drawn anew.
+        mixed_precision: "bf16" or "no".
+        seed: Seed of weights, data and noise.
+        resume: Continue from the checkpoint in the output folder.
+        checkpoint_seconds: Time between checkpoints.
+    Raises:
+        ValueError: Unusable data, or a checkpoint of a run with other settings.
+    """
+    from ldm_pipelines.training import transformer
+
+    transformer.train_transformer(
+        data=data,
+        autoencoder=autoencoder,
+        out=out,
+        resolution=resolution,
+        width=width,
+        layers=layers,
+        steps=steps,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        warmup=warmup,
+        ema_decay=ema_decay,
         pool_size=pool_size,
         pool_steps=pool_steps,
         mixed_precision=mixed_precision,

@@ -1,4 +1,4 @@
-"""Where training pictures come from: the drawn `shapes` world, or a folder of images.
+"""Where training pictures come from: `shapes`, `digits`, or a folder of images.
 
 A source is asked for the batch of a step; the answer depends on the seed, the step and the
 process alone, so that a run which was interrupted continues with the very batches it would
@@ -49,6 +49,23 @@ class ShapesSource:
         return [*SIZES, *COLOURS, *SHAPES, *PLACES, "a on background"]
 
 
+class DigitsSource:
+    """The training half of the handwritten digits, varied a little; the caption is the digit."""
+
+    side = 32
+
+    def draw(self, rng: np.random.Generator, count: int) -> tuple[Pictures, list[str]]:
+        from ldm_pipelines.digits.data import halves, to_pictures, varied
+
+        half = halves()[0]
+        chosen = rng.integers(len(half.cells), size=count)
+        pictures = to_pictures(varied(half.cells[chosen], rng))
+        return pictures, [str(label) for label in half.labels[chosen]]
+
+    def texts(self) -> list[str]:
+        return [str(digit) for digit in range(10)]
+
+
 class FolderSource:
     """A folder of images, scaled and centre-cropped to one square size.
 
@@ -63,7 +80,9 @@ class FolderSource:
         from PIL import Image, ImageOps
 
         if not folder.is_dir():
-            raise ValueError(f"data must be 'shapes' or a folder of images; no folder {folder}")
+            raise ValueError(
+                f"data must be 'shapes', 'digits' or a folder of images; no folder {folder}"
+            )
         self.side = side
         captions = _read_metadata(folder, need_captions)
         files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
@@ -89,17 +108,22 @@ class FolderSource:
 
 
 def open_source(data: str, *, resolution: int = 64, need_captions: bool = False) -> Source:
-    """The source that `data` names: ``shapes`` or a folder's path.
+    """The source that `data` names: ``shapes``, ``digits`` or a folder's path.
 
     Raises:
         ValueError: no such folder, or a resolution that does not fit.
     """
     if resolution <= 0 or resolution % 16:
         raise ValueError(f"resolution must be a positive multiple of 16, not {resolution}")
-    if data == "shapes":
-        if resolution != ShapesSource.side:
-            raise ValueError(f"the shapes world is drawn at 64 pixels, not {resolution}")
-        return ShapesSource()
+    drawn: dict[str, type[ShapesSource | DigitsSource]] = {
+        "shapes": ShapesSource,
+        "digits": DigitsSource,
+    }
+    if data in drawn:
+        source = drawn[data]()
+        if resolution != source.side:
+            raise ValueError(f"{data} come at {source.side} pixels, not {resolution}")
+        return source
     return FolderSource(Path(data), side=resolution, need_captions=need_captions)
 
 

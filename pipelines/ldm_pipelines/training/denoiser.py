@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ldm_core.noise_schedule import vp_schedule
 from ldm_core.prediction import PredictionType, training_target
 from ldm_pipelines.training.data import open_source, step_rng
-from ldm_pipelines.training.folder import SCHEDULE, read_autoencoder, write_folder
+from ldm_pipelines.training.folder import SCHEDULE, read_autoencoder, write_stable_diffusion
 from ldm_pipelines.training.loop import make_accelerator, train
 from ldm_pipelines.training.losses import add_noise, denoising_loss, reparameterise
 from ldm_pipelines.training.networks import (
@@ -142,6 +142,8 @@ def train_denoiser(
     )  # fmt: skip
     if accelerator.is_main_process:
         module.load_state_dict(weights)
-        write_folder(out / "model", autoencoder, module.text_encoder, tokenizer, module.unet)
+        write_stable_diffusion(
+            out / "model", autoencoder, module.text_encoder, tokenizer, module.unet
+        )
     accelerator.wait_for_everyone()
     accelerator.end_training()

@@ -1,9 +1,10 @@
-"""Read the autoencoder and write the trained model as a Stable Diffusion folder."""
+"""Read the autoencoder and write the trained model as a folder in Diffusers' format."""
 
 from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def read_autoencoder(folder: Path) -> Any:
     return vae.eval().requires_grad_(False)
 
 
-def write_folder(
+def write_stable_diffusion(
     folder: Path, autoencoder: Path, text_encoder: Any, tokenizer: Any, unet: Any
 ) -> None:
     """Write float16 safetensors that `diffusers.StableDiffusionPipeline` loads, all at once.
@@ -44,17 +45,57 @@ def write_folder(
     Raises:
         ValueError: a weight does not fit into float16.
     """
-    from diffusers import DDIMScheduler
+    index = {
+        "_class_name": "StableDiffusionPipeline",
+        "feature_extractor": [None, None],
+        "image_encoder": [None, None],
+        "requires_safety_checker": False,
+        "safety_checker": [None, None],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+    }
+    networks = {"text_encoder": text_encoder, "unet": unet}
+    _write_folder(folder, autoencoder, networks, index, tokenizer)
+
+
+def write_dit(folder: Path, autoencoder: Path, transformer: Any, labels: Sequence[str]) -> None:
+    """Write float16 safetensors that `diffusers.DiTPipeline` loads, all at once.
+
+    Args:
+        labels: names of the classes, in order.
+        folder, autoencoder: as in `write_stable_diffusion`.
+    Raises:
+        ValueError: a weight does not fit into float16.
+    """
+    index = {
+        "_class_name": "DiTPipeline",
+        "id2label": {str(i): label for i, label in enumerate(labels)},
+        "transformer": ["diffusers", "DiTTransformer2DModel"],
+    }
+    _write_folder(folder, autoencoder, {"transformer": transformer}, index)
+
+
+def _write_folder(
+    folder: Path,
+    autoencoder: Path,
+    networks: Mapping[str, Any],
+    index: Mapping[str, Any],
+    tokenizer: Any = None,
+) -> None:
+    import diffusers
 
     fresh = folder.with_name(folder.name + ".new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
-    for name, network in (("text_encoder", text_encoder), ("unet", unet)):
+    for name, network in networks.items():
         _half(network).save_pretrained(fresh / name)
-    _load_as_float32(fresh / "text_encoder" / "config.json")
+        if name == "text_encoder":
+            _load_as_float32(fresh / name / "config.json")
     shutil.copytree(autoencoder / "vae", fresh / "vae")
-    tokenizer.save_pretrained(fresh / "tokenizer")
-    DDIMScheduler(
+    if tokenizer is not None:
+        tokenizer.save_pretrained(fresh / "tokenizer")
+    diffusers.DDIMScheduler(
         **SCHEDULE,
         prediction_type="v_prediction",
         timestep_spacing="trailing",
@@ -62,7 +103,13 @@ def write_folder(
         set_alpha_to_one=True,
         steps_offset=1,
     ).save_pretrained(fresh / "scheduler")
-    (fresh / "model_index.json").write_text(json.dumps(_model_index(), indent=2) + "\n")
+    whole = {
+        **index,
+        "_diffusers_version": diffusers.__version__,
+        "scheduler": ["diffusers", "DDIMScheduler"],
+        "vae": ["diffusers", "AutoencoderKL"],
+    }
+    (fresh / "model_index.json").write_text(json.dumps(whole, indent=2, sort_keys=True) + "\n")
     shutil.rmtree(folder, ignore_errors=True)
     fresh.rename(folder)
 
@@ -80,21 +127,3 @@ def _load_as_float32(config: Path) -> None:
     settings = json.loads(config.read_text())
     settings["dtype"] = "float32"
     config.write_text(json.dumps(settings, indent=2) + "\n")
-
-
-def _model_index() -> dict[str, Any]:
-    import diffusers
-
-    return {
-        "_class_name": "StableDiffusionPipeline",
-        "_diffusers_version": diffusers.__version__,
-        "feature_extractor": [None, None],
-        "image_encoder": [None, None],
-        "requires_safety_checker": False,
-        "safety_checker": [None, None],
-        "scheduler": ["diffusers", "DDIMScheduler"],
-        "text_encoder": ["transformers", "CLIPTextModel"],
-        "tokenizer": ["transformers", "CLIPTokenizer"],
-        "unet": ["diffusers", "UNet2DConditionModel"],
-        "vae": ["diffusers", "AutoencoderKL"],
-    }

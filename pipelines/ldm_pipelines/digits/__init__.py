@@ -1,0 +1,1 @@
+"""Handwritten digits: real pictures, and a reader fitted on half of them."""
