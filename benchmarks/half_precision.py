@@ -6,8 +6,8 @@ the network's type between steps, here they are float32 throughout.
 
 What bfloat16 costs inside the network is the same in both programs, and guidance multiplies it. So
 each run is made twice: with the whole network in bfloat16, and with float32 inside the UNet, where
-only what goes in and comes out is bfloat16. ``random`` is a small Stable Diffusion model with random
-weights, whose answers vary gently, so that the program's own rounding shows.
+only what goes in and comes out is bfloat16. ``random`` is a small Stable Diffusion model with
+random weights, whose answers vary gently, so that the program's own rounding shows.
 """
 
 from __future__ import annotations

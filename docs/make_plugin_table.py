@@ -28,7 +28,7 @@ def make_page(distribution: str = "ldm-core") -> str:
             f"\n## {kind.capitalize()}\n\nHook: [`{hook}`](hooks.md#ldm_core.hookspecs.{hook}).\n"
         )
         if kind == "command":
-            parts.append("Its options are in the [command line](command-line.md#ldm-train).\n")
+            parts.append("Their options are in the [command line](command-line.md).\n")
             parts.append("| command | what it does |\n| --- | --- |")
             parts += [f"| `ldm {p.name}` | {_about(p)} |" for p in plugins]
         else:

@@ -149,8 +149,16 @@ def ldm_models(register: RegisterModel) -> None:
 def ldm_commands(register: Register) -> None:
     """Offer sub-commands: ``register("train denoiser", target)`` adds ``ldm train denoiser``.
 
-    The target is a function whose keyword-only parameters become options of the command, helped
-    by the ``Args:`` of its docstring.
+    The target is a function whose positional parameters become arguments of the command (``*names``
+    any number of them) and whose keyword-only ones become options, helped by the ``Args:`` of its
+    docstring. Of a type such as ``Path | Image`` the command line reads the first.
+
+    A function whose first parameter is annotated ``Pipeline`` is given one, made of the choices
+    that all runs share (model, scheduler, device, ...), whose weights are read when they are first
+    needed. If it also takes ``**run``, to hand to the pipeline's call, it gets seed, batch size,
+    the other inputs and ``on_batch``, and the command writes the `Output` that it returns or tells
+    ``on_batch``; else it returns the paths of the files that it wrote. Where a manifest has a
+    ``finish``, it also gets the call, so that ``ldm replay`` can repeat it.
     """
 
 

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import Field
 
 from ldm_core.errors import LdmError
 from ldm_core.recipe import Layer, as_layer, lay, override, read_recipe
 
 DEFAULT_MODEL = "shapes"
 
-ModelOption = Annotated[
-    str | None,
-    typer.Option(
-        "--model",
-        help="Name of an installed model, folder, .safetensors file, or Hub id "
-        f"(default: {DEFAULT_MODEL}).",
-    ),
-]
 ModelConfigOption = Annotated[
     str | None,
     typer.Option(
@@ -33,24 +27,104 @@ LoraOption = Annotated[
         "--lora", help="A LoRA file (or Hub id), with :SCALE behind it where not 1; repeatable."
     ),
 ]
-RecipeOption = Annotated[Path | None, typer.Option("--recipe", help="A recipe file (TOML).")]
-SchedulerOption = Annotated[str | None, typer.Option("--scheduler", help="Name of a scheduler.")]
-SpacingOption = Annotated[str | None, typer.Option("--spacing", help="Name of a spacing.")]
-StepsOption = Annotated[int | None, typer.Option("--steps", help="Number of inference steps.")]
-GuidanceOption = Annotated[str | None, typer.Option("--guidance", help="Name of a guidance.")]
-GuidanceScaleOption = Annotated[
-    float | None, typer.Option("--guidance-scale", help="Strength of the guidance.")
-]
-AttentionOption = Annotated[
-    str | None, typer.Option("--attention", help="Name of an attention kernel.")
-]
-DeviceOption = Annotated[
-    str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps or xpu.")
-]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", help="Set an option of a hook point, as scheduler.eta=0.5; repeatable."),
 ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeChoices:
+    """What makes a recipe.
+
+    Args:
+        model: Name of an installed model, folder, .safetensors file, or Hub id (default: shapes).
+        model_config: Folder or Hub id with the configs of a model in a single file.
+        lora: A LoRA file (or Hub id), with :SCALE behind it where not 1; repeatable.
+        recipe: A recipe file (TOML).
+        scheduler: Name of a scheduler.
+        spacing: Name of a spacing.
+        steps: Number of inference steps.
+        guidance: Name of a guidance.
+        guidance_scale: Strength of the guidance.
+        attention: Name of an attention kernel.
+        set: Set an option of a hook point, as scheduler.eta=0.5; repeatable.
+    """
+
+    model: str | None = None
+    model_config: str | None = None
+    lora: list[str] | None = None
+    recipe: Path | None = None
+    scheduler: str | None = None
+    spacing: str | None = None
+    steps: int | None = None
+    guidance: str | None = None
+    guidance_scale: float | None = None
+    attention: str | None = None
+    set: list[str] | None = None
+
+    def layer(self) -> Layer:
+        """The recipe file with the other choices, and then --set, laid over it."""
+        layer = gather(self.recipe, self._choices(), self.set)
+        layer.setdefault("model", DEFAULT_MODEL)
+        return layer
+
+    def _choices(self) -> dict[str, Any]:
+        return {
+            "model": self.model,
+            "model_config": self.model_config,
+            "loras": self.lora,
+            "scheduler": self.scheduler,
+            "spacing": self.spacing,
+            "guidance": with_scale(self.guidance, self.guidance_scale),
+            "attention": self.attention,
+            "num_inference_steps": self.steps,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipelineChoices(RecipeChoices):
+    """What makes a pipeline.
+
+    Args:
+        device: auto, cpu, cuda, cuda:1, mps or xpu.
+        dtype: float32, bfloat16 or float16; of the network.
+        size: Width and height in pixels, as 64x64.
+    """
+
+    device: str | None = None
+    dtype: str | None = None
+    size: str | None = None
+
+    def _choices(self) -> dict[str, Any]:
+        width, height = parse_size(self.size) if self.size else (None, None)
+        place = {"device": self.device, "dtype": self.dtype, "width": width, "height": height}
+        return {**super()._choices(), **place}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunChoices(PipelineChoices):
+    """What makes a run, and what becomes of its pictures.
+
+    Args:
+        negative_prompt: What the picture should not show.
+        input: Another input of the model, as class_label=3; a list is one an image; repeatable.
+        seed: Seed of the first image; the next ones count up.
+        num_images: Images of each prompt or other input.
+        batch_size: Images computed at once.
+        out: Folder for the pictures.
+        sheet: Also write all pictures on one contact sheet, a PNG.
+        json: Print one JSON object for each image.
+    """
+
+    negative_prompt: str | None = None
+    input: list[str] | None = None
+    seed: int | None = None
+    num_images: Annotated[int, Field(ge=1)] = 1
+    batch_size: Annotated[int, Field(ge=1)] = 8
+    out: Path = Path("pictures")
+    sheet: Path | None = None
+    json: bool = False
 
 
 def with_scale(guidance: str | None, scale: float | None) -> Layer | None:
@@ -78,6 +152,15 @@ def parse_size(text: str) -> tuple[int, int]:
     if not (width.isdecimal() and height.isdecimal()):
         raise LdmError(f"the size '{text}' should be width x height in pixels, as in 64x64.")
     return int(width), int(height)
+
+
+def check_folder(folder: Path) -> None:
+    """See that the folder for pictures is there or can be made, without making it."""
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise LdmError(f"'{folder}' cannot be the folder for pictures: '{there}' is a file.")
+    if not os.access(there, os.W_OK):
+        raise LdmError(f"the folder '{there}' cannot be written to.")
 
 
 def make_folder(folder: Path) -> None:

@@ -1,15 +1,26 @@
-"""Sub-commands that plugins offer, made from the keyword-only parameters of a function."""
+"""Sub-commands made of functions: what a function takes is what its command takes.
+
+Positional parameters become arguments (``*names`` a list of any length), keyword-only ones
+options, helped by the ``Args:`` of the docstring. Of a type such as ``Path | Image`` the command
+line reads the first. A parameter whose type is a dataclass, such as
+`RecipeChoices`, stands for an option for each of its fields. A function whose first parameter is a
+``Pipeline`` gets one made of the choices that all runs share, see `ldm_core.cli.running`.
+"""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from typing import Annotated, Any
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import is_dataclass
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import typer
 
+from ldm_core.cli.choices import PipelineChoices, RunChoices
+from ldm_core.cli.running import run_pipeline
 from ldm_core.errors import LdmError
-from ldm_core.plugins.options import REQUIRED
+from ldm_core.plugins.options import REQUIRED, Option, describe, read_options
 from ldm_core.plugins.registry import Plugin, Registry
 
 
@@ -28,36 +39,128 @@ def add_plugin_commands(app: typer.Typer, registry: Registry) -> None:
                 groups[group] = typer.Typer(no_args_is_help=True, help=f"Commands to {group}.")
                 app.add_typer(groups[group], name=group)
             parent = groups[group]
-        try:
-            run, text = _as_command(plugin), plugin.doc.partition("Args:")[0]
-        except LdmError as error:
-            run, text = _broken(error), f"(cannot be used: {error})"
-        parent.command(name, help=text)(run)
+        add_command(parent, name, plugin)
 
 
-def _as_command(plugin: Plugin) -> Callable[..., None]:
+def add_command(app: typer.Typer, name: str, plugin: Plugin) -> None:
+    """Add one command; of one that cannot be imported, the command says why."""
+    try:
+        run, text = as_command(plugin), plugin.doc.partition("Args:")[0]
+    except LdmError as error:
+        run, text = _broken(error), f"(cannot be used: {error})"
+    app.command(name, help=text)(run)
+
+
+def own_command(name: str, target: Callable[..., Any]) -> Plugin:
+    """A command of the core itself, described as those of plugins are."""
+    return Plugin("command", name, "ldm-core", "", target)
+
+
+def as_command(plugin: Plugin) -> Callable[..., None]:
     """A function with the signature that typer reads."""
-    parameters = []
-    for option in plugin.options.values():
-        flag = f"--{option.name.replace('_', '-')}"
-        if option.annotation is bool:
-            flag += f"/--no-{option.name.replace('_', '-')}"
-        kind: Any = option.annotation
-        annotation: Any = Annotated[kind, typer.Option(flag, help=option.help)]
-        default = inspect.Parameter.empty if option.default is REQUIRED else option.default
-        keyword = inspect.Parameter.KEYWORD_ONLY
-        parameters.append(
-            inspect.Parameter(option.name, keyword, default=default, annotation=annotation)
-        )
+    function = plugin.loaded
+    given = list(inspect.signature(function).parameters.values())
+    takes_pipeline = bool(given) and _type_name(given[0]) == "Pipeline"
+    arguments, choices = _arguments(function, given[1:] if takes_pipeline else given)
+    options = {p.name: describe(function, [p])[p.name] for p in given if p.kind is p.KEYWORD_ONLY}
+    if takes_pipeline:
+        runs = any(p.kind is p.VAR_KEYWORD for p in given)
+        choices = {"": RunChoices if runs else PipelineChoices}
+    shared = {
+        key: {n: o for n, o in _fields(kind).items() if n not in {*options, *arguments}}
+        for key, kind in choices.items()
+    }
+    several = {p.name for p in given if p.kind is p.VAR_POSITIONAL}
+    parameters = [_argument(option, option.name in several) for option in arguments.values()]
+    parameters += [_option(option) for option in options.values()]
+    parameters += [_option(option) for group in shared.values() for option in group.values()]
 
-    def run(**options: Any) -> None:
+    owner = f"the command '{plugin.name}'"
+
+    def run(**values: Any) -> None:
+        def checked(names: Mapping[str, Option]) -> dict[str, Any]:
+            return {n: names[n].check(values[n], owner) for n in names}
+
+        positional: list[Any] = []
+        for name, option in arguments.items():
+            given = (values[name] or []) if name in several else [values[name]]
+            positional += [option.check(value, owner) for value in given]
+        objects = {key: kind(**checked(shared[key])) for key, kind in choices.items()}
         try:
-            plugin.loaded(**options)
+            if takes_pipeline:
+                run_pipeline(plugin, objects[""], positional, checked(options))
+            else:
+                function(*positional, **objects, **checked(options))
         except (ValueError, FileNotFoundError) as error:
-            raise LdmError(str(error)) from error
+            raise error if isinstance(error, LdmError) else LdmError(str(error)) from error
 
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return run
+
+
+def _arguments(
+    function: Callable[..., Any], given: Iterable[inspect.Parameter]
+) -> tuple[dict[str, Option], dict[str, Any]]:
+    """The positional parameters: those that are arguments, and the types of those that are
+    choices."""
+    kinds = (
+        inspect.Parameter.POSITIONAL_ONLY,
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        inspect.Parameter.VAR_POSITIONAL,
+    )
+    found = describe(function, [p for p in given if p.kind in kinds])
+    choices = {n: o.annotation for n, o in found.items() if is_dataclass(o.annotation)}
+    return {n: o for n, o in found.items() if n not in choices}, choices
+
+
+def _fields(choices: type) -> dict[str, Option]:
+    """A dataclass's fields, each helped by the class that it comes from."""
+    found: dict[str, Option] = {}
+    for kind in reversed(choices.__mro__[:-1]):
+        found |= {name: o for name, o in read_options(kind).items() if o.help or name not in found}
+    return found
+
+
+def _typed(annotation: Any) -> Any:
+    """The type that the command line reads: of several, the first, or nothing."""
+    if get_origin(annotation) is list:
+        return list[_typed(get_args(annotation)[0])]  # type: ignore[misc]
+    if get_origin(annotation) not in (Union, UnionType):
+        return annotation
+    parts = get_args(annotation)
+    first = _typed(parts[0])
+    return first | None if NoneType in parts else first
+
+
+def _argument(option: Option, several: bool) -> inspect.Parameter:
+    kind: Any = _typed(option.annotation)
+    name = option.name.upper()
+    if several:
+        name, kind = f"[{name.removesuffix('S')}]...", list[kind] | None
+        default: Any = None
+    else:
+        name = name if option.default is REQUIRED else f"[{name}]"
+        default = option.default
+    annotation: Any = Annotated[kind, typer.Argument(metavar=name, help=option.help)]
+    return inspect.Parameter(
+        option.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+    )
+
+
+def _option(option: Option) -> inspect.Parameter:
+    flag = f"--{option.name.replace('_', '-')}"
+    if option.annotation is bool and option.default is not False:
+        flag += f"/--no-{option.name.replace('_', '-')}"
+    kind: Any = _typed(option.annotation)
+    annotation: Any = Annotated[kind, typer.Option(flag, help=option.help)]
+    return inspect.Parameter(
+        option.name, inspect.Parameter.KEYWORD_ONLY, default=option.default, annotation=annotation
+    )
+
+
+def _type_name(parameter: inspect.Parameter) -> str:
+    kind: Any = parameter.annotation
+    return kind if isinstance(kind, str) else getattr(kind, "__name__", "")
 
 
 def _broken(error: LdmError) -> Callable[..., None]:

@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
+from json import dumps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
-from ldm_core.cli.choices import (
-    DEFAULT_MODEL,
-    AttentionOption,
-    GuidanceOption,
-    GuidanceScaleOption,
-    LoraOption,
-    ModelConfigOption,
-    ModelOption,
-    RecipeOption,
-    SchedulerOption,
-    SetOption,
-    SpacingOption,
-    StepsOption,
-    gather,
-    with_scale,
-)
+from ldm_core.cli.choices import RecipeChoices
 from ldm_core.cli.plot import check_plot, draw, save
 from ldm_core.cli.tables import print_table
 from ldm_core.compose import Composition, compose
@@ -39,49 +24,29 @@ WIDEST = 12
 
 
 def explain(
-    model: ModelOption = None,
-    model_config: ModelConfigOption = None,
-    lora: LoraOption = None,
-    recipe: RecipeOption = None,
-    scheduler: SchedulerOption = None,
-    spacing: SpacingOption = None,
-    steps: StepsOption = None,
-    guidance: GuidanceOption = None,
-    guidance_scale: GuidanceScaleOption = None,
-    attention: AttentionOption = None,
-    set_: SetOption = None,
-    plot: Annotated[
-        Path | None,
-        typer.Option(help="Also draw grid and coefficients: a .png, .svg or .pdf file."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    choices: RecipeChoices,
+    *,
+    plot: Path | None = None,
+    json: bool = False,
 ) -> None:
     """Show what a run would do: every stage, the grid, and the scheduler's coefficients.
 
     No weights are read.
+
+    Args:
+        plot: Also draw grid and coefficients: a .png, .svg or .pdf file.
+        json: Print one JSON object.
     """
     if plot is not None:
         check_plot(plot)
-    choices = {
-        "model": model,
-        "model_config": model_config,
-        "loras": lora,
-        "scheduler": scheduler,
-        "spacing": spacing,
-        "guidance": with_scale(guidance, guidance_scale),
-        "attention": attention,
-        "num_inference_steps": steps,
-    }
-    layer = gather(recipe, choices, set_)
-    layer.setdefault("model", DEFAULT_MODEL)
-    report = describe(compose(layer, installed()))
-    if as_json:
-        typer.echo(json.dumps(report, indent=2))
+    report = describe(compose(choices.layer(), installed()))
+    if json:
+        typer.echo(dumps(report, indent=2))
     else:
         _print(report)
     if plot is not None:
         save(draw(report), plot)
-        typer.echo(f"plot: {plot.resolve()}", err=as_json)
+        typer.echo(f"plot: {plot.resolve()}", err=json)
 
 
 def _print(report: dict[str, Any]) -> None:

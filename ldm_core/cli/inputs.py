@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import tomllib
-from pathlib import Path
 from typing import Any
 
-from ldm_core.compose import Composition
+from ldm_core.compose import Composition, is_one_each
 from ldm_core.errors import LdmError
 
 
@@ -58,22 +57,12 @@ def spread(inputs: dict[str, Any], each: int) -> tuple[dict[str, Any], int]:
     Raises:
         LdmError: lists of different lengths, or an empty one.
     """
-    lengths = {name: len(value) for name, value in inputs.items() if isinstance(value, list)}
+    lengths = {name: len(value) for name, value in inputs.items() if is_one_each(value)}
     if len(set(lengths.values())) > 1 or 0 in lengths.values():
         told = ", ".join(f"{length} of '{name}'" for name, length in lengths.items())
         raise LdmError(f"the inputs should be as many of each as images: there are {told}.")
     many = {name: [v for v in inputs[name] for _ in range(each)] for name in lengths}
     return {**inputs, **many}, max(lengths.values(), default=1) * each
-
-
-def caption(composition: Composition, inputs: dict[str, Any], index: int) -> str:
-    """What a picture is called: its prompt, or else what was given instead, or the model."""
-    own = {n: v[index] if isinstance(v, list) else v for n, v in inputs.items()}
-    if "prompt" in own:
-        return str(own["prompt"])
-    if own:
-        return ", ".join(f"{name} {value}" for name, value in own.items())
-    return Path(composition.info.source).name
 
 
 def parse_value(text: str) -> Any:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from ldm_core.cli import explain, generate, models, plugins, recipes, replay
-from ldm_core.cli.commands import add_plugin_commands
+from ldm_core.cli.commands import add_command, add_plugin_commands, own_command
 from ldm_core.errors import LdmError, LdmWarning
 from ldm_core.plugins.registry import installed
 
@@ -29,9 +29,9 @@ def make_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_options)
-    app.command()(generate.generate)
+    add_command(app, "generate", own_command("generate", generate.generate))
     app.command()(replay.replay)
-    app.command()(explain.explain)
+    add_command(app, "explain", own_command("explain", explain.explain))
     app.add_typer(plugins.app, name="plugins")
     app.add_typer(models.app, name="models")
     app.add_typer(recipes.app, name="recipe")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,13 +20,15 @@ from ldm_core.cli.choices import (
     prepare_libraries,
 )
 from ldm_core.compose import compose
+from ldm_core.errors import LdmError
 from ldm_core.images import free_path, read_png, save_png
 from ldm_core.models import model_hash
+from ldm_core.plugins.options import describe
 from ldm_core.plugins.registry import installed
 
 
 def replay(
-    image: Annotated[Path, typer.Argument(help="A picture that `ldm generate` made.")],
+    image: Annotated[Path, typer.Argument(help="A picture that `ldm` made.")],
     model: Annotated[
         str | None, typer.Option(help="Where the model is now, if it has moved.")
     ] = None,
@@ -37,6 +42,7 @@ def replay(
 ) -> None:
     """Make a picture again from its manifest, and say what differs."""
     original, manifest = read_png(image)
+    call = called(manifest)
     recipe = manifests.recipe_of(manifest)
     layer = gather(None, {**recipe, "observers": None}, None)
     moved = {"model": model, "model_config": model_config, "loras": lora, "device": device}
@@ -53,7 +59,8 @@ def replay(
     }
     # One image's entry of each: an entry may itself be a list.
     inputs: dict[str, Any] = {name: [entry] for name, entry in manifest["inputs"].items()}
-    composition.request(inputs, [manifest["seed"]], **request)
+    if call is None:
+        composition.request(inputs, [manifest["seed"]], **request)
     folder = image.parent if out is None else out
     make_folder(folder)
 
@@ -72,9 +79,15 @@ def replay(
     from ldm_core.pipeline import Pipeline
 
     pipeline = Pipeline.from_composition(composition)
-    output = pipeline(seed=[manifest["seed"]], **request, **inputs)
-    again = output.images[0]
-    new = {**output.manifests[0], "pixels_sha256": manifests.pixel_hash(again)}
+    if call is None:
+        output, index = pipeline(seed=[manifest["seed"]], **request, **inputs), 0
+    else:
+        function, index = call
+        output = function(pipeline)
+    again = output.images[index]
+    new = {**output.manifests[index], "pixels_sha256": manifests.pixel_hash(again)}
+    if call is not None:
+        new["command"] = manifest["command"]
     path = free_path(folder, f"{image.stem}-replay")
     save_png(again, new, path)
     verdict = compare(original, again)
@@ -83,6 +96,45 @@ def replay(
     else:
         typer.echo(str(path))
         typer.echo(str(verdict["verdict"]))
+
+
+def called(manifest: dict[str, Any]) -> tuple[Callable[[Any], Any], int] | None:
+    """The command that made a picture by more than one run, as a function of a pipeline, and which
+    of its pictures it is.
+
+    Raises:
+        LdmError: the command is not installed, the call was made in Python, or the manifest is
+            damaged.
+    """
+    call = manifest.get("command")
+    if call is None:
+        if "finish" in manifest:
+            raise LdmError(
+                f"the image was finished in Python ({manifest['finish']}), and its manifest holds "
+                "no call that could be made again; the command of the same pipeline writes one."
+            )
+        return None
+    try:
+        name, arguments, options, index = (
+            call[key] for key in ("name", "arguments", "options", "image")
+        )
+        function = installed().find("command", name).loaded
+        return partial(_call, function, list(arguments), dict(options)), int(index)
+    except (KeyError, TypeError) as error:
+        raise LdmError(f"the manifest is damaged: its command lacks {error}.") from None
+
+
+def _call(
+    function: Callable[..., Any], arguments: list[Any], options: dict[str, Any], pipe: Any
+) -> Any:
+    """A call as a manifest has it: paths are text there."""
+    parameters = list(inspect.signature(function).parameters.values())[1:]
+    known = describe(function, [p for p in parameters if p.kind is p.KEYWORD_ONLY])
+    checked = {
+        name: known[name].check(value, "the command") if name in known else value
+        for name, value in options.items()
+    }
+    return function(pipe, *arguments, **checked)
 
 
 def compare(original: Any, again: Any) -> dict[str, Any]:

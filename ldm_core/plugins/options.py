@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial, update_wrapper
 from types import NoneType, UnionType
@@ -60,15 +61,22 @@ class Option:
 
 def read_options(target: Callable[..., Any]) -> dict[str, Option]:
     """The keyword-only parameters of a function or class, with the help of its docstring."""
+    parameters = inspect.signature(target).parameters.values()
+    return describe(target, [p for p in parameters if p.kind is p.KEYWORD_ONLY])
+
+
+def describe(
+    target: Callable[..., Any], parameters: Iterable[inspect.Parameter]
+) -> dict[str, Option]:
+    """Some parameters of a function or class, with the help of its docstring."""
     function = inspect.unwrap(target)
     while isinstance(function, partial):
         function = function.func
-    namespace = getattr(function, "__globals__", {})
+    home = sys.modules.get(getattr(function, "__module__", ""))
+    namespace = getattr(function, "__globals__", None) or getattr(home, "__dict__", {})
     helps = argument_help(inspect.getdoc(target) or "")
     found = {}
-    for parameter in inspect.signature(target).parameters.values():
-        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
-            continue
+    for parameter in parameters:
         annotation = parameter.annotation
         if isinstance(annotation, str):
             annotation = eval(annotation, dict(namespace))  # noqa: S307 - the plugin's own source

@@ -1,4 +1,4 @@
-"""What this package offers: the models that ship, and the commands that train."""
+"""What this package offers: models that ship, ready-made pipelines, and commands that train."""
 
 from __future__ import annotations
 
@@ -8,14 +8,35 @@ from ldm_core.hookspecs import Register, RegisterModel, hookimpl
 
 ldm_api_version = 1
 
+PIPELINES = (
+    "augment",
+    "blend",
+    "class-to-image",
+    "features",
+    "image-to-image",
+    "inpaint",
+    "interpolate",
+    "invert",
+    "outpaint",
+    "restore",
+    "text-to-image",
+    "unconditional",
+    "upscale",
+)
+
 
 @hookimpl
 def ldm_models(register: RegisterModel) -> None:
     models = Path(__file__).parent / "models"
+    register("digits", models / "digits", "handwritten digits by class, 32x32")
     register("shapes", models / "shapes", "text to 64x64 pictures of one coloured shape")
 
 
 @hookimpl
 def ldm_commands(register: Register) -> None:
+    for name in PIPELINES:
+        function = name.replace("-", "_")
+        register(name, f"ldm_pipelines.{function}:{function}")
     register("train autoencoder", "ldm_pipelines.training.commands:train_autoencoder")
     register("train denoiser", "ldm_pipelines.training.commands:train_denoiser")
+    register("train transformer", "ldm_pipelines.training.commands:train_transformer")

@@ -1,0 +1,27 @@
+"""``ldm class-to-image``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ldm_core.errors import LdmError
+
+if TYPE_CHECKING:
+    from ldm_core.pipeline import Output, Pipeline
+
+
+def class_to_image(pipe: Pipeline, *classes: str | int, **run: Any) -> Output:
+    """Make pictures of classes.
+
+    Args:
+        classes: What to draw: numbers of classes, or names that the model has for them.
+    """
+    if not classes:
+        raise LdmError("no class is given; say what to draw by its number or name.")
+    labels = [as_label(label) for label in classes]
+    return pipe(class_label=labels[0] if len(labels) == 1 else labels, **run)
+
+
+def as_label(label: str | int) -> str | int:
+    """A class as the conditioning takes it: digits are its number."""
+    return int(label) if isinstance(label, str) and label.isdecimal() else label

@@ -1,0 +1,86 @@
+"""``ldm features``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from PIL import Image, ImageOps
+from pydantic import Field
+
+from ldm_core.errors import LdmError
+from ldm_pipelines.parts import asked_size, channels_of, check_fits, open_picture
+
+if TYPE_CHECKING:
+    from ldm_core.pipeline import Pipeline
+
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+
+
+def features(
+    pipe: Pipeline,
+    folder: Path,
+    *,
+    out: Path,
+    batch_size: Annotated[int, Field(ge=1)] = 8,
+    seed: int = 0,
+) -> list[Path]:
+    """Encode a folder of images: their latents in one safetensors file, by the files' names.
+
+    Each tensor is (channels, rows, columns), float32. An image's latent depends on the file and
+    the seed alone. The metadata holds the model and the SHA-256 of its files.
+
+    Args:
+        folder: The images, in folders within it too.
+        out: The file to write, which ends in .safetensors.
+        batch_size: Images encoded at once.
+        seed: Of the draw from the encoder's posterior, where it draws.
+    """
+    if out.suffix != ".safetensors":
+        raise LdmError(f"the file of features should end in .safetensors, not '{out.name}'.")
+    if not out.absolute().parent.is_dir():
+        raise LdmError(f"there is no folder '{out.parent}' for the file of features.")
+    if not folder.is_dir():
+        raise LdmError(f"there is no folder '{folder}'.")
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    if not files:
+        raise LdmError(f"the folder '{folder}' holds no images ({', '.join(SUFFIXES)}).")
+    size = asked_size(pipe.composition.chosen)
+    by_size: dict[tuple[int, int], list[Path]] = {}
+    for file in files:
+        found = size or open_picture(file, channels_of(pipe), "file").size
+        check_fits(pipe, found, f"file '{file.relative_to(folder)}'")
+        by_size.setdefault(found, []).append(file)
+
+    latents = {}
+    for shape, group in by_size.items():
+        for start in range(0, len(group), batch_size):
+            part = group[start : start + batch_size]
+            pictures = [_fitted(file, shape, channels_of(pipe)) for file in part]
+            encoded = pipe.encode(pictures, seed=[seed] * len(part))
+            for file, latent in zip(part, encoded.cpu(), strict=True):
+                latents[file.relative_to(folder).as_posix()] = latent.contiguous().clone()
+
+    from safetensors.torch import save_file
+
+    from ldm_core.models import model_hash
+
+    info = pipe.composition.info
+    metadata = {
+        "format": "ldm features 1",
+        "model": info.source,
+        "model_sha256": model_hash(info.folder, info.file),
+        "encoder": json.dumps(pipe.recipe["encoder"]),
+        "seed": str(seed),
+    }
+    save_file(latents, out, metadata=metadata)
+    return [out]
+
+
+def _fitted(file: Path, size: tuple[int, int], channels: int) -> Image.Image:
+    """The picture at a size: scaled to cover it, and cut to its middle."""
+    picture = open_picture(file, channels, "file")
+    if picture.size == size:
+        return picture
+    return ImageOps.fit(picture, size, Image.Resampling.LANCZOS)

@@ -1,0 +1,134 @@
+"""``ldm inpaint``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from ldm_core.errors import LdmError
+from ldm_pipelines.parts import (
+    Picture,
+    asked_size,
+    channels_of,
+    check_fits,
+    conditioned,
+    finished,
+    gather,
+    open_picture,
+    told,
+)
+
+if TYPE_CHECKING:
+    from ldm_core.pipeline import Output, Pipeline
+
+PASTED = "pasted into the original picture where the mask is black"
+Box = tuple[int, int, int, int]
+
+
+def inpaint(
+    pipe: Pipeline,
+    image: Picture,
+    *prompts: str,
+    mask: Picture | None = None,
+    mask_box: str | Box | None = None,
+    strength: float = 1.0,
+    paste: bool = True,
+    **run: Any,
+) -> Output:
+    """Repaint a part of a picture; every pixel outside the mask stays as it was.
+
+    Args:
+        image: The picture.
+        prompts: What the repainted pictures should show.
+        mask: A picture of the same size: white where to repaint, black where not.
+        mask_box: In place of a mask, the rectangle x0,y0,x1,y1 in pixels, x1 and y1 not in it.
+        strength: Share of the way from noise that is walked, 0 to 1; 1 forgets what was there.
+        paste: Put the result into the original picture, whose pixels outside the mask then stay
+            bit for bit; else the autoencoder may change them a little.
+    """
+    original = open_picture(image, channels_of(pipe))
+    if (mask is None) == (mask_box is None):
+        raise LdmError("say what to repaint: a --mask, or a --mask-box, and not both.")
+    painted = (
+        open_picture(mask, 1, "mask")
+        if mask is not None
+        else box_mask(original.size, read_box(mask_box))
+    )
+    if painted.size != original.size:
+        sizes = [f"{i.width}x{i.height}" for i in (original, painted)]
+        raise LdmError(
+            f"the image is {sizes[0]} pixels and the mask {sizes[1]}; they should be of one size."
+        )
+    size = asked_size(run)
+    if size and size != original.size:
+        original = original.resize(size, Image.Resampling.LANCZOS)
+        painted = painted.resize(size, Image.Resampling.BILINEAR)
+    return repaint(pipe, original, painted, prompts, strength, paste, run)
+
+
+def repaint(
+    pipe: Pipeline,
+    original: Image.Image,
+    mask: Image.Image,
+    prompts: tuple[str, ...],
+    strength: float,
+    paste: bool,
+    run: dict[str, Any],
+) -> Output:
+    """A picture with what is white in a mask of its size made anew."""
+    check_fits(pipe, original.size)
+    if paste and run.get("output_type", "pil") != "pil":
+        raise LdmError("only PIL images can be pasted; leave out output_type, or paste=False.")
+
+    def put_back(part: Output) -> Output:
+        from dataclasses import replace
+
+        if not paste:
+            return part
+        images = [Image.composite(made, original, mask) for made in part.images]
+        titles = [str(m["inputs"].get("prompt") or "inpainted") for m in part.manifests]
+        return replace(finished(part, titles, PASTED), images=images)
+
+    parts: list[Output] = []
+    hear = run.get("on_batch") or (lambda part: None)
+
+    def heard(part: Output) -> None:
+        parts.append(put_back(part))
+        hear(parts[-1])
+
+    width, height = original.size
+    given = {**run, **told(prompts), "width": width, "height": height, "on_batch": heard}
+    conditioned(pipe, "mask")(**given, image=original, mask=mask, strength=strength)
+    return gather(parts, {})
+
+
+def read_box(given: str | Box | None) -> Box:
+    """Left, top, right and bottom of ``x0,y0,x1,y1``.
+
+    Raises:
+        LdmError: it has another form.
+    """
+    numbers = given.split(",") if isinstance(given, str) else (given or ())
+    try:
+        x0, y0, x1, y1 = (int(number) for number in numbers)
+    except ValueError:
+        raise LdmError(f"a box is four whole numbers x0,y0,x1,y1, not {given!r}.") from None
+    return x0, y0, x1, y1
+
+
+def box_mask(size: tuple[int, int], box: Box) -> Image.Image:
+    """A mask of this size, white in the box.
+
+    Raises:
+        LdmError: the box is empty, or not within the picture.
+    """
+    x0, y0, x1, y1 = box
+    if not (0 <= x0 < x1 <= size[0] and 0 <= y0 < y1 <= size[1]):
+        raise LdmError(
+            f"the box {x0},{y0},{x1},{y1} should lie within the picture of {size[0]}x{size[1]} "
+            "pixels, x0 left of x1 and y0 above y1."
+        )
+    mask = Image.new("L", size, 0)
+    mask.paste(255, box)
+    return mask

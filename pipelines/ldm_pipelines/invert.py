@@ -1,0 +1,120 @@
+"""``ldm invert``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
+
+from ldm_core.contracts import Denoise, Grid, Noise
+from ldm_core.errors import LdmError
+from ldm_pipelines.parts import (
+    CALL,
+    Picture,
+    channels_of,
+    finished,
+    first_seed,
+    gather,
+    open_picture,
+    scaled,
+    unguided,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ldm_core.contracts import Request
+    from ldm_core.pipeline import Output, Pipeline
+
+RECONSTRUCTED = "walked from the noise that the picture was inverted to"
+
+
+def ddim_inverse(
+    x: Tensor, grid: Grid, denoise: Denoise, noise: Noise, *, iterations: int = 3
+) -> Tensor:
+    """The way back of DDIM with eta = 0 (Song et al. 2021, arXiv:2010.02502, Section 5.3): x at
+    the grid's end to x at its start.
+
+    Each step of DDIM, ``there`` from ``here``, is an equation for x here; it is solved by fixed
+    point from the noise estimate at ``there`` (Pan et al. 2023, arXiv:2309.04907, Section 3.1).
+    One iteration is the plain inversion of Song et al.
+
+    Args:
+        iterations: evaluations of the network for each step.
+    """
+    for here, there in reversed(list(pairwise(grid))):
+        guess = here.alpha / there.alpha * x
+        for _ in range(iterations):
+            noise_in_x = (guess - here.alpha * denoise(guess, here)) / here.sigma
+            x0 = (x - there.sigma * noise_in_x) / there.alpha
+            guess = here.alpha * x0 + here.sigma * noise_in_x
+        x = guess
+    return x
+
+
+def invert(
+    pipe: Pipeline,
+    image: Picture,
+    prompt: str = "",
+    *,
+    edit: str | None = None,
+    strength: float = 1.0,
+    iterations: Annotated[int, Field(ge=1)] = 3,
+    **run: Any,
+) -> Output:
+    """Find the noise that a picture comes from, make it again from there, and with another prompt
+    edit it (Song et al. 2021, arXiv:2010.02502; Mokady et al. 2022, arXiv:2211.09794).
+
+    Inversion and reconstruction are without guidance; the edit is with the pipeline's own. The
+    first picture is the reconstruction, the second, where asked for, the edit.
+
+    Args:
+        image: The picture; it is scaled to --size where that is given.
+        prompt: What the picture shows, where the model takes a prompt.
+        edit: What it should show instead.
+        strength: Share of the way to noise that is walked, above 0 to 1; less keeps more of the
+            picture in the edit.
+        iterations: Evaluations of the network for each step back.
+    """
+    if not 0 < strength <= 1:
+        raise LdmError(f"the strength should be above 0 and at most 1, not {strength!r}.")
+    if run.get("num_images_per_prompt", 1) != 1:
+        raise LdmError("an inversion has no chance in it, so it makes one picture.")
+    picture, size = scaled(pipe, image, run)
+    if "scheduler" not in pipe.composition.chosen:
+        pipe = pipe.replace(scheduler={"name": "ddim", "eta": 0.0})
+    seed = first_seed(run)
+    inputs = {name: value for name, value in run.items() if name not in CALL}
+
+    def request(text: str) -> Request:
+        takes_text = "prompt" in pipe.composition.inputs
+        given = {**inputs, "prompt": text or "?"} if takes_text else inputs
+        asked = pipe.composition.request(given, [seed], **size)
+        # an empty prompt is refused of a person, and here it says that nothing is known
+        return replace(asked, inputs={**asked.inputs, "prompt": [text]}) if takes_text else asked
+
+    if (prompt or edit) and "prompt" not in pipe.composition.inputs:
+        raise LdmError(f"the model '{pipe.composition.info.source}' takes no prompt.")
+    source = request(prompt)
+    edited = None if edit is None else request(edit)
+    if int(source.num_inference_steps * strength) == 0:
+        raise LdmError(f"a strength of {strength:g} is less than one of the steps.")
+    plain = unguided(pipe)
+    back = plain.replace(scheduler={"name": ddim_inverse, "iterations": iterations})
+
+    def parts() -> Any:
+        # both ways walk the same points, those of the scheduler that makes the picture again
+        grid = plain.grid(source)
+        first = len(grid) - 1 - int((len(grid) - 1) * strength)
+        x0 = pipe.encode(open_picture(picture, channels_of(pipe)), seed=seed)
+        x = back.start(source).walk(x0, start=first)
+        again = plain.start(source).walk(x, start=first)
+        title = prompt or "reconstruction"
+        yield finished(plain.output(again, source), [title], RECONSTRUCTED)
+        if edited is not None:
+            other = pipe.start(edited).walk(x, start=first)
+            yield finished(pipe.output(other, edited), [str(edit)], RECONSTRUCTED)
+
+    return gather(parts(), run)

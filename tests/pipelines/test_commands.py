@@ -1,0 +1,400 @@
+"""Ready-made pipelines from the command line: what each writes, and what it refuses."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+
+import tiny
+from ldm_core import LdmError, Output, Pipeline
+from ldm_core.images import read_png, save_png
+from ldm_pipelines.augment import read_table
+from ldm_pipelines.inpaint import inpaint
+from ldm_pipelines.plugin import PIPELINES
+
+
+@pytest.fixture(scope="module")
+def classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A class-conditional model: 0 is tench, 1 goldfish."""
+    return tiny.write_dit(tmp_path_factory.mktemp("models") / "dit")
+
+
+@pytest.fixture(scope="module")
+def pixels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An unconditional model of pixels."""
+    return tiny.write_ddpm(tmp_path_factory.mktemp("models") / "ddpm")
+
+
+@pytest.fixture
+def picture(ldm: Any) -> Path:
+    return draw(Path("photo.png"))
+
+
+def draw(path: Path, size: tuple[int, int] = (16, 16), seed: int = 0) -> Path:
+    """A picture of noise, in the current folder of the command line."""
+    values = np.random.default_rng(seed).integers(0, 256, (*size[::-1], 3), dtype=np.uint8)
+    Image.fromarray(values).save(path)
+    return path
+
+
+def made(out: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def replays(ldm: Any, path: str) -> bool:
+    verdict = json.loads(ldm("replay", path, "--json")[1])
+    return (verdict["max_difference"], verdict["differs"]) == (0, [])
+
+
+RUNS: dict[str, list[str]] = {
+    "blend": ["photo.png", "other.png"],
+    "image-to-image": ["photo.png", "a red star"],
+    "inpaint": ["photo.png", "a red star", "--mask-box", "0,0,8,16"],
+    "interpolate": ["a red star", "a blue circle", "--num-images", "3"],
+    "invert": ["photo.png", "a red star", "--edit", "a blue star"],
+    "outpaint": ["photo.png", "a red star", "--left", "8"],
+    "restore": ["photo.png", "a red star"],
+    "text-to-image": ["a red star", "a blue circle"],
+    "upscale": ["photo.png", "a red star"],
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_command_writes_pictures_that_can_be_made_again(
+    ldm: Any, folder: Path, picture: Path, name: str
+) -> None:
+    draw(Path("other.png"), seed=1)
+    code, out, err = ldm(name, *RUNS[name], "--model", folder, "--steps", 3, "--seed", 7, "--json")
+    assert (code, err) == (0, "")
+    records = made(out)
+    assert all(Path(record["path"]).parent == Path("pictures") for record in records)
+    assert replays(ldm, records[-1]["path"])
+
+
+def test_what_was_finished_in_python_is_not_replayed(
+    ldm: Any, pipe: Pipeline, picture: Path
+) -> None:
+    made = inpaint(pipe, picture, "a red star", mask_box="0,0,8,16", seed=1)
+    save_png(made.images[0], made.manifests[0], Path("x.png"))
+    code, _, err = ldm("replay", "x.png")
+    assert code == 2
+    assert "finished in Python (pasted into the original" in err
+
+
+def test_a_manifest_whose_command_is_damaged_is_refused(
+    ldm: Any, folder: Path, picture: Path
+) -> None:
+    ldm(*("inpaint", picture, "a star", "--mask-box", "0,0,8,16", "--model", folder), "--steps", 1)
+    (path,) = Path("pictures").iterdir()
+    image, manifest = read_png(path)
+    del manifest["command"]["options"]
+    save_png(image, manifest, path)
+    code, _, err = ldm("replay", path)
+    assert (code, "its command lacks 'options'" in err) == (2, True)
+
+
+def test_classes_are_drawn_by_number_and_name(ldm: Any, classes: Path) -> None:
+    code, out, _ = ldm(
+        "class-to-image", "0", "goldfish", "--model", classes, "--steps", 2, "--json"
+    )
+    assert code == 0
+    assert [record["inputs"]["class_label"] for record in made(out)] == [0, "goldfish"]
+    assert replays(ldm, made(out)[1]["path"])
+
+
+def test_a_model_that_is_told_nothing_draws(ldm: Any, pixels: Path) -> None:
+    run = ("unconditional", "--model", pixels, "--steps", 2, "--seed", 7, "--batch-size", 2)
+    code, out, _ = ldm(*run, "--num-images", 3, "--json", "--sheet", "s.png")
+    assert code == 0
+    assert [record["seed"] for record in made(out)] == [7, 8, 9]
+    assert Path("s.png").exists()
+
+
+def test_every_ready_made_pipeline_is_a_command_that_these_tests_run(ldm: Any) -> None:
+    elsewhere = {"class-to-image", "unconditional", "features", "augment"}
+    assert {*RUNS, *elsewhere} == {*PIPELINES}
+    listed = ldm("--help")[1]
+    assert all(name in listed for name in PIPELINES)
+
+
+def test_text_to_image_is_generate(ldm: Any, folder: Path, pipe: Pipeline) -> None:
+    run = ("--model", folder, "--steps", 4, "--seed", 7, "--size", "24x16")
+    ldm("text-to-image", "a red star", *run, "--negative-prompt", "blue")
+    image = Image.open("pictures/a-red-star-seed7.png")
+    other = pipe("a red star", seed=7, width=24, height=16, negative_prompt="blue").images[0]
+    assert image.tobytes() == other.tobytes()
+
+
+def test_an_image_is_scaled_to_the_size_that_is_asked_for(
+    ldm: Any, folder: Path, picture: Path
+) -> None:
+    run = ("image-to-image", picture, "a red star", "--model", folder, "--steps", 2, "--json")
+    (plain,) = made(ldm(*run)[1])
+    assert (plain["width"], plain["height"]) == (16, 16)
+    assert plain["inputs"]["image"] == str(picture.resolve())
+    (larger,) = made(ldm(*run, "--size", "24x32")[1])
+    assert Image.open(larger["path"]).size == (24, 32)
+    assert replays(ldm, larger["path"])
+
+
+def test_no_strength_gives_what_the_autoencoder_has(
+    ldm: Any, folder: Path, picture: Path, pipe: Pipeline
+) -> None:
+    ldm(
+        "image-to-image", picture, "a red star", "--strength", 0, "--model", folder, "--seed", 7,
+        "--set", "encoder.sample=false",
+    )  # fmt: skip
+    still = pipe.replace(encoder={"sample": False})
+    shown = still.output(still.encode(Image.open(picture)), _request()).images[0]
+    assert Image.open("pictures/a-red-star-seed7.png").tobytes() == shown.tobytes()
+
+
+def _request() -> Any:
+    from ldm_core.contracts import Request
+
+    return Request({}, [0], 16, 16, 0)
+
+
+@pytest.mark.parametrize("suffix", ["gif", "png"])
+def test_the_animation_holds_every_frame(ldm: Any, folder: Path, suffix: str) -> None:
+    code, out, _ = ldm(
+        "interpolate", "a red star", "--seeds", 3, "--seeds", 8, "--seeds", 5, "--num-images", 4,
+        "--model", folder, "--steps", 2, "--animation", f"way.{suffix}", "--json",
+    )  # fmt: skip
+    assert code == 0
+    assert len(made(out)) == 7  # 4 from each stop to the next, which share the one between
+    frames = Image.open(f"way.{suffix}")
+    assert (frames.n_frames, frames.info["duration"]) == (7, 100)
+
+
+def test_features_hold_the_latents_by_file_name(
+    ldm: Any, folder: Path, pipe: Pipeline, tmp_path: Path
+) -> None:
+    (tmp_path / "set" / "deep").mkdir(parents=True)
+    draw(Path("set/a.png"))
+    draw(Path("set/deep/b.png"), seed=1)
+    draw(Path("set/wide.png"), (32, 16), seed=2)
+    Path("set/notes.txt").write_text("no picture")
+    code, out, _ = ldm("features", "set", "--out", "x.safetensors", "--model", folder, "--seed", 4)
+    assert (code, out) == (0, "x.safetensors\n")
+    with safe_open("x.safetensors", "pt") as file:
+        names = list(file.keys())
+        assert {*names} == {"a.png", "deep/b.png", "wide.png"}
+        assert file.metadata()["model"] == str(folder)
+        for name in names:
+            expected = pipe.encode(Image.open(f"set/{name}"), seed=4)[0]
+            assert torch.allclose(file.get_tensor(name), expected, atol=1e-5), name
+    ldm("features", "set", "--out", "y.safetensors", "--model", folder, "--size", "16x16")
+    with safe_open("y.safetensors", "pt") as file:
+        shapes = {tuple(file.get_tensor(name).shape) for name in names}
+    assert shapes == {tuple(pipe.model.info.latent_shape(16, 16))}
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_a_table_becomes_a_data_set(ldm: Any, folder: Path, form: str) -> None:
+    rows = [
+        {"prompt": "a red star", "colour": "red"},
+        {"prompt": "a circle, in blue", "colour": "blue"},
+    ]
+    table = Path(f"t.{form}")
+    if form == "csv":
+        with table.open("w", newline="") as file:
+            writer = csv.DictWriter(file, ["prompt", "colour"])
+            writer.writeheader()
+            writer.writerows(rows)
+    else:
+        table.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    code, out, _ = ldm(
+        "augment", "--table", table, "--out", "set", "--num-images", 2, "--batch-size", 3,
+        "--model", folder, "--steps", 2, "--seed", 5,
+    )  # fmt: skip
+    assert (code, out) == (0, "set\n")
+    lines = [json.loads(line) for line in Path("set/metadata.jsonl").read_text().splitlines()]
+    assert [(line["text"], line["colour"], line["seed"]) for line in lines] == [
+        ("a red star", "red", 5),
+        ("a red star", "red", 6),
+        ("a circle, in blue", "blue", 7),
+        ("a circle, in blue", "blue", 8),
+    ]
+    assert {p.name for p in Path("set").glob("*.png")} == {line["file_name"] for line in lines}
+    for line in lines:
+        _, manifest = read_png(Path("set") / line["file_name"])
+        assert (manifest["inputs"]["prompt"], manifest["seed"]) == (line["text"], line["seed"])
+    assert replays(ldm, "set/000003.png")
+
+
+def test_classes_become_folders(ldm: Any, classes: Path) -> None:
+    code, _, _ = ldm(
+        "augment", "--classes", "1", "--classes", "tench", "--out", "set", "--num-images", 2,
+        "--model", classes, "--steps", 1,
+    )  # fmt: skip
+    assert code == 0
+    found = {p.relative_to("set").as_posix() for p in Path("set").rglob("*.*")}
+    assert found == {f"{name}/00000{i}.png" for name in ("1", "tench") for i in (0, 1)}
+    assert read_png(Path("set/1/000000.png"))[1]["inputs"]["class_label"] == 1
+
+
+def test_ctrl_c_keeps_what_was_made(
+    ldm: Any, folder: Path, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample, batches = Pipeline.sample, []
+
+    def interrupted(self: Pipeline, request: Any, on_step: Any = None) -> Any:
+        batches.append(request)
+        if len(batches) == 2:
+            raise KeyboardInterrupt
+        return sample(self, request, on_step)
+
+    monkeypatch.setattr(Pipeline, "sample", interrupted)
+    code, _, err = ldm(
+        *("inpaint", picture, "a red star", "--mask-box", "0,0,8,8", "--model", folder),
+        *("--steps", 1, "--num-images", 4, "--batch-size", 2),
+    )
+    assert code == 130
+    assert "2 pictures are in pictures" in err
+    assert len([*Path("pictures").iterdir()]) == 2
+
+
+BAD = [
+    (["text-to-image"], "no prompt is given"),
+    (["class-to-image"], "no class is given"),
+    (["class-to-image", "0"], "takes no 'class_label'"),
+    (["class-to-image", "0", "1000", "--model", "{classes}"], "no class 1000"),
+    (["text-to-image", "a star", "--model", "{classes}"], "takes no 'prompt'"),
+    (["unconditional"], "is not unconditional: it needs 'prompt'"),
+    (["image-to-image", "photo.png", "a star", "--strength", "1.5"], "from 0 to 1, not 1.5"),
+    (["image-to-image", "missing.png", "a star"], "'missing.png' cannot be read: No such file"),
+    (["image-to-image", "text.png", "a star"], "it is no picture"),
+    (["image-to-image", "odd.png", "a star"], "17x16 pixels.*multiples of"),
+    (["image-to-image", "photo.png"], "needs 'prompt'"),
+    (["image-to-image", "photo.png", "a star", "--input", "strength=0.5"], "is given twice"),
+    (["inpaint", "photo.png", "a star"], "a --mask, or a --mask-box"),
+    (["inpaint", "photo.png", "a star", "--mask", "large.png"], "16x16 pixels and the mask 32x32"),
+    (["inpaint", "photo.png", "a star", "--mask", "black.png"], "the mask is empty"),
+    (["inpaint", "photo.png", "a star", "--mask-box", "4,4,4,8"], "should lie within"),
+    (["inpaint", "photo.png", "a star", "--mask-box", "0,0,17,8"], "should lie within"),
+    (["inpaint", "photo.png", "a star", "--mask-box", "left"], "four whole numbers"),
+    (["inpaint", "photo.png", "a star", "--mask-box", "0,0,8,8", "--strength", "-1"], "0 to 1"),
+    (["outpaint", "photo.png", "a star"], "say where to paint on"),
+    (["outpaint", "photo.png", "a star", "--left", "-8"], "greater than or equal to 0"),
+    (["outpaint", "photo.png", "a star", "--left", "3"], "multiples of"),
+    (["interpolate", "a star"], "at least two stops"),
+    (["interpolate", "a", "b", "c", "--seeds", "1", "--seeds", "2"], "2 seeds for 3 stops"),
+    (["interpolate", "a", "b", "--num-images", "1"], "greater than or equal to 2"),
+    (["interpolate", "a", "b", "--images", "photo.png"], "not by both"),
+    (["interpolate", "a", "b", "--animation", "way.mp4"], "ends in .gif or .png"),
+    (["interpolate", "--images", "photo.png", "--images", "large.png"], "of one size"),
+    (["blend", "photo.png", "large.png"], "16x16 and 32x32"),
+    (["blend", "photo.png", "photo.png", "--weight", "2"], "from 0 to 1, not 2.0"),
+    (["blend", "photo.png", "photo.png", "--mask", "large.png"], "the mask is 32x32"),
+    (["invert", "photo.png", "--strength", "0"], "above 0 and at most 1"),
+    (["invert", "photo.png", "--num-images", "2"], "makes one picture"),
+    (["restore", "photo.png", "a star", "--noise", "-3"], "from 0 on, not -3"),
+    (["restore", "photo.png", "a star", "--noise", "3", "--strength", "1"], "leave one out"),
+    (["upscale", "photo.png", "a star", "--factor", "1"], "greater than 1"),
+    (["upscale", "photo.png", "a star", "--by", "magic"], "magic"),
+    (["features", "nowhere", "--out", "x.safetensors"], "no folder 'nowhere'"),
+    (["features", "empty", "--out", "x.safetensors"], "holds no images"),
+    (["features", "empty", "--out", "x.bin"], "should end in .safetensors"),
+    (["augment", "--out", "set"], "a --table, or --classes"),
+    (["augment", "--out", "set", "--table", "bad.csv"], "no such column"),
+    (["augment", "--out", "set", "--table", "photo.png"], "cannot be read|a .csv or .jsonl"),
+    (["augment", "--out", "empty.d", "--table", "bad.csv"], "not a new or empty folder"),
+    (["augment", "--out", "set", "--classes", "2000", "--model", "{classes}"], "no class 2000"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), BAD, ids=lambda v: " ".join(v)[:60])
+def test_bad_input_is_one_message_before_anything_is_sampled(
+    ldm: Any,
+    folder: Path,
+    classes: Path,
+    picture: Path,
+    words: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    draw(Path("odd.png"), (17, 16))
+    draw(Path("large.png"), (32, 32))
+    Image.new("L", (16, 16)).save("black.png")
+    Path("text.png").write_text("no picture")
+    Path("bad.csv").write_text("caption\na star\n")
+    Path("empty").mkdir()
+    Path("empty.d").mkdir()
+    Path("empty.d/x").touch()
+
+    def never(self: Pipeline, latents: Any) -> Any:
+        raise AssertionError("something was sampled")
+
+    monkeypatch.setattr(Pipeline, "decode", never)
+    words = [word.format(classes=classes) for word in words]
+    model = [] if "--model" in words else ["--model", str(folder)]
+    code, out, err = ldm(*words, *model)
+    assert (code, out) == (2, "")
+    assert re.search(message, err, re.DOTALL), err
+    assert not Path("pictures").exists()
+    assert not Path("set").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "suffix", "message"),
+    [
+        ("", ".csv", "no rows"),
+        ("prompt\na,b\n", ".csv", "row 1 .* other columns"),
+        ('{"prompt": "a"}\n{"text": "b"}\n', ".jsonl", "row 2 .* other columns"),
+        ('{"prompt": "a"}\n["b"]\n', ".jsonl", "line 2 .* JSON object"),
+        ('{"prompt": \n', ".jsonl", "line 1 .* no JSON"),
+    ],
+)
+def test_a_damaged_table_is_refused_by_its_place(
+    tmp_path: Path, text: str, suffix: str, message: str
+) -> None:
+    table = tmp_path / f"t{suffix}"
+    table.write_text(text)
+    with pytest.raises(LdmError, match=message):
+        read_table(table)
+
+
+def test_a_package_brings_a_command_that_gets_a_pipeline(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A function of another package: arguments, options and the shared choices are its own."""
+    import typer
+    from typer.testing import CliRunner
+
+    from ldm_core.cli.commands import add_plugin_commands
+    from ldm_core.plugins.registry import Plugin, Registry
+
+    heard: list[Any] = []
+
+    def count(pipe: Pipeline, first: int, *rest: str, scale: float = 1.0, **run: Any) -> Output:
+        """Count.
+
+        Args:
+            first: The first.
+            rest: The others.
+            scale: How large.
+        """
+        heard.append((first, rest, scale, run["seed"], pipe.recipe["scheduler"]["name"]))
+        return pipe("a red star", **run)
+
+    registry = Registry()
+    registry.plugins.append(Plugin("command", "count", "pkg", "1", count))
+    app = typer.Typer()
+    add_plugin_commands(app, registry)
+    app.command("other")(lambda: None)
+    monkeypatch.chdir(tmp_path)
+    run = ["--model", str(folder), "--scheduler", "heun", "--seed", "7", "--steps", "1"]
+    result = CliRunner().invoke(app, ["count", "3", "a", "b", "--scale", "2", *run])
+    assert result.exit_code == 0, result.output
+    assert heard == [(3, ("a", "b"), 2.0, 7, "heun")]
+    assert Path("pictures/a-red-star-seed7.png").exists()
