@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ldm_core.contracts import ClassLabelAbility, Condition, Conditioning, ModelInfo, Request, Run
+from ldm_core.abilities import ClassLabelAbility
+from ldm_core.contracts import Condition, Conditioning, ModelInfo, Request, Run
 from ldm_core.errors import LdmError, did_you_mean
 
 if TYPE_CHECKING:

@@ -6,17 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ldm_core.contracts import (
-    Condition,
-    Conditioning,
-    ControlAbility,
-    Edit,
-    ModelInfo,
-    Network,
-    Request,
-    Run,
-    SideNetwork,
-)
+from ldm_core.abilities import ControlAbility, SideNetwork
+from ldm_core.contracts import Condition, Conditioning, Edit, ModelInfo, Network, Request, Run
 from ldm_core.errors import LdmError
 from ldm_core.grid import intervals_behind
 from ldm_core.point import Point

@@ -6,16 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ldm_core.contracts import (
-    Condition,
-    Conditioning,
-    Edit,
-    ImagePromptAbility,
-    Model,
-    ModelInfo,
-    Request,
-    Run,
-)
+from ldm_core.abilities import ImagePromptAbility
+from ldm_core.contracts import Condition, Conditioning, Edit, Model, ModelInfo, Request, Run
 from ldm_core.errors import LdmError
 from ldm_plugins.conditioning.ip_adapter_files import AdapterFile, find_adapter
 from ldm_plugins.conditioning.pictures import different, read_picture

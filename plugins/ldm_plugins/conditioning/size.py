@@ -8,15 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ldm_core.contracts import (
-    Condition,
-    Conditioning,
-    ModelInfo,
-    Request,
-    Run,
-    SizeAbility,
-    Sizes,
-)
+from ldm_core.abilities import SizeAbility, Sizes
+from ldm_core.contracts import Condition, Conditioning, ModelInfo, Request, Run
 from ldm_core.errors import LdmError
 
 if TYPE_CHECKING:

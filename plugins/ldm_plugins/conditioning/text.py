@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from ldm_core.contracts import Condition, Conditioning, Request, Run, TextAbility
+from ldm_core.abilities import TextAbility
+from ldm_core.contracts import Condition, Conditioning, Request, Run
 from ldm_core.errors import LdmError, LdmWarning
 from ldm_plugins.conditioning.weighted_prompt import WeightedText, read_weights, unweighted
 

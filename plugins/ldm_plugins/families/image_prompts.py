@@ -34,7 +34,7 @@ class ImagePrompts:
         self._one_at_a_time = Lock()
 
     def adapted(self, model: Model, file: Path, scale: float) -> Model:
-        """See `ldm_core.contracts.ImagePromptAbility`.
+        """See `ldm_core.abilities.ImagePromptAbility`.
 
         Raises:
             LdmError: the file's layers do not fit the network.
@@ -70,7 +70,7 @@ class ImagePrompts:
     def embed(
         self, encoder: Path, pictures: Sequence[Image], pooled: bool
     ) -> tuple[Tensor, Tensor]:
-        """See `ldm_core.contracts.ImagePromptAbility`. Nothing is a vector of zeros, or what the
+        """See `ldm_core.abilities.ImagePromptAbility`. Nothing is a vector of zeros, or what the
         encoder makes of grey pixels, its zero."""
         import torch
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ldm_core.contracts import Condition, Model, ModelInfo, Sizes
+from ldm_core.abilities import Sizes
+from ldm_core.contracts import Condition, Model, ModelInfo
 from ldm_core.errors import LdmError
 from ldm_core.models import read_index, read_json
 from ldm_core.point import Point

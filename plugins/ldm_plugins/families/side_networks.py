@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ldm_core.contracts import Condition, SideNetwork
+from ldm_core.abilities import SideNetwork
+from ldm_core.contracts import Condition
 from ldm_core.point import Point
 from ldm_plugins.families.shared_components import SharedComponents
 
