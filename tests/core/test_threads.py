@@ -94,3 +94,24 @@ def test_runs_of_two_threads_on_one_pipeline_do_not_mix(pipe: Pipeline) -> None:
             threads.map(lambda seed: made(f"star {seed}", seed=seed, **CALL).images, seeds)
         )
     assert all(image.equal(same) for image, same in zip(found, expected, strict=True))
+
+
+def test_threads_share_a_tokenizer(pipe: Pipeline) -> None:
+    """A fast tokenizer keeps its padding as a state, which measuring a prompt takes away."""
+    ability = pipe.model.abilities["text"]
+    prompts = ["a red star", "a large blue circle on a green background"]
+    right = ability.encode(prompts)["text"]
+    stop = threading.Event()
+
+    def measure() -> None:
+        while not stop.is_set():
+            ability.overflow(prompts[1])
+
+    threads = [threading.Thread(target=measure) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    found = [ability.encode(prompts)["text"] for _ in range(200)]
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert all(states.equal(right) for states in found)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from threading import Lock
 from typing import Any
+
+ONE_AT_A_TIME = Lock()
+"""A fast tokenizer keeps padding and truncation as a state of its own, and threads share it."""
 
 
 def tokenize(tokenizer: Any, texts: Sequence[str | None], window: int, device: Any) -> Any:
@@ -12,31 +16,35 @@ def tokenize(tokenizer: Any, texts: Sequence[str | None], window: int, device: A
     Args:
         texts: None where nothing was said, which is the empty text.
     """
-    return tokenizer(
-        [text or "" for text in texts],
-        padding="max_length",
-        max_length=window,
-        truncation=True,
-        return_tensors="pt",
-    ).to(device)
+    with ONE_AT_A_TIME:
+        found = tokenizer(
+            [text or "" for text in texts],
+            padding="max_length",
+            max_length=window,
+            truncation=True,
+            return_tensors="pt",
+        )
+    return found.to(device)
 
 
 def spans(tokenizer: Any, text: str, window: int) -> list[tuple[int, int]]:
     """The characters (start, end) of the text that each of the window's tokens stands for; an
     empty span for padding and the text's ends."""
-    found = tokenizer(
-        text,
-        padding="max_length",
-        max_length=window,
-        truncation=True,
-        return_offsets_mapping=True,
-    )
+    with ONE_AT_A_TIME:
+        found = tokenizer(
+            text,
+            padding="max_length",
+            max_length=window,
+            truncation=True,
+            return_offsets_mapping=True,
+        )
     return [(start, end) for start, end in found.offset_mapping]
 
 
 def overflow(tokenizer: Any, text: str, window: int) -> str:
     """The end of the text that a window of so many tokens cuts off; empty where it fits."""
-    tokens = tokenizer(text, truncation=False, verbose=False, return_offsets_mapping=True)
+    with ONE_AT_A_TIME:
+        tokens = tokenizer(text, truncation=False, verbose=False, return_offsets_mapping=True)
     if len(tokens.input_ids) <= window:
         return ""
     # The window's last place is for the end token. A word that is cut is lost as a whole.
