@@ -38,6 +38,7 @@ SHAPES = (
     "a small purple cross at the bottom right on a yellow background",
 )
 WORDS = ("a red star", "a blue circle", "a green square", "a yellow star")
+MODELS = ["random", "shapes"]
 LIMIT = 0.25
 SCHEDULERS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "euler": ("EulerDiscreteScheduler", "trailing", {}),
@@ -101,7 +102,7 @@ def distance(one: Tensor, truth: Tensor) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--models", nargs="+", choices=["random", "shapes"], default=["random"])
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
     parser.add_argument("--steps", type=int, nargs="+", default=[25, 50, 100])
     parser.add_argument("--guidance", type=float, nargs="+", default=[1.0])
     parser.add_argument("--schedulers", nargs="+", choices=list(SCHEDULERS), default=[*SCHEDULERS])

@@ -44,24 +44,10 @@ def train_autoencoder(
     Raises:
         ValueError: Unusable data, or a checkpoint of a run with other settings.
     """
+    settings = dict(locals())
     from ldm_pipelines.training import autoencoder
 
-    autoencoder.train_autoencoder(
-        data=data,
-        out=out,
-        resolution=resolution,
-        steps=steps,
-        crop_steps=crop_steps,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        warmup=warmup,
-        kl_weight=kl_weight,
-        latent_channels=latent_channels,
-        mixed_precision=mixed_precision,
-        seed=seed,
-        resume=resume,
-        checkpoint_seconds=checkpoint_seconds,
-    )
+    autoencoder.train_autoencoder(**settings)
 
 
 def train_denoiser(
@@ -105,25 +91,10 @@ def train_denoiser(
     Raises:
         ValueError: Unusable data, or a checkpoint of a run with other settings.
     """
+    settings = dict(locals())
     from ldm_pipelines.training import denoiser
 
-    denoiser.train_denoiser(
-        data=data,
-        autoencoder=autoencoder,
-        out=out,
-        resolution=resolution,
-        steps=steps,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        warmup=warmup,
-        max_tokens=max_tokens,
-        pool_size=pool_size,
-        pool_steps=pool_steps,
-        mixed_precision=mixed_precision,
-        seed=seed,
-        resume=resume,
-        checkpoint_seconds=checkpoint_seconds,
-    )
+    denoiser.train_denoiser(**settings)
 
 
 def train_transformer(
@@ -172,24 +143,7 @@ def train_transformer(
     Raises:
         ValueError: Unusable data, or a checkpoint of a run with other settings.
     """
+    settings = dict(locals())
     from ldm_pipelines.training import transformer
 
-    transformer.train_transformer(
-        data=data,
-        autoencoder=autoencoder,
-        out=out,
-        resolution=resolution,
-        width=width,
-        layers=layers,
-        steps=steps,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        warmup=warmup,
-        ema_decay=ema_decay,
-        pool_size=pool_size,
-        pool_steps=pool_steps,
-        mixed_precision=mixed_precision,
-        seed=seed,
-        resume=resume,
-        checkpoint_seconds=checkpoint_seconds,
-    )
+    transformer.train_transformer(**settings)
