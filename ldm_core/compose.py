@@ -110,7 +110,7 @@ class Composition:
     def replace(self, changes: Mapping[str, Any]) -> Composition:
         """The composition with other choices, on the same model."""
         layer = as_layer(changes)
-        for fixed in ("model", "model_config", "device", "dtype"):
+        for fixed in ("model", "model_config", "device", "dtype", "compute_dtype"):
             if fixed in layer:
                 raise LdmError(f"'{fixed}' belongs to the weights; load another pipeline for it.")
         chosen = lay(self.chosen, layer)
@@ -200,7 +200,7 @@ def compose(
     """
     layer = read_recipe(recipe) if isinstance(recipe, Path) else as_layer(recipe or {})
     layer = lay(layer, as_layer(chosen))
-    placement.check(layer.get("device", "auto"), layer.get("dtype", "float32"))
+    placement.check_names(layer)
     check_choices(layer, registry)
     if "model" not in layer:
         raise LdmError("no model is named.", "`ldm models list` shows the models installed.")
@@ -322,6 +322,7 @@ def _assemble(
     loras: tuple[contracts.Lora, ...],
 ) -> Composition:
     recipe = {"num_inference_steps": DEFAULT_STEPS, **lay(defaults, chosen)}
+    placement.check(recipe)
     used: list[Plugin] = []
     made: dict[str, Any] = {key: [] for key in (*STAGES, *LISTS)}
     for key, choice in _choices(recipe):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from ldm_core.grid import Grid as Grid
 from ldm_core.noise_schedule import NoiseSchedule
+from ldm_core.placement import Place
 from ldm_core.point import Point
 from ldm_core.prediction import PredictionType, from_x0, to_x0
 
@@ -372,10 +373,15 @@ class Model:
     network: Network
     abilities: Mapping[str, Any]
     components: Mapping[str, Any] = field(repr=False)
-    device: torch.device
+    place: Place
     base: Model | None = field(default=None, repr=False)
     remake: Callable[[Mapping[str, Any]], Model] | None = field(default=None, repr=False)
     latent_space: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is."""
+        return self.place.device
 
 
 class Family(Protocol):
@@ -392,8 +398,8 @@ class Family(Protocol):
         """Read the folder's JSON files, no weights; raise `LdmError` where they do not fit."""
         ...
 
-    def load(self, info: ModelInfo, device: torch.device, dtype: torch.dtype) -> Model:
-        """Read the weights."""
+    def load(self, info: ModelInfo, place: Place) -> Model:
+        """Read the weights; `Place.put` puts each component in its place."""
         ...
 
 
@@ -415,13 +421,11 @@ class Lora:
 class TakesLora(Protocol):
     """What a family has beside `Family` whose models take LoRA."""
 
-    def adapter(
-        self, info: ModelInfo, loras: Sequence[Lora]
-    ) -> Callable[[Model, torch.dtype], Model]:
+    def adapter(self, info: ModelInfo, loras: Sequence[Lora]) -> Callable[[Model], Model]:
         """See, before weights are read, that these can be put on such a model.
 
         Returns:
-            ``put(model, dtype) -> Model``: another model on the same weights, with the LoRA on,
+            ``put(model) -> Model``: another model on the same weights, with the LoRA on,
             that leaves the given one as it was.
         Raises:
             LdmError: the model takes none or a package is missing; from ``put``, too, where a file

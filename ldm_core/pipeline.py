@@ -105,12 +105,10 @@ class Pipeline(Streams):
     @classmethod
     def from_composition(cls, composition: Composition) -> Self:
         """Load the weights for a composition that is already checked."""
-        recipe = composition.recipe
-        place = placement.resolve(recipe.get("device", "auto"), recipe.get("dtype", "float32"))
-        _check_device(composition, place[0])
+        place = placement.resolve(composition.recipe)
+        _check_device(composition, place.device)
         put = _adapter(composition)
-        model = composition.family.load(composition.info, *place)
-        return cls(composition, put(model, place[1]))
+        return cls(composition, put(composition.family.load(composition.info, place)))
 
     @property
     def recipe(self) -> dict[str, Any]:
@@ -127,8 +125,7 @@ class Pipeline(Streams):
         _check_device(composition, self.model.device)
         model = self.model
         if composition.loras is not self.composition.loras:
-            dtype = getattr(torch, composition.recipe.get("dtype", "float32"))
-            model = _adapter(composition)(model.base or model, dtype)
+            model = _adapter(composition)(model.base or model)
         return type(self)(composition, model)
 
     @torch.no_grad()
@@ -316,13 +313,13 @@ def _check_device(composition: Composition, device: torch.device) -> None:
         )
 
 
-def _adapter(composition: Composition) -> Callable[[Model, torch.dtype], Model]:
+def _adapter(composition: Composition) -> Callable[[Model], Model]:
     """What lays the composition's LoRA on a model, checked as far as it can be without one."""
     family, loras = composition.family, composition.loras
     if not (loras and isinstance(family, TakesLora)):
-        return lambda model, dtype: model
+        return lambda model: model
     adapt = family.adapter(composition.info, loras)
-    return lambda model, dtype: replace(adapt(model, dtype), base=model)
+    return lambda model: replace(adapt(model), base=model)
 
 
 def _unit_variance(first: Point, last: Point) -> float:

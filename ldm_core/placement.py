@@ -1,57 +1,118 @@
-"""Where a model runs and in which precision; Accelerate knows the device of this process."""
+"""Where a model is and in which precision; Accelerate knows the device of this process."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ldm_core.errors import LdmError, did_you_mean
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
+DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
 DTYPES = ("float32", "bfloat16", "float16")
 
+M = TypeVar("M", bound="nn.Module")
 
-def check(device: str, dtype: str) -> None:
-    """Refuse names that torch does not know, without importing it.
+
+@dataclass(frozen=True)
+class Place:
+    """Where a model is and in which precision.
+
+    Attributes:
+        dtype: in which its weights are kept.
+        compute_dtype: in which it computes with them: the same, or float32.
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+    compute_dtype: torch.dtype
+
+    def put(self, module: M) -> M:
+        """A component in its place: on the device, its weights as they are kept, frozen.
+
+        Args:
+            module: just read, in this dtype, and nobody else's yet.
+        """
+        from ldm_core.stored_weight import compute_in
+
+        module.to(self.device).eval().requires_grad_(False)
+        compute_in(module, self.compute_dtype)
+        return module
+
+
+def check_names(layer: Mapping[str, Any]) -> None:
+    """Refuse names in a recipe's layer that torch does not know, without importing it.
 
     Raises:
         LdmError: unknown device or dtype.
     """
-    kinds = ("auto", "cpu", "cuda", "mps", "xpu")
-    if device.partition(":")[0] not in kinds:
-        raise LdmError(f"no device named '{device}'. There are {', '.join(kinds)}, or cuda:1.")
-    if dtype not in DTYPES:
+    device = layer.get("device", "auto")
+    if device.partition(":")[0] not in DEVICES:
+        raise LdmError(f"no device named '{device}'. There are {', '.join(DEVICES)}, or cuda:1.")
+    for key, more in (("dtype", ()), ("compute_dtype", ("auto",))):
+        known = (*more, *DTYPES)
+        if layer.get(key, "float32") not in known:
+            raise LdmError(
+                f"no {key} named '{layer[key]}'.{did_you_mean(layer[key], known)} "
+                f"There are {', '.join(known)}; latents stay float32 with all of them."
+            )
+
+
+def check(recipe: Mapping[str, Any]) -> None:
+    """Refuse what `check_names` refuses, and types that do not go together.
+
+    Raises:
+        LdmError: it should compute in a type that loses what the weights are kept with.
+    """
+    check_names(recipe)
+    dtype, compute = recipe.get("dtype", "float32"), recipe.get("compute_dtype", "auto")
+    if compute not in ("auto", "float32", dtype):
         raise LdmError(
-            f"no dtype named '{dtype}'.{did_you_mean(dtype, DTYPES)} "
-            f"There are {', '.join(DTYPES)}; latents stay float32 with all of them."
+            f"weights kept in {dtype} cannot be computed with in {compute}: the compute_dtype is "
+            f"{'float32' if dtype == 'float32' else f'{dtype} or float32'}, or auto.",
+            f"dtype = '{compute}' keeps them in {compute} too.",
         )
 
 
-def resolve(device: str, dtype: str) -> tuple[torch.device, torch.dtype]:
-    """The device and dtype of these names.
+def resolve(recipe: Mapping[str, Any]) -> Place:
+    """The place that a recipe names.
 
-    Args:
-        device: ``auto`` is this process's device as Accelerate chooses it: CUDA, then MPS, then
-            CPU; under a launcher, each process has its own.
-        dtype: of the network's weights; latents stay float32.
+    The device ``auto`` is this process's as Accelerate chooses it: CUDA, then MPS, then CPU; under
+    a launcher, each process has its own. The compute_dtype ``auto`` is float32 on the CPU, where
+    arithmetic in half precision is slow, or fast on some processors alone, and the dtype elsewhere.
+
     Raises:
-        LdmError: unknown names, or a device that is not there.
+        LdmError: what `check` refuses, or a device that is not there.
     """
     import torch
 
-    check(device, dtype)
-    precision: torch.dtype = getattr(torch, dtype)
-    if device == "auto":
+    check(recipe)
+    device = _device(recipe.get("device", "auto"))
+    dtype = recipe.get("dtype", "float32")
+    compute = recipe.get("compute_dtype", "auto")
+    if compute == "auto":
+        compute = "float32" if device.type == "cpu" else dtype
+    return Place(device, getattr(torch, dtype), getattr(torch, compute))
+
+
+def _device(name: str) -> torch.device:
+    import torch
+
+    if name == "auto":
         from accelerate import PartialState
 
-        return PartialState().device, precision
-    place = torch.device(device)
+        found: torch.device = PartialState().device
+        return found
+    place = torch.device(name)
     try:
         torch.empty(1, device=place)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise LdmError(
-            f"the device '{device}' is not available here: {str(error).splitlines()[0]}",
+            f"the device '{name}' is not available here: {str(error).splitlines()[0]}",
             "leave the device out to use what there is.",
         ) from None
-    return place, precision
+    return place

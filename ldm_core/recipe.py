@@ -42,6 +42,7 @@ SETTINGS: dict[str, type] = {
     "height": int,
     "device": str,
     "dtype": str,
+    "compute_dtype": str,
 }
 KEYS = (*SETTINGS, "loras", *STAGES, *LISTS)
 

@@ -52,6 +52,11 @@ OWN_TIMESTEPS = {"unipc", "dpmpp_2m", "dpmpp_3m", "dpmpp_2m_sde"}
 """Those whose class places leading and linspace timesteps otherwise than Diffusers' others."""
 
 
+def apart(found: torch.Tensor, expected: torch.Tensor) -> float:
+    """Distance relative to what is expected."""
+    return float((found - expected).norm() / expected.norm())
+
+
 def distance_to_diffusers(
     ours: Pipeline,
     folder: Path,
@@ -79,8 +84,7 @@ def distance_to_diffusers(
     }
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     expected = theirs(list(prompts), generator=generators, **call).images
-    found = ours(list(prompts), seed=seeds, **call).images
-    return float((found - expected).norm() / expected.norm())
+    return apart(ours(list(prompts), seed=seeds, **call).images, expected)
 
 
 def distance_to_peer(

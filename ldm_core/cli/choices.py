@@ -88,18 +88,26 @@ class PipelineChoices(RecipeChoices):
 
     Args:
         device: auto, cpu, cuda, cuda:1, mps or xpu.
-        dtype: float32, bfloat16 or float16; of the network.
+        dtype: float32, bfloat16 or float16; in which the weights are kept.
+        compute_dtype: The same or float32, in which the networks compute; auto is float32 on a CPU.
         size: Width and height in pixels, as 64x64.
     """
 
     device: str | None = None
     dtype: str | None = None
+    compute_dtype: str | None = None
     size: str | None = None
 
     def _choices(self) -> dict[str, Any]:
         width, height = parse_size(self.size) if self.size else (None, None)
-        place = {"device": self.device, "dtype": self.dtype, "width": width, "height": height}
-        return {**super()._choices(), **place}
+        return {
+            **super()._choices(),
+            "device": self.device,
+            "dtype": self.dtype,
+            "compute_dtype": self.compute_dtype,
+            "width": width,
+            "height": height,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)

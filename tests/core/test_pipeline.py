@@ -137,14 +137,6 @@ def test_encode_is_the_inverse_of_decode_in_shape_and_reproducible(pipe: Pipelin
     assert pipe.decode(x0).shape == (2, 3, 16, 16)
 
 
-def test_half_precision_networks_keep_float32_latents(folder: Any) -> None:
-    half = Pipeline.from_pretrained(folder, dtype="bfloat16", num_inference_steps=4)
-    steps: list[Step] = []
-    latents(half, seed=1, on_step=steps.append)
-    assert half.model.components["unet"].dtype == torch.bfloat16
-    assert {s.x.dtype for s in steps} | {s.x0.dtype for s in steps} == {torch.float32}
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -27,6 +27,7 @@ from PIL import Image
 import tiny
 from ldm_core import Pipeline
 from ldm_core.errors import LdmError
+from peers import apart
 
 STEPS = 5
 PROMPTS = ["a red star", "a blue circle"]
@@ -89,10 +90,6 @@ def theirs(peer: Any, image: Any, **call: Any) -> torch.Tensor:
         PROMPTS, image=image, generator=generators, output_type="latent", **call
     ).images
     return found
-
-
-def apart(one: torch.Tensor, other: torch.Tensor) -> float:
-    return float((one - other).norm() / other.norm())
 
 
 def opened(*files: Path) -> list[Image.Image]:

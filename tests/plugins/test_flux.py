@@ -17,7 +17,7 @@ from ldm_core.compose import compose
 from ldm_core.errors import LdmError
 from ldm_core.plugins.registry import installed
 from ldm_plugins.families.flux import pack, positions, unpack
-from peers import distance_to_peer
+from peers import apart, distance_to_peer
 
 SMALL = {"width": 24, "height": 16}
 
@@ -55,10 +55,6 @@ def latents(pipe: Pipeline, prompts: list[str], **call: Any) -> torch.Tensor:
     call = {"num_inference_steps": 2, "seed": 1, "output_type": "latent", **SMALL, **call}
     found: torch.Tensor = pipe(prompts, **call).images
     return found
-
-
-def apart(one: torch.Tensor, other: torch.Tensor) -> float:
-    return float((one - other).norm() / other.norm())
 
 
 @pytest.mark.parametrize(
@@ -172,7 +168,7 @@ def test_another_attention_serves_the_network(pipe: Pipeline) -> None:
 
 
 def test_bfloat16_comes_near_float32(dev: Path, pipe: Pipeline) -> None:
-    low = Pipeline.from_pretrained(dev, dtype="bfloat16")
+    low = Pipeline.from_pretrained(dev, dtype="bfloat16", compute_dtype="bfloat16")
     assert apart(latents(low, ["a red star"]), latents(pipe, ["a red star"])) < 0.05
 
 

@@ -29,7 +29,7 @@ from ldm_core.contracts import Evaluation
 from ldm_core.errors import LdmError
 from ldm_core.plugins.registry import installed
 from ldm_plugins.guidance.smoothed_energy import blur
-from peers import distance_to_peer
+from peers import apart, distance_to_peer
 
 ALTERED = ("perturbed_attention", "smoothed_energy", "skip_layer")
 PLACES = {
@@ -70,10 +70,6 @@ def latents(pipe: Pipeline, kind: str = "Stable Diffusion", **call: Any) -> torc
     inputs = {**tiny.FOLDERS[kind].inputs, "seed": 1, "output_type": "latent", **call}
     found: torch.Tensor = pipe(**inputs).images
     return found
-
-
-def apart(one: torch.Tensor, other: torch.Tensor) -> float:
-    return float((one - other).norm() / other.norm())
 
 
 def asked(pipe: Pipeline, kind: str) -> tuple[Any, torch.Tensor, Any]:
@@ -456,7 +452,7 @@ def test_neither_the_batch_nor_half_precision_changes_the_picture(
     assert apart(latents(pipe, kind, batch_size=1), both) < 1e-5
     folder = pipe.model.info.folder
     half = Pipeline.from_pretrained(
-        folder, guidance=guidance, num_inference_steps=2, dtype="bfloat16"
+        folder, guidance=guidance, num_inference_steps=2, dtype="bfloat16", compute_dtype="bfloat16"
     )
     assert apart(latents(half, kind), both) < 0.06  # 8 bits, over two steps
 

@@ -24,6 +24,7 @@ from transformers import CLIPImageProcessorPil, CLIPVisionModelWithProjection
 import tiny
 from ldm_core import Pipeline
 from ldm_core.errors import LdmError
+from peers import apart
 
 STEPS = 5
 PROMPTS = ["a red star", "a blue circle"]
@@ -110,10 +111,6 @@ def theirs(peer: Any, images: Any, **call: Any) -> torch.Tensor:
         for number, (prompt, image) in enumerate(zip(PROMPTS, images, strict=True))
     ]
     return torch.cat(made)
-
-
-def apart(one: torch.Tensor, other: torch.Tensor) -> float:
-    return float((one - other).norm() / other.norm())
 
 
 def opened(*files: Path) -> list[Image.Image]:

@@ -23,6 +23,7 @@ from safetensors.torch import load_file, save_file
 import tiny
 from ldm_core import LdmError, Pipeline
 from ldm_core.errors import LdmWarning
+from peers import apart
 
 CALL: dict[str, Any] = {"num_inference_steps": 3, "output_type": "latent"}
 ATTENTION = ["to_q", "to_k", "to_v", "to_out.0"]
@@ -102,10 +103,6 @@ def latents(pipeline: Pipeline, **call: Any) -> torch.Tensor:
     return found
 
 
-def far(found: torch.Tensor, expected: torch.Tensor) -> float:
-    return float((found - expected).norm() / expected.norm())
-
-
 @pytest.mark.parametrize(
     "choice",
     [
@@ -127,8 +124,8 @@ def test_it_draws_what_diffusers_draws(
     files = [(request.getfixturevalue(name), scale) for name, scale in choice]
     with_them = pipe.replace(loras=[{"path": path, "scale": scale} for path, scale in files])
     found = latents(with_them)
-    assert far(found, diffusers_latents(StableDiffusionPipeline, folder, files)) < 1e-5
-    assert far(found, latents(pipe)) > 1e-2
+    assert apart(found, diffusers_latents(StableDiffusionPipeline, folder, files)) < 1e-5
+    assert apart(found, latents(pipe)) > 1e-2
 
 
 def test_they_come_off_bit_for_bit(pipe: Pipeline, ink: Path, snow: Path) -> None:
@@ -224,12 +221,14 @@ def test_other_families(
         batch, channels, height, width = found.shape
         found = found.reshape(batch, channels, height // 2, 2, width // 2, 2)
         found = found.permute(0, 2, 4, 1, 3, 5).reshape(expected.shape)
-    assert far(found, expected) < 1e-5
+    assert apart(found, expected) < 1e-5
     assert not torch.equal(latents(plain, **size).flatten(), found.flatten())
 
 
 def test_half_precision_stays_half(folder: Path, snow: Path) -> None:
-    pipeline = Pipeline.from_pretrained(folder, dtype="bfloat16", loras=[snow])
+    pipeline = Pipeline.from_pretrained(
+        folder, dtype="bfloat16", compute_dtype="bfloat16", loras=[snow]
+    )
     for part in ("unet", "text_encoder"):
         dtypes = {p.dtype for p in pipeline.model.components[part].parameters()}
         assert dtypes == {torch.bfloat16}

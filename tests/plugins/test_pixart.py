@@ -16,7 +16,7 @@ from ldm_core.compose import compose
 from ldm_core.errors import LdmError, LdmWarning
 from ldm_core.plugins.registry import installed
 from ldm_plugins.families import t5_text
-from peers import distance_to_peer
+from peers import apart, distance_to_peer
 
 ALPHA, SIGMA = "PixArtAlphaPipeline", "PixArtSigmaPipeline"
 PLAIN = {"use_resolution_binning": False, "clean_caption": False}
@@ -49,10 +49,6 @@ def latents(pipe: Pipeline, prompts: list[str], **call: Any) -> torch.Tensor:
     call = {"num_inference_steps": 2, "seed": 1, "output_type": "latent", **SMALL, **call}
     found: torch.Tensor = pipe(prompts, **call).images
     return found
-
-
-def apart(one: torch.Tensor, other: torch.Tensor) -> float:
-    return float((one - other).norm() / other.norm())
 
 
 @pytest.mark.parametrize(

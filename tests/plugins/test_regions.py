@@ -18,6 +18,7 @@ from ldm_core.contracts import Condition
 from ldm_core.manifest import recipe_of
 from ldm_core.plugins.registry import installed
 from ldm_core.point import Point
+from peers import apart
 
 LEFT, RIGHT, ALL = [0, 0, 0.5, 1], [0.5, 0, 1, 1], [0, 0, 1, 1]
 TEXT = [name for name, kind in tiny.FOLDERS.items() if "prompt" in kind.inputs and not kind.painted]
@@ -31,11 +32,6 @@ def regional(folder: Path) -> Pipeline:
 def latents(pipe: Pipeline, seed: int = 1, **inputs: Any) -> Tensor:
     made: Tensor = pipe(seed=seed, output_type="latent", **inputs).images
     return made
-
-
-def apart(found: Tensor, expected: Tensor) -> float:
-    """Relative distance."""
-    return float((found - expected).norm() / expected.norm())
 
 
 def stub_answer(pipe: Pipeline, inputs: dict[str, Any], prompts: list[str]) -> list[Tensor]:

@@ -21,6 +21,7 @@ from ldm_core.compose import compose
 from ldm_core.models import file_hash, model_hash
 from ldm_core.plugins.registry import installed
 from ldm_plugins.families.single_file import default_config
+from peers import apart
 from tiny.single_file import write_single_file
 
 CALL: dict[str, Any] = {"num_inference_steps": 3, "output_type": "latent"}
@@ -62,16 +63,21 @@ def test_it_draws_what_its_folder_draws(
     file = write_single_file(folder, tmp_path / "model.safetensors", leave_out)
     ours = Pipeline.from_pretrained(file, model_config=folder)
     same = Pipeline.from_pretrained(folder)
+    for name, part in same.model.components.items():
+        if isinstance(part, torch.nn.Module):
+            read = ours.model.components[name].state_dict()
+            assert all(read[key].equal(weight) for key, weight in part.state_dict().items())
     found, expected = (p("a red star", seed=3, **CALL).images for p in (ours, same))
-    assert torch.equal(found, expected)
-    assert torch.equal(ours.decode(found), same.decode(found))
+    # processors add in another order where tensors lie otherwise in memory
+    assert apart(found, expected) < 1e-5
+    assert apart(ours.decode(found), same.decode(found)) < 1e-5
     if cls is not None:
         theirs = cls.from_single_file(str(file), config=str(folder), local_files_only=True)
         theirs.set_progress_bar_config(disable=True)
         generator = [torch.Generator().manual_seed(3)]
         size = {"width": 16, "height": 16}
         drawn = theirs("a red star", generator=generator, **size, **CALL).images
-        assert (found - drawn).norm() < 1e-5 * drawn.norm()
+        assert apart(found, drawn) < 1e-5
 
 
 def test_the_weights_of_the_file_alone_are_read(file: Path, configs: Path, pipe: Pipeline) -> None:
@@ -81,7 +87,9 @@ def test_the_weights_of_the_file_alone_are_read(file: Path, configs: Path, pipe:
 
 
 def test_half_precision_and_frozen(file: Path, configs: Path) -> None:
-    ours = Pipeline.from_pretrained(file, model_config=configs, dtype="bfloat16")
+    ours = Pipeline.from_pretrained(
+        file, model_config=configs, dtype="bfloat16", compute_dtype="bfloat16"
+    )
     for part in ("unet", "vae", "text_encoder"):
         module = ours.model.components[part]
         assert {p.dtype for p in module.parameters()} == {torch.bfloat16}

@@ -15,7 +15,7 @@ from ldm_core import Pipeline
 from ldm_core.compose import compose
 from ldm_core.errors import LdmError, LdmWarning
 from ldm_core.plugins.registry import installed
-from peers import distance_to_peer
+from peers import apart, distance_to_peer
 
 NO_T5 = {"text_encoder_3": None, "tokenizer_3": None}
 FLOW = {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}
@@ -38,10 +38,6 @@ def latents(pipe: Pipeline, prompts: list[str], **call: Any) -> torch.Tensor:
     call = {"num_inference_steps": 2, "seed": 1, "output_type": "latent", **call}
     found: torch.Tensor = pipe(prompts, **call).images
     return found
-
-
-def apart(one: torch.Tensor, other: torch.Tensor) -> float:
-    return float((one - other).norm() / other.norm())
 
 
 @pytest.mark.parametrize(
@@ -182,7 +178,7 @@ def test_another_attention_serves_the_network(pipe: Pipeline) -> None:
 
 
 def test_bfloat16_comes_near_float32(folder: Path, pipe: Pipeline) -> None:
-    low = Pipeline.from_pretrained(folder, dtype="bfloat16")
+    low = Pipeline.from_pretrained(folder, dtype="bfloat16", compute_dtype="bfloat16")
     assert apart(latents(low, ["a red star"]), latents(pipe, ["a red star"])) < 0.05
 
 

@@ -22,7 +22,7 @@ from ldm_core import Pipeline
 from ldm_core.compose import compose
 from ldm_core.errors import LdmError, LdmWarning
 from ldm_core.plugins.registry import installed
-from peers import distance_to_peer
+from peers import apart, distance_to_peer
 
 IMG2IMG, INPAINT = "StableDiffusionXLImg2ImgPipeline", "StableDiffusionXLInpaintPipeline"
 
@@ -47,10 +47,6 @@ def latents(pipe: Pipeline, *prompts: str, **call: Any) -> torch.Tensor:
     call = {"num_inference_steps": 2, "seed": 1, "output_type": "latent", **call}
     found: torch.Tensor = pipe(list(prompts) or "a red star", **call).images
     return found
-
-
-def apart(one: torch.Tensor, other: torch.Tensor) -> float:
-    return float((one - other).norm() / other.norm())
 
 
 @pytest.mark.parametrize(
@@ -195,15 +191,15 @@ def test_latents_are_normalised_by_the_statistics_of_each_channel(tmp_path: Path
 def test_an_autoencoder_that_overflows_in_float16_stays_in_float32(
     base: Path, tmp_path: Path
 ) -> None:
-    half = Pipeline.from_pretrained(base, dtype="float16")
+    half = Pipeline.from_pretrained(base, dtype="float16", compute_dtype="float16")
     assert half.model.components["unet"].dtype == torch.float16
     theirs = StableDiffusionXLPipeline.from_pretrained(base, torch_dtype=torch.float16)
     x0 = torch.randn(1, 4, 8, 8)
     decoded = theirs.vae.float().decode(x0 / theirs.vae.config.scaling_factor).sample
     torch.testing.assert_close(half.decode(x0), decoded)
     safe = tiny.write_stable_diffusion_xl(tmp_path, vae_config={"force_upcast": False})
-    kept = Pipeline.from_pretrained(safe, dtype="float16").model.components["vae"]
-    assert kept.dtype == torch.float16
+    kept = Pipeline.from_pretrained(safe, dtype="float16", compute_dtype="float16")
+    assert kept.model.components["vae"].dtype == torch.float16
 
 
 def test_what_the_encoders_leave_out_is_named_once(pipe: Pipeline) -> None:

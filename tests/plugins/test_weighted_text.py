@@ -15,6 +15,7 @@ import tiny
 from ldm_core import LdmError, Pipeline
 from ldm_core.contracts import Condition
 from ldm_plugins.conditioning.weighted_prompt import read_weights
+from peers import apart
 
 LONG = "a large red circle and a small blue star on a green background"
 TEXT = [name for name, kind in tiny.FOLDERS.items() if "prompt" in kind.inputs and not kind.painted]
@@ -38,11 +39,6 @@ def condition(pipe: Pipeline, prompt: Any, branch: str = "positive", **inputs: A
 def latents(pipe: Pipeline, **inputs: Any) -> Tensor:
     made: Tensor = pipe(output_type="latent", num_inference_steps=3, **inputs).images
     return made
-
-
-def apart(found: Tensor, expected: Tensor) -> float:
-    """Relative distance."""
-    return float((found - expected).norm() / expected.norm())
 
 
 @pytest.mark.parametrize(

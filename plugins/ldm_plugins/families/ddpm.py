@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from ldm_core.contracts import Model, ModelInfo
 from ldm_core.models import read_json
+from ldm_core.placement import Place
 from ldm_plugins.families import unet_2d
 from ldm_plugins.families.diffusers_folder import DiffusersFolder
 from ldm_plugins.families.scheduler_config import (
@@ -15,9 +16,6 @@ from ldm_plugins.families.scheduler_config import (
     read_prediction_type,
     read_schedule,
 )
-
-if TYPE_CHECKING:
-    import torch
 
 
 class DDPM(DiffusersFolder):
@@ -57,13 +55,7 @@ class DDPM(DiffusersFolder):
             **about,
         )
 
-    def build(
-        self,
-        info: ModelInfo,
-        components: Mapping[str, Any],
-        device: torch.device,
-        dtype: torch.dtype,
-    ) -> Model:
-        network = unet_2d.network_of(components["unet"], dtype)
-        abilities = {"class_label": unet_2d.UNetClasses(device)} if info.classes else {}
-        return Model(info, network, abilities, components, device)
+    def build(self, info: ModelInfo, components: Mapping[str, Any], place: Place) -> Model:
+        network = unet_2d.network_of(components["unet"], place.compute_dtype)
+        abilities = {"class_label": unet_2d.UNetClasses(place.device)} if info.classes else {}
+        return Model(info, network, abilities, components, place)

@@ -9,11 +9,12 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from ldm_core.contracts import Lora, Model, ModelInfo
 from ldm_core.errors import LdmError
 from ldm_core.models import check_weights, class_name, read_index
+from ldm_core.placement import Place
 from ldm_plugins.families.single_file import (
     Shapes,
     check_file,
@@ -21,9 +22,6 @@ from ldm_plugins.families.single_file import (
     holds,
     read_file,
 )
-
-if TYPE_CHECKING:
-    import torch
 
 BESIDE_A_PIPELINE = {"LDMBertModel": "diffusers.pipelines.latent_diffusion"}
 """Classes that a library does not offer at its top, with the module that has them."""
@@ -59,12 +57,11 @@ class DiffusersFolder(ABC):
         self,
         info: ModelInfo,
         components: Mapping[str, Any],
-        device: torch.device,
-        dtype: torch.dtype,
+        place: Place,
     ) -> Model:
-        """The model made of these components, on the device and in the dtype already."""
+        """The model made of these components, which are in their place already."""
 
-    def load(self, info: ModelInfo, device: torch.device, dtype: torch.dtype) -> Model:
+    def load(self, info: ModelInfo, place: Place) -> Model:
         index = read_index(info.folder)
         present = {name: class_of(index, name) for name in self.components}
         inside = {
@@ -73,25 +70,24 @@ class DiffusersFolder(ABC):
             if cls is not None and holds(self.shapes, name, cls)
         }
         components = {
-            name: read_component(info.folder, name, cls, device, dtype)
+            name: read_component(info.folder, name, cls, place)
             for name, cls in present.items()
             if cls is not None and name not in inside
         }
         if info.file is not None:
-            components |= read_file(info.file, info.folder, inside, device, dtype)
-        return self._make(info, components, device, dtype)
+            components |= read_file(info.file, info.folder, inside, place)
+        return self._make(info, components, place)
 
     def _make(
         self,
         info: ModelInfo,
         components: Mapping[str, Any],
-        device: torch.device,
-        dtype: torch.dtype,
+        place: Place,
     ) -> Model:
         def remake(others: Mapping[str, Any]) -> Model:
-            return self._make(info, {**components, **others}, device, dtype)
+            return self._make(info, {**components, **others}, place)
 
-        made = self.build(info, components, device, dtype)
+        made = self.build(info, components, place)
         return replace(made, remake=remake, latent_space=latent_space(components))
 
     def default_config(self, shapes: Shapes) -> str | None:
@@ -102,17 +98,15 @@ class DiffusersFolder(ABC):
         found.shapes = shapes
         return found
 
-    def adapter(
-        self, info: ModelInfo, loras: Sequence[Lora]
-    ) -> Callable[[Model, torch.dtype], Model]:
+    def adapter(self, info: ModelInfo, loras: Sequence[Lora]) -> Callable[[Model], Model]:
         from ldm_plugins.families.lora import find_loader, with_loras
 
         pipeline = find_class(class_name(read_index(info.folder)))
         loader = find_loader(pipeline, info, loras)
 
-        def put(model: Model, dtype: torch.dtype) -> Model:
+        def put(model: Model) -> Model:
             components = with_loras(loader, info, model.components, loras)
-            return self._make(info, components, model.device, dtype)
+            return self._make(info, components, model.place)
 
         return put
 
@@ -147,9 +141,7 @@ def class_of(index: Mapping[str, Any], component: str) -> str | None:
     return str(found) if found is not None else None
 
 
-def read_component(
-    folder: Path, component: str, name: str, device: torch.device, dtype: torch.dtype
-) -> Any:
+def read_component(folder: Path, component: str, name: str, place: Place) -> Any:
     """A component by the name of its class, from safetensors alone, frozen and in place."""
     part = folder / component
     cls = find_class(name)
@@ -157,10 +149,10 @@ def read_component(
         return cls.from_pretrained(part, local_files_only=True)
     options: dict[str, Any] = {"use_safetensors": True, "local_files_only": True}
     # Transformers and Diffusers name this argument differently.
-    options["torch_dtype" if hasattr(cls, "load_config") else "dtype"] = dtype
+    options["torch_dtype" if hasattr(cls, "load_config") else "dtype"] = place.dtype
     if not any(part.glob("*model.safetensors*")) and any(part.glob("*.fp16.safetensors*")):
         options["variant"] = "fp16"
-    return cls.from_pretrained(part, **options).to(device).eval().requires_grad_(False)
+    return place.put(cls.from_pretrained(part, **options))
 
 
 def find_class(name: str) -> Any:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ldm_core.contracts import Condition, Model, ModelInfo
 from ldm_core.errors import LdmError
 from ldm_core.models import read_json
+from ldm_core.placement import Place
 from ldm_core.point import Point
 from ldm_plugins.families.diffusers_folder import (
     DiffusersFolder,
@@ -85,15 +86,10 @@ class DiT(DiffusersFolder):
             classes=known_classes(index, transformer.get("num_embeds_ada_norm", 1000)),
         )
 
-    def build(
-        self,
-        info: ModelInfo,
-        components: Mapping[str, Any],
-        device: torch.device,
-        dtype: torch.dtype,
-    ) -> Model:
+    def build(self, info: ModelInfo, components: Mapping[str, Any], place: Place) -> Model:
         import torch
 
+        dtype = place.compute_dtype
         transformer = components["transformer"]
 
         def network(x: Tensor, point: Point, condition: Condition) -> Tensor:
@@ -104,8 +100,8 @@ class DiT(DiffusersFolder):
             )[0]
             return output.float()
 
-        ability = Classes(null=transformer.config.num_embeds_ada_norm, device=device)
-        return Model(info, network, {"class_label": ability}, components, device)
+        ability = Classes(null=transformer.config.num_embeds_ada_norm, device=place.device)
+        return Model(info, network, {"class_label": ability}, components, place)
 
 
 def known_classes(index: Mapping[str, Any], count: int) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ldm_core.contracts import Condition, Model, ModelInfo
 from ldm_core.errors import LdmError
 from ldm_core.models import read_json
+from ldm_core.placement import Place
 from ldm_core.point import Point
 from ldm_plugins.families.clip_text import ClipEncoder
 from ldm_plugins.families.diffusers_folder import DiffusersFolder, autoencoder_factor
@@ -89,15 +90,10 @@ class Flux(DiffusersFolder):
             scheduler_config=scheduler,
         )
 
-    def build(
-        self,
-        info: ModelInfo,
-        components: Mapping[str, Any],
-        device: torch.device,
-        dtype: torch.dtype,
-    ) -> Model:
+    def build(self, info: ModelInfo, components: Mapping[str, Any], place: Place) -> Model:
         import torch
 
+        dtype = place.compute_dtype
         transformer = components["transformer"]
         guided = "embedded_guidance" in info.abilities
 
@@ -125,7 +121,7 @@ class Flux(DiffusersFolder):
             T5Text(components["text_encoder_2"], components["tokenizer_2"], WINDOW),
         )
         abilities = {"text": text, **({"embedded_guidance": True} if guided else {})}
-        return Model(info, network, abilities, components, device)
+        return Model(info, network, abilities, components, place)
 
 
 def pack(x: Tensor) -> Tensor:

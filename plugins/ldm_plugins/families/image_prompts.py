@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from ldm_core.contracts import Model
 from ldm_core.errors import LdmError
 from ldm_core.modules import shallow_copy
+from ldm_core.placement import Place
 from ldm_plugins.families.quiet import quiet
 from ldm_plugins.families.shared_components import SharedComponents
 
 if TYPE_CHECKING:
-    import torch
     from PIL.Image import Image
     from torch import Tensor, nn
 
@@ -28,8 +28,8 @@ class ImagePrompts:
     pictures, in a copy of the network that shares its weights. The latest few copies are kept.
     """
 
-    def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
-        self._components = SharedComponents(device, dtype)
+    def __init__(self, place: Place) -> None:
+        self._components = SharedComponents(place)
         self._adapted: OrderedDict[tuple[Any, ...], Model] = OrderedDict()
         self._one_at_a_time = Lock()
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ldm_core.contracts import Condition, Model, ModelInfo
 from ldm_core.errors import LdmError
 from ldm_core.models import read_json
+from ldm_core.placement import Place
 from ldm_core.point import Point
 from ldm_plugins.families.diffusers_folder import (
     DiffusersFolder,
@@ -24,7 +25,6 @@ from ldm_plugins.families.scheduler_config import (
 from ldm_plugins.families.tokens import overflow, spans, tokenize
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
 AUTOENCODERS = {"VQModel": "vq", "AutoencoderKL": "autoencoder_kl"}
@@ -87,15 +87,10 @@ class LatentDiffusionText(DiffusersFolder):
             },
         )
 
-    def build(
-        self,
-        info: ModelInfo,
-        components: Mapping[str, Any],
-        device: torch.device,
-        dtype: torch.dtype,
-    ) -> Model:
+    def build(self, info: ModelInfo, components: Mapping[str, Any], place: Place) -> Model:
         import torch
 
+        dtype = place.compute_dtype
         unet = components["unet"]
 
         def network(x: Tensor, point: Point, condition: Condition) -> Tensor:
@@ -107,7 +102,7 @@ class LatentDiffusionText(DiffusersFolder):
         # The folder calls its autoencoder vqvae even where it is a KL one, which goes by vae.
         components = {**components, "vae": components["vqvae"]}
         text = BertText(components["bert"], components["tokenizer"])
-        return Model(info, network, {"text": text}, components, device)
+        return Model(info, network, {"text": text}, components, place)
 
 
 class BertText:

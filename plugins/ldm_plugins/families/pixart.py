@@ -10,6 +10,7 @@ from ldm_core.abilities import Sizes
 from ldm_core.contracts import Condition, Model, ModelInfo
 from ldm_core.errors import LdmError
 from ldm_core.models import read_index, read_json
+from ldm_core.placement import Place
 from ldm_core.point import Point
 from ldm_plugins.families.diffusers_folder import (
     DiffusersFolder,
@@ -98,15 +99,10 @@ class PixArt(DiffusersFolder):
             scheduler_config=scheduler,
         )
 
-    def build(
-        self,
-        info: ModelInfo,
-        components: Mapping[str, Any],
-        device: torch.device,
-        dtype: torch.dtype,
-    ) -> Model:
+    def build(self, info: ModelInfo, components: Mapping[str, Any], place: Place) -> Model:
         import torch
 
+        dtype = place.compute_dtype
         transformer = components["transformer"]
 
         def network(x: Tensor, point: Point, condition: Condition) -> Tensor:
@@ -122,9 +118,9 @@ class PixArt(DiffusersFolder):
 
         window = WINDOWS[read_index(info.folder)["_class_name"]]
         text = PixArtText(T5Text(components["text_encoder"], components["tokenizer"], window))
-        able = {"text": text, "size": MicroConditioning(device)}
+        able = {"text": text, "size": MicroConditioning(place.device)}
         abilities = {name: able[name] for name in info.abilities}
-        return Model(info, network, abilities, components, device)
+        return Model(info, network, abilities, components, place)
 
 
 def _told_sizes(transformer: Mapping[str, Any]) -> bool:

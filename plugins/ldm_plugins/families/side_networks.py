@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ldm_core.abilities import SideNetwork
 from ldm_core.contracts import Condition
+from ldm_core.placement import Place
 from ldm_core.point import Point
 from ldm_plugins.families.shared_components import SharedComponents
 
@@ -26,11 +27,9 @@ class SideNetworks:
         added: see `Added`; a ControlNet is told the same as the network.
     """
 
-    def __init__(
-        self, device: torch.device, dtype: torch.dtype, added: Added = lambda condition: None
-    ) -> None:
-        self._components = SharedComponents(device, dtype)
-        self._dtype = dtype
+    def __init__(self, place: Place, added: Added = lambda condition: None) -> None:
+        self._components = SharedComponents(place)
+        self._dtype = place.compute_dtype
         self._added = added
 
     def load(self, folder: Path, name: str) -> SideNetwork:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from ldm_core.errors import LdmError
 from ldm_core.models import check_weights, read_json
+from ldm_core.placement import Place
 from ldm_plugins.families.quiet import quiet
 
 if TYPE_CHECKING:
-    import torch
+    pass
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -105,8 +106,7 @@ def read_file(
     file: Path,
     folder: Path,
     classes: Mapping[str, Any],
-    device: torch.device,
-    dtype: torch.dtype,
+    place: Place,
 ) -> dict[str, Any]:
     """Components out of a file, frozen and in place.
 
@@ -127,7 +127,7 @@ def read_file(
                     checkpoint=dict(checkpoint),  # converters take out of it what they use
                     config=str(folder),
                     subfolder=name,
-                    torch_dtype=dtype,
+                    torch_dtype=place.dtype,
                     local_files_only=True,
                 )
         except NotImplementedError as error:  # of torch, where a tensor is still without data
@@ -140,7 +140,7 @@ def read_file(
         missing = [key for key, tensor in part.named_parameters() if tensor.is_meta]
         if missing:
             raise LdmError(f"{lacks}, such as {missing[0]}.")
-        found[name] = part.to(device).eval().requires_grad_(False)
+        found[name] = place.put(part)
     return found
 
 

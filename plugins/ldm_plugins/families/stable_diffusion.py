@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ldm_core.contracts import Condition, Model, ModelInfo
 from ldm_core.errors import LdmError
 from ldm_core.models import read_json
+from ldm_core.placement import Place
 from ldm_core.point import Point
 from ldm_plugins.families.clip_text import ClipText
 from ldm_plugins.families.conditioned_unet import FREE, call_unet, unet_abilities
@@ -26,7 +27,6 @@ from ldm_plugins.families.scheduler_config import (
 from ldm_plugins.families.side_networks import SideNetworks
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
 PLAIN, INPAINT, LCM = (
@@ -101,13 +101,8 @@ class StableDiffusion(DiffusersFolder):
             },
         )
 
-    def build(
-        self,
-        info: ModelInfo,
-        components: Mapping[str, Any],
-        device: torch.device,
-        dtype: torch.dtype,
-    ) -> Model:
+    def build(self, info: ModelInfo, components: Mapping[str, Any], place: Place) -> Model:
+        dtype = place.compute_dtype
         unet = components["unet"]
 
         def network(x: Tensor, point: Point, condition: Condition) -> Tensor:
@@ -116,7 +111,7 @@ class StableDiffusion(DiffusersFolder):
         text = ClipText(components["text_encoder"], components["tokenizer"])
         abilities = {
             "text": text,
-            "control": SideNetworks(device, dtype),
-            "image_prompt": ImagePrompts(device, dtype),
+            "control": SideNetworks(place),
+            "image_prompt": ImagePrompts(place),
         }
-        return Model(info, network, abilities, components, device)
+        return Model(info, network, abilities, components, place)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ldm_core.contracts import Condition, Model, ModelInfo
 from ldm_core.errors import LdmError
 from ldm_core.models import read_json
+from ldm_core.placement import Place
 from ldm_core.point import Point
 from ldm_plugins.families.clip_text import ClipEncoder
 from ldm_plugins.families.diffusers_folder import (
@@ -21,7 +22,6 @@ from ldm_plugins.families.flow_scheduler_config import read_flow_defaults, read_
 from ldm_plugins.families.t5_text import T5Text, check_tokenizer
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
 WINDOW = 256  # T5 tokens
@@ -83,15 +83,10 @@ class StableDiffusion3(DiffusersFolder):
             scheduler_config=scheduler,
         )
 
-    def build(
-        self,
-        info: ModelInfo,
-        components: Mapping[str, Any],
-        device: torch.device,
-        dtype: torch.dtype,
-    ) -> Model:
+    def build(self, info: ModelInfo, components: Mapping[str, Any], place: Place) -> Model:
         import torch
 
+        dtype = place.compute_dtype
         transformer = components["transformer"]
         most = transformer.config.pos_embed_max_size * info.patch
 
@@ -115,7 +110,7 @@ class StableDiffusion3(DiffusersFolder):
             t5 = T5Text(components["text_encoder_3"], components["tokenizer_3"], WINDOW)
         clips = [ClipEncoder(components[name], components[tokenizer]) for name, tokenizer in CLIPS]
         text = JointText(clips, t5, transformer.config.joint_attention_dim)
-        return Model(info, network, {"text": text}, components, device)
+        return Model(info, network, {"text": text}, components, place)
 
 
 def _check_text(

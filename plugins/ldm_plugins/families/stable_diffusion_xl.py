@@ -10,6 +10,7 @@ from ldm_core.abilities import Sizes
 from ldm_core.contracts import Condition, Model, ModelInfo
 from ldm_core.errors import LdmError
 from ldm_core.models import read_index, read_json
+from ldm_core.placement import Place
 from ldm_core.point import Point
 from ldm_plugins.families.clip_text import ClipEncoder, ClipTexts
 from ldm_plugins.families.conditioned_unet import FREE, call_unet, unet_abilities
@@ -106,15 +107,10 @@ class StableDiffusionXL(DiffusersFolder):
             },
         )
 
-    def build(
-        self,
-        info: ModelInfo,
-        components: Mapping[str, Any],
-        device: torch.device,
-        dtype: torch.dtype,
-    ) -> Model:
+    def build(self, info: ModelInfo, components: Mapping[str, Any], place: Place) -> Model:
         import torch
 
+        dtype = place.compute_dtype
         unet, vae = components["unet"], components["vae"]
         if dtype == torch.float16 and vae.config.force_upcast:
             vae.float()  # this autoencoder's activations overflow in float16
@@ -136,11 +132,11 @@ class StableDiffusionXL(DiffusersFolder):
         zeros = bool(read_index(info.folder).get("force_zeros_for_empty_prompt", True))
         abilities = {
             "text": ClipTexts(encoders, zeros),
-            "size": MicroConditioning(device, "aesthetic_score" in info.abilities),
-            "control": SideNetworks(device, dtype, added),
-            "image_prompt": ImagePrompts(device, dtype),
+            "size": MicroConditioning(place.device, "aesthetic_score" in info.abilities),
+            "control": SideNetworks(place, added),
+            "image_prompt": ImagePrompts(place),
         }
-        return Model(info, network, abilities, components, device)
+        return Model(info, network, abilities, components, place)
 
 
 class MicroConditioning:

@@ -11,16 +11,16 @@ from ldm_core.compose import inspect_model
 from ldm_core.contracts import Condition, Guidance, ModelInfo, Network, Run
 from ldm_core.errors import LdmError
 from ldm_core.models import read_json
+from ldm_core.placement import Place
 from ldm_core.plugins.registry import installed
 from ldm_core.point import Point
 from ldm_core.prediction import from_x0, to_x0
-from ldm_plugins.guidance.altered import NETWORKS, network_of
+from ldm_plugins.guidance.altered import NETWORKS
 from ldm_plugins.guidance.classifier_free import NotNegative
 from ldm_plugins.guidance.none import none
 from ldm_plugins.guidance.weaker import Weaker, between
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
 TAKES = (
@@ -71,9 +71,7 @@ def autoguidance(
     """
 
     def network(run: Run) -> Network:
-        own = network_of(run.model)[1]
-        weak = _load(model, run.model.device, next(own.parameters()).dtype)
-        return like(run.model.info, *weak)
+        return like(run.model.info, *_load(model, run.model.place))
 
     def fits(info: ModelInfo) -> None:
         check(info, inspect_model(model, installed())[0])
@@ -83,10 +81,10 @@ def autoguidance(
 
 
 @lru_cache(maxsize=2)
-def _load(source: str, device: torch.device, dtype: torch.dtype) -> tuple[ModelInfo, Network]:
+def _load(source: str, place: Place) -> tuple[ModelInfo, Network]:
     """A model's network; nothing else of it is kept."""
     info, family = inspect_model(source, installed())
-    return info, family.load(info, device, dtype).network
+    return info, family.load(info, place).network
 
 
 def check(info: ModelInfo, weak: ModelInfo) -> None:

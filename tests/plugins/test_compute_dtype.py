@@ -1,0 +1,119 @@
+"""Weights kept in half precision, on every family: the pictures are those of float32 arithmetic."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import pytest
+import torch
+
+import tiny
+from ldm_core import LdmError, Pipeline
+from ldm_core.compose import compose
+from ldm_core.contracts import Step
+from ldm_core.plugins.registry import installed
+from peers import apart
+
+CALL: dict[str, Any] = {"seed": 3, "num_inference_steps": 3, "output_type": "latent"}
+
+
+def modules(pipe: Pipeline) -> list[torch.nn.Module]:
+    return [part for part in pipe.model.components.values() if isinstance(part, torch.nn.Module)]
+
+
+def kept_bytes(pipe: Pipeline) -> int:
+    weights = {w for part in modules(pipe) for w in part.parameters()}
+    stored = [getattr(weight, "stored", weight) for weight in weights]
+    return sum(tensor.numel() * tensor.itemsize for tensor in stored)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("kind", tiny.FOLDERS)
+def test_each_family_draws_as_in_float32_on_the_same_weights(
+    tmp_path: Path, kind: str, dtype: str
+) -> None:
+    folder = tiny.FOLDERS[kind].write(tmp_path / "model")
+    inputs = tiny.FOLDERS[kind].inputs_in(tmp_path)
+    kept = Pipeline.from_pretrained(folder, dtype=dtype)
+    exact = Pipeline.from_pretrained(folder)
+    for part in modules(exact):
+        for name, weight in part.state_dict().items():
+            # Transformers keeps these of T5, which overflow in float16, in float32
+            overflows = dtype == "float16" and name.endswith(".wo.weight")
+            if weight.is_floating_point() and not overflows:
+                weight.copy_(weight.to(getattr(torch, dtype)))
+    found, expected = (pipe(**inputs, **CALL).images for pipe in (kept, exact))
+    assert apart(found, expected) < 1e-5
+    assert apart(kept.decode(found), exact.decode(found)) < 1e-5
+    assert kept_bytes(kept) < 0.55 * kept_bytes(exact)
+
+
+def test_what_diffusers_draws_with_these_weights_in_float32(folder: Path) -> None:
+    kept = Pipeline.from_pretrained(folder, dtype="bfloat16")
+    theirs = diffusers.StableDiffusionPipeline.from_pretrained(folder, torch_dtype=torch.bfloat16)
+    theirs.set_progress_bar_config(disable=True)
+    call = {**CALL, "seed": None, "guidance_scale": 4.0}
+    del call["seed"]
+    generators = [torch.Generator().manual_seed(seed) for seed in (3, 4)]
+    prompts = ["a red star", "a blue circle"]
+    expected = theirs.to(torch.float32)(prompts, generator=generators, **call).images
+    assert apart(kept(prompts, seed=3, **call).images, expected) < 1e-5
+
+
+@pytest.mark.parametrize("compute_dtype", ["auto", "bfloat16"])
+def test_latents_are_float32_whatever_the_network_computes_in(
+    folder: Path, compute_dtype: str
+) -> None:
+    half = Pipeline.from_pretrained(folder, dtype="bfloat16", compute_dtype=compute_dtype)
+    steps: list[Step] = []
+    half("a red star", on_step=steps.append, **CALL)
+    assert {s.x.dtype for s in steps} | {s.x0.dtype for s in steps} == {torch.float32}
+    expected = torch.float32 if compute_dtype == "auto" else torch.bfloat16
+    assert {part.dtype for part in modules(half)} == {expected}
+
+
+def test_two_threads_share_the_weights(folder: Path) -> None:
+    pipe = Pipeline.from_pretrained(folder, dtype="bfloat16")
+    expected = [pipe("a red star", **{**CALL, "seed": seed}).images for seed in (1, 2)]
+    turn = threading.Barrier(2, timeout=60)
+
+    def wait(step: Step) -> None:
+        turn.wait()
+
+    with ThreadPoolExecutor(2) as pool:
+        runs = [
+            pool.submit(pipe, "a red star", on_step=wait, **{**CALL, "seed": seed})
+            for seed in (1, 2)
+        ]
+        found = [run.result().images for run in runs]
+    assert all(map(torch.equal, found, expected))
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"compute_dtype": "float12"}, "no compute_dtype named 'float12'.*auto, float32"),
+        ({"compute_dtype": "bfloat16"}, "kept in float32 cannot be computed with in bfloat16"),
+        (
+            {"dtype": "bfloat16", "compute_dtype": "float16"},
+            "the compute_dtype is bfloat16 or float32, or auto",
+        ),
+    ],
+)
+def test_types_that_do_not_go_together_are_refused_before_weights_are_read(
+    folder: Path, choices: dict[str, str], message: str
+) -> None:
+    with pytest.raises(LdmError, match=message):
+        compose({"model": str(folder), **choices}, installed())
+
+
+def test_the_models_own_dtype_counts_as_much_as_a_chosen_one(copied: Path) -> None:
+    (copied / "ldm.toml").write_text('dtype = "bfloat16"\n')
+    half = Pipeline.from_pretrained(copied, compute_dtype="bfloat16")
+    assert {part.dtype for part in modules(half)} == {torch.bfloat16}
+    with pytest.raises(LdmError, match="belongs to the weights"):
+        half.replace(compute_dtype="float32")
