@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map_only
 
 DETACH = torch.ops.aten.detach.default
 EMBEDDING = torch.ops.aten.embedding.default
@@ -54,31 +53,38 @@ class StoredWeight(Tensor):
                 return func(first.stored, *args[1:], **(kwargs or {})).to(first.dtype)
             if func._schema.is_mutable:
                 raise TypeError(f"{func} would change a wide copy of a stored weight, not itself")
-        wide, named = tree_map_only(cls, _wide, (args, kwargs or {}))
-        return func(*wide, **named)
+        named = {name: _wide(value) for name, value in (kwargs or {}).items()}
+        return func(*map(_wide, args), **named)
 
 
-def _wide(weight: StoredWeight) -> Tensor:
-    return weight.stored.to(weight.dtype)
+def _wide(value: Any) -> Any:
+    """An argument of an operation, with wide copies of the stored weights in it."""
+    if isinstance(value, StoredWeight):
+        return value.stored.to(value.dtype)
+    return [_wide(entry) for entry in value] if isinstance(value, list) else value
 
 
 def compute_in(module: nn.Module, dtype: torch.dtype) -> None:
-    """Make a module compute in a type, and keep its weights in the narrower ones that they are in.
+    """Make a module compute in a type, its weights kept in the narrower one that they are in.
+
+    Vectors, such as biases, and buffers are widened for good: they are few, and each would cost a
+    copy at every call.
 
     Args:
         module: frozen, and nobody else's yet.
     """
     made: dict[Tensor, nn.Parameter] = {}  # tied weights stay tied
 
-    def narrow(weight: Tensor) -> bool:
-        return weight.is_floating_point() and weight.itemsize < dtype.itemsize
+    def narrow(tensor: Tensor) -> bool:
+        return tensor.is_floating_point() and tensor.itemsize < dtype.itemsize
 
     for part in module.modules():
         for name, weight in list(part.named_parameters(recurse=False)):
             if narrow(weight):
                 if weight not in made:
-                    stored = StoredWeight(weight.detach(), dtype)
-                    made[weight] = nn.Parameter(stored, requires_grad=False)
+                    kept = weight.detach()
+                    wide = StoredWeight(kept, dtype) if kept.ndim > 1 else kept.to(dtype)
+                    made[weight] = nn.Parameter(wide, requires_grad=False)
                 setattr(part, name, made[weight])
         for name, buffer in list(part.named_buffers(recurse=False)):
             if narrow(buffer):

@@ -22,7 +22,7 @@ class Mixed(nn.Module):
         self.table = nn.Embedding(50, 8)
         self.convolution = nn.Conv1d(8, 8, 3, padding=1)
         self.norm = nn.GroupNorm(2, 8)
-        self.scale = nn.Parameter(torch.randn(8))
+        self.frame = nn.Parameter(torch.randn(6, 8))
         self.head = nn.Linear(8, 50, bias=False)
         self.head.weight = self.table.weight
         self.register_buffer("shift", torch.randn(8))
@@ -30,9 +30,9 @@ class Mixed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         assert isinstance(self.shift, Tensor)
-        known = self.table(self.order).T.to(self.scale.dtype)
+        known = self.table(self.order).T.to(self.frame.dtype)
         x = self.norm(self.convolution(x + known)).transpose(1, 2)
-        return self.head(x * self.scale + self.shift)  # type: ignore[no-any-return]
+        return self.head(torch.cat([x * self.frame, self.frame.expand_as(x)]) + self.shift)  # type: ignore[no-any-return]
 
 
 def pair(dtype: torch.dtype = torch.bfloat16) -> tuple[Mixed, Mixed]:
@@ -54,20 +54,18 @@ def test_it_computes_what_the_widened_module_computes(dtype: torch.dtype) -> Non
     assert slopes[0].equal(slopes[1])
 
 
-def test_it_is_kept_as_it_is_and_says_what_it_computes_in() -> None:
+def test_matrices_are_kept_as_they_are_and_say_what_they_compute_in() -> None:
     kept, _ = pair()
     weights = dict(kept.named_parameters())
-    assert set(weights) == {"table.weight", "convolution.weight", "convolution.bias"} | {
-        "norm.weight",
-        "norm.bias",
-        "scale",
-    }
-    for weight in weights.values():
+    for name in ("table.weight", "convolution.weight", "frame"):
+        weight = weights.pop(name)
         assert isinstance(weight, StoredWeight)
         assert weight.dtype == torch.float32
         assert weight.stored.dtype == torch.bfloat16
         assert weight.stored.untyped_storage().nbytes() == 2 * weight.numel()
         assert not weight.requires_grad
+    assert {type(weight) for weight in weights.values()} == {nn.Parameter}
+    assert {t.dtype for t in (*weights.values(), kept.shift)} == {torch.float32}
     assert kept.head.weight is kept.table.weight
     assert kept.order.dtype == torch.int64
 
@@ -111,4 +109,4 @@ def test_of_a_table_only_the_rows_that_are_looked_up_are_widened() -> None:
 def test_a_change_to_it_is_refused_and_not_lost() -> None:
     kept, _ = pair()
     with pytest.raises(TypeError, match="a wide copy"), torch.no_grad():
-        kept.scale.mul_(2)
+        kept.frame.mul_(2)

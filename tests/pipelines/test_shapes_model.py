@@ -12,7 +12,7 @@ from ldm_core import Pipeline
 from ldm_core.models import size_of
 from ldm_pipelines.shapes.checker import read
 from ldm_pipelines.shapes.world import SIZES, Scene
-from peers import COUNTERPARTS, distance_to_diffusers
+from peers import COUNTERPARTS, apart, distance_to_diffusers
 
 PROMPTS = (
     "a large red circle on a blue background",
@@ -59,6 +59,12 @@ def test_an_image_depends_on_its_seed_alone(shapes: Pipeline) -> None:
         assert (other - together).norm() < 1e-5 * together.norm()
     alone = shapes(prompts[2], seed=3, **call).images[0]
     assert (alone - together[2]).norm() < 1e-5 * together[2].norm()
+
+
+def test_kept_in_the_folders_own_float16_it_draws_the_same(shapes: Pipeline) -> None:
+    half = Pipeline.from_pretrained("shapes", dtype="float16")
+    call: dict[str, Any] = {"seed": 1, "num_inference_steps": 5, "output_type": "latent"}
+    assert apart(half(PROMPTS, **call).images, shapes(PROMPTS, **call).images) < 1e-5
 
 
 @pytest.mark.parametrize("scheduler", COUNTERPARTS)

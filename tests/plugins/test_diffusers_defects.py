@@ -7,7 +7,6 @@ told a timestep and nothing else, as real ones are.
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import diffusers
@@ -23,8 +22,9 @@ from ldm_core.plugins.registry import installed
 from ldm_core.point import CLEAN, Point
 from ldm_core.prediction import to_x0
 from ldm_plugins.schedulers.diffusers import from_diffusers
+from pages import DOCS, table_rows
 
-PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "diffusers.md"
+PAGE = DOCS / "explanation" / "diffusers.md"
 DATA = GaussianData(mean=0.7, std=1.0)
 VP, COSINE, FLOW = vp_schedule(), vp_schedule("squaredcos_cap_v2"), FlowSchedule()
 SCORES = torch.linspace(-1.5, 1.5, 7)
@@ -199,34 +199,24 @@ def with_options(name: str, spacing: str, steps: int, **options: Any) -> tuple[S
     return plugin("scheduler", name, **options), ours(name, spacing, steps)[1]
 
 
-def rows(columns: int) -> dict[str, list[str]]:
-    """The rows of the page's tables with so many columns, by the first."""
-    found = {}
-    for line in PAGE.read_text().splitlines():
-        cells = [cell.strip() for cell in line.strip("|").split("|")]
-        if line.startswith("| ") and len(cells) == columns:
-            found[cells[0]] = cells[1:]
-    return found
-
-
 @pytest.mark.parametrize("row", FIGURES)
 def test_the_page_states_the_errors_measured(row: str) -> None:
     their_error, our_error = FIGURES[row]()
     assert our_error < 1.05 * their_error
-    stated = [float(cell) for cell in rows(4)[row][:2]]
+    stated = [float(cell) for cell in table_rows(PAGE, 4)[row][:2]]
     assert stated == [pytest.approx(their_error, rel=0.1), pytest.approx(our_error, rel=0.1)]
 
 
 @pytest.mark.parametrize("row", FAILURES)
 def test_the_page_states_where_diffusers_gives_no_number(row: str) -> None:
     what, fails, runs = FAILURES[row]
-    assert rows(3)[row][0] == what
+    assert table_rows(PAGE, 3)[row][0] == what
     if what == CRASH:
         with pytest.raises((IndexError, AssertionError)):
             fails()
     else:
         assert not fails().isfinite().all()
-    assert float(rows(3)[row][1]) == pytest.approx(error(*runs()), rel=0.1)
+    assert float(table_rows(PAGE, 3)[row][1]) == pytest.approx(error(*runs()), rel=0.1)
 
 
 @pytest.mark.parametrize("cls", [DPM, UNIPC, "DEISMultistepScheduler", "SASolverScheduler"])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from diffusers import DDPMScheduler, DiTPipeline
+from diffusers import DDPMScheduler, DiTPipeline, EulerDiscreteScheduler
 
 import tiny
 from ldm_core import Pipeline
@@ -83,6 +84,31 @@ def test_ddpm_draws_with_the_variance_that_the_network_predicts(dit: Path) -> No
     fixed = ours.replace(scheduler={"name": "ddpm", "variance": "fixed_small"})
     other = fixed(class_label=1, seed=3, num_inference_steps=6, output_type="latent").images
     assert (other - x).norm() > 1e-3 * x.norm()
+
+
+def test_euler_starts_from_noise_that_the_network_knows(
+    dit: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DiTPipeline starts every scheduler from unit noise, Euler's too, whose x is x/alpha."""
+
+    def first_seen(network: Any, run: Callable[[], Any]) -> torch.Tensor:
+        seen: list[torch.Tensor] = []
+        own = network.forward
+        monkeypatch.setattr(network, "forward", lambda x, **more: seen.append(x) or own(x, **more))
+        run()
+        return seen[0]
+
+    theirs = DiTPipeline.from_pretrained(dit)
+    theirs.set_progress_bar_config(disable=True)
+    config = theirs.scheduler.config
+    theirs.scheduler = EulerDiscreteScheduler.from_config(config, timestep_spacing="trailing")
+    ours = Pipeline.from_pretrained(dit, scheduler="euler", spacing="trailing")
+    call: dict[str, Any] = {"num_inference_steps": 3, "output_type": "np"}
+    x = first_seen(theirs.transformer, lambda: theirs([1] * 8, **call))
+    assert x.std() == pytest.approx(0.0063, rel=0.05)
+    network = ours.model.components["transformer"]
+    x = first_seen(network, lambda: ours(class_label=[1] * 8, seed=3, **call))
+    assert x.std() == pytest.approx(1.0, rel=0.05)
 
 
 def test_other_squares_are_drawn_and_nothing_else(dit: Path) -> None:

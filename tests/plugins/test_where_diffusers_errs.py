@@ -7,6 +7,7 @@ data's own standard deviation is 0.6.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import diffusers
@@ -14,10 +15,70 @@ import numpy as np
 import pytest
 import torch
 
-from coefficients import SCHEDULE, SPACINGS, read_diffusers, read_ipndm, read_ours
+from coefficients import SCHEDULE, SPACINGS, Table, read_diffusers, read_ipndm, read_ours
 from ldm_core.grid import Grid
 from ldm_core.point import CLEAN, Point
+from pages import DOCS, table_rows
 from peers import DPM_MULTI, DPM_SINGLE, SDE
+
+Patch = pytest.MonkeyPatch
+Pair = tuple[Table, Table]
+
+
+def multi_3_sde(patch: Patch, steps: int) -> Pair:
+    config = {"solver_order": 3, **SDE, **SPACINGS["trailing"]}
+    theirs = read_diffusers(DPM_MULTI, config, steps, patch)
+    return theirs, read_ours("dpmpp_3m_sde", {}, theirs.grid)
+
+
+def single_sde(patch: Patch, steps: int, order: int, solver_type: str) -> Pair:
+    settings = {"solver_type": solver_type, "solver_order": order}
+    theirs = read_diffusers(DPM_SINGLE, {**settings, **SDE}, steps, patch)
+    options = {"solver_type": solver_type, "order": order, "eta": 1.0}
+    return theirs, read_ours("dpmpp_single", options, theirs.grid)
+
+
+def deis_karras(patch: Patch, order: int) -> Pair:
+    config = {"solver_order": order, **SPACINGS["karras"]}
+    theirs = read_diffusers("DEISMultistepScheduler", config, 20, patch)
+    grid = Grid([*theirs.points, CLEAN], SCHEDULE)
+    return theirs, read_ours("deis", {"order": order}, grid)
+
+
+def ipndm_from_pure_noise() -> Pair:
+    """On the path of its own, which begins at alpha = 0."""
+    sigmas = [math.sin(math.pi / 2 * (1 - i / 20)) ** 2 for i in range(21)]
+    theirs = read_ipndm([Point(math.sqrt(1 - s * s), s, s) for s in sigmas])
+    return theirs, read_ours("ipndm", {}, theirs.grid)
+
+
+def ddpm_large(patch: Patch, spacing: str) -> Pair:
+    config = {"clip_sample": False, "variance_type": "fixed_large", **SPACINGS[spacing]}
+    theirs = read_diffusers("DDPMScheduler", config, 20, patch)
+    return theirs, read_ours("ddpm", {"variance": "fixed_large"}, theirs.grid)
+
+
+FIGURES: dict[str, Callable[[Patch], Pair]] = {
+    "DPM-Solver++ 3M SDE, trailing, 50 steps": lambda p: multi_3_sde(p, 50),
+    "DPM-Solver++ 3M SDE, trailing, 200 steps": lambda p: multi_3_sde(p, 200),
+    "DPM-Solver++ single-step 3 SDE, heun, 50 steps": lambda p: single_sde(p, 50, 3, "heun"),
+    "DPM-Solver++ single-step 2 SDE, 101 steps": lambda p: single_sde(p, 101, 2, "midpoint"),
+    "DPM-Solver++ single-step 3 SDE, 101 steps": lambda p: single_sde(p, 101, 3, "midpoint"),
+    "DEIS 3, karras, 20 steps": lambda p: deis_karras(p, 3),
+    "iPNDM, its own path, 20 steps": lambda p: ipndm_from_pure_noise(),
+    "DDPM fixed_large, trailing, 20 steps": lambda p: ddpm_large(p, "trailing"),
+}
+"""Tables of Diffusers and of ours."""
+
+
+@pytest.mark.parametrize("row", FIGURES)
+def test_the_page_states_the_errors_of_mean_and_spread(
+    row: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs, ours = (math.hypot(*t.moment_errors()) for t in FIGURES[row](monkeypatch))
+    assert ours < 0.7 * theirs
+    stated = [float(cell) for cell in table_rows(DOCS / "explanation" / "diffusers.md", 4)[row][:2]]
+    assert stated == [pytest.approx(theirs, rel=0.1), pytest.approx(ours, rel=0.1)]
 
 
 def test_the_third_order_sde_of_diffusers_drifts_off_with_more_steps(
@@ -44,10 +105,7 @@ def test_the_single_third_order_sde_with_heun_of_diffusers_is_far_off(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The same weight, with the same wrong sign."""
-    config = {"solver_order": 3, "solver_type": "heun", **SDE}
-    theirs = read_diffusers(DPM_SINGLE, config, 50, monkeypatch)
-    options = {"order": 3, "solver_type": "heun", "eta": 1.0}
-    ours = read_ours("dpmpp_single", options, theirs.grid)
+    theirs, ours = single_sde(monkeypatch, 50, 3, "heun")
     assert theirs.moment_errors()[1] > 3
     assert abs(ours.moment_errors()[1]) < 0.02
 
@@ -57,10 +115,8 @@ def test_single_steps_with_noise_drawn_anew_err_more_than_first_order(
     order: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The noise of an inner point must be a part of the step's, or their covariance is missing."""
-    first, theirs = (
-        read_diffusers(DPM_SINGLE, {"solver_order": o, **SDE}, 101, monkeypatch) for o in (1, order)
-    )
-    ours = read_ours("dpmpp_single", {"order": order, "eta": 1.0}, theirs.grid)
+    first, _ = single_sde(monkeypatch, 101, 1, "midpoint")
+    theirs, ours = single_sde(monkeypatch, 101, order, "midpoint")
     error, theirs_error, ours_error = (abs(t.moment_errors()[1]) for t in (first, theirs, ours))
     print(error, theirs_error, ours_error)
     assert theirs_error > 1.2 * error
@@ -82,21 +138,26 @@ def test_the_last_step_of_deis_in_diffusers_goes_nowhere(
     order: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With Karras' sigmas the last evaluation is made and not used, and noise stays."""
-    config = {"solver_order": order, **SPACINGS["karras"]}
-    theirs = read_diffusers("DEISMultistepScheduler", config, 20, monkeypatch)
+    theirs, ours = deis_karras(monkeypatch, order)
     np.testing.assert_array_equal(theirs.rows[-1], theirs.rows[-2])
-    ours = read_ours("deis", {"order": order}, Grid([*theirs.points, CLEAN], SCHEDULE))
     np.testing.assert_allclose(ours.rows[:-1], theirs.rows[:-1], atol=1e-5)
     assert abs(ours.moment_errors()[0]) < 1e-12
     assert abs(theirs.rows[-1] - ours.rows[-1]).max() > 0.01
 
 
+@pytest.mark.parametrize("spacing", ["karras", "exponential"])
+def test_told_to_end_at_the_least_sigma_the_last_call_is_for_nothing(
+    spacing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = {"final_sigmas_type": "sigma_min", **SPACINGS[spacing]}
+    theirs = read_diffusers(DPM_MULTI, config, 20, monkeypatch)
+    assert len(theirs.points) == 20
+    np.testing.assert_allclose(theirs.rows[-1], theirs.rows[-2], atol=1e-12)
+
+
 def test_ipndm_of_diffusers_does_not_hear_the_first_answer() -> None:
-    """Its path begins at alpha = 0, where it takes x0 = 0 whatever the network says."""
-    sigmas = [math.sin(math.pi / 2 * (1 - i / 20)) ** 2 for i in range(21)]
-    points = [Point(math.sqrt(1 - s * s), s, s) for s in sigmas]
-    theirs = read_ipndm(points)
-    ours = read_ours("ipndm", {}, theirs.grid)
+    """At alpha = 0 it takes x0 = 0 whatever the network says."""
+    theirs, ours = ipndm_from_pure_noise()
     assert abs(theirs.rows[:, 1]).max() < 1e-12
     assert abs(ours.rows[:, 1]).max() > 0.01
     # A denoiser that is always sure of one x0 must be given just that.
@@ -127,9 +188,7 @@ def test_ddpm_of_diffusers_adds_noise_to_the_finished_picture(
 ) -> None:
     """With the larger variance, unless the last timestep is 0; Algorithm 2 of Ho et al. adds
     none."""
-    config = {"clip_sample": False, "variance_type": "fixed_large", **SPACINGS[spacing]}
-    theirs = read_diffusers("DDPMScheduler", config, 20, monkeypatch)
-    ours = read_ours("ddpm", {"variance": "fixed_large"}, theirs.grid)
+    theirs, ours = ddpm_large(monkeypatch, spacing)
     assert theirs.rows[-1, -1] == pytest.approx(theirs.points[-1].sigma)
     assert ours.rows[-1, -1] == 0
     np.testing.assert_allclose(ours.rows[:, :-1], theirs.rows[:, :-1], atol=1e-5)
