@@ -43,6 +43,7 @@ bench: $(READY)  ## speed and memory, as ratios to a named peer
 	$(BIN)/python benchmarks/attention_memory.py
 	$(BIN)/python benchmarks/sampling_speed.py
 	$(BIN)/python benchmarks/half_precision.py
+	$(BIN)/python benchmarks/stored_weights.py
 
 train-shapes: $(READY)  ## the default model from nothing; continues where it was interrupted
 	sh benchmarks/reproduce_shapes.sh
