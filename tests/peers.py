@@ -57,6 +57,20 @@ def apart(found: torch.Tensor, expected: torch.Tensor) -> float:
     return float((found - expected).norm() / expected.norm())
 
 
+def rounded(folder: Path, dtype: str) -> Pipeline:
+    """A pipeline all in float32 on what half precision keeps of the weights."""
+    pipe = Pipeline.from_pretrained(folder)
+    for part in pipe.model.components.values():
+        if not isinstance(part, torch.nn.Module):
+            continue
+        for name, weight in part.state_dict().items():
+            # Transformers keeps these of T5, which overflow in float16, in float32
+            overflows = dtype == "float16" and name.endswith(".wo.weight")
+            if weight.is_floating_point() and not overflows:
+                weight.copy_(weight.to(getattr(torch, dtype)))
+    return pipe
+
+
 def distance_to_diffusers(
     ours: Pipeline,
     folder: Path,

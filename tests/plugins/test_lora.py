@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 import tiny
 from ldm_core import LdmError, Pipeline
 from ldm_core.errors import LdmWarning
-from peers import apart
+from peers import apart, rounded
 
 CALL: dict[str, Any] = {"num_inference_steps": 3, "output_type": "latent"}
 ATTENTION = ["to_q", "to_k", "to_v", "to_out.0"]
@@ -233,6 +233,13 @@ def test_half_precision_stays_half(folder: Path, snow: Path) -> None:
         dtypes = {p.dtype for p in pipeline.model.components[part].parameters()}
         assert dtypes == {torch.bfloat16}
     assert latents(pipeline).isfinite().all()
+
+
+def test_on_weights_kept_in_half_precision_it_loses_nothing(folder: Path, snow: Path) -> None:
+    kept = Pipeline.from_pretrained(folder, dtype="bfloat16", loras=[snow])
+    exact = rounded(folder, "bfloat16")
+    assert apart(latents(kept), latents(exact.replace(loras=[snow]))) < 1e-5
+    assert apart(latents(kept.replace(loras=[])), latents(exact)) < 1e-5
 
 
 def test_a_lora_of_another_family_is_refused_and_leaves_nothing(

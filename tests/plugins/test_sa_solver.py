@@ -28,6 +28,7 @@ from ldm_core.plugins.options import bind
 from ldm_core.plugins.registry import installed
 from ldm_core.point import CLEAN, Point
 from moments import table_moments
+from pages import DOCS, table_rows
 
 ORDERS = [(1, 1), (2, 2), (3, 3), (4, 4), (1, 3), (4, 2)]
 VP = vp_schedule("linear", 0.0001, 0.02)
@@ -192,20 +193,30 @@ def test_diffusers_spends_its_last_step_without_moving(
     assert np.abs(np.delete(ours[-1], range(1, 1 + calls))).max() == 0
 
 
+def errors_on_karras(tau: int, steps: int, patch: pytest.MonkeyPatch) -> tuple[float, float]:
+    """Errors of the spread, of Diffusers and of ours; the first steps are long in lambda there."""
+    theirs = diffusers_solver(steps, 2, 2, use_karras_sigmas=True, tau_func=lambda t: tau)
+    grid = grid_of(theirs)
+    _, std = table_moments(table_of_diffusers(theirs, patch), grid[:-1])
+    clean = Grid([*grid[:-1], CLEAN], VP)
+    mean_error, error = moment_errors(sa_solver(tau=tau, start=1, stop=0), clean)
+    assert abs(mean_error) < 1e-12
+    return abs(std - DATA.marginal_std(grid[-1])), abs(error)
+
+
 @pytest.mark.parametrize("steps", [10, 20, 50])
 @pytest.mark.parametrize("tau", [0, 1])
 def test_the_exact_weights_err_less_than_the_shortcut_of_diffusers(
     tau: int, steps: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On Karras's points, whose first steps are long in lambda."""
-    theirs = diffusers_solver(steps, 2, 2, use_karras_sigmas=True, tau_func=lambda t: tau)
-    grid = grid_of(theirs)
-    _, std = table_moments(table_of_diffusers(theirs, monkeypatch), grid[:-1])
-    their_error = abs(std - DATA.marginal_std(grid[-1]))
-    clean = Grid([*grid[:-1], CLEAN], VP)
-    mean_error, error = moment_errors(sa_solver(tau=tau, start=1, stop=0), clean)
-    assert abs(mean_error) < 1e-12
-    assert abs(error) < their_error / 2
+    theirs, ours = errors_on_karras(tau, steps, monkeypatch)
+    assert ours < theirs / 2
+
+
+def test_the_page_states_both_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = table_rows(DOCS / "explanation" / "diffusers.md", 4)
+    stated = [float(cell) for cell in page["SA-Solver, karras, tau 1, 20 steps"][:2]]
+    assert stated == pytest.approx(errors_on_karras(1, 20, monkeypatch), rel=0.1)
 
 
 @pytest.mark.parametrize(
