@@ -160,7 +160,10 @@ class Chain(Streams):
         parts = list(zip(self.pipelines, requests, strict=True))
         return [
             {
-                "chain": [make_manifest(p.composition, request, index) for p, request in parts],
+                "chain": [
+                    make_manifest(p.composition, request, index, p.model.place)
+                    for p, request in parts
+                ],
                 "at": list(self.shares),
             }
             for index in range(len(requests[0].seeds))

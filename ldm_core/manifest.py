@@ -12,6 +12,7 @@ from ldm_core.compose import Composition
 from ldm_core.contracts import Request
 from ldm_core.errors import LdmError
 from ldm_core.models import file_hash, model_hash
+from ldm_core.placement import Place
 from ldm_core.recipe import Layer, is_ready_made
 
 if TYPE_CHECKING:
@@ -21,9 +22,18 @@ FORMAT = 1
 PACKAGES = ("ldm-core", "torch", "diffusers", "transformers", "accelerate", "numpy")
 
 
-def make_manifest(composition: Composition, request: Request, index: int) -> dict[str, Any]:
-    """The manifest of one image of a request."""
+def make_manifest(
+    composition: Composition, request: Request, index: int, place: Place | None = None
+) -> dict[str, Any]:
+    """The manifest of one image of a request.
+
+    Args:
+        place: where it was made; of half precision, what the networks computed in is then stated.
+    """
     packages = {*PACKAGES, *(plugin.distribution for plugin in composition.plugins)}
+    recipe = _plain(composition.recipe)
+    if place is not None and place.dtype.itemsize < 4:
+        recipe["compute_dtype"] = str(place.compute_dtype).removeprefix("torch.")
     return {
         "format": FORMAT,
         "seed": request.seeds[index],
@@ -31,7 +41,7 @@ def make_manifest(composition: Composition, request: Request, index: int) -> dic
         "width": request.width,
         "height": request.height,
         "num_inference_steps": request.num_inference_steps,
-        "recipe": _plain(composition.recipe),
+        "recipe": recipe,
         "model_sha256": model_hash(composition.info.folder, composition.info.file),
         "loras": lora_hashes(composition),
         "plugins": sorted({f"{p.kind} {p.id}" for p in composition.plugins}),

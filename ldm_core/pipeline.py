@@ -94,7 +94,7 @@ class Pipeline(Streams):
             choices: any key of a recipe, over the recipe: ``scheduler="ddim"``,
                 ``scheduler={"name": "ddim", "eta": 1.0}``, or in Python the thing itself,
                 ``scheduler=my_function``; ``loras=["ink.safetensors:0.8"]``; ``device``,
-                ``dtype``, ``num_inference_steps``, ...
+                ``dtype``, ``compute_dtype``, ``num_inference_steps``, ...
         Raises:
             LdmError: whatever can be seen to be wrong, before any weight is read.
         """
@@ -190,7 +190,8 @@ class Pipeline(Streams):
         if output_type != "latent":
             made = images.from_pixels(self.decode(latents).cpu(), output_type)
         manifests = [
-            make_manifest(self.composition, request, index) for index in range(len(request.seeds))
+            make_manifest(self.composition, request, index, self.model.place)
+            for index in range(len(request.seeds))
         ]
         return Output(made, list(request.seeds), manifests)
 

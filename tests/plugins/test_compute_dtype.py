@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import pytest
 import torch
 
 import tiny
-from ldm_core import LdmError, Pipeline
+from ldm_core import LdmError, Pipeline, placement
 from ldm_core.compose import compose
 from ldm_core.contracts import Step
+from ldm_core.manifest import recipe_of
 from ldm_core.plugins.registry import installed
 from peers import apart, rounded
 
@@ -68,6 +70,27 @@ def test_latents_are_float32_whatever_the_network_computes_in(
     assert {s.x.dtype for s in steps} | {s.x0.dtype for s in steps} == {torch.float32}
     expected = torch.float32 if compute_dtype == "auto" else torch.bfloat16
     assert {part.dtype for part in modules(half)} == {expected}
+
+
+def test_elsewhere_than_on_a_cpu_auto_is_the_type_of_the_weights(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(placement, "_device", torch.device)
+    found = {
+        device: placement.resolve({"device": device, "dtype": "bfloat16"}).compute_dtype
+        for device in ("cpu", "cuda", "mps")
+    }
+    assert found == {"cpu": torch.float32, "cuda": torch.bfloat16, "mps": torch.bfloat16}
+
+
+def test_a_manifest_says_what_auto_came_to(folder: Path, pipe: Pipeline) -> None:
+    half = Pipeline.from_pretrained(folder, dtype="bfloat16")
+    assert half("a red star", seed=1).manifests[0]["recipe"]["compute_dtype"] == "float32"
+    on_a_gpu = replace(half.model, place=replace(half.model.place, compute_dtype=torch.bfloat16))
+    (manifest,) = replace(half, model=on_a_gpu)("a red star", seed=1).manifests
+    again = Pipeline.from_pretrained(recipe=recipe_of(manifest))
+    assert again.model.place.compute_dtype == torch.bfloat16
+    assert "compute_dtype" not in pipe("a red star", seed=1).manifests[0]["recipe"]
 
 
 def test_two_threads_share_the_weights(folder: Path) -> None:
