@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from ldm_core.contracts import Condition, Model
+from ldm_core.family import Condition, Model
 from ldm_core.point import Point
 
 if TYPE_CHECKING:

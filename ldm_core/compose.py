@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ldm_core import contracts, placement
+from ldm_core.binding import check_choices, choices_of, make
 from ldm_core.errors import LdmError, did_you_mean
+from ldm_core.family import Family, Lora, ModelInfo, TakesLora
 from ldm_core.grid import checked
-from ldm_core.lora import find_loras, is_lora
-from ldm_core.models import (
-    MODEL_RECIPE,
-    check_safetensors,
-    class_name,
-    find_model,
-    read_index,
-)
-from ldm_core.plugins.options import REQUIRED, bind, check_options, read_options
+from ldm_core.lora import find_loras
+from ldm_core.models import MODEL_RECIPE
 from ldm_core.plugins.registry import Plugin, Registry
-from ldm_core.recipe import (
-    LISTS,
-    STAGES,
-    Layer,
-    as_choice,
-    as_layer,
-    is_ready_made,
-    lay,
-    read_recipe,
-)
+from ldm_core.recipe import LISTS, STAGES, Layer, as_layer, lay, read_recipe
+from ldm_core.recognition import inspect_model, lasting
 
 DEFAULT_STEPS = 50  # where neither the family nor a person says
 
@@ -48,9 +34,9 @@ class Composition:
         loras: the LoRA files laid on the model's weights.
     """
 
-    info: contracts.ModelInfo
+    info: ModelInfo
     registry: Registry
-    family: contracts.Family
+    family: Family
     defaults: Layer
     chosen: Layer
     recipe: Layer
@@ -64,7 +50,7 @@ class Composition:
     conditioning: tuple[contracts.Conditioning, ...]
     denoisers: tuple[contracts.DenoiserWrapper, ...]
     observers: tuple[contracts.Observer, ...]
-    loras: tuple[contracts.Lora, ...] = ()
+    loras: tuple[Lora, ...] = ()
 
     @property
     def inputs(self) -> dict[str, Any]:
@@ -207,7 +193,7 @@ def compose(
     info, family = inspect_model(layer["model"], registry, layer.get("model_config"))
     layer["model"] = info.source
     if "model_config" in layer:
-        layer["model_config"] = _lasting(layer["model_config"], info.folder)
+        layer["model_config"] = lasting(layer["model_config"], info.folder)
     defaults = as_layer(info.defaults)
     own = info.folder / MODEL_RECIPE
     if own.is_file():
@@ -216,117 +202,33 @@ def compose(
     return _assemble(info, registry, family, defaults, layer, loras)
 
 
-def check_choices(layer: Layer, registry: Registry) -> None:
-    """Check the plugin names and options of a layer that may lack some; needs no model."""
-    for key, choice in _choices(layer):
-        if isinstance(choice.get("name"), str):
-            _bound(LISTS.get(key, key), choice, registry, [])
-
-
-def inspect_model(
-    source: str, registry: Registry, config: str | None = None
-) -> tuple[contracts.ModelInfo, contracts.Family]:
-    """Find a model and the family that knows it, and read what its folder says.
-
-    Args:
-        config: the folder, or Hub id, with the configs of a model that is a single file.
-    """
-    folder, file, shapes = find_model(source, registry), None, {}
-    source = _lasting(source, folder)
-    families = [(plugin, bind(plugin.loaded, {})) for plugin in registry.of_kind("family")]
-    if folder.is_file():
-        file, shapes = folder, check_safetensors(folder)
-        if is_lora(shapes):
-            raise LdmError(
-                f"'{source}' is a LoRA, no model.",
-                "name the model that it was made for, and give it with --lora.",
-            )
-        folder = _config_folder(source, shapes, config, families, registry)
-    elif config is not None:
-        raise LdmError(
-            f"'model_config' is for a model in a single file, and '{source}' is a folder."
-        )
-    index = read_index(folder)
-    claims = [(plugin, family) for plugin, family in families if family.matches(index)]
-    if not claims:
-        raise LdmError(
-            f"no installed family knows the model '{source}': its {class_name(index)} is of "
-            "another kind.",
-            "`ldm plugins list --kind family` shows the families there are.",
-        )
-    if len(claims) > 1:
-        ids = " and ".join(plugin.id for plugin, _ in claims)
-        raise LdmError(f"{ids} both claim the model '{source}'; disable one of them.")
-    family: contracts.Family = claims[0][1]
-    if file is not None:
-        if not isinstance(family, contracts.TakesFile):
-            raise LdmError(
-                f"'{source}' is a file, and the family '{claims[0][0].name}' of "
-                f"its {class_name(index)} reads folders alone."
-            )
-        family = family.of_file(file, shapes)
-    return replace(family.inspect(source, folder, index), file=file), family
-
-
-def _config_folder(
-    source: str,
-    shapes: Mapping[str, tuple[int, ...]],
-    config: str | None,
-    families: Sequence[tuple[Plugin, Any]],
-    registry: Registry,
-) -> Path:
-    """The folder with the configs of a single-file model: the one given, or the usual one."""
-    give = "give the folder with its configs: --model-config FOLDER, or model_config in a recipe."
-    if config is not None:
-        folder = find_model(config, registry, weights=False)
-        if not folder.is_dir():
-            raise LdmError(f"the model_config '{config}' is a file; {give}")
-        return folder
-    takers = [family for _, family in families if isinstance(family, contracts.TakesFile)]
-    usual = next(filter(None, (family.default_config(shapes) for family in takers)), None)
-    if usual is None:
-        raise LdmError(f"no installed family knows the weights in '{source}'; {give}")
-    try:
-        return find_model(usual, registry, weights=False)
-    except LdmError as error:
-        reason = str(error).partition("\n")[0]
-        raise LdmError(f"the configs of '{source}' are missing: {reason}", give) from error
-
-
-def _lasting(source: str, found: Path) -> str:
-    """A path in full, so that a manifest names it wherever it is read; or the name as it is."""
-    return str(found) if Path(source).expanduser().resolve() == found else source
-
-
-def _loras(
-    layer: Layer, info: contracts.ModelInfo, family: contracts.Family
-) -> tuple[contracts.Lora, ...]:
+def _loras(layer: Layer, info: ModelInfo, family: Family) -> tuple[Lora, ...]:
     """The LoRA files that a layer names, whose paths it then names in full."""
     if not layer.get("loras"):
         return ()
-    if not isinstance(family, contracts.TakesLora):
+    if not isinstance(family, TakesLora):
         raise LdmError(f"the model '{info.source}' (family {info.family}) takes no LoRA.")
     found = find_loras(layer["loras"])
     layer["loras"] = [
-        {"path": _lasting(lora.source, lora.file), "scale": lora.scale} for lora in found
+        {"path": lasting(lora.source, lora.file), "scale": lora.scale} for lora in found
     ]
     return found
 
 
 def _assemble(
-    info: contracts.ModelInfo,
+    info: ModelInfo,
     registry: Registry,
-    family: contracts.Family,
+    family: Family,
     defaults: Layer,
     chosen: Layer,
-    loras: tuple[contracts.Lora, ...],
+    loras: tuple[Lora, ...],
 ) -> Composition:
     recipe = {"num_inference_steps": DEFAULT_STEPS, **lay(defaults, chosen)}
     placement.check(recipe)
     used: list[Plugin] = []
     made: dict[str, Any] = {key: [] for key in (*STAGES, *LISTS)}
-    for key, choice in _choices(recipe):
-        made[key].append(_make(key, choice, registry, used))
+    for key, choice in choices_of(recipe):
+        made[key].append(make(key, choice, registry, used))
     for key in STAGES:
         if not made[key]:
             raise LdmError(f"no {key} is chosen, and the family {info.family} has no default.")
@@ -372,53 +274,10 @@ def _assemble(
     )
 
 
-def _for_model(part: Any, info: contracts.ModelInfo) -> Any:
+def _for_model(part: Any, info: ModelInfo) -> Any:
     """A part of a recipe, told of the model where it asks for that."""
     fit = getattr(part, "for_model", None)
     return part if fit is None else fit(info)
-
-
-def _make(key: str, choice: Layer, registry: Registry, used: list[Plugin]) -> Any:
-    name = choice.get("name")
-    options = {k: v for k, v in choice.items() if k != "name"}
-    if name is None:
-        raise LdmError(f"options are set for '{key}', but no {key} is chosen.")
-    if is_ready_made(name):
-        return _ready_made(key, name, options)
-    return _bound(LISTS.get(key, key), choice, registry, used)
-
-
-def _bound(kind: str, choice: Layer, registry: Registry, used: list[Plugin]) -> Any:
-    """A plugin with its options set; options that are plugins themselves are bound first."""
-    plugin = registry.find(kind, choice["name"])
-    used.append(plugin)
-    given = {k: v for k, v in choice.items() if k != "name"}
-    hint = f"`ldm plugins show {plugin.name}` describes it."
-    options = check_options(plugin.options, given, f"the {kind} '{plugin.name}'", hint)
-    for name, option in plugin.options.items():
-        inner = options.get(name, option.default)
-        if option.kind and inner is not None and inner is not REQUIRED:
-            table = as_choice(f"{plugin.name}.{name}", inner)
-            options[name] = _make(option.kind, table, registry, used)
-    return bind(plugin.loaded, options)
-
-
-def _ready_made(key: str, thing: Any, options: dict[str, Any]) -> Any:
-    """A part given in Python: a function or factory like a plugin's target, or the thing itself."""
-    if inspect.isroutine(thing) or inspect.isclass(thing):
-        name = f"the {key} {thing.__qualname__}"
-        return bind(thing, check_options(read_options(thing), options, name, ""))
-    if options:
-        raise LdmError(
-            f"the {key} is an object made in Python, so its options ({', '.join(options)}) cannot "
-            "be set here; make it with them, or give its factory."
-        )
-    return thing
-
-
-def _choices(layer: Layer) -> list[tuple[str, Layer]]:
-    one = [(key, layer[key]) for key in STAGES if key in layer]
-    return one + [(key, choice) for key in LISTS for choice in layer.get(key, [])]
 
 
 def _seed(seed: Any) -> int:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ldm_core.contracts import Condition, Conditioning, Evaluation, Guidance, Network, Run
+from ldm_core.contracts import Conditioning, Evaluation, Guidance, Run
+from ldm_core.family import Condition, Network
 from ldm_core.point import Point
 from ldm_core.prediction import to_x0
 

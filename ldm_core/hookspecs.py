@@ -121,7 +121,7 @@ def ldm_decoders(register: Register) -> None:
 def ldm_families(register: Register) -> None:
     """Offer families: know one kind of model folder.
 
-    Contract: a factory ``family()`` that returns `ldm_core.contracts.Family`. Families are asked
+    Contract: a factory ``family()`` that returns `ldm_core.family.Family`. Families are asked
     in turn whether a folder is theirs; two that both claim it are an error on use.
     """
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from ldm_core.contracts import Model
 from ldm_core.errors import LdmError
+from ldm_core.family import Model
 from ldm_core.noise_schedule import NoiseSchedule
 
 

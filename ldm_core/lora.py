@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ldm_core.contracts import Lora
 from ldm_core.errors import LdmError
+from ldm_core.family import Lora
 from ldm_core.models import CONVERT, PICKLE_RUNS, PICKLED, check_safetensors, from_hub
 
 HUB_ID = re.compile(r"([\w-][\w.-]*/[\w.-]+)(?:/(.+\.safetensors))?")

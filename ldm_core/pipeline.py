@@ -16,16 +16,9 @@ from torch import Tensor
 from ldm_core import images, placement
 from ldm_core.attention import in_force
 from ldm_core.compose import Composition, compose, is_one_each
-from ldm_core.contracts import (
-    Grid,
-    Model,
-    Noise,
-    Request,
-    Run,
-    Step,
-    TakesLora,
-)
+from ldm_core.contracts import Grid, Noise, Request, Run, Step
 from ldm_core.errors import LdmError, did_you_mean
+from ldm_core.family import Model, TakesLora
 from ldm_core.manifest import make_manifest
 from ldm_core.plugins.registry import Registry, installed
 from ldm_core.point import Point

@@ -11,18 +11,10 @@ from torch import Tensor
 
 from ldm_core.attention import in_force
 from ldm_core.compose import Composition
-from ldm_core.contracts import (
-    Condition,
-    Denoise,
-    Edit,
-    Grid,
-    Guidance,
-    Network,
-    Run,
-    Step,
-)
+from ldm_core.contracts import Denoise, Edit, Grid, Guidance, Run, Step
 from ldm_core.denoiser import Conditions, Denoiser
 from ldm_core.errors import LdmError
+from ldm_core.family import Condition, Network
 from ldm_core.grid import intervals_behind
 from ldm_core.point import Point
 

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any, Self
 
 from ldm_core.compose import Composition
-from ldm_core.contracts import Model
+from ldm_core.family import Model
 from ldm_core.pipeline import Pipeline
 
 

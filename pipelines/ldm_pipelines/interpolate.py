@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from PIL import Image
 from pydantic import Field
 
-from ldm_core.contracts import Condition, Conditioning, Request, Run
+from ldm_core.contracts import Conditioning, Request, Run
 from ldm_core.errors import LdmError
+from ldm_core.family import Condition
 from ldm_pipelines.parts import (
     CALL,
     Picture,

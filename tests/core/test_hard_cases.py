@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from ldm_core import Pipeline
-from ldm_core.compose import check_choices
+from ldm_core.binding import check_choices
 from ldm_core.contracts import Scheduler, learned_variance, sees_latent_shape
 from ldm_core.errors import LdmError
 from ldm_core.hookspecs import hookimpl

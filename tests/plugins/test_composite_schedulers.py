@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from ldm_core import Pipeline
-from ldm_core.compose import check_choices, compose
+from ldm_core.binding import check_choices
+from ldm_core.compose import compose
 from ldm_core.conformance import (
     SCHEDULES,
     check_constant_x0,

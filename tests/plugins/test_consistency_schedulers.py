@@ -15,7 +15,7 @@ import pytest
 from torch import Tensor
 
 from diffusers_tables import table_of_diffusers, table_of_ours, worst_difference
-from ldm_core.compose import check_choices
+from ldm_core.binding import check_choices
 from ldm_core.conformance import SCHEDULES, check_constant_x0, check_spacing, measured_order
 from ldm_core.conformance.moments import DATA, end_moments, moment_errors, solution_map
 from ldm_core.conformance.schedulers import even_grid

@@ -14,7 +14,7 @@ from torch import Tensor
 import tiny
 from ldm_core import LdmError, Pipeline
 from ldm_core.compose import compose
-from ldm_core.contracts import Condition
+from ldm_core.family import Condition
 from ldm_core.manifest import recipe_of
 from ldm_core.plugins.registry import installed
 from ldm_core.point import Point

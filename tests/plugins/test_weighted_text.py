@@ -13,7 +13,7 @@ from torch import Tensor
 
 import tiny
 from ldm_core import LdmError, Pipeline
-from ldm_core.contracts import Condition
+from ldm_core.family import Condition
 from ldm_plugins.conditioning.weighted_prompt import read_weights
 from peers import apart
 

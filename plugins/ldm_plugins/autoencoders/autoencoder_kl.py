@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from ldm_core.contracts import Model, Noise
+from ldm_core.contracts import Noise
+from ldm_core.family import Model
 
 if TYPE_CHECKING:
     from torch import Tensor

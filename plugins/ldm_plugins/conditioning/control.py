@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ldm_core.abilities import ControlAbility, SideNetwork
-from ldm_core.contracts import Condition, Conditioning, Edit, ModelInfo, Network, Request, Run
+from ldm_core.contracts import Conditioning, Edit, Request, Run
 from ldm_core.errors import LdmError
+from ldm_core.family import Condition, ModelInfo, Network
 from ldm_core.grid import intervals_behind
 from ldm_core.point import Point
 from ldm_plugins.conditioning.pictures import (

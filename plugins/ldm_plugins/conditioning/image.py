@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ldm_core.contracts import Condition, Conditioning, Edit, Grid, ModelInfo, Request, Run
+from ldm_core.contracts import Conditioning, Edit, Grid, Request, Run
+from ldm_core.family import Condition, ModelInfo
 from ldm_plugins.conditioning.pictures import (
     check_size,
     different,

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ldm_core.abilities import ImagePromptAbility
-from ldm_core.contracts import Condition, Conditioning, Edit, Model, ModelInfo, Request, Run
+from ldm_core.contracts import Conditioning, Edit, Request, Run
 from ldm_core.errors import LdmError
+from ldm_core.family import Condition, Model, ModelInfo
 from ldm_plugins.conditioning.ip_adapter_files import AdapterFile, find_adapter
 from ldm_plugins.conditioning.pictures import different, read_picture
 

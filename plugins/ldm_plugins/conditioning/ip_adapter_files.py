@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ldm_core.contracts import ModelInfo
 from ldm_core.errors import LdmError
+from ldm_core.family import ModelInfo
 from ldm_core.models import (
     CONVERT,
     PICKLE_RUNS,

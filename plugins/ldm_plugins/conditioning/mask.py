@@ -6,17 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ldm_core.contracts import (
-    Condition,
-    Conditioning,
-    Denoise,
-    Edit,
-    Grid,
-    ModelInfo,
-    Request,
-    Run,
-)
+from ldm_core.contracts import Conditioning, Denoise, Edit, Grid, Request, Run
 from ldm_core.errors import LdmError
+from ldm_core.family import Condition, ModelInfo
 from ldm_core.point import Point
 from ldm_plugins.conditioning.pictures import (
     check_size,

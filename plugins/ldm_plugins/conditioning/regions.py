@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from ldm_core.contracts import Condition, Conditioning, Edit, Network, Request, Run
+from ldm_core.contracts import Conditioning, Edit, Request, Run
+from ldm_core.family import Condition, Network
 from ldm_core.point import Point
 from ldm_plugins.conditioning.areas import Area, read_areas
 from ldm_plugins.conditioning.pictures import coverage

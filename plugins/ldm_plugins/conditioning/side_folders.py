@@ -11,8 +11,8 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from ldm_core.contracts import ModelInfo
 from ldm_core.errors import LdmError, did_you_mean
+from ldm_core.family import ModelInfo
 from ldm_core.models import check_weights, class_name, from_hub, read_json
 from ldm_plugins.conditioning.pictures import mode_of
 

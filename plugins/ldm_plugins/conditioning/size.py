@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ldm_core.abilities import SizeAbility, Sizes
-from ldm_core.contracts import Condition, Conditioning, ModelInfo, Request, Run
+from ldm_core.contracts import Conditioning, Request, Run
 from ldm_core.errors import LdmError
+from ldm_core.family import Condition, ModelInfo
 
 if TYPE_CHECKING:
     pass

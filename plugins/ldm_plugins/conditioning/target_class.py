@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ldm_core.contracts import Condition, Conditioning, Request, Run
+from ldm_core.contracts import Conditioning, Request, Run
 from ldm_core.errors import LdmError
+from ldm_core.family import Condition
 
 
 def target_class() -> Conditioning:

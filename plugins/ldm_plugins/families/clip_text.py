@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ldm_core.contracts import Condition
+from ldm_core.family import Condition
 from ldm_plugins.families.tokens import overflow, spans, tokenize
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from itertools import count, takewhile
 from typing import TYPE_CHECKING, Any
 
-from ldm_core.contracts import Condition
 from ldm_core.errors import LdmError
+from ldm_core.family import Condition
 from ldm_core.point import Point
 
 if TYPE_CHECKING:

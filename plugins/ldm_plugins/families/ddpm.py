@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ldm_core.contracts import Model, ModelInfo
+from ldm_core.family import Model, ModelInfo
 from ldm_core.models import read_json
 from ldm_core.placement import Place
 from ldm_plugins.families import unet_2d

@@ -11,8 +11,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
-from ldm_core.contracts import Lora, Model, ModelInfo
 from ldm_core.errors import LdmError
+from ldm_core.family import Lora, Model, ModelInfo
 from ldm_core.models import check_weights, class_name, read_index
 from ldm_core.placement import Place
 from ldm_plugins.families.single_file import (

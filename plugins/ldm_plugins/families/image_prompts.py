@@ -8,8 +8,8 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from ldm_core.contracts import Model
 from ldm_core.errors import LdmError
+from ldm_core.family import Model
 from ldm_core.modules import shallow_copy
 from ldm_core.placement import Place
 from ldm_plugins.families.quiet import quiet

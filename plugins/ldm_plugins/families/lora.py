@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from ldm_core.contracts import Lora, ModelInfo
 from ldm_core.errors import LdmError, LdmWarning
+from ldm_core.family import Lora, ModelInfo
 from ldm_core.models import check_safetensors
 from ldm_core.modules import shallow_copy
 from ldm_plugins.families.quiet import quiet

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ldm_core.abilities import SideNetwork
-from ldm_core.contracts import Condition
+from ldm_core.family import Condition
 from ldm_core.placement import Place
 from ldm_core.point import Point
 from ldm_plugins.families.shared_components import SharedComponents

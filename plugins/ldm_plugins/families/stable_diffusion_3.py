@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ldm_core.contracts import Condition, Model, ModelInfo
 from ldm_core.errors import LdmError
+from ldm_core.family import Condition, Model, ModelInfo
 from ldm_core.models import read_json
 from ldm_core.placement import Place
 from ldm_core.point import Point

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ldm_core.contracts import Condition, Network
 from ldm_core.errors import LdmError
+from ldm_core.family import Condition, Network
 from ldm_core.point import Point
 from ldm_plugins.families.diffusers_folder import class_names, latent_size
 

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ldm_core.contracts import Attention, Condition, Model, ModelInfo, Network
+from ldm_core.contracts import Attention
 from ldm_core.errors import LdmError, did_you_mean
+from ldm_core.family import Condition, Model, ModelInfo, Network
 from ldm_core.models import read_json
 from ldm_core.modules import shallow_copy
 from ldm_core.point import Point

@@ -7,14 +7,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ldm_core.compose import inspect_model
-from ldm_core.contracts import Condition, Guidance, ModelInfo, Network, Run
+from ldm_core.contracts import Guidance, Run
 from ldm_core.errors import LdmError
+from ldm_core.family import Condition, ModelInfo, Network
 from ldm_core.models import read_json
 from ldm_core.placement import Place
 from ldm_core.plugins.registry import installed
 from ldm_core.point import Point
 from ldm_core.prediction import from_x0, to_x0
+from ldm_core.recognition import inspect_model
 from ldm_plugins.guidance.altered import NETWORKS
 from ldm_plugins.guidance.classifier_free import NotNegative
 from ldm_plugins.guidance.none import none

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ldm_core.contracts import Attention, Guidance, Network, Run
+from ldm_core.contracts import Attention, Guidance, Run
+from ldm_core.family import Network
 from ldm_plugins.guidance.altered import (
     MIDDLE,
     Picture,

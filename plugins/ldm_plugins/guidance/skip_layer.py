@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ldm_core.contracts import Guidance, Network, Run
+from ldm_core.contracts import Guidance, Run
+from ldm_core.family import Network
 from ldm_plugins.guidance.altered import MIDDLE, Picture, altered, blocks, check_layers
 from ldm_plugins.guidance.classifier_free import NotNegative
 from ldm_plugins.guidance.weaker import Weaker, within

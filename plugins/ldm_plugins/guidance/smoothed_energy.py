@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from ldm_core.contracts import Attention, Guidance, Network, Run
+from ldm_core.contracts import Attention, Guidance, Run
+from ldm_core.family import Network
 from ldm_plugins.guidance.altered import (
     MIDDLE,
     Picture,

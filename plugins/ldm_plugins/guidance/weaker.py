@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ldm_core.contracts import Evaluation, Grid, Guidance, ModelInfo, Network, Run
+from ldm_core.contracts import Evaluation, Grid, Guidance, Run
 from ldm_core.errors import LdmError
+from ldm_core.family import ModelInfo, Network
 from ldm_core.grid import intervals_behind
 from ldm_core.point import Point
 from ldm_plugins.guidance.classifier_free import classifier_free

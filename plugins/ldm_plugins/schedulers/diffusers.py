@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ldm_core.contracts import Denoise, Grid, ModelInfo, Noise, learned_variance
+from ldm_core.contracts import Denoise, Grid, Noise, learned_variance
 from ldm_core.errors import LdmError
+from ldm_core.family import ModelInfo
 from ldm_core.noise_schedule import NoiseSchedule
 from ldm_core.point import Point
 from ldm_plugins.schedulers.diffusers_classes import (

@@ -1,5 +1,4 @@
-"""Guidance with another network: Diffusers' pictures and formulas, networks changed by hand, and
-closed forms on Gaussian data."""
+"""Guidance with the network altered: Diffusers' pictures and formulas, networks changed by hand."""
 
 from __future__ import annotations
 
@@ -22,6 +21,7 @@ from PIL import Image
 from torch.nn import functional
 
 import tiny
+from guided import asked, counted, latents
 from ldm_core import Pipeline
 from ldm_core.attention import in_force
 from ldm_core.compose import compose
@@ -47,38 +47,9 @@ PLACES = {
 }
 
 
-@pytest.fixture(scope="module")
-def pipes(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Pipelines of the kinds of folder, each made once."""
-    made: dict[str, Pipeline] = {}
-
-    def pipe(kind: str) -> Pipeline:
-        if kind not in made:
-            folder = tiny.FOLDERS[kind].write(tmp_path_factory.mktemp("kind") / "model")
-            made[kind] = Pipeline.from_pretrained(folder, num_inference_steps=3)
-        return made[kind]
-
-    return pipe
-
-
 def whole(name: str, **more: Any) -> dict[str, Any]:
     """The guidance on the whole way."""
     return {"name": name, **({"start": 0.0, "stop": 1.0} if name == "skip_layer" else {}), **more}
-
-
-def latents(pipe: Pipeline, kind: str = "Stable Diffusion", **call: Any) -> torch.Tensor:
-    inputs = {**tiny.FOLDERS[kind].inputs, "seed": 1, "output_type": "latent", **call}
-    found: torch.Tensor = pipe(**inputs).images
-    return found
-
-
-def asked(pipe: Pipeline, kind: str) -> tuple[Any, torch.Tensor, Any]:
-    """A run of the pipeline: its guidance, the first x, and the positive condition."""
-    inputs = dict(tiny.FOLDERS[kind].inputs)
-    size = {name: inputs.pop(name, None) for name in ("width", "height")}
-    run = pipe.start(pipe.composition.request(inputs, [1, 2], **size))
-    run.denoiser()
-    return run._guidance, run.x, run.conditions()["positive"]
 
 
 def by_hand(pipe: Pipeline, kind: str, change: Any) -> Any:
@@ -287,18 +258,6 @@ def test_answers_are_combined_by_diffusers_formulas(
     torch.testing.assert_close(found, expected)
 
 
-def test_autoguidance_combines_by_diffusers_formula(pipes: Any) -> None:
-    positive, weak = torch.randn(2, 2, 4, 8, 8).unbind()
-    peer = guiders.AutoGuidance(guidance_scale=2.4, auto_guidance_layers=[1], dropout=0.5)
-    pipe = pipes("DiT")
-    model = str(pipe.model.info.folder)
-    ours = pipe.replace(guidance={"name": "autoguidance", "model": model, "scale": 2.4})
-    guidance, x, _ = asked(ours, "DiT")
-    point = pipe.composition.grid(3)[1]
-    found = guidance.combine({"positive": positive, "weak": weak}, Evaluation(x, point, "epsilon"))
-    torch.testing.assert_close(found, peer.forward(positive, weak).pred)
-
-
 @torch.no_grad()
 def test_diffusers_guiders_differ_as_is_documented(pipes: Any) -> None:
     positive, weak = torch.randn(2, 1, 4, 8, 8).unbind()
@@ -498,22 +457,6 @@ def test_pipelines_in_two_threads_do_not_see_each_others_guidance(pipes: Any) ->
         assert all(made.equal(right) for made in found[index])
 
 
-def counted(pipe: Pipeline, monkeypatch: pytest.MonkeyPatch, **choices: Any) -> tuple[int, Any]:
-    """How many rows the network's first convolution sees in a run of 4 steps, and what is made."""
-    rows = []
-    layer = pipe.model.components["unet"].conv_in
-    forward = layer.forward
-    with monkeypatch.context() as patch:
-
-        def counting(x: torch.Tensor) -> Any:
-            rows.append(len(x))
-            return forward(x)
-
-        patch.setattr(layer, "forward", counting)
-        made = latents(pipe.replace(**choices), num_inference_steps=4)
-    return sum(rows), made
-
-
 @pytest.mark.parametrize("name", ALTERED)
 def test_where_it_is_off_it_costs_nothing(
     pipes: Any, name: str, monkeypatch: pytest.MonkeyPatch
@@ -615,235 +558,3 @@ def test_an_attention_that_is_not_known_is_refused(pipes: Any) -> None:
     other = dataclasses.replace(pipe, model=pipe.model.remake({"unet": unet}))
     with pytest.raises(LdmError, match=r"does not know the attention of .*attn1' \(Identity\)"):
         latents(other.replace(guidance="perturbed_attention"))
-
-
-@pytest.fixture(scope="module")
-def weaker(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Folders like that of Stable Diffusion's kind, with other weights or of another kind."""
-
-    def write(**changes: Any) -> Path:
-        folder = tiny.write_stable_diffusion(tmp_path_factory.mktemp("weak") / "model", **changes)
-        unet = diffusers.UNet2DConditionModel.from_pretrained(folder / "unet")
-        with torch.no_grad():
-            for parameter in unet.parameters():
-                parameter.mul_(0.9)
-        unet.save_pretrained(folder / "unet")
-        return folder
-
-    return write
-
-
-@pytest.mark.parametrize("scale", [0.0, 1.0, 2.0, 9.0])
-@pytest.mark.parametrize("beside", ["none", {"name": "classifier_free", "scale": 3.0}])
-@pytest.mark.parametrize("kind", ["Stable Diffusion", "DiT"])
-def test_a_model_that_guides_itself_is_not_guided(
-    pipes: Any, kind: str, beside: Any, scale: float
-) -> None:
-    pipe = pipes(kind)
-    chosen = {"name": "autoguidance", "model": str(pipe.model.info.folder), "scale": scale}
-    found = latents(pipe.replace(guidance={**chosen, "beside": beside}), kind)
-    assert apart(found, latents(pipe.replace(guidance=beside), kind)) < 1e-5
-
-
-def test_autoguidance_leads_away_from_the_weaker_model(pipes: Any, weaker: Any) -> None:
-    """Held against a sum of two networks' answers, for weak models of either prediction type."""
-    pipe = pipes("Stable Diffusion")
-    for kind in ("epsilon", "v_prediction"):
-        folder = weaker(scheduler={"prediction_type": kind})
-        other = Pipeline.from_pretrained(folder)
-        guided = pipe.replace(guidance={"name": "autoguidance", "model": str(folder), "scale": 3})
-        run = guided.start(guided.composition.request({"prompt": "a red star"}, [1]))
-        weak = other.replace(guidance="none")
-        ours, others, guides = (
-            p.start(p.composition.request({"prompt": "a red star"}, [1])).denoiser()
-            for p in (pipe.replace(guidance="none"), weak, guided)
-        )
-        point = run.run.grid[1]
-        strong, feeble = ours(run.x, point), others(run.x, point)
-        assert apart(guides(run.x, point), feeble + 3 * (strong - feeble)) < 1e-5
-        assert apart(feeble, strong) > 1e-2
-
-
-@pytest.mark.parametrize("learned", [8, 4])
-def test_a_weaker_model_may_predict_a_variance_or_not(
-    pipes: Any, tmp_path: Path, learned: int
-) -> None:
-    folder = tiny.write_dit(tmp_path / "weak", out_channels=learned)
-    strong = Pipeline.from_pretrained(
-        tiny.write_dit(tmp_path / "strong", out_channels=12 - learned), num_inference_steps=2
-    )
-    chosen = {"name": "autoguidance", "model": str(folder)}
-    assert latents(strong.replace(guidance=chosen), "DiT").isfinite().all()
-
-
-def test_the_weaker_model_is_loaded_once_and_asked_only_where_active(
-    pipes: Any, weaker: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pipe, folder = pipes("Stable Diffusion"), str(weaker())
-    loaded = []
-    load = type(pipe.composition.family).load
-
-    def counting(*args: Any) -> Any:
-        loaded.append(args)
-        return load(*args)
-
-    monkeypatch.setattr(type(pipe.composition.family), "load", counting)
-    chosen = {"name": "autoguidance", "model": folder}
-    latents(pipe.replace(guidance={**chosen, "scale": 1.0}))
-    assert not loaded
-    for scale in (2.0, 3.0):
-        latents(pipe.replace(guidance={**chosen, "scale": scale}))
-    assert len(loaded) == 1
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"pipeline": "LatentConsistencyModelPipeline", "time_cond_proj_dim": 32}, "its abilities"),
-        ({"scheduler": {"beta_schedule": "linear"}}, "another noise schedule"),
-        ({"num_class_embeds": 10}, "its network's num_class_embeds is 10, and should be None"),
-    ],
-)
-def test_a_weaker_model_that_does_not_fit_is_refused(
-    pipes: Any, weaker: Any, changes: Any, message: str
-) -> None:
-    with pytest.raises(LdmError, match=message):
-        pipes("Stable Diffusion").replace(
-            guidance={"name": "autoguidance", "model": str(weaker(**changes))}
-        )
-    other = str(pipes("SDXL").model.info.folder)
-    with pytest.raises(LdmError, match="its family is stable_diffusion_xl, and should be"):
-        pipes("Stable Diffusion").replace(guidance={"name": "autoguidance", "model": other})
-
-
-# Classifier guidance, on x0 ~ N(MEAN, SPREAD²) of which y = x0 + N(0, DOUBT²) is known.
-MEAN, SPREAD, DOUBT = 0.3, 0.8, 0.5
-Y = torch.tensor([-1.0, 0.4, 2.0])  # what each class stands for
-
-
-def gaussian(pipe: Pipeline, prediction: str) -> Pipeline:
-    """A pipeline without conditions whose network knows the exact denoiser of that data."""
-    from ldm_core.prediction import from_x0
-
-    def network(x: Any, point: Any, condition: Any) -> Any:
-        total = point.alpha**2 * SPREAD**2 + point.sigma**2
-        x0 = MEAN + point.alpha * SPREAD**2 / total * (x - point.alpha * MEAN)
-        return from_x0(prediction, x0, x, point)  # type: ignore[arg-type]
-
-    info = dataclasses.replace(
-        pipe.model.info, prediction_type=prediction, needs=frozenset(), abilities=frozenset()
-    )
-    composition = dataclasses.replace(pipe.composition, info=info)
-    model = dataclasses.replace(pipe.model, info=info, network=network)
-    bare = dataclasses.replace(pipe, composition=composition, model=model)
-    return bare.replace(conditioning=["target_class"], guidance="none")
-
-
-def log_likelihood(schedule: Any) -> Any:
-    """log p(y | x) of y given x = alpha·x0 + sigma·noise, exactly."""
-
-    def classify(x: Any, t: Any, labels: Any) -> Any:
-        point = schedule.at(float(t[0]))
-        total = point.alpha**2 * SPREAD**2 + point.sigma**2
-        mean = MEAN + point.alpha * SPREAD**2 / total * (x - point.alpha * MEAN)
-        variance = SPREAD**2 * point.sigma**2 / total + DOUBT**2
-        return -((Y[labels].view(-1, 1, 1, 1) - mean) ** 2 / (2 * variance)).sum((1, 2, 3))
-
-    return classify
-
-
-@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
-def test_the_exact_classifier_gives_the_exact_conditional_mean(pipes: Any, prediction: str) -> None:
-    """Bayes' rule: with x and y known, x0 is Gaussian, with this mean."""
-    bare = gaussian(pipes("Stable Diffusion"), prediction)
-    exact = log_likelihood(bare.model.info.noise_schedule)
-    pipe = bare.replace(guidance={"name": "classifier", "classifier": exact})
-    request = pipe.composition.request({"target_class": [0, 1, 2]}, [1, 2, 3])
-    run = pipe.start(request)
-    denoise = run.denoiser()
-    for point in run.run.grid[:-1]:
-        precision = 1 / SPREAD**2 + point.alpha**2 / point.sigma**2 + 1 / DOUBT**2
-        weighed = (
-            MEAN / SPREAD**2 + point.alpha * run.x / point.sigma**2 + Y.view(-1, 1, 1, 1) / DOUBT**2
-        )
-        assert apart(denoise(run.x, point), weighed / precision) < 1e-5
-
-
-@torch.no_grad()
-def test_sampling_under_a_classifier_ends_in_its_posterior(pipes: Any) -> None:
-    """Deterministic sampling carries unit noise to the posterior N(m, v) of x0 given y."""
-    bare = gaussian(pipes("Stable Diffusion"), "epsilon")
-    exact = log_likelihood(bare.model.info.noise_schedule)
-    pipe = bare.replace(
-        guidance={"name": "classifier", "classifier": exact},
-        scheduler="dpmpp_2m",
-        spacing="trailing",
-    )
-    made = pipe(target_class=[2] * 32, seed=1, output_type="latent", num_inference_steps=40).images
-    variance = 1 / (1 / SPREAD**2 + 1 / DOUBT**2)
-    mean = variance * (MEAN / SPREAD**2 + float(Y[2]) / DOUBT**2)
-    assert float(made.mean()) == pytest.approx(mean, abs=0.05)
-    assert float(made.std()) == pytest.approx(math.sqrt(variance), abs=0.05)
-
-
-def test_logits_of_all_classes_count_by_their_softmax(pipes: Any) -> None:
-    bare = gaussian(pipes("Stable Diffusion"), "epsilon")
-
-    def logits(x: Any, t: Any, labels: Any) -> Any:
-        return torch.stack([x.sum((1, 2, 3)), -x.sum((1, 2, 3))], dim=1) / 100
-
-    def log_softmax(x: Any, t: Any, labels: Any) -> Any:
-        sign = 1.0 - 2.0 * labels
-        return functional.logsigmoid(sign * x.sum((1, 2, 3)) / 50)
-
-    made = [
-        bare.replace(guidance={"name": "classifier", "classifier": c, "scale": 5.0})(
-            target_class=[0, 1], seed=1, output_type="latent", num_inference_steps=3
-        ).images
-        for c in (logits, log_softmax)
-    ]
-    torch.testing.assert_close(*made)
-
-
-def test_a_classifier_beside_the_models_own_guidance(pipes: Any) -> None:
-    """The label may be an option; a scale of 0 never asks the classifier."""
-    pipe = pipes("Stable Diffusion")
-    labels = []
-
-    def classify(x: Any, t: Any, given: Any) -> Any:
-        labels.append(given.tolist())
-        return x.sum((1, 2, 3)) * 0.1
-
-    chosen = {"name": "classifier", "classifier": classify, "label": 7}
-    off = latents(pipe.replace(guidance={**chosen, "scale": 0.0}))
-    assert off.equal(latents(pipe))
-    assert not labels
-    assert apart(latents(pipe.replace(guidance=chosen)), off) > 1e-4
-    assert labels == [[7, 7]] * 3
-    labels.clear()
-    latents(pipes("DiT").replace(guidance=chosen), "DiT")
-    assert labels == [[3, 7]] * 3  # the class_label of the images
-
-
-@pytest.mark.parametrize(
-    ("classify", "label", "message"),
-    [
-        ("os:system", 1, "'classifier' .*should be"),
-        (lambda x, t, labels: x.mean((1, 2, 3)), None, "needs the number of a class"),
-        (lambda x, t, labels: x, 1, r"shape \(2, 4, 8, 8\) for 2 images"),
-        (lambda x, t, labels: torch.zeros(2), 1, "no gradient"),
-        (lambda x, t, labels: x.mean((2, 3)), 4, "knows 4 classes"),
-    ],
-)
-def test_what_is_no_classifier_is_refused(
-    pipes: Any, classify: Any, label: int | None, message: str
-) -> None:
-    chosen = {"name": "classifier", "classifier": classify, "label": label}
-    with pytest.raises(LdmError, match=message):
-        latents(pipes("Stable Diffusion").replace(guidance=chosen))
-
-
-def test_a_target_class_is_a_number(pipes: Any) -> None:
-    bare = gaussian(pipes("Stable Diffusion"), "epsilon")
-    with pytest.raises(LdmError, match="a target_class is the number of a class, not 'cat'"):
-        bare(target_class=["cat"], seed=1)
