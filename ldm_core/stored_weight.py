@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 DETACH = torch.ops.aten.detach.default
+CLONE = torch.ops.aten.clone.default
 EMBEDDING = torch.ops.aten.embedding.default
 
 
@@ -47,8 +48,8 @@ class StoredWeight(Tensor):
     ) -> Any:
         first = args[0] if args else None
         if isinstance(first, cls):
-            if func is DETACH:  # what nn.Parameter asks of a tensor
-                return cls(first.stored, first.dtype)
+            if func in (DETACH, CLONE):  # as nn.Parameter and copy.deepcopy do; it stays what it is
+                return cls(func(first.stored, **(kwargs or {})), first.dtype)
             if func is EMBEDDING:  # widen the rows that are looked up, not the whole table
                 return func(first.stored, *args[1:], **(kwargs or {})).to(first.dtype)
             if func._schema.is_mutable:
