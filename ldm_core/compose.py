@@ -103,6 +103,28 @@ class Composition:
         loras = _loras(chosen, self.info, self.family) if "loras" in layer else self.loras
         return _assemble(self.info, self.registry, self.family, self.defaults, chosen, loras)
 
+    def size(self, width: int | None = None, height: int | None = None) -> tuple[int, int]:
+        """Width and height of a picture in pixels: those given, or the recipe's, or the model's.
+
+        Raises:
+            LdmError: the model cannot draw that size.
+        """
+        info, recipe = self.info, self.recipe
+        width = recipe.get("width", info.default_size[0]) if width is None else width
+        height = recipe.get("height", info.default_size[1]) if height is None else height
+        unit = info.scale_factor * info.patch
+        for side in (width, height):
+            if side < unit or side % unit:
+                raise LdmError(
+                    f"the size {width}x{height} does not fit this model: width and height must be "
+                    f"multiples of {unit}, as in {info.default_size[0]}x{info.default_size[1]}."
+                )
+        if info.square and width != height:
+            raise LdmError(
+                f"the size {width}x{height} does not fit this model, which draws squares alone."
+            )
+        return width, height
+
     def request(
         self,
         inputs: Mapping[str, Any],
@@ -136,32 +158,16 @@ class Composition:
             if len(many) != len(seeds):
                 raise LdmError(f"{len(many)} entries of '{name}' for {len(seeds)} images.")
             spread[name] = many
-        recipe, info = self.recipe, self.info
+        width, height = self.size(width, height)
+        steps = num_inference_steps
         request = contracts.Request(
             inputs=spread,
             seeds=[_seed(seed) for seed in seeds],
-            width=recipe.get("width", info.default_size[0]) if width is None else width,
-            height=recipe.get("height", info.default_size[1]) if height is None else height,
-            num_inference_steps=(
-                recipe["num_inference_steps"]
-                if num_inference_steps is None
-                else num_inference_steps
-            ),
+            width=width,
+            height=height,
+            num_inference_steps=self.recipe["num_inference_steps"] if steps is None else steps,
         )
-        unit = info.scale_factor * info.patch
-        for side in (request.width, request.height):
-            if side < unit or side % unit:
-                raise LdmError(
-                    f"the size {request.width}x{request.height} does not fit this model: width and "
-                    f"height must be multiples of {unit}, as in "
-                    f"{info.default_size[0]}x{info.default_size[1]}."
-                )
-        if info.square and request.width != request.height:
-            raise LdmError(
-                f"the size {request.width}x{request.height} does not fit this model, which draws "
-                "squares alone."
-            )
-        self.grid(request.num_inference_steps, info.latent_shape(request.width, request.height))
+        self.grid(request.num_inference_steps, self.info.latent_shape(width, height))
         for conditioning in self.conditioning:
             conditioning.check(request)
         return request

@@ -78,6 +78,17 @@ def check(recipe: Mapping[str, Any]) -> None:
         )
 
 
+def describe(recipe: Mapping[str, Any]) -> dict[str, str]:
+    """Device, dtype and compute_dtype of a recipe, in words; needs no torch."""
+    device, dtype = recipe.get("device", "auto"), recipe.get("dtype", "float32")
+    compute = recipe.get("compute_dtype", "auto")
+    if compute == "auto":
+        compute = _auto(device.partition(":")[0], dtype)
+        if device == "auto" and dtype != "float32":
+            compute = f"float32 on a CPU, {dtype} elsewhere"
+    return {"device": device, "dtype": dtype, "compute_dtype": compute}
+
+
 def resolve(recipe: Mapping[str, Any]) -> Place:
     """The place that a recipe names.
 
@@ -95,8 +106,13 @@ def resolve(recipe: Mapping[str, Any]) -> Place:
     dtype = recipe.get("dtype", "float32")
     compute = recipe.get("compute_dtype", "auto")
     if compute == "auto":
-        compute = "float32" if device.type == "cpu" else dtype
+        compute = _auto(device.type, dtype)
     return Place(device, getattr(torch, dtype), getattr(torch, compute))
+
+
+def _auto(device_type: str, dtype: str) -> str:
+    """The compute_dtype where none is chosen."""
+    return "float32" if device_type == "cpu" else dtype
 
 
 def _device(name: str) -> torch.device:

@@ -10,7 +10,8 @@ from typing import Any
 
 import typer
 
-from ldm_core.cli.choices import RecipeChoices
+from ldm_core import placement
+from ldm_core.cli.choices import PipelineChoices
 from ldm_core.cli.plot import check_plot, draw, save
 from ldm_core.cli.tables import print_table
 from ldm_core.compose import Composition, compose
@@ -24,7 +25,7 @@ WIDEST = 12
 
 
 def explain(
-    choices: RecipeChoices,
+    choices: PipelineChoices,
     *,
     plot: Path | None = None,
     json: bool = False,
@@ -53,6 +54,12 @@ def _print(report: dict[str, Any]) -> None:
     about = report["model"]
     typer.echo(
         f"model {about['source']}, family {about['family']}, predicts {about['prediction_type']}"
+    )
+    place = report["place"]
+    width, height = report["size"]
+    typer.echo(
+        f"draws {width}x{height}; device {place['device']}, weights kept in {place['dtype']}, "
+        f"computing in {place['compute_dtype']}"
     )
     for lora in report["loras"]:
         typer.echo(f"LoRA {lora['path']}, scale {lora['scale']:g}")
@@ -93,8 +100,8 @@ def _print(report: dict[str, Any]) -> None:
 def describe(composition: Composition) -> dict[str, Any]:
     """A composition as plain data: model, stages, grid and coefficient table."""
     info, recipe = composition.info, composition.recipe
-    steps = recipe["num_inference_steps"]
-    grid = composition.grid(steps)
+    steps, size = recipe["num_inference_steps"], composition.size()
+    grid = composition.grid(steps, info.latent_shape(*size))
     own_grid = getattr(composition.scheduler, "own_grid", None) is not None
     table: dict[str, Any] | None = None
     not_linear = ""
@@ -117,6 +124,8 @@ def describe(composition: Composition) -> dict[str, Any]:
             "noise_schedule": type(info.noise_schedule).__name__,
             "size": list(info.default_size),
         },
+        "size": list(size),
+        "place": placement.describe(recipe),
         "loras": recipe.get("loras", []),
         "num_inference_steps": steps,
         "stages": _stages(composition, own_grid),

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from ldm_core import hookimpl
+from ldm_core import Pipeline, hookimpl
 from ldm_core.cli.explain import describe
 from ldm_core.cli.plot import draw
 from ldm_core.compose import compose
@@ -88,6 +88,54 @@ def test_every_stage_is_told_with_its_options(folder: Path) -> None:
     assert by_you == {"scheduler", "denoisers"}
     assert all(stage["package"].startswith("ldm-core ") for stage in stages.values())
     json.dumps(found)
+
+
+def test_the_grid_is_that_of_the_size(folder: Path) -> None:
+    spacing = {"name": "flow_shift", "base": "trailing", "dynamic": True}
+    pipe = Pipeline.from_pretrained(folder, spacing=spacing, num_inference_steps=5)
+    ratios = []
+    for size in (16, 64):
+        found = report(folder, spacing=spacing, width=size, height=size)
+        request = pipe.composition.request({"prompt": "a"}, [1], width=size, height=size)
+        assert [point["t"] for point in found["grid"]] == [p.t for p in pipe.grid(request)]
+        assert found["size"] == [size, size]
+        ratios.append(found["grid"][2]["log_snr"])
+    assert ratios[1] < ratios[0]  # more steps at high noise
+
+
+def test_a_size_that_the_model_cannot_draw_is_refused(explain: Any) -> None:
+    code, _, error = explain("--size", "15x16")
+    assert code == 2
+    assert "multiples of 2" in error
+
+
+@pytest.mark.parametrize(
+    ("chosen", "told"),
+    [
+        ("", "device auto, weights kept in float32, computing in float32"),
+        (
+            "--dtype float16",
+            "device auto, weights kept in float16, computing in float32 on a CPU, float16 "
+            "elsewhere",
+        ),
+        (
+            "--dtype float16 --device cuda:1",
+            "device cuda:1, weights kept in float16, computing in float16",
+        ),
+        (
+            "--dtype float16 --device cpu",
+            "device cpu, weights kept in float16, computing in float32",
+        ),
+        (
+            "--dtype bfloat16 --device cuda --compute-dtype float32",
+            "device cuda, weights kept in bfloat16, computing in float32",
+        ),
+    ],
+)
+def test_device_and_precision_are_told(explain: Any, chosen: str, told: str) -> None:
+    code, out, _ = explain("--steps", "2", *chosen.split())
+    assert code == 0
+    assert f"draws 16x16; {told}" in out.splitlines()
 
 
 def test_options_that_are_plugins_are_told_with_theirs(folder: Path, registry: Registry) -> None:
