@@ -33,6 +33,7 @@ from ldm_core import Pipeline
 from machine import describe
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
+from peers import Decoded
 from tiny import write_stable_diffusion
 
 LIMIT = 0.25
@@ -103,10 +104,7 @@ def theirs(folder: Path, task: Task, dtype: torch.dtype, compute_dtype: torch.dt
     pipe.set_progress_bar_config(disable=True)
     config = dict(pipe.scheduler.config)
     (given,) = task.inputs.values()
-    decoded: list[Tensor] = []
-    decode = pipe.vae.decode
-    # DiTPipeline gives pictures alone
-    pipe.vae.decode = lambda z, *rest, **options: decoded.append(z) or decode(z, *rest, **options)
+    decoded = Decoded(pipe.vae)  # DiTPipeline gives pictures alone
 
     def draw(scheduler: str, steps: int, guidance: float) -> Tensor:
         name, settings = SCHEDULERS[scheduler]
@@ -120,7 +118,7 @@ def theirs(folder: Path, task: Task, dtype: torch.dtype, compute_dtype: torch.dt
             guidance_scale=guidance,
             output_type="np",
         )
-        return decoded.pop().float() * pipe.vae.config.scaling_factor
+        return decoded.pop().float()
 
     return draw
 

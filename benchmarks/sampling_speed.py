@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import statistics
-import time
-from collections.abc import Callable
-from typing import Any
 
 import torch
 from diffusers import StableDiffusionPipeline
 
 from ldm_core import Pipeline
 from machine import describe
+from timing import seconds
 
 RUNS, STEPS = 5, 25
 PROMPT = "a large red circle on a blue background"
-
-
-def seconds(run: Callable[[], Any]) -> float:
-    began = time.perf_counter()
-    run()
-    return time.perf_counter() - began
 
 
 def main() -> None:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import copy
 import statistics
-import time
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -19,6 +17,7 @@ from torch import nn
 
 from ldm_core.placement import Place
 from machine import describe
+from timing import seconds
 
 RUNS, BATCH = 7, 2
 
@@ -51,12 +50,6 @@ def networks() -> dict[str, tuple[Any, torch.dtype]]:
         ),
         "Diffusers' layerwise casting": (casting, torch.float32),
     }
-
-
-def seconds(run: Callable[[], Any]) -> float:
-    began = time.perf_counter()
-    run()
-    return time.perf_counter() - began
 
 
 @torch.no_grad()

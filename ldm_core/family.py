@@ -78,6 +78,7 @@ class Model:
     """A loaded model: shared, never changed, by every pipeline made from it.
 
     Attributes:
+        place: where its components are, and in which precision.
         base: the same model without LoRA, where this one has some; the weights are shared.
         remake: the model that other components make, such as a UNet with layers left out.
         latent_space: what tells its latents from others of their shape, such as the factor by

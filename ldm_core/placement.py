@@ -23,8 +23,8 @@ class Place:
     """Where a model is and in which precision.
 
     Attributes:
-        dtype: in which its weights are kept.
-        compute_dtype: in which it computes with them: the same, or float32.
+        dtype: the type in which its weights are kept.
+        compute_dtype: the type in which it computes with them: the same, or float32.
     """
 
     device: torch.device
@@ -69,7 +69,7 @@ def check(recipe: Mapping[str, Any]) -> None:
         LdmError: it should compute in a type that loses what the weights are kept with.
     """
     check_names(recipe)
-    dtype, compute = recipe.get("dtype", "float32"), recipe.get("compute_dtype", "auto")
+    _, dtype, compute = _named(recipe)
     if compute not in ("auto", "float32", dtype):
         raise LdmError(
             f"weights kept in {dtype} cannot be computed with in {compute}: the compute_dtype is "
@@ -80,8 +80,7 @@ def check(recipe: Mapping[str, Any]) -> None:
 
 def describe(recipe: Mapping[str, Any]) -> dict[str, str]:
     """Device, dtype and compute_dtype of a recipe, in words; needs no torch."""
-    device, dtype = recipe.get("device", "auto"), recipe.get("dtype", "float32")
-    compute = recipe.get("compute_dtype", "auto")
+    device, dtype, compute = _named(recipe)
     if compute == "auto":
         compute = _auto(device.partition(":")[0], dtype)
         if device == "auto" and dtype != "float32":
@@ -102,12 +101,18 @@ def resolve(recipe: Mapping[str, Any]) -> Place:
     import torch
 
     check(recipe)
-    device = _device(recipe.get("device", "auto"))
-    dtype = recipe.get("dtype", "float32")
-    compute = recipe.get("compute_dtype", "auto")
+    name, dtype, compute = _named(recipe)
+    device = _device(name)
     if compute == "auto":
         compute = _auto(device.type, dtype)
     return Place(device, getattr(torch, dtype), getattr(torch, compute))
+
+
+def _named(recipe: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Device, dtype and compute_dtype by their names."""
+    defaults = {"device": "auto", "dtype": "float32", "compute_dtype": "auto"}
+    device, dtype, compute = (recipe.get(key, default) for key, default in defaults.items())
+    return device, dtype, compute
 
 
 def _auto(device_type: str, dtype: str) -> str:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import diffusers
-import numpy as np
 import torch
 
 from ldm_core import Pipeline
@@ -52,9 +51,33 @@ OWN_TIMESTEPS = {"unipc", "dpmpp_2m", "dpmpp_3m", "dpmpp_2m_sde"}
 """Those whose class places leading and linspace timesteps otherwise than Diffusers' others."""
 
 
-def apart(found: torch.Tensor, expected: torch.Tensor) -> float:
-    """Distance relative to what is expected."""
-    return float((found - expected).norm() / expected.norm())
+def apart(found: Any, expected: Any) -> float:
+    """Distance of tensors or arrays of one shape, relative to the second; ``-rP`` shows it."""
+    found, expected = torch.as_tensor(found), torch.as_tensor(expected)
+    assert found.shape == expected.shape
+    distance = float((found - expected).norm() / expected.norm())
+    print(f"apart by {distance:.1e}")
+    return distance
+
+
+class Decoded:
+    """The latents that a pipeline of Diffusers decodes, where it gives pictures alone."""
+
+    def __init__(self, autoencoder: Any) -> None:
+        self._factor = autoencoder.config.scaling_factor
+        self._latents: list[torch.Tensor] = []
+        self._decode = autoencoder.decode
+        autoencoder.decode = self
+
+    def __call__(self, z: torch.Tensor, *args: Any, **options: Any) -> Any:
+        self._latents.append(z)
+        return self._decode(z, *args, **options)
+
+    def pop(self) -> torch.Tensor:
+        """Those of the latest call, scaled as the network has them."""
+        (latents,) = self._latents
+        self._latents.clear()
+        return latents * self._factor
 
 
 def rounded(folder: Path, dtype: str) -> Pipeline:
@@ -122,6 +145,5 @@ def distance_to_peer(
         both = {"prompt": ["a red star", "a blue circle"], "output_type": output_type, **call}
         expected = peer(generator=generators, **both, **(their or {})).images
         found = ours(seed=3, **both, **(own or {})).images
-        expected, found = np.asarray(expected), np.asarray(found)
-        distances.append(float(np.linalg.norm(found - expected) / np.linalg.norm(expected)))
+        distances.append(apart(found, expected))
     return max(distances)

@@ -88,8 +88,8 @@ class PipelineChoices(RecipeChoices):
 
     Args:
         device: auto, cpu, cuda, cuda:1, mps or xpu.
-        dtype: float32, bfloat16 or float16; in which the weights are kept.
-        compute_dtype: The same or float32, in which the networks compute; auto is float32 on a CPU.
+        dtype: Type in which the weights are kept: float32, bfloat16 or float16.
+        compute_dtype: Type in which the networks compute: float32 or that of the weights.
         size: Width and height in pixels, as 64x64.
     """
 

@@ -16,16 +16,11 @@ from ldm_core import Pipeline
 from ldm_core.compose import compose
 from ldm_core.errors import LdmError
 from ldm_core.plugins.registry import installed
+from peers import apart
 
 
 def generators(*seeds: int) -> list[torch.Generator]:
     return [torch.Generator().manual_seed(seed) for seed in seeds]
-
-
-def distance(found: Any, expected: Any) -> float:
-    found, expected = np.asarray(found), np.asarray(expected)
-    assert found.shape == expected.shape
-    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
 
 
 LEARNS = {"out_channels": 6}
@@ -53,7 +48,7 @@ def test_nothing_chosen_gives_what_diffusers_gives(
     call: dict[str, Any] = {"num_inference_steps": 7, "output_type": "np"}
     expected = theirs(batch_size=2, generator=generators(3, 4), **call).images
     found = Pipeline.from_pretrained(folder)(seed=[3, 4], **call).images
-    assert distance(found, expected) < 1e-5
+    assert apart(found, expected) < 1e-5
 
 
 def test_ddim_clips_x0_and_the_noise_that_follows_from_it(tmp_path: Path) -> None:
@@ -67,7 +62,7 @@ def test_ddim_clips_x0_and_the_noise_that_follows_from_it(tmp_path: Path) -> Non
     clipped = Pipeline.from_pretrained(
         folder, scheduler="ddim", spacing="leading", denoisers=["clip_x0"]
     )
-    assert distance(clipped(seed=[3, 4], **call).images, expected) < 1e-5
+    assert apart(clipped(seed=[3, 4], **call).images, expected) < 1e-5
 
 
 @pytest.mark.parametrize(("pipeline", "steps"), [("DDPMPipeline", 1000), ("DDIMPipeline", 50)])
@@ -117,9 +112,9 @@ def test_a_class_is_told_to_the_network(tmp_path: Path) -> None:
             x = scheduler.step(output, t, x, generator=generator).prev_sample
     call: dict[str, Any] = {"seed": 3, "num_inference_steps": 5, "output_type": "latent"}
     found = ours(class_label=7, **call).images
-    assert distance(found, x) < 1e-5
+    assert apart(found, x) < 1e-5
     assert torch.equal(ours(class_label="vii", **call).images, found)
-    assert distance(ours(class_label=6, **call).images, x) > 1e-3
+    assert apart(ours(class_label=6, **call).images, x) > 1e-3
 
 
 def test_guidance_leads_away_from_another_class_and_never_from_none(tmp_path: Path) -> None:
@@ -132,8 +127,8 @@ def test_guidance_leads_away_from_another_class_and_never_from_none(tmp_path: Pa
         ours(class_label=7, **call)
     plain = ours.replace(guidance="none")(class_label=7, **call).images
     same = ours(class_label=7, negative_class_label=7, **call).images
-    assert distance(same, plain) < 1e-5
-    assert distance(ours(class_label=7, negative_class_label=1, **call).images, plain) > 1e-3
+    assert apart(same, plain) < 1e-5
+    assert apart(ours(class_label=7, negative_class_label=1, **call).images, plain) > 1e-3
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from diffusers import DDPMScheduler, DiTPipeline, EulerDiscreteScheduler
@@ -17,6 +16,7 @@ from ldm_core import Pipeline
 from ldm_core.compose import compose
 from ldm_core.errors import LdmError
 from ldm_core.plugins.registry import installed
+from peers import Decoded, apart
 
 
 @pytest.fixture(scope="module")
@@ -39,14 +39,12 @@ def dit(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_nothing_chosen_gives_what_diffusers_gives(
-    tmp_path: Path, variation: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, variation: dict[str, Any]
 ) -> None:
     folder = tiny.write_dit(tmp_path, **variation)
     theirs = DiTPipeline.from_pretrained(folder)
     theirs.set_progress_bar_config(disable=True)
-    decoded = []
-    decode = theirs.vae.decode
-    monkeypatch.setattr(theirs.vae, "decode", lambda z: decoded.append(z) or decode(z))
+    decoded = Decoded(theirs.vae)
     ours = Pipeline.from_pretrained(folder)
     for guided in ({}, {"guidance_scale": 1.0}, {"guidance_scale": 2.5}):
         generators = [torch.Generator().manual_seed(seed) for seed in (3, 4)]
@@ -54,10 +52,9 @@ def test_nothing_chosen_gives_what_diffusers_gives(
         expected = theirs([1, 2], generator=generators, output_type="np", **call).images
         names = ["Goldfish", "great white shark"]
         found = ours(class_label=names, seed=3, output_type="np", **call).images
-        assert np.linalg.norm(found - expected) < 1e-5 * np.linalg.norm(expected)
+        assert apart(found, expected) < 1e-5
         latents = ours(class_label=[1, 2], seed=3, output_type="latent", **call).images
-        scaled = decoded.pop() * theirs.vae.config.scaling_factor
-        assert (latents - scaled).norm() < 1e-5 * scaled.norm()
+        assert apart(latents, decoded.pop()) < 1e-5
 
 
 def test_ddpm_draws_with_the_variance_that_the_network_predicts(dit: Path) -> None:

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from diffusers import LDMPipeline
@@ -16,6 +15,7 @@ from ldm_core import Pipeline
 from ldm_core.compose import compose
 from ldm_core.errors import LdmError
 from ldm_core.plugins.registry import installed
+from peers import Decoded, apart
 
 
 @pytest.fixture(scope="module")
@@ -25,25 +25,19 @@ def ldm(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("scheduler", [{}, {"_class_name": "EulerDiscreteScheduler"}])
 def test_nothing_chosen_gives_what_diffusers_gives(
-    tmp_path: Path, scheduler: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, scheduler: dict[str, Any]
 ) -> None:
     folder = tiny.write_latent_diffusion(tmp_path, scheduler)
     theirs = LDMPipeline.from_pretrained(folder)
     theirs.set_progress_bar_config(disable=True)
-    decoded = []
-    decode = theirs.vqvae.decode
-    monkeypatch.setattr(
-        theirs.vqvae, "decode", lambda z, *a, **k: decoded.append(z) or decode(z, *a, **k)
-    )
+    decoded = Decoded(theirs.vqvae)
     generators = [torch.Generator().manual_seed(seed) for seed in (3, 4)]
     expected = theirs(2, generators, num_inference_steps=7, output_type="np").images
     ours = Pipeline.from_pretrained(folder)
     found = ours(seed=[3, 4], num_inference_steps=7, output_type="np").images
-    assert np.linalg.norm(found - expected) < 1e-5 * np.linalg.norm(expected)
+    assert apart(found, expected) < 1e-5
     latents = ours(seed=[3, 4], num_inference_steps=7, output_type="latent").images
-    (scaled,) = decoded
-    scaling_factor = theirs.vqvae.config.scaling_factor
-    assert (latents - scaled * scaling_factor).norm() < 1e-5 * latents.norm()
+    assert apart(latents, decoded.pop()) < 1e-5
 
 
 def test_pictures_are_decoded_from_codes_of_the_codebook(ldm: Path) -> None:
