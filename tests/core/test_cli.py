@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -387,3 +390,17 @@ def test_switches_of_a_plugins_command_can_be_turned_off() -> None:
     assert heard == [(False, 3)]
     bad = CliRunner().invoke(app, ["do", "work", "--count", "-1"])
     assert "must not be negative" in str(bad.exception)
+
+
+@pytest.mark.parametrize("command", ["plugins list", "models list", "explain --steps 3"])
+def test_a_reader_that_has_gone_is_not_complained_of(command: str) -> None:
+    """As with ``ldm explain | head``."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    program = [sys.executable, "-c", "from ldm_core.cli import main; main()", *command.split()]
+    buffered = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    ended = subprocess.run(
+        program, stdout=writer, stderr=subprocess.PIPE, text=True, check=False, env=buffered
+    )
+    os.close(writer)
+    assert ended.stderr == ""
