@@ -15,7 +15,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import nn
 
-from ldm_core.placement import Place
+from ldm_core.model.place import Place
 from machine import describe
 from timing import seconds
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ldm_core.hookspecs import KINDS
+from ldm_core.plugins.hookspecs import KINDS
 from ldm_core.plugins.options import REQUIRED, Option
 from ldm_core.plugins.registry import Plugin, installed
 
@@ -25,7 +25,8 @@ def make_page(distribution: str = "ldm-core") -> str:
         if not plugins:
             continue
         parts.append(
-            f"\n## {kind.capitalize()}\n\nHook: [`{hook}`](hooks.md#ldm_core.hookspecs.{hook}).\n"
+            f"\n## {kind.capitalize()}\n\n"
+            f"Hook: [`{hook}`](hooks.md#ldm_core.plugins.hookspecs.{hook}).\n"
         )
         if kind == "command":
             parts.append("Their options are in the [command line](command-line.md).\n")

@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ldm_core.chains import chain as chain
     from ldm_core.errors import LdmError as LdmError
-    from ldm_core.hookspecs import hookimpl as hookimpl
-    from ldm_core.pipeline import Output as Output
-    from ldm_core.pipeline import Pipeline as Pipeline
+    from ldm_core.plugins.hookspecs import hookimpl as hookimpl
+    from ldm_core.run.chain import chain as chain
+    from ldm_core.run.pipeline import Output as Output
+    from ldm_core.run.pipeline import Pipeline as Pipeline
 
 _HOMES = {
-    "chain": "ldm_core.chains",
+    "chain": "ldm_core.run.chain",
     "LdmError": "ldm_core.errors",
-    "hookimpl": "ldm_core.hookspecs",
-    "Output": "ldm_core.pipeline",
-    "Pipeline": "ldm_core.pipeline",
+    "hookimpl": "ldm_core.plugins.hookspecs",
+    "Output": "ldm_core.run.pipeline",
+    "Pipeline": "ldm_core.run.pipeline",
 }
 __all__ = ["LdmError", "Output", "Pipeline", "chain", "hookimpl"]
 

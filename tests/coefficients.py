@@ -14,12 +14,12 @@ import pytest
 import torch
 
 from ldm_core.conformance import GaussianData
-from ldm_core.grid import Grid
-from ldm_core.noise_schedule import vp_schedule
+from ldm_core.conformance.trace import trace
+from ldm_core.numerics.grid import Grid
+from ldm_core.numerics.noise_schedule import vp_schedule
+from ldm_core.numerics.point import CLEAN, Point
 from ldm_core.plugins.options import bind
 from ldm_core.plugins.registry import installed
-from ldm_core.point import CLEAN, Point
-from ldm_core.trace import trace
 
 SCHEDULE = vp_schedule("scaled_linear", 0.00085, 0.012)
 DATA = GaussianData()

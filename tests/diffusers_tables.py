@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from ldm_core.grid import Grid
-from ldm_core.trace import trace
+from ldm_core.conformance.trace import trace
+from ldm_core.numerics.grid import Grid
 
 
 def table_of_diffusers(

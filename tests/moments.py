@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ldm_core.conformance.moments import DATA, posterior_mean
-from ldm_core.point import Point
+from ldm_core.numerics.point import Point
 
 
 def table_moments(table: np.ndarray, points: Sequence[Point]) -> tuple[float, float]:

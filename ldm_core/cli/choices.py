@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import typer
 from pydantic import Field
 
+from ldm_core.composition.recipe import Layer, as_layer, lay, override, read_recipe
 from ldm_core.errors import LdmError
-from ldm_core.recipe import Layer, as_layer, lay, override, read_recipe
 
 DEFAULT_MODEL = "shapes"
 

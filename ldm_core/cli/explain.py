@@ -10,16 +10,16 @@ from typing import Any
 
 import typer
 
-from ldm_core import placement
 from ldm_core.cli.choices import PipelineChoices
 from ldm_core.cli.plot import check_plot, draw, save
 from ldm_core.cli.tables import print_table
-from ldm_core.compose import Composition, compose
+from ldm_core.composition.compose import Composition, compose
+from ldm_core.composition.recipe import LISTS, STAGES, as_choice
+from ldm_core.conformance.trace import trace
 from ldm_core.errors import LdmError
+from ldm_core.model import place as placement
 from ldm_core.plugins.options import REQUIRED
 from ldm_core.plugins.registry import Plugin, Registry, installed
-from ldm_core.recipe import LISTS, STAGES, as_choice
-from ldm_core.trace import trace
 
 WIDEST = 12
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ldm_core.cli.inputs import check_inputs, spread
 
 if TYPE_CHECKING:
-    from ldm_core.pipeline import Output, Pipeline
+    from ldm_core.run.pipeline import Output, Pipeline
 
 
 def generate(pipe: Pipeline, *prompts: str, **run: Any) -> Output:

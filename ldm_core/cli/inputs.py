@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from typing import Any
 
-from ldm_core.compose import Composition, is_one_each
+from ldm_core.composition.compose import Composition, is_one_each
 from ldm_core.errors import LdmError
 
 

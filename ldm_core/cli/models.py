@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ldm_core.cli.tables import print_table
-from ldm_core.models import size_of
+from ldm_core.model.files import size_of
 from ldm_core.plugins.registry import installed
 
 app = typer.Typer(no_args_is_help=True, help="The models that come with installed packages.")

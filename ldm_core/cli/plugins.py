@@ -9,7 +9,7 @@ import typer
 
 from ldm_core.cli.tables import print_table
 from ldm_core.errors import LdmError, did_you_mean
-from ldm_core.hookspecs import KINDS
+from ldm_core.plugins.hookspecs import KINDS
 from ldm_core.plugins.options import REQUIRED, Option
 from ldm_core.plugins.registry import Plugin, installed
 

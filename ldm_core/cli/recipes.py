@@ -9,9 +9,9 @@ import typer
 
 from ldm_core.cli.choices import SetOption, gather
 from ldm_core.cli.tables import print_table
-from ldm_core.compose import compose
+from ldm_core.composition.compose import compose
+from ldm_core.composition.recipe import LISTS, STAGES
 from ldm_core.plugins.registry import installed
-from ldm_core.recipe import LISTS, STAGES
 
 app = typer.Typer(no_args_is_help=True, help="Recipes: which plugin at each hook point.")
 

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 
 import typer
 
-from ldm_core import manifest as manifests
 from ldm_core.cli.choices import (
     LoraOption,
     ModelConfigOption,
@@ -19,10 +18,11 @@ from ldm_core.cli.choices import (
     make_folder,
     prepare_libraries,
 )
-from ldm_core.compose import compose
+from ldm_core.composition.compose import compose
 from ldm_core.errors import LdmError
-from ldm_core.images import free_path, read_png, save_png
-from ldm_core.models import model_hash
+from ldm_core.media import manifest as manifests
+from ldm_core.media.pictures import free_path, read_png, save_png
+from ldm_core.model.files import model_hash
 from ldm_core.plugins.options import describe
 from ldm_core.plugins.registry import installed
 
@@ -76,7 +76,7 @@ def replay(
         typer.echo(f"differs: {note}", err=True)
 
     prepare_libraries()
-    from ldm_core.pipeline import Pipeline
+    from ldm_core.run.pipeline import Pipeline
 
     pipeline = Pipeline.from_composition(composition)
     if call is None:

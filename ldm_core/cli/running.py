@@ -18,13 +18,13 @@ from ldm_core.cli.choices import (
     prepare_libraries,
 )
 from ldm_core.cli.inputs import gather_inputs
-from ldm_core.compose import compose
+from ldm_core.composition.compose import compose
 from ldm_core.errors import LdmError, LdmWarning
-from ldm_core.images import check_shown
+from ldm_core.media.pictures import check_shown
 from ldm_core.plugins.registry import Plugin, installed
 
 if TYPE_CHECKING:
-    from ldm_core.pipeline import Output, Pipeline
+    from ldm_core.run.pipeline import Output, Pipeline
 
 
 def run_pipeline(
@@ -50,7 +50,7 @@ def run_pipeline(
     prepare_libraries()
     from ldm_core.cli.unread import Unread
     from ldm_core.cli.writing import Writer
-    from ldm_core.pipeline import Pipeline
+    from ldm_core.run.pipeline import Pipeline
 
     if not isinstance(choices, RunChoices):
         pipe = Unread(composition, lambda: Pipeline.from_composition(composition))

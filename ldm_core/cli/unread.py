@@ -6,9 +6,9 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any, Self
 
-from ldm_core.compose import Composition
-from ldm_core.family import Model
-from ldm_core.pipeline import Pipeline
+from ldm_core.composition.compose import Composition
+from ldm_core.contracts.family import Model
+from ldm_core.run.pipeline import Pipeline
 
 
 class Unread(Pipeline):

@@ -14,9 +14,9 @@ from PIL.Image import Image
 
 from ldm_core.cli.choices import RunChoices, make_folder
 from ldm_core.errors import LdmWarning
-from ldm_core.images import contact_sheet, free_path, save_png
-from ldm_core.manifest import pixel_hash, python_inputs
-from ldm_core.pipeline import Output
+from ldm_core.media.manifest import pixel_hash, python_inputs
+from ldm_core.media.pictures import contact_sheet, free_path, save_png
+from ldm_core.run.pipeline import Output
 
 
 class Writer:

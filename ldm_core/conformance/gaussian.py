@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ldm_core.noise_schedule import FlowSchedule, NoiseSchedule, VESchedule, vp_schedule
-from ldm_core.point import Point
+from ldm_core.numerics.noise_schedule import FlowSchedule, NoiseSchedule, VESchedule, vp_schedule
+from ldm_core.numerics.point import Point
 
 SCHEDULES: Mapping[str, NoiseSchedule] = {
     "vp": vp_schedule("linear", 0.0001, 0.02),

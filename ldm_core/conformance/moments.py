@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 from ldm_core.conformance.gaussian import GaussianData
-from ldm_core.grid import Grid
-from ldm_core.point import CLEAN, Point
-from ldm_core.trace import LinearForm
+from ldm_core.conformance.trace import LinearForm
+from ldm_core.numerics.grid import Grid
+from ldm_core.numerics.point import CLEAN, Point
 
 DATA = GaussianData()
 Affine = Callable[[Point], tuple[float, float]]

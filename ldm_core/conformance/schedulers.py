@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ldm_core.conformance.gaussian import SCHEDULES, GaussianData
 from ldm_core.contracts import Grid, Noise, Scheduler
-from ldm_core.noise_schedule import NoiseSchedule
-from ldm_core.point import CLEAN, Point
+from ldm_core.numerics.noise_schedule import NoiseSchedule
+from ldm_core.numerics.point import CLEAN, Point
 
 VP = SCHEDULES["vp"]
 STEPS = (128, 256, 512, 1024)

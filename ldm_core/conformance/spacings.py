@@ -8,8 +8,8 @@ from typing import Any
 from ldm_core.conformance.gaussian import SCHEDULES
 from ldm_core.contracts import Spacing
 from ldm_core.errors import LdmError
-from ldm_core.grid import checked
-from ldm_core.noise_schedule import NoiseSchedule, vp_schedule
+from ldm_core.numerics.grid import checked
+from ldm_core.numerics.noise_schedule import NoiseSchedule, vp_schedule
 
 PATHS: Mapping[str, NoiseSchedule] = {
     **SCHEDULES,

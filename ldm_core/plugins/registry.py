@@ -15,8 +15,8 @@ from typing import Any
 
 import pluggy
 
-from ldm_core import hookspecs
 from ldm_core.errors import LdmError, did_you_mean
+from ldm_core.plugins import hookspecs
 from ldm_core.plugins.options import Option, read_options
 
 GROUP = "ldm"

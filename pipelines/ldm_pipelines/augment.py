@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from ldm_core.errors import LdmError
-from ldm_core.images import save_png
+from ldm_core.media.pictures import save_png
 from ldm_pipelines.class_to_image import as_label
 
 if TYPE_CHECKING:
-    from ldm_core.pipeline import Output, Pipeline
+    from ldm_core.run.pipeline import Output, Pipeline
 
 METADATA = "metadata.jsonl"
 Row = dict[str, Any]

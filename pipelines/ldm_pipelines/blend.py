@@ -24,7 +24,7 @@ from ldm_pipelines.parts import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ldm_core.pipeline import Output, Pipeline
+    from ldm_core.run.pipeline import Output, Pipeline
 
 
 def blend(

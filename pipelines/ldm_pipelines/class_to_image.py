@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ldm_core.errors import LdmError
 
 if TYPE_CHECKING:
-    from ldm_core.pipeline import Output, Pipeline
+    from ldm_core.run.pipeline import Output, Pipeline
 
 
 def class_to_image(pipe: Pipeline, *classes: str | int, **run: Any) -> Output:

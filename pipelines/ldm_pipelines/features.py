@@ -13,7 +13,7 @@ from ldm_core.errors import LdmError
 from ldm_pipelines.parts import asked_size, channels_of, check_fits, open_picture
 
 if TYPE_CHECKING:
-    from ldm_core.pipeline import Pipeline
+    from ldm_core.run.pipeline import Pipeline
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
@@ -64,7 +64,7 @@ def features(
 
     from safetensors.torch import save_file
 
-    from ldm_core.models import model_hash
+    from ldm_core.model.files import model_hash
 
     info = pipe.composition.info
     metadata = {

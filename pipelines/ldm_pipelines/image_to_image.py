@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ldm_pipelines.parts import Picture, conditioned, scaled, told
 
 if TYPE_CHECKING:
-    from ldm_core.pipeline import Output, Pipeline
+    from ldm_core.run.pipeline import Output, Pipeline
 
 
 def image_to_image(

@@ -20,7 +20,7 @@ from ldm_pipelines.parts import (
 )
 
 if TYPE_CHECKING:
-    from ldm_core.pipeline import Output, Pipeline
+    from ldm_core.run.pipeline import Output, Pipeline
 
 PASTED = "pasted into the original picture where the mask is black"
 Box = tuple[int, int, int, int]

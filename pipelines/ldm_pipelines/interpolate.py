@@ -11,8 +11,8 @@ from PIL import Image
 from pydantic import Field
 
 from ldm_core.contracts import Conditioning, Request, Run
+from ldm_core.contracts.family import Condition
 from ldm_core.errors import LdmError
-from ldm_core.family import Condition
 from ldm_pipelines.parts import (
     CALL,
     Picture,
@@ -28,7 +28,7 @@ from ldm_pipelines.parts import (
 from ldm_pipelines.spherical import NoiseBetween, slerp
 
 if TYPE_CHECKING:
-    from ldm_core.pipeline import Output, Pipeline
+    from ldm_core.run.pipeline import Output, Pipeline
 
 FORMATS = {".gif": "GIF", ".png": "PNG"}
 

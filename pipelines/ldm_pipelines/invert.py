@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ldm_core.contracts import Request
-    from ldm_core.pipeline import Output, Pipeline
+    from ldm_core.run.pipeline import Output, Pipeline
 
 RECONSTRUCTED = "walked from the noise that the picture was inverted to"
 

@@ -12,7 +12,7 @@ from ldm_pipelines.inpaint import repaint
 from ldm_pipelines.parts import Picture, channels_of, open_picture
 
 if TYPE_CHECKING:
-    from ldm_core.pipeline import Output, Pipeline
+    from ldm_core.run.pipeline import Output, Pipeline
 
 Pixels = Annotated[int, Field(ge=0)]
 

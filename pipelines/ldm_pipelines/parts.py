@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ldm_core.contracts import Request
-    from ldm_core.pipeline import Output, Pipeline
+    from ldm_core.run.pipeline import Output, Pipeline
 
 Picture = Path | str | Image.Image
 """A picture as a person gives it; the command line takes a file."""
@@ -109,7 +109,7 @@ def told(prompts: Sequence[str]) -> dict[str, Any]:
 
 def requests(pipe: Pipeline, prompts: Sequence[str], run: Mapping[str, Any]) -> Iterator[Request]:
     """What a call asks, all of it checked, in batches."""
-    from ldm_core.pipeline import images_of, per_image
+    from ldm_core.run.pipeline import images_of, per_image
 
     inputs = {name: value for name, value in run.items() if name not in CALL}
     each = run.get("num_images_per_prompt", 1)
@@ -122,7 +122,7 @@ def requests(pipe: Pipeline, prompts: Sequence[str], run: Mapping[str, Any]) -> 
 
 def gather(parts: Iterable[Output], run: Mapping[str, Any]) -> Output:
     """Batches as one output, each told to ``on_batch`` as it is made."""
-    from ldm_core.pipeline import Output
+    from ldm_core.run.pipeline import Output
 
     heard: Callable[[Output], None] | None = run.get("on_batch")
     made = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ldm_core.hookspecs import Register, RegisterModel, hookimpl
+from ldm_core.plugins.hookspecs import Register, RegisterModel, hookimpl
 
 ldm_api_version = 1
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ldm_core.contracts import Grid
-    from ldm_core.pipeline import Output, Pipeline
+    from ldm_core.run.pipeline import Output, Pipeline
 
 
 def restore(

@@ -8,7 +8,7 @@ from ldm_core.errors import LdmError
 from ldm_pipelines.parts import told
 
 if TYPE_CHECKING:
-    from ldm_core.pipeline import Output, Pipeline
+    from ldm_core.run.pipeline import Output, Pipeline
 
 
 def text_to_image(pipe: Pipeline, *prompts: str, **run: Any) -> Output:

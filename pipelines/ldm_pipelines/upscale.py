@@ -21,7 +21,7 @@ from ldm_pipelines.parts import (
 )
 
 if TYPE_CHECKING:
-    from ldm_core.pipeline import Output, Pipeline
+    from ldm_core.run.pipeline import Output, Pipeline
 
 
 def upscale(

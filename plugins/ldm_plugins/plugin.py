@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ldm_core.hookspecs import Register, hookimpl
+from ldm_core.plugins.hookspecs import Register, hookimpl
 
 ldm_api_version = 1
 

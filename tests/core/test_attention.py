@@ -10,7 +10,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention as sdpa
 
 from ldm_core import Pipeline
-from ldm_core.attention import in_force
+from ldm_core.run.attention import in_force
 
 
 class Counting:

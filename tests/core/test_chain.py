@@ -14,12 +14,12 @@ from PIL import Image
 
 import tiny
 from ldm_core import LdmError, Pipeline, chain
-from ldm_core.chains import steps_before
 from ldm_core.contracts import Step
-from ldm_core.grid import Grid
-from ldm_core.manifest import recipe_of
-from ldm_core.noise_schedule import FlowSchedule, vp_schedule
-from ldm_core.point import CLEAN
+from ldm_core.media.manifest import recipe_of
+from ldm_core.numerics.grid import Grid
+from ldm_core.numerics.noise_schedule import FlowSchedule, vp_schedule
+from ldm_core.numerics.point import CLEAN
+from ldm_core.run.chain import steps_before
 
 CALL: dict[str, Any] = {"seed": 5, "num_inference_steps": 10, "output_type": "latent"}
 

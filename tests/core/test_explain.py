@@ -14,10 +14,10 @@ from PIL import Image
 from ldm_core import Pipeline, hookimpl
 from ldm_core.cli.explain import describe
 from ldm_core.cli.plot import draw
-from ldm_core.compose import compose
+from ldm_core.composition.compose import compose
 from ldm_core.contracts import Scheduler
+from ldm_core.numerics.point import CLEAN
 from ldm_core.plugins.registry import Registry, installed
-from ldm_core.point import CLEAN
 
 
 @pytest.fixture

@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from ldm_core import Pipeline
-from ldm_core.binding import check_choices
+from ldm_core.composition.binding import check_choices
 from ldm_core.contracts import Scheduler, learned_variance, sees_latent_shape
 from ldm_core.errors import LdmError
-from ldm_core.hookspecs import hookimpl
-from ldm_core.manifest import make_manifest, recipe_of
+from ldm_core.media.manifest import make_manifest, recipe_of
+from ldm_core.numerics.point import CLEAN
+from ldm_core.plugins.hookspecs import hookimpl
 from ldm_core.plugins.registry import Registry, installed
-from ldm_core.point import CLEAN
 from ldm_plugins.guidance.classifier_free import ClassifierFree
 
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ldm_core.compose import Composition, compose
+from ldm_core.composition.compose import Composition, compose
+from ldm_core.composition.recipe import as_layer, lay, override, read_recipe
 from ldm_core.errors import LdmError
-from ldm_core.lora import as_lora
+from ldm_core.model.lora import as_lora
 from ldm_core.plugins.registry import Registry, installed
-from ldm_core.recipe import as_layer, lay, override, read_recipe
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import huggingface_hub
 import pytest
 
 from ldm_core import Pipeline
-from ldm_core.compose import compose
+from ldm_core.composition.compose import compose
 from ldm_core.errors import LdmError
-from ldm_core.models import find_model, model_hash
+from ldm_core.model.files import find_model, model_hash
 from ldm_core.plugins.registry import installed
 
 UNET = "unet/diffusion_pytorch_model.safetensors"

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ldm_core.conformance import SCHEDULES
-from ldm_core.noise_schedule import FlowSchedule, VESchedule, VPSchedule, vp_schedule
+from ldm_core.numerics.noise_schedule import FlowSchedule, VESchedule, VPSchedule, vp_schedule
 
 
 @pytest.mark.parametrize("rescale", [False, True])

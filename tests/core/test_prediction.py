@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from ldm_core.conformance import SCHEDULES
-from ldm_core.point import Point
-from ldm_core.prediction import (
+from ldm_core.numerics.point import Point
+from ldm_core.numerics.prediction import (
     PREDICTION_TYPES,
     PredictionType,
     from_x0,

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from ldm_core import Pipeline
-from ldm_core.compose import compose
+from ldm_core.composition.compose import compose
+from ldm_core.composition.recipe import as_layer, lay, override, read_recipe
 from ldm_core.errors import LdmError
 from ldm_core.plugins.registry import installed
-from ldm_core.recipe import as_layer, lay, override, read_recipe
 
 EXAMPLE = """
 num_inference_steps = 6

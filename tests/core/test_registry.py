@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from ldm_core import hookspecs
-from ldm_core.compose import compose
+from ldm_core.composition.compose import compose
 from ldm_core.errors import LdmError
-from ldm_core.hookspecs import hookimpl
+from ldm_core.plugins import hookspecs
+from ldm_core.plugins.hookspecs import hookimpl
 from ldm_core.plugins.registry import Registry, discover, installed
 
 

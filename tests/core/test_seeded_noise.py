@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from diffusers.utils.torch_utils import randn_tensor
 
-from ldm_core.seeded_noise import SeededNoise
+from ldm_core.numerics.seeded_noise import SeededNoise
 
 CPU = torch.device("cpu")
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ldm_core.placement import Place
-from ldm_core.stored_weight import StoredWeight
+from ldm_core.model.place import Place
+from ldm_core.model.stored_weight import StoredWeight
 
 
 class Mixed(nn.Module):

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from ldm_core import Pipeline
-from ldm_core.attention import in_force
 from ldm_core.contracts import Step
+from ldm_core.run.attention import in_force
 from ldm_plugins.attention.chunked import chunked
 
 CALL: dict[str, Any] = {"num_inference_steps": 4, "output_type": "latent"}

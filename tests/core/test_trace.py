@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from coefficients import SCHEDULE, SPACINGS, read_diffusers, read_ipndm, read_ours, supports
+from ldm_core.conformance.trace import LinearForm, trace
 from ldm_core.errors import LdmError
-from ldm_core.grid import Grid
-from ldm_core.noise_schedule import vp_schedule
+from ldm_core.numerics.grid import Grid
+from ldm_core.numerics.noise_schedule import vp_schedule
+from ldm_core.numerics.point import Point
 from ldm_core.plugins.options import bind
 from ldm_core.plugins.registry import installed
-from ldm_core.point import Point
-from ldm_core.trace import LinearForm, trace
 from peers import COUNTERPARTS, DPM_MULTI, DPM_SINGLE, SDE, Counterpart
 
 LEAST = {"final_sigmas_type": "sigma_min"}

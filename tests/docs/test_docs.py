@@ -22,11 +22,11 @@ from typing import Any
 import pytest
 import typer
 
-from ldm_core import hookspecs
 from ldm_core.cli import main
 from ldm_core.cli.main import make_app
+from ldm_core.composition.recipe import KEYS
+from ldm_core.plugins import hookspecs
 from ldm_core.plugins.registry import ShippedModel, discover, installed
-from ldm_core.recipe import KEYS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -210,7 +210,7 @@ def test_every_kind_and_hook_is_in_the_reference() -> None:
     page = (DOCS / "reference" / "hooks.md").read_text()
     for kind, hook in {**hookspecs.KINDS, "model": "ldm_models"}.items():
         assert f"| {kind} | `{hook}` |" in page
-    assert "::: ldm_core.hookspecs" in page
+    assert "::: ldm_core.plugins.hookspecs" in page
     listed = (DOCS / "reference" / "plugins.md").read_text()
     for plugin in installed().plugins:
         if plugin.distribution == "ldm-core":

@@ -16,7 +16,7 @@ from safetensors import safe_open
 
 import tiny
 from ldm_core import LdmError, Output, Pipeline
-from ldm_core.images import read_png, save_png
+from ldm_core.media.pictures import read_png, save_png
 from ldm_pipelines.augment import read_table
 from ldm_pipelines.inpaint import inpaint
 from ldm_pipelines.plugin import PIPELINES

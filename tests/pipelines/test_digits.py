@@ -13,7 +13,7 @@ from PIL import Image
 
 from ldm_core import Pipeline
 from ldm_core.errors import LdmError
-from ldm_core.models import size_of
+from ldm_core.model.files import size_of
 from ldm_pipelines.digits.data import Half, halves, to_cells, to_pictures, varied
 from ldm_pipelines.digits.reader import fit_reader, nearest_distances
 from ldm_pipelines.training.data import DigitsSource, step_rng

@@ -62,7 +62,7 @@ def test_noise_is_added_and_scored_by_hand():
 
 def test_v_loss_weighs_the_x0_error_by_snr_plus_one():
     """Salimans & Ho 2022: ||v - v'||² = (alpha²/sigma² + 1) ||x0 - x0'||² at the same x."""
-    from ldm_core.prediction import training_target
+    from ldm_core.numerics.prediction import training_target
 
     x0, noise, guess = torch.randn(3, 8, 5, generator=torch.Generator().manual_seed(1))
     alpha, sigma = torch.tensor(0.8), torch.tensor(0.6)

@@ -23,11 +23,11 @@ from torch.nn import functional
 import tiny
 from guided import asked, counted, latents
 from ldm_core import Pipeline
-from ldm_core.attention import in_force
-from ldm_core.compose import compose
+from ldm_core.composition.compose import compose
 from ldm_core.contracts import Evaluation
 from ldm_core.errors import LdmError
 from ldm_core.plugins.registry import installed
+from ldm_core.run.attention import in_force
 from ldm_plugins.guidance.smoothed_energy import blur
 from peers import apart, distance_to_peer
 

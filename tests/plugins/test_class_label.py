@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import tiny
-from ldm_core.compose import Composition, compose
+from ldm_core.composition.compose import Composition, compose
 from ldm_core.errors import LdmError
 from ldm_core.plugins.registry import installed
 from ldm_plugins.conditioning.class_label import find_class

@@ -21,7 +21,7 @@ Y = torch.tensor([-1.0, 0.4, 2.0])  # what each class stands for
 
 def gaussian(pipe: Pipeline, prediction: str) -> Pipeline:
     """A pipeline without conditions whose network knows the exact denoiser of that data."""
-    from ldm_core.prediction import from_x0
+    from ldm_core.numerics.prediction import from_x0
 
     def network(x: Any, point: Any, condition: Any) -> Any:
         total = point.alpha**2 * SPREAD**2 + point.sigma**2

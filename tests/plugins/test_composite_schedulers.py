@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from ldm_core import Pipeline
-from ldm_core.binding import check_choices
-from ldm_core.compose import compose
+from ldm_core.composition.binding import check_choices
+from ldm_core.composition.compose import compose
+from ldm_core.composition.recipe import as_layer, lay, override, read_recipe
 from ldm_core.conformance import (
     SCHEDULES,
     check_constant_x0,
@@ -20,16 +21,15 @@ from ldm_core.conformance import (
 )
 from ldm_core.conformance.moments import DATA, end_moments, moment_errors
 from ldm_core.conformance.schedulers import even_grid
+from ldm_core.conformance.trace import trace
 from ldm_core.errors import LdmError
-from ldm_core.grid import Grid
-from ldm_core.manifest import make_manifest, recipe_of
-from ldm_core.noise_schedule import vp_schedule
+from ldm_core.media.manifest import make_manifest, recipe_of
+from ldm_core.numerics.grid import Grid
+from ldm_core.numerics.noise_schedule import vp_schedule
+from ldm_core.numerics.point import CLEAN
 from ldm_core.plugins.options import bind
 from ldm_core.plugins.registry import installed
-from ldm_core.point import CLEAN
-from ldm_core.recipe import as_layer, lay, override, read_recipe
-from ldm_core.trace import trace
-from ldm_plugins.schedulers.start import karras_start
+from ldm_plugins.schedulers.shared.start import karras_start
 
 ONE_STEP = ("ddim", "ddpm", "euler", "euler_ancestral", "heun", "dpm_2")
 VP = vp_schedule()

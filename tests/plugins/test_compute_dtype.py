@@ -14,9 +14,9 @@ import torch
 
 import tiny
 from ldm_core import LdmError, Pipeline, placement
-from ldm_core.compose import compose
+from ldm_core.composition.compose import compose
 from ldm_core.contracts import Step
-from ldm_core.manifest import recipe_of
+from ldm_core.media.manifest import recipe_of
 from ldm_core.plugins.registry import installed
 from peers import apart, distance_to_peer, rounded
 

@@ -15,17 +15,17 @@ import pytest
 from torch import Tensor
 
 from diffusers_tables import table_of_diffusers, table_of_ours, worst_difference
-from ldm_core.binding import check_choices
+from ldm_core.composition.binding import check_choices
 from ldm_core.conformance import SCHEDULES, check_constant_x0, check_spacing, measured_order
 from ldm_core.conformance.moments import DATA, end_moments, moment_errors, solution_map
 from ldm_core.conformance.schedulers import even_grid
+from ldm_core.conformance.trace import trace
 from ldm_core.errors import LdmError
-from ldm_core.grid import Grid
-from ldm_core.noise_schedule import VESchedule, VPSchedule, vp_schedule
+from ldm_core.numerics.grid import Grid
+from ldm_core.numerics.noise_schedule import VESchedule, VPSchedule, vp_schedule
+from ldm_core.numerics.point import CLEAN, Point
 from ldm_core.plugins.options import bind
 from ldm_core.plugins.registry import installed
-from ldm_core.point import CLEAN, Point
-from ldm_core.trace import trace
 
 VP = vp_schedule()
 

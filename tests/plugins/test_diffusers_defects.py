@@ -16,11 +16,11 @@ from torch import Tensor
 
 from ldm_core.conformance import GaussianData
 from ldm_core.contracts import Denoise, Grid, Scheduler
-from ldm_core.noise_schedule import FlowSchedule, NoiseSchedule, vp_schedule
+from ldm_core.numerics.noise_schedule import FlowSchedule, NoiseSchedule, vp_schedule
+from ldm_core.numerics.point import CLEAN, Point
+from ldm_core.numerics.prediction import to_x0
 from ldm_core.plugins.options import bind
 from ldm_core.plugins.registry import installed
-from ldm_core.point import CLEAN, Point
-from ldm_core.prediction import to_x0
 from ldm_plugins.schedulers.diffusers import from_diffusers
 from pages import DOCS, table_rows
 

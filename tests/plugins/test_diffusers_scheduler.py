@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 
 from ldm_core import Pipeline
-from ldm_core.compose import compose
+from ldm_core.composition.compose import compose
+from ldm_core.conformance.trace import trace
 from ldm_core.contracts import Grid
 from ldm_core.errors import LdmError
-from ldm_core.noise_schedule import FlowSchedule, NoiseSchedule, VESchedule, vp_schedule
+from ldm_core.numerics.noise_schedule import FlowSchedule, NoiseSchedule, VESchedule, vp_schedule
+from ldm_core.numerics.point import Point
+from ldm_core.numerics.prediction import to_x0
+from ldm_core.numerics.seeded_noise import SeededNoise
 from ldm_core.plugins.registry import installed
-from ldm_core.point import Point
-from ldm_core.prediction import to_x0
-from ldm_core.seeded_noise import SeededNoise
-from ldm_core.trace import trace
 from ldm_plugins.schedulers.diffusers import from_diffusers
 
 VP_CLASSES = (

@@ -17,12 +17,12 @@ from ldm_core.conformance import (
 )
 from ldm_core.conformance.moments import DATA, moment_errors
 from ldm_core.conformance.schedulers import even_grid
-from ldm_core.grid import Grid
-from ldm_core.noise_schedule import vp_schedule
+from ldm_core.conformance.trace import trace
+from ldm_core.numerics.grid import Grid
+from ldm_core.numerics.noise_schedule import vp_schedule
+from ldm_core.numerics.point import Point
 from ldm_core.plugins.options import bind
 from ldm_core.plugins.registry import installed
-from ldm_core.point import Point
-from ldm_core.trace import trace
 from ldm_plugins.schedulers import er_sde as er_sde_module
 
 VP = vp_schedule()

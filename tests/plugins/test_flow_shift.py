@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from ldm_core.conformance import SCHEDULES, check_spacing
 from ldm_core.errors import LdmError
-from ldm_core.grid import checked
-from ldm_core.noise_schedule import FlowSchedule, vp_schedule
+from ldm_core.numerics.grid import checked
+from ldm_core.numerics.noise_schedule import FlowSchedule, vp_schedule
 from ldm_core.plugins.options import bind
 from ldm_core.plugins.registry import installed
-from ldm_plugins.families.flow_scheduler_config import read_flow_defaults, read_flow_schedule
+from ldm_plugins.families.shared.flow_scheduler_config import read_flow_defaults, read_flow_schedule
 from ldm_plugins.spacings.trailing import trailing
 
 FLOW = FlowSchedule()

@@ -13,7 +13,7 @@ from diffusers import FluxPipeline
 
 import tiny
 from ldm_core import Pipeline
-from ldm_core.compose import compose
+from ldm_core.composition.compose import compose
 from ldm_core.errors import LdmError
 from ldm_core.plugins.registry import installed
 from ldm_plugins.families.flux import pack, positions, unpack

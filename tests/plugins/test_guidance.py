@@ -19,11 +19,11 @@ from ldm_core import Pipeline
 from ldm_core.conformance import SCHEDULES, GaussianData
 from ldm_core.contracts import Evaluation, Guidance, Run, Step
 from ldm_core.errors import LdmError
-from ldm_core.grid import Grid
+from ldm_core.numerics.grid import Grid
+from ldm_core.numerics.point import CLEAN, Point
+from ldm_core.numerics.prediction import PREDICTION_TYPES, PredictionType, from_x0
 from ldm_core.plugins.options import bind
 from ldm_core.plugins.registry import installed
-from ldm_core.point import CLEAN, Point
-from ldm_core.prediction import PREDICTION_TYPES, PredictionType, from_x0
 
 POSITIVE, NEGATIVE = GaussianData(0.7, 0.6), GaussianData(-0.2, 0.6)
 BRANCHES = {"positive": POSITIVE.denoise, "negative": NEGATIVE.denoise}

@@ -14,8 +14,8 @@ from PIL import Image
 
 import tiny
 from ldm_core import LdmError, Pipeline
-from ldm_core.compose import compose
-from ldm_core.manifest import recipe_of
+from ldm_core.composition.compose import compose
+from ldm_core.media.manifest import recipe_of
 from ldm_core.plugins.registry import installed
 from peers import COUNTERPARTS, distance_to_peer
 

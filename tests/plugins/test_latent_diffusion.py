@@ -12,7 +12,7 @@ from diffusers import LDMPipeline
 
 import tiny
 from ldm_core import Pipeline
-from ldm_core.compose import compose
+from ldm_core.composition.compose import compose
 from ldm_core.errors import LdmError
 from ldm_core.plugins.registry import installed
 from peers import Decoded, apart

@@ -283,7 +283,7 @@ def test_dora_magnitudes_are_refused(tmp_path: Path, pipe: Pipeline, kohya: Path
 def test_without_peft_it_says_what_to_install(
     folder: Path, ink: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ldm_plugins.families.lora.find_spec", lambda name: None)
+    monkeypatch.setattr("ldm_plugins.families.shared.lora.find_spec", lambda name: None)
     with pytest.raises(LdmError, match=r"pip install 'ldm-core\[lora\]'"):
         Pipeline.from_pretrained(folder, loras=[ink])
 

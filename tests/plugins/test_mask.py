@@ -14,7 +14,7 @@ from torch import Tensor
 
 import tiny
 from ldm_core import LdmError, Pipeline
-from ldm_core.compose import compose
+from ldm_core.composition.compose import compose
 from ldm_core.plugins.registry import installed
 from peers import apart, distance_to_peer
 

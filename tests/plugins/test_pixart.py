@@ -12,10 +12,10 @@ import torch
 
 import tiny
 from ldm_core import Pipeline
-from ldm_core.compose import compose
+from ldm_core.composition.compose import compose
 from ldm_core.errors import LdmError, LdmWarning
 from ldm_core.plugins.registry import installed
-from ldm_plugins.families import t5_text
+from ldm_plugins.families.shared import t5_text
 from peers import apart, distance_to_peer
 
 ALPHA, SIGMA = "PixArtAlphaPipeline", "PixArtSigmaPipeline"

@@ -18,14 +18,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from ldm_core.conformance.spacings import LATENT_SHAPE, PATHS
+from ldm_core.conformance.trace import trace
 from ldm_core.contracts import Grid
 from ldm_core.errors import LdmError
-from ldm_core.grid import checked
+from ldm_core.numerics.grid import checked
+from ldm_core.numerics.point import Point
+from ldm_core.numerics.prediction import PredictionType, to_x0
 from ldm_core.plugins.options import REQUIRED, bind
 from ldm_core.plugins.registry import Plugin, installed
-from ldm_core.point import Point
-from ldm_core.prediction import PredictionType, to_x0
-from ldm_core.trace import trace
 
 OWN = "ldm-core"
 SCHEDULERS = [

@@ -10,8 +10,8 @@ import torch
 
 from ldm_core.conformance import SCHEDULES, GaussianData
 from ldm_core.conformance.moments import DATA, end_moments
-from ldm_core.grid import Grid
-from ldm_core.noise_schedule import vp_schedule
+from ldm_core.numerics.grid import Grid
+from ldm_core.numerics.noise_schedule import vp_schedule
 from ldm_core.plugins.options import bind
 from ldm_core.plugins.registry import installed
 

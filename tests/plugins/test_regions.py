@@ -13,11 +13,11 @@ from torch import Tensor
 
 import tiny
 from ldm_core import LdmError, Pipeline
-from ldm_core.compose import compose
-from ldm_core.family import Condition
-from ldm_core.manifest import recipe_of
+from ldm_core.composition.compose import compose
+from ldm_core.contracts.family import Condition
+from ldm_core.media.manifest import recipe_of
+from ldm_core.numerics.point import Point
 from ldm_core.plugins.registry import installed
-from ldm_core.point import Point
 from peers import apart
 
 LEFT, RIGHT, ALL = [0, 0, 0.5, 1], [0.5, 0, 1, 1], [0, 0, 1, 1]

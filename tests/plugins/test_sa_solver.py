@@ -11,7 +11,7 @@ import pytest
 from scipy.integrate import quad
 
 from diffusers_tables import table_of_diffusers, table_of_ours, worst_difference
-from ldm_core.binding import check_choices
+from ldm_core.composition.binding import check_choices
 from ldm_core.conformance import (
     SCHEDULES,
     check_constant_x0,
@@ -22,11 +22,11 @@ from ldm_core.conformance import (
 from ldm_core.conformance.moments import DATA, moment_errors
 from ldm_core.conformance.schedulers import even_grid
 from ldm_core.errors import LdmError
-from ldm_core.grid import Grid
-from ldm_core.noise_schedule import vp_schedule
+from ldm_core.numerics.grid import Grid
+from ldm_core.numerics.noise_schedule import vp_schedule
+from ldm_core.numerics.point import CLEAN, Point
 from ldm_core.plugins.options import bind
 from ldm_core.plugins.registry import installed
-from ldm_core.point import CLEAN, Point
 from moments import table_moments
 from pages import DOCS, table_rows
 

@@ -15,14 +15,14 @@ import torch
 from torch import Tensor
 
 from ldm_core import Pipeline
-from ldm_core.compose import compose
+from ldm_core.composition.compose import compose
 from ldm_core.contracts import Grid
 from ldm_core.errors import LdmError
-from ldm_core.noise_schedule import vp_schedule
+from ldm_core.numerics.noise_schedule import vp_schedule
+from ldm_core.numerics.point import Point
 from ldm_core.plugins.registry import installed
-from ldm_core.point import Point
-from ldm_plugins.families.scheduler_config import read_defaults, read_schedule
-from ldm_plugins.families.scheduler_settings import SETTINGS
+from ldm_plugins.families.shared.scheduler_config import read_defaults, read_schedule
+from ldm_plugins.families.shared.scheduler_settings import SETTINGS
 from ldm_plugins.schedulers.diffusers import from_diffusers
 
 PATH = {

@@ -26,11 +26,11 @@ from ldm_core.conformance import (
 )
 from ldm_core.conformance.schedulers import even_grid
 from ldm_core.errors import LdmError
-from ldm_core.grid import Grid
-from ldm_core.noise_schedule import NoiseSchedule
+from ldm_core.numerics.grid import Grid
+from ldm_core.numerics.noise_schedule import NoiseSchedule
+from ldm_core.numerics.point import Point
 from ldm_core.plugins.options import bind
 from ldm_core.plugins.registry import installed
-from ldm_core.point import Point
 from peers import COUNTERPARTS, OWN_TIMESTEPS, Counterpart, distance_to_diffusers
 
 DATA = GaussianData()

@@ -17,10 +17,10 @@ from safetensors.torch import load_file, save_file
 
 import tiny
 from ldm_core import LdmError, Pipeline
-from ldm_core.compose import compose
-from ldm_core.models import file_hash, model_hash
+from ldm_core.composition.compose import compose
+from ldm_core.model.files import file_hash, model_hash
 from ldm_core.plugins.registry import installed
-from ldm_plugins.families.single_file import default_config
+from ldm_plugins.families.shared.single_file import default_config
 from peers import apart
 from tiny.single_file import write_single_file
 
@@ -244,7 +244,7 @@ def test_an_unknown_layout_without_configs(tmp_path: Path) -> None:
 def test_composing_reads_headers_alone(file: Path, configs: Path) -> None:
     code = (
         "import sys\n"
-        "from ldm_core.compose import compose\n"
+        "from ldm_core.composition.compose import compose\n"
         "from ldm_core.plugins.registry import installed\n"
         f"compose({{'model': {str(file)!r}, 'model_config': {str(configs)!r}}}, installed())\n"
         "print(sorted({'torch', 'diffusers', 'transformers'} & set(sys.modules)))"

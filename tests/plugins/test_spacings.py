@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from ldm_core.conformance import SCHEDULES, check_spacing
 from ldm_core.conformance.spacings import PATHS
 from ldm_core.errors import LdmError
-from ldm_core.grid import checked
-from ldm_core.noise_schedule import VESchedule, vp_schedule
+from ldm_core.numerics.grid import checked
+from ldm_core.numerics.noise_schedule import VESchedule, vp_schedule
 from ldm_core.plugins.options import bind, check_options
 from ldm_core.plugins.registry import installed
 

@@ -14,11 +14,11 @@ from PIL import Image
 
 import tiny
 from ldm_core import Pipeline
-from ldm_core.compose import compose
+from ldm_core.composition.compose import compose
 from ldm_core.errors import LdmError
-from ldm_core.manifest import recipe_of
+from ldm_core.media.manifest import recipe_of
 from ldm_core.plugins.registry import installed
-from ldm_plugins.families.scheduler_config import (
+from ldm_plugins.families.shared.scheduler_config import (
     read_prediction_type,
     read_schedule,
 )

@@ -10,7 +10,7 @@ import pytest
 
 from ldm_core import LdmError, Pipeline
 from ldm_core.errors import LdmWarning
-from ldm_plugins.families.clip_text import ClipEncoder, ClipTexts
+from ldm_plugins.families.shared.clip_text import ClipEncoder, ClipTexts
 
 LONG = "a large red circle and a small blue star on a green background"
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ldm_core import Pipeline
-from ldm_core.binding import check_choices
+from ldm_core.composition.binding import check_choices
 from ldm_core.conformance import (
     SCHEDULES,
     GaussianData,
@@ -18,15 +18,15 @@ from ldm_core.conformance import (
     measured_order,
 )
 from ldm_core.conformance.schedulers import even_grid
+from ldm_core.conformance.trace import trace
 from ldm_core.errors import LdmError
-from ldm_core.grid import Grid
-from ldm_core.noise_schedule import vp_schedule
+from ldm_core.numerics.grid import Grid
+from ldm_core.numerics.noise_schedule import vp_schedule
+from ldm_core.numerics.point import CLEAN, Point
 from ldm_core.plugins.options import bind
 from ldm_core.plugins.registry import installed
-from ldm_core.point import CLEAN, Point
-from ldm_core.trace import trace
 from ldm_plugins.schedulers import torchdiffeq as adapter
-from ldm_plugins.schedulers.start import karras_start
+from ldm_plugins.schedulers.shared.start import karras_start
 
 # On Gaussian data the midpoint rule happens to gain an order.
 ORDERS = {"euler": 1, "midpoint": 3, "heun2": 2, "heun3": 3, "rk4": 4}

@@ -13,8 +13,8 @@ from torch import Tensor
 
 import tiny
 from ldm_core import LdmError, Pipeline
-from ldm_core.family import Condition
-from ldm_plugins.conditioning.weighted_prompt import read_weights
+from ldm_core.contracts.family import Condition
+from ldm_plugins.conditioning.shared.weighted_prompt import read_weights
 from peers import apart
 
 LONG = "a large red circle and a small blue star on a green background"

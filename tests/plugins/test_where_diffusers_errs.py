@@ -16,8 +16,8 @@ import pytest
 import torch
 
 from coefficients import SCHEDULE, SPACINGS, Table, read_diffusers, read_ipndm, read_ours
-from ldm_core.grid import Grid
-from ldm_core.point import CLEAN, Point
+from ldm_core.numerics.grid import Grid
+from ldm_core.numerics.point import CLEAN, Point
 from pages import DOCS, table_rows
 from peers import DPM_MULTI, DPM_SINGLE, SDE
 

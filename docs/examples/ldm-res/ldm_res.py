@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 from ldm_core import hookimpl
 from ldm_core.contracts import Denoise, Grid, Noise
-from ldm_core.hookspecs import Register
-from ldm_core.steps import move
+from ldm_core.numerics.moves import move
+from ldm_core.plugins.hookspecs import Register
 
 if TYPE_CHECKING:
     from torch import Tensor

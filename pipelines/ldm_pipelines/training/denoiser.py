@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ldm_core.noise_schedule import vp_schedule
-from ldm_core.prediction import PredictionType, training_target
+from ldm_core.numerics.noise_schedule import vp_schedule
+from ldm_core.numerics.prediction import PredictionType, training_target
 from ldm_pipelines.training.data import open_source, step_rng
 from ldm_pipelines.training.folder import SCHEDULE, read_autoencoder, write_stable_diffusion
 from ldm_pipelines.training.loop import make_accelerator, train

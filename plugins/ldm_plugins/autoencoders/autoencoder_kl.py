@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from ldm_core.contracts import Noise
-from ldm_core.family import Model
+from ldm_core.contracts.family import Model
 
 if TYPE_CHECKING:
     from torch import Tensor

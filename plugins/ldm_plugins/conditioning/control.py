@@ -6,20 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ldm_core.abilities import ControlAbility, SideNetwork
 from ldm_core.contracts import Conditioning, Edit, Request, Run
+from ldm_core.contracts.abilities import ControlAbility, SideNetwork
+from ldm_core.contracts.family import Condition, ModelInfo, Network
 from ldm_core.errors import LdmError
-from ldm_core.family import Condition, ModelInfo, Network
-from ldm_core.grid import intervals_behind
-from ldm_core.point import Point
-from ldm_plugins.conditioning.pictures import (
+from ldm_core.numerics.grid import intervals_behind
+from ldm_core.numerics.point import Point
+from ldm_plugins.conditioning.shared.pictures import (
     check_size,
     different,
     read_picture,
     size_of,
     to_pixels,
 )
-from ldm_plugins.conditioning.side_folders import (
+from ldm_plugins.conditioning.shared.side_folders import (
     SideChoice,
     SideFolder,
     find_side_folder,

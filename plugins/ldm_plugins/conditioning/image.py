@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ldm_core.contracts import Conditioning, Edit, Grid, Request, Run
-from ldm_core.family import Condition, ModelInfo
-from ldm_plugins.conditioning.pictures import (
+from ldm_core.contracts.family import Condition, ModelInfo
+from ldm_plugins.conditioning.shared.pictures import (
     check_size,
     different,
     mode_of,
     read_picture,
     to_pixels,
 )
-from ldm_plugins.conditioning.strength import FromPicture, check_strength, cut
+from ldm_plugins.conditioning.shared.strength import FromPicture, check_strength, cut
 
 
 def image() -> Conditioning:

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ldm_core.abilities import ImagePromptAbility
 from ldm_core.contracts import Conditioning, Edit, Request, Run
+from ldm_core.contracts.abilities import ImagePromptAbility
+from ldm_core.contracts.family import Condition, Model, ModelInfo
 from ldm_core.errors import LdmError
-from ldm_core.family import Condition, Model, ModelInfo
-from ldm_plugins.conditioning.ip_adapter_files import AdapterFile, find_adapter
-from ldm_plugins.conditioning.pictures import different, read_picture
+from ldm_plugins.conditioning.shared.ip_adapter_files import AdapterFile, find_adapter
+from ldm_plugins.conditioning.shared.pictures import different, read_picture
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ldm_core.contracts import Conditioning, Denoise, Edit, Grid, Request, Run
+from ldm_core.contracts.family import Condition, ModelInfo
 from ldm_core.errors import LdmError
-from ldm_core.family import Condition, ModelInfo
-from ldm_core.point import Point
-from ldm_plugins.conditioning.pictures import (
+from ldm_core.numerics.point import Point
+from ldm_plugins.conditioning.shared.pictures import (
     check_size,
     coverage,
     different,
@@ -19,7 +19,7 @@ from ldm_plugins.conditioning.pictures import (
     size_of,
     to_pixels,
 )
-from ldm_plugins.conditioning.strength import FromPicture, check_strength, cut, noised
+from ldm_plugins.conditioning.shared.strength import FromPicture, check_strength, cut, noised
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from ldm_core.contracts import Conditioning, Edit, Request, Run
-from ldm_core.family import Condition, Network
-from ldm_core.point import Point
-from ldm_plugins.conditioning.areas import Area, read_areas
-from ldm_plugins.conditioning.pictures import coverage
+from ldm_core.contracts.family import Condition, Network
+from ldm_core.numerics.point import Point
+from ldm_plugins.conditioning.shared.areas import Area, read_areas
+from ldm_plugins.conditioning.shared.pictures import coverage
 from ldm_plugins.conditioning.text import Prompts, Text, TooLong
 
 if TYPE_CHECKING:

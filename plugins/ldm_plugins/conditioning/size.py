@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ldm_core.abilities import SizeAbility, Sizes
 from ldm_core.contracts import Conditioning, Request, Run
+from ldm_core.contracts.abilities import SizeAbility, Sizes
+from ldm_core.contracts.family import Condition, ModelInfo
 from ldm_core.errors import LdmError
-from ldm_core.family import Condition, ModelInfo
 
 if TYPE_CHECKING:
     pass

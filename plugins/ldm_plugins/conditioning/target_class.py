@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ldm_core.contracts import Conditioning, Request, Run
+from ldm_core.contracts.family import Condition
 from ldm_core.errors import LdmError
-from ldm_core.family import Condition
 
 
 def target_class() -> Conditioning:

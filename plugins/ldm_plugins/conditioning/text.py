@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from ldm_core.abilities import TextAbility
 from ldm_core.contracts import Conditioning, Request, Run
+from ldm_core.contracts.abilities import TextAbility
+from ldm_core.contracts.family import Condition
 from ldm_core.errors import LdmError, LdmWarning
-from ldm_core.family import Condition
-from ldm_plugins.conditioning.weighted_prompt import WeightedText, read_weights, unweighted
+from ldm_plugins.conditioning.shared.weighted_prompt import WeightedText, read_weights, unweighted
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic import PositiveFloat
 
 from ldm_core.contracts import Denoise
-from ldm_core.point import Point
+from ldm_core.numerics.point import Point
 
 if TYPE_CHECKING:
     from torch import Tensor

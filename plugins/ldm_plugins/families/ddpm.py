@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ldm_core.family import Model, ModelInfo
-from ldm_core.models import read_json
-from ldm_core.placement import Place
-from ldm_plugins.families import unet_2d
-from ldm_plugins.families.diffusers_folder import DiffusersFolder
-from ldm_plugins.families.scheduler_config import (
+from ldm_core.contracts.family import Model, ModelInfo
+from ldm_core.model.files import read_json
+from ldm_core.model.place import Place
+from ldm_plugins.families.shared import unet_2d
+from ldm_plugins.families.shared.diffusers_folder import DiffusersFolder
+from ldm_plugins.families.shared.scheduler_config import (
     read_defaults,
     read_prediction_type,
     read_schedule,

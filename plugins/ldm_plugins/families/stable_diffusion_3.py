@@ -6,20 +6,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ldm_core.contracts.family import Condition, Model, ModelInfo
 from ldm_core.errors import LdmError
-from ldm_core.family import Condition, Model, ModelInfo
-from ldm_core.models import read_json
-from ldm_core.placement import Place
-from ldm_core.point import Point
-from ldm_plugins.families.clip_text import ClipEncoder
-from ldm_plugins.families.diffusers_folder import (
+from ldm_core.model.files import read_json
+from ldm_core.model.place import Place
+from ldm_core.numerics.point import Point
+from ldm_plugins.families.shared.clip_text import ClipEncoder
+from ldm_plugins.families.shared.diffusers_folder import (
     DiffusersFolder,
     autoencoder_factor,
     class_of,
     latent_size,
 )
-from ldm_plugins.families.flow_scheduler_config import read_flow_defaults, read_flow_schedule
-from ldm_plugins.families.t5_text import T5Text, check_tokenizer
+from ldm_plugins.families.shared.flow_scheduler_config import read_flow_defaults, read_flow_schedule
+from ldm_plugins.families.shared.t5_text import T5Text, check_tokenizer
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -6,27 +6,27 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ldm_core.abilities import Sizes
+from ldm_core.contracts.abilities import Sizes
+from ldm_core.contracts.family import Condition, Model, ModelInfo
 from ldm_core.errors import LdmError
-from ldm_core.family import Condition, Model, ModelInfo
-from ldm_core.models import read_index, read_json
-from ldm_core.placement import Place
-from ldm_core.point import Point
-from ldm_plugins.families.clip_text import ClipEncoder, ClipTexts
-from ldm_plugins.families.conditioned_unet import FREE, call_unet, unet_abilities
-from ldm_plugins.families.diffusers_folder import (
+from ldm_core.model.files import read_index, read_json
+from ldm_core.model.place import Place
+from ldm_core.numerics.point import Point
+from ldm_plugins.families.shared.clip_text import ClipEncoder, ClipTexts
+from ldm_plugins.families.shared.conditioned_unet import FREE, call_unet, unet_abilities
+from ldm_plugins.families.shared.diffusers_folder import (
     DiffusersFolder,
     autoencoder_factor,
     class_of,
     latent_size,
 )
-from ldm_plugins.families.image_prompts import ImagePrompts
-from ldm_plugins.families.scheduler_config import (
+from ldm_plugins.families.shared.image_prompts import ImagePrompts
+from ldm_plugins.families.shared.scheduler_config import (
     read_defaults,
     read_prediction_type,
     read_schedule,
 )
-from ldm_plugins.families.side_networks import SideNetworks
+from ldm_plugins.families.shared.side_networks import SideNetworks
 
 if TYPE_CHECKING:
     import torch

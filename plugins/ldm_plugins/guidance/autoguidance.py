@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ldm_core.contracts import Guidance, Run
+from ldm_core.contracts.family import Condition, ModelInfo, Network
 from ldm_core.errors import LdmError
-from ldm_core.family import Condition, ModelInfo, Network
-from ldm_core.models import read_json
-from ldm_core.placement import Place
+from ldm_core.model.files import read_json
+from ldm_core.model.place import Place
+from ldm_core.model.recognition import inspect_model
+from ldm_core.numerics.point import Point
+from ldm_core.numerics.prediction import from_x0, to_x0
 from ldm_core.plugins.registry import installed
-from ldm_core.point import Point
-from ldm_core.prediction import from_x0, to_x0
-from ldm_core.recognition import inspect_model
-from ldm_plugins.guidance.altered import NETWORKS
 from ldm_plugins.guidance.classifier_free import NotNegative
 from ldm_plugins.guidance.none import none
-from ldm_plugins.guidance.weaker import Weaker, between
+from ldm_plugins.guidance.shared.altered import NETWORKS
+from ldm_plugins.guidance.shared.weaker import Weaker, between
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Self
 
 from ldm_core.contracts import Evaluation, Guidance, Run
 from ldm_core.errors import LdmError
-from ldm_core.grid import intervals_behind
-from ldm_core.point import Point
+from ldm_core.numerics.grid import intervals_behind
+from ldm_core.numerics.point import Point
 
 if TYPE_CHECKING:
     from torch import Tensor

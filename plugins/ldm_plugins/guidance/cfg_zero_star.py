@@ -10,8 +10,8 @@ from pydantic import Field
 
 from ldm_core.contracts import Evaluation, Guidance, Run
 from ldm_core.errors import LdmError
-from ldm_core.grid import intervals_behind
-from ldm_core.point import Point
+from ldm_core.numerics.grid import intervals_behind
+from ldm_core.numerics.point import Point
 from ldm_plugins.guidance.classifier_free import ClassifierFree, NotNegative, Share, checked
 
 if TYPE_CHECKING:

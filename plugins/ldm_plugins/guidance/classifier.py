@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ldm_core.contracts import Evaluation, Guidance, Run
+from ldm_core.contracts.family import ModelInfo, Network
 from ldm_core.errors import LdmError
-from ldm_core.family import ModelInfo, Network
-from ldm_core.point import Point
+from ldm_core.numerics.point import Point
 from ldm_plugins.guidance.classifier_free import NotNegative
 from ldm_plugins.guidance.none import none
-from ldm_plugins.guidance.weaker import bound, fitted
+from ldm_plugins.guidance.shared.weaker import bound, fitted
 
 if TYPE_CHECKING:
     from torch import Tensor

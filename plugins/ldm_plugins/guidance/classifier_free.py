@@ -10,7 +10,7 @@ from pydantic import Field
 
 from ldm_core.contracts import Evaluation, Guidance
 from ldm_core.errors import LdmError
-from ldm_core.point import Point
+from ldm_core.numerics.point import Point
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ldm_core.contracts import Evaluation, Guidance, Run
 from ldm_core.errors import LdmError, did_you_mean
-from ldm_core.point import Point
+from ldm_core.numerics.point import Point
 from ldm_plugins.guidance.classifier_free import Share, checked, rescaled
 
 if TYPE_CHECKING:

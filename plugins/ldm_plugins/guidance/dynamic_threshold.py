@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 from pydantic import Field, PositiveFloat
 
 from ldm_core.contracts import Evaluation, Guidance, Run
+from ldm_core.contracts.family import ModelInfo, Network
 from ldm_core.errors import LdmError
-from ldm_core.family import ModelInfo, Network
-from ldm_core.point import Point
+from ldm_core.numerics.point import Point
 from ldm_plugins.guidance.cfg_pp import CFGPlusPlus
 from ldm_plugins.guidance.cfg_zero_star import CFGZeroStar
 from ldm_plugins.guidance.classifier_free import classifier_free

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ldm_core.contracts import Evaluation, Guidance
-from ldm_core.point import Point
+from ldm_core.numerics.point import Point
 
 if TYPE_CHECKING:
     from torch import Tensor

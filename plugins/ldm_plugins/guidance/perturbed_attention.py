@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ldm_core.contracts import Attention, Guidance, Run
-from ldm_core.family import Network
-from ldm_plugins.guidance.altered import (
+from ldm_core.contracts.family import Network
+from ldm_plugins.guidance.classifier_free import NotNegative
+from ldm_plugins.guidance.shared.altered import (
     MIDDLE,
     Picture,
     altered,
@@ -14,8 +15,7 @@ from ldm_plugins.guidance.altered import (
     attention_layers,
     check_layers,
 )
-from ldm_plugins.guidance.classifier_free import NotNegative
-from ldm_plugins.guidance.weaker import Weaker, between
+from ldm_plugins.guidance.shared.weaker import Weaker, between
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ldm_core.contracts import Guidance, Run
-from ldm_core.family import Network
-from ldm_plugins.guidance.altered import MIDDLE, Picture, altered, blocks, check_layers
+from ldm_core.contracts.family import Network
 from ldm_plugins.guidance.classifier_free import NotNegative
-from ldm_plugins.guidance.weaker import Weaker, within
+from ldm_plugins.guidance.shared.altered import MIDDLE, Picture, altered, blocks, check_layers
+from ldm_plugins.guidance.shared.weaker import Weaker, within
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

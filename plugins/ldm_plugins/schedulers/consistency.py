@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from ldm_core.contracts import Denoise, Grid, Noise, starts_with
-from ldm_core.point import Point
-from ldm_plugins.schedulers.renoise import renoise
-from ldm_plugins.schedulers.start import karras_start
+from ldm_core.numerics.point import Point
+from ldm_plugins.schedulers.shared.renoise import renoise
+from ldm_plugins.schedulers.shared.start import karras_start
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from ldm_core.contracts import Denoise, Grid, Noise
-from ldm_core.steps import ancestral_move
+from ldm_core.numerics.moves import ancestral_move
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -15,7 +15,7 @@ from ldm_core.contracts import (
     needs_learned_variance,
 )
 from ldm_core.errors import LdmError
-from ldm_core.point import Point
+from ldm_core.numerics.point import Point
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,9 +9,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 from ldm_core.contracts import Denoise, Grid, Noise
-from ldm_core.point import Point
-from ldm_plugins.schedulers.dpmpp_steps import usable_order
-from ldm_plugins.schedulers.noise_estimates import lagrange, move_by, noise_in
+from ldm_core.numerics.point import Point
+from ldm_plugins.schedulers.shared.dpmpp_steps import usable_order
+from ldm_plugins.schedulers.shared.noise_estimates import lagrange, move_by, noise_in
 
 if TYPE_CHECKING:
     from torch import Tensor

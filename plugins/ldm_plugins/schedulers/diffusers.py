@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ldm_core.contracts import Denoise, Grid, Noise, learned_variance
+from ldm_core.contracts.family import ModelInfo
 from ldm_core.errors import LdmError
-from ldm_core.family import ModelInfo
-from ldm_core.noise_schedule import NoiseSchedule
-from ldm_core.point import Point
-from ldm_plugins.schedulers.diffusers_classes import (
+from ldm_core.numerics.noise_schedule import NoiseSchedule
+from ldm_core.numerics.point import Point
+from ldm_plugins.schedulers.shared.diffusers_classes import (
     BETAS,
     check_names,
     find_class,
@@ -21,7 +21,13 @@ from ldm_plugins.schedulers.diffusers_classes import (
     settings_of,
     step_options,
 )
-from ldm_plugins.schedulers.diffusers_walk import Stop, Walk, beside, drawing_from, to_prediction
+from ldm_plugins.schedulers.shared.diffusers_walk import (
+    Stop,
+    Walk,
+    beside,
+    drawing_from,
+    to_prediction,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor

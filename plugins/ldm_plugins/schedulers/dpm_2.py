@@ -6,10 +6,10 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from ldm_core.contracts import Denoise, Noise, starts_with
-from ldm_core.grid import Grid
-from ldm_core.point import Point
-from ldm_core.steps import move
-from ldm_plugins.schedulers.start import karras_start
+from ldm_core.numerics.grid import Grid
+from ldm_core.numerics.moves import move
+from ldm_core.numerics.point import Point
+from ldm_plugins.schedulers.shared.start import karras_start
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,10 +7,10 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from ldm_core.contracts import Denoise, Noise, starts_with
-from ldm_core.grid import Grid
-from ldm_core.steps import ancestral_move
+from ldm_core.numerics.grid import Grid
+from ldm_core.numerics.moves import ancestral_move
 from ldm_plugins.schedulers.dpm_2 import midpoint_step
-from ldm_plugins.schedulers.start import karras_start
+from ldm_plugins.schedulers.shared.start import karras_start
 
 if TYPE_CHECKING:
     from torch import Tensor

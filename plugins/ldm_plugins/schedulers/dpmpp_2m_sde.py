@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from ldm_core.contracts import Denoise, Grid, Noise
-from ldm_plugins.schedulers.dpmpp_steps import SolverType, multistep
+from ldm_plugins.schedulers.shared.dpmpp_steps import SolverType, multistep
 
 if TYPE_CHECKING:
     from torch import Tensor

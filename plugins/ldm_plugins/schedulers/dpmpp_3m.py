@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from ldm_core.contracts import Denoise, Grid, Noise
-from ldm_plugins.schedulers.dpmpp_steps import multistep
+from ldm_plugins.schedulers.shared.dpmpp_steps import multistep
 
 if TYPE_CHECKING:
     from torch import Tensor

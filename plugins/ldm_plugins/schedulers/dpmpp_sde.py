@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from ldm_core.contracts import Denoise, Noise, starts_with
-from ldm_core.grid import Grid
-from ldm_core.point import Point
-from ldm_core.steps import ancestral_move
-from ldm_plugins.schedulers.start import karras_start
+from ldm_core.numerics.grid import Grid
+from ldm_core.numerics.moves import ancestral_move
+from ldm_core.numerics.point import Point
+from ldm_plugins.schedulers.shared.start import karras_start
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from ldm_core.contracts import Denoise, Grid, Noise
-from ldm_core.point import Point
-from ldm_plugins.schedulers.dpmpp_steps import (
+from ldm_core.numerics.point import Point
+from ldm_plugins.schedulers.shared.dpmpp_steps import (
     Estimate,
     SolverType,
     first_order,

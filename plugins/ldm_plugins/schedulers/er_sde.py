@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 from ldm_core.contracts import Denoise, Grid, Noise
-from ldm_core.point import Point
+from ldm_core.numerics.point import Point
 
 if TYPE_CHECKING:
     from torch import Tensor

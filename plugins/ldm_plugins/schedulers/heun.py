@@ -6,8 +6,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from ldm_core.contracts import Denoise, Grid, Noise, starts_with
-from ldm_core.steps import move
-from ldm_plugins.schedulers.start import karras_start
+from ldm_core.numerics.moves import move
+from ldm_plugins.schedulers.shared.start import karras_start
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 from ldm_core.contracts import Denoise, Grid, Noise
-from ldm_plugins.schedulers.noise_estimates import move_by, noise_in
+from ldm_plugins.schedulers.shared.noise_estimates import move_by, noise_in
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from ldm_core.contracts import Denoise, Grid, Noise
-from ldm_core.point import CLEAN
-from ldm_plugins.schedulers.renoise import renoise
+from ldm_core.numerics.point import CLEAN
+from ldm_plugins.schedulers.shared.renoise import renoise
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,9 +8,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 from ldm_core.contracts import Denoise, Grid, Noise, starts_with
-from ldm_core.point import Point
-from ldm_plugins.schedulers.noise_estimates import lagrange, move_by, noise_in
-from ldm_plugins.schedulers.start import karras_start
+from ldm_core.numerics.point import Point
+from ldm_plugins.schedulers.shared.noise_estimates import lagrange, move_by, noise_in
+from ldm_plugins.schedulers.shared.start import karras_start
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,10 +7,10 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 from ldm_core.contracts import Denoise, Noise
-from ldm_core.grid import Grid
-from ldm_core.point import Point
+from ldm_core.numerics.grid import Grid
+from ldm_core.numerics.point import Point
 from ldm_plugins.schedulers.ipndm import BASHFORTH
-from ldm_plugins.schedulers.noise_estimates import move_by, noise_in
+from ldm_plugins.schedulers.shared.noise_estimates import move_by, noise_in
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,8 +8,8 @@ from pydantic import Field
 
 from ldm_core.contracts import Denoise, Grid, Noise, Scheduler
 from ldm_core.errors import LdmError
-from ldm_plugins.schedulers.inner import like
-from ldm_plugins.schedulers.renoise import renoise
+from ldm_plugins.schedulers.shared.inner import like
+from ldm_plugins.schedulers.shared.renoise import renoise
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from ldm_core.contracts import Denoise, Grid, Noise
-from ldm_core.point import Point
-from ldm_plugins.schedulers.exponential_adams import drift
+from ldm_core.numerics.point import Point
+from ldm_plugins.schedulers.shared.exponential_adams import drift
 
 if TYPE_CHECKING:
     from torch import Tensor

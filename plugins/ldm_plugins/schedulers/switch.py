@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from ldm_core.contracts import Denoise, Grid, Noise, Scheduler
-from ldm_plugins.schedulers.inner import like, walks_any_grid
+from ldm_plugins.schedulers.shared.inner import like, walks_any_grid
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,9 +9,9 @@ from pydantic import Field
 
 from ldm_core.contracts import Denoise, Grid, Noise, Scheduler, starts_with
 from ldm_core.errors import LdmError, did_you_mean
-from ldm_core.point import Point
-from ldm_core.steps import move
-from ldm_plugins.schedulers.start import karras_start
+from ldm_core.numerics.moves import move
+from ldm_core.numerics.point import Point
+from ldm_plugins.schedulers.shared.start import karras_start
 
 if TYPE_CHECKING:
     from torch import Tensor

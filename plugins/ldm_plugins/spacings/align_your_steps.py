@@ -8,10 +8,10 @@ from typing import Literal
 import numpy as np
 
 from ldm_core.errors import LdmError
-from ldm_core.noise_schedule import NoiseSchedule, vp_schedule
-from ldm_core.point import CLEAN, Point
-from ldm_plugins.spacings.ends import Final
-from ldm_plugins.spacings.ratios import points_at
+from ldm_core.numerics.noise_schedule import NoiseSchedule, vp_schedule
+from ldm_core.numerics.point import CLEAN, Point
+from ldm_plugins.spacings.shared.ends import Final
+from ldm_plugins.spacings.shared.ratios import points_at
 
 TIMESTEPS = {
     "sd15": (999, 850, 736, 645, 545, 455, 343, 233, 124, 24, 0),

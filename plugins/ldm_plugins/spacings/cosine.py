@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ldm_core.noise_schedule import NoiseSchedule
-from ldm_core.point import CLEAN, Point
+from ldm_core.numerics.noise_schedule import NoiseSchedule
+from ldm_core.numerics.point import CLEAN, Point
 
 
 def cosine(schedule: NoiseSchedule, steps: int) -> Sequence[Point]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ldm_core.errors import LdmError
-from ldm_core.noise_schedule import NoiseSchedule
-from ldm_core.point import CLEAN, Point
+from ldm_core.numerics.noise_schedule import NoiseSchedule
+from ldm_core.numerics.point import CLEAN, Point
 
 
 def explicit(

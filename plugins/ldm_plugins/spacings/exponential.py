@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ldm_core.noise_schedule import NoiseSchedule
-from ldm_core.point import Point
-from ldm_plugins.spacings.ends import Final, Positive
+from ldm_core.numerics.noise_schedule import NoiseSchedule
+from ldm_core.numerics.point import Point
 from ldm_plugins.spacings.log_snr import log_snr
+from ldm_plugins.spacings.shared.ends import Final, Positive
 
 
 def exponential(

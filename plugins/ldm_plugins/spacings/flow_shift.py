@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from ldm_core.contracts import Spacing, sees_latent_shape
 from ldm_core.errors import LdmError
-from ldm_core.noise_schedule import NoiseSchedule
-from ldm_core.point import CLEAN, Point
-from ldm_plugins.spacings.ratios import evenly
+from ldm_core.numerics.noise_schedule import NoiseSchedule
+from ldm_core.numerics.point import CLEAN, Point
+from ldm_plugins.spacings.shared.ratios import evenly
 
 ShiftType = Literal["exponential", "linear"]
 Curve = Literal["base", "karras", "exponential", "beta"]

@@ -8,9 +8,9 @@ from typing import Annotated
 from pydantic import Field
 
 from ldm_core.errors import LdmError
-from ldm_core.noise_schedule import NoiseSchedule
-from ldm_core.point import Point
-from ldm_plugins.spacings.ends import Final, grid_at, places_among
+from ldm_core.numerics.noise_schedule import NoiseSchedule
+from ldm_core.numerics.point import Point
+from ldm_plugins.spacings.shared.ends import Final, grid_at, places_among
 
 Share = Annotated[float, Field(gt=0, le=1)]
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ldm_core.noise_schedule import NoiseSchedule
-from ldm_core.point import Point
-from ldm_plugins.spacings.ends import Final, grid_at, places_among
+from ldm_core.numerics.noise_schedule import NoiseSchedule
+from ldm_core.numerics.point import Point
+from ldm_plugins.spacings.shared.ends import Final, grid_at, places_among
 
 
 def trailing(schedule: NoiseSchedule, steps: int, *, final: Final = "zero") -> Sequence[Point]:

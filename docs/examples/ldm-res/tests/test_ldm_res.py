@@ -10,7 +10,7 @@ import torch
 from ldm_res import res_2m
 
 from ldm_core.conformance import SCHEDULES, GaussianData, check_constant_x0, measured_order
-from ldm_core.steps import move
+from ldm_core.numerics.moves import move
 
 
 @pytest.mark.parametrize("path", SCHEDULES)

@@ -1,0 +1,1 @@
+"""Names and options become typed parts."""

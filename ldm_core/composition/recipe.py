@@ -1,0 +1,161 @@
+"""Recipes: which plugin at each hook point, with its options, as layers of plain tables.
+
+A recipe is a TOML file::
+
+    model = "shapes"
+    num_inference_steps = 25
+    scheduler = "ddim"                               # a name alone, or a table with options:
+    guidance = { name = "classifier_free", scale = 4.0 }
+    denoisers = [{ name = "clip_x0", limit = 1.0 }]  # these three are lists
+    loras = ["ink.safetensors:0.8"]                  # files laid on the model's weights
+
+    [spacing]
+    name = "karras"
+    rho = 7.0
+
+Layers lie over one another: the family's defaults, the model folder's ``ldm.toml``, the recipe,
+overrides. Where a layer names another plugin, the options below it go; where it names the same
+or none, options are added to.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ldm_core.errors import LdmError, did_you_mean
+from ldm_core.model.lora import as_lora
+
+Layer = dict[str, Any]
+
+STAGES = ("scheduler", "spacing", "guidance", "attention", "encoder", "decoder")
+"""Hook points that take one plugin."""
+LISTS = {"conditioning": "conditioning", "denoisers": "denoiser", "observers": "observer"}
+"""Hook points that take several, each with its kind of plugin."""
+SETTINGS: dict[str, type] = {
+    "model": str,
+    "model_config": str,
+    "num_inference_steps": int,
+    "width": int,
+    "height": int,
+    "device": str,
+    "dtype": str,
+    "compute_dtype": str,
+}
+KEYS = (*SETTINGS, "loras", *STAGES, *LISTS)
+
+
+def read_recipe(path: Path) -> Layer:
+    """A recipe file as a layer.
+
+    Raises:
+        LdmError: no such file, no TOML, or a key or value that a recipe cannot have.
+    """
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise LdmError(f"the recipe {path} cannot be read: {error.strerror}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise LdmError(f"the recipe {path} is not valid TOML: {error}") from None
+    try:
+        return as_layer(raw)
+    except LdmError as error:
+        raise LdmError(f"in the recipe {path}: {error}") from None
+
+
+def as_layer(raw: Mapping[str, Any]) -> Layer:
+    """Check the keys of a recipe and write every choice as a table; unset (None) entries go.
+
+    Raises:
+        LdmError: an unknown key, or a value of the wrong kind.
+    """
+    layer: Layer = {}
+    for key, value in raw.items():
+        if value is None:
+            continue
+        if key in SETTINGS:
+            layer[key] = _setting(key, value)
+        elif key == "loras":
+            entries = value if isinstance(value, list | tuple) else [value]
+            layer[key] = [as_lora(entry) for entry in entries]
+        elif key in STAGES:
+            layer[key] = as_choice(key, value)
+        elif key in LISTS:
+            entries = value if isinstance(value, list | tuple) else [value]
+            layer[key] = [as_choice(key, entry) for entry in entries]
+        else:
+            raise LdmError(
+                f"a recipe has no key '{key}'.{did_you_mean(key, KEYS)} "
+                f"Its keys: {', '.join(KEYS)}."
+            )
+    return layer
+
+
+def _setting(key: str, value: Any) -> Any:
+    if key in ("model", "model_config"):
+        value = str(value)
+    kind = SETTINGS[key]
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise LdmError(f"'{key}' should be {kind.__name__}, not {value!r}.")
+    return value
+
+
+def as_choice(key: str, value: Any) -> Layer:
+    """The choice of a plugin, by name or as a table, as a table."""
+    if isinstance(value, str):
+        return {"name": value}
+    if is_ready_made(value):
+        return {"name": value}
+    if isinstance(value, Mapping):
+        name = value.get("name")
+        if name is not None and not (isinstance(name, str) or is_ready_made(name)):
+            raise LdmError(f"the name of '{key}' should be text, not {name!r}.")
+        if name is None and key in LISTS:
+            raise LdmError(f"each entry of '{key}' needs a name.")
+        return dict(value)
+    raise LdmError(f"'{key}' should be a plugin's name or a table with a name, not {value!r}.")
+
+
+def is_ready_made(value: Any) -> bool:
+    """Whether a choice is, in Python, the thing itself rather than a plugin's name."""
+    return not isinstance(value, str | int | float | list | tuple | Mapping | None)
+
+
+def override(setting: str) -> Layer:
+    """``hook.option=value`` as a layer; the value is read as TOML, or else as text.
+
+    Raises:
+        LdmError: it has another form, or names no hook point.
+    """
+    target, equals, text = setting.partition("=")
+    hook, dot, option = target.strip().partition(".")
+    if not (equals and hook):
+        raise LdmError(
+            f"'{setting}' should look like hook.option=value.", "as in --set scheduler.eta=1"
+        )
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    if not dot:
+        return as_layer({hook: value})
+    if hook not in STAGES:
+        raise LdmError(
+            f"'{hook}' takes no options by --set.{did_you_mean(hook, STAGES)} "
+            f"Hook points that do: {', '.join(STAGES)}."
+        )
+    return {hook: {option: value}}
+
+
+def lay(below: Mapping[str, Any], over: Mapping[str, Any]) -> Layer:
+    """One layer over another."""
+    result = dict(below)
+    for key, value in over.items():
+        lower = result.get(key)
+        if key in STAGES and lower and value.get("name", lower["name"]) == lower["name"]:
+            result[key] = {**lower, **value}
+        else:
+            result[key] = value
+    return result

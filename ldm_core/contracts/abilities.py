@@ -1,0 +1,139 @@
+"""Abilities: what a family's model can be conditioned by, and how a conditioning asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from ldm_core.contracts.family import Condition, Model
+from ldm_core.numerics.point import Point
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+
+class TextAbility(Protocol):
+    """Ability ``text``: how a family encodes prompts.
+
+    One whose words can be weighed has a method ``tokens(text)``: for each key of the condition
+    that runs along tokens, dimension 1, the characters ``(start, end)`` of the text that each
+    token stands for, an empty span where it stands for none. One whose network only attends to
+    the tokens, wherever they are, so that seeing all of them twice is seeing them once, has an
+    attribute ``side_by_side = True``; conditions of several windows can then be joined.
+    """
+
+    def encode(self, texts: Sequence[str | None]) -> Condition:
+        """The network's condition for each text; None where nothing was said, which most
+        families take for the empty text."""
+        ...
+
+    def overflow(self, text: str) -> str:
+        """The end of the text that the encoder's window would cut off; empty where it fits."""
+        ...
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What a network was told of each picture that it learnt from, in pixels.
+
+    Attributes:
+        original: (height, width) before the picture was scaled.
+        crop: (top, left) of what was cut out of the scaled picture.
+        target: (height, width) of what was cut out.
+
+    Source: Podell et al. 2023, arXiv:2307.01952, Section 2.2.
+    """
+
+    original: tuple[int, int]
+    crop: tuple[int, int]
+    target: tuple[int, int]
+
+
+class SizeAbility(Protocol):
+    """Ability ``size``: how a family encodes the sizes of pictures."""
+
+    def encode(self, sizes: Sequence[Sizes]) -> Condition:
+        """The network's condition for each picture's sizes."""
+        ...
+
+
+class ClassLabelAbility(Protocol):
+    """Ability ``class_label``: how a family encodes classes."""
+
+    def encode(self, labels: Sequence[int | None]) -> Condition:
+        """The network's condition for each class, by its number; None for no class at all.
+
+        Raises:
+            LdmError: the network was not trained to draw without a class.
+        """
+        ...
+
+
+class SideNetwork(Protocol):
+    """A network beside the model's own that reads a picture, and tells the other what to add."""
+
+    @property
+    def guess(self) -> bool:
+        """Whether it speaks to the positive branch alone, whatever is asked."""
+        ...
+
+    def read(self, pictures: Tensor) -> Condition:
+        """What it makes of pictures (batch, channels, height, width) in [0, 1] before x is known;
+        batch first in each tensor."""
+        ...
+
+    def __call__(
+        self,
+        x: Tensor,
+        point: Point,
+        condition: Condition,
+        known: Condition,
+        weight: float,
+        guess: bool,
+    ) -> Condition:
+        """What the model's network takes beside its condition; what several say is summed.
+
+        Args:
+            known: what `read` gave.
+            weight: factor of all that is told.
+            guess: tell less in the outer layers, for a prompt that says nothing.
+        """
+        ...
+
+
+class ControlAbility(Protocol):
+    """Ability ``control``: how a family reads a network that is asked beside its own."""
+
+    def load(self, folder: Path, name: str) -> SideNetwork:
+        """The side network in a folder, of the class of this name."""
+        ...
+
+
+class ImagePromptAbility(Protocol):
+    """Ability ``image_prompt``: how a family lets its network look at pictures.
+
+    The network of an adapted model takes the condition ``image_embeds`` (batch, pictures, ...).
+    """
+
+    def adapted(self, model: Model, file: Path, scale: float) -> Model:
+        """The model with an adapter's layers; shares its weights and leaves it as it was.
+
+        Args:
+            scale: factor of what these layers add.
+        """
+        ...
+
+    def embed(
+        self, encoder: Path, pictures: Sequence[Image], pooled: bool
+    ) -> tuple[Tensor, Tensor]:
+        """What an image encoder makes of the pictures and, for the negative branch, of none; both
+        (pictures, ...).
+
+        Args:
+            encoder: its folder.
+            pooled: one projected vector a picture, or the states before the last layer.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""What is made, and the files that it is written to."""

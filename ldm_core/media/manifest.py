@@ -1,0 +1,182 @@
+"""Manifests: everything that made one image, so that it can be made again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+from ldm_core.composition.compose import Composition
+from ldm_core.composition.recipe import Layer, is_ready_made
+from ldm_core.contracts import Request
+from ldm_core.errors import LdmError
+from ldm_core.model.files import file_hash, model_hash
+from ldm_core.model.place import Place
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+FORMAT = 1
+PACKAGES = ("ldm-core", "torch", "diffusers", "transformers", "accelerate", "numpy")
+
+
+def make_manifest(
+    composition: Composition, request: Request, index: int, place: Place | None = None
+) -> dict[str, Any]:
+    """The manifest of one image of a request.
+
+    Args:
+        place: where it was made; of half precision, what the networks computed in is then stated.
+    """
+    packages = {*PACKAGES, *(plugin.distribution for plugin in composition.plugins)}
+    recipe = _plain(composition.recipe)
+    if place is not None and place.dtype.itemsize < 4:
+        recipe["compute_dtype"] = str(place.compute_dtype).removeprefix("torch.")
+    return {
+        "format": FORMAT,
+        "seed": request.seeds[index],
+        "inputs": {name: _input(values[index]) for name, values in request.inputs.items()},
+        "width": request.width,
+        "height": request.height,
+        "num_inference_steps": request.num_inference_steps,
+        "recipe": recipe,
+        "model_sha256": model_hash(composition.info.folder, composition.info.file),
+        "loras": lora_hashes(composition),
+        "plugins": sorted({f"{p.kind} {p.id}" for p in composition.plugins}),
+        "versions": versions(packages),
+    }
+
+
+def lora_hashes(composition: Composition) -> list[dict[str, Any]]:
+    """Each LoRA in force with the SHA-256 of its file."""
+    names = [entry["path"] for entry in composition.recipe.get("loras", [])]
+    return [
+        {"path": name, "scale": lora.scale, "sha256": file_hash(lora.file)}
+        for name, lora in zip(names, composition.loras, strict=True)
+    ]
+
+
+def lora_differences(then: list[Mapping[str, Any]], composition: Composition) -> list[str]:
+    """One line for each LoRA that is not what it was."""
+    now = lora_hashes(composition)
+    if len(then) != len(now):
+        return [f"{len(then)} LoRA then, {len(now)} now"]
+    words = {"sha256": "is not the file of then", "scale": "has another scale than then"}
+    return [
+        f"the LoRA {after['path']} {words[key]}"
+        for before, after in zip(then, now, strict=True)
+        for key in words
+        if before.get(key) != after[key]
+    ]
+
+
+def versions(packages: set[str]) -> dict[str, str]:
+    """The installed version of each package that is installed."""
+    found = {}
+    for package in sorted(packages):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def pixel_hash(image: Image) -> str:
+    """SHA-256 of an image's RGB values, whatever the file around them."""
+    return hashlib.sha256(image.convert("RGB").tobytes()).hexdigest()
+
+
+def recipe_of(manifest: Mapping[str, Any]) -> Layer:
+    """The recipe in a manifest.
+
+    Raises:
+        LdmError: another format, or a part or input that was made in Python and has no name.
+    """
+    if "chain" in manifest:
+        raise LdmError(
+            "the image was made by a chain of pipelines, which is made again in Python: its "
+            "manifest holds one of each pipeline, in their order, as 'chain'."
+        )
+    if manifest.get("format") != FORMAT:
+        raise LdmError(
+            f"the manifest has format {manifest.get('format')!r}; this version reads {FORMAT}."
+        )
+    try:
+        recipe: Layer = manifest["recipe"]
+        parts = [part for value in recipe.values() for part in _tables(value)]
+        numbers = [manifest[key] for key in ("seed", "width", "height", "num_inference_steps")]
+        tables = [manifest[key] for key in ("inputs", "versions")]
+        if not all(isinstance(n, int) for n in numbers):
+            raise TypeError("a number is none")
+        if not all(isinstance(table, dict) for table in tables):
+            raise TypeError("a table is none")
+    except (KeyError, TypeError, AttributeError) as error:
+        raise LdmError(f"the manifest is damaged: {error}.") from None
+    for part in parts:
+        if "python" in part:
+            raise LdmError(
+                f"the image was made with the Python object {part['python']}, which has no "
+                "plugin name; register it as a plugin to replay what it makes."
+            )
+    if "command" in manifest:
+        return recipe  # which is given its own inputs again
+    for name, kind in python_inputs(manifest["inputs"]):
+        raise LdmError(
+            f"the image was made with a {kind} for its '{name}', which no manifest can hold; give "
+            "it as a file to make pictures that can be made again."
+        )
+    return recipe
+
+
+def python_inputs(inputs: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The inputs in a manifest that only Python can give, each with its type."""
+    named = ((name, table) for name, given in inputs.items() for table in _tables(given))
+    return [(name, table["python"]) for name, table in named if "python" in table]
+
+
+def differences(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """One line for each package whose version changed."""
+    lines = []
+    for package in sorted({*then, *now}):
+        before, after = then.get(package, "not installed"), now.get(package, "not installed")
+        if before != after:
+            lines.append(f"{package}: {before} then, {after} now")
+    return lines
+
+
+def _plain(value: Any) -> Any:
+    """A recipe as JSON can hold it; a ready-made Python part becomes {"python": its name}."""
+    if isinstance(value, Mapping):
+        thing: Any = value.get("name")
+        if is_ready_made(thing):
+            named: Any = thing if hasattr(thing, "__qualname__") else type(thing)
+            rest = {key: _plain(v) for key, v in value.items() if key != "name"}
+            return {"python": f"{named.__module__}.{named.__qualname__}", **rest}
+        return {key: _plain(v) for key, v in value.items()}
+    if callable(value):
+        return _plain({"name": value})
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return value if isinstance(value, str | int | float | bool) or value is None else str(value)
+
+
+def _input(value: Any) -> Any:
+    """An input as JSON can hold it; a picture or tensor of Python becomes {"python": its type}."""
+    if isinstance(value, Mapping):
+        return {str(key): _input(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_input(entry) for entry in value]
+    if isinstance(value, PurePath):
+        return str(value)
+    if isinstance(value, str | int | float | bool) or value is None:
+        return value
+    return {"python": f"{type(value).__module__}.{type(value).__qualname__}"}
+
+
+def _tables(value: Any) -> list[Mapping[str, Any]]:
+    """Every table in a value, those inside others too."""
+    if isinstance(value, Mapping):
+        return [value, *(table for v in value.values() for table in _tables(v))]
+    return [table for v in value for table in _tables(v)] if isinstance(value, list) else []

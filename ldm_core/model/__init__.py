@@ -1,0 +1,1 @@
+"""A folder or file becomes a model."""

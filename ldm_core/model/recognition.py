@@ -1,0 +1,90 @@
+"""From the name of a model to its family, and to what its folder says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ldm_core.contracts.family import Family, ModelInfo, TakesFile
+from ldm_core.errors import LdmError
+from ldm_core.model.files import check_safetensors, class_name, find_model, read_index
+from ldm_core.model.lora import is_lora
+from ldm_core.plugins.options import bind
+from ldm_core.plugins.registry import Plugin, Registry
+
+
+def inspect_model(
+    source: str, registry: Registry, config: str | None = None
+) -> tuple[ModelInfo, Family]:
+    """Find a model and the family that knows it, and read what its folder says.
+
+    Args:
+        config: the folder, or Hub id, with the configs of a model that is a single file.
+    """
+    folder, file, shapes = find_model(source, registry), None, {}
+    source = lasting(source, folder)
+    families = [(plugin, bind(plugin.loaded, {})) for plugin in registry.of_kind("family")]
+    if folder.is_file():
+        file, shapes = folder, check_safetensors(folder)
+        if is_lora(shapes):
+            raise LdmError(
+                f"'{source}' is a LoRA, no model.",
+                "name the model that it was made for, and give it with --lora.",
+            )
+        folder = _config_folder(source, shapes, config, families, registry)
+    elif config is not None:
+        raise LdmError(
+            f"'model_config' is for a model in a single file, and '{source}' is a folder."
+        )
+    index = read_index(folder)
+    claims = [(plugin, family) for plugin, family in families if family.matches(index)]
+    if not claims:
+        raise LdmError(
+            f"no installed family knows the model '{source}': its {class_name(index)} is of "
+            "another kind.",
+            "`ldm plugins list --kind family` shows the families there are.",
+        )
+    if len(claims) > 1:
+        ids = " and ".join(plugin.id for plugin, _ in claims)
+        raise LdmError(f"{ids} both claim the model '{source}'; disable one of them.")
+    family: Family = claims[0][1]
+    if file is not None:
+        if not isinstance(family, TakesFile):
+            raise LdmError(
+                f"'{source}' is a file, and the family '{claims[0][0].name}' of "
+                f"its {class_name(index)} reads folders alone."
+            )
+        family = family.of_file(file, shapes)
+    return replace(family.inspect(source, folder, index), file=file), family
+
+
+def _config_folder(
+    source: str,
+    shapes: Mapping[str, tuple[int, ...]],
+    config: str | None,
+    families: Sequence[tuple[Plugin, Any]],
+    registry: Registry,
+) -> Path:
+    """The folder with the configs of a single-file model: the one given, or the usual one."""
+    give = "give the folder with its configs: --model-config FOLDER, or model_config in a recipe."
+    if config is not None:
+        folder = find_model(config, registry, weights=False)
+        if not folder.is_dir():
+            raise LdmError(f"the model_config '{config}' is a file; {give}")
+        return folder
+    takers = [family for _, family in families if isinstance(family, TakesFile)]
+    usual = next(filter(None, (family.default_config(shapes) for family in takers)), None)
+    if usual is None:
+        raise LdmError(f"no installed family knows the weights in '{source}'; {give}")
+    try:
+        return find_model(usual, registry, weights=False)
+    except LdmError as error:
+        reason = str(error).partition("\n")[0]
+        raise LdmError(f"the configs of '{source}' are missing: {reason}", give) from error
+
+
+def lasting(source: str, found: Path) -> str:
+    """A path in full, so that a manifest names it wherever it is read; or the name as it is."""
+    return str(found) if Path(source).expanduser().resolve() == found else source

@@ -1,0 +1,178 @@
+"""The hook points: what a plugin package may offer. This page is a plugin author's whole contract.
+
+A plugin is a module named by an entry point of the group ``ldm``. It states the hook API it was
+written for and implements any of the hooks below::
+
+    from ldm_core import hookimpl
+
+    ldm_api_version = 1
+
+    @hookimpl
+    def ldm_schedulers(register):
+        register("my_scheduler", "my_package.my_module:my_scheduler")
+
+Every hook is called once, when plugins are listed. ``register(name, target)`` takes a callable or,
+better, a lazy ``"package.module:attribute"`` that is imported when the plugin is looked at; keep
+heavy imports (torch, diffusers) inside the functions of that module.
+
+A target is the thing itself, a function with the positional parameters of its contract in
+`ldm_core.contracts`, or a factory without positional parameters that returns the thing. Either
+way its keyword-only parameters are its options: name, type and default are the schema by which
+recipes are checked, and the docstring is the help text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import pluggy
+
+API_VERSION = 1
+
+hookspec = pluggy.HookspecMarker("ldm")
+hookimpl = pluggy.HookimplMarker("ldm")
+
+
+class Register(Protocol):
+    """``register(name, target)``, once for each thing offered."""
+
+    def __call__(self, name: str, target: Callable[..., Any] | str) -> None: ...
+
+
+class RegisterModel(Protocol):
+    """``register(name, folder, made_for)``, once for each model that the package ships."""
+
+    def __call__(self, name: str, folder: Path, made_for: str) -> None: ...
+
+
+@hookspec
+def ldm_schedulers(register: Register) -> None:
+    """Offer schedulers: walk a noisy latent along a grid of points.
+
+    Contract: ``scheduler(x, grid, denoise, noise, *, options) -> x``, see
+    `ldm_core.contracts.Scheduler`. ``denoise(x, point)`` estimates x0; noise comes from
+    ``noise()`` alone, so that an image depends on its seed alone.
+    """
+
+
+@hookspec
+def ldm_spacings(register: Register) -> None:
+    """Offer spacings: choose the points that a run visits.
+
+    Contract: ``spacing(schedule, steps, *, options) -> grid``, see `ldm_core.contracts.Spacing`:
+    points with strictly falling noise, the end point last.
+    """
+
+
+@hookspec
+def ldm_guidance(register: Register) -> None:
+    """Offer guidance: combine the network's answers for several conditions into one.
+
+    Contract: a factory ``guidance(*, options)`` that returns `ldm_core.contracts.Guidance`.
+    Branches that it does not name at a point are not computed there.
+    """
+
+
+@hookspec
+def ldm_conditioning(register: Register) -> None:
+    """Offer conditionings: turn what a person gives into what the network takes.
+
+    Contract: a factory ``conditioning(*, options)`` that returns
+    `ldm_core.contracts.Conditioning`; it names the ability it needs of the model's family.
+    """
+
+
+@hookspec
+def ldm_attention(register: Register) -> None:
+    """Offer attention kernels, in force for the calls of one pipeline.
+
+    Contract: ``attention(q, k, v, mask, scale, *, options) -> out``, see
+    `ldm_core.contracts.Attention`.
+    """
+
+
+@hookspec
+def ldm_denoisers(register: Register) -> None:
+    """Offer denoiser wrappers: change what surrounds the network.
+
+    Contract: ``wrap(denoise, *, options) -> denoise``, where ``denoise(x, point) -> x0``.
+    """
+
+
+@hookspec
+def ldm_encoders(register: Register) -> None:
+    """Offer encoders: data to latents.
+
+    Contract: ``encode(model, data, noise, *, options) -> x0``, see `ldm_core.contracts.Encoder`.
+    """
+
+
+@hookspec
+def ldm_decoders(register: Register) -> None:
+    """Offer decoders: latents to data.
+
+    Contract: ``decode(model, x0, *, options) -> data``, see `ldm_core.contracts.Decoder`.
+    """
+
+
+@hookspec
+def ldm_families(register: Register) -> None:
+    """Offer families: know one kind of model folder.
+
+    Contract: a factory ``family()`` that returns `ldm_core.contracts.family.Family`. Families are
+    asked in turn whether a folder is theirs; two that both claim it are an error on use.
+    """
+
+
+@hookspec
+def ldm_observers(register: Register) -> None:
+    """Offer observers: hear of each evaluation of the denoiser.
+
+    Contract: ``observer(grid, *, options)``, a context manager that yields a function of a
+    `ldm_core.contracts.Step`.
+    """
+
+
+@hookspec
+def ldm_models(register: RegisterModel) -> None:
+    """Offer models that the package ships: ``register(name, folder, made_for)``.
+
+    ``folder`` holds a model in Diffusers' folder format with safetensors weights, and may hold an
+    ``ldm.toml``, a recipe with the model's own defaults; ``made_for`` says in a few words what
+    the model draws.
+    """
+
+
+@hookspec
+def ldm_commands(register: Register) -> None:
+    """Offer sub-commands: ``register("train denoiser", target)`` adds ``ldm train denoiser``.
+
+    The target is a function whose positional parameters become arguments of the command (``*names``
+    any number of them) and whose keyword-only ones become options, helped by the ``Args:`` of its
+    docstring. Of a type such as ``Path | Image`` the command line reads the first.
+
+    A function whose first parameter is annotated ``Pipeline`` is given one, made of the choices
+    that all runs share (model, scheduler, device, ...), whose weights are read when they are first
+    needed. If it also takes ``**run``, to hand to the pipeline's call, it gets seed, batch size,
+    the other inputs and ``on_batch``, and the command writes the `Output` that it returns or tells
+    ``on_batch``; else it returns the paths of the files that it wrote. Where a manifest has a
+    ``finish``, it also gets the call, so that ``ldm replay`` can repeat it.
+    """
+
+
+KINDS = {
+    "scheduler": "ldm_schedulers",
+    "spacing": "ldm_spacings",
+    "guidance": "ldm_guidance",
+    "conditioning": "ldm_conditioning",
+    "attention": "ldm_attention",
+    "denoiser": "ldm_denoisers",
+    "encoder": "ldm_encoders",
+    "decoder": "ldm_decoders",
+    "family": "ldm_families",
+    "observer": "ldm_observers",
+    "command": "ldm_commands",
+}
+"""Each kind of plugin with the hook that offers it. Models, which are folders, stand apart."""

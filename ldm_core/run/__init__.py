@@ -1,0 +1,1 @@
+"""A composition on weights, and a run of it."""

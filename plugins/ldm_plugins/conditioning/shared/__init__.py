@@ -1,0 +1,1 @@
+"""What several conditionings share."""

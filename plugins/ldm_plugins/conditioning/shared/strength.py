@@ -1,0 +1,66 @@
+"""How much of the way from noise is walked, for runs that start from a picture."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from ldm_core.contracts import Edit, Grid, Request, Run
+from ldm_core.errors import LdmError
+from ldm_core.numerics.point import Point
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def check_strength(request: Request) -> None:
+    """Raise `LdmError` for a strength outside [0, 1], several of them, or less than one step."""
+    given = request.inputs["strength"]
+    for value in given:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+            raise LdmError(f"the strength should be a number from 0 to 1, not {value!r}.")
+    if len(set(given)) > 1:
+        several = ", ".join(f"{value:g}" for value in sorted(set(given)))
+        raise LdmError(
+            f"the strength should be the same for all images of a run, not {several}; they walk "
+            "the same points."
+        )
+    steps = request.num_inference_steps
+    if given[0] > 0 and taken(steps, given[0]) == 0:
+        raise LdmError(
+            f"a strength of {given[0]:g} is less than one of the {steps} steps; at least "
+            f"{math.ceil(1000 / steps) / 1000:g} is, or more steps, or 0 for none at all."
+        )
+
+
+def taken(steps: int, strength: float) -> int:
+    """How many of the steps are walked, as Diffusers rounds."""
+    return min(int(steps * strength), steps)
+
+
+def cut(grid: Grid, request: Request) -> Grid:
+    """The end of a grid that a strength leaves, which may be the last point alone."""
+    steps = len(grid) - 1
+    return grid[steps - taken(steps, request.inputs["strength"][0]) :]
+
+
+def noised(x0: Tensor, noise: Tensor, point: Point) -> Tensor:
+    """x at a point (Ho et al. 2020, arXiv:2006.11239, Eq. 4), all (batch, ...)."""
+    return point.alpha * x0 + point.sigma * noise
+
+
+class FromPicture(Edit):
+    """A start from pictures, with the noise of the grid's first point.
+
+    Args:
+        pictures: (batch, channels, height, width) in [-1, 1].
+    """
+
+    def __init__(self, run: Run, pictures: Tensor) -> None:
+        self._run = run
+        self._pictures = pictures
+
+    def start(self) -> Tensor:
+        x0 = self._run.to_latents(self._pictures)
+        grid = self._run.grid
+        return x0 if len(grid) == 1 else noised(x0, self._run.noise(), grid[0])

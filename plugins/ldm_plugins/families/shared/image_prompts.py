@@ -1,0 +1,122 @@
+"""IP-Adapters in a UNet2DConditionModel, and the image encoders beside them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from ldm_core.contracts.family import Model
+from ldm_core.errors import LdmError
+from ldm_core.model.modules import shallow_copy
+from ldm_core.model.place import Place
+from ldm_plugins.families.shared.quiet import quiet
+from ldm_plugins.families.shared.shared_components import SharedComponents
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor, nn
+
+KEPT = 4
+
+
+class ImagePrompts:
+    """Ability ``image_prompt`` of models with a UNet2DConditionModel (Ye et al. 2023,
+    arXiv:2308.06721, Section 3.2.2): cross-attention layers with keys and values of their own for
+    pictures, in a copy of the network that shares its weights. The latest few copies are kept.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self._components = SharedComponents(place)
+        self._adapted: OrderedDict[tuple[Any, ...], Model] = OrderedDict()
+        self._one_at_a_time = Lock()
+
+    def adapted(self, model: Model, file: Path, scale: float) -> Model:
+        """See `ldm_core.contracts.abilities.ImagePromptAbility`.
+
+        Raises:
+            LdmError: the file's layers do not fit the network.
+        """
+        if model.remake is None:
+            raise LdmError(f"the model '{model.info.source}' cannot be made with more layers.")
+        unet, about = model.components["unet"], file.stat()
+        same = (unet, file, about.st_size, about.st_mtime_ns)
+        with self._one_at_a_time:
+            found = self._adapted.pop((*same, scale), None)
+            if found is None:
+                found = model.remake({"unet": self._with_layers(unet, file, scale, same)})
+            self._adapted[(*same, scale)] = found
+            while len(self._adapted) > KEPT:
+                self._adapted.popitem(last=False)
+        return found
+
+    def _with_layers(
+        self, unet: nn.Module, file: Path, scale: float, same: tuple[Any, ...]
+    ) -> nn.Module:
+        """A copy of the network with the file's layers, from a copy of another scale where there
+        is one."""
+        others = [model for key, model in self._adapted.items() if key[:-1] == same]
+        copied: Any = shallow_copy(others[0].components["unet"] if others else unet)
+        if not others:
+            read_layers(copied, file)
+        for part in copied.modules():
+            if hasattr(part, "to_k_ip"):
+                part.scale = [scale]
+        adapted: nn.Module = copied.eval().requires_grad_(False)
+        return adapted
+
+    def embed(
+        self, encoder: Path, pictures: Sequence[Image], pooled: bool
+    ) -> tuple[Tensor, Tensor]:
+        """See `ldm_core.contracts.abilities.ImagePromptAbility`. Nothing is a vector of zeros, or
+        what the encoder makes of grey pixels, its zero."""
+        import torch
+
+        net = self._components.read(encoder, "CLIPVisionModelWithProjection")
+        pixels = _processor(encoder, net)(list(pictures), return_tensors="pt").pixel_values
+        pixels = pixels.to(net.device, net.dtype)
+        if pooled:
+            embeds: Tensor = net(pixels).image_embeds
+            return embeds, torch.zeros_like(embeds)
+        states: Tensor = net(pixels, output_hidden_states=True).hidden_states[-2]
+        grey = torch.zeros_like(pixels[:1])
+        nothing: Tensor = net(grey, output_hidden_states=True).hidden_states[-2]
+        return states, nothing.expand_as(states)
+
+
+def _processor(encoder: Path, net: Any) -> Any:
+    """What scales and crops pictures for an encoder: its folder's, or CLIP's for its size."""
+    import transformers
+
+    # the one in PIL, so that pictures do not depend on whether torchvision is installed
+    name = "CLIPImageProcessor"
+    cls = getattr(transformers, f"{name}Pil", None) or getattr(transformers, name)
+    if (encoder / "preprocessor_config.json").is_file():
+        return cls.from_pretrained(encoder, local_files_only=True)
+    side = net.config.image_size
+    return cls(size=side, crop_size=side)
+
+
+def read_layers(unet: Any, file: Path) -> None:
+    """Put the layers of an IP-Adapter file into a network, by Diffusers' loader.
+
+    Raises:
+        LdmError: they do not fit.
+    """
+    from safetensors.torch import load_file
+
+    parts: dict[str, dict[str, Any]] = {"image_proj": {}, "ip_adapter": {}}
+    for name, tensor in load_file(file).items():
+        part, _, rest = name.partition(".")
+        parts.setdefault(part, {})[rest] = tensor
+    try:
+        with quiet():
+            unet._load_ip_adapter_weights([parts], low_cpu_mem_usage=False)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        raise LdmError(
+            f"the IP-Adapter '{file}' does not fit the network: {reason}",
+            "it was made for a model of another kind or size.",
+        ) from error

@@ -1,0 +1,89 @@
+"""What a Diffusers ``scheduler_config.json`` says: noise schedule, prediction type, and the recipe
+that does what its scheduler class does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from ldm_core.errors import LdmError
+from ldm_core.numerics.noise_schedule import VPSchedule, vp_schedule, zero_terminal_snr
+from ldm_core.numerics.prediction import PREDICTION_TYPES, PredictionType
+from ldm_plugins.families.shared.scheduler_counterparts import counterpart
+from ldm_plugins.families.shared.scheduler_settings import PATH, RESCALED, SETTINGS
+
+BETAS = ("beta_start", "beta_end", "beta_schedule", "trained_betas", *RESCALED)
+COSINE = "squaredcos_cap_v2"
+
+
+def read_schedule(config: Mapping[str, Any]) -> VPSchedule:
+    """The variance-preserving schedule, with the defaults of the config's class.
+
+    Raises:
+        LdmError: a beta schedule that Stable Diffusion folders do not have.
+    """
+    known = SETTINGS.get(str(config.get("_class_name")), {**PATH, **RESCALED})
+    said = {**known, **{key: value for key, value in config.items() if key in known}}
+    rescale = bool(said.get("rescale_betas_zero_snr"))
+    try:
+        if said["trained_betas"] is not None:
+            betas = VPSchedule(said["trained_betas"])
+            return VPSchedule(zero_terminal_snr(betas.betas)) if rescale else betas
+        return vp_schedule(
+            said["beta_schedule"],
+            said["beta_start"],
+            said["beta_end"],
+            said["num_train_timesteps"],
+            rescale,
+        )
+    except (ValueError, TypeError) as error:
+        raise LdmError(f"scheduler_config.json: {error}") from None
+
+
+def read_prediction_type(config: Mapping[str, Any]) -> PredictionType:
+    """What the network was trained to return.
+
+    Raises:
+        LdmError: an unknown prediction type.
+    """
+    found = config.get("prediction_type", "epsilon")
+    if found not in PREDICTION_TYPES:
+        raise LdmError(
+            f"scheduler_config.json: no prediction type named '{found}'; "
+            f"there are {', '.join(PREDICTION_TYPES)}."
+        )
+    return cast(PredictionType, found)
+
+
+def read_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The recipe that does what the config's scheduler class does.
+
+    Our own scheduler, spacing and wrappers where they give the class's results; else the class
+    itself, by the scheduler ``diffusers:``, and the spacing that stands by for another choice.
+
+    Raises:
+        LdmError: the config names no class.
+    """
+    cls = config.get("_class_name")
+    if not isinstance(cls, str):
+        raise LdmError("scheduler_config.json names no class: its _class_name is missing.")
+    found = counterpart(config) if cls in SETTINGS else None
+    if found is not None:
+        return found
+    return {
+        "scheduler": {"name": f"diffusers:{cls}", "config": _own(cls, config)},
+        "spacing": {"name": "trailing"},
+    }
+
+
+def _own(cls: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config as settings of its class: the betas, which are the model's, apart."""
+    known = SETTINGS.get(cls)
+    said = {k: v for k, v in config.items() if not k.startswith("_") and k not in BETAS}
+    if config.get("beta_schedule") == COSINE and config.get("trained_betas") is None:
+        said["beta_schedule"] = COSINE  # by this name a class decides whether to round
+    if known is None:
+        return said
+    # Where nothing is said of clipping, the class clips; the scheduler `diffusers:` would not.
+    clips = {"clip_sample": known["clip_sample"]} if "clip_sample" in known else {}
+    return {**clips, **{key: value for key, value in said.items() if key in known}}

@@ -1,0 +1,190 @@
+"""Models in one safetensors file, named as their authors' own code names the weights.
+
+Diffusers' converters read them. The configs and tokenizers, and the weights of components that the
+file does not hold, come from a folder in Diffusers' format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from ldm_core.errors import LdmError
+from ldm_core.model.files import check_weights, read_json
+from ldm_core.model.place import Place
+from ldm_plugins.families.shared.quiet import quiet
+
+if TYPE_CHECKING:
+    pass
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+NETWORK = "model.diffusion_model."
+NETWORKS = {
+    "UNet2DConditionModel": (f"{NETWORK}input_blocks.",),
+    "SD3Transformer2DModel": (f"{NETWORK}joint_blocks.", "joint_blocks."),
+    "FluxTransformer2DModel": (f"{NETWORK}double_blocks.", "double_blocks."),
+}
+CLIP = "text_model.embeddings.position_embedding.weight"
+OTHERS = {
+    "vae": ("first_stage_model.", "vae."),
+    "text_encoder": (
+        f"cond_stage_model.transformer.{CLIP}",
+        "cond_stage_model.model.token_embedding.weight",
+        f"conditioner.embedders.0.transformer.{CLIP}",
+        f"text_encoders.clip_l.transformer.{CLIP}",
+    ),
+    "text_encoder_2": (
+        "conditioner.embedders.1.model.positional_embedding",
+        "conditioner.embedders.0.model.text_projection",
+        f"text_encoders.clip_g.transformer.{CLIP}",
+    ),
+    "T5EncoderModel": ("text_encoders.t5xxl.transformer.shared.weight",),
+}
+"""How the names of a component's weights begin, by its class or else by its own name."""
+
+
+def holds(shapes: Shapes, component: str, cls: str) -> bool:
+    """Whether a file with these tensors has the weights of this component."""
+    starts = NETWORKS.get(cls) or OTHERS.get(cls) or OTHERS.get(component, ())
+    return bool(starts) and any(name.startswith(starts) for name in shapes)
+
+
+def default_config(shapes: Shapes) -> str | None:
+    """Hub id of the folder that Diffusers takes the configs of such a file from."""
+    if not any(holds(shapes, "", cls) for cls in NETWORKS):
+        return None
+    from diffusers.loaders.single_file_utils import fetch_diffusers_config
+
+    tensors = {name: SimpleNamespace(shape=shape) for name, shape in shapes.items()}
+    try:
+        return str(fetch_diffusers_config(tensors)["pretrained_model_name_or_path"])
+    except (LookupError, UnboundLocalError, ValueError):  # sizes that Diffusers does not know
+        return None
+
+
+def check_file(source: str, shapes: Shapes, folder: Path, weighty: Mapping[str, str]) -> None:
+    """See that a file and the configs are of one model, and that no weights are missing.
+
+    Args:
+        weighty: class of each component that has weights.
+    Raises:
+        LdmError: the file is of another kind of model, or what it lacks is not in the folder.
+    """
+    give = "give the folder with its own configs: --model-config FOLDER."
+    for component, cls in weighty.items():
+        if holds(shapes, component, cls):
+            check_config(source, shapes, folder / component / "config.json", cls)
+        elif cls in NETWORKS or component in ("unet", "transformer"):
+            raise LdmError(f"'{source}' holds no {cls}, which {folder} describes; {give}")
+        else:
+            try:
+                check_weights(folder, [component])
+            except LdmError as error:
+                raise LdmError(
+                    f"'{source}' holds no {component} ({cls}), so it must lie beside the configs: "
+                    f"{error}"
+                ) from None
+
+
+def check_config(source: str, shapes: Shapes, path: Path, cls: str) -> None:
+    """See that a network's config says of it what the shapes of its weights say."""
+    facts = FACTS.get(cls, {})
+    config = read_json(path) if facts else {}
+    for key, (default, read) in facts.items():
+        said, found = config.get(key, default), read(shapes)
+        if said != found:
+            raise LdmError(
+                f"'{source}' does not fit the configs: its network has {key} = {found}, and "
+                f"{path} says {said}; give the folder with its own: --model-config FOLDER."
+            )
+
+
+def read_file(
+    file: Path,
+    folder: Path,
+    classes: Mapping[str, Any],
+    place: Place,
+) -> dict[str, Any]:
+    """Components out of a file, frozen and in place.
+
+    Args:
+        classes: class of each component to read.
+    Raises:
+        LdmError: weights are missing or of other shapes than the configs say.
+    """
+    from safetensors.torch import load_file
+
+    checkpoint = load_file(file)
+    found = {}
+    for name, cls in classes.items():
+        lacks = f"'{file}' lacks some weights of the {name} that {folder / name} describes"
+        try:
+            with quiet():
+                part = _converter(cls)(
+                    checkpoint=dict(checkpoint),  # converters take out of it what they use
+                    config=str(folder),
+                    subfolder=name,
+                    torch_dtype=place.dtype,
+                    local_files_only=True,
+                )
+        except NotImplementedError as error:  # of torch, where a tensor is still without data
+            raise LdmError(f"{lacks}.") from error
+        except Exception as error:
+            reason = " ".join(str(error).split())[:300]
+            raise LdmError(
+                f"the {name} in '{file}' does not fit the config in {folder / name}: {reason}"
+            ) from error
+        missing = [key for key, tensor in part.named_parameters() if tensor.is_meta]
+        if missing:
+            raise LdmError(f"{lacks}, such as {missing[0]}.")
+        found[name] = place.put(part)
+    return found
+
+
+def _converter(cls: Any) -> Callable[..., Any]:
+    from functools import partial
+
+    from diffusers.loaders import single_file_utils
+
+    if hasattr(cls, "from_single_file"):
+        return lambda checkpoint, **options: cls.from_single_file(checkpoint, **options)
+    if cls.__name__.startswith("T5"):
+        return partial(single_file_utils.create_diffusers_t5_model_from_checkpoint, cls)
+    return partial(single_file_utils.create_diffusers_clip_model_from_ldm, cls)
+
+
+def _blocks(shapes: Shapes, kind: str) -> int:
+    """How many blocks of a kind there are, numbered after its name."""
+    cut = (name.removeprefix(NETWORK).split(".") for name in shapes)
+    return len({parts[1] for parts in cut if parts[0] == kind and len(parts) > 1})
+
+
+def _context_width(shapes: Shapes) -> int | None:
+    ends = f"{NETWORK}input_blocks.", "attn2.to_k.weight"
+    found = (s for n, s in shapes.items() if n.startswith(ends[0]) and n.endswith(ends[1]))
+    return next((shape[1] for shape in found), None)
+
+
+FACTS: Mapping[str, Mapping[str, tuple[Any, Callable[[Shapes], Any]]]] = {
+    "UNet2DConditionModel": {
+        "in_channels": (4, lambda s: s[f"{NETWORK}input_blocks.0.0.weight"][1]),
+        "cross_attention_dim": (1280, _context_width),
+        "addition_embed_type": (
+            None,
+            lambda s: "text_time" if f"{NETWORK}label_emb.0.0.weight" in s else None,
+        ),
+    },
+    "SD3Transformer2DModel": {"num_layers": (18, lambda s: _blocks(s, "joint_blocks"))},
+    "FluxTransformer2DModel": {
+        "num_layers": (19, lambda s: _blocks(s, "double_blocks")),
+        "num_single_layers": (38, lambda s: _blocks(s, "single_blocks")),
+        "guidance_embeds": (
+            False,
+            lambda s: any(n.removeprefix(NETWORK).startswith("guidance_in.") for n in s),
+        ),
+    },
+}
+"""What the shapes tell of a network: keys of its config, each with the class's default."""

@@ -1,0 +1,76 @@
+"""T5's encoder as a text encoder (Raffel et al. 2020, arXiv:1910.10683)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ldm_core.errors import LdmError
+from ldm_core.model.files import read_json
+from ldm_plugins.families.shared import tokens
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def check_tokenizer(folder: Path) -> None:
+    """See that a T5 tokenizer's vocabulary is there, in a form that can be read here.
+
+    Raises:
+        LdmError: it is missing, or packages that read it are.
+    """
+    read_json(folder / "tokenizer_config.json")
+    if (folder / "tokenizer.json").is_file():
+        return
+    if not (folder / "spiece.model").is_file():
+        # Transformers would go on with an empty vocabulary.
+        raise LdmError(f"{folder} has no vocabulary: neither tokenizer.json nor spiece.model.")
+    modules = {"sentencepiece": "sentencepiece", "protobuf": "google.protobuf"}
+    missing = [package for package, module in modules.items() if not _installed(module)]
+    if missing:
+        raise LdmError(
+            f"{folder / 'spiece.model'} can only be read with {' and '.join(missing)}, which "
+            f"{'are' if len(missing) > 1 else 'is'} not installed.",
+            "`pip install 'ldm-core[t5]'`",
+        )
+
+
+def _installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # not even what it lies in
+        return False
+
+
+class T5Text:
+    """Last hidden states of a window of tokens.
+
+    Args:
+        window: tokens that the network takes; T5 itself has no limit.
+    """
+
+    def __init__(self, encoder: Any, tokenizer: Any, window: int) -> None:
+        self._encoder = encoder
+        self._tokenizer = tokenizer
+        self._window = window
+
+    def states(self, texts: Sequence[str | None]) -> Tensor:
+        """(texts, window, width), the padding attended like the words."""
+        found = tokens.tokenize(self._tokenizer, texts, self._window, self._encoder.device)
+        states: Tensor = self._encoder(found.input_ids)[0]
+        return states
+
+    def masked_states(self, texts: Sequence[str | None]) -> tuple[Tensor, Tensor]:
+        """(texts, window, width), attending the words alone, and their mask (texts, window)."""
+        found = tokens.tokenize(self._tokenizer, texts, self._window, self._encoder.device)
+        mask = found.attention_mask
+        return self._encoder(found.input_ids, attention_mask=mask)[0], mask
+
+    def overflow(self, text: str) -> str:
+        return tokens.overflow(self._tokenizer, text, self._window)
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """The characters of the text that each token of the window stands for."""
+        return tokens.spans(self._tokenizer, text, self._window)
