@@ -16,6 +16,8 @@ class LdmError(ValueError):
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(f"{message}\n  {hint}" if hint else message)
+        self.message = message
+        self.hint = hint
 
 
 class LdmWarning(UserWarning):

@@ -2,42 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from ldm_core.contracts.family import Condition, Model
-from ldm_core.numerics.point import Point
+from ldm_core.contracts.family import Model
+from ldm_core.contracts.network import Call, Condition, Unequal
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
+Span = tuple[int, int]
+"""The characters (start, end) of a text; an empty span where there are none."""
 
-class TextAbility(Protocol):
+
+class TextAbility(ABC):
     """Ability ``text``: how a family encodes prompts.
 
-    One whose words can be weighed has a method ``tokens(text)``: for each key of the condition
-    that runs along tokens, dimension 1, the characters ``(start, end)`` of the text that each
-    token stands for, an empty span where it stands for none. One whose network only attends to
-    the tokens, wherever they are, so that seeing all of them twice is seeing them once, has an
-    attribute ``side_by_side = True``; conditions of several windows can then be joined.
+    Attributes:
+        joins_windows: the network only attends to the tokens, wherever they are, so that the
+            conditions of several windows can be joined, and seeing all of them twice is seeing
+            them once.
     """
 
-    def encode(self, texts: Sequence[str | None]) -> Condition:
-        """The network's condition for each text; None where nothing was said, which most
-        families take for the empty text."""
-        ...
+    joins_windows: bool = False
 
+    @abstractmethod
+    def encode(self, texts: Sequence[str | None]) -> Condition | Unequal:
+        """The network's condition for each text; None where there is none, which most families
+        take for the empty text. Padding does not depend on the other texts."""
+
+    @abstractmethod
     def overflow(self, text: str) -> str:
         """The end of the text that the encoder's window would cut off; empty where it fits."""
-        ...
+
+    def tokens(self, text: str) -> Mapping[str, Sequence[Span]] | None:
+        """For each key of the condition that runs along tokens, dimension 1, the characters of
+        the text that each token stands for. None where this cannot be said, and words cannot be
+        weighed."""
+        return None
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """What a network was told of each picture that it learnt from, in pixels.
+    """The sizes that a network learnt of each picture, in pixels.
 
     Attributes:
         original: (height, width) before the picture was scaled.
@@ -73,7 +84,7 @@ class ClassLabelAbility(Protocol):
 
 
 class SideNetwork(Protocol):
-    """A network beside the model's own that reads a picture, and tells the other what to add."""
+    """A network beside the model's own that reads a picture, and gives the other residuals."""
 
     @property
     def guess(self) -> bool:
@@ -81,25 +92,19 @@ class SideNetwork(Protocol):
         ...
 
     def read(self, pictures: Tensor) -> Condition:
-        """What it makes of pictures (batch, channels, height, width) in [0, 1] before x is known;
-        batch first in each tensor."""
+        """Its features of pictures (batch, channels, height, width) in [0, 1] that depend on
+        neither x nor t; batch first in each tensor."""
         ...
 
-    def __call__(
-        self,
-        x: Tensor,
-        point: Point,
-        condition: Condition,
-        known: Condition,
-        weight: float,
-        guess: bool,
-    ) -> Condition:
-        """What the model's network takes beside its condition; what several say is summed.
+    def __call__(self, call: Call, features: Condition, weight: float, guess: bool) -> Condition:
+        """What the model's network takes beside its condition, a row for each of the call; that of
+        several side networks is summed.
 
         Args:
-            known: what `read` gave.
-            weight: factor of all that is told.
-            guess: tell less in the outer layers, for a prompt that says nothing.
+            call: what the model's network is asked.
+            features: what `read` gave, a row for each of the call.
+            weight: factor of the residuals.
+            guess: smaller residuals in the outer layers, for a prompt that says nothing.
         """
         ...
 
@@ -129,8 +134,8 @@ class ImagePromptAbility(Protocol):
     def embed(
         self, encoder: Path, pictures: Sequence[Image], pooled: bool
     ) -> tuple[Tensor, Tensor]:
-        """What an image encoder makes of the pictures and, for the negative branch, of none; both
-        (pictures, ...).
+        """An image encoder's embeddings of the pictures and, for the negative branch, of no
+        picture; both (pictures, ...).
 
         Args:
             encoder: its folder.

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
-from typing import Self, SupportsIndex, overload
+from typing import Any, Self, SupportsIndex, overload
 
-from ldm_core.errors import LdmError
 from ldm_core.numerics.noise_schedule import NoiseSchedule
 from ldm_core.numerics.point import Point
 
@@ -16,7 +14,8 @@ class Grid(tuple[Point, ...]):
     """Points of a noise schedule, noisiest first, the end point last; slices are grids too.
 
     Attributes:
-        schedule: where the points lie; a scheduler may ask it for points between them.
+        schedule: where the points lie; a scheduler may ask it for points between them. Grids on
+            different schedules are not equal.
     """
 
     schedule: NoiseSchedule
@@ -25,6 +24,16 @@ class Grid(tuple[Point, ...]):
         grid = super().__new__(cls, points)
         grid.schedule = schedule
         return grid
+
+    def __getnewargs__(self) -> tuple[Any, ...]:  # for copy and pickle
+        return tuple(self), self.schedule
+
+    def __eq__(self, other: object) -> bool:
+        same = super().__eq__(other)
+        return bool(same) and (not isinstance(other, Grid) or self.schedule == other.schedule)
+
+    def __hash__(self) -> int:
+        return super().__hash__()
 
     @overload
     def __getitem__(self, index: SupportsIndex) -> Point: ...
@@ -50,25 +59,6 @@ class Grid(tuple[Point, ...]):
     def between(self, here: Point, there: Point) -> Point:
         """The point half-way in log-SNR; both need a finite one."""
         return self.schedule.at_ratio(math.sqrt(here.ratio * there.ratio))
-
-
-def checked(points: Sequence[Point], schedule: NoiseSchedule, spacing: str) -> Grid:
-    """A grid of the points, once each is finite and has less noise than the one before.
-
-    Raises:
-        LdmError: the spacing gave something else; a run on it would be garbage.
-    """
-    if len(points) < 2:
-        raise LdmError(f"the spacing {spacing} gave {len(points)} points; a run needs at least 2.")
-    for here, there in pairwise(points):
-        if not there.ratio < here.ratio:
-            raise LdmError(
-                f"the spacing {spacing} gave noise that does not fall: {there} after {here}."
-            )
-    for point in points:
-        if not all(map(math.isfinite, (point.alpha, point.sigma, point.t))):
-            raise LdmError(f"the spacing {spacing} gave a point that is not finite: {point}.")
-    return Grid(points, schedule)
 
 
 def intervals_behind(grid: Sequence[Point], point: Point) -> int:

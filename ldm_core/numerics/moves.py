@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from ldm_core.contracts import Noise
+from ldm_core.numerics.callables import Noise
 from ldm_core.numerics.point import Point
 
 if TYPE_CHECKING:

@@ -74,6 +74,12 @@ class VPSchedule:
         self.first = 0.0
         self.last = float(table.size - 1)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, VPSchedule) and np.array_equal(self.betas, other.betas)
+
+    def __hash__(self) -> int:
+        return hash(self.betas.tobytes())
+
     def at(self, t: float) -> Point:
         t = min(max(t, self.first), self.last)
         low = int(t)
@@ -169,6 +175,15 @@ class VESchedule:
         self._log_min = math.log(sigma_min)
         self._log_range = math.log(sigma_max) - self._log_min
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, VESchedule) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def _key(self) -> tuple[float, float, float]:
+        return self._log_min, self._log_range, self.last
+
     def at(self, t: float) -> Point:
         t = min(max(t, self.first), self.last)
         return Point(1.0, math.exp(self._log_min + self._log_range * t / self.last), t)
@@ -192,6 +207,12 @@ class FlowSchedule:
         self.discrete = False
         self.first = 1.0
         self.last = float(num_train_timesteps)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FlowSchedule) and self.last == other.last
+
+    def __hash__(self) -> int:
+        return hash((FlowSchedule, self.last))
 
     def at(self, t: float) -> Point:
         t = min(max(t, self.first), self.last)

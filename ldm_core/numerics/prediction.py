@@ -2,55 +2,127 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, get_args
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ldm_core.numerics.point import Point
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-PredictionType = Literal["epsilon", "v_prediction", "sample", "flow"]
-PREDICTION_TYPES: tuple[PredictionType, ...] = get_args(PredictionType)
+Convert = Callable[["Tensor", "Tensor", Point], "Tensor"]
+"""``convert(value, x, point)``, all tensors (batch, ...) of one shape."""
 
 
-def to_x0(prediction_type: PredictionType, output: Tensor, x: Tensor, point: Point) -> Tensor:
+@dataclass(frozen=True)
+class PredictionType:
+    """What a network returns at x = alpha·x0 + sigma·noise. A family may bring one of its own.
+
+    Attributes:
+        to_x0: ``to_x0(output, x, point)``, the clean latent that an output stands for.
+        from_x0: ``from_x0(x0, x, point)``, the output that stands for a clean latent; its inverse.
+        target: ``target(x0, noise, alpha, sigma)``, what the network should learn to return, alpha
+            and sigma shaped to broadcast, such as (batch, 1, 1, 1).
+        needs_signal: the output says nothing of x0 where alpha is 0.
+    """
+
+    name: str
+    to_x0: Convert
+    from_x0: Convert
+    target: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+    needs_signal: bool = False
+
+
+def _epsilon_to_x0(output: Tensor, x: Tensor, point: Point) -> Tensor:
+    return (x - point.sigma * output) / point.alpha
+
+
+def _v_to_x0(output: Tensor, x: Tensor, point: Point) -> Tensor:
+    # With alpha² + sigma² = 1 this is alpha·x - sigma·v; the division serves other paths.
+    scale = point.alpha**2 + point.sigma**2
+    return (point.alpha * x - point.sigma * output) / scale
+
+
+def _v_from_x0(x0: Tensor, x: Tensor, point: Point) -> Tensor:
+    return (point.alpha * x - (point.alpha**2 + point.sigma**2) * x0) / point.sigma
+
+
+EPSILON = PredictionType(
+    "epsilon",
+    to_x0=_epsilon_to_x0,
+    from_x0=lambda x0, x, point: (x - point.alpha * x0) / point.sigma,
+    target=lambda x0, noise, alpha, sigma: noise,
+    needs_signal=True,
+)
+"""The noise (Ho et al. 2020, arXiv:2006.11239, Section 3.2)."""
+V_PREDICTION = PredictionType(
+    "v_prediction",
+    to_x0=_v_to_x0,
+    from_x0=_v_from_x0,
+    target=lambda x0, noise, alpha, sigma: alpha * noise - sigma * x0,
+)
+"""alpha·noise - sigma·x0 (Salimans & Ho 2022, arXiv:2202.00512, appendix D)."""
+SAMPLE = PredictionType(
+    "sample",
+    to_x0=lambda output, x, point: output,
+    from_x0=lambda x0, x, point: x0,
+    target=lambda x0, noise, alpha, sigma: x0,
+)
+"""x0 itself."""
+FLOW = PredictionType(
+    "flow",
+    to_x0=lambda output, x, point: (x - point.sigma * output) / (point.alpha + point.sigma),
+    from_x0=lambda x0, x, point: (x - (point.alpha + point.sigma) * x0) / point.sigma,
+    target=lambda x0, noise, alpha, sigma: noise - x0,
+)
+"""noise - x0 (Liu et al. 2022, arXiv:2209.03003)."""
+
+PREDICTION_TYPES: Mapping[str, PredictionType] = {
+    kind.name: kind for kind in (EPSILON, V_PREDICTION, SAMPLE, FLOW)
+}
+"""Those that need no family of their own, by name."""
+
+
+def as_prediction_type(kind: PredictionType | str) -> PredictionType:
+    """The record of a prediction type that is named, or the record itself.
+
+    Raises:
+        ValueError: there is none of this name.
+    """
+    if isinstance(kind, PredictionType):
+        return kind
+    if kind not in PREDICTION_TYPES:
+        raise ValueError(
+            f"no prediction type named '{kind}'; there are {', '.join(PREDICTION_TYPES)}"
+        )
+    return PREDICTION_TYPES[kind]
+
+
+def to_x0(kind: PredictionType | str, output: Tensor, x: Tensor, point: Point) -> Tensor:
     """Recover the clean latent from what the network returned.
 
     Args:
-        prediction_type: ``epsilon`` is the noise; ``v_prediction`` is alpha·noise - sigma·x0
-            (Salimans & Ho 2022, arXiv:2202.00512, appendix D); ``sample`` is x0 itself; ``flow``
-            is noise - x0 (Liu et al. 2022, arXiv:2209.03003).
         output, x: network output and noisy latent, both (batch, ...), same shape.
         point: where x lies.
     Raises:
         ValueError: the shapes differ, the type is unknown, or x0 cannot be had at this point
             (epsilon where alpha is 0).
     """
+    kind = as_prediction_type(kind)
     if output.shape != x.shape:
         raise ValueError(
             f"the network returned {tuple(output.shape)} for a latent of {tuple(x.shape)}"
         )
-    if prediction_type == "epsilon":
-        if point.alpha == 0:
-            raise ValueError(
-                "an epsilon-predicting network says nothing of x0 where the signal is zero "
-                "(alpha = 0); start the grid later, or use a v-predicting model"
-            )
-        return (x - point.sigma * output) / point.alpha
-    if prediction_type == "v_prediction":
-        # With alpha² + sigma² = 1 this is alpha·x - sigma·v; the division serves other paths.
-        scale = point.alpha**2 + point.sigma**2
-        return (point.alpha * x - point.sigma * output) / scale
-    if prediction_type == "sample":
-        return output
-    if prediction_type == "flow":
-        return (x - point.sigma * output) / (point.alpha + point.sigma)
-    raise ValueError(
-        f"no prediction type named '{prediction_type}'; there are {', '.join(PREDICTION_TYPES)}"
-    )
+    if kind.needs_signal and point.alpha == 0:
+        raise ValueError(
+            f"a network that predicts {kind.name} says nothing of x0 where the signal is zero "
+            "(alpha = 0); start the grid later, or use a v-predicting model"
+        )
+    return kind.to_x0(output, x, point)
 
 
-def from_x0(prediction_type: PredictionType, x0: Tensor, x: Tensor, point: Point) -> Tensor:
+def from_x0(kind: PredictionType | str, x0: Tensor, x: Tensor, point: Point) -> Tensor:
     """What a network would have returned at x for this clean latent; the inverse of `to_x0`.
 
     Args:
@@ -60,23 +132,14 @@ def from_x0(prediction_type: PredictionType, x0: Tensor, x: Tensor, point: Point
         ValueError: the type is unknown, or x holds no noise (sigma = 0), of which all types but
             ``sample`` would have to tell.
     """
-    if prediction_type == "sample":
-        return x0
-    if prediction_type not in PREDICTION_TYPES:
-        raise ValueError(
-            f"no prediction type named '{prediction_type}'; there are {', '.join(PREDICTION_TYPES)}"
-        )
-    if point.sigma == 0:
-        raise ValueError(f"where there is no noise, {prediction_type} does not follow from x0")
-    if prediction_type == "epsilon":
-        return (x - point.alpha * x0) / point.sigma
-    if prediction_type == "v_prediction":
-        return (point.alpha * x - (point.alpha**2 + point.sigma**2) * x0) / point.sigma
-    return (x - (point.alpha + point.sigma) * x0) / point.sigma
+    kind = as_prediction_type(kind)
+    if point.sigma == 0 and kind is not SAMPLE:
+        raise ValueError(f"where there is no noise, {kind.name} does not follow from x0")
+    return kind.from_x0(x0, x, point)
 
 
 def training_target(
-    prediction_type: PredictionType, x0: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor
+    kind: PredictionType | str, x0: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor
 ) -> Tensor:
     """What the network should return at x = alpha·x0 + sigma·noise, which `to_x0` undoes.
 
@@ -86,14 +149,4 @@ def training_target(
     Raises:
         ValueError: unknown prediction type.
     """
-    if prediction_type == "epsilon":
-        return noise
-    if prediction_type == "v_prediction":
-        return alpha * noise - sigma * x0
-    if prediction_type == "sample":
-        return x0
-    if prediction_type == "flow":
-        return noise - x0
-    raise ValueError(
-        f"no prediction type named '{prediction_type}'; there are {', '.join(PREDICTION_TYPES)}"
-    )
+    return as_prediction_type(kind).target(x0, noise, alpha, sigma)

@@ -1,0 +1,102 @@
+"""Encoders and decoders: data to latents, latents to data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ldm_core.contracts.family import Model
+from ldm_core.contracts.medium import Medium
+from ldm_core.contracts.record import Record, unwrapped
+from ldm_core.errors import LdmError
+from ldm_core.numerics.callables import Noise
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Encode = Callable[..., "Tensor"]
+"""``encode(model, data, noise) -> x0``: data, such as pixels (batch, channels, height, width) in
+[-1, 1], to latents. ``noise()`` serves encoders that sample a posterior."""
+
+Decode = Callable[..., "Tensor | Medium"]
+"""``decode(model, x0) -> data``: latents to a `Medium`, or to a tensor of the decoder's kind."""
+
+
+@dataclass(frozen=True, eq=False)
+class Encoder(Record):
+    """Data to latents. A plain function becomes one by `as_encoder`.
+
+    Attributes:
+        kind: of the data that it takes, as of `Medium`.
+    """
+
+    encode: Encode
+    kind: str = "image"
+
+    def __call__(self, model: Model, data: Tensor, noise: Noise, **options: Any) -> Tensor:
+        return self.encode(model, data, noise, **options)
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        return self.encode
+
+    def with_function(self, function: Callable[..., Any]) -> Encoder:
+        return replace(self, encode=function)
+
+
+@dataclass(frozen=True, eq=False)
+class Decoder(Record):
+    """Latents to data. A plain function becomes one by `as_decoder`.
+
+    Attributes:
+        kind: of the medium that it gives.
+    """
+
+    decode: Decode
+    kind: str = "image"
+
+    def __call__(self, model: Model, x0: Tensor, **options: Any) -> Tensor | Medium:
+        return self.decode(model, x0, **options)
+
+    def medium(self, model: Model, x0: Tensor) -> Medium:
+        """What the latents (batch, channels, ...) stand for."""
+        data = self.decode(model, x0)
+        return data if isinstance(data, Medium) else Medium(self.kind, data)
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        return self.decode
+
+    def with_function(self, function: Callable[..., Any]) -> Decoder:
+        return replace(self, decode=function)
+
+
+def encodes(kind: str) -> Callable[[Encode], Encoder]:
+    """Say which kind of data an encoder takes, where it is not pictures."""
+    return lambda encode: replace(as_encoder(encode), kind=kind)
+
+
+def decodes(kind: str) -> Callable[[Decode], Decoder]:
+    """Say which kind of medium a decoder gives, where it is not pictures."""
+    return lambda decode: replace(as_decoder(decode), kind=kind)
+
+
+def as_encoder(given: Encoder | Encode) -> Encoder:
+    """The record of an encoder; `LdmError` for what cannot be called."""
+    given = unwrapped(given)
+    if isinstance(given, Encoder):
+        return given
+    if not callable(given):
+        raise LdmError(f"an encoder is a function (model, data, noise), not {given!r}.")
+    return Encoder(given)
+
+
+def as_decoder(given: Decoder | Decode) -> Decoder:
+    """The record of a decoder; `LdmError` for what cannot be called."""
+    given = unwrapped(given)
+    if isinstance(given, Decoder):
+        return given
+    if not callable(given):
+        raise LdmError(f"a decoder is a function (model, x0), not {given!r}.")
+    return Decoder(given)

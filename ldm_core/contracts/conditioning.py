@@ -1,0 +1,122 @@
+"""Conditioning: turn what a person gives into what the network takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ldm_core.contracts.family import Model, ModelInfo
+from ldm_core.contracts.network import Condition, Network, Unequal
+from ldm_core.contracts.run import Request, Run
+from ldm_core.errors import LdmError
+from ldm_core.numerics.callables import Denoise
+from ldm_core.numerics.grid import Grid
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+REQUIRED = ...
+"""The default of an input that must be given."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """One input of a conditioning.
+
+    Attributes:
+        type: the type of its value for one image; the command line reads a flag as this.
+        default: of an image for which it is not given; `REQUIRED` where it must be.
+        each: a list says something else of each image; else one value serves all of a run.
+        help: a line for the person who gives it.
+    """
+
+    type: Any = object
+    default: Any = None
+    each: bool = True
+    help: str = ""
+
+    @property
+    def required(self) -> bool:
+        return self.default is REQUIRED
+
+    def same_as(self, other: Input) -> bool:
+        """Whether two parts mean the same by it; they may describe it in other words."""
+        return (self.type, self.default, self.each) == (other.type, other.default, other.each)
+
+
+class RunHooks:
+    """What a conditioning does in one run beside giving conditions; by itself, nothing.
+
+    Made for one run by `Conditioning.bind`, it may keep what it needs between calls.
+    """
+
+    def start(self) -> Tensor | None:
+        """The first x, (batch, ...); None leaves it to noise. Not asked in a run that goes on from
+        where another stopped."""
+        return None
+
+    def network(self, network: Network) -> Network:
+        """What is asked in place of a network, such as one with a ControlNet beside it."""
+        return network
+
+    def denoise(self, denoise: Denoise) -> Denoise:
+        """What surrounds the denoiser, guidance included, within the recipe's own wrappers."""
+        return denoise
+
+    def finish(self, x: Tensor) -> Tensor:
+        """The final latents, from where the scheduler ended."""
+        return x
+
+
+class Conditioning:
+    """Gives a network no condition and reads nothing; others override what they do."""
+
+    @property
+    def ability(self) -> str | None:
+        """The ability that the model's family must have, such as ``text``; None for no ability.
+        Of two conditionings with the same one, each would undo what the other says."""
+        return None
+
+    @property
+    def inputs(self) -> Mapping[str, Input]:
+        """The inputs that it reads, by name."""
+        return {}
+
+    def fit(self, info: ModelInfo) -> Conditioning:
+        """The conditioning for a model; raise `LdmError` with the reason where it does not fit."""
+        return self
+
+    def check(self, request: Request) -> None:
+        """Raise `LdmError` for inputs that cannot be used; called before weights are loaded."""
+
+    def cut(self, grid: Grid, request: Request) -> Grid:
+        """The part of the way that is walked, such as its end."""
+        return grid
+
+    def adapt(self, model: Model) -> Model:
+        """What runs are made with in place of the model, such as one with more layers. It shares
+        weights with the given one and leaves it as it was; asked at every run."""
+        return model
+
+    def encode(self, run: Run, branches: Sequence[str]) -> Mapping[str, Condition | Unequal]:
+        """The condition of each branch, a row an image; called once the first x is made."""
+        return {}
+
+    def bind(self, run: Run) -> RunHooks:
+        """What it does in a run beside giving conditions."""
+        return RunHooks()
+
+
+def as_conditioning(given: Any) -> Conditioning:
+    """A conditioning, once it is seen to be one.
+
+    Raises:
+        LdmError: it is of another class.
+    """
+    if not isinstance(given, Conditioning):
+        raise LdmError(
+            "a conditioning is an object of a class made from ldm_core.contracts.Conditioning, "
+            f"not {given!r}."
+        )
+    return given

@@ -1,0 +1,89 @@
+"""Converters: make another model of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import Any
+
+from ldm_core.contracts.family import Model, ModelInfo
+from ldm_core.contracts.place import Part, PartInfo
+from ldm_core.errors import LdmError
+
+
+class Phase(IntEnum):
+    """When a converter acts, whatever its place in the list."""
+
+    WEIGHTS = 1
+    """Changes or adds weights: LoRA."""
+    LAYOUT = 2
+    """How weights are kept: half precision, quantised, prepacked."""
+    CACHE = 3
+    """What is computed once and used again."""
+    COMPILE = 4
+    """Another program for the same network."""
+    PLACEMENT = 5
+    """Where weights lie and where is computed."""
+
+
+@dataclass(frozen=True)
+class PlaceNames:
+    """Where a model is to be, by the names in a recipe; ``auto`` where the machine decides."""
+
+    device: str
+    dtype: str
+    compute_dtype: str
+
+
+class Converter:
+    """Makes another model of a model, which is never changed and shares its weights.
+
+    One that acts on each part by itself overrides `part`, and then acts on parts that are read
+    later too, such as side networks; another overrides `convert`.
+    """
+
+    phase: Phase
+    lossless: bool
+    """The answers of the network stay what they are, but for rounding."""
+
+    def fit(self, info: ModelInfo, place: PlaceNames) -> Converter:
+        """The converter for a model; raise `LdmError` with the reason where it does not fit.
+        Called when composing: imports nothing heavy and reads no weights."""
+        return self
+
+    def prepare(self, info: ModelInfo) -> None:
+        """Raise `LdmError` for what only heavy libraries can tell. Called before weights are
+        read."""
+
+    def loading(self, part: PartInfo) -> Mapping[str, Any]:
+        """What ``from_pretrained`` of a part is told."""
+        return {}
+
+    def part(self, part: Part) -> Part:
+        """What stands in a part's place; the part itself where nothing does."""
+        return part
+
+    def convert(self, model: Model) -> Model:
+        """The other model."""
+        changes = {
+            name: other
+            for name, part in model.parts.items()
+            if (other := self.part(part)) is not part
+        }
+        place = replace(model.place, later=(*model.place.later, self.part))
+        return model.replaced(changes, place) if changes else model
+
+
+def as_converter(given: Any) -> Converter:
+    """A converter, once it is seen to be one.
+
+    Raises:
+        LdmError: it is of another class.
+    """
+    if not isinstance(given, Converter):
+        raise LdmError(
+            "a converter is an object of a class made from ldm_core.contracts.Converter, not "
+            f"{given!r}."
+        )
+    return given

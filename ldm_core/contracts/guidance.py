@@ -1,0 +1,98 @@
+"""Guidance: combine the network's answers for several branches into one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ldm_core.contracts.family import ModelInfo
+from ldm_core.contracts.network import Network
+from ldm_core.contracts.run import Evaluation, Run
+from ldm_core.errors import LdmError
+from ldm_core.numerics.point import Point
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Branches = Callable[[Point], tuple[str, ...]]
+Combine = Callable[[Mapping[str, "Tensor"], Evaluation], "Tensor"]
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A guidance for one run.
+
+    Attributes:
+        branches: ``branches(point)``, the conditions under which the network is asked there.
+            Others are not computed.
+        combine: ``combine(outputs, at)``, one network output from those of the branches, each
+            (batch, ...), same shape.
+        networks: by branch, what is asked in place of the model's network.
+        inputs: by branch, inputs that take the place of the request's: such a branch is encoded
+            like the positive one; an empty table is the positive condition itself.
+        embedded_scale: the scale that is told to the network, as the condition ``guidance``
+            (rows,); None where it is told none.
+        gives_x0: what `combine` returns is an x0 estimate, not a network output.
+    """
+
+    branches: Branches
+    combine: Combine
+    networks: Mapping[str, Network] = field(default_factory=dict)
+    inputs: Mapping[str, Mapping[str, Sequence[Any]]] = field(default_factory=dict)
+    embedded_scale: float | None = None
+    gives_x0: bool = False
+
+    def output(self, outputs: Mapping[str, Tensor], at: Evaluation) -> Tensor:
+        """What `combine` makes, as a network output."""
+        combined = self.combine(outputs, at)
+        return at.output(combined) if self.gives_x0 else combined
+
+    def x0(self, outputs: Mapping[str, Tensor], at: Evaluation) -> Tensor:
+        """What `combine` makes, as an x0 estimate."""
+        combined = self.combine(outputs, at)
+        return combined if self.gives_x0 else at.x0(combined)
+
+
+class Guidance:
+    """No guidance: the network's answer to the positive condition. Others override.
+
+    One that keeps nothing from call to call overrides `branches` and `combine`; one that needs
+    more of a run, or keeps something, overrides `bind`.
+    """
+
+    @property
+    def embedded_scale(self) -> float | None:
+        """The scale that is told to a network that was distilled to take it; None for none. The
+        model needs the ability ``embedded_guidance``."""
+        return None
+
+    def fit(self, info: ModelInfo) -> Guidance:
+        """The guidance for a model; raise `LdmError` with the reason where it does not fit."""
+        return self
+
+    def branches(self, point: Point) -> tuple[str, ...]:
+        """Names of the branches needed at this point, such as ``("positive", "negative")``."""
+        return ("positive",)
+
+    def combine(self, outputs: Mapping[str, Tensor], at: Evaluation) -> Tensor:
+        """One network output from those of the branches, each (batch, ...), same shape."""
+        return outputs["positive"]
+
+    def bind(self, run: Run) -> Bound:
+        """The guidance for one run."""
+        return Bound(self.branches, self.combine, embedded_scale=self.embedded_scale)
+
+
+def as_guidance(given: Any) -> Guidance:
+    """A guidance, once it is seen to be one.
+
+    Raises:
+        LdmError: it is of another class.
+    """
+    if not isinstance(given, Guidance):
+        raise LdmError(
+            f"a guidance is an object of a class made from ldm_core.contracts.Guidance, not "
+            f"{given!r}."
+        )
+    return given

@@ -1,0 +1,161 @@
+"""How the extent of what is drawn becomes a latent's shape: pictures, video and sound alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ldm_core.errors import LdmError, did_you_mean
+
+Extent = Mapping[str, int]
+"""How large something is: ``{"height": 512, "width": 512}``, ``{"samples": 441000}``."""
+
+
+class Axis(NamedTuple):
+    """One axis of a latent.
+
+    Attributes:
+        name: of the extent, such as height, width, frames or samples.
+        stride: so many pixels, frames or samples share one place of the latent.
+        unit: the places must be a multiple of it, such as the side of a network's patch.
+        causal: the first entry has a place of its own: n of them have (n - 1) / stride + 1.
+        most: as many places as the network knows at most; None without a limit.
+    """
+
+    name: str
+    stride: int
+    unit: int = 1
+    causal: bool = False
+    most: int | None = None
+
+    def places(self, length: int) -> int:
+        """The latent's places along this axis for so many pixels, frames or samples."""
+        return (length - 1) // self.stride + 1 if self.causal else length // self.stride
+
+    def length(self, places: int) -> int:
+        """The pixels, frames or samples that so many places stand for; undoes `places`."""
+        return (places - 1) * self.stride + 1 if self.causal else places * self.stride
+
+    def fits(self, length: int) -> bool:
+        """Whether a latent can have this length."""
+        places = self.places(length)
+        return places >= 1 and places % self.unit == 0 and self.length(places) == length
+
+    def nearest(self, length: float) -> int:
+        """The length nearest to this one that a latent can have."""
+        first = self.length(self.unit)
+        step = self.stride * self.unit
+        return first + step * max(0, round((length - first) / step))
+
+    def rule(self) -> str:
+        """Which lengths there are, in words."""
+        step = self.stride * self.unit
+        if not self.causal:
+            return f"a multiple of {step}"
+        return f"{self.length(self.unit)} and then every {step}" if step > 1 else "at least 1"
+
+
+@dataclass(frozen=True)
+class LatentSpace:
+    """The latents of a model: (channels, an axis for each of ``axes``), in this order.
+
+    A family whose latents are of another kind, such as two in one tensor, overrides `shape`.
+    """
+
+    channels: int
+    axes: tuple[Axis, ...]
+
+    @classmethod
+    def of_picture(
+        cls, channels: int, stride: int = 1, patch: int = 1, most: int | None = None
+    ) -> LatentSpace:
+        """Latents of pictures whose sides shrink alike.
+
+        Args:
+            stride: pixels a side that share one place.
+            patch: the places a side must be a multiple of it.
+            most: as many places a side at most.
+        """
+        sides = (Axis(name, stride, patch, most=most) for name in ("height", "width"))
+        return cls(channels, tuple(sides))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the axes."""
+        return tuple(axis.name for axis in self.axes)
+
+    def axis(self, name: str) -> Axis:
+        """The axis of this name.
+
+        Raises:
+            LdmError: these latents have none.
+        """
+        for axis in self.axes:
+            if axis.name == name:
+                return axis
+        raise LdmError(f"this model's latents have no {name}; they have {', '.join(self.names)}.")
+
+    def shape(self, extent: Extent) -> tuple[int, ...]:
+        """The shape of one latent, without the batch."""
+        return (self.channels, *(axis.places(extent[axis.name]) for axis in self.axes))
+
+    def extent(self, shape: Sequence[int]) -> dict[str, int]:
+        """The extent that a latent of this shape, without the batch, stands for."""
+        sizes = zip(self.axes, shape[1:], strict=True)
+        return {axis.name: axis.length(places) for axis, places in sizes}
+
+    def check(self, extent: Extent, default: Extent) -> None:
+        """See that the model can draw this extent.
+
+        Args:
+            default: the model's own, for the message.
+        Raises:
+            LdmError: an axis is missing or unknown, or has a length that no latent has.
+        """
+        for name in extent:
+            if name not in self.names:
+                raise LdmError(
+                    f"this model draws no '{name}'.{did_you_mean(name, self.names)} "
+                    f"It draws {', '.join(self.names)}."
+                )
+        for axis in self.axes:
+            if axis.name not in extent:
+                raise LdmError(f"this model draws a number of {axis.name}, and none is given.")
+            length = extent[axis.name]
+            if not axis.fits(length):
+                raise LdmError(
+                    f"{describe(extent)} does not fit this model: its {axis.name} must be "
+                    f"{axis.rule()}, as in {describe(default)}."
+                )
+            if axis.most is not None and axis.places(length) > axis.most:
+                raise LdmError(
+                    f"{describe(extent)} does not fit this model: it has positions for a "
+                    f"{axis.name} of up to {axis.length(axis.most)}."
+                )
+
+
+@dataclass(frozen=True)
+class LatentShape:
+    """The shape of one latent with the names of its axes, for what depends on how large it is.
+
+    Attributes:
+        channels: how many.
+        places: along each axis, by its name, in the latent's order.
+    """
+
+    channels: int
+    places: Mapping[str, int]
+
+    @classmethod
+    def of(cls, space: LatentSpace, extent: Extent) -> LatentShape:
+        """The shape of a latent of this extent."""
+        places = {axis.name: axis.places(extent[axis.name]) for axis in space.axes}
+        return cls(space.channels, places)
+
+
+def describe(extent: Extent) -> str:
+    """An extent in words: a picture as width x height, anything else by its axes."""
+    if {*extent} == {"height", "width"}:
+        return f"the size {extent['width']}x{extent['height']}"
+    return ", ".join(f"{name} {length}" for name, length in extent.items())

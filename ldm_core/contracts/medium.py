@@ -1,0 +1,65 @@
+"""What a decoder gives: pictures, video or sound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ldm_core.contracts.record import Record
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Medium:
+    """A batch of what was drawn.
+
+    Attributes:
+        kind: ``image``, ``video``, ``audio``, or another that a family brings with its writer.
+        data: float32 in about [-1, 1]: images (batch, channels, height, width), video (batch,
+            channels, frames, height, width), audio (batch, channels, samples).
+        rate: frames or samples a second; None where there is no time.
+        beside: what belongs to it, such as the sound of a video, of the same batch.
+    """
+
+    kind: str
+    data: Tensor
+    rate: float | None = None
+    beside: tuple[Medium, ...] = ()
+
+
+Write = Callable[[Any, Mapping[str, Any], Path], None]
+"""``write(shown, manifest, path)`` writes one entry of an output: a PIL image, or an array of a
+video (frames, height, width, channels) or of audio (channels, samples), in [0, 1] and [-1, 1]."""
+
+
+@dataclass(frozen=True)
+class Writer(Record):
+    """A file format, made of a function by `writes`.
+
+    Attributes:
+        write: writes the file whole or not at all.
+        kind: of the medium that it writes.
+        suffix: of its files, such as ``.png``.
+        holds_manifest: the file has the manifest inside; else it lies beside it, as JSON.
+    """
+
+    write: Write
+    kind: str
+    suffix: str
+    holds_manifest: bool = False
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        return self.write
+
+    def with_function(self, function: Callable[..., Any]) -> Writer:
+        return Writer(function, self.kind, self.suffix, self.holds_manifest)
+
+
+def writes(kind: str, suffix: str, holds_manifest: bool = False) -> Callable[[Write], Writer]:
+    """Make a writer of a function; see `Writer`."""
+    return lambda write: Writer(write, kind, suffix, holds_manifest)

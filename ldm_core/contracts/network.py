@@ -1,0 +1,75 @@
+"""The network: one call, which knows whose rows it computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from ldm_core.numerics.point import Point
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Condition = Mapping[str, "Tensor"]
+"""What a network takes beside x and t, by the family's own keys; rows first in each tensor.
+
+A row's part never depends on who else is in the batch. Where the images of a run have conditions of
+different shapes, such as captions of different length, a conditioning gives an `Unequal`."""
+
+
+class Row(NamedTuple):
+    """Whose row it is.
+
+    Attributes:
+        image: its place in the request.
+        branch: under which condition it is asked.
+        point: where its x lies; the rows of a call may lie at different points.
+        step, steps: the interval of its run's grid, from 0, and how many there are.
+    """
+
+    image: int
+    branch: str
+    point: Point
+    step: int
+    steps: int
+
+
+class Call(NamedTuple):
+    """What a network is asked.
+
+    Attributes:
+        x: (rows, channels, ...) float32.
+        t: (rows,) float32, on x's device: each row's training timestep, as its point says.
+        condition: rows first in each tensor.
+        rows: whose they are.
+    """
+
+    x: Tensor
+    t: Tensor
+    condition: Condition
+    rows: tuple[Row, ...]
+
+
+Network = Callable[[Call], "Tensor"]
+"""``network(call) -> output``, (rows, ...) float32, of the family's prediction type.
+
+A network that also predicts a variance (`ModelInfo.learned_variance`) returns twice x's channels,
+the second half being the variance."""
+
+
+class Unequal(NamedTuple):
+    """The conditions of images that differ in shape, one for each; each tensor has a single row."""
+
+    each: tuple[Condition, ...]
+
+
+def take(condition: Condition, rows: Sequence[int]) -> dict[str, Tensor]:
+    """Some rows of a condition, in this order."""
+    return {key: value[rows] for key, value in condition.items()}
+
+
+def concatenate(conditions: Sequence[Condition]) -> dict[str, Tensor]:
+    """Conditions of the same keys and shapes, one's rows after the other's."""
+    import torch
+
+    return {key: torch.cat([c[key] for c in conditions]) for key in conditions[0]}

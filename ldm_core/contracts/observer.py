@@ -1,0 +1,44 @@
+"""Observers: hear of each evaluation of the denoiser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ldm_core.contracts.record import Record, unwrapped
+from ldm_core.contracts.run import Step
+from ldm_core.errors import LdmError
+from ldm_core.numerics.grid import Grid
+
+Tell = Callable[[Step], None]
+Watch = Callable[..., AbstractContextManager[Tell]]
+"""``with watch(grid) as tell: tell(step)``, open for the length of one run."""
+
+
+@dataclass(frozen=True, eq=False)
+class Observer(Record):
+    """Who hears of each step. A plain function becomes one by `as_observer`."""
+
+    watch: Watch
+
+    def __call__(self, grid: Grid, **options: Any) -> AbstractContextManager[Tell]:
+        return self.watch(grid, **options)
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        return self.watch
+
+    def with_function(self, function: Callable[..., Any]) -> Observer:
+        return replace(self, watch=function)
+
+
+def as_observer(given: Observer | Watch) -> Observer:
+    """The record of an observer; `LdmError` for what cannot be called."""
+    given = unwrapped(given)
+    if isinstance(given, Observer):
+        return given
+    if not callable(given):
+        raise LdmError(f"an observer is a function (grid) -> context manager, not {given!r}.")
+    return Observer(given)

@@ -1,0 +1,40 @@
+"""What the records of parts share: a function, whose keyword-only parameters are its options."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Self
+
+
+class Record(ABC):
+    """A part as the core holds it: a function, and its traits in typed fields.
+
+    A plain function becomes a record at one edge, such as `as_scheduler`; a decorator, such as
+    `starts_with`, makes one with a trait. Called, a record calls its function.
+    """
+
+    @property
+    @abstractmethod
+    def function(self) -> Callable[..., Any]:
+        """What the part does; its docstring describes it."""
+
+    @abstractmethod
+    def with_function(self, function: Callable[..., Any]) -> Self:
+        """A record with the same traits around another function."""
+
+    def with_options(self, options: Mapping[str, Any]) -> Self:
+        """A record whose function has these keyword-only parameters set."""
+        return self.with_function(partial(self.function, **options)) if options else self
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        return self.function(*args, **options)
+
+
+def unwrapped(given: Any) -> Any:
+    """A record with its options set, where options were set around a record by `functools.partial`;
+    anything else as it is."""
+    if isinstance(given, partial) and isinstance(given.func, Record) and not given.args:
+        return given.func.with_options(given.keywords)
+    return given

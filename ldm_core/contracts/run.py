@@ -1,0 +1,126 @@
+"""One run: what is asked of it, its points, and what parts are told while it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ldm_core.contracts.family import Model
+from ldm_core.contracts.latents import Extent
+from ldm_core.numerics.callables import Noise
+from ldm_core.numerics.grid import Grid
+from ldm_core.numerics.point import Point
+from ldm_core.numerics.prediction import PredictionType, from_x0, to_x0
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a person asked of one run. All sequences have one entry an image.
+
+    Attributes:
+        inputs: what the conditionings read, by name: ``{"prompt": [...], ...}``.
+        seeds: one for each image; an image depends on its own alone.
+        extent: how large each image is.
+    """
+
+    inputs: Mapping[str, Sequence[Any]]
+    seeds: Sequence[int]
+    extent: Extent
+    num_inference_steps: int
+
+    @property
+    def width(self) -> int:
+        """Of a picture, in pixels."""
+        return self.extent["width"]
+
+    @property
+    def height(self) -> int:
+        """Of a picture, in pixels."""
+        return self.extent["height"]
+
+    def images(self, start: int, stop: int) -> Request:
+        """What was asked of some of the images."""
+        part = slice(start, stop)
+        inputs = {name: values[part] for name, values in self.inputs.items()}
+        return replace(self, inputs=inputs, seeds=self.seeds[part])
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked request and the points that its run visits, made once."""
+
+    request: Request
+    grid: Grid
+
+    def batches(self, size: int | None) -> list[Plan]:
+        """The plan in parts of so many images at most; whole where the size is None."""
+        count = len(self.request.seeds)
+        step = size or count
+        return [
+            replace(self, request=self.request.images(start, start + step))
+            for start in range(0, count, step)
+        ]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a pipeline: a request on its way.
+
+    Attributes:
+        grid: the points that are visited.
+        noise: draws from the images' seeds.
+        to_latents: the pipeline's encoder, from pixels (batch, channels, height, width) in
+            [-1, 1]; it may draw from the seeds too.
+        initial_scale: standard deviation of the first x, as the scheduler wants it.
+    """
+
+    model: Model
+    request: Request
+    grid: Grid
+    noise: Noise
+    to_latents: Callable[[Tensor], Tensor]
+    initial_scale: float
+
+    @property
+    def device(self) -> torch.device:
+        """Where x and the conditions are."""
+        return self.model.latents_device
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Where and on what the network was called: what a guidance may look at."""
+
+    x: Tensor
+    point: Point
+    prediction_type: PredictionType
+
+    def x0(self, output: Tensor) -> Tensor:
+        """The clean latent that a network output stands for."""
+        return to_x0(self.prediction_type, output, self.x, self.point)
+
+    def output(self, x0: Tensor) -> Tensor:
+        """The network output that stands for a clean latent; the inverse of `x0`."""
+        return from_x0(self.prediction_type, x0, self.x, self.point)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One evaluation of the denoiser, as observers hear of it.
+
+    Attributes:
+        call: how many evaluations came before; a scheduler may make several between two points.
+        index: how many intervals of the grid lie behind (0 at the first point).
+        x, x0: the noisy latent and its estimate, both (batch, ...).
+    """
+
+    call: int
+    index: int
+    point: Point
+    x: Tensor
+    x0: Tensor

@@ -1,0 +1,177 @@
+"""Schedulers: walk a noisy latent along a grid of points."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ldm_core.contracts.family import ModelInfo
+from ldm_core.contracts.record import Record, unwrapped
+from ldm_core.errors import LdmError
+from ldm_core.numerics.callables import Denoise, Noise
+from ldm_core.numerics.grid import Grid
+from ldm_core.numerics.noise_schedule import NoiseSchedule
+from ldm_core.numerics.point import Point
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Walk(Protocol):
+    """``walk(x, grid, denoise, noise) -> x`` carries x along the grid to its end.
+
+    ``denoise(x, point)`` estimates x0; noise comes from ``noise()`` alone. The grid is a tuple of
+    points that also knows their schedule, see `ldm_core.numerics.grid.Grid`.
+    """
+
+    def __call__(self, x: Tensor, grid: Grid, denoise: Denoise, noise: Noise) -> Tensor: ...
+
+
+StartRule = Callable[[Point, Point], float]
+"""The standard deviation of the first x, from the grid's first point and the schedule's noisiest
+one."""
+
+OwnPoints = Callable[[NoiseSchedule, int], Sequence[Point]]
+"""``points(schedule, steps)``: the only points that a scheduler can walk."""
+
+SpacingRule = Callable[[ModelInfo], str | Mapping[str, Any] | None]
+"""The spacing that goes with a scheduler on a model, by name or as a table; None for the model's
+own."""
+
+
+def unit_variance(first: Point, last: Point) -> float:
+    """sqrt(alpha² + sigma²) at the first point: right for data of unit variance."""
+    return math.hypot(first.alpha, first.sigma)
+
+
+@dataclass(frozen=True, eq=False)
+class Scheduler(Record):
+    """A walk and its traits. A plain function becomes one by `as_scheduler`.
+
+    Attributes:
+        walk: the algorithm.
+        start: the standard deviation of the first x.
+        points: its own points, in place of a spacing; None where it walks any grid.
+        spacing: which spacing goes with it where a person chooses the scheduler and no spacing.
+        order: of convergence on the probability-flow ODE, as its author says; the conformance kit
+            measures it.
+        stochastic: it may draw noise on the way.
+        needs_variance: it reads `learned_variance`; models that predict none are refused.
+        fit: ``fit(info)``, the scheduler for a model; raises `LdmError` with the reason where it
+            does not fit.
+    """
+
+    walk: Walk
+    start: StartRule = unit_variance
+    points: OwnPoints | None = None
+    spacing: SpacingRule | None = None
+    order: float | None = None
+    stochastic: bool = False
+    needs_variance: bool = False
+    fit: Callable[[ModelInfo], Scheduler] | None = None
+
+    def __call__(self, x: Any, grid: Grid, denoise: Any, noise: Any, **options: Any) -> Any:
+        return self.walk(x, grid, denoise, noise, **options)
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        return self.walk
+
+    def with_function(self, function: Callable[..., Any]) -> Scheduler:
+        return replace(self, walk=function)
+
+    def fitted(self, info: ModelInfo) -> Scheduler:
+        """The scheduler for a model.
+
+        Raises:
+            LdmError: it does not fit.
+        """
+        return self if self.fit is None else self.fit(info)
+
+    @staticmethod
+    def around(
+        name: str, walk: Callable[..., Walk], *inner: Scheduler | Walk, whole: bool = False
+    ) -> Scheduler:
+        """A scheduler that walks by others, with every trait of theirs.
+
+        It starts as the first of them does and wants the same spacing; it is stochastic, or needs
+        the network's variance, where one of them is or does; it is fitted to a model by fitting
+        them. No order follows from theirs.
+
+        Args:
+            name: of the new one, for messages.
+            walk: ``walk(*inner)``, its walk, made of those of the others once they are fitted.
+            whole: each inner one walks the very grid that the outer one is given, so that one
+                with points of its own can be among them; else they walk parts of it, or others.
+        Raises:
+            LdmError: one of them only walks points of its own, and others are to be walked.
+        """
+        parts = tuple(as_scheduler(part) for part in inner)
+        own = [part.points for part in parts if part.points is not None]
+        if own and not (whole and len(parts) == 1):
+            raise LdmError(
+                f"'{name}' walks parts of a grid, and the scheduler inside it only walks points of "
+                "its own.",
+                "`ldm plugins list --kind scheduler` shows the others.",
+            )
+
+        def fit(info: ModelInfo) -> Scheduler:
+            fitted = (part.fitted(info) for part in parts)
+            return replace(Scheduler.around(name, walk, *fitted, whole=whole), fit=None)
+
+        return Scheduler(
+            walk=walk(*parts),
+            start=parts[0].start,
+            points=own[0] if own else None,
+            spacing=parts[0].spacing,
+            stochastic=any(part.stochastic for part in parts),
+            needs_variance=any(part.needs_variance for part in parts),
+            fit=fit if any(part.fit is not None for part in parts) else None,
+        )
+
+
+def as_scheduler(given: Scheduler | Walk) -> Scheduler:
+    """The record of a scheduler: the one edge where a plain function becomes one.
+
+    Raises:
+        LdmError: it can not be called.
+    """
+    given = unwrapped(given)
+    if isinstance(given, Scheduler):
+        return given
+    if not callable(given):
+        raise LdmError(
+            f"a scheduler is a function (x, grid, denoise, noise) or a Scheduler, not {given!r}."
+        )
+    return Scheduler(given)
+
+
+def starts_with(rule: StartRule) -> Callable[[Scheduler | Walk], Scheduler]:
+    """Say the standard deviation of a scheduler's first x."""
+    return lambda scheduler: replace(as_scheduler(scheduler), start=rule)
+
+
+def of_order(order: float) -> Callable[[Scheduler | Walk], Scheduler]:
+    """Say a scheduler's order of convergence."""
+    return lambda scheduler: replace(as_scheduler(scheduler), order=order)
+
+
+def goes_with(
+    spacing: str | Mapping[str, Any] | SpacingRule,
+) -> Callable[[Scheduler | Walk], Scheduler]:
+    """Say which spacing goes with a scheduler where none is chosen: by name, as a table, or by a
+    function of the model."""
+    rule: SpacingRule = spacing if callable(spacing) else lambda info: spacing
+    return lambda scheduler: replace(as_scheduler(scheduler), spacing=rule)
+
+
+def stochastic(scheduler: Scheduler | Walk) -> Scheduler:
+    """Say that a scheduler may draw noise on the way."""
+    return replace(as_scheduler(scheduler), stochastic=True)
+
+
+def needs_learned_variance(scheduler: Scheduler | Walk) -> Scheduler:
+    """Say that a scheduler reads `learned_variance`; models that predict none are refused."""
+    return replace(as_scheduler(scheduler), needs_variance=True)
