@@ -8,14 +8,14 @@ if TYPE_CHECKING:
     from ldm_core.errors import LdmError as LdmError
     from ldm_core.plugins.hookspecs import hookimpl as hookimpl
     from ldm_core.run.chain import chain as chain
-    from ldm_core.run.pipeline import Output as Output
+    from ldm_core.run.output import Output as Output
     from ldm_core.run.pipeline import Pipeline as Pipeline
 
 _HOMES = {
     "chain": "ldm_core.run.chain",
     "LdmError": "ldm_core.errors",
     "hookimpl": "ldm_core.plugins.hookspecs",
-    "Output": "ldm_core.run.pipeline",
+    "Output": "ldm_core.run.output",
     "Pipeline": "ldm_core.run.pipeline",
 }
 __all__ = ["LdmError", "Output", "Pipeline", "chain", "hookimpl"]

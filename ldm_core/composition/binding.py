@@ -1,14 +1,32 @@
-"""The names and options in a recipe become the things that they stand for."""
+"""The names and options in a recipe become the parts that they stand for."""
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from ldm_core import contracts
 from ldm_core.composition.recipe import LISTS, STAGES, Layer, as_choice, is_ready_made
+from ldm_core.contracts import OtherModel, Record
 from ldm_core.errors import LdmError
-from ldm_core.plugins.options import REQUIRED, bind, check_options, read_options
+from ldm_core.model.recognition import inspect_model
+from ldm_core.plugins.options import REQUIRED, bind, check_options, described, read_options
 from ldm_core.plugins.registry import Plugin, Registry
+
+EDGES: Mapping[str, Callable[[Any], Any]] = {
+    "scheduler": contracts.as_scheduler,
+    "spacing": contracts.as_spacing,
+    "guidance": contracts.as_guidance,
+    "conditioning": contracts.as_conditioning,
+    "attention": contracts.as_kernel,
+    "encoder": contracts.as_encoder,
+    "decoder": contracts.as_decoder,
+    "denoiser": contracts.as_wrapper,
+    "observer": contracts.as_observer,
+    "converter": contracts.as_converter,
+}
+"""Where what a plugin gives becomes the typed part that the core holds, by kind."""
 
 
 def choices_of(layer: Layer) -> list[tuple[str, Layer]]:
@@ -24,42 +42,77 @@ def check_choices(layer: Layer, registry: Registry) -> None:
             _bound(LISTS.get(key, key), choice, registry, [])
 
 
+def same_plugin(registry: Registry) -> Callable[[str, Any, Any], bool]:
+    """Whether two names under a key of a recipe are one plugin's, such as ``ddim`` and
+    ``ldm-core:ddim``; of parts made in Python, whether they are one object."""
+
+    def same(key: str, name: Any, other: Any) -> bool:
+        if not (isinstance(name, str) and isinstance(other, str)):
+            return name is other
+        kind = LISTS.get(key, key)
+        resolved = [{plugin.id for plugin in registry.named(n, kind)} for n in (name, other)]
+        return name == other or (len(resolved[0]) == 1 and resolved[0] == resolved[1])
+
+    return same
+
+
 def make(key: str, choice: Layer, registry: Registry, used: list[Plugin]) -> Any:
-    """What a choice under a key of a recipe stands for, its options set.
+    """The part that a choice under a key of a recipe stands for, its options set.
 
     Args:
         used: takes the plugins that it is made of.
     Raises:
-        LdmError: no such plugin or option.
+        LdmError: no such plugin or option, or what the plugin gives is no such part.
     """
     name = choice.get("name")
     options = {k: v for k, v in choice.items() if k != "name"}
+    kind = LISTS.get(key, key)
     if name is None:
         raise LdmError(f"options are set for '{key}', but no {key} is chosen.")
     if is_ready_made(name):
-        return _ready_made(key, name, options)
-    return _bound(LISTS.get(key, key), choice, registry, used)
+        return EDGES[kind](_ready_made(key, name, options))
+    return _bound(kind, choice, registry, used)
 
 
 def _bound(kind: str, choice: Layer, registry: Registry, used: list[Plugin]) -> Any:
     """A plugin with its options set; options that are plugins themselves are bound first."""
     plugin = registry.find(kind, choice["name"])
     used.append(plugin)
-    given = {k: v for k, v in choice.items() if k != "name"}
+    values = {k: v for k, v in choice.items() if k != "name"}
     hint = f"`ldm plugins show {plugin.name}` describes it."
-    options = check_options(plugin.options, given, f"the {kind} '{plugin.name}'", hint)
+    options = check_options(plugin.options, values, f"the {kind} '{plugin.name}'", hint)
     for name, option in plugin.options.items():
         inner = options.get(name, option.default)
-        if option.kind and inner is not None and inner is not REQUIRED:
+        if option.kind is None or inner is None or inner is REQUIRED:
+            continue
+        if option.kind == "model":
+            options[name] = other_model(inner, registry)
+        else:
             table = as_choice(f"{plugin.name}.{name}", inner)
             options[name] = make(option.kind, table, registry, used)
-    return bind(plugin.loaded, options)
+    part = bind(plugin.loaded, options)
+    try:
+        return EDGES[kind](part)
+    except LdmError as error:
+        raise LdmError(f"the {kind} '{plugin.id}' gives something else: {error.message}") from error
+
+
+def other_model(source: Any, registry: Registry) -> OtherModel:
+    """The model that an option names.
+
+    Raises:
+        LdmError: there is none, or no family knows it.
+    """
+    if isinstance(source, OtherModel):
+        return source
+    info, family = inspect_model(str(source), registry)
+    return OtherModel(info, lambda place: family.load(info, place))
 
 
 def _ready_made(key: str, thing: Any, options: dict[str, Any]) -> Any:
     """A part given in Python: a function or factory like a plugin's target, or the thing itself."""
-    if inspect.isroutine(thing) or inspect.isclass(thing):
-        name = f"the {key} {thing.__qualname__}"
+    if inspect.isroutine(thing) or inspect.isclass(thing) or isinstance(thing, Record):
+        name = f"the {key} {qualified_name(thing).rpartition('.')[2]}"
         return bind(thing, check_options(read_options(thing), options, name, ""))
     if options:
         raise LdmError(
@@ -67,3 +120,12 @@ def _ready_made(key: str, thing: Any, options: dict[str, Any]) -> Any:
             "be set here; make it with them, or give its factory."
         )
     return thing
+
+
+def qualified_name(thing: Any) -> str:
+    """A part made in Python by its module and name: of a function or class its own name, of
+    anything else that of its class."""
+    function = described(thing)
+    named = inspect.isroutine(function) or inspect.isclass(function)
+    owner: Any = function if named else type(function)
+    return f"{owner.__module__}.{owner.__qualname__}"

@@ -1,185 +1,33 @@
-"""Composition: names become plain callables, options are checked, before any weight is read."""
+"""Composition: names become typed parts, options are checked, before any weight is read."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ldm_core import contracts
-from ldm_core.composition.binding import check_choices, choices_of, make
-from ldm_core.composition.recipe import LISTS, STAGES, Layer, as_layer, lay, read_recipe
-from ldm_core.contracts.family import Family, Lora, ModelInfo, TakesLora
-from ldm_core.errors import LdmError, did_you_mean
-from ldm_core.model import place as placement
+from ldm_core.composition.binding import check_choices, choices_of, make, same_plugin
+from ldm_core.composition.composition import Composition
+from ldm_core.composition.recipe import (
+    LISTS,
+    STAGES,
+    Layer,
+    as_choice,
+    as_layer,
+    lay,
+    read_recipe,
+)
+from ldm_core.contracts import Conditioning, Family, ModelInfo
+from ldm_core.errors import LdmError
+from ldm_core.model import place
 from ldm_core.model.files import MODEL_RECIPE
-from ldm_core.model.lora import find_loras
+from ldm_core.model.lora import Lora, find_loras
 from ldm_core.model.recognition import inspect_model, lasting
-from ldm_core.numerics.grid import checked
 from ldm_core.plugins.registry import Plugin, Registry
 
 DEFAULT_STEPS = 50  # where neither the family nor a person says
-
-
-@dataclass(frozen=True)
-class Composition:
-    """A recipe made ready: each hook point's callable, and what the model folder says.
-
-    Attributes:
-        info: the model, from its JSON files.
-        defaults: what the family and the folder choose.
-        chosen: what the person chose over that.
-        recipe: the two laid together, in full.
-        plugins: the plugins in use, for manifests.
-        loras: the LoRA files laid on the model's weights.
-    """
-
-    info: ModelInfo
-    registry: Registry
-    family: Family
-    defaults: Layer
-    chosen: Layer
-    recipe: Layer
-    plugins: tuple[Plugin, ...]
-    scheduler: contracts.Scheduler
-    spacing: contracts.Spacing
-    guidance: contracts.Guidance
-    attention: contracts.Attention
-    encoder: contracts.Encoder
-    decoder: contracts.Decoder
-    conditioning: tuple[contracts.Conditioning, ...]
-    denoisers: tuple[contracts.DenoiserWrapper, ...]
-    observers: tuple[contracts.Observer, ...]
-    loras: tuple[Lora, ...] = ()
-
-    @property
-    def inputs(self) -> dict[str, Any]:
-        """What the conditionings read, each with its default for an image; `...` marks a required
-        one."""
-        return {n: d for conditioning in self.conditioning for n, d in conditioning.inputs.items()}
-
-    def grid(self, steps: int, latent_shape: tuple[int, ...] | None = None) -> contracts.Grid:
-        """The points of a run.
-
-        Args:
-            latent_shape: one image's, for spacings that depend on it; of the model's own size
-                where not given.
-        Raises:
-            LdmError: the spacing cannot make that many steps, or the network cannot start there.
-        """
-        if steps < 1:
-            raise LdmError(f"num_inference_steps must be at least 1, not {steps}.")
-        schedule = self.info.noise_schedule
-        own_grid = getattr(self.scheduler, "own_grid", None)
-        if own_grid is not None:
-            name = self.recipe["scheduler"]["name"]
-            if "spacing" in self.chosen:
-                raise LdmError(
-                    f"the scheduler '{name}' walks points of its own, so no spacing can be chosen "
-                    "with it; choose another scheduler too."
-                )
-            found = own_grid(schedule, steps)
-        else:
-            name = self.recipe["spacing"]["name"]
-            sees = getattr(self.spacing, "sees_latent_shape", False)
-            shape = latent_shape or self.info.latent_shape(*self.info.default_size)
-            more: dict[str, Any] = {"latent_shape": shape} if sees else {}
-            found = self.spacing(schedule, steps, **more)
-        points = checked(found, schedule, f"'{name}'")
-        if points[0].alpha == 0 and self.info.prediction_type == "epsilon":
-            raise LdmError(
-                f"the spacing '{name}' starts where the signal is zero, and there this "
-                "epsilon-predicting model says nothing of the picture; choose 'leading'."
-            )
-        return points
-
-    def replace(self, changes: Mapping[str, Any]) -> Composition:
-        """The composition with other choices, on the same model."""
-        layer = as_layer(changes)
-        for fixed in ("model", "model_config", "device", "dtype", "compute_dtype"):
-            if fixed in layer:
-                raise LdmError(f"'{fixed}' belongs to the weights; load another pipeline for it.")
-        chosen = lay(self.chosen, layer)
-        loras = _loras(chosen, self.info, self.family) if "loras" in layer else self.loras
-        return _assemble(self.info, self.registry, self.family, self.defaults, chosen, loras)
-
-    def size(self, width: int | None = None, height: int | None = None) -> tuple[int, int]:
-        """Width and height of a picture in pixels: those given, or the recipe's, or the model's.
-
-        Raises:
-            LdmError: the model cannot draw that size.
-        """
-        info, recipe = self.info, self.recipe
-        width = recipe.get("width", info.default_size[0]) if width is None else width
-        height = recipe.get("height", info.default_size[1]) if height is None else height
-        unit = info.scale_factor * info.patch
-        for side in (width, height):
-            if side < unit or side % unit:
-                raise LdmError(
-                    f"the size {width}x{height} does not fit this model: width and height must be "
-                    f"multiples of {unit}, as in {info.default_size[0]}x{info.default_size[1]}."
-                )
-        if info.square and width != height:
-            raise LdmError(
-                f"the size {width}x{height} does not fit this model, which draws squares alone."
-            )
-        return width, height
-
-    def request(
-        self,
-        inputs: Mapping[str, Any],
-        seeds: Sequence[int],
-        width: int | None = None,
-        height: int | None = None,
-        num_inference_steps: int | None = None,
-    ) -> contracts.Request:
-        """What a person asks of a run, checked: one entry of every input an image.
-
-        Raises:
-            LdmError: an unknown or missing input, a size or number of steps that the model cannot
-                take.
-        """
-        known = self.inputs
-        given = {name: value for name, value in inputs.items() if value is not None}
-        for name in given:
-            if name not in known:
-                names = ", ".join(c["name"] for c in self.recipe.get("conditioning", []))
-                reads = f"its conditioning ({names}) reads {', '.join(known)}" if known else ""
-                raise LdmError(
-                    f"this pipeline takes no '{name}': {reads or 'it has no conditioning'}."
-                    f"{did_you_mean(name, known)}"
-                )
-        spread: dict[str, list[Any]] = {}
-        for name, default in known.items():
-            if name not in given and default is ...:
-                raise LdmError(f"this pipeline needs '{name}'.")
-            value = given.get(name, default)
-            many = list(value) if is_one_each(value) else [value] * len(seeds)
-            if len(many) != len(seeds):
-                raise LdmError(f"{len(many)} entries of '{name}' for {len(seeds)} images.")
-            spread[name] = many
-        width, height = self.size(width, height)
-        steps = num_inference_steps
-        request = contracts.Request(
-            inputs=spread,
-            seeds=[_seed(seed) for seed in seeds],
-            width=width,
-            height=height,
-            num_inference_steps=self.recipe["num_inference_steps"] if steps is None else steps,
-        )
-        self.grid(request.num_inference_steps, self.info.latent_shape(width, height))
-        for conditioning in self.conditioning:
-            conditioning.check(request)
-        return request
-
-
-def is_one_each(value: Any) -> bool:
-    """Whether an input says something else of each image: a list does, unless it is of tables,
-    which are one thing for all images."""
-    if not isinstance(value, list | tuple):
-        return False
-    return not value or not all(isinstance(entry, Mapping) for entry in value)
+OF_WEIGHTS = ("model", "model_config", "device", "dtype", "compute_dtype")
+"""Keys of a recipe that belong to loaded weights."""
 
 
 def compose(
@@ -192,8 +40,8 @@ def compose(
             are missing, cut off or pickled; abilities that the model lacks.
     """
     layer = read_recipe(recipe) if isinstance(recipe, Path) else as_layer(recipe or {})
-    layer = lay(layer, as_layer(chosen))
-    placement.check_names(layer)
+    layer = lay(layer, as_layer(chosen), same_plugin(registry))
+    place.check_names(layer)
     check_choices(layer, registry)
     if "model" not in layer:
         raise LdmError("no model is named.", "`ldm models list` shows the models installed.")
@@ -204,25 +52,44 @@ def compose(
     defaults = as_layer(info.defaults)
     own = info.folder / MODEL_RECIPE
     if own.is_file():
-        defaults = lay(defaults, read_recipe(own))
-    loras = _loras(layer if "loras" in layer else defaults, info, family)
-    return _assemble(info, registry, family, defaults, layer, loras)
+        defaults = lay(defaults, read_recipe(own), same_plugin(registry))
+    loras = _loras(layer if "loras" in layer else defaults)
+    return assemble(info, registry, family, defaults, layer, loras)
 
 
-def _loras(layer: Layer, info: ModelInfo, family: Family) -> tuple[Lora, ...]:
+def recompose(composition: Composition, changes: Mapping[str, Any]) -> Composition:
+    """A composition with other choices, on the same model.
+
+    Raises:
+        LdmError: as of `compose`, or a change of what belongs to the weights.
+    """
+    layer = as_layer(changes)
+    for key in OF_WEIGHTS:
+        if key in layer:
+            raise LdmError(f"'{key}' belongs to the weights; load another pipeline for it.")
+    chosen = lay(composition.chosen, layer, same_plugin(composition.registry))
+    return assemble(
+        composition.info,
+        composition.registry,
+        composition.family,
+        composition.defaults,
+        chosen,
+        _loras(chosen) if "loras" in layer else composition.loras,
+    )
+
+
+def _loras(layer: Layer) -> tuple[Lora, ...]:
     """The LoRA files that a layer names, whose paths it then names in full."""
     if not layer.get("loras"):
         return ()
-    if not isinstance(family, TakesLora):
-        raise LdmError(f"the model '{info.source}' (family {info.family}) takes no LoRA.")
-    found = find_loras(layer["loras"])
+    loras = find_loras(layer["loras"])
     layer["loras"] = [
-        {"path": lasting(lora.source, lora.file), "scale": lora.scale} for lora in found
+        {"path": lasting(lora.source, lora.file), "scale": lora.scale} for lora in loras
     ]
-    return found
+    return loras
 
 
-def _assemble(
+def assemble(
     info: ModelInfo,
     registry: Registry,
     family: Family,
@@ -230,43 +97,41 @@ def _assemble(
     chosen: Layer,
     loras: tuple[Lora, ...],
 ) -> Composition:
-    recipe = {"num_inference_steps": DEFAULT_STEPS, **lay(defaults, chosen)}
-    placement.check(recipe)
+    """The parts that defaults and choices name, seen to go together.
+
+    Raises:
+        LdmError: one is missing, or they do not fit the model or each other.
+    """
+    same = same_plugin(registry)
+    recipe = {"num_inference_steps": DEFAULT_STEPS, **lay(defaults, chosen, same)}
+    place.check(recipe)
     used: list[Plugin] = []
-    made: dict[str, Any] = {key: [] for key in (*STAGES, *LISTS)}
-    for key, choice in choices_of(recipe):
-        made[key].append(make(key, choice, registry, used))
+    parts: dict[str, list[Any]] = {key: [] for key in (*STAGES, *LISTS)}
+    for key, choice in choices_of({**recipe, "converters": _converters(recipe)}):
+        if key != "spacing":
+            parts[key].append(make(key, choice, registry, used))
+    if parts["scheduler"]:
+        recipe = _with_spacing(recipe, chosen, defaults, parts["scheduler"][0].spacing, info, same)
+    if "spacing" in recipe:
+        parts["spacing"].append(make("spacing", recipe["spacing"], registry, used))
     for key in STAGES:
-        if not made[key]:
+        if not parts[key]:
             raise LdmError(f"no {key} is chosen, and the family {info.family} has no default.")
-    for key in ("conditioning", "scheduler", "guidance"):
-        made[key] = [_for_model(part, info) for part in made[key]]
-    for conditioning in made["conditioning"]:
-        if conditioning.ability not in (None, *info.abilities):
-            raise LdmError(
-                f"the model '{info.source}' (family {info.family}) cannot be conditioned by "
-                f"'{conditioning.ability}'; it has: {', '.join(sorted(info.abilities)) or 'none'}."
-            )
-    for need in sorted(info.needs - {part.ability for part in made["conditioning"]}):
-        raise LdmError(
-            f"the model '{info.source}' must be conditioned by '{need}', and the recipe's "
-            "conditioning has none that does it.",
-            "`ldm plugins list --kind conditioning` shows those there are.",
-        )
-    told = getattr(made["guidance"][0], "embedded_scale", None)
-    if told is not None and "embedded_guidance" not in info.abilities:
+    scheduler = parts["scheduler"][0].fitted(info)
+    guidance = parts["guidance"][0].fit(info)
+    conditioning = tuple(part.fit(info) for part in parts["conditioning"])
+    converters = [part.fit(info, place.names(recipe)) for part in parts["converters"]]
+    _check_conditioning(conditioning, info)
+    if guidance.embedded_scale is not None and "embedded_guidance" not in info.abilities:
         raise LdmError(
             f"the model '{info.source}' (family {info.family}) was not distilled to take its "
             "guidance as a number; choose the guidance 'classifier_free'."
         )
-    reads_variance = getattr(made["scheduler"][0], "needs_learned_variance", False)
-    if reads_variance and not info.learned_variance:
+    if scheduler.needs_variance and not info.learned_variance:
         raise LdmError(
             f"the model '{info.source}' (family {info.family}) predicts no variance, which the "
             "scheduler is set to read; choose the variance 'fixed_small'."
         )
-    one: dict[str, Any] = {key: made[key][0] for key in STAGES}
-    several: dict[str, Any] = {key: tuple(made[key]) for key in LISTS}
     return Composition(
         info=info,
         registry=registry,
@@ -275,19 +140,75 @@ def _assemble(
         chosen=chosen,
         recipe=recipe,
         plugins=tuple(used),
+        scheduler=scheduler,
+        spacing=parts["spacing"][0],
+        guidance=guidance,
+        attention=parts["attention"][0],
+        encoder=parts["encoder"][0],
+        decoder=parts["decoder"][0],
+        conditioning=conditioning,
+        denoisers=tuple(parts["denoisers"]),
+        observers=tuple(parts["observers"]),
+        converters=tuple(sorted(converters, key=lambda part: part.phase)),
         loras=loras,
-        **one,
-        **several,
     )
 
 
-def _for_model(part: Any, info: ModelInfo) -> Any:
-    """A part of a recipe, told of the model where it asks for that."""
-    fit = getattr(part, "for_model", None)
-    return part if fit is None else fit(info)
+def _converters(recipe: Layer) -> list[Layer]:
+    """The choices of converters: those that are listed, and those that other keys stand for."""
+    choices = list(recipe.get("converters", []))
+    if recipe.get("loras"):
+        choices.append({"name": "lora", "files": recipe["loras"]})
+    names = place.names(recipe)
+    if names.dtype != "float32" and names.compute_dtype in ("auto", "float32"):
+        choices.append({"name": "stored_weights"})
+    return choices
 
 
-def _seed(seed: Any) -> int:
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
-        raise LdmError(f"a seed is a whole number from 0 to 2^63 - 1, not {seed!r}.")
-    return seed
+def _with_spacing(
+    recipe: Layer, chosen: Layer, defaults: Layer, rule: Any, info: ModelInfo, same: Any
+) -> Layer:
+    """The recipe with the spacing that goes with a scheduler, where a person chose another one
+    than the model's, and no spacing."""
+    if rule is None or "spacing" in chosen or "name" not in chosen.get("scheduler", {}):
+        return recipe
+    name = chosen["scheduler"]["name"]
+    if "scheduler" in defaults and same("scheduler", name, defaults["scheduler"].get("name")):
+        return recipe
+    choice = rule(info)
+    return recipe if choice is None else {**recipe, "spacing": as_choice("spacing", choice)}
+
+
+def _check_conditioning(conditioning: Sequence[Conditioning], info: ModelInfo) -> None:
+    """See that the conditionings fit the model and each other."""
+    abilities: dict[str, int] = {}
+    for part in conditioning:
+        if part.ability is None:
+            continue
+        if part.ability not in info.abilities:
+            raise LdmError(
+                f"the model '{info.source}' (family {info.family}) cannot be conditioned by "
+                f"'{part.ability}'; it has: {', '.join(sorted(info.abilities)) or 'none'}."
+            )
+        abilities[part.ability] = abilities.get(part.ability, 0) + 1
+    for ability, count in abilities.items():
+        if count > 1:
+            raise LdmError(
+                f"{count} conditionings give the network its '{ability}', and each would undo the "
+                "other; leave one out."
+            )
+    for need in sorted(info.needs - abilities.keys()):
+        raise LdmError(
+            f"the model '{info.source}' must be conditioned by '{need}', and the recipe's "
+            "conditioning has none that does it.",
+            "`ldm plugins list --kind conditioning` shows those there are.",
+        )
+    inputs: dict[str, Any] = {}
+    for part in conditioning:
+        for name, declared in part.inputs.items():
+            if name in inputs and not declared.same_as(inputs[name]):
+                raise LdmError(
+                    f"two conditionings read the input '{name}' and mean different things by it "
+                    f"(default {inputs[name].default!r} and {declared.default!r}); leave one out."
+                )
+            inputs[name] = declared

@@ -6,8 +6,8 @@ A recipe is a TOML file::
     num_inference_steps = 25
     scheduler = "ddim"                               # a name alone, or a table with options:
     guidance = { name = "classifier_free", scale = 4.0 }
-    denoisers = [{ name = "clip_x0", limit = 1.0 }]  # these three are lists
-    loras = ["ink.safetensors:0.8"]                  # files laid on the model's weights
+    denoisers = [{ name = "clip_x0", limit = 1.0 }]  # a list, as are conditioning, observers
+    loras = ["ink.safetensors:0.8"]                  # and converters; LoRA have a key of their own
 
     [spacing]
     name = "karras"
@@ -21,7 +21,7 @@ or none, options are added to.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,17 @@ from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.model.lora import as_lora
 
 Layer = dict[str, Any]
+Same = Callable[[str, Any, Any], bool]
+"""``same(key, name, other)``: whether two names under a key of a recipe are one plugin's."""
 
 STAGES = ("scheduler", "spacing", "guidance", "attention", "encoder", "decoder")
 """Hook points that take one plugin."""
-LISTS = {"conditioning": "conditioning", "denoisers": "denoiser", "observers": "observer"}
+LISTS = {
+    "conditioning": "conditioning",
+    "denoisers": "denoiser",
+    "observers": "observer",
+    "converters": "converter",
+}
 """Hook points that take several, each with its kind of plugin."""
 SETTINGS: dict[str, type] = {
     "model": str,
@@ -40,6 +47,7 @@ SETTINGS: dict[str, type] = {
     "num_inference_steps": int,
     "width": int,
     "height": int,
+    "extent": dict,
     "device": str,
     "dtype": str,
     "compute_dtype": str,
@@ -99,6 +107,9 @@ def _setting(key: str, value: Any) -> Any:
     kind = SETTINGS[key]
     if not isinstance(value, kind) or isinstance(value, bool):
         raise LdmError(f"'{key}' should be {kind.__name__}, not {value!r}.")
+    lengths = value.values() if isinstance(value, dict) else ()
+    if not all(type(length) is int for length in lengths):
+        raise LdmError(f"'extent' should have whole numbers, as in {{frames = 81}}, not {value!r}.")
     return value
 
 
@@ -149,13 +160,28 @@ def override(setting: str) -> Layer:
     return {hook: {option: value}}
 
 
-def lay(below: Mapping[str, Any], over: Mapping[str, Any]) -> Layer:
-    """One layer over another."""
+def _same_text(key: str, name: Any, other: Any) -> bool:
+    return bool(name == other)
+
+
+def lay(below: Mapping[str, Any], over: Mapping[str, Any], same: Same = _same_text) -> Layer:
+    """One layer over another.
+
+    Args:
+        same: whether two names are one plugin's; by their text where no registry is at hand.
+    """
     result = dict(below)
     for key, value in over.items():
         lower = result.get(key)
-        if key in STAGES and lower and value.get("name", lower["name"]) == lower["name"]:
+        if key in STAGES and lower and _goes_on(key, lower, value, same):
             result[key] = {**lower, **value}
         else:
             result[key] = value
     return result
+
+
+def _goes_on(key: str, lower: Layer, value: Layer, same: Same) -> bool:
+    """Whether a choice adds options to the one below, which may not have a name yet."""
+    if "name" not in value or "name" not in lower:
+        return "name" not in value
+    return same(key, value["name"], lower["name"])

@@ -15,10 +15,10 @@ from ldm_core.errors import LdmError
 class Phase(IntEnum):
     """When a converter acts, whatever its place in the list."""
 
-    WEIGHTS = 1
-    """Changes or adds weights: LoRA."""
-    LAYOUT = 2
+    LAYOUT = 1
     """How weights are kept: half precision, quantised, prepacked."""
+    WEIGHTS = 2
+    """Adds to them, however they are kept: LoRA."""
     CACHE = 3
     """What is computed once and used again."""
     COMPILE = 4

@@ -8,12 +8,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from ldm_core.composition.compose import Composition
+from ldm_core.composition.binding import qualified_name
+from ldm_core.composition.composition import Composition
 from ldm_core.composition.recipe import Layer, is_ready_made
-from ldm_core.contracts import Request
+from ldm_core.contracts import Extent, Place, Request
 from ldm_core.errors import LdmError
 from ldm_core.model.files import file_hash, model_hash
-from ldm_core.model.place import Place
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -38,8 +38,7 @@ def make_manifest(
         "format": FORMAT,
         "seed": request.seeds[index],
         "inputs": {name: _input(values[index]) for name, values in request.inputs.items()},
-        "width": request.width,
-        "height": request.height,
+        **_extent(request.extent),
         "num_inference_steps": request.num_inference_steps,
         "recipe": recipe,
         "model_sha256": model_hash(composition.info.folder, composition.info.file),
@@ -47,6 +46,19 @@ def make_manifest(
         "plugins": sorted({f"{p.kind} {p.id}" for p in composition.plugins}),
         "versions": versions(packages),
     }
+
+
+def _extent(extent: Extent) -> dict[str, Any]:
+    """How large it is: of a picture its width and height, of anything else a table."""
+    if {*extent} == {"width", "height"}:
+        return {"width": extent["width"], "height": extent["height"]}
+    return {"extent": dict(extent)}
+
+
+def extent_of(manifest: Mapping[str, Any]) -> dict[str, int]:
+    """How large what a manifest describes is; see `recipe_of` for what is checked."""
+    sides = {side: manifest[side] for side in ("width", "height") if side in manifest}
+    return {**manifest.get("extent", {}), **sides}
 
 
 def lora_hashes(composition: Composition) -> list[dict[str, Any]]:
@@ -106,7 +118,8 @@ def recipe_of(manifest: Mapping[str, Any]) -> Layer:
     try:
         recipe: Layer = manifest["recipe"]
         parts = [part for value in recipe.values() for part in _tables(value)]
-        numbers = [manifest[key] for key in ("seed", "width", "height", "num_inference_steps")]
+        sizes = [*extent_of(manifest).values()] or [manifest["width"]]
+        numbers = [manifest["seed"], manifest["num_inference_steps"], *sizes]
         tables = [manifest[key] for key in ("inputs", "versions")]
         if not all(isinstance(n, int) for n in numbers):
             raise TypeError("a number is none")
@@ -151,9 +164,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         thing: Any = value.get("name")
         if is_ready_made(thing):
-            named: Any = thing if hasattr(thing, "__qualname__") else type(thing)
             rest = {key: _plain(v) for key, v in value.items() if key != "name"}
-            return {"python": f"{named.__module__}.{named.__qualname__}", **rest}
+            return {"python": qualified_name(thing), **rest}
         return {key: _plain(v) for key, v in value.items()}
     if callable(value):
         return _plain({"name": value})

@@ -5,12 +5,27 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ldm_core.contracts.family import Lora
 from ldm_core.errors import LdmError
 from ldm_core.model.files import CONVERT, PICKLE_RUNS, PICKLED, check_safetensors, from_hub
+
+
+@dataclass(frozen=True)
+class Lora:
+    """A LoRA file (Hu et al. 2021, arXiv:2106.09685), seen to be whole.
+
+    Attributes:
+        source: as a person named it: a path or a Hub id.
+        scale: factor of its change to the weights; 1 is as it was trained.
+    """
+
+    source: str
+    file: Path
+    scale: float
+
 
 HUB_ID = re.compile(r"([\w-][\w.-]*/[\w.-]+)(?:/(.+\.safetensors))?")
 MARKS = ("lora", "lokr")

@@ -3,45 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
+from ldm_core.contracts import Place, PlaceNames
 from ldm_core.errors import LdmError, did_you_mean
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
 
 DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
 DTYPES = ("float32", "bfloat16", "float16")
-
-M = TypeVar("M", bound="nn.Module")
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a model is and in which precision.
-
-    Attributes:
-        dtype: the type in which its weights are kept.
-        compute_dtype: the type in which it computes with them: the same, or float32.
-    """
-
-    device: torch.device
-    dtype: torch.dtype
-    compute_dtype: torch.dtype
-
-    def put(self, module: M) -> M:
-        """A component in its place: on the device, its weights as they are kept, frozen.
-
-        Args:
-            module: just read, in this dtype, and nobody else's yet.
-        """
-        from ldm_core.model.stored_weight import compute_in
-
-        module.to(self.device).eval().requires_grad_(False)
-        compute_in(module, self.compute_dtype)
-        return module
 
 
 def check_names(layer: Mapping[str, Any]) -> None:
@@ -69,23 +40,34 @@ def check(recipe: Mapping[str, Any]) -> None:
         LdmError: it should compute in a type that loses what the weights are kept with.
     """
     check_names(recipe)
-    _, dtype, compute = _named(recipe)
-    if compute not in ("auto", "float32", dtype):
+    place = names(recipe)
+    if place.compute_dtype not in ("auto", "float32", place.dtype):
+        both = "float32" if place.dtype == "float32" else f"{place.dtype} or float32"
         raise LdmError(
-            f"weights kept in {dtype} cannot be computed with in {compute}: the compute_dtype is "
-            f"{'float32' if dtype == 'float32' else f'{dtype} or float32'}, or auto.",
-            f"dtype = '{compute}' keeps them in {compute} too.",
+            f"weights kept in {place.dtype} cannot be computed with in {place.compute_dtype}: the "
+            f"compute_dtype is {both}, or auto.",
+            f"dtype = '{place.compute_dtype}' keeps them in {place.compute_dtype} too.",
         )
+
+
+def names(recipe: Mapping[str, Any]) -> PlaceNames:
+    """Device, dtype and compute_dtype of a recipe by their names; needs no torch."""
+    return PlaceNames(
+        device=recipe.get("device", "auto"),
+        dtype=recipe.get("dtype", "float32"),
+        compute_dtype=recipe.get("compute_dtype", "auto"),
+    )
 
 
 def describe(recipe: Mapping[str, Any]) -> dict[str, str]:
     """Device, dtype and compute_dtype of a recipe, in words; needs no torch."""
-    device, dtype, compute = _named(recipe)
+    place = names(recipe)
+    compute = place.compute_dtype
     if compute == "auto":
-        compute = _auto(device.partition(":")[0], dtype)
-        if device == "auto" and dtype != "float32":
-            compute = f"float32 on a CPU, {dtype} elsewhere"
-    return {"device": device, "dtype": dtype, "compute_dtype": compute}
+        compute = _auto(place.device.partition(":")[0], place.dtype)
+        if place.device == "auto" and place.dtype != "float32":
+            compute = f"float32 on a CPU, {place.dtype} elsewhere"
+    return {"device": place.device, "dtype": place.dtype, "compute_dtype": compute}
 
 
 def resolve(recipe: Mapping[str, Any]) -> Place:
@@ -101,18 +83,13 @@ def resolve(recipe: Mapping[str, Any]) -> Place:
     import torch
 
     check(recipe)
-    name, dtype, compute = _named(recipe)
-    device = _device(name)
+    place = names(recipe)
+    device = _device(place.device)
+    compute = place.compute_dtype
     if compute == "auto":
-        compute = _auto(device.type, dtype)
-    return Place(device, getattr(torch, dtype), getattr(torch, compute))
-
-
-def _named(recipe: Mapping[str, Any]) -> tuple[str, str, str]:
-    """Device, dtype and compute_dtype by their names."""
-    defaults = {"device": "auto", "dtype": "float32", "compute_dtype": "auto"}
-    device, dtype, compute = (recipe.get(key, default) for key, default in defaults.items())
-    return device, dtype, compute
+        compute = _auto(device.type, place.dtype)
+    types = {name: getattr(torch, name) for name in DTYPES}
+    return Place(device, types[place.dtype], types[compute])
 
 
 def _auto(device_type: str, dtype: str) -> str:
@@ -126,8 +103,8 @@ def _device(name: str) -> torch.device:
     if name == "auto":
         from accelerate import PartialState
 
-        found: torch.device = PartialState().device
-        return found
+        device: torch.device = PartialState().device
+        return device
     place = torch.device(name)
     try:
         torch.empty(1, device=place)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from ldm_core.contracts.family import Family, ModelInfo, TakesFile
+from ldm_core.contracts import Family, ModelInfo
 from ldm_core.errors import LdmError
 from ldm_core.model.files import check_safetensors, class_name, find_model, read_index
 from ldm_core.model.lora import is_lora
@@ -23,9 +22,10 @@ def inspect_model(
     Args:
         config: the folder, or Hub id, with the configs of a model that is a single file.
     """
-    folder, file, shapes = find_model(source, registry), None, {}
+    folder, file = find_model(source, registry), None
+    shapes: Mapping[str, tuple[int, ...]] = {}
     source = lasting(source, folder)
-    families = [(plugin, bind(plugin.loaded, {})) for plugin in registry.of_kind("family")]
+    families = [(plugin, _family(plugin)) for plugin in registry.of_kind("family")]
     if folder.is_file():
         file, shapes = folder, check_safetensors(folder)
         if is_lora(shapes):
@@ -49,22 +49,38 @@ def inspect_model(
     if len(claims) > 1:
         ids = " and ".join(plugin.id for plugin, _ in claims)
         raise LdmError(f"{ids} both claim the model '{source}'; disable one of them.")
-    family: Family = claims[0][1]
+    plugin, family = claims[0]
     if file is not None:
-        if not isinstance(family, TakesFile):
+        of_file = family.of_file(file, shapes)
+        if of_file is None:
             raise LdmError(
-                f"'{source}' is a file, and the family '{claims[0][0].name}' of "
+                f"'{source}' is a file, and the family '{plugin.name}' of "
                 f"its {class_name(index)} reads folders alone."
             )
-        family = family.of_file(file, shapes)
+        family = of_file
     return replace(family.inspect(source, folder, index), file=file), family
+
+
+def _family(plugin: Plugin) -> Family:
+    """The family that a plugin offers.
+
+    Raises:
+        LdmError: it is of another class.
+    """
+    family = bind(plugin.loaded, {})
+    if not isinstance(family, Family):
+        raise LdmError(
+            f"the family '{plugin.id}' is no object of a class made from "
+            f"ldm_core.contracts.Family, but {family!r}."
+        )
+    return family
 
 
 def _config_folder(
     source: str,
     shapes: Mapping[str, tuple[int, ...]],
     config: str | None,
-    families: Sequence[tuple[Plugin, Any]],
+    families: Sequence[tuple[Plugin, Family]],
     registry: Registry,
 ) -> Path:
     """The folder with the configs of a single-file model: the one given, or the usual one."""
@@ -74,15 +90,13 @@ def _config_folder(
         if not folder.is_dir():
             raise LdmError(f"the model_config '{config}' is a file; {give}")
         return folder
-    takers = [family for _, family in families if isinstance(family, TakesFile)]
-    usual = next(filter(None, (family.default_config(shapes) for family in takers)), None)
+    usual = next(filter(None, (family.default_config(shapes) for _, family in families)), None)
     if usual is None:
         raise LdmError(f"no installed family knows the weights in '{source}'; {give}")
     try:
         return find_model(usual, registry, weights=False)
     except LdmError as error:
-        reason = str(error).partition("\n")[0]
-        raise LdmError(f"the configs of '{source}' are missing: {reason}", give) from error
+        raise LdmError(f"the configs of '{source}' are missing: {error.message}", give) from error
 
 
 def lasting(source: str, found: Path) -> str:

@@ -5,7 +5,7 @@ written for and implements any of the hooks below::
 
     from ldm_core import hookimpl
 
-    ldm_api_version = 1
+    ldm_api_version = 2
 
     @hookimpl
     def ldm_schedulers(register):
@@ -18,7 +18,9 @@ heavy imports (torch, diffusers) inside the functions of that module.
 A target is the thing itself, a function with the positional parameters of its contract in
 `ldm_core.contracts`, or a factory without positional parameters that returns the thing. Either
 way its keyword-only parameters are its options: name, type and default are the schema by which
-recipes are checked, and the docstring is the help text.
+recipes are checked, and the docstring is the help text. What a part can say of itself beyond its
+function, its traits, is declared by decorators, such as `ldm_core.contracts.starts_with`, which
+make a record of the function, or by deriving from a base class.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from typing import Any, Protocol
 
 import pluggy
 
-API_VERSION = 1
+API_VERSION = 2
 
 hookspec = pluggy.HookspecMarker("ldm")
 hookimpl = pluggy.HookimplMarker("ldm")
@@ -52,8 +54,9 @@ def ldm_schedulers(register: Register) -> None:
     """Offer schedulers: walk a noisy latent along a grid of points.
 
     Contract: ``scheduler(x, grid, denoise, noise, *, options) -> x``, see
-    `ldm_core.contracts.Scheduler`. ``denoise(x, point)`` estimates x0; noise comes from
-    ``noise()`` alone, so that an image depends on its seed alone.
+    `ldm_core.contracts.scheduler`. ``denoise(x, point)`` estimates x0; noise comes from
+    ``noise()`` alone, so that an image depends on its seed alone. How x starts, points of its own,
+    the order and the like are traits of `ldm_core.contracts.Scheduler`.
     """
 
 
@@ -61,8 +64,9 @@ def ldm_schedulers(register: Register) -> None:
 def ldm_spacings(register: Register) -> None:
     """Offer spacings: choose the points that a run visits.
 
-    Contract: ``spacing(schedule, steps, *, options) -> grid``, see `ldm_core.contracts.Spacing`:
-    points with strictly falling noise, the end point last.
+    Contract: ``spacing(schedule, steps, *, options) -> points``, see `ldm_core.contracts.spacing`:
+    points with strictly falling noise, the end point last. One marked by
+    `ldm_core.contracts.sees_latent` gets the latent's shape as well.
     """
 
 
@@ -70,8 +74,8 @@ def ldm_spacings(register: Register) -> None:
 def ldm_guidance(register: Register) -> None:
     """Offer guidance: combine the network's answers for several conditions into one.
 
-    Contract: a factory ``guidance(*, options)`` that returns `ldm_core.contracts.Guidance`.
-    Branches that it does not name at a point are not computed there.
+    Contract: a factory ``guidance(*, options)`` that returns an object of a class made from
+    `ldm_core.contracts.Guidance`. Branches that it does not name at a point are not computed there.
     """
 
 
@@ -79,8 +83,9 @@ def ldm_guidance(register: Register) -> None:
 def ldm_conditioning(register: Register) -> None:
     """Offer conditionings: turn what a person gives into what the network takes.
 
-    Contract: a factory ``conditioning(*, options)`` that returns
-    `ldm_core.contracts.Conditioning`; it names the ability it needs of the model's family.
+    Contract: a factory ``conditioning(*, options)`` that returns an object of a class made from
+    `ldm_core.contracts.Conditioning`; it declares its inputs, and names the ability that it needs
+    of the model's family.
     """
 
 
@@ -89,7 +94,8 @@ def ldm_attention(register: Register) -> None:
     """Offer attention kernels, in force for the calls of one pipeline.
 
     Contract: ``attention(q, k, v, mask, scale, *, options) -> out``, see
-    `ldm_core.contracts.Attention`.
+    `ldm_core.contracts.attention`. One for some devices or types alone says so by
+    `ldm_core.contracts.runs_on`.
     """
 
 
@@ -105,7 +111,8 @@ def ldm_denoisers(register: Register) -> None:
 def ldm_encoders(register: Register) -> None:
     """Offer encoders: data to latents.
 
-    Contract: ``encode(model, data, noise, *, options) -> x0``, see `ldm_core.contracts.Encoder`.
+    Contract: ``encode(model, data, noise, *, options) -> x0``, see
+    `ldm_core.contracts.autoencoder`.
     """
 
 
@@ -113,7 +120,8 @@ def ldm_encoders(register: Register) -> None:
 def ldm_decoders(register: Register) -> None:
     """Offer decoders: latents to data.
 
-    Contract: ``decode(model, x0, *, options) -> data``, see `ldm_core.contracts.Decoder`.
+    Contract: ``decode(model, x0, *, options) -> data``, pixels of pictures or a
+    `ldm_core.contracts.Medium`, see `ldm_core.contracts.autoencoder`.
     """
 
 
@@ -121,8 +129,28 @@ def ldm_decoders(register: Register) -> None:
 def ldm_families(register: Register) -> None:
     """Offer families: know one kind of model folder.
 
-    Contract: a factory ``family()`` that returns `ldm_core.contracts.family.Family`. Families are
-    asked in turn whether a folder is theirs; two that both claim it are an error on use.
+    Contract: a factory ``family()`` that returns an object of a class made from
+    `ldm_core.contracts.Family`. Families are asked in turn whether a folder is theirs; two that
+    both claim it are an error on use.
+    """
+
+
+@hookspec
+def ldm_converters(register: Register) -> None:
+    """Offer converters: make another model of a model, such as one with a LoRA.
+
+    Contract: a factory ``converter(*, options)`` that returns an object of a class made from
+    `ldm_core.contracts.Converter`. A recipe lists them as ``converters``; their phase decides the
+    order.
+    """
+
+
+@hookspec
+def ldm_writers(register: Register) -> None:
+    """Offer writers: file formats of what is drawn.
+
+    Contract: ``write(shown, manifest, path)``, marked by `ldm_core.contracts.writes` with the kind
+    of medium and the suffix of its files, see `ldm_core.contracts.medium`.
     """
 
 
@@ -131,7 +159,7 @@ def ldm_observers(register: Register) -> None:
     """Offer observers: hear of each evaluation of the denoiser.
 
     Contract: ``observer(grid, *, options)``, a context manager that yields a function of a
-    `ldm_core.contracts.Step`.
+    `ldm_core.contracts.Step`, see `ldm_core.contracts.observer`.
     """
 
 
@@ -155,10 +183,10 @@ def ldm_commands(register: Register) -> None:
 
     A function whose first parameter is annotated ``Pipeline`` is given one, made of the choices
     that all runs share (model, scheduler, device, ...), whose weights are read when they are first
-    needed. If it also takes ``**run``, to hand to the pipeline's call, it gets seed, batch size,
-    the other inputs and ``on_batch``, and the command writes the `Output` that it returns or tells
-    ``on_batch``; else it returns the paths of the files that it wrote. Where a manifest has a
-    ``finish``, it also gets the call, so that ``ldm replay`` can repeat it.
+    needed. One marked by `ldm_core.run.batches.in_batches` also takes ``**call``, to hand to the
+    pipeline, gets seed, batch size and the other inputs, and yields one `Output` a batch, which the
+    command writes as it comes; any other returns the paths of the files that it wrote. Where a
+    manifest has a ``finish``, it also gets the call, so that ``ldm replay`` can repeat it.
     """
 
 
@@ -172,6 +200,8 @@ KINDS = {
     "encoder": "ldm_encoders",
     "decoder": "ldm_decoders",
     "family": "ldm_families",
+    "converter": "ldm_converters",
+    "writer": "ldm_writers",
     "observer": "ldm_observers",
     "command": "ldm_commands",
 }

@@ -7,13 +7,14 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial, update_wrapper
+from functools import partial
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from ldm_core import contracts
+from ldm_core.contracts.record import Record
 from ldm_core.errors import LdmError, did_you_mean
 
 REQUIRED = inspect.Parameter.empty
@@ -21,8 +22,9 @@ CONTRACTS: dict[Any, str] = {
     contracts.Scheduler: "scheduler",
     contracts.Spacing: "spacing",
     contracts.Guidance: "guidance",
+    contracts.OtherModel: "model",
 }
-"""Contracts whose plugins may be options of other plugins, with their kind."""
+"""Contracts whose plugins, or models, may be options of plugins, with their kind."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ class Option:
 
     @property
     def kind(self) -> str | None:
-        """The kind of plugin that the option takes, where its type is a plugin's contract."""
+        """The kind of plugin that the option takes, where its type is a plugin's contract; or
+        ``model``."""
         kinds = (get_args(self.annotation) or (self.annotation,)) if self.annotation else ()
         return next((CONTRACTS[k] for k in kinds if k in CONTRACTS), None)
 
@@ -59,9 +62,24 @@ class Option:
             ) from None
 
 
+def described(target: Callable[..., Any]) -> Callable[..., Any]:
+    """What has the signature and the docstring of a target: the function in a record."""
+    while isinstance(target, Record):
+        target = target.function
+    return target
+
+
+def documentation(target: Callable[..., Any]) -> str:
+    """The docstring of a target."""
+    function = described(target)
+    while isinstance(function, partial):
+        function = described(function.func)
+    return inspect.getdoc(function) or ""
+
+
 def read_options(target: Callable[..., Any]) -> dict[str, Option]:
     """The keyword-only parameters of a function or class, with the help of its docstring."""
-    parameters = inspect.signature(target).parameters.values()
+    parameters = inspect.signature(described(target)).parameters.values()
     return describe(target, [p for p in parameters if p.kind is p.KEYWORD_ONLY])
 
 
@@ -69,22 +87,29 @@ def describe(
     target: Callable[..., Any], parameters: Iterable[inspect.Parameter]
 ) -> dict[str, Option]:
     """Some parameters of a function or class, with the help of its docstring."""
-    function = inspect.unwrap(target)
-    while isinstance(function, partial):
-        function = function.func
-    home = sys.modules.get(getattr(function, "__module__", ""))
-    namespace = getattr(function, "__globals__", None) or getattr(home, "__dict__", {})
-    helps = argument_help(inspect.getdoc(target) or "")
-    found = {}
+    namespace = _namespace(target)
+    helps = argument_help(documentation(target))
+    options = {}
     for parameter in parameters:
         annotation = parameter.annotation
         if isinstance(annotation, str):
-            annotation = eval(annotation, dict(namespace))  # noqa: S307 - the plugin's own source
+            annotation = eval(annotation, namespace)  # noqa: S307 - the plugin's own source
         elif annotation is inspect.Parameter.empty:
             annotation = Any
         name = parameter.name
-        found[name] = Option(name, annotation, parameter.default, helps.get(name, ""))
-    return found
+        options[name] = Option(name, annotation, parameter.default, helps.get(name, ""))
+    return options
+
+
+def _namespace(target: Callable[..., Any]) -> dict[str, Any]:
+    """The names that annotations of a function or class may use: those of its module."""
+    function = inspect.unwrap(described(target))
+    while isinstance(function, partial):
+        function = inspect.unwrap(described(function.func))
+    if inspect.isfunction(function):
+        return dict(function.__globals__)
+    home = sys.modules.get(function.__module__)
+    return dict(vars(home)) if home is not None else {}
 
 
 def check_options(
@@ -108,12 +133,14 @@ def check_options(
 def bind(target: Callable[..., Any], options: Mapping[str, Any]) -> Any:
     """The thing that a target stands for, with its options set.
 
-    A function that takes its contract's positional parameters is the thing itself; one without
-    is a factory and is called.
+    A record, or a function that takes its contract's positional parameters, is the thing itself;
+    a function without is a factory and is called.
     """
+    if isinstance(target, Record):
+        return target.with_options(options)
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     if any(p.kind in positional for p in inspect.signature(target).parameters.values()):
-        return update_wrapper(partial(target, **options), target)
+        return partial(target, **options) if options else target
     return target(**options)
 
 

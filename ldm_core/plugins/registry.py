@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -17,7 +16,7 @@ import pluggy
 
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.plugins import hookspecs
-from ldm_core.plugins.options import Option, read_options
+from ldm_core.plugins.options import Option, documentation, read_options
 
 GROUP = "ldm"
 DISABLE = "LDM_DISABLE_PLUGINS"
@@ -50,9 +49,7 @@ class Plugin:
         found = self._import()
         if self.member is None:
             return found
-        chosen = partial(found, self.member)
-        chosen.__doc__ = found.__doc__
-        return chosen
+        return partial(found, self.member)
 
     def _import(self) -> Callable[..., Any]:
         if not isinstance(self.target, str):
@@ -75,7 +72,7 @@ class Plugin:
 
     @property
     def doc(self) -> str:
-        return inspect.getdoc(self.loaded) or ""
+        return documentation(self.loaded)
 
     @property
     def summary(self) -> str:

@@ -17,16 +17,17 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
-from ldm_core.contracts import Attention
+from ldm_core.contracts import Attention, Kernel, as_kernel
 
 
-def in_force(kernel: Attention) -> AbstractContextManager[Any]:
+def in_force(kernel: Kernel | Attention) -> AbstractContextManager[Any]:
     """A context in which every attention layer calls the kernel.
 
-    Rerouting costs about 2 µs of Python for each torch function called in the block; a kernel
-    marked `torchs_own` costs nothing.
+    Rerouting costs about 2 µs of Python for each torch function called in the block; a kernel that
+    is torch's own costs nothing.
     """
-    return nullcontext() if getattr(kernel, "torchs_own", False) else _Reroute(kernel)
+    kernel = as_kernel(kernel)
+    return nullcontext() if kernel.native else _Reroute(kernel.call)
 
 
 class _Reroute(TorchFunctionMode):

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
 
-from ldm_core.contracts import Grid, Request, Step
+from ldm_core.contracts import Extent, Grid, Plan, Step
 from ldm_core.errors import LdmError
 from ldm_core.media.manifest import make_manifest
-from ldm_core.model.latents import check_same_latents
-from ldm_core.run.pipeline import Output, Pipeline, check_call, images_of, per_image
-from ldm_core.run.stream import Streams
+from ldm_core.media.shown import check_output_type
+from ldm_core.model.same_latents import check_same_latents
+from ldm_core.run.batches import CallArguments, Generates
+from ldm_core.run.output import Output
+from ldm_core.run.pipeline import Pipeline
 
 
 def chain(first: Pipeline | Chain, then: Pipeline | Chain, at: float = 0.8) -> Chain:
@@ -49,8 +51,12 @@ def chain(first: Pipeline | Chain, then: Pipeline | Chain, at: float = 0.8) -> C
 
 
 @dataclass(frozen=True, eq=False)
-class Chain(Streams):
+class Chain(Generates):
     """Generates images as a `Pipeline` does, by way of several; `chain` makes it.
+
+    In a call, the steps and the guidance scale are those of every pipeline, of its own whole way,
+    and each takes those inputs that it reads. Each manifest holds those of the pipelines as
+    ``chain``, and their shares as ``at``.
 
     Attributes:
         pipelines: those that x passes through.
@@ -60,113 +66,90 @@ class Chain(Streams):
     pipelines: tuple[Pipeline, ...]
     shares: tuple[float, ...]
 
+    @property
+    def axes(self) -> tuple[str, ...]:
+        return self.pipelines[0].axes
+
     def replace(self, **changes: Any) -> Chain:
         """Another chain on the same weights, each pipeline with these changes."""
         return Chain(tuple(part.replace(**changes) for part in self.pipelines), self.shares)
 
-    def __call__(
-        self,
-        prompt: str | Sequence[str] | None = None,
-        *,
-        seed: int | Sequence[int] | None = None,
-        num_images_per_prompt: int = 1,
-        num_inference_steps: int | None = None,
-        guidance_scale: float | None = None,
-        width: int | None = None,
-        height: int | None = None,
-        batch_size: int | None = None,
-        output_type: str = "pil",
-        on_step: Callable[[Step], None] | None = None,
-        on_batch: Callable[[Output], None] | None = None,
-        **inputs: Any,
-    ) -> Output:
-        """Make images.
+    def batches_of(self, call: CallArguments) -> Iterator[Output]:
+        chained = self
+        if call.guidance_scale is not None:
+            chained = self.replace(guidance={"scale": call.guidance_scale})
+        last = chained.pipelines[-1].composition
+        check_output_type(call.output_type, last.decoder.kind, last.info.image_channels)
+        seeds, inputs = call.images()
+        plans = chained.plans(inputs, seeds, call.extent, call.num_inference_steps)
+        return chained.outputs(plans, call)
 
-        All as in a call of a `Pipeline`. The steps and the guidance scale are those of every
-        pipeline, of its own whole way, and each takes those inputs that it reads. Each manifest
-        holds those of the pipelines as ``chain``, and their shares as ``at``.
+    def outputs(self, plans: Sequence[Plan], call: CallArguments) -> Iterator[Output]:
+        """The outputs of the pipelines' plans, batch by batch."""
+        for parts in zip(*(plan.batches(call.batch_size) for plan in plans), strict=True):
+            latents = self.sample(parts, call.on_step)
+            output = self.pipelines[-1].output(latents, parts[-1].request, call.output_type)
+            yield replace(output, manifests=self.manifests(parts))
 
-        Raises:
-            LdmError: bad input, before any sampling.
-        """
-        scaled = self
-        if guidance_scale is not None:
-            scaled = self.replace(guidance={"scale": guidance_scale})
-        last = scaled.pipelines[-1]
-        channels = last.composition.info.image_channels
-        check_call(output_type, channels, batch_size, num_images_per_prompt)
-        seeds, spread = per_image({"prompt": prompt, **inputs}, seed, num_images_per_prompt)
-        requests = scaled.requests(spread, seeds, width, height, num_inference_steps)
-        size = batch_size or len(seeds)
-        made = []
-        for start in range(0, len(seeds), size):
-            part = [images_of(request, start, start + size) for request in requests]
-            latents = scaled.sample(part, on_step)
-            shown = last.output(latents, part[-1], output_type)
-            made.append(Output(shown.images, shown.seeds, scaled.manifests(part)))
-            if on_batch is not None:
-                on_batch(made[-1])
-        return Output.join(made)
-
-    def requests(
+    def plans(
         self,
         inputs: Mapping[str, Any],
         seeds: Sequence[int],
-        width: int | None = None,
-        height: int | None = None,
+        extent: Extent | None = None,
         num_inference_steps: int | None = None,
-    ) -> list[Request]:
-        """What is asked of each pipeline, checked; arguments as of `Composition.request`.
+    ) -> list[Plan]:
+        """The plan of each pipeline, as of `Composition.plan`, each from where it takes over.
 
         Raises:
             LdmError: bad input, or a share that leaves a pipeline without a step.
         """
-        known = [part.composition.inputs for part in self.pipelines]
-        # an input that none knows goes to the first, which says what it reads
-        spread = {n for n in inputs if not any(n in names for names in known)}
-        asked: list[Request] = []
-        for part, names in zip(self.pipelines, known, strict=True):
-            taken = {n: value for n, value in inputs.items() if n in names or n in spread}
-            spread = set()
-            request = part.composition.request(taken, seeds, width, height, num_inference_steps)
-            width, height = request.width, request.height
-            asked.append(request)
-        grid = self.pipelines[0].grid(asked[0])
-        for share, part, request in zip(self.shares, self.pipelines[1:], asked[1:], strict=True):
-            stop = steps_before(grid, share)
+        declared = [part.composition.inputs for part in self.pipelines]
+        # an input that none reads goes to the first, which says what it reads
+        left = {name for name in inputs if not any(name in names for names in declared)}
+        plans: list[Plan] = []
+        for part, names in zip(self.pipelines, declared, strict=True):
+            own = {n: value for n, value in inputs.items() if n in names or n in left}
+            left = set()
+            plan = part.composition.plan(own, seeds, extent, num_inference_steps)
+            extent = plan.request.extent
+            plans.append(plan)
+        for index, share in enumerate(self.shares):
+            stop = steps_before(plans[index].grid, share)
             if stop == 0:
                 raise LdmError(
                     f"a chain that changes at {share} leaves a pipeline no step before it; change "
                     "later, or take more steps."
                 )
-            grid = part.grid(request, grid[stop])
-        return asked
+            composition = self.pipelines[index + 1].composition
+            plans[index + 1] = composition.resumed(plans[index + 1], plans[index].grid[stop])
+        return plans
 
     def sample(
-        self, requests: Sequence[Request], on_step: Callable[[Step], None] | None = None
+        self, plans: Sequence[Plan], on_step: Callable[[Step], None] | None = None
     ) -> Tensor:
-        """The final latents of checked requests, (batch, channels, ...) float32, in one batch."""
-        run = self.pipelines[0].start(requests[0])
+        """The final latents of the pipelines' plans, (batch, channels, ...) float32, in one
+        batch."""
+        run = self.pipelines[0].start(plans[0])
         x = run.x
-        for share, part, request in zip(self.shares, self.pipelines[1:], requests[1:], strict=True):
+        for share, part, plan in zip(self.shares, self.pipelines[1:], plans[1:], strict=True):
             grid = run.run.grid
             stop = steps_before(grid, share)
             x = run.walk(x, stop=stop, on_step=on_step)
-            run = part.resume(request, x, grid[stop], run.run.noise)
+            run = part.resume(plan, x, grid[stop], run.run.noise)
         return run.walk(run.x, on_step=on_step)
 
-    def manifests(self, requests: Sequence[Request]) -> list[dict[str, Any]]:
+    def manifests(self, plans: Sequence[Plan]) -> list[dict[str, Any]]:
         """Of each image: what each pipeline did, and where they changed."""
-        parts = list(zip(self.pipelines, requests, strict=True))
+        parts = list(zip(self.pipelines, plans, strict=True))
         return [
             {
                 "chain": [
-                    make_manifest(p.composition, request, index, p.model.place)
-                    for p, request in parts
+                    make_manifest(p.composition, plan.request, index, p.model.place)
+                    for p, plan in parts
                 ],
                 "at": list(self.shares),
             }
-            for index in range(len(requests[0].seeds))
+            for index in range(len(plans[0].request.seeds))
         ]
 
 

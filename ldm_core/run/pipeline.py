@@ -1,62 +1,48 @@
-"""A pipeline: a composition on loaded weights."""
+"""A pipeline: a composition on weights."""
 
 from __future__ import annotations
 
-import math
-import secrets
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import reduce
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ldm_core.composition.compose import Composition, compose, is_one_each
-from ldm_core.contracts import Grid, Noise, Request, Run, Step
-from ldm_core.contracts.family import Model, TakesLora
-from ldm_core.errors import LdmError, did_you_mean
-from ldm_core.media import pictures as images
+from ldm_core.composition.compose import compose, recompose
+from ldm_core.composition.composition import Composition
+from ldm_core.contracts import (
+    Converter,
+    Extent,
+    Medium,
+    Model,
+    Noise,
+    PartInfo,
+    Plan,
+    Request,
+    Run,
+    Step,
+)
+from ldm_core.errors import LdmError
+from ldm_core.media import pixels
 from ldm_core.media.manifest import make_manifest
-from ldm_core.model import place as placement
+from ldm_core.media.shown import check_output_type, shown
+from ldm_core.model import place
+from ldm_core.numerics.grid import Grid
 from ldm_core.numerics.point import Point
 from ldm_core.numerics.seeded_noise import SeededNoise
 from ldm_core.plugins.registry import Registry, installed
 from ldm_core.run.attention import in_force
+from ldm_core.run.batches import CallArguments, Generates, seeds_for
+from ldm_core.run.output import Output
 from ldm_core.run.sampling import Sampling
-from ldm_core.run.stream import Streams
-
-
-@dataclass(frozen=True)
-class Output:
-    """What a run made.
-
-    Attributes:
-        images: a list of PIL images, or an array or tensor, by the run's ``output_type``.
-        seeds, manifests: one for each image.
-    """
-
-    images: Any
-    seeds: list[int]
-    manifests: list[dict[str, Any]]
-
-    @classmethod
-    def join(cls, parts: Sequence[Output]) -> Output:
-        """What several runs made, as if one had; at least one part, all of one output type."""
-        made: Any = [part.images for part in parts]
-        if isinstance(made[0], list):
-            made = [image for batch in made for image in batch]
-        elif isinstance(made[0], Tensor):
-            made = torch.cat(made)
-        else:
-            made = np.concatenate(made)
-        seeds = [seed for part in parts for seed in part.seeds]
-        return cls(made, seeds, [manifest for part in parts for manifest in part.manifests])
+from ldm_core.run.weights import Weights
 
 
 @dataclass(frozen=True, eq=False)
-class Pipeline(Streams):
+class Pipeline(Generates):
     """Generates images from one composition; never changes. `replace` makes another.
 
     Example::
@@ -64,10 +50,15 @@ class Pipeline(Streams):
         pipe = Pipeline.from_pretrained("shapes")
         out = pipe("a large red circle on a blue background", seed=7)
         faster = pipe.replace(scheduler="dpmpp_2m", spacing="karras")
+
+    Attributes:
+        weights: the model that runs are made with, read and converted when it is first needed.
+        unconverted: the model as it was read, shared by all pipelines made from this one.
     """
 
     composition: Composition
-    model: Model
+    weights: Weights
+    unconverted: Weights = field(repr=False)
 
     @classmethod
     def from_pretrained(
@@ -94,15 +85,36 @@ class Pipeline(Streams):
         """
         layer = Path(recipe) if isinstance(recipe, str) else recipe
         chosen = {**choices} if model is None else {**choices, "model": str(model)}
-        return cls.from_composition(compose(chosen, registry or installed(), layer))
+        pipe = cls.from_composition(compose(chosen, registry or installed(), layer))
+        _ = pipe.model
+        return pipe
 
     @classmethod
-    def from_composition(cls, composition: Composition) -> Self:
-        """Load the weights for a composition that is already checked."""
-        place = placement.resolve(composition.recipe)
-        _check_device(composition, place.device)
-        put = _adapter(composition)
-        return cls(composition, put(composition.family.load(composition.info, place)))
+    def from_composition(
+        cls, composition: Composition, around: Callable[[Callable[[], Model]], Model] | None = None
+    ) -> Self:
+        """A pipeline of a composition that is already checked. Its weights are read when they are
+        first needed.
+
+        Args:
+            around: ``around(load)`` is called in place of ``load()``, for what is to be done just
+                before the weights are read, or after.
+        """
+
+        def load() -> Model:
+            return _load(composition)
+
+        whole = Weights(load if around is None else lambda: around(load))
+        return cls(composition, _converted(composition, whole), whole)
+
+    @property
+    def model(self) -> Model:
+        """The model that runs are made with; its weights are read where they are not yet."""
+        return self.weights.model
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        return self.composition.info.latents.names
 
     @property
     def recipe(self) -> dict[str, Any]:
@@ -115,64 +127,31 @@ class Pipeline(Streams):
         Raises:
             LdmError: unknown plugins or options, or a LoRA that does not fit the model.
         """
-        composition = self.composition.replace(changes)
-        _check_device(composition, self.model.device)
-        model = self.model
-        if composition.loras is not self.composition.loras:
-            model = _adapter(composition)(model.base or model)
-        return type(self)(composition, model)
+        composition = recompose(self.composition, changes)
+        if not {"loras", "converters"} & changes.keys():
+            composition = replace(composition, converters=self.composition.converters)
+            return type(self)(composition, self.weights, self.unconverted)
+        for converter in composition.converters:
+            converter.prepare(composition.info)
+        other = type(self)(composition, _converted(composition, self.unconverted), self.unconverted)
+        if self.unconverted.loaded:
+            _ = other.model  # what does not fit is said here, not at the first call
+        return other
 
-    @torch.no_grad()
-    def __call__(
-        self,
-        prompt: str | Sequence[str] | None = None,
-        *,
-        seed: int | Sequence[int] | None = None,
-        num_images_per_prompt: int = 1,
-        num_inference_steps: int | None = None,
-        guidance_scale: float | None = None,
-        width: int | None = None,
-        height: int | None = None,
-        batch_size: int | None = None,
-        output_type: str = "pil",
-        on_step: Callable[[Step], None] | None = None,
-        on_batch: Callable[[Output], None] | None = None,
-        **inputs: Any,
-    ) -> Output:
-        """Make images.
+    def batches_of(self, call: CallArguments) -> Iterator[Output]:
+        pipe = self
+        if call.guidance_scale is not None:
+            pipe = self.replace(guidance={"scale": call.guidance_scale})
+        parts = pipe.composition
+        check_output_type(call.output_type, parts.decoder.kind, parts.info.image_channels)
+        seeds, inputs = call.images()
+        plan = parts.plan(inputs, seeds, call.extent, call.num_inference_steps)
+        return pipe.outputs(plan.batches(call.batch_size), call)
 
-        Args:
-            prompt: one, or one for each image.
-            seed: of the first image, the next ones counting up; or one for each image, which also
-                says how many where no input is a list; random where None. An image depends on its
-                own seed alone.
-            num_images_per_prompt: images of each prompt, one after the other.
-            guidance_scale: sets the guidance's option ``scale``.
-            batch_size: images computed at once; all of them where None.
-            output_type: ``pil``, ``np`` (batch, height, width, 3), ``pt`` (batch, 3, height,
-                width) or ``latent`` (batch, channels, ...).
-            on_step: called after each evaluation of the denoiser.
-            on_batch: called with what each batch made, as soon as it is made.
-            inputs: what else the conditioning reads, such as ``negative_prompt``.
-        Raises:
-            LdmError: bad input, before any sampling.
-        """
-        if guidance_scale is not None:
-            scaled = self.replace(guidance={"scale": guidance_scale})
-        else:
-            scaled = self
-        channels = scaled.composition.info.image_channels
-        check_call(output_type, channels, batch_size, num_images_per_prompt)
-        seeds, spread = per_image({"prompt": prompt, **inputs}, seed, num_images_per_prompt)
-        request = scaled.composition.request(spread, seeds, width, height, num_inference_steps)
-        size = batch_size or len(seeds)
-        made = []
-        for start in range(0, len(seeds), size):
-            part = images_of(request, start, start + size)
-            made.append(scaled.output(scaled.sample(part, on_step), part, output_type))
-            if on_batch is not None:
-                on_batch(made[-1])
-        return Output.join(made)
+    def outputs(self, plans: Sequence[Plan], call: CallArguments) -> Iterator[Output]:
+        """The outputs of several plans, one after the other."""
+        for plan in plans:
+            yield self.output(self.sample(plan, call.on_step), plan.request, call.output_type)
 
     def output(self, latents: Tensor, request: Request, output_type: str = "pil") -> Output:
         """What the final latents of a request show, with manifests.
@@ -180,32 +159,29 @@ class Pipeline(Streams):
         Args:
             output_type: as of a call.
         """
-        made: Any = latents
-        if output_type != "latent":
-            made = images.from_pixels(self.decode(latents).cpu(), output_type)
         manifests = [
             make_manifest(self.composition, request, index, self.model.place)
             for index in range(len(request.seeds))
         ]
-        return Output(made, list(request.seeds), manifests)
+        if output_type == "latent":
+            return Output(latents, list(request.seeds), manifests, self.composition.decoder.kind)
+        return _as_output(self.medium(latents), list(request.seeds), manifests, output_type)
 
-    def sample(self, request: Request, on_step: Callable[[Step], None] | None = None) -> Tensor:
-        """The final latents of a checked request, (batch, channels, ...) float32, in one batch."""
-        run = self.start(request)
+    def sample(self, plan: Plan, on_step: Callable[[Step], None] | None = None) -> Tensor:
+        """The final latents of a plan, (batch, channels, ...) float32, in one batch."""
+        run = self.start(plan)
         return run.walk(run.x, on_step=on_step)
 
-    def start(self, request: Request, noise: Noise | None = None) -> Sampling:
-        """A run of a checked request, at its first x.
+    def start(self, plan: Plan, noise: Noise | None = None) -> Sampling:
+        """A run of a plan, at its first x.
 
         Args:
             noise: what the run draws from; the images' seeds where not given.
         """
-        return self._begin(request, self.grid(request), noise)
+        return self._begin(plan, noise)
 
-    def resume(
-        self, request: Request, x: Tensor, point: Point, noise: Noise | None = None
-    ) -> Sampling:
-        """A run of a checked request that goes on with an x, down to this pipeline's last point.
+    def resume(self, plan: Plan, x: Tensor, point: Point, noise: Noise | None = None) -> Sampling:
+        """A run of a plan that goes on with an x, down to this pipeline's last point.
 
         Its grid is the point and all that is less noisy in the pipeline's own. Conditions are this
         run's own; a start that a conditioning would give, such as a picture, is passed over.
@@ -219,161 +195,118 @@ class Pipeline(Streams):
             LdmError: x is of another shape, nothing is left to do, or the scheduler only walks
                 points of its own and this is none of them.
         """
-        shape = self.model.info.latent_shape(request.width, request.height)
-        if tuple(x.shape) != (len(request.seeds), *shape):
-            raise LdmError(
-                f"x has the shape {tuple(x.shape)}, and what is asked for has "
-                f"{(len(request.seeds), *shape)}."
-            )
-        return self._begin(request, self.grid(request, point), noise, x.to(self.model.device))
-
-    def grid(self, request: Request, point: Point | None = None) -> Grid:
-        """The points that a run of a request visits.
-
-        Args:
-            point: where the run is resumed, if it is.
-        """
-        shape = self.model.info.latent_shape(request.width, request.height)
-        grid = self.composition.grid(request.num_inference_steps, shape)
-        if point is None:
-            for conditioning in self.composition.conditioning:
-                cut = getattr(conditioning, "cut", None)
-                grid = cut(grid, request) if cut else grid
-            return grid
-        left = grid.onward(point)
-        if len(left) < 2:
-            raise LdmError(f"nothing is left to do at {point}: the grid ends at {grid[-1]}.")
-        strange = not any(own is left[0] for own in grid)
-        if strange and hasattr(self.composition.scheduler, "own_grid"):
-            name = self.composition.recipe["scheduler"]["name"]
-            raise LdmError(
-                f"the scheduler '{name}' only walks points of its own, none of which is {point}.",
-                "choose another scheduler, or as many steps for both parts of the way.",
-            )
-        return left
+        shape = (len(plan.request.seeds), *self._shape(plan.request.extent))
+        if tuple(x.shape) != shape:
+            raise LdmError(f"x has the shape {tuple(x.shape)}, and what is asked for has {shape}.")
+        resumed = self.composition.resumed(plan, point)
+        return self._begin(resumed, noise, x.to(self.model.latents_device))
 
     @torch.no_grad()
-    def _begin(
-        self, request: Request, grid: Grid, noise: Noise | None, x: Tensor | None = None
-    ) -> Sampling:
-        parts = self.composition
-        own = noise or self.noise(request.seeds, request.width, request.height)
+    def _begin(self, plan: Plan, noise: Noise | None, x: Tensor | None = None) -> Sampling:
+        parts, device = self.composition, self.model.latents_device
+        own = noise or self.noise(plan.request.seeds, plan.request.extent)
 
         def draws() -> Tensor:
-            return own().to(self.model.device)
+            return own().to(device)
 
-        def to_latents(pixels: Tensor) -> Tensor:
-            return parts.encoder(self.model, pixels.to(self.model.device), draws)
+        def to_latents(data: Tensor) -> Tensor:
+            return parts.encoder(self.model, data.to(device), draws).to(device)
 
-        scale = self.initial_scale(grid)
-        run = Run(self.model, request, grid, draws, to_latents, scale)
+        scale = self.initial_scale(plan.grid)
+        run = Run(self.model, plan.request, plan.grid, draws, to_latents, scale)
         with in_force(parts.attention):
             return Sampling(parts, run, x)
 
-    def noise(self, seeds: Sequence[int], width: int, height: int) -> SeededNoise:
-        """The noise of these images, one stream each, shaped as latents of this size."""
-        shape = self.model.info.latent_shape(width, height)
-        return SeededNoise(seeds, shape, self.model.device)
+    def noise(self, seeds: Sequence[int], extent: Extent) -> SeededNoise:
+        """The noise of these images, one stream each, shaped as latents of this extent."""
+        return SeededNoise(seeds, self._shape(extent), self.model.latents_device)
 
     def initial_scale(self, grid: Grid) -> float:
         """The standard deviation of x at the start of a grid, as the scheduler wants it."""
-        schedule = self.model.info.noise_schedule
-        rule = getattr(self.composition.scheduler, "initial_scale", _unit_variance)
-        return float(rule(grid[0], schedule.at(schedule.last)))
+        schedule = self.composition.info.noise_schedule
+        return float(self.composition.scheduler.start(grid[0], schedule.at(schedule.last)))
 
     @torch.no_grad()
     def encode(self, data: Any, seed: int | Sequence[int] = 0) -> Tensor:
         """Latents of images (PIL, array or tensor in [0, 1]), (batch, channels, ...) float32."""
-        pixels = images.to_pixels(data, self.model.info.image_channels).to(self.model.device)
-        seeds, _ = per_image({}, seed, len(pixels))
-        height, width = pixels.shape[-2:]
-        noise = self.noise(seeds, width, height)
+        info, device = self.composition.info, self.model.latents_device
+        images = pixels.to_pixels(data, info.image_channels).to(device)
+        height, width = images.shape[-2:]
+        noise = self.noise(seeds_for(len(images), seed), {"height": height, "width": width})
         with in_force(self.composition.attention):
-            return self.composition.encoder(self.model, pixels, noise)
+            return self.composition.encoder(self.model, images, noise).to(device)
 
     @torch.no_grad()
-    def decode(self, latents: Tensor) -> Tensor:
-        """Pixels of latents, (batch, channels, height, width) in about [-1, 1], float32."""
+    def medium(self, latents: Tensor) -> Medium:
+        """What latents (batch, channels, ...) show."""
         with in_force(self.composition.attention):
-            return self.composition.decoder(self.model, latents.to(self.model.device))
+            return self.composition.decoder.medium(
+                self.model, latents.to(self.model.latents_device)
+            )
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """The data of what latents show: of images (batch, channels, height, width) in about
+        [-1, 1], float32."""
+        return self.medium(latents).data
+
+    def _shape(self, extent: Extent) -> tuple[int, ...]:
+        """Of one image's latent."""
+        return self.composition.info.latents.shape(extent)
 
 
-def _check_device(composition: Composition, device: torch.device) -> None:
-    kinds = getattr(composition.attention, "device_types", (device.type,))
-    if device.type not in kinds:
-        raise LdmError(
-            f"the attention '{composition.recipe['attention']['name']}' needs a device of type "
-            f"{' or '.join(kinds)}, and this pipeline is on {device.type}.",
-            "`ldm plugins list --kind attention` shows the others.",
-        )
-
-
-def _adapter(composition: Composition) -> Callable[[Model], Model]:
-    """What lays the composition's LoRA on a model, checked as far as it can be without one."""
-    family, loras = composition.family, composition.loras
-    if not (loras and isinstance(family, TakesLora)):
-        return lambda model: model
-    adapt = family.adapter(composition.info, loras)
-    return lambda model: replace(adapt(model), base=model)
-
-
-def _unit_variance(first: Point, last: Point) -> float:
-    return math.hypot(first.alpha, first.sigma)
-
-
-def check_call(output_type: str, channels: int, batch_size: int | None, each: int) -> None:
-    """Check what a call says of its output.
-
-    Args:
-        channels: of the pictures.
-        each: images of each prompt.
-    Raises:
-        LdmError: there is no such output type, images cannot show it, or a number is too small.
-    """
-    if output_type not in images.OUTPUT_TYPES:
-        raise LdmError(
-            f"no output type '{output_type}'.{did_you_mean(output_type, images.OUTPUT_TYPES)} "
-            f"There are {', '.join(images.OUTPUT_TYPES)}."
-        )
-    if output_type == "pil":
-        images.check_shown(channels)
-    if batch_size is not None and batch_size < 1:
-        raise LdmError(f"batch_size must be at least 1, not {batch_size}.")
-    if each < 1:
-        raise LdmError(f"num_images_per_prompt must be at least 1, not {each}")
-
-
-def per_image(
-    inputs: Mapping[str, Any], seed: int | Sequence[int] | None, each: int
-) -> tuple[list[int], dict[str, Any]]:
-    """Seeds, and inputs with one entry an image: lists of prompts are repeated `each` times."""
-    lengths = {len(v) for v in inputs.values() if is_one_each(v)}
-    if len(lengths) > 1:
-        raise LdmError(f"inputs have different lengths: {sorted(lengths)}.")
-    several_seeds = len(seed) if isinstance(seed, list | tuple) and each == 1 else 1
-    count = (lengths.pop() if lengths else several_seeds) * each
-    if count == 0:
-        raise LdmError("the list of prompts is empty; there is nothing to make.")
-    spread = {
-        name: [entry for entry in value for _ in range(each)] if is_one_each(value) else value
-        for name, value in inputs.items()
-    }
-    if seed is None:
-        return [secrets.randbelow(2**32) for _ in range(count)], spread
-    if isinstance(seed, int):
-        return [seed + i for i in range(count)], spread
-    if len(seed) != count:
-        raise LdmError(f"{len(seed)} seeds for {count} images.")
-    return list(seed), spread
-
-
-def images_of(request: Request, start: int, stop: int) -> Request:
-    """What was asked of some of the images."""
-    part = slice(start, stop)
-    return Request(
-        inputs={name: values[part] for name, values in request.inputs.items()},
-        seeds=request.seeds[part],
-        width=request.width,
-        height=request.height,
-        num_inference_steps=request.num_inference_steps,
+def _as_output(
+    medium: Medium, seeds: list[int], manifests: list[dict[str, Any]], output_type: str
+) -> Output:
+    return Output(
+        shown(medium, output_type),
+        seeds,
+        manifests,
+        medium.kind,
+        medium.rate,
+        tuple(_as_output(other, seeds, manifests, output_type) for other in medium.beside),
     )
+
+
+def _load(composition: Composition) -> Model:
+    """The model of a composition as it is read, before its converters act."""
+    where = place.resolve(composition.recipe)
+    _check_kernel(composition, where.device.type, str(where.compute_dtype))
+    for converter in composition.converters:
+        converter.prepare(composition.info)
+    converters = composition.converters
+
+    def loading(part: PartInfo) -> Mapping[str, Any]:
+        return {key: value for c in converters for key, value in c.loading(part).items()}
+
+    return composition.family.load(composition.info, replace(where, loading=loading))
+
+
+def _converted(composition: Composition, whole: Weights) -> Weights:
+    """The model that runs are made with."""
+    converters = composition.converters
+    if not converters:
+        return whole
+
+    def convert(model: Model, converter: Converter) -> Model:
+        return converter.convert(model)
+
+    return Weights(lambda: reduce(convert, converters, whole.model))
+
+
+def _check_kernel(composition: Composition, device: str, dtype: str) -> None:
+    """See that the attention kernel runs where the model is to be."""
+    kernel, name = composition.attention, composition.recipe["attention"]["name"]
+    look = "`ldm plugins list --kind attention` shows the others."
+    if kernel.devices is not None and device not in kernel.devices:
+        raise LdmError(
+            f"the attention '{name}' needs a device of type {' or '.join(kernel.devices)}, and "
+            f"this pipeline is on {device}.",
+            look,
+        )
+    dtype = dtype.removeprefix("torch.")
+    if kernel.dtypes is not None and dtype not in kernel.dtypes:
+        raise LdmError(
+            f"the attention '{name}' computes in {' or '.join(kernel.dtypes)}, and this pipeline "
+            f"in {dtype}.",
+            look,
+        )

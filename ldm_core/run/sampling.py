@@ -9,14 +9,24 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ldm_core.composition.compose import Composition
-from ldm_core.contracts import Denoise, Edit, Grid, Guidance, Run, Step
-from ldm_core.contracts.family import Condition, Network
+from ldm_core.composition.composition import Composition
+from ldm_core.contracts import (
+    Condition,
+    Denoise,
+    Network,
+    Run,
+    Step,
+    Unequal,
+    VariancePredicting,
+)
 from ldm_core.errors import LdmError
-from ldm_core.numerics.grid import intervals_behind
+from ldm_core.numerics.grid import Grid, intervals_behind
 from ldm_core.numerics.point import Point
 from ldm_core.run.attention import in_force
-from ldm_core.run.denoiser import Conditions, Denoiser
+from ldm_core.run.conditions import Conditions
+from ldm_core.run.denoiser import Denoiser
+
+Tell = Callable[[Step], None]
 
 
 class Sampling:
@@ -29,30 +39,29 @@ class Sampling:
 
     def __init__(self, composition: Composition, run: Run, x: Tensor | None = None) -> None:
         self._parts = composition
-        makers = [getattr(part, "edit", None) for part in composition.conditioning]
-        self._edits: list[Edit] = [make(run) for make in makers if make]
-        for edit in self._edits:
-            run = replace(run, model=edit.model(run.model))
-        self.run = run
+        model = run.model
+        for conditioning in composition.conditioning:
+            model = conditioning.adapt(model)
+        self.run = run = replace(run, model=model)
+        self._hooks = [conditioning.bind(run) for conditioning in composition.conditioning]
         self.x = self._first() if x is None else x
-        bind = getattr(composition.guidance, "bind", None)
-        self._guidance: Guidance = bind(run) if bind else composition.guidance
+        self._guidance = composition.guidance.bind(run)
         self._conditions = Conditions(composition.conditioning, self._guidance, run)
 
     def _first(self) -> Tensor:
-        given = [x for x in (edit.start() for edit in self._edits) if x is not None]
-        if len(given) > 1:
+        starts = [x for x in (hooks.start() for hooks in self._hooks) if x is not None]
+        if len(starts) > 1:
             raise LdmError("two conditionings both say where the picture starts; leave one out.")
-        return given[0] if given else self.run.noise() * self.run.initial_scale
+        return starts[0] if starts else self.run.noise() * self.run.initial_scale
 
-    def conditions(self) -> dict[str, Condition]:
-        """What the network is told, by the names of the guidance's branches."""
+    def conditions(self) -> dict[str, Condition | Unequal]:
+        """The conditions of the network, by the names of the guidance's branches."""
         grid = self.run.grid[:-1]
         return self._conditions.of(
             list(dict.fromkeys(b for point in grid for b in self._guidance.branches(point)))
         )
 
-    def denoiser(self, tellers: Sequence[Callable[[Step], None]] = ()) -> Denoise:
+    def denoiser(self, tellers: Sequence[Tell] = ()) -> Denoise:
         """Conditions, guidance, network and wrappers in one.
 
         Args:
@@ -60,18 +69,22 @@ class Sampling:
         """
 
         def wrapped(network: Network) -> Network:
-            for edit in self._edits:
-                network = edit.network(network)
+            for hooks in self._hooks:
+                network = hooks.network(network)
             return network
 
         self.conditions()
         network = Denoiser(self.run, self._guidance, self._conditions, wrapped)
         denoise: Denoise = network
-        for edit in self._edits:
-            denoise = edit.denoise(denoise)
-        for wrap in self._parts.denoisers:
-            denoise = wrap(denoise)
-        return _observed(denoise, self.run.grid, tellers, network.variance)
+        for hooks in self._hooks:
+            denoise = hooks.denoise(denoise)
+        for wrapper in self._parts.denoisers:
+            denoise = wrapper.wrap(denoise)
+        if tellers:
+            denoise = _observed(denoise, self.run.grid, tellers)
+        if self.run.model.info.learned_variance:
+            denoise = VariancePredicting(denoise, network.variance)
+        return denoise
 
     @torch.no_grad()
     def walk(
@@ -79,7 +92,7 @@ class Sampling:
         x: Tensor,
         start: int = 0,
         stop: int | None = None,
-        on_step: Callable[[Step], None] | None = None,
+        on_step: Tell | None = None,
     ) -> Tensor:
         """x carried along the grid, or a part of it, (batch, channels, ...) float32.
 
@@ -92,36 +105,29 @@ class Sampling:
         last = len(grid) - 1 if stop is None else stop
         with ExitStack() as stack:
             stack.enter_context(in_force(self._parts.attention))
-            tellers = [stack.enter_context(observer(grid)) for observer in self._parts.observers]
+            tellers = [stack.enter_context(part.watch(grid)) for part in self._parts.observers]
             if on_step is not None:
                 tellers.append(on_step)
             part = grid[start : last + 1]
             if len(part) > 1:
-                x = self._parts.scheduler(x, part, self.denoiser(tellers), self.run.noise)
+                x = self._parts.scheduler.walk(x, part, self.denoiser(tellers), self.run.noise)
             if last == len(grid) - 1:
-                for edit in self._edits:
-                    x = edit.finish(x)
+                for hooks in self._hooks:
+                    x = hooks.finish(x)
         return x
 
 
-def _observed(
-    denoise: Denoise,
-    grid: Grid,
-    tellers: Sequence[Callable[[Step], None]],
-    variance: Callable[[], Tensor | None],
-) -> Denoise:
-    """The denoiser, heard by observers, that still tells the network's variance."""
+def _observed(denoise: Denoise, grid: Grid, tellers: Sequence[Tell]) -> Denoise:
+    """The denoiser, heard by observers."""
     calls = 0
 
     def observed(x: Tensor, point: Point) -> Tensor:
         nonlocal calls
         x0 = denoise(x, point)
-        if tellers:
-            step = Step(calls, intervals_behind(grid, point), point, x, x0)
-            for tell in tellers:
-                tell(step)
+        step = Step(calls, intervals_behind(grid, point), point, x, x0)
+        for tell in tellers:
+            tell(step)
         calls += 1
         return x0
 
-    setattr(observed, "variance", variance)  # noqa: B010 - read by `learned_variance`
     return observed

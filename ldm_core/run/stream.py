@@ -8,31 +8,12 @@ from contextlib import nullcontext
 from contextvars import copy_context
 from functools import partial
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
 
 import torch
 
 from ldm_core.contracts import Step
 from ldm_core.errors import LdmError
-
-if TYPE_CHECKING:
-    from ldm_core.run.pipeline import Output
-
-
-class Streams:
-    """What makes images with steps that can be looped over."""
-
-    __call__: Callable[..., Output]
-
-    def stream(self, *prompt: Any, **asked: Any) -> Stream:
-        """A call whose steps are looped over: ``for step in pipe.stream("a star", seed=7): ...``.
-
-        Args:
-            prompt, asked: what a call takes, ``on_step`` apart; the images are the same.
-        """
-        if "on_step" in asked:
-            raise LdmError("a stream takes no 'on_step': loop over its steps.")
-        return Stream(partial(self, *prompt, **asked))
+from ldm_core.run.output import Output
 
 
 class Stream:
@@ -61,12 +42,12 @@ class Stream:
         self._begun = self._closed = False
         self._output: Output | None = None
         self._thread: threading.Thread | None = None
-        self._asked: SimpleQueue[bool] = SimpleQueue()
-        self._told: SimpleQueue[Step | Output | BaseException] = SimpleQueue()
+        self._turns: SimpleQueue[bool] = SimpleQueue()
+        self._events: SimpleQueue[Step | Output | BaseException] = SimpleQueue()
 
     @property
     def output(self) -> Output:
-        """What the run made.
+        """What the run gave.
 
         Raises:
             LdmError: it has not come to its end.
@@ -90,25 +71,25 @@ class Stream:
         """End the run, once the evaluation under way is done, and wait for its thread."""
         self._begun = self._closed = True
         if self._thread is not None:
-            self._asked.put(False)
+            self._turns.put(False)
             self._thread.join()
 
     def _steps(self) -> Iterator[Step]:
         on_cuda = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
         device = torch.cuda.current_device() if on_cuda else None
-        work = partial(copy_context().run, _work, self._call, device, self._asked, self._told)
+        work = partial(copy_context().run, _work, self._call, device, self._turns, self._events)
         self._thread = threading.Thread(target=work, name="ldm-stream", daemon=True)
         self._thread.start()
         try:
             while not self._closed:
-                self._asked.put(True)
-                told = self._told.get()
-                if isinstance(told, Step):
-                    yield told
-                elif isinstance(told, BaseException):
-                    raise told
+                self._turns.put(True)
+                event = self._events.get()
+                if isinstance(event, Step):
+                    yield event
+                elif isinstance(event, BaseException):
+                    raise event
                 else:
-                    self._output = told
+                    self._output = event
                     break
         except _Stopped:
             return
@@ -124,22 +105,22 @@ class _Stopped(BaseException):
 def _work(
     call: Callable[..., Output],
     device: int | None,
-    asked: SimpleQueue[bool],
-    told: SimpleQueue[Step | Output | BaseException],
+    turns: SimpleQueue[bool],
+    events: SimpleQueue[Step | Output | BaseException],
 ) -> None:
     """The thread of a run; it does not hold the stream, which can so be forgotten and closed."""
 
     def await_turn() -> None:
-        if not asked.get():
+        if not turns.get():
             raise _Stopped
 
     def tell(step: Step) -> None:
-        told.put(step)
+        events.put(step)
         await_turn()
 
     try:
         await_turn()
         with nullcontext() if device is None else torch.cuda.device(device):
-            told.put(call(on_step=tell))
+            events.put(call(on_step=tell))
     except BaseException as error:
-        told.put(error)
+        events.put(error)

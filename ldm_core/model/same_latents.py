@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ldm_core.contracts.family import Model
+from ldm_core.contracts import Extent, Model
 from ldm_core.errors import LdmError
 from ldm_core.numerics.noise_schedule import NoiseSchedule
 
@@ -12,8 +12,10 @@ from ldm_core.numerics.noise_schedule import NoiseSchedule
 def check_same_latents(one: Model, other: Model) -> None:
     """Raise `LdmError` where the latents of one model would be something else to the other."""
     names = f"'{one.info.source}' and '{other.info.source}'"
-    size = one.info.default_size
-    here, there = ({"shape": m.info.latent_shape(*size), **m.latent_space} for m in (one, other))
+    extent = one.info.default_extent
+    here, there = (
+        {"axes": m.info.latents.names, **_shape(m, extent), **m.normalisation} for m in (one, other)
+    )
     for key in here.keys() | there.keys():
         if here.get(key) != there.get(key):
             raise LdmError(
@@ -25,6 +27,12 @@ def check_same_latents(one: Model, other: Model) -> None:
             f"the models {names} have different noise schedules; a chain needs models that were "
             "trained on the same one."
         )
+
+
+def _shape(model: Model, extent: Extent) -> dict[str, tuple[int, ...]]:
+    """The shape of a latent of this extent, where the model has all of its axes."""
+    latents = model.info.latents
+    return {"shape": latents.shape(extent)} if {*latents.names} <= {*extent} else {}
 
 
 def _same_path(one: NoiseSchedule, other: NoiseSchedule) -> bool:

@@ -1,0 +1,211 @@
+"""A recipe made ready: the parts, and the plan of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ldm_core.composition.recipe import Layer
+from ldm_core.contracts import (
+    Conditioning,
+    Converter,
+    Decoder,
+    Encoder,
+    Extent,
+    Family,
+    Grid,
+    Guidance,
+    Input,
+    Kernel,
+    LatentShape,
+    ModelInfo,
+    Observer,
+    Plan,
+    Request,
+    Scheduler,
+    Spacing,
+    Wrapper,
+)
+from ldm_core.contracts.latents import describe
+from ldm_core.contracts.spacing import checked
+from ldm_core.errors import LdmError, did_you_mean
+from ldm_core.model.lora import Lora
+from ldm_core.numerics.point import Point
+from ldm_core.plugins.registry import Plugin, Registry
+
+
+@dataclass(frozen=True)
+class Composition:
+    """A recipe made ready: each hook point's part, and what the model folder says.
+
+    Attributes:
+        info: the model, from its JSON files.
+        defaults: what the family and the folder choose.
+        chosen: what the person chose over that.
+        recipe: the two laid together, in full.
+        plugins: the plugins in use, for manifests.
+        converters: in the order in which they act.
+        loras: the LoRA files among them.
+    """
+
+    info: ModelInfo
+    registry: Registry
+    family: Family
+    defaults: Layer
+    chosen: Layer
+    recipe: Layer
+    plugins: tuple[Plugin, ...]
+    scheduler: Scheduler
+    spacing: Spacing
+    guidance: Guidance
+    attention: Kernel
+    encoder: Encoder
+    decoder: Decoder
+    conditioning: tuple[Conditioning, ...]
+    denoisers: tuple[Wrapper, ...]
+    observers: tuple[Observer, ...]
+    converters: tuple[Converter, ...] = ()
+    loras: tuple[Lora, ...] = ()
+
+    @property
+    def inputs(self) -> dict[str, Input]:
+        """What the conditionings read, by name."""
+        return {name: i for part in self.conditioning for name, i in part.inputs.items()}
+
+    def extent(self, changes: Extent | None = None) -> dict[str, int]:
+        """How large a picture, video or sound is: as asked, or as the recipe says, or the model's.
+
+        Raises:
+            LdmError: the model cannot draw that.
+        """
+        info, recipe = self.info, self.recipe
+        sides = {side: recipe[side] for side in ("height", "width") if side in recipe}
+        extent = {**info.default_extent, **recipe.get("extent", {}), **sides, **(changes or {})}
+        info.latents.check(extent, info.default_extent)
+        if info.square and extent["width"] != extent["height"]:
+            raise LdmError(
+                f"{describe(extent)} does not fit this model, which draws squares alone."
+            )
+        return extent
+
+    def grid(self, steps: int, extent: Extent | None = None) -> Grid:
+        """The points of a run.
+
+        Args:
+            extent: for spacings that depend on it; the model's own where not given.
+        Raises:
+            LdmError: the spacing cannot make that many steps, or the network cannot start there.
+        """
+        if steps < 1:
+            raise LdmError(f"num_inference_steps must be at least 1, not {steps}.")
+        info = self.info
+        own_points = self.scheduler.points
+        if own_points is not None:
+            name = self.recipe["scheduler"]["name"]
+            if "spacing" in self.chosen:
+                raise LdmError(
+                    f"the scheduler '{name}' walks points of its own, so no spacing can be chosen "
+                    "with it; choose another scheduler too."
+                )
+            points = own_points(info.noise_schedule, steps)
+        else:
+            name = self.recipe["spacing"]["name"]
+            latent = LatentShape.of(info.latents, extent or info.default_extent)
+            points = self.spacing.points(info.noise_schedule, steps, latent)
+        grid = checked(points, info.noise_schedule, f"'{name}'")
+        if grid[0].alpha == 0 and info.prediction_type.needs_signal:
+            raise LdmError(
+                f"the spacing '{name}' starts where the signal is zero, and there this "
+                f"{info.prediction_type.name}-predicting model says nothing of the picture; choose "
+                "'leading'."
+            )
+        return grid
+
+    def plan(
+        self,
+        inputs: Mapping[str, Any],
+        seeds: Sequence[int],
+        extent: Extent | None = None,
+        num_inference_steps: int | None = None,
+    ) -> Plan:
+        """What a person asks of a run, checked, and the points that it visits.
+
+        Args:
+            inputs: by name; a list has an entry for each image.
+            extent: how large, where it is not the recipe's or the model's.
+        Raises:
+            LdmError: an unknown or missing input, a size or number of steps that the model cannot
+                take.
+        """
+        steps = num_inference_steps
+        request = Request(
+            inputs=self._spread(inputs, len(seeds)),
+            seeds=[_seed(seed) for seed in seeds],
+            extent=self.extent(extent),
+            num_inference_steps=self.recipe["num_inference_steps"] if steps is None else steps,
+        )
+        grid = self.grid(request.num_inference_steps, request.extent)
+        for part in self.conditioning:
+            part.check(request)
+        for part in self.conditioning:
+            grid = part.cut(grid, request)
+        return Plan(request, grid)
+
+    def resumed(self, plan: Plan, point: Point) -> Plan:
+        """The plan of a run that goes on at a point, down to this composition's last one.
+
+        Raises:
+            LdmError: nothing is left to do, or the scheduler only walks points of its own and this
+                is none of them.
+        """
+        grid = self.grid(plan.request.num_inference_steps, plan.request.extent)
+        left = grid.onward(point)
+        if len(left) < 2:
+            raise LdmError(f"nothing is left to do at {point}: the grid ends at {grid[-1]}.")
+        strange = not any(own is left[0] for own in grid)
+        if strange and self.scheduler.points is not None:
+            name = self.recipe["scheduler"]["name"]
+            raise LdmError(
+                f"the scheduler '{name}' only walks points of its own, none of which is {point}.",
+                "choose another scheduler, or as many steps for both parts of the way.",
+            )
+        return Plan(plan.request, left)
+
+    def _spread(self, inputs: Mapping[str, Any], count: int) -> dict[str, list[Any]]:
+        """One entry of every input an image."""
+        declared = self.inputs
+        values = {name: value for name, value in inputs.items() if value is not None}
+        for name in values:
+            if name not in declared:
+                names = ", ".join(str(c["name"]) for c in self.recipe.get("conditioning", []))
+                reads = f"its conditioning ({names}) reads {', '.join(declared)}"
+                raise LdmError(
+                    f"this pipeline takes no '{name}': "
+                    f"{reads if declared else 'it has no conditioning'}."
+                    f"{did_you_mean(name, declared)}"
+                )
+        spread: dict[str, list[Any]] = {}
+        for name, one in declared.items():
+            if name not in values and one.required:
+                raise LdmError(f"this pipeline needs '{name}'.")
+            value = values.get(name, one.default)
+            entries = list(value) if is_one_each(value) else [value] * count
+            if len(entries) != count:
+                raise LdmError(f"{len(entries)} entries of '{name}' for {count} images.")
+            spread[name] = entries
+        return spread
+
+
+def is_one_each(value: Any) -> bool:
+    """Whether an input says something else of each image: a list does, unless it is of tables,
+    which are one thing for all images."""
+    if not isinstance(value, list | tuple):
+        return False
+    return not value or not all(isinstance(entry, Mapping) for entry in value)
+
+
+def _seed(seed: Any) -> int:
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
+        raise LdmError(f"a seed is a whole number from 0 to 2^63 - 1, not {seed!r}.")
+    return seed

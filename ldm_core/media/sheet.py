@@ -1,0 +1,34 @@
+"""Contact sheets."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Sequence
+
+from PIL import Image, ImageDraw
+
+
+def contact_sheet(images: Sequence[Image.Image], captions: Sequence[str]) -> Image.Image:
+    """All images on one white sheet, each with its caption; small ones are magnified.
+
+    Args:
+        images: of any sizes.
+        captions: one for each.
+    """
+    cell, gap, line = 192, 12, 14
+    columns = min(len(images), math.ceil(math.sqrt(len(images) * 1.5)))
+    rows = math.ceil(len(images) / columns)
+    texts = [textwrap.wrap(caption, width=30)[:3] for caption in captions]
+    height = cell + line * max(len(text) for text in texts) + gap
+    sheet = Image.new("RGB", (columns * (cell + gap) + gap, rows * (height + gap) + gap), "white")
+    draw = ImageDraw.Draw(sheet)
+    for i, (image, text) in enumerate(zip(images, texts, strict=True)):
+        row, column = divmod(i, columns)
+        left, top = gap + column * (cell + gap), gap + row * (height + gap)
+        scale = cell / max(image.size)
+        fitted = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+        method = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.LANCZOS
+        sheet.paste(image.resize(fitted, method), (left, top))
+        draw.text((left, top + cell + 2), "\n".join(text), fill="black")
+    return sheet

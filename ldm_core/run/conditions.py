@@ -1,0 +1,146 @@
+"""The conditions of a run's branches, joined for the calls of the network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from ldm_core.contracts import (
+    Bound,
+    Condition,
+    Conditioning,
+    Run,
+    Unequal,
+    concatenate,
+    take,
+)
+
+if TYPE_CHECKING:
+    pass
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows that a network is asked for in one call.
+
+    Attributes:
+        rows: image and branch of each.
+        branches: those that occur, in order.
+        whole: the rows are all images of each branch, branch after branch.
+        condition: rows first in each tensor.
+    """
+
+    rows: tuple[tuple[int, str], ...]
+    branches: tuple[str, ...]
+    whole: bool
+    condition: Condition
+
+
+class Conditions:
+    """The condition of each branch, encoded when it is first asked for, and joined once for each
+    set of branches."""
+
+    def __init__(self, conditioning: Sequence[Conditioning], guidance: Bound, run: Run) -> None:
+        self._conditioning = conditioning
+        self._inputs = guidance.inputs
+        self._scale = guidance.embedded_scale
+        self._run = run
+        self._encoded: dict[str, Condition | Unequal] = {}
+        self._groups: dict[tuple[str, ...], list[Group]] = {}
+
+    def of(self, branches: Sequence[str]) -> dict[str, Condition | Unequal]:
+        """The conditions of these branches, by name."""
+        missing = [branch for branch in branches if branch not in self._encoded]
+        if own := [branch for branch in missing if branch not in self._inputs]:
+            self._encoded |= self._encode(self._run, own)
+        for branch in missing:
+            inputs = self._inputs.get(branch)
+            if inputs:
+                request = replace(self._run.request, inputs={**self._run.request.inputs, **inputs})
+                other = replace(self._run, request=request)
+                self._encoded[branch] = self._encode(other, ["positive"])["positive"]
+            elif inputs is not None:
+                self._encoded[branch] = self.of(["positive"])["positive"]
+        return {branch: self._encoded[branch] for branch in branches}
+
+    def groups(self, branches: tuple[str, ...]) -> list[Group]:
+        """The calls that ask for these branches: one, where all conditions are of one shape."""
+        groups = self._groups.get(branches)
+        if groups is None:
+            groups = self._groups[branches] = self._group(branches)
+        return groups
+
+    def _group(self, branches: tuple[str, ...]) -> list[Group]:
+        conditions = self.of(branches)
+        images = range(len(self._run.request.seeds))
+        if any(isinstance(condition, Unequal) for condition in conditions.values()):
+            return _group_rows(conditions, len(images))
+        alike: dict[object, list[str]] = {}
+        for branch, condition in conditions.items():
+            assert not isinstance(condition, Unequal)
+            alike.setdefault(_shapes(condition), []).append(branch)
+        return [
+            Group(
+                rows=tuple((image, branch) for branch in names for image in images),
+                branches=tuple(names),
+                whole=True,
+                condition=_joined([conditions[name] for name in names]),
+            )
+            for names in alike.values()
+        ]
+
+    def _encode(self, run: Run, branches: Sequence[str]) -> dict[str, Condition | Unequal]:
+        import torch
+
+        conditions: dict[str, Condition | Unequal] = {branch: {} for branch in branches}
+        for conditioning in self._conditioning:
+            for branch, condition in conditioning.encode(run, branches).items():
+                conditions[branch] = _merged(conditions[branch], condition)
+        if self._scale is None:
+            return conditions
+        scale = torch.full((len(run.request.seeds),), self._scale, device=run.device)
+        return {branch: _merged(c, {"guidance": scale}) for branch, c in conditions.items()}
+
+
+def _group_rows(conditions: Mapping[str, Condition | Unequal], images: int) -> list[Group]:
+    """The rows of images and branches by the shapes of their conditions."""
+    alike: dict[object, list[tuple[int, str, Condition]]] = {}
+    for branch, condition in conditions.items():
+        for image, own in enumerate(_each(condition, images)):
+            alike.setdefault(_shapes(own), []).append((image, branch, own))
+    return [
+        Group(
+            rows=tuple((image, branch) for image, branch, _ in entries),
+            branches=tuple(dict.fromkeys(branch for _, branch, _ in entries)),
+            whole=False,
+            condition=concatenate([own for _, _, own in entries]),
+        )
+        for entries in alike.values()
+    ]
+
+
+def _shapes(condition: Condition) -> frozenset[tuple[str, tuple[int, ...]]]:
+    return frozenset((key, tuple(value.shape[1:])) for key, value in condition.items())
+
+
+def _joined(conditions: Sequence[Condition | Unequal]) -> Condition:
+    """Conditions of one shape, one's rows after the other's."""
+    equal = [condition for condition in conditions if not isinstance(condition, Unequal)]
+    return equal[0] if len(equal) == 1 else concatenate(equal)
+
+
+def _each(condition: Condition | Unequal, images: int) -> list[Condition]:
+    """The condition of each image, with a single row."""
+    if isinstance(condition, Unequal):
+        return list(condition.each)
+    return [take(condition, [image]) for image in range(images)]
+
+
+def _merged(below: Condition | Unequal, over: Condition | Unequal) -> Condition | Unequal:
+    """Two parts of a condition as one."""
+    if not isinstance(below, Unequal) and not isinstance(over, Unequal):
+        return {**below, **over}
+    several = next(len(part.each) for part in (over, below) if isinstance(part, Unequal))
+    pairs = zip(_each(below, several), _each(over, several), strict=True)
+    return Unequal(tuple({**one, **other} for one, other in pairs))
