@@ -183,7 +183,7 @@ def ldm_commands(register: Register) -> None:
 
     A function whose first parameter is annotated ``Pipeline`` is given one, made of the choices
     that all runs share (model, scheduler, device, ...), whose weights are read when they are first
-    needed. One marked by `ldm_core.run.batches.in_batches` also takes ``**call``, to hand to the
+    needed. One marked by `ldm_core.run.in_batches.in_batches` also takes ``**call``, to hand to the
     pipeline, gets seed, batch size and the other inputs, and yields one `Output` a batch, which the
     command writes as it comes; any other returns the paths of the files that it wrote. Where a
     manifest has a ``finish``, it also gets the call, so that ``ldm replay`` can repeat it.

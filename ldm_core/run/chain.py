@@ -13,7 +13,8 @@ from ldm_core.errors import LdmError
 from ldm_core.media.manifest import make_manifest
 from ldm_core.media.shown import check_output_type
 from ldm_core.model.same_latents import check_same_latents
-from ldm_core.run.batches import CallArguments, Generates
+from ldm_core.run.batches import Generates
+from ldm_core.run.call import CallArguments
 from ldm_core.run.output import Output
 from ldm_core.run.pipeline import Pipeline
 

@@ -35,7 +35,8 @@ from ldm_core.numerics.point import Point
 from ldm_core.numerics.seeded_noise import SeededNoise
 from ldm_core.plugins.registry import Registry, installed
 from ldm_core.run.attention import in_force
-from ldm_core.run.batches import CallArguments, Generates, seeds_for
+from ldm_core.run.batches import Generates
+from ldm_core.run.call import CallArguments, seeds_for
 from ldm_core.run.output import Output
 from ldm_core.run.sampling import Sampling
 from ldm_core.run.weights import Weights

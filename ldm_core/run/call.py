@@ -1,0 +1,107 @@
+"""What a call takes."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from ldm_core.composition.composition import is_one_each
+from ldm_core.contracts import Extent, Step
+from ldm_core.errors import LdmError
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallArguments:
+    """What a call of a pipeline takes.
+
+    Attributes:
+        inputs: what the conditioning reads, such as ``prompt``: a value, or a list with one for
+            each image.
+        seed: of the first image, the next ones counting up; or one for each image, which also says
+            how many where no input is a list; random where None. An image depends on its own seed
+            alone.
+        num_images_per_prompt: images of each prompt, one after the other.
+        num_inference_steps: the recipe's where None.
+        guidance_scale: sets the guidance's option ``scale``.
+        extent: how large; the recipe's or the model's along axes that are not named.
+        batch_size: images computed at once; all of them where None.
+        output_type: ``pil``, ``np`` (batch, height, width, channels), ``pt`` (batch, channels,
+            height, width) or ``latent`` (batch, channels, ...).
+        on_step: called after each evaluation of the denoiser.
+    """
+
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    seed: int | Sequence[int] | None = None
+    num_images_per_prompt: int = 1
+    num_inference_steps: int | None = None
+    guidance_scale: float | None = None
+    extent: Extent = field(default_factory=dict)
+    batch_size: int | None = None
+    output_type: str = "pil"
+    on_step: Callable[[Step], None] | None = None
+
+    @classmethod
+    def of(cls, axes: Sequence[str], **arguments: Any) -> CallArguments:
+        """Arguments by name, as a person gives them: those of a call, lengths of the model's axes
+        (``width``), and inputs.
+
+        Args:
+            axes: of the model's latents.
+        """
+        own = {f.name for f in fields(cls)} - {"inputs", "extent"}
+        sides = {*axes, "width", "height"}
+        values = {name: value for name, value in arguments.items() if value is not None}
+        extent = {name: value for name, value in values.items() if name in sides}
+        inputs = {n: v for n, v in values.items() if n not in own | sides | {"extent", "inputs"}}
+        return cls(
+            inputs={**values.get("inputs", {}), **inputs},
+            extent={**values.get("extent", {}), **extent},
+            **{name: value for name, value in values.items() if name in own},
+        )
+
+    def with_inputs(self, **inputs: Any) -> CallArguments:
+        """The call with further inputs, or others in their place."""
+        return replace(self, inputs={**self.inputs, **inputs})
+
+    def images(self) -> tuple[list[int], dict[str, Any]]:
+        """The seed of each image, and the inputs, lists of which have one entry an image.
+
+        Raises:
+            LdmError: lists of different lengths, or an empty one, or a number that is too small.
+        """
+        each = self.num_images_per_prompt
+        if each < 1:
+            raise LdmError(f"num_images_per_prompt must be at least 1, not {each}")
+        if self.batch_size is not None and self.batch_size < 1:
+            raise LdmError(f"batch_size must be at least 1, not {self.batch_size}.")
+        lengths = {len(v) for v in self.inputs.values() if is_one_each(v)}
+        if len(lengths) > 1:
+            raise LdmError(f"inputs have different lengths: {sorted(lengths)}.")
+        several = len(self.seed) if isinstance(self.seed, list | tuple) and each == 1 else 1
+        count = (lengths.pop() if lengths else several) * each
+        if count == 0:
+            raise LdmError("the list of prompts is empty; there is nothing to make.")
+        spread = {
+            name: [entry for entry in value for _ in range(each)] if is_one_each(value) else value
+            for name, value in self.inputs.items()
+        }
+        return seeds_for(count, self.seed), spread
+
+
+def seeds_for(count: int, seed: int | Sequence[int] | None) -> list[int]:
+    """One seed for each of so many images.
+
+    Args:
+        seed: of the first, the next ones counting up; or one for each; random where None.
+    Raises:
+        LdmError: there are more or fewer.
+    """
+    if seed is None:
+        return [secrets.randbelow(2**32) for _ in range(count)]
+    if isinstance(seed, int):
+        return [seed + i for i in range(count)]
+    if len(seed) != count:
+        raise LdmError(f"{len(seed)} seeds for {count} images.")
+    return list(seed)

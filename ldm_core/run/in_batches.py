@@ -1,0 +1,30 @@
+"""Functions of a pipeline that give their outputs batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import update_wrapper
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ldm_core.run.output import Output
+
+
+class InBatches:
+    """A function of a pipeline that yields outputs, made by `in_batches`. Called, it returns them
+    as one; `batches` yields them."""
+
+    def __init__(self, batches: Callable[..., Iterator[Output]]) -> None:
+        self.batches = batches
+        update_wrapper(self, batches)
+
+    def __call__(self, *args: Any, **arguments: Any) -> Output:
+        from ldm_core.run.output import Output
+
+        return Output.join(list(self.batches(*args, **arguments)))
+
+
+def in_batches(function: Callable[..., Iterator[Output]]) -> InBatches:
+    """Make a pipeline's function of a generator of outputs: called from Python it returns one
+    `Output`, and the command line writes each as it comes."""
+    return InBatches(function)
