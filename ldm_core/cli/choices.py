@@ -10,8 +10,10 @@ from typing import Annotated, Any
 import typer
 from pydantic import Field
 
+from ldm_core.composition.binding import same_plugin
 from ldm_core.composition.recipe import Layer, as_layer, lay, override, read_recipe
 from ldm_core.errors import LdmError
+from ldm_core.plugins.registry import installed
 
 DEFAULT_MODEL = "shapes"
 
@@ -121,6 +123,7 @@ class RunChoices(PipelineChoices):
         num_images: Images of each prompt or other input.
         batch_size: Images computed at once.
         out: Folder for the pictures.
+        format: Name of a writer, the format of the files.
         sheet: Also write all pictures on one contact sheet, a PNG.
         json: Print one JSON object for each image.
     """
@@ -131,6 +134,7 @@ class RunChoices(PipelineChoices):
     num_images: Annotated[int, Field(ge=1)] = 1
     batch_size: Annotated[int, Field(ge=1)] = 8
     out: Path = Path("pictures")
+    format: str | None = None
     sheet: Path | None = None
     json: bool = False
 
@@ -143,10 +147,10 @@ def with_scale(guidance: str | None, scale: float | None) -> Layer | None:
 
 def gather(recipe: Path | None, choices: dict[str, Any], settings: list[str] | None) -> Layer:
     """The recipe with the command line's choices and then its --set laid over it."""
-    layer = read_recipe(recipe) if recipe else {}
-    layer = lay(layer, as_layer(choices))
+    layer, same = read_recipe(recipe) if recipe else {}, same_plugin(installed())
+    layer = lay(layer, as_layer(choices), same)
     for setting in settings or []:
-        layer = lay(layer, override(setting))
+        layer = lay(layer, override(setting), same)
     return layer
 
 

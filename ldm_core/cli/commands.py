@@ -4,7 +4,8 @@ Positional parameters become arguments (``*names`` a list of any length), keywor
 options, helped by the ``Args:`` of the docstring. Of a type such as ``Path | Image`` the command
 line reads the first. A parameter whose type is a dataclass, such as
 `RecipeChoices`, stands for an option for each of its fields. A function whose first parameter is a
-``Pipeline`` gets one made of the choices that all runs share, see `ldm_core.cli.running`.
+``Pipeline`` gets one made of the choices that all runs share, see `ldm_core.cli.running`; one that
+gives its outputs in batches takes a flag for each input of the model as well.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from typing import Annotated, Any, Union, get_args, get_origin
 import typer
 
 from ldm_core.cli.choices import PipelineChoices, RunChoices
+from ldm_core.cli.inputs import KEY, Flags, TakesInputs
 from ldm_core.cli.running import run_pipeline
 from ldm_core.errors import LdmError
 from ldm_core.plugins.options import REQUIRED, Option, describe, read_options
 from ldm_core.plugins.registry import Plugin, Registry
+from ldm_core.run.in_batches import InBatches
 
 
 def add_plugin_commands(app: typer.Typer, registry: Registry) -> None:
@@ -46,9 +49,10 @@ def add_command(app: typer.Typer, name: str, plugin: Plugin) -> None:
     """Add one command; of one that cannot be imported, the command says why."""
     try:
         run, text = as_command(plugin), plugin.doc.partition("Args:")[0]
+        in_batches = isinstance(plugin.loaded, InBatches)
     except LdmError as error:
-        run, text = _broken(error), f"(cannot be used: {error})"
-    app.command(name, help=text)(run)
+        run, text, in_batches = _broken(error), f"(cannot be used: {error})", False
+    app.command(name, help=text, cls=TakesInputs if in_batches else None)(run)
 
 
 def own_command(name: str, target: Callable[..., Any]) -> Plugin:
@@ -59,47 +63,53 @@ def own_command(name: str, target: Callable[..., Any]) -> Plugin:
 def as_command(plugin: Plugin) -> Callable[..., None]:
     """A function with the signature that typer reads."""
     function = plugin.loaded
-    given = list(inspect.signature(function).parameters.values())
-    takes_pipeline = bool(given) and _type_name(given[0]) == "Pipeline"
-    arguments, choices = _arguments(function, given[1:] if takes_pipeline else given)
-    options = {p.name: describe(function, [p])[p.name] for p in given if p.kind is p.KEYWORD_ONLY}
+    taken = list(inspect.signature(function).parameters.values())
+    takes_pipeline = bool(taken) and _type_name(taken[0]) == "Pipeline"
+    arguments, choices = _arguments(function, taken[1:] if takes_pipeline else taken)
+    options = {p.name: describe(function, [p])[p.name] for p in taken if p.kind is p.KEYWORD_ONLY}
     if takes_pipeline:
-        runs = any(p.kind is p.VAR_KEYWORD for p in given)
-        choices = {"": RunChoices if runs else PipelineChoices}
+        choices = {"": RunChoices if isinstance(function, InBatches) else PipelineChoices}
     shared = {
         key: {n: o for n, o in _fields(kind).items() if n not in {*options, *arguments}}
         for key, kind in choices.items()
     }
-    several = {p.name for p in given if p.kind is p.VAR_POSITIONAL}
+    several = {p.name for p in taken if p.kind is p.VAR_POSITIONAL}
     parameters = [_argument(option, option.name in several) for option in arguments.values()]
     parameters += [_option(option) for option in options.values()]
     parameters += [_option(option) for group in shared.values() for option in group.values()]
 
+    if isinstance(function, InBatches):
+        kind = inspect.Parameter.KEYWORD_ONLY
+        parameters.append(inspect.Parameter("context", kind, annotation=typer.Context))
     owner = f"the command '{plugin.name}'"
 
-    def run(**values: Any) -> None:
+    def run(context: Any = None, **values: Any) -> None:
         def checked(names: Mapping[str, Option]) -> dict[str, Any]:
             return {n: names[n].check(values[n], owner) for n in names}
 
         positional: list[Any] = []
         for name, option in arguments.items():
-            given = (values[name] or []) if name in several else [values[name]]
-            positional += [option.check(value, owner) for value in given]
+            entries = (values[name] or []) if name in several else [values[name]]
+            positional += [option.check(value, owner) for value in entries]
         objects = {key: kind(**checked(shared[key])) for key, kind in choices.items()}
         try:
             if takes_pipeline:
-                run_pipeline(plugin, objects[""], positional, checked(options))
+                flags = Flags({}, ()) if context is None else context.meta[KEY]
+                run_pipeline(plugin, objects[""], positional, checked(options), flags)
             else:
                 function(*positional, **objects, **checked(options))
-        except (ValueError, FileNotFoundError) as error:
-            raise error if isinstance(error, LdmError) else LdmError(str(error)) from error
+        except Exception as error:
+            if not isinstance(error, LdmError):
+                package = f"the package {plugin.distribution} {plugin.version}".strip()
+                error.add_note(f"raised while running {owner} of {package}")
+            raise
 
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return run
 
 
 def _arguments(
-    function: Callable[..., Any], given: Iterable[inspect.Parameter]
+    function: Callable[..., Any], parameters: Iterable[inspect.Parameter]
 ) -> tuple[dict[str, Option], dict[str, Any]]:
     """The positional parameters: those that are arguments, and the types of those that are
     choices."""
@@ -108,17 +118,18 @@ def _arguments(
         inspect.Parameter.POSITIONAL_OR_KEYWORD,
         inspect.Parameter.VAR_POSITIONAL,
     )
-    found = describe(function, [p for p in given if p.kind in kinds])
-    choices = {n: o.annotation for n, o in found.items() if is_dataclass(o.annotation)}
-    return {n: o for n, o in found.items() if n not in choices}, choices
+    options = describe(function, [p for p in parameters if p.kind in kinds])
+    choices = {n: o.annotation for n, o in options.items() if is_dataclass(o.annotation)}
+    return {n: o for n, o in options.items() if n not in choices}, choices
 
 
 def _fields(choices: type) -> dict[str, Option]:
     """A dataclass's fields, each helped by the class that it comes from."""
-    found: dict[str, Option] = {}
+    options: dict[str, Option] = {}
     for kind in reversed(choices.__mro__[:-1]):
-        found |= {name: o for name, o in read_options(kind).items() if o.help or name not in found}
-    return found
+        own = read_options(kind)
+        options |= {name: o for name, o in own.items() if o.help or name not in options}
+    return options
 
 
 def _typed(annotation: Any) -> Any:
@@ -160,7 +171,7 @@ def _option(option: Option) -> inspect.Parameter:
 
 def _type_name(parameter: inspect.Parameter) -> str:
     kind: Any = parameter.annotation
-    return kind if isinstance(kind, str) else getattr(kind, "__name__", "")
+    return kind if isinstance(kind, str) else kind.__name__ if inspect.isclass(kind) else ""
 
 
 def _broken(error: LdmError) -> Callable[..., None]:

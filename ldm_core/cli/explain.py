@@ -11,11 +11,15 @@ from typing import Any
 import typer
 
 from ldm_core.cli.choices import PipelineChoices
+from ldm_core.cli.inputs import flags_of
 from ldm_core.cli.plot import check_plot, draw, save
 from ldm_core.cli.tables import print_table
-from ldm_core.composition.compose import Composition, compose
+from ldm_core.composition.compose import compose
+from ldm_core.composition.composition import Composition
 from ldm_core.composition.recipe import LISTS, STAGES, as_choice
 from ldm_core.conformance.trace import trace
+from ldm_core.contracts import Extent
+from ldm_core.contracts.latents import describe as describe_extent
 from ldm_core.errors import LdmError
 from ldm_core.model import place as placement
 from ldm_core.plugins.options import REQUIRED
@@ -55,14 +59,20 @@ def _print(report: dict[str, Any]) -> None:
     typer.echo(
         f"model {about['source']}, family {about['family']}, predicts {about['prediction_type']}"
     )
-    place = report["place"]
-    width, height = report["size"]
+    place, size = report["place"], extent_in_words(report["extent"])
     typer.echo(
-        f"draws {width}x{height}; device {place['device']}, weights kept in {place['dtype']}, "
+        f"draws {size}; device {place['device']}, weights kept in {place['dtype']}, "
         f"computing in {place['compute_dtype']}"
     )
     for lora in report["loras"]:
         typer.echo(f"LoRA {lora['path']}, scale {lora['scale']:g}")
+    if report["inputs"]:
+        typer.echo("")
+        rows = [
+            (i["flag"], "(required)" if i["required"] else str(i["default"]), i["help"])
+            for i in report["inputs"]
+        ]
+        print_table(("input", "default", "what it says"), rows)
     typer.echo("")
     head = ("stage", "plugin", "package", "options", "chosen by")
     stages = [
@@ -100,36 +110,50 @@ def _print(report: dict[str, Any]) -> None:
 def describe(composition: Composition) -> dict[str, Any]:
     """A composition as plain data: model, stages, grid and coefficient table."""
     info, recipe = composition.info, composition.recipe
-    steps, size = recipe["num_inference_steps"], composition.size()
-    grid = composition.grid(steps, info.latent_shape(*size))
-    own_grid = getattr(composition.scheduler, "own_grid", None) is not None
+    steps, extent = recipe["num_inference_steps"], composition.extent()
+    grid = composition.grid(steps, extent)
+    own_points = composition.scheduler.points is not None
     table: dict[str, Any] | None = None
     not_linear = ""
     try:
-        found = trace(composition.scheduler, grid)
+        walk = trace(composition.scheduler, grid)
     except LdmError as error:
         not_linear = str(error)
     else:
-        rows = [*((call.point.t, call.x) for call in found.calls), (grid[-1].t, found.end)]
+        rows = [*((call.point.t, call.x) for call in walk.calls), (grid[-1].t, walk.end)]
         table = {
-            "symbols": found.symbols,
-            "rows": [{"t": t, "coefficients": [x[s] for s in found.symbols]} for t, x in rows],
+            "symbols": walk.symbols,
+            "rows": [{"t": t, "coefficients": [x[s] for s in walk.symbols]} for t, x in rows],
         }
     return {
         "model": {
             "source": info.source,
             "folder": str(info.folder),
             "family": info.family,
-            "prediction_type": info.prediction_type,
+            "prediction_type": info.prediction_type.name,
             "noise_schedule": type(info.noise_schedule).__name__,
-            "size": list(info.default_size),
+            **_size(info.default_extent),
         },
-        "size": list(size),
+        **_size(extent),
+        "extent": extent,
         "place": placement.describe(recipe),
         "loras": recipe.get("loras", []),
+        "inputs": [
+            {
+                "flag": flag,
+                "name": name,
+                "required": one.required,
+                "default": None if one.required else one.default,
+                "each": one.each,
+                "help": one.help,
+            }
+            for flag, (name, one) in zip(
+                flags_of(composition.inputs), composition.inputs.items(), strict=True
+            )
+        ],
         "num_inference_steps": steps,
-        "stages": _stages(composition, own_grid),
-        "grid_by": str(recipe["scheduler" if own_grid else "spacing"]["name"]),
+        "stages": _stages(composition, own_points),
+        "grid_by": str(recipe["scheduler" if own_points else "spacing"]["name"]),
         "grid": [
             {
                 "t": point.t,
@@ -144,7 +168,12 @@ def describe(composition: Composition) -> dict[str, Any]:
     }
 
 
-def _stages(composition: Composition, own_grid: bool) -> list[dict[str, Any]]:
+def _size(extent: Extent) -> dict[str, list[int]]:
+    """Width and height of a picture; nothing else has them."""
+    return {"size": [extent["width"], extent["height"]]} if "width" in extent else {}
+
+
+def _stages(composition: Composition, own_points: bool) -> list[dict[str, Any]]:
     stages = []
     for key in (*STAGES, *LISTS):
         entries = composition.recipe.get(key, [])
@@ -158,7 +187,7 @@ def _stages(composition: Composition, own_grid: bool) -> list[dict[str, Any]]:
                     "package": "" if plugin is None else f"{plugin.distribution} {plugin.version}",
                     "options": _filled(kind, entry, composition.registry),
                     "chosen_by": "you" if key in composition.chosen else "model",
-                    "used": not (own_grid and key == "spacing"),
+                    "used": not (own_points and key == "spacing"),
                 }
             )
     return stages
@@ -171,16 +200,16 @@ def _plugin(kind: str, name: Any, registry: Registry) -> Plugin | None:
 
 def _filled(kind: str, choice: Mapping[str, Any], registry: Registry) -> dict[str, Any]:
     """Every option of a choice, the defaults filled in; options that are plugins as tables."""
-    given = {key: value for key, value in choice.items() if key != "name"}
+    options = {key: value for key, value in choice.items() if key != "name"}
     plugin = _plugin(kind, choice["name"], registry)
     if plugin is None:
-        return given
+        return options
     filled = {}
     for name, option in plugin.options.items():
-        value = given.get(name, option.default)
-        if option.kind and value is not None and value is not REQUIRED:
+        value = options.get(name, option.default)
+        if option.kind not in (None, "model") and value is not None and value is not REQUIRED:
             inner = as_choice(name, value)
-            value = {"name": str(inner["name"]), **_filled(option.kind, inner, registry)}
+            value = {"name": str(inner["name"]), **_filled(str(option.kind), inner, registry)}
         filled[name] = value
     return filled
 
@@ -196,6 +225,11 @@ def _value(value: Any) -> str:
     inner = _options({key: entry for key, entry in value.items() if key != "name"})
     name = str(value.get("name", ""))
     return f"{name} ({inner})" if inner else name
+
+
+def extent_in_words(extent: Mapping[str, int]) -> str:
+    """A picture as width x height, anything else by its axes."""
+    return describe_extent(extent).removeprefix("the size ")
 
 
 def _short(value: float | str) -> str:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from ldm_core.cli.inputs import check_inputs, spread
+from ldm_core.cli.inputs import check_inputs
+from ldm_core.run.in_batches import in_batches
 
 if TYPE_CHECKING:
-    from ldm_core.run.pipeline import Output, Pipeline
+    from ldm_core.run.output import Output
+    from ldm_core.run.pipeline import Pipeline
 
 
-def generate(pipe: Pipeline, *prompts: str, **run: Any) -> Output:
+@in_batches
+def generate(pipe: Pipeline, *prompts: str, **call: Any) -> Iterator[Output]:
     """Make pictures, each with its manifest inside.
+
+    What else the model reads is given by flags of its own, such as --strength 0.5; `ldm explain`
+    shows them.
 
     Args:
         prompts: What to draw, where the model takes a prompt.
     """
-    known = {"seed", "num_images_per_prompt", "batch_size", "on_batch", "width", "height"}
-    inputs = {name: value for name, value in run.items() if name not in known}
-    given = {"prompt": list(prompts), **inputs} if prompts else inputs
-    check_inputs(pipe.composition, given)
-    spread(given, 1)
-    return pipe(**given, **{name: run[name] for name in run if name in known})
+    if prompts:
+        call = {"prompt": list(prompts), **call}
+    check_inputs(pipe.composition, call)
+    return pipe.batches(**call)

@@ -3,26 +3,86 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from ldm_core.composition.compose import Composition, is_one_each
-from ldm_core.errors import LdmError
+from typer.core import TyperCommand
+
+from ldm_core.composition.composition import Composition, is_one_each
+from ldm_core.contracts import Input
+from ldm_core.errors import LdmError, did_you_mean
+
+KEY = "ldm.inputs"
+"""Where the context of a command keeps the flags that are no options of its own."""
 
 
-def gather_inputs(
-    prompts: list[str] | None, negative_prompt: str | None, others: list[str] | None
-) -> dict[str, Any]:
-    """Every input that was given, by name.
+@dataclass(frozen=True)
+class Flags:
+    """The flags that were given beside a command's own options, and the names of those."""
+
+    values: Mapping[str, str]
+    own: tuple[str, ...]
+
+
+class TakesInputs(TyperCommand):
+    """A command that takes a flag for each input of the model, which is known only once the model
+    is: flags that are none of its own options are kept for then."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        own = {name for param in self.params for name in (*param.opts, *param.secondary_opts)}
+        left, flags = split_flags(args, own | set(self.get_help_option_names(ctx)))
+        ctx.meta[KEY] = Flags(flags, tuple(sorted(own)))
+        return super().parse_args(ctx, left)
+
+
+def split_flags(args: list[str], own: set[str]) -> tuple[list[str], dict[str, str]]:
+    """Arguments without flags ``--name value`` and ``--name=value`` that are none of a command's
+    own, and those.
 
     Raises:
-        LdmError: an ``--input`` of another form than NAME=VALUE, or an input given twice.
+        LdmError: such a flag has no value, or stands twice.
     """
-    inputs: dict[str, Any] = {}
-    if prompts:
-        inputs["prompt"] = prompts
-    if negative_prompt is not None:
-        inputs["negative_prompt"] = negative_prompt
-    for other in others or []:
+    left: list[str] = []
+    flags: dict[str, str] = {}
+    rest = iter(args)
+    for arg in rest:
+        if arg == "--":
+            return [*left, arg, *rest], flags
+        name, equals, value = arg.partition("=")
+        if not name.startswith("--") or name in own:
+            left.append(arg)
+            continue
+        if not equals:
+            value = next(rest, "--")
+            if value.startswith("--"):
+                raise LdmError(
+                    f"there is no option {name} without a value.{did_you_mean(name, own)}",
+                    "an input of the model is given as --name VALUE; `ldm explain` shows them.",
+                )
+        key = name.removeprefix("--").replace("-", "_")
+        if key in flags:
+            raise LdmError(f"'{key}' is given twice.", f"a list is one an image: {name} '[1, 2]'")
+        flags[key] = value
+    return left, flags
+
+
+def flags_of(inputs: Mapping[str, Input]) -> list[str]:
+    """The flags of these inputs."""
+    return [f"--{name.replace('_', '-')}" for name in inputs]
+
+
+def gather_inputs(others: Iterable[str], more: Mapping[str, Any]) -> dict[str, Any]:
+    """Every input that is given, by name.
+
+    Args:
+        others: each NAME=VALUE.
+        more: those that are given otherwise.
+    Raises:
+        LdmError: one of another form, or an input given twice.
+    """
+    inputs = {name: value for name, value in more.items() if value is not None}
+    for other in others:
         name, equals, text = other.partition("=")
         name = name.strip()
         if not (name and equals):
@@ -35,34 +95,51 @@ def gather_inputs(
     return inputs
 
 
-def check_inputs(composition: Composition, inputs: dict[str, Any]) -> None:
-    """Say in the command line's words what the model needs or does not take."""
-    known, source = composition.inputs, composition.info.source
-    if "prompt" in inputs and "prompt" not in known:
-        reads = ", ".join(f"--input {name}=VALUE" for name in known) or "nothing but a seed"
+def read_flags(flags: Flags, composition: Composition) -> dict[str, Any]:
+    """The values of flags as the model's inputs take them, and lengths of its axes.
+
+    Raises:
+        LdmError: the model has no such input, so that the flag is nothing.
+    """
+    declared, axes = composition.inputs, composition.info.latents.names
+    values: dict[str, Any] = {}
+    for name, text in flags.values.items():
+        flag = f"--{name.replace('_', '-')}"
+        if name in axes:
+            values[name] = parse_value(text)
+        elif name in declared:
+            values[name] = text if declared[name].type is str else parse_value(text)
+        else:
+            reads = ", ".join(flags_of(declared)) or "none"
+            raise LdmError(
+                f"there is no option {flag}.{did_you_mean(flag, [*flags.own, *flags_of(declared)])} "
+                f"Inputs of the model '{composition.info.source}': {reads}."
+            )
+    return values
+
+
+def check_inputs(composition: Composition, inputs: Mapping[str, Any]) -> None:
+    """Say in the command line's words what the model needs or does not take.
+
+    Raises:
+        LdmError: an input is missing, or lists of inputs differ in length.
+    """
+    declared, source = composition.inputs, composition.info.source
+    if "prompt" in inputs and "prompt" not in declared:
+        reads = ", ".join(f"--input {name}=VALUE" for name in declared) or "nothing but a seed"
         raise LdmError(f"the model '{source}' takes no prompt; it takes {reads}.")
-    for name, default in known.items():
-        if default is ... and name not in inputs:
+    for name, one in declared.items():
+        if one.required and name not in inputs:
             if name == "prompt":
                 raise LdmError(
                     f"the model '{source}' draws from a prompt, and none is given.",
                     'as in ldm generate "a red circle"',
                 )
             raise LdmError(f"the model '{source}' needs --input {name}=VALUE.")
-
-
-def spread(inputs: dict[str, Any], each: int) -> tuple[dict[str, Any], int]:
-    """Inputs with every entry of a list `each` times, and how many images that makes.
-
-    Raises:
-        LdmError: lists of different lengths, or an empty one.
-    """
-    lengths = {name: len(value) for name, value in inputs.items() if is_one_each(value)}
+    lengths = {n: len(v) for n, v in inputs.items() if n in declared and is_one_each(v)}
     if len(set(lengths.values())) > 1 or 0 in lengths.values():
-        told = ", ".join(f"{length} of '{name}'" for name, length in lengths.items())
-        raise LdmError(f"the inputs should be as many of each as images: there are {told}.")
-    many = {name: [v for v in inputs[name] for _ in range(each)] for name in lengths}
-    return {**inputs, **many}, max(lengths.values(), default=1) * each
+        counts = ", ".join(f"{length} of '{name}'" for name, length in lengths.items())
+        raise LdmError(f"the inputs should be as many of each as images: there are {counts}.")
 
 
 def parse_value(text: str) -> Any:

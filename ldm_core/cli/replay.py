@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,10 +21,15 @@ from ldm_core.cli.choices import (
 from ldm_core.composition.compose import compose
 from ldm_core.errors import LdmError
 from ldm_core.media import manifest as manifests
-from ldm_core.media.pictures import free_path, read_png, save_png
+from ldm_core.media.names import write_new
+from ldm_core.media.png import read_png, save_png
 from ldm_core.model.files import model_hash
 from ldm_core.plugins.options import describe
 from ldm_core.plugins.registry import installed
+from ldm_core.run.in_batches import InBatches
+
+if TYPE_CHECKING:
+    from ldm_core.run.output import Output
 
 
 def replay(
@@ -52,15 +57,12 @@ def replay(
     for note in notes:
         typer.echo(f"differs: {note}", err=True)
     composition = compose(layer, installed())
-    request = {
-        "width": manifest["width"],
-        "height": manifest["height"],
-        "num_inference_steps": manifest["num_inference_steps"],
-    }
+    extent = manifests.extent_of(manifest)
+    steps = manifest["num_inference_steps"]
     # One image's entry of each: an entry may itself be a list.
     inputs: dict[str, Any] = {name: [entry] for name, entry in manifest["inputs"].items()}
     if call is None:
-        composition.request(inputs, [manifest["seed"]], **request)
+        composition.plan(inputs, [manifest["seed"]], extent, steps)
     folder = image.parent if out is None else out
     make_folder(folder)
 
@@ -76,20 +78,24 @@ def replay(
         typer.echo(f"differs: {note}", err=True)
 
     prepare_libraries()
+    from ldm_core.run.call import CallArguments
     from ldm_core.run.pipeline import Pipeline
 
     pipeline = Pipeline.from_composition(composition)
     if call is None:
-        output, index = pipeline(seed=[manifest["seed"]], **request, **inputs), 0
+        one = CallArguments(
+            inputs=inputs, seed=[manifest["seed"]], extent=extent, num_inference_steps=steps
+        )
+        again, new = picked(pipeline.batches_of(one), 0)
     else:
-        function, index = call
-        output = function(pipeline)
-    again = output.images[index]
-    new = {**output.manifests[index], "pixels_sha256": manifests.pixel_hash(again)}
+        function, number = call
+        again, new = picked(function(pipeline), number)
+    new["pixels_sha256"] = manifests.pixel_hash(again)
     if call is not None:
         new["command"] = manifest["command"]
-    path = free_path(folder, f"{image.stem}-replay")
-    save_png(again, new, path)
+    path = write_new(
+        folder, f"{image.stem}-replay", ".png", lambda path: save_png(again, new, path)
+    )
     verdict = compare(original, again)
     if as_json:
         typer.echo(json.dumps({"path": str(path), "differs": notes, **verdict}))
@@ -98,7 +104,20 @@ def replay(
         typer.echo(str(verdict["verdict"]))
 
 
-def called(manifest: dict[str, Any]) -> tuple[Callable[[Any], Any], int] | None:
+def picked(outputs: Iterable[Output], number: int) -> tuple[Any, dict[str, Any]]:
+    """One picture of several outputs, and its manifest.
+
+    Raises:
+        LdmError: there are fewer.
+    """
+    for output in outputs:
+        if number < len(output.images):
+            return output.images[number], dict(output.manifests[number])
+        number -= len(output.images)
+    raise LdmError("the manifest is damaged: its command makes fewer pictures than it says.")
+
+
+def called(manifest: dict[str, Any]) -> tuple[Callable[[Any], Iterable[Output]], int] | None:
     """The command that made a picture by more than one run, as a function of a pipeline, and which
     of its pictures it is.
 
@@ -119,22 +138,24 @@ def called(manifest: dict[str, Any]) -> tuple[Callable[[Any], Any], int] | None:
             call[key] for key in ("name", "arguments", "options", "image")
         )
         function = installed().find("command", name).loaded
+        if not isinstance(function, InBatches):
+            raise LdmError(f"the command '{name}' gives no pictures that could be made again.")
         return partial(_call, function, list(arguments), dict(options)), int(index)
     except (KeyError, TypeError) as error:
         raise LdmError(f"the manifest is damaged: its command lacks {error}.") from None
 
 
 def _call(
-    function: Callable[..., Any], arguments: list[Any], options: dict[str, Any], pipe: Any
-) -> Any:
+    function: InBatches, arguments: list[Any], options: dict[str, Any], pipe: Any
+) -> Iterable[Output]:
     """A call as a manifest has it: paths are text there."""
     parameters = list(inspect.signature(function).parameters.values())[1:]
-    known = describe(function, [p for p in parameters if p.kind is p.KEYWORD_ONLY])
+    declared = describe(function, [p for p in parameters if p.kind is p.KEYWORD_ONLY])
     checked = {
-        name: known[name].check(value, "the command") if name in known else value
+        name: declared[name].check(value, "the command") if name in declared else value
         for name, value in options.items()
     }
-    return function(pipe, *arguments, **checked)
+    return function.batches(pipe, *arguments, **checked)
 
 
 def compare(original: Any, again: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import secrets
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,89 +18,148 @@ from ldm_core.cli.choices import (
     parse_size,
     prepare_libraries,
 )
-from ldm_core.cli.inputs import gather_inputs
+from ldm_core.cli.inputs import Flags, gather_inputs, read_flags
 from ldm_core.composition.compose import compose
+from ldm_core.composition.composition import Composition
+from ldm_core.contracts import Model, Writer
 from ldm_core.errors import LdmError, LdmWarning
-from ldm_core.media.pictures import check_shown
+from ldm_core.media.pixels import check_shown
+from ldm_core.plugins.options import bind
 from ldm_core.plugins.registry import Plugin, installed
+from ldm_core.run.in_batches import InBatches
 
 if TYPE_CHECKING:
-    from ldm_core.run.pipeline import Output, Pipeline
+    from ldm_core.run.pipeline import Pipeline
 
 
 def run_pipeline(
-    plugin: Plugin, choices: PipelineChoices, arguments: list[Any], options: dict[str, Any]
+    plugin: Plugin,
+    choices: PipelineChoices,
+    arguments: list[Any],
+    options: dict[str, Any],
+    flags: Flags,
 ) -> None:
-    """Call ``function(pipe, *arguments, **options)`` and write the pictures that it makes.
+    """Call ``function(pipe, *arguments, **options)`` and write what it gives.
 
-    One that takes no ``**run`` writes what it makes itself and returns the paths of its files. One
-    that does gets ``seed``, ``num_images_per_prompt``, ``batch_size``, ``on_batch``, a size where
-    one is asked for, and all other inputs too, to hand to the pipeline. Weights are read when it
-    first needs them, so that what it finds wrong before costs nothing.
+    One that is not `InBatches` writes its files itself and returns their paths. One that is gets
+    what a call of a pipeline takes too, and each batch is written as it comes. Weights are read
+    when they are first needed, so that what is found wrong before costs nothing.
     """
     layer = choices.layer()
     quiet = isinstance(choices, RunChoices) and choices.json
     if not quiet:
         layer.setdefault("observers", ["progress_bar"])
     composition = compose(layer, installed())
-    run: dict[str, Any] = {}
-    if isinstance(choices, RunChoices):
-        run = _inputs(choices, plugin, arguments)
-        check_shown(composition.info.image_channels)
-        check_places(choices.out, choices.sheet)
+    function = plugin.loaded
+    if isinstance(choices, RunChoices) and isinstance(function, InBatches):
+        _write_batches(plugin, function, composition, choices, arguments, options, flags)
+        return
     prepare_libraries()
-    from ldm_core.cli.unread import Unread
-    from ldm_core.cli.writing import Writer
     from ldm_core.run.pipeline import Pipeline
 
-    if not isinstance(choices, RunChoices):
-        pipe = Unread(composition, lambda: Pipeline.from_composition(composition))
-        for path in plugin.loaded(pipe, *arguments, **options):
-            typer.echo(str(path))
-        return
-    run["seed"] = secrets.randbelow(2**32) if choices.seed is None else choices.seed
+    pipe = Pipeline.from_composition(composition)
+    for path in function(pipe, *arguments, **options):
+        typer.echo(str(path))
+
+
+def _write_batches(
+    plugin: Plugin,
+    function: InBatches,
+    composition: Composition,
+    choices: RunChoices,
+    arguments: list[Any],
+    options: dict[str, Any],
+    flags: Flags,
+) -> None:
+    call = _inputs(choices, read_flags(flags, composition), function, arguments)
+    form = find_writer(composition, choices.format)
+    check_places(choices.out, choices.sheet)
+    prepare_libraries()
+    from ldm_core.cli.writing import BatchWriter
+    from ldm_core.run.pipeline import Pipeline
+
+    call["seed"] = secrets.randbelow(2**32) if choices.seed is None else choices.seed
     if choices.size is not None:
-        run["width"], run["height"] = parse_size(choices.size)
+        call["width"], call["height"] = parse_size(choices.size)
     if "num_images" not in options:
-        run["num_images_per_prompt"] = choices.num_images
-    call = {"name": plugin.id, "arguments": _plain(arguments), "options": _plain(options | run)}
+        call["num_images_per_prompt"] = choices.num_images
+    record = {"name": plugin.id, "arguments": _plain(arguments), "options": _plain(options | call)}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", LdmWarning)
-        writer = Writer(choices, call, caught)
+        writer = BatchWriter(choices, form, record, caught)
 
-        def load() -> Pipeline:
+        def load(read: Callable[[], Model]) -> Model:
             writer.open()
-            loaded = Pipeline.from_composition(composition)
+            model = read()
             writer.rest()
-            return loaded
+            return model
 
-        more = {"batch_size": choices.batch_size, "on_batch": writer.write}
+        pipe: Pipeline = Pipeline.from_composition(composition, load)
         try:
-            made: Output = plugin.loaded(
-                Unread(composition, load), *arguments, **options, **run, **more
-            )
+            for output in function.batches(
+                pipe, *arguments, **options, **call, batch_size=choices.batch_size
+            ):
+                writer.write(output)
         except KeyboardInterrupt:
-            typer.echo(f"interrupted: {writer.told()}", err=True)
+            typer.echo(f"interrupted: {writer.summary()}", err=True)
             raise typer.Exit(130) from None
-        if not writer.made:
-            writer.write(made)
         writer.write_sheet()
 
 
-def _inputs(choices: RunChoices, plugin: Plugin, arguments: list[Any]) -> dict[str, Any]:
+def _inputs(
+    choices: RunChoices, values: dict[str, Any], function: InBatches, arguments: list[Any]
+) -> dict[str, Any]:
     """The inputs that are given by name; a prompt so given is the function's own."""
-    given = gather_inputs(None, choices.negative_prompt, choices.input)
-    names = list(inspect.signature(plugin.loaded).parameters)
-    for name in given:
-        if name in names[1:] and name != "run":
+    negative = {"negative_prompt": choices.negative_prompt}
+    inputs = gather_inputs(choices.input or [], {**negative, **values})
+    names = list(inspect.signature(function).parameters)
+    for name in inputs:
+        if name in names[1:] and name != "call":
             raise LdmError(f"'{name}' is given twice: --{name.replace('_', '-')} says it too.")
-    if "prompt" in given and "prompts" in names:
-        taken = names.index("prompts") - 1
-        if len(arguments) > taken:
+    if "prompt" in inputs and "prompts" in names:
+        before = names.index("prompts") - 1
+        if len(arguments) > before:
             raise LdmError("'prompt' is given twice.", "leave out the one or the other.")
-        several = given.pop("prompt")
+        several = inputs.pop("prompt")
         arguments += several if isinstance(several, list) else [several]
-    return given
+    return inputs
+
+
+def find_writer(composition: Composition, name: str | None = None) -> Writer:
+    """The writer of what a composition draws.
+
+    Args:
+        name: of a writer plugin; where None, one that keeps the manifest inside comes first, then
+            the first by its id.
+    Raises:
+        LdmError: there is none, or it writes another kind of medium, or the pictures have channels
+            that none shows.
+    """
+    kind, registry = composition.decoder.kind, composition.registry
+    if kind == "image":
+        check_shown(composition.info.image_channels)
+    if name is not None:
+        writer = _writer(registry.find("writer", name))
+        if writer.kind != kind:
+            raise LdmError(
+                f"the format '{name}' is for {writer.kind}, and this model draws {kind}.",
+                "`ldm plugins list --kind writer` shows the others.",
+            )
+        return writer
+    writers = [w for w in map(_writer, registry.of_kind("writer")) if w.kind == kind]
+    if not writers:
+        raise LdmError(
+            f"this model draws {kind}, and no installed package writes files of it.",
+            "in Python, output_type='np' or 'pt' gives it as numbers.",
+        )
+    return min(writers, key=lambda writer: not writer.holds_manifest)
+
+
+def _writer(plugin: Plugin) -> Writer:
+    writer = bind(plugin.loaded, {})
+    if not isinstance(writer, Writer):
+        raise LdmError(f"the writer '{plugin.id}' is no Writer; mark its function by `writes`.")
+    return writer
 
 
 def check_places(out: Path, sheet: Path | None) -> None:

@@ -1,44 +1,50 @@
-"""Pictures written as they are made, each with its manifest."""
+"""What is drawn, written as it is made, each with its manifest."""
 
 from __future__ import annotations
 
 import json
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import typer
-from PIL.Image import Image
+from PIL import Image
 
 from ldm_core.cli.choices import RunChoices, make_folder
+from ldm_core.contracts import Writer
 from ldm_core.errors import LdmWarning
-from ldm_core.media.manifest import pixel_hash, python_inputs
-from ldm_core.media.pictures import contact_sheet, free_path, save_png
-from ldm_core.run.pipeline import Output
+from ldm_core.media.manifest import extent_of, pixel_hash, python_inputs
+from ldm_core.media.names import write_new
+from ldm_core.media.sheet import CELL, contact_sheet
+from ldm_core.run.output import Output
 
 
-class Writer:
-    """Writes what a run makes, batch by batch, and prints where it is.
+class BatchWriter:
+    """Writes outputs, batch by batch, and prints where each picture is; keeps none.
 
     Args:
+        writer: of the files.
         call: how the function was called, for manifests of what it finished itself.
-        caught: the warnings so far; those of this package are told with the next batch.
+        caught: the warnings so far, which are taken out; those of this package are shown with the
+            next batch.
     """
 
     def __init__(
         self,
         choices: RunChoices,
+        writer: Writer,
         call: dict[str, Any],
-        caught: Sequence[warnings.WarningMessage],
+        caught: list[warnings.WarningMessage],
     ) -> None:
-        self.made: list[Image] = []
+        self.count = 0
+        self._thumbnails: list[Image.Image] = []
         self._captions: list[str] = []
         self._choices = choices
+        self._writer = writer
         self._call = call
         self._caught = caught
-        self._told = 0
         self._since = time.perf_counter()
 
     def open(self) -> None:
@@ -59,13 +65,17 @@ class Writer:
             output.images, output.seeds, output.manifests, strict=True
         ):
             name = caption(manifest)
-            path = free_path(self._choices.out, f"{name}-seed{seed}")
-            manifest["pixels_sha256"] = pixel_hash(image)
+            if output.kind == "image":
+                manifest["pixels_sha256"] = pixel_hash(image)
             if "finish" in manifest or python_inputs(manifest["inputs"]):
-                manifest["command"] = {**self._call, "image": len(self.made)}
-            save_png(image, manifest, path)
-            self.made.append(image)
-            self._captions.append(name)
+                manifest["command"] = {**self._call, "image": self.count}
+            path = self._save(image, manifest, f"{name}-seed{seed}")
+            self.count += 1
+            if self._choices.sheet is not None and output.kind == "image":
+                small = image.copy()
+                small.thumbnail((CELL, CELL), Image.Resampling.LANCZOS)
+                self._thumbnails.append(small)
+                self._captions.append(name)
             if not self._choices.json:
                 typer.echo(str(path))
                 continue
@@ -75,8 +85,7 @@ class Writer:
                 "seconds": round(seconds, 3),
                 "prompt": manifest["inputs"].get("prompt"),
                 "inputs": manifest["inputs"],
-                "width": image.width,
-                "height": image.height,
+                **extent_of(manifest),
                 "num_inference_steps": manifest["num_inference_steps"],
                 "warnings": notes,
             }
@@ -86,18 +95,30 @@ class Writer:
     def write_sheet(self) -> None:
         """Put all pictures on the contact sheet, where one is asked for."""
         sheet = self._choices.sheet
-        if sheet is not None and self.made:
-            contact_sheet(self.made, self._captions).save(sheet, format="PNG")
+        if sheet is not None and self._thumbnails:
+            contact_sheet(self._thumbnails, self._captions).save(sheet, format="PNG")
             typer.echo(f"contact sheet: {sheet.resolve()}", err=self._choices.json)
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """How many pictures are written, and where."""
-        noun = "picture is" if len(self.made) == 1 else "pictures are"
-        return f"{len(self.made)} {noun} in {self._choices.out}"
+        noun = "picture is" if self.count == 1 else "pictures are"
+        return f"{self.count} {noun} in {self._choices.out}"
+
+    def _save(self, image: Any, manifest: dict[str, Any], stem: str) -> Path:
+        writer = self._writer
+
+        def write(path: Path) -> None:
+            writer.write(image, manifest, path)
+
+        path = write_new(self._choices.out, stem, writer.suffix, write)
+        if not writer.holds_manifest:
+            beside = path.with_name(f"{path.name}.json")
+            beside.write_text(json.dumps(manifest, ensure_ascii=False, indent=2) + "\n")
+        return path
 
     def _notes(self) -> list[str]:
-        new, self._told = self._caught[self._told :], len(self._caught)
-        ours = [str(w.message) for w in new if issubclass(w.category, LdmWarning)]
+        ours = [str(w.message) for w in self._caught if issubclass(w.category, LdmWarning)]
+        self._caught.clear()
         notes = list(dict.fromkeys(ours))
         for note in notes:
             typer.echo(f"warning: {note}", err=True)
@@ -105,8 +126,7 @@ class Writer:
 
 
 def caption(manifest: Mapping[str, Any]) -> str:
-    """What a picture is called: its title or prompt, or else what was given instead, or the
-    model."""
+    """What a picture is called: its title or prompt, or else its inputs, or the model."""
     inputs = {n: v for n, v in manifest["inputs"].items() if not (v is None or isinstance(v, dict))}
     if title := manifest.get("title") or inputs.get("prompt"):
         return str(title)

@@ -8,6 +8,9 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw
 
+CELL = 192
+"""Pixels a side that a picture has on a sheet."""
+
 
 def contact_sheet(images: Sequence[Image.Image], captions: Sequence[str]) -> Image.Image:
     """All images on one white sheet, each with its caption; small ones are magnified.
@@ -16,7 +19,7 @@ def contact_sheet(images: Sequence[Image.Image], captions: Sequence[str]) -> Ima
         images: of any sizes.
         captions: one for each.
     """
-    cell, gap, line = 192, 12, 14
+    cell, gap, line = CELL, 12, 14
     columns = min(len(images), math.ceil(math.sqrt(len(images) * 1.5)))
     rows = math.ceil(len(images) / columns)
     texts = [textwrap.wrap(caption, width=30)[:3] for caption in captions]
