@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Annotated, Self
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from ldm_core.contracts import Evaluation, Guidance, Run
+from ldm_core.contracts import Bound, Evaluation, Guidance, Run
 from ldm_plugins.guidance.classifier_free import ClassifierFree, NotNegative, checked
 
 if TYPE_CHECKING:
@@ -66,16 +67,18 @@ class AdaptiveProjected(ClassifierFree):
     eta: float = 0.0
     norm_threshold: float = 0.0
     momentum: float = 0.0
-    average: Average = field(default_factory=Average, compare=False, repr=False)
 
-    def bind(self, run: Run) -> Self:
-        return replace(self, average=Average())
+    def bind(self, run: Run) -> Bound:
+        rule = partial(self.project, Average())
+        return replace(super().bind(run), combine=partial(self.on_interval, rule))
 
-    def guided(self, positive: Tensor, negative: Tensor, at: Evaluation) -> Tensor:
+    def project(
+        self, average: Average, positive: Tensor, negative: Tensor, at: Evaluation
+    ) -> Tensor:
         x0 = at.x0(positive)
         update = x0 - at.x0(negative)
         if self.momentum:
-            update = self.average.add(update, self.momentum)
+            update = average.add(update, self.momentum)
         if self.norm_threshold:
             length = _dot(update, update).sqrt().clamp(min=1e-12)
             update = update * (self.norm_threshold / length).clamp(max=1.0)

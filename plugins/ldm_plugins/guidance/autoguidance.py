@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ldm_core.contracts import Guidance, Run
-from ldm_core.contracts.family import Condition, ModelInfo, Network
+from ldm_core.contracts import Call, Guidance, ModelInfo, Network, OtherModel, Place, Run
 from ldm_core.errors import LdmError
-from ldm_core.model.files import read_json
-from ldm_core.model.place import Place
-from ldm_core.model.recognition import inspect_model
-from ldm_core.numerics.point import Point
 from ldm_core.numerics.prediction import from_x0, to_x0
-from ldm_core.plugins.registry import installed
 from ldm_plugins.guidance.classifier_free import NotNegative
-from ldm_plugins.guidance.none import none
-from ldm_plugins.guidance.shared.altered import NETWORKS
+from ldm_plugins.guidance.shared.layers import network_config
 from ldm_plugins.guidance.shared.weaker import Weaker, between
 
 if TYPE_CHECKING:
@@ -36,20 +28,11 @@ TAKES = (
     "time_cond_proj_dim",
 )
 """What a network's config says of the conditions that it takes."""
-SAME = (
-    "family",
-    "latent_channels",
-    "scale_factor",
-    "image_channels",
-    "abilities",
-    "needs",
-    "classes",
-)
 
 
 def autoguidance(
     *,
-    model: str,
+    model: OtherModel,
     scale: NotNegative = 2.0,
     beside: Guidance | None = None,
     low: NotNegative = 0.0,
@@ -72,20 +55,43 @@ def autoguidance(
     """
 
     def network(run: Run) -> Network:
-        return like(run.model.info, *_load(model, run.model.place))
+        return like(run.model.info, model.info, _network(Weights(model), run.model.place))
 
-    def fits(info: ModelInfo) -> None:
-        check(info, inspect_model(model, installed())[0])
+    return Weaker(
+        inner=beside or Guidance(),
+        branch="weak",
+        weight=scale - 1,
+        network=network,
+        check=lambda info: check(info, model.info),
+        active=between("autoguidance", low, high),
+    )
 
-    active = between("autoguidance", low, high)
-    return Weaker("weak", scale - 1, network, fits, active, beside or none())
+
+class Weights:
+    """A model, the same as another that is read from the same files."""
+
+    def __init__(self, model: OtherModel) -> None:
+        self.load = model.load
+        self._files = (model.info.family, model.info.folder, model.info.file)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Weights) and self._files == other._files
+
+    def __hash__(self) -> int:
+        return hash(self._files)
 
 
 @lru_cache(maxsize=2)
-def _load(source: str, place: Place) -> tuple[ModelInfo, Network]:
-    """A model's network; nothing else of it is kept."""
-    info, family = inspect_model(source, installed())
-    return info, family.load(info, place).network
+def _network(weights: Weights, place: Place) -> Network:
+    """A model's network in its place; nothing else of it is kept."""
+    model = weights.load(place)
+    changes = {}
+    for name, part in model.parts.items():
+        if part.role == "network":
+            for convert in place.later:
+                part = convert(part)
+            changes[name] = part
+    return model.replaced(changes).network if place.later else model.network
 
 
 def check(info: ModelInfo, weak: ModelInfo) -> None:
@@ -95,20 +101,21 @@ def check(info: ModelInfo, weak: ModelInfo) -> None:
         LdmError: it takes other latents or conditions, or has another noise schedule.
     """
     wrong = f"the model '{weak.source}' cannot guide '{info.source}': "
-    for name in SAME:
-        ours, theirs = getattr(info, name), getattr(weak, name)
-        if ours != theirs:
-            raise LdmError(f"{wrong}its {name} is {_said(theirs)}, and should be {_said(ours)}.")
-    ours, theirs = _config(info.folder), _config(weak.folder)
-    for name in TAKES:
-        if ours.get(name) != theirs.get(name):
+    theirs = _interface(weak)
+    for name, ours in _interface(info).items():
+        if ours != theirs[name]:
             raise LdmError(
-                f"{wrong}its network's {name} is {theirs.get(name)}, and should be "
-                f"{ours.get(name)}."
+                f"{wrong}its {name} is {_in_words(theirs[name])}, and should be {_in_words(ours)}."
             )
-    schedule, other = info.noise_schedule, weak.noise_schedule
-    times = [schedule.first, (schedule.first + schedule.last) // 2, schedule.last]
-    for one, two in ((schedule.at(t), other.at(t)) for t in times):
+    own, other = network_config(info) or {}, network_config(weak) or {}
+    for name in TAKES:
+        if own.get(name) != other.get(name):
+            raise LdmError(
+                f"{wrong}its network's {name} is {other.get(name)}, and should be {own.get(name)}."
+            )
+    schedule = info.noise_schedule
+    for t in (schedule.first, (schedule.first + schedule.last) // 2, schedule.last):
+        one, two = schedule.at(t), weak.noise_schedule.at(t)
         if not all(map(math.isclose, (one.alpha, one.sigma, one.t), (two.alpha, two.sigma, two.t))):
             raise LdmError(f"{wrong}it learnt on another noise schedule.")
 
@@ -116,27 +123,40 @@ def check(info: ModelInfo, weak: ModelInfo) -> None:
 def like(info: ModelInfo, weak: ModelInfo, network: Network) -> Network:
     """A network that answers in another model's terms: what it predicts, and with a variance where
     the other has one (which is not used)."""
+    theirs, ours = weak.prediction_type, info.prediction_type
 
-    def answer(x: Tensor, point: Point, condition: Condition) -> Tensor:
+    def answer(call: Call) -> Tensor:
         import torch
 
-        output = network(x, point, condition)
+        output = network(call)
         if weak.learned_variance:
             output = output.chunk(2, dim=1)[0]
-        if weak.prediction_type != info.prediction_type:
-            x0 = to_x0(weak.prediction_type, output, x, point)
-            output = from_x0(info.prediction_type, x0, x, point)
+        if theirs != ours:
+            pieces = [
+                from_x0(ours, to_x0(theirs, output[i : i + 1], x, row.point), x, row.point)
+                for i, row in enumerate(call.rows)
+                for x in (call.x[i : i + 1],)
+            ]
+            output = torch.cat(pieces)
         return torch.cat([output, output], dim=1) if info.learned_variance else output
 
     return answer
 
 
-def _config(folder: Path) -> dict[str, Any]:
-    paths = (folder / name / "config.json" for name in NETWORKS)
-    return next((read_json(path) for path in paths if path.is_file()), {})
+def _interface(info: ModelInfo) -> dict[str, Any]:
+    """What two models must have in common, by what a person calls it."""
+    return {
+        "family": info.family,
+        "number of latent channels": info.latents.channels,
+        "latents' axes": [(axis.name, axis.stride, axis.causal) for axis in info.latents.axes],
+        "number of image channels": info.image_channels,
+        "abilities": info.abilities,
+        "needs": info.needs,
+        "classes": info.classes,
+    }
 
 
-def _said(value: Any) -> str:
+def _in_words(value: Any) -> str:
     if isinstance(value, frozenset):
         return ", ".join(sorted(value)) or "none"
     return f"of {len(value)} names" if isinstance(value, tuple) else str(value)

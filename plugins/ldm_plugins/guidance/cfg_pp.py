@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from ldm_core.contracts import Evaluation, Guidance, Run
+from ldm_core.contracts import Bound, Evaluation, Grid, Guidance, Run
 from ldm_core.errors import LdmError
 from ldm_core.numerics.grid import intervals_behind
 from ldm_core.numerics.point import Point
+from ldm_plugins.guidance.shared.estimates import Estimating
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,25 +39,28 @@ def cfg_pp(*, scale: float = 0.6) -> Guidance:
 
 
 @dataclass(frozen=True)
-class CFGPlusPlus:
+class CFGPlusPlus(Estimating):
     scale: float
-    grid: tuple[Point, ...] = ()
 
-    def bind(self, run: Run) -> Self:
-        return replace(self, grid=run.grid)
+    @property
+    def estimates_x0(self) -> bool:
+        return False
 
     def branches(self, point: Point) -> tuple[str, ...]:
         return ("negative", "positive")
 
-    def combine(self, outputs: Mapping[str, Tensor], at: Evaluation) -> Tensor:
-        negative = outputs["negative"]
-        return negative + self.strength(at.point) * (outputs["positive"] - negative)
+    def bind(self, run: Run) -> Bound:
+        def combine(outputs: Mapping[str, Tensor], at: Evaluation) -> Tensor:
+            negative = outputs["negative"]
+            return negative + self.strength(at.point, run.grid) * (outputs["positive"] - negative)
 
-    def strength(self, point: Point) -> float:
-        """The scale of classifier-free guidance here.
+        return Bound(self.branches, combine)
+
+    def strength(self, point: Point, grid: Grid) -> float:
+        """The scale of classifier-free guidance at a point.
 
         Everywhere within an interval of the grid it is that of the interval's start: it would
         grow without bound for a scheduler that asks shortly before the next point.
         """
-        index = min(intervals_behind(self.grid, point), len(self.grid) - 2)
-        return self.scale / (1 - self.grid[index + 1].ratio / self.grid[index].ratio)
+        index = min(intervals_behind(grid, point), len(grid) - 2)
+        return self.scale / (1 - grid[index + 1].ratio / grid[index].ratio)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from ldm_core.contracts import Evaluation, Guidance, Run
+from ldm_core.contracts import Bound, Evaluation, Grid, Guidance, Run
 from ldm_core.errors import LdmError
 from ldm_core.numerics.grid import intervals_behind
 from ldm_core.numerics.point import Point
 from ldm_plugins.guidance.classifier_free import ClassifierFree, NotNegative, Share, checked
+from ldm_plugins.guidance.shared.estimates import Estimating
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,43 +52,43 @@ def cfg_zero_star(
 
 
 @dataclass(frozen=True)
-class CFGZeroStar(ClassifierFree):
+class CFGZeroStar(ClassifierFree, Estimating):
     zero_init_steps: int = 0
-    grid: tuple[Point, ...] = ()
-    reads_variance: bool = False
 
-    def bind(self, run: Run) -> Self:
-        steps = len(run.grid) - 1
+    @property
+    def estimates_x0(self) -> bool:
+        return self.zero_init_steps == 0
+
+    def bind(self, run: Run) -> Bound:
+        grid, steps = run.grid, len(run.grid) - 1
         if self.zero_init_steps >= steps:
             raise LdmError(
                 f"cfg_zero_star rests for {self.zero_init_steps} steps (zero_init_steps), which "
                 f"leaves nothing of the run's {steps}."
             )
-        return replace(self, grid=run.grid, reads_variance=run.model.info.learned_variance)
+        resting = ("positive",) if run.model.info.learned_variance else ()
 
-    def branches(self, point: Point) -> tuple[str, ...]:
-        if self._rests(point):
-            return ("positive",) if self.reads_variance else ()
-        return super().branches(point)
+        def rests(point: Point) -> bool:
+            return intervals_behind(grid, point) < self.zero_init_steps
 
-    def combine(self, outputs: Mapping[str, Tensor], at: Evaluation) -> Tensor:
-        if self._rests(at.point):
-            return at.output(_rest(at.point, self.grid) * at.x)
-        return super().combine(outputs, at)
+        def branches(point: Point) -> tuple[str, ...]:
+            return resting if rests(point) else self.branches(point)
 
-    def guided(self, positive: Tensor, negative: Tensor, at: Evaluation) -> Tensor:
+        def combine(outputs: Mapping[str, Tensor], at: Evaluation) -> Tensor:
+            if rests(at.point):
+                return at.output(_rest(at.point, grid) * at.x)
+            return self.on_interval(self.optimise, outputs, at)
+
+        return replace(super().bind(run), branches=branches, combine=combine)
+
+    def optimise(self, positive: Tensor, negative: Tensor, at: Evaluation) -> Tensor:
         dims = tuple(range(1, positive.ndim))
         norm = negative.square().sum(dims, keepdim=True).clamp(min=1e-12)
         negative = (positive * negative).sum(dims, keepdim=True) / norm * negative
         return negative + self.scale * (positive - negative)
 
-    def _rests(self, point: Point) -> bool:
-        if not self.zero_init_steps:
-            return False
-        return intervals_behind(self.grid, point) < self.zero_init_steps
 
-
-def _rest(here: Point, grid: tuple[Point, ...]) -> float:
+def _rest(here: Point, grid: Grid) -> float:
     """What x is multiplied by to be the x0 that a first-order step answers with x as it was.
 
     It is 1 on a flow or variance-exploding path: there the velocity is zero.

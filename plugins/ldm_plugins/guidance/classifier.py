@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ldm_core.contracts import Evaluation, Guidance, Run
-from ldm_core.contracts.family import ModelInfo, Network
+from ldm_core.contracts import Bound, Evaluation, Guidance, Run
 from ldm_core.errors import LdmError
 from ldm_core.numerics.point import Point
 from ldm_plugins.guidance.classifier_free import NotNegative
-from ldm_plugins.guidance.none import none
-from ldm_plugins.guidance.shared.weaker import bound, fitted
+from ldm_plugins.guidance.shared.around import Around
+from ldm_plugins.guidance.shared.own import ModelsOwn
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,86 +47,67 @@ def classifier(
     """
     if not callable(classifier):
         raise LdmError("the classifier must be a function (x, t, labels) given in Python.")
-    return Classifier(classifier, scale, label, beside)
+    return Classifier(beside or ModelsOwn(), classifier, scale, label)
 
 
 @dataclass(frozen=True)
-class Classifier:
-    """See `classifier`.
-
-    Attributes:
-        networks, inputs, labels: of a run.
-    """
+class Classifier(Around):
+    """See `classifier`."""
 
     classify: Classify
     scale: float
     label: int | None
-    beside: Guidance | None
-    networks: Mapping[str, Network] = field(default_factory=dict)
-    inputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    labels: Sequence[int] = ()
 
-    @property
-    def embedded_scale(self) -> float | None:
-        """What the guidance beside it tells the network."""
-        return getattr(self.beside, "embedded_scale", None)
+    def around(self, inner: Bound, run: Run) -> Bound:
+        if self.scale == 0:
+            return inner
+        labels = _labels(run, self.label)
 
-    def for_model(self, info: ModelInfo) -> Classifier:
-        return replace(self, beside=fitted(self.beside, info))
+        def combine(outputs: Mapping[str, Tensor], at: Evaluation) -> Tensor:
+            output, point = inner.output(outputs, at), at.point
+            # x without any signal looks like no class at all.
+            if point.alpha == 0:
+                return output
+            push = self.scale * self.gradient(at.x, point, labels)
+            return at.output(at.x0(output) + point.sigma**2 / point.alpha * push)
 
-    def bind(self, run: Run) -> Classifier:
-        beside = bound(self.beside or none(), run)
-        return replace(
-            self,
-            beside=beside,
-            networks=getattr(beside, "networks", {}),
-            inputs=getattr(beside, "inputs", {}),
-            labels=_labels(run, self.label) if self.scale else (),
-        )
+        return replace(inner, combine=combine, gives_x0=False)
 
-    def branches(self, point: Point) -> tuple[str, ...]:
-        return (self.beside or none()).branches(point)
+    def gradient(self, x: Tensor, point: Point, classes: Sequence[int]) -> Tensor:
+        """Of the log-probability of each image's class, like x.
 
-    def combine(self, outputs: Mapping[str, Tensor], at: Evaluation) -> Tensor:
-        output = (self.beside or none()).combine(outputs, at)
-        point = at.point
-        # x without any signal looks like no class at all.
-        if self.scale == 0 or point.alpha == 0:
-            return output
-        push = self.scale * self.gradient(at.x, point)
-        return at.output(at.x0(output) + point.sigma**2 / point.alpha * push)
-
-    def gradient(self, x: Tensor, point: Point) -> Tensor:
-        """Of the labels' log-probability, like x."""
+        Raises:
+            LdmError: what the classifier gave is no log-probability in x.
+        """
         import torch
 
-        labels = torch.tensor(self.labels, device=x.device)
+        labels = torch.tensor(classes, device=x.device)
         t = torch.full((len(x),), point.t, device=x.device)
         with torch.enable_grad():
-            seen = x.detach().requires_grad_()
-            said = self.classify(seen, t, labels)
-            if said.ndim not in (1, 2) or len(said) != len(x):
+            leaf = x.detach().requires_grad_()
+            log_p = self.classify(leaf, t, labels)
+            if log_p.ndim not in (1, 2) or len(log_p) != len(x):
                 raise LdmError(
-                    f"the classifier gave a tensor of shape {tuple(said.shape)} for {len(x)} "
+                    f"the classifier gave a tensor of shape {tuple(log_p.shape)} for {len(x)} "
                     "images; it should be (images, classes), or (images,)."
                 )
-            if said.ndim == 2:
-                if said.shape[1] <= max(self.labels):
+            if log_p.ndim == 2:
+                if log_p.shape[1] <= max(classes):
                     raise LdmError(
-                        f"the classifier knows {said.shape[1]} classes, numbered from 0, and is "
-                        f"asked for {max(self.labels)}."
+                        f"the classifier knows {log_p.shape[1]} classes, numbered from 0, and is "
+                        f"asked for {max(classes)}."
                     )
-                said = said.log_softmax(dim=1)[torch.arange(len(x), device=x.device), labels]
-            if not said.requires_grad:
+                log_p = log_p.log_softmax(dim=1)[torch.arange(len(x), device=x.device), labels]
+            if not log_p.requires_grad:
                 raise LdmError("what the classifier gave has no gradient in x.")
-            return torch.autograd.grad(said.sum(), seen)[0]
+            return torch.autograd.grad(log_p.sum(), leaf)[0]
 
 
 def _labels(run: Run, label: int | None) -> list[int]:
     """The class of each image, by its number."""
     inputs = run.request.inputs
-    given: Sequence[Any] = next((inputs[name] for name in INPUTS if name in inputs), ())
-    labels: list[Any] = list(given) if given else [label] * len(run.request.seeds)
+    own = next((inputs[name] for name in INPUTS if name in inputs), ())
+    labels: list[Any] = list(own) or [label] * len(run.request.seeds)
     wrong = [entry for entry in labels if isinstance(entry, bool) or not isinstance(entry, int)]
     if wrong:
         raise LdmError(

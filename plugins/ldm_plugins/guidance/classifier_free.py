@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +15,8 @@ from ldm_core.numerics.point import Point
 if TYPE_CHECKING:
     from torch import Tensor
 
+Rule = Callable[["Tensor", "Tensor", Evaluation], "Tensor"]
+"""``rule(positive, negative, at)``, the network output that two answers make, each (batch, ...)."""
 Share = Annotated[float, Field(ge=0, le=1)]
 NotNegative = Annotated[float, Field(ge=0)]
 
@@ -59,8 +61,8 @@ def checked(
 
 
 @dataclass(frozen=True)
-class ClassifierFree:
-    """Guidance by a positive and a negative branch, on an interval; others override `guided`."""
+class ClassifierFree(Guidance):
+    """Guidance by a positive and a negative branch, on an interval."""
 
     scale: float
     low: float = 0.0
@@ -76,13 +78,17 @@ class ClassifierFree:
         return ("negative", "positive") if self.active(point) else ("positive",)
 
     def combine(self, outputs: Mapping[str, Tensor], at: Evaluation) -> Tensor:
+        return self.on_interval(self.extrapolate, outputs, at)
+
+    def on_interval(self, rule: Rule, outputs: Mapping[str, Tensor], at: Evaluation) -> Tensor:
+        """What a rule makes of the two branches, rescaled; the positive one where it is not
+        active."""
         positive = outputs["positive"]
         if not self.active(at.point):
             return positive
-        return rescaled(self.guided(positive, outputs["negative"], at), positive, self.rescale)
+        return rescaled(rule(positive, outputs["negative"], at), positive, self.rescale)
 
-    def guided(self, positive: Tensor, negative: Tensor, at: Evaluation) -> Tensor:
-        """The network output that the two answers make, each (batch, ...)."""
+    def extrapolate(self, positive: Tensor, negative: Tensor, at: Evaluation) -> Tensor:
         return negative + self.scale * (positive - negative)
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from ldm_core.contracts import Evaluation, Guidance, Run
+from ldm_core.contracts import Bound, Evaluation, Guidance, Run
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.numerics.point import Point
 from ldm_plugins.guidance.classifier_free import Share, checked, rescaled
@@ -38,12 +38,12 @@ def composable(
     checked("composable", scale, 0.0, None)
     if not prompts:
         raise LdmError("composable needs prompts beside the request's own, as in ['a blue sky:1'].")
-    found = [_weighted(prompt) for prompt in prompts]
+    weighted = [_weighted(prompt) for prompt in prompts]
     return Composable(
         scale=scale,
         rescale=rescale,
         input=input,
-        prompts=tuple((text, weight) for text, weight in found if weight),
+        prompts=tuple((text, weight) for text, weight in weighted if weight),
     )
 
 
@@ -64,21 +64,24 @@ def _weighted(prompt: str) -> tuple[str, float]:
 
 
 @dataclass(frozen=True)
-class Composable:
+class Composable(Guidance):
     scale: float
     rescale: float
     input: str
     prompts: tuple[tuple[str, float], ...]
-    images: int = 0
 
-    def bind(self, run: Run) -> Self:
-        known = run.request.inputs
-        if self.input not in known:
+    def bind(self, run: Run) -> Bound:
+        names, images = run.request.inputs, len(run.request.seeds)
+        if self.input not in names:
             raise LdmError(
                 f"this pipeline takes no '{self.input}' for composable's prompts to stand for."
-                f"{did_you_mean(self.input, known)} It takes {', '.join(known) or 'no input'}."
+                f"{did_you_mean(self.input, names)} It takes {', '.join(names) or 'no input'}."
             )
-        return replace(self, images=len(run.request.seeds))
+        inputs = {
+            f"prompt {i}": {self.input: [_number_or_text(self.input, text)] * images}
+            for i, (text, _) in enumerate(self.prompts, start=2)
+        }
+        return Bound(self.branches, self.combine, inputs=inputs)
 
     @property
     def weights(self) -> dict[str, float]:
@@ -87,13 +90,6 @@ class Composable:
         branches = {"positive": self.scale, **others}
         negative = 1 - math.fsum(branches.values())
         return {"negative": negative, **branches} if negative else branches
-
-    @property
-    def inputs(self) -> Mapping[str, Mapping[str, Sequence[Any]]]:
-        return {
-            f"prompt {i}": {self.input: [_number_or_text(self.input, text)] * self.images}
-            for i, (text, _) in enumerate(self.prompts, start=2)
-        }
 
     def branches(self, point: Point) -> tuple[str, ...]:
         return tuple(self.weights)

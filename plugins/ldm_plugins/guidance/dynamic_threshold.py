@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, PositiveFloat
 
-from ldm_core.contracts import Evaluation, Guidance, Run
-from ldm_core.contracts.family import ModelInfo, Network
+from ldm_core.contracts import Bound, Evaluation, Guidance, Run
 from ldm_core.errors import LdmError
-from ldm_core.numerics.point import Point
-from ldm_plugins.guidance.cfg_pp import CFGPlusPlus
-from ldm_plugins.guidance.cfg_zero_star import CFGZeroStar
 from ldm_plugins.guidance.classifier_free import classifier_free
+from ldm_plugins.guidance.shared.around import Around
+from ldm_plugins.guidance.shared.estimates import estimates_x0
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,7 +43,7 @@ def dynamic_threshold(
         inner = classifier_free() if scale is None else classifier_free(scale=scale)
     elif scale is not None:
         raise LdmError("dynamic_threshold has an inner guidance; set the scale among its options.")
-    if isinstance(inner, CFGPlusPlus) or (isinstance(inner, CFGZeroStar) and inner.zero_init_steps):
+    if not estimates_x0(inner):
         raise LdmError(
             "dynamic_threshold clips x0 estimates, and what cfg_pp and the first steps of "
             "cfg_zero_star answer is none; choose another inner guidance, or set zero_init_steps "
@@ -55,37 +53,16 @@ def dynamic_threshold(
 
 
 @dataclass(frozen=True)
-class DynamicThreshold:
-    inner: Guidance
+class DynamicThreshold(Around):
     percentile: float
     limit: float
 
-    def for_model(self, info: ModelInfo) -> Self:
-        fit = getattr(self.inner, "for_model", None)
-        return replace(self, inner=fit(info)) if fit else self
+    def around(self, inner: Bound, run: Run) -> Bound:
+        def combine(outputs: Mapping[str, Tensor], at: Evaluation) -> Tensor:
+            x0 = inner.x0(outputs, at)
+            return at.output(thresholded(x0, self.percentile, self.limit))
 
-    def bind(self, run: Run) -> Self:
-        bind = getattr(self.inner, "bind", None)
-        return replace(self, inner=bind(run)) if bind else self
-
-    @property
-    def networks(self) -> Mapping[str, Network]:
-        return getattr(self.inner, "networks", {})
-
-    @property
-    def inputs(self) -> Mapping[str, Mapping[str, Sequence[Any]]]:
-        return getattr(self.inner, "inputs", {})
-
-    @property
-    def embedded_scale(self) -> float | None:
-        return getattr(self.inner, "embedded_scale", None)
-
-    def branches(self, point: Point) -> tuple[str, ...]:
-        return self.inner.branches(point)
-
-    def combine(self, outputs: Mapping[str, Tensor], at: Evaluation) -> Tensor:
-        x0 = at.x0(self.inner.combine(outputs, at))
-        return at.output(thresholded(x0, self.percentile, self.limit))
+        return replace(inner, combine=combine, gives_x0=False)
 
 
 def thresholded(x0: Tensor, percentile: float, limit: float) -> Tensor:

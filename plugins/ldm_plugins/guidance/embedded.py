@@ -24,9 +24,13 @@ def embedded(*, scale: float = 3.5, true_scale: float = 1.0) -> Guidance:
     for name, value in (("scale", scale), ("true_scale", true_scale)):
         if value < 0:
             raise LdmError(f"the {name} of embedded must not be negative, as {value:g} is.")
-    return Embedded(true_scale, embedded_scale=scale)
+    return Embedded(true_scale, network_scale=scale)
 
 
 @dataclass(frozen=True)
 class Embedded(ClassifierFree):
-    embedded_scale: float = field(kw_only=True)
+    network_scale: float = field(kw_only=True)
+
+    @property
+    def embedded_scale(self) -> float:
+        return self.network_scale

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
-from ldm_core.contracts import Attention, Guidance, Run
-from ldm_core.contracts.family import Network
+from ldm_core.contracts import Attention, Guidance, Network, Run
 from ldm_plugins.guidance.classifier_free import NotNegative
-from ldm_plugins.guidance.shared.altered import (
-    MIDDLE,
-    Picture,
-    altered,
-    attending,
-    attention_layers,
-    check_layers,
-)
+from ldm_plugins.guidance.shared.altered import Picture, altered, attending
+from ldm_plugins.guidance.shared.layers import MIDDLE, attention_layers, check_layers
+from ldm_plugins.guidance.shared.own import ModelsOwn
 from ldm_plugins.guidance.shared.weaker import Weaker, between
 
 if TYPE_CHECKING:
@@ -49,16 +44,16 @@ def perturbed_attention(
     """
 
     def network(run: Run) -> Network:
-        names = attention_layers(run.model, layers or MIDDLE, NAME)
+        names = partial(attention_layers, layers=layers or MIDDLE, what=NAME)
         return altered(run.model, names, attending(identity))
 
     return Weaker(
-        "perturbed",
-        scale,
-        network,
-        lambda info: check_layers(info, layers, NAME),
-        between(NAME, low, high),
-        beside,
+        inner=beside or ModelsOwn(),
+        branch="perturbed",
+        weight=scale,
+        network=network,
+        check=lambda info: check_layers(info, layers, NAME),
+        active=between(NAME, low, high),
     )
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ldm_core.contracts import Guidance, Run
-from ldm_core.contracts.family import Network
+from ldm_core.contracts import Guidance, Network, Run
 from ldm_plugins.guidance.classifier_free import NotNegative
-from ldm_plugins.guidance.shared.altered import MIDDLE, Picture, altered, blocks, check_layers
+from ldm_plugins.guidance.shared.altered import Picture, altered
+from ldm_plugins.guidance.shared.layers import MIDDLE, blocks, check_layers
+from ldm_plugins.guidance.shared.own import ModelsOwn
 from ldm_plugins.guidance.shared.weaker import Weaker, within
 
 if TYPE_CHECKING:
@@ -51,16 +53,16 @@ def skip_layer(
     """
 
     def network(run: Run) -> Network:
-        names = blocks(run.model, layers or MIDDLE, NAME, WITH_TEXT)
+        names = partial(blocks, layers=layers or MIDDLE, what=NAME, kinds=WITH_TEXT)
         return altered(run.model, names, passing)
 
     return Weaker(
-        "skipped",
-        scale,
-        network,
-        lambda info: check_layers(info, layers, NAME),
-        within(NAME, start, stop),
-        beside,
+        inner=beside or ModelsOwn(),
+        branch="skipped",
+        weight=scale,
+        network=network,
+        check=lambda info: check_layers(info, layers, NAME),
+        active=within(NAME, start, stop),
     )
 
 

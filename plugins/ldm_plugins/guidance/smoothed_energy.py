@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from ldm_core.contracts import Attention, Guidance, Run
-from ldm_core.contracts.family import Network
+from ldm_core.contracts import Attention, Guidance, Network, Run
 from ldm_plugins.guidance.classifier_free import NotNegative
-from ldm_plugins.guidance.shared.altered import (
-    MIDDLE,
-    Picture,
-    altered,
-    attending,
-    attention_layers,
-    check_layers,
-)
+from ldm_plugins.guidance.shared.altered import Picture, altered, attending
+from ldm_plugins.guidance.shared.layers import MIDDLE, attention_layers, check_layers
+from ldm_plugins.guidance.shared.own import ModelsOwn
 from ldm_plugins.guidance.shared.weaker import Weaker, between
 
 if TYPE_CHECKING:
@@ -55,7 +50,7 @@ def smoothed_energy(
     """
 
     def network(run: Run) -> Network:
-        names = attention_layers(run.model, layers or MIDDLE, NAME)
+        names = partial(attention_layers, layers=layers or MIDDLE, what=NAME)
 
         def blurred(picture: Picture, text: str | None) -> Attention:
             return smoothed(picture, text, sigma)
@@ -63,12 +58,12 @@ def smoothed_energy(
         return altered(run.model, names, attending(blurred))
 
     return Weaker(
-        "smoothed",
-        scale,
-        network,
-        lambda info: check_layers(info, layers, NAME),
-        between(NAME, low, high),
-        beside,
+        inner=beside or ModelsOwn(),
+        branch="smoothed",
+        weight=scale,
+        network=network,
+        check=lambda info: check_layers(info, layers, NAME),
+        active=between(NAME, low, high),
     )
 
 

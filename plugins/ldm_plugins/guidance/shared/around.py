@@ -1,0 +1,40 @@
+"""A guidance around another one."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import Self
+
+from ldm_core.contracts import Bound, Guidance, ModelInfo, Run
+from ldm_plugins.guidance.shared.estimates import Estimating, estimates_x0
+
+
+@dataclass(frozen=True)
+class Around(Estimating, ABC):
+    """A guidance that changes what another one answers; others say how.
+
+    Attributes:
+        inner: the other one.
+    """
+
+    inner: Guidance
+
+    @property
+    def embedded_scale(self) -> float | None:
+        return self.inner.embedded_scale
+
+    @property
+    def estimates_x0(self) -> bool:
+        return estimates_x0(self.inner)
+
+    def fit(self, info: ModelInfo) -> Self:
+        return replace(self, inner=self.inner.fit(info))
+
+    def bind(self, run: Run) -> Bound:
+        return self.around(self.inner.bind(run), run)
+
+    @abstractmethod
+    def around(self, inner: Bound, run: Run) -> Bound:
+        """The inner guidance of a run with something changed, made by `dataclasses.replace`, so
+        that all else of it is kept."""
