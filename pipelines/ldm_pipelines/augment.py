@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from ldm_core.errors import LdmError
-from ldm_core.media.pictures import save_png
+from ldm_core.media.png import save_png
 from ldm_pipelines.class_to_image import as_label
 
 if TYPE_CHECKING:
-    from ldm_core.run.pipeline import Output, Pipeline
+    from ldm_core.run.output import Output
+    from ldm_core.run.pipeline import Pipeline
 
 METADATA = "metadata.jsonl"
 Row = dict[str, Any]
@@ -50,16 +51,16 @@ def augment(
         raise LdmError("say what to make: a --table, or --classes, and not both.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise LdmError(f"'{out}' is not a new or empty folder; a data set would be mixed with it.")
-    known = pipe.composition.inputs
+    declared = pipe.composition.inputs
     if table is not None:
         rows = read_table(table)
     else:
         rows = [{"class_label": as_label(label)} for label in classes or []]
     inputs: dict[str, Any] = {
-        name: [row.get(name) for row in rows] for name in known if name in rows[0]
+        name: [row.get(name) for row in rows] for name in declared if name in rows[0]
     }
-    for name, default in known.items():
-        if default is ... and name not in inputs:
+    for name, one in declared.items():
+        if one.required and name not in inputs:
             raise LdmError(f"the model needs '{name}', and the table has no such column.")
     many = [row for row in rows for _ in range(num_images)]
     counts: dict[str, int] = {}
@@ -79,13 +80,10 @@ def augment(
                 with (out / METADATA).open("a", encoding="utf-8") as file:
                     file.write(json.dumps(record, ensure_ascii=False) + "\n")
 
-    pipe(
-        **inputs,
-        seed=seed,
-        num_images_per_prompt=num_images,
-        batch_size=batch_size,
-        on_batch=write,
-    )
+    for output in pipe.batches(
+        **inputs, seed=seed, num_images_per_prompt=num_images, batch_size=batch_size
+    ):
+        write(output)
     return [out]
 
 

@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
 from ldm_core.errors import LdmError
+from ldm_core.run.in_batches import in_batches
 from ldm_pipelines.parts import (
     Picture,
+    arguments,
     channels_of,
     check_share,
     finished,
     first_seed,
-    gather,
     open_picture,
-    requests,
+    plans,
     scaled,
     shown,
+    titles_of,
     walk_from,
+    with_size,
 )
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ldm_core.run.pipeline import Output, Pipeline
+    from ldm_core.run.output import Output
+    from ldm_core.run.pipeline import Pipeline
 
 
+@in_batches
 def blend(
     pipe: Pipeline,
     first: Picture,
@@ -35,8 +41,8 @@ def blend(
     weight: float = 0.5,
     mask: Picture | None = None,
     strength: float = 0.0,
-    **run: Any,
-) -> Output:
+    **call: Any,
+) -> Iterator[Output]:
     """Mix the latents of two pictures.
 
     Args:
@@ -50,12 +56,13 @@ def blend(
     """
     check_share("weight", weight)
     check_share("strength", strength)
+    whole = arguments(pipe, call, prompts)
     sizes = []
     pictures = []
-    for given in (first, second):
-        picture, size = scaled(pipe, given, run)
+    for source in (first, second):
+        picture, size = scaled(pipe, source, whole)
         pictures.append(open_picture(picture, channels_of(pipe)))
-        sizes.append(f"{size['width']}x{size['height']}")
+        sizes.append(f"{size[0]}x{size[1]}")
     if sizes[0] != sizes[1]:
         raise LdmError(
             f"the pictures are {sizes[0]} and {sizes[1]} pixels; --size scales them to one size."
@@ -66,29 +73,21 @@ def blend(
         raise LdmError(
             f"the mask is {painted.width}x{painted.height} pixels and the pictures {sizes[0]}."
         )
-    run = {**run, "width": width, "height": height}
-    asked = list(requests(pipe, prompts, run)) if strength > 0 else []
-    seed = first_seed(run)
+    batches = plans(pipe, with_size(whole, (width, height))) if strength > 0 else []
+    seed = first_seed(whole)
     ends = [pipe.encode(picture, seed=seed) for picture in pictures]
     mixed = ends[0] + (weight if painted is None else _share(painted, ends[0])) * (
         ends[1] - ends[0]
     )
     if painted is None and weight == 1:
         mixed = ends[1]
-    title = "blend"
-    if not asked:
-        return shown(pipe, mixed, [title], "decoded from the mixture of two pictures", [seed])
-
-    def parts() -> Any:
-        for request in asked:
-            count = len(request.seeds)
-            x0 = walk_from(pipe, request, mixed.expand(count, *mixed.shape[1:]), strength)
-            titles = [
-                str((request.inputs.get("prompt") or [title] * count)[i]) for i in range(count)
-            ]
-            yield finished(pipe.output(x0, request), titles, "from the mixture of two pictures")
-
-    return gather(parts(), run)
+    if not batches:
+        yield shown(pipe, mixed, ["blend"], "decoded from the mixture of two pictures", [seed])
+    for plan in batches:
+        many = mixed.expand(len(plan.request.seeds), *mixed.shape[1:])
+        output = pipe.output(walk_from(pipe, plan, many, strength), plan.request)
+        titles = titles_of(plan.request, "blend")
+        yield finished(output, titles, "from the mixture of two pictures")
 
 
 def _share(mask: Image.Image, like: Tensor) -> Tensor:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ldm_core.errors import LdmError
+from ldm_core.run.in_batches import in_batches
 
 if TYPE_CHECKING:
-    from ldm_core.run.pipeline import Output, Pipeline
+    from ldm_core.run.output import Output
+    from ldm_core.run.pipeline import Pipeline
 
 
-def class_to_image(pipe: Pipeline, *classes: str | int, **run: Any) -> Output:
+@in_batches
+def class_to_image(pipe: Pipeline, *classes: str | int, **call: Any) -> Iterator[Output]:
     """Make pictures of classes.
 
     Args:
@@ -19,7 +23,7 @@ def class_to_image(pipe: Pipeline, *classes: str | int, **run: Any) -> Output:
     if not classes:
         raise LdmError("no class is given; say what to draw by its number or name.")
     labels = [as_label(label) for label in classes]
-    return pipe(class_label=labels[0] if len(labels) == 1 else labels, **run)
+    return pipe.batches(class_label=labels[0] if len(labels) == 1 else labels, **call)
 
 
 def as_label(label: str | int) -> str | int:

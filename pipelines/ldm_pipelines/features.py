@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 from pydantic import Field
 
 from ldm_core.errors import LdmError
-from ldm_pipelines.parts import asked_size, channels_of, check_fits, open_picture
+from ldm_pipelines.parts import channels_of, check_fits, open_picture
 
 if TYPE_CHECKING:
     from ldm_core.run.pipeline import Pipeline
@@ -46,7 +46,8 @@ def features(
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
     if not files:
         raise LdmError(f"the folder '{folder}' holds no images ({', '.join(SUFFIXES)}).")
-    size = asked_size(pipe.composition.chosen)
+    chosen = pipe.composition.chosen
+    size = (chosen["width"], chosen["height"]) if {"width", "height"} <= chosen.keys() else None
     by_size: dict[tuple[int, int], list[Path]] = {}
     for file in files:
         found = size or open_picture(file, channels_of(pipe), "file").size

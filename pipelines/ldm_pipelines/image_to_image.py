@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from ldm_pipelines.parts import Picture, conditioned, scaled, told
+from ldm_core.run.in_batches import in_batches
+from ldm_pipelines.parts import Picture, arguments, conditioned, scaled, with_size
 
 if TYPE_CHECKING:
-    from ldm_core.run.pipeline import Output, Pipeline
+    from ldm_core.run.output import Output
+    from ldm_core.run.pipeline import Pipeline
 
 
+@in_batches
 def image_to_image(
-    pipe: Pipeline, image: Picture, *prompts: str, strength: float = 0.8, **run: Any
-) -> Output:
+    pipe: Pipeline, image: Picture, *prompts: str, strength: float = 0.8, **call: Any
+) -> Iterator[Output]:
     """Make pictures that start from a given one (Meng et al. 2021, arXiv:2108.01073).
 
     Args:
@@ -20,6 +24,7 @@ def image_to_image(
         prompts: What the new pictures should show.
         strength: Share of the way from noise that is walked, 0 to 1; 0 changes nothing.
     """
-    picture, size = scaled(pipe, image, run)
-    start = conditioned(pipe, "image")
-    return start(**{**run, **told(prompts), **size}, image=picture, strength=strength)
+    whole = arguments(pipe, call, prompts)
+    picture, size = scaled(pipe, image, whole)
+    whole = with_size(whole, size).with_inputs(image=picture, strength=strength)
+    return conditioned(pipe, "image").batches_of(whole)

@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
 from ldm_core.errors import LdmError
+from ldm_core.run.call import CallArguments
+from ldm_core.run.in_batches import in_batches
 from ldm_pipelines.parts import (
     Picture,
-    asked_size,
+    arguments,
     channels_of,
     check_fits,
     conditioned,
     finished,
-    gather,
     open_picture,
-    told,
+    size_in,
+    with_size,
 )
 
 if TYPE_CHECKING:
-    from ldm_core.run.pipeline import Output, Pipeline
+    from ldm_core.run.output import Output
+    from ldm_core.run.pipeline import Pipeline
 
 PASTED = "pasted into the original picture where the mask is black"
 Box = tuple[int, int, int, int]
 
 
+@in_batches
 def inpaint(
     pipe: Pipeline,
     image: Picture,
@@ -34,8 +40,8 @@ def inpaint(
     mask_box: str | Box | None = None,
     strength: float = 1.0,
     paste: bool = True,
-    **run: Any,
-) -> Output:
+    **call: Any,
+) -> Iterator[Output]:
     """Repaint a part of a picture; every pixel outside the mask stays as it was.
 
     Args:
@@ -60,60 +66,49 @@ def inpaint(
         raise LdmError(
             f"the image is {sizes[0]} pixels and the mask {sizes[1]}; they should be of one size."
         )
-    size = asked_size(run)
+    whole = arguments(pipe, call, prompts)
+    size = size_in(whole)
     if size and size != original.size:
         original = original.resize(size, Image.Resampling.LANCZOS)
         painted = painted.resize(size, Image.Resampling.BILINEAR)
-    return repaint(pipe, original, painted, prompts, strength, paste, run)
+    return repaint(pipe, original, painted, strength, paste, whole)
 
 
 def repaint(
     pipe: Pipeline,
     original: Image.Image,
     mask: Image.Image,
-    prompts: tuple[str, ...],
     strength: float,
     paste: bool,
-    run: dict[str, Any],
-) -> Output:
+    call: CallArguments,
+) -> Iterator[Output]:
     """A picture with what is white in a mask of its size made anew."""
     check_fits(pipe, original.size)
-    if paste and run.get("output_type", "pil") != "pil":
+    if paste and call.output_type != "pil":
         raise LdmError("only PIL images can be pasted; leave out output_type, or paste=False.")
-
-    def put_back(part: Output) -> Output:
-        from dataclasses import replace
-
-        if not paste:
-            return part
-        images = [Image.composite(made, original, mask) for made in part.images]
-        titles = [str(m["inputs"].get("prompt") or "inpainted") for m in part.manifests]
-        return replace(finished(part, titles, PASTED), images=images)
-
-    parts: list[Output] = []
-    hear = run.get("on_batch") or (lambda part: None)
-
-    def heard(part: Output) -> None:
-        parts.append(put_back(part))
-        hear(parts[-1])
-
-    width, height = original.size
-    given = {**run, **told(prompts), "width": width, "height": height, "on_batch": heard}
-    conditioned(pipe, "mask")(**given, image=original, mask=mask, strength=strength)
-    return gather(parts, {})
+    whole = with_size(call, original.size).with_inputs(image=original, mask=mask, strength=strength)
+    outputs = conditioned(pipe, "mask").batches_of(whole)
+    return (_pasted(output, original, mask) for output in outputs) if paste else outputs
 
 
-def read_box(given: str | Box | None) -> Box:
+def _pasted(output: Output, original: Image.Image, mask: Image.Image) -> Output:
+    """Pictures put into the original where the mask is white."""
+    images = [Image.composite(image, original, mask) for image in output.images]
+    titles = [str(m["inputs"].get("prompt") or "inpainted") for m in output.manifests]
+    return replace(finished(output, titles, PASTED), images=images)
+
+
+def read_box(text: str | Box | None) -> Box:
     """Left, top, right and bottom of ``x0,y0,x1,y1``.
 
     Raises:
         LdmError: it has another form.
     """
-    numbers = given.split(",") if isinstance(given, str) else (given or ())
+    numbers = text.split(",") if isinstance(text, str) else (text or ())
     try:
         x0, y0, x1, y1 = (int(number) for number in numbers)
     except ValueError:
-        raise LdmError(f"a box is four whole numbers x0,y0,x1,y1, not {given!r}.") from None
+        raise LdmError(f"a box is four whole numbers x0,y0,x1,y1, not {text!r}.") from None
     return x0, y0, x1, y1
 
 

@@ -2,35 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from PIL import Image
 from pydantic import Field
 
-from ldm_core.contracts import Conditioning, Request, Run
-from ldm_core.contracts.family import Condition
+from ldm_core.contracts import (
+    Condition,
+    Conditioning,
+    Grid,
+    Input,
+    Model,
+    Plan,
+    Request,
+    Run,
+    RunHooks,
+    Unequal,
+)
 from ldm_core.errors import LdmError
+from ldm_core.run.call import CallArguments
+from ldm_core.run.in_batches import in_batches
 from ldm_pipelines.parts import (
-    CALL,
     Picture,
+    arguments,
     channels_of,
     finished,
     first_seed,
-    gather,
     open_picture,
     scaled,
     shown,
-    told,
 )
 from ldm_pipelines.spherical import NoiseBetween, slerp
 
 if TYPE_CHECKING:
-    from ldm_core.run.pipeline import Output, Pipeline
+    from ldm_core.run.output import Output
+    from ldm_core.run.pipeline import Pipeline
 
 FORMATS = {".gif": "GIF", ".png": "PNG"}
+End = Literal["first", "second", "nearer"]
+ENDS: tuple[End, ...] = ("first", "second", "nearer")
 
 
 @dataclass(frozen=True)
@@ -46,6 +59,7 @@ class Place:
         return self.first if self.weight < 0.5 else self.second
 
 
+@in_batches
 def interpolate(
     pipe: Pipeline,
     *prompts: str,
@@ -54,8 +68,8 @@ def interpolate(
     num_images: Annotated[int, Field(ge=2)] = 8,
     animation: Path | None = None,
     milliseconds: Annotated[int, Field(ge=1)] = 100,
-    **run: Any,
-) -> Output:
+    **call: Any,
+) -> Iterator[Output]:
     """Make pictures on the way between prompts, seeds or images.
 
     Noise and latents go along an arc (Shoemake 1985), what the network is told of the prompts too.
@@ -83,35 +97,35 @@ def interpolate(
         for stop in range(stops - 1)
         for frame in range(1 if stop else 0, num_images)
     ]
-    if images:
-        made = _between_images(pipe, images, places, run)
-    else:
-        made = _between_runs(pipe, prompts, seeds, stops, places, run)
+    whole = arguments(pipe, call)
+    outputs = (
+        _between_images(pipe, images, places, whole)
+        if images
+        else _between_runs(pipe, prompts, seeds, stops, places, whole)
+    )
+    frames: list[Image.Image] = []
+    for output in outputs:
+        if animation is not None:
+            frames += output.images
+        yield output
     if animation is not None:
-        write_animation(made.images, animation, milliseconds)
-    return made
+        write_animation(frames, animation, milliseconds)
 
 
 def _between_images(
-    pipe: Pipeline, images: Sequence[Picture], places: Sequence[Place], run: Mapping[str, Any]
-) -> Output:
+    pipe: Pipeline, images: Sequence[Picture], places: Sequence[Place], call: CallArguments
+) -> Iterator[Output]:
     import torch
 
-    stops = [open_picture(scaled(pipe, image, run)[0], channels_of(pipe)) for image in images]
+    stops = [open_picture(scaled(pipe, image, call)[0], channels_of(pipe)) for image in images]
     if len({stop.size for stop in stops}) > 1:
         raise LdmError("the images should be of one size; --size scales them to one.")
-    seed = first_seed(run)
+    seed = first_seed(call)
     latents = torch.cat([pipe.encode(stop, seed=seed) for stop in stops])
-
-    def frames() -> Any:
-        for start, part in _batches(places, run):
-            first, second = (
-                latents[[getattr(p, end) for p in part]] for end in ("first", "second")
-            )
-            between = slerp(first, second, [place.weight for place in part])
-            yield shown(pipe, between, _titles(start, part), "interpolated", [seed] * len(part))
-
-    return gather(frames(), run)
+    for start, part in _batches(places, call):
+        first, second = latents[[p.first for p in part]], latents[[p.second for p in part]]
+        between = slerp(first, second, [place.weight for place in part])
+        yield shown(pipe, between, _titles(start, part), "interpolated", [seed] * len(part))
 
 
 def _between_runs(
@@ -120,55 +134,53 @@ def _between_runs(
     seeds: Sequence[int] | None,
     stops: int,
     places: Sequence[Place],
-    run: Mapping[str, Any],
-) -> Output:
-    seeds = seeds or [first_seed(run)]
-    for name, given in (("prompts", prompts), ("seeds", seeds)):
-        if len(given) not in (0, 1, stops):
-            raise LdmError(f"{len(given)} {name} for {stops} stops; give one, or one for each.")
+    call: CallArguments,
+) -> Iterator[Output]:
+    seeds = seeds or [first_seed(call)]
+    for name, several in (("prompts", prompts), ("seeds", seeds)):
+        if len(several) not in (0, 1, stops):
+            raise LdmError(f"{len(several)} {name} for {stops} stops; give one, or one for each.")
     seeds = [*seeds] * (stops if len(seeds) == 1 else 1)
     prompts = [*prompts] * (stops if len(prompts) == 1 else 1)
-    inputs = {name: value for name, value in run.items() if name not in CALL}
-    size = {side: run.get(side) for side in ("width", "height")}
-    ends = pipe.composition.request({**inputs, **told(prompts)}, seeds, **size)
-    parts = [Between(part) for part in pipe.composition.conditioning]
-    mixing = pipe.replace(conditioning=parts) if parts else pipe
-
-    def frames() -> Any:
-        for start, part in _batches(places, run):
-            weights = [place.weight for place in part]
-            near = _at(ends, [place.nearer for place in part])
-            firsts, seconds = (
-                _at(ends, [getattr(place, end) for place in part]) for end in ("first", "second")
-            )
-            mixed = {
-                name: [
-                    Mix(first, second, weight)
-                    for first, second, weight in zip(
-                        firsts.inputs[name], seconds.inputs[name], weights, strict=True
-                    )
-                ]
-                for name in near.inputs
-            }
-            shape = (near.width, near.height)
-            noise = NoiseBetween(
-                pipe.noise(firsts.seeds, *shape), pipe.noise(seconds.seeds, *shape), weights
-            )
-            sampling = mixing.start(replace(near, inputs=mixed), noise)
-            output = pipe.output(sampling.walk(sampling.x), near)
-            yield finished(output, _titles(start, part), "interpolated")
-
-    return gather(frames(), run)
+    inputs = {**call.inputs, **({"prompt": list(prompts)} if prompts else {})}
+    ends = pipe.composition.plan(inputs, seeds, call.extent, call.num_inference_steps)
+    mixing = pipe
+    if pipe.composition.conditioning:
+        mixing = pipe.replace(conditioning=[Between(c) for c in pipe.composition.conditioning])
+    for start, part in _batches(places, call):
+        weights = [place.weight for place in part]
+        near = _at(ends, [place.nearer for place in part])
+        firsts = _at(ends, [place.first for place in part]).request
+        seconds = _at(ends, [place.second for place in part]).request
+        mixed = {
+            name: [
+                Mix(first, second, weight)
+                for first, second, weight in zip(
+                    firsts.inputs[name], seconds.inputs[name], weights, strict=True
+                )
+            ]
+            for name in near.request.inputs
+        }
+        extent = near.request.extent
+        noise = NoiseBetween(
+            pipe.noise(firsts.seeds, extent), pipe.noise(seconds.seeds, extent), weights
+        )
+        plan = replace(near, request=replace(near.request, inputs=mixed))
+        sampling = mixing.start(plan, noise)
+        output = pipe.output(sampling.walk(sampling.x), near.request)
+        yield finished(output, _titles(start, part), "interpolated")
 
 
-def _at(request: Request, stops: Sequence[int]) -> Request:
+def _at(plan: Plan, stops: Sequence[int]) -> Plan:
     """What is asked at some of the stops."""
+    request = plan.request
     inputs = {name: [values[stop] for stop in stops] for name, values in request.inputs.items()}
-    return replace(request, inputs=inputs, seeds=[request.seeds[stop] for stop in stops])
+    seeds = [request.seeds[stop] for stop in stops]
+    return replace(plan, request=replace(request, inputs=inputs, seeds=seeds))
 
 
-def _batches(places: Sequence[Place], run: Mapping[str, Any]) -> Any:
-    size = run.get("batch_size") or len(places)
+def _batches(places: Sequence[Place], call: CallArguments) -> Iterator[tuple[int, Sequence[Place]]]:
+    size = call.batch_size or len(places)
     return ((start, places[start : start + size]) for start in range(0, len(places), size))
 
 
@@ -184,54 +196,86 @@ class Mix:
     second: Any
     weight: float
 
-    @property
-    def nearer(self) -> Any:
-        return self.first if self.weight < 0.5 else self.second
+    def at(self, end: End) -> Any:
+        """The input of an end."""
+        if end == "nearer":
+            end = "first" if self.weight < 0.5 else "second"
+        return self.first if end == "first" else self.second
 
 
-class Between:
+class Between(Conditioning):
     """A conditioning that reads a `Mix` for each image; what it does beside giving conditions is
-    done for the nearer end."""
+    done for the nearer end.
+
+    Args:
+        part: the conditioning that the ends are meant for, fitted to the model.
+    """
 
     def __init__(self, part: Conditioning) -> None:
         self._part = part
 
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._part, name)
-        if name == "for_model":
-            raise AttributeError(name)  # it has been told of the model
-        if name == "edit":
-            return lambda run: found(replace(run, request=_ends(run.request, "nearer")))
-        if name == "cut":
-            return lambda grid, request: found(grid, _ends(request, "nearer"))
-        return found
+    @property
+    def ability(self) -> str | None:
+        return self._part.ability
 
-    def encode(self, run: Run, branches: Sequence[str]) -> Mapping[str, Condition]:
+    @property
+    def inputs(self) -> Mapping[str, Input]:
+        return self._part.inputs
+
+    def check(self, request: Request) -> None:
+        self._part.check(request)
+
+    def cut(self, grid: Grid, request: Request) -> Grid:
+        return self._part.cut(grid, _ends(request, "nearer"))
+
+    def adapt(self, model: Model) -> Model:
+        return self._part.adapt(model)
+
+    def bind(self, run: Run) -> RunHooks:
+        return self._part.bind(replace(run, request=_ends(run.request, "nearer")))
+
+    def encode(self, run: Run, branches: Sequence[str]) -> Mapping[str, Condition | Unequal]:
         """Conditions on the arc between those of the two ends; what is no number that can lie
-        between, such as a mask, is the nearer end's."""
-        import torch
+        between, such as a mask, is the nearer end's.
 
+        Raises:
+            LdmError: the ends differ in shape.
+        """
         mixed = [v for v in run.request.inputs.values() if all(isinstance(e, Mix) for e in v)]
         weights = [mix.weight for mix in mixed[0]] if mixed else [0.0] * len(run.request.seeds)
         first, second, near = (
             self._part.encode(replace(run, request=_ends(run.request, end)), branches)
-            for end in ("first", "second", "nearer")
+            for end in ENDS
         )
         return {
-            branch: {
-                key: slerp(value, second[branch][key], weights)
-                if torch.is_floating_point(value)
-                else near[branch][key]
-                for key, value in condition.items()
-            }
+            branch: _arc(condition, second[branch], near[branch], weights)
             for branch, condition in first.items()
         }
 
 
-def _ends(request: Request, end: str) -> Request:
+def _arc(
+    first: Condition | Unequal,
+    second: Condition | Unequal,
+    near: Condition | Unequal,
+    weights: Sequence[float],
+) -> Condition:
+    import torch
+
+    if isinstance(first, Unequal) or isinstance(second, Unequal) or isinstance(near, Unequal):
+        raise LdmError(
+            "the stops' prompts are of different length to this model, and between them there is "
+            "no way; make them as long, or leave out what parts them in windows."
+        )
+    return {
+        key: slerp(value, second[key], weights) if torch.is_floating_point(value) else near[key]
+        for key, value in first.items()
+    }
+
+
+def _ends(request: Request, end: End) -> Request:
     """A request whose mixes have given way to what they are a mix of."""
     inputs = {
-        name: [getattr(entry, end) if isinstance(entry, Mix) else entry for entry in values]
+        name: [entry.at(end) if isinstance(entry, Mix) else entry for entry in values]
         for name, values in request.inputs.items()
     }
     return replace(request, inputs=inputs)

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from ldm_core.contracts import Denoise, Grid, Noise
+from ldm_core.contracts import Denoise, Grid, Noise, Plan
 from ldm_core.errors import LdmError
+from ldm_core.run.in_batches import in_batches
 from ldm_pipelines.parts import (
-    CALL,
     Picture,
+    arguments,
     channels_of,
     finished,
     first_seed,
-    gather,
     open_picture,
     scaled,
     unguided,
+    with_size,
 )
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ldm_core.contracts import Request
-    from ldm_core.run.pipeline import Output, Pipeline
+    from ldm_core.run.output import Output
+    from ldm_core.run.pipeline import Pipeline
 
 RECONSTRUCTED = "walked from the noise that the picture was inverted to"
 
@@ -54,6 +56,7 @@ def ddim_inverse(
     return x
 
 
+@in_batches
 def invert(
     pipe: Pipeline,
     image: Picture,
@@ -62,8 +65,8 @@ def invert(
     edit: str | None = None,
     strength: float = 1.0,
     iterations: Annotated[int, Field(ge=1)] = 3,
-    **run: Any,
-) -> Output:
+    **call: Any,
+) -> Iterator[Output]:
     """Find the noise that a picture comes from, make it again from there, and with another prompt
     edit it (Song et al. 2021, arXiv:2010.02502; Mokady et al. 2022, arXiv:2211.09794).
 
@@ -80,41 +83,42 @@ def invert(
     """
     if not 0 < strength <= 1:
         raise LdmError(f"the strength should be above 0 and at most 1, not {strength!r}.")
-    if run.get("num_images_per_prompt", 1) != 1:
+    whole = arguments(pipe, call)
+    if whole.num_images_per_prompt != 1:
         raise LdmError("an inversion has no chance in it, so it makes one picture.")
-    picture, size = scaled(pipe, image, run)
+    picture, size = scaled(pipe, image, whole)
+    whole = with_size(whole, size)
     if "scheduler" not in pipe.composition.chosen:
         pipe = pipe.replace(scheduler={"name": "ddim", "eta": 0.0})
-    seed = first_seed(run)
-    inputs = {name: value for name, value in run.items() if name not in CALL}
+    seed = first_seed(whole)
 
-    def request(text: str) -> Request:
+    def plan(text: str) -> Plan:
         takes_text = "prompt" in pipe.composition.inputs
-        given = {**inputs, "prompt": text or "?"} if takes_text else inputs
-        asked = pipe.composition.request(given, [seed], **size)
+        inputs = {**whole.inputs, "prompt": text or "?"} if takes_text else whole.inputs
+        checked = pipe.composition.plan(inputs, [seed], whole.extent, whole.num_inference_steps)
+        if not takes_text:
+            return checked
         # an empty prompt is refused of a person, and here it says that nothing is known
-        return replace(asked, inputs={**asked.inputs, "prompt": [text]}) if takes_text else asked
+        request = checked.request
+        return replace(
+            checked, request=replace(request, inputs={**request.inputs, "prompt": [text]})
+        )
 
     if (prompt or edit) and "prompt" not in pipe.composition.inputs:
         raise LdmError(f"the model '{pipe.composition.info.source}' takes no prompt.")
-    source = request(prompt)
-    edited = None if edit is None else request(edit)
-    if int(source.num_inference_steps * strength) == 0:
+    source = plan(prompt)
+    edited = None if edit is None else plan(edit)
+    if int(source.request.num_inference_steps * strength) == 0:
         raise LdmError(f"a strength of {strength:g} is less than one of the steps.")
     plain = unguided(pipe)
     back = plain.replace(scheduler={"name": ddim_inverse, "iterations": iterations})
-
-    def parts() -> Any:
-        # both ways walk the same points, those of the scheduler that makes the picture again
-        grid = plain.grid(source)
-        first = len(grid) - 1 - int((len(grid) - 1) * strength)
-        x0 = pipe.encode(open_picture(picture, channels_of(pipe)), seed=seed)
-        x = back.start(source).walk(x0, start=first)
-        again = plain.start(source).walk(x, start=first)
-        title = prompt or "reconstruction"
-        yield finished(plain.output(again, source), [title], RECONSTRUCTED)
-        if edited is not None:
-            other = pipe.start(edited).walk(x, start=first)
-            yield finished(pipe.output(other, edited), [str(edit)], RECONSTRUCTED)
-
-    return gather(parts(), run)
+    # both ways walk the same points, those of the scheduler that makes the picture again
+    first = len(source.grid) - 1 - int((len(source.grid) - 1) * strength)
+    x0 = pipe.encode(open_picture(picture, channels_of(pipe)), seed=seed)
+    x = back.start(source).walk(x0, start=first)
+    again = plain.start(source).walk(x, start=first)
+    title = prompt or "reconstruction"
+    yield finished(plain.output(again, source.request), [title], RECONSTRUCTED)
+    if edited is not None:
+        other = pipe.start(edited).walk(x, start=first)
+        yield finished(pipe.output(other, edited.request), [str(edit)], RECONSTRUCTED)

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 from PIL import Image
 from pydantic import Field
 
 from ldm_core.errors import LdmError
+from ldm_core.run.in_batches import in_batches
 from ldm_pipelines.inpaint import repaint
-from ldm_pipelines.parts import Picture, channels_of, open_picture
+from ldm_pipelines.parts import Picture, arguments, channels_of, open_picture
 
 if TYPE_CHECKING:
-    from ldm_core.run.pipeline import Output, Pipeline
+    from ldm_core.run.output import Output
+    from ldm_core.run.pipeline import Pipeline
 
 Pixels = Annotated[int, Field(ge=0)]
 
 
+@in_batches
 def outpaint(
     pipe: Pipeline,
     image: Picture,
@@ -27,8 +31,8 @@ def outpaint(
     bottom: Pixels = 0,
     strength: float = 1.0,
     paste: bool = True,
-    **run: Any,
-) -> Output:
+    **call: Any,
+) -> Iterator[Output]:
     """Paint on beyond the edges of a picture.
 
     Args:
@@ -51,4 +55,5 @@ def outpaint(
     colours = ((0, 0),) * (inner.ndim - 2)
     canvas = Image.fromarray(np.pad(inner, (*margins, *colours), mode="edge"))
     painted = np.pad(np.zeros(inner.shape[:2], np.uint8), margins, constant_values=255)
-    return repaint(pipe, canvas, Image.fromarray(painted), prompts, strength, paste, run)
+    whole = arguments(pipe, call, prompts)
+    return repaint(pipe, canvas, Image.fromarray(painted), strength, paste, whole)

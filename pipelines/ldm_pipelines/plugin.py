@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ldm_core.plugins.hookspecs import Register, RegisterModel, hookimpl
 
-ldm_api_version = 1
+ldm_api_version = 2
 
 PIPELINES = (
     "augment",

@@ -3,38 +3,44 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
 from ldm_core.errors import LdmError
+from ldm_core.run.in_batches import in_batches
 from ldm_pipelines.parts import (
     Picture,
+    arguments,
     channels_of,
     finished,
-    gather,
     open_picture,
-    requests,
+    plans,
     scaled,
+    titles_of,
     unguided,
     walk_from,
+    with_size,
 )
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ldm_core.contracts import Grid
-    from ldm_core.run.pipeline import Output, Pipeline
+    from ldm_core.run.output import Output
+    from ldm_core.run.pipeline import Pipeline
 
 
+@in_batches
 def restore(
     pipe: Pipeline,
     image: Picture,
     *prompts: str,
     noise: float | None = None,
     strength: float | None = None,
-    **run: Any,
-) -> Output:
+    **call: Any,
+) -> Iterator[Output]:
     """Take the noise out of a damaged picture: start where the noise that is drawn outweighs its
     own (Meng et al. 2021, arXiv:2108.01073, Section 3).
 
@@ -52,29 +58,22 @@ def restore(
         raise LdmError(f"the noise should be a standard deviation from 0 on, not {noise!r}.")
     if strength is not None and not 0 <= strength <= 1:
         raise LdmError(f"the strength should be a number from 0 to 1, not {strength!r}.")
-    picture, size = scaled(pipe, image, run)
+    whole = arguments(pipe, call, prompts)
+    picture, size = scaled(pipe, image, whole)
     damaged = open_picture(picture, channels_of(pipe))
     level = estimate_noise(damaged) if noise is None else noise
     if "guidance" not in pipe.composition.chosen:
         pipe = unguided(pipe)
-    run = {**run, **size}
-    asked = list(requests(pipe, prompts, run))
-
-    def parts() -> Any:
-        seed = asked[0].seeds[0]
-        x0 = pipe.encode(damaged, seed=seed)
-        for request in asked:
-            count = len(request.seeds)
-            share = strength
-            if share is None:
-                share = strength_for(pipe.grid(request), _in_latents(pipe, damaged, level, x0))
-            many = x0.expand(count, *x0.shape[1:])
-            prompts = request.inputs.get("prompt") or ["restored"] * count
-            made = pipe.output(walk_from(pipe, request, many, share), request)
-            how = f"restored from noise {level:.1f} of 255, strength {share:.2f}"
-            yield finished(made, [str(prompt) for prompt in prompts], how)
-
-    return gather(parts(), run)
+    batches = plans(pipe, with_size(whole, size))
+    x0 = pipe.encode(damaged, seed=batches[0].request.seeds[0])
+    for plan in batches:
+        share = strength
+        if share is None:
+            share = strength_for(plan.grid, _in_latents(pipe, damaged, level, x0))
+        many = x0.expand(len(plan.request.seeds), *x0.shape[1:])
+        output = pipe.output(walk_from(pipe, plan, many, share), plan.request)
+        how = f"restored from noise {level:.1f} of 255, strength {share:.2f}"
+        yield finished(output, titles_of(plan.request, "restored"), how)
 
 
 def estimate_noise(image: Image.Image) -> float:

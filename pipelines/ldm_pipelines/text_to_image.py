@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ldm_core.errors import LdmError
-from ldm_pipelines.parts import told
+from ldm_core.run.in_batches import in_batches
+from ldm_pipelines.parts import arguments
 
 if TYPE_CHECKING:
-    from ldm_core.run.pipeline import Output, Pipeline
+    from ldm_core.run.output import Output
+    from ldm_core.run.pipeline import Pipeline
 
 
-def text_to_image(pipe: Pipeline, *prompts: str, **run: Any) -> Output:
+@in_batches
+def text_to_image(pipe: Pipeline, *prompts: str, **call: Any) -> Iterator[Output]:
     """Make pictures of prompts.
 
     Args:
@@ -19,4 +23,4 @@ def text_to_image(pipe: Pipeline, *prompts: str, **run: Any) -> Output:
     """
     if not prompts:
         raise LdmError("no prompt is given; say what to draw.", 'as in "a red circle"')
-    return pipe(**run, **told(prompts))
+    return pipe.batches_of(arguments(pipe, call, prompts))

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from PIL import Image
 from pydantic import Field
 
 from ldm_core.errors import LdmError
+from ldm_core.run.in_batches import in_batches
 from ldm_pipelines.parts import (
     Picture,
+    arguments,
     channels_of,
     check_fits,
     check_share,
     finished,
-    gather,
+    nearest_size,
     open_picture,
-    requests,
+    plans,
+    titles_of,
     walk_from,
+    with_size,
 )
 
 if TYPE_CHECKING:
-    from ldm_core.run.pipeline import Output, Pipeline
+    from ldm_core.run.output import Output
+    from ldm_core.run.pipeline import Pipeline
 
 
+@in_batches
 def upscale(
     pipe: Pipeline,
     image: Picture,
@@ -31,8 +38,8 @@ def upscale(
     factor: Annotated[float, Field(gt=1)] = 2.0,
     by: Literal["latents", "pixels"] = "pixels",
     strength: float = 0.3,
-    **run: Any,
-) -> Output:
+    **call: Any,
+) -> Iterator[Output]:
     """Make a larger picture: enlarge it, and make its details anew a part of the way.
 
     Args:
@@ -46,30 +53,22 @@ def upscale(
     if not factor > 1:
         raise LdmError(f"the factor should be more than 1, not {factor!r}.")
     picture = open_picture(image, channels_of(pipe))
-    info = pipe.composition.info
-    unit = info.scale_factor * info.patch
-    width, height = (max(unit, round(side * factor / unit) * unit) for side in picture.size)
+    width, height = nearest_size(pipe, *(side * factor for side in picture.size))
     if by == "latents":
         check_fits(pipe, picture.size)
-    run = {**run, "width": width, "height": height}
-    asked = list(requests(pipe, prompts, run))
-
-    def parts() -> Any:
+    batches = plans(pipe, with_size(arguments(pipe, call, prompts), (width, height)))
+    seed = batches[0].request.seeds[0]
+    if by == "pixels":
+        large = picture.resize((width, height), Image.Resampling.LANCZOS)
+        latents = pipe.encode(large, seed=seed)
+    else:
         import torch
 
-        seed = asked[0].seeds[0]
-        if by == "pixels":
-            large = picture.resize((width, height), Image.Resampling.LANCZOS)
-            latents = pipe.encode(large, seed=seed)
-        else:
-            size = info.latent_shape(width, height)[-2:]
-            small = pipe.encode(picture, seed=seed)
-            latents = torch.nn.functional.interpolate(small, size=size, mode="bicubic")
-        for request in asked:
-            count = len(request.seeds)
-            x0 = walk_from(pipe, request, latents.expand(count, *latents.shape[1:]), strength)
-            prompts = request.inputs.get("prompt") or ["upscaled"] * count
-            titles = [str(prompt) for prompt in prompts]
-            yield finished(pipe.output(x0, request), titles, f"from the picture's {by}, enlarged")
-
-    return gather(parts(), run)
+        size = pipe.composition.info.latents.shape({"width": width, "height": height})[-2:]
+        small = pipe.encode(picture, seed=seed)
+        latents = torch.nn.functional.interpolate(small, size=size, mode="bicubic")
+    for plan in batches:
+        many = latents.expand(len(plan.request.seeds), *latents.shape[1:])
+        output = pipe.output(walk_from(pipe, plan, many, strength), plan.request)
+        titles = titles_of(plan.request, "upscaled")
+        yield finished(output, titles, f"from the picture's {by}, enlarged")
