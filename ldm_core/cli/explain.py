@@ -19,6 +19,7 @@ from ldm_core.composition.composition import Composition
 from ldm_core.composition.recipe import LISTS, STAGES, as_choice
 from ldm_core.conformance.trace import trace
 from ldm_core.contracts import Extent
+from ldm_core.contracts.guidance import ModelsOwn
 from ldm_core.contracts.latents import describe as describe_extent
 from ldm_core.errors import LdmError
 from ldm_core.model import place as placement
@@ -207,7 +208,9 @@ def _filled(kind: str, choice: Mapping[str, Any], registry: Registry) -> dict[st
     filled = {}
     for name, option in plugin.options.items():
         value = options.get(name, option.default)
-        if option.kind not in (None, "model") and value is not None and value is not REQUIRED:
+        if isinstance(value, ModelsOwn):
+            value = str(value)
+        elif option.kind not in (None, "model") and value is not None and value is not REQUIRED:
             inner = as_choice(name, value)
             value = {"name": str(inner["name"]), **_filled(str(option.kind), inner, registry)}
         filled[name] = value

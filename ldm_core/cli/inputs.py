@@ -111,8 +111,9 @@ def read_flags(flags: Flags, composition: Composition) -> dict[str, Any]:
             values[name] = text if declared[name].type is str else parse_value(text)
         else:
             reads = ", ".join(flags_of(declared)) or "none"
+            near = did_you_mean(flag, [*flags.own, *flags_of(declared)])
             raise LdmError(
-                f"there is no option {flag}.{did_you_mean(flag, [*flags.own, *flags_of(declared)])} "
+                f"there is no option {flag}.{near} "
                 f"Inputs of the model '{composition.info.source}': {reads}."
             )
     return values

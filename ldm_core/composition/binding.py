@@ -9,6 +9,7 @@ from typing import Any
 from ldm_core import contracts
 from ldm_core.composition.recipe import LISTS, STAGES, Layer, as_choice, is_ready_made
 from ldm_core.contracts import OtherModel, Record
+from ldm_core.contracts.guidance import ModelsOwn
 from ldm_core.errors import LdmError
 from ldm_core.model.recognition import inspect_model
 from ldm_core.plugins.options import REQUIRED, bind, check_options, described, read_options
@@ -39,7 +40,7 @@ def check_choices(layer: Layer, registry: Registry) -> None:
     """Check the plugin names and options of a layer that may lack some; needs no model."""
     for key, choice in choices_of(layer):
         if isinstance(choice.get("name"), str):
-            _bound(LISTS.get(key, key), choice, registry, [])
+            _bound(LISTS.get(key, key), choice, registry, [], {})
 
 
 def same_plugin(registry: Registry) -> Callable[[str, Any, Any], bool]:
@@ -56,11 +57,14 @@ def same_plugin(registry: Registry) -> Callable[[str, Any, Any], bool]:
     return same
 
 
-def make(key: str, choice: Layer, registry: Registry, used: list[Plugin]) -> Any:
+def make(
+    key: str, choice: Layer, registry: Registry, used: list[Plugin], own: Mapping[str, Layer]
+) -> Any:
     """The part that a choice under a key of a recipe stands for, its options set.
 
     Args:
         used: takes the plugins that it is made of.
+        own: the model's own choices, which options may have as their default.
     Raises:
         LdmError: no such plugin or option, or what the plugin gives is no such part.
     """
@@ -71,10 +75,12 @@ def make(key: str, choice: Layer, registry: Registry, used: list[Plugin]) -> Any
         raise LdmError(f"options are set for '{key}', but no {key} is chosen.")
     if is_ready_made(name):
         return EDGES[kind](_ready_made(key, name, options))
-    return _bound(kind, choice, registry, used)
+    return _bound(kind, choice, registry, used, own)
 
 
-def _bound(kind: str, choice: Layer, registry: Registry, used: list[Plugin]) -> Any:
+def _bound(
+    kind: str, choice: Layer, registry: Registry, used: list[Plugin], own: Mapping[str, Layer]
+) -> Any:
     """A plugin with its options set; options that are plugins themselves are bound first."""
     plugin = registry.find(kind, choice["name"])
     used.append(plugin)
@@ -87,9 +93,14 @@ def _bound(kind: str, choice: Layer, registry: Registry, used: list[Plugin]) -> 
             continue
         if option.kind == "model":
             options[name] = other_model(inner, registry)
-        else:
-            table = as_choice(f"{plugin.name}.{name}", inner)
-            options[name] = make(option.kind, table, registry, used)
+            continue
+        table, rest = as_choice(f"{plugin.name}.{name}", inner), own
+        if isinstance(inner, ModelsOwn):
+            if option.kind not in own:
+                continue
+            # it is made without itself as a default, so that it cannot stand in itself for ever
+            table, rest = own[option.kind], {k: v for k, v in own.items() if k != option.kind}
+        options[name] = make(option.kind, table, registry, used, rest)
     part = bind(plugin.loaded, options)
     try:
         return EDGES[kind](part)

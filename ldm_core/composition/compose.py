@@ -109,11 +109,11 @@ def assemble(
     parts: dict[str, list[Any]] = {key: [] for key in (*STAGES, *LISTS)}
     for key, choice in choices_of({**recipe, "converters": _converters(recipe)}):
         if key != "spacing":
-            parts[key].append(make(key, choice, registry, used))
+            parts[key].append(make(key, choice, registry, used, defaults))
     if parts["scheduler"]:
         recipe = _with_spacing(recipe, chosen, defaults, parts["scheduler"][0].spacing, info, same)
     if "spacing" in recipe:
-        parts["spacing"].append(make("spacing", recipe["spacing"], registry, used))
+        parts["spacing"].append(make("spacing", recipe["spacing"], registry, used, defaults))
     for key in STAGES:
         if not parts[key]:
             raise LdmError(f"no {key} is chosen, and the family {info.family} has no default.")

@@ -22,7 +22,7 @@ from ldm_core.contracts.conditioning import (
 )
 from ldm_core.contracts.converter import Converter, Phase, PlaceNames, as_converter
 from ldm_core.contracts.family import Family, Model, ModelInfo, OtherModel
-from ldm_core.contracts.guidance import Bound, Guidance, as_guidance
+from ldm_core.contracts.guidance import MODELS_OWN, Bound, Guidance, as_guidance
 from ldm_core.contracts.latents import Axis, Extent, LatentShape, LatentSpace
 from ldm_core.contracts.medium import Medium, Writer, writes
 from ldm_core.contracts.network import Call, Condition, Network, Row, Unequal, concatenate, take
@@ -47,6 +47,7 @@ from ldm_core.numerics.callables import Denoise, Noise, VariancePredicting, lear
 from ldm_core.numerics.grid import Grid
 
 __all__ = [
+    "MODELS_OWN",
     "REQUIRED",
     "Attention",
     "Axis",

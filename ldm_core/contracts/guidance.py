@@ -67,6 +67,12 @@ class Guidance:
         model needs the ability ``embedded_guidance``."""
         return None
 
+    @property
+    def estimates_x0(self) -> bool:
+        """Whether its answers stand for estimates of x0, which may be clipped; false where they
+        only lead a scheduler's step to where it should end."""
+        return True
+
     def fit(self, info: ModelInfo) -> Guidance:
         """The guidance for a model; raise `LdmError` with the reason where it does not fit."""
         return self
@@ -82,6 +88,17 @@ class Guidance:
     def bind(self, run: Run) -> Bound:
         """The guidance for one run."""
         return Bound(self.branches, self.combine, embedded_scale=self.embedded_scale)
+
+
+class ModelsOwn(Guidance):
+    """The default of an option that takes a guidance: the one that the model's family and folder
+    choose, which takes its place when composing."""
+
+    def __repr__(self) -> str:
+        return "the model's own"
+
+
+MODELS_OWN = ModelsOwn()
 
 
 def as_guidance(given: Any) -> Guidance:

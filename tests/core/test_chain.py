@@ -13,13 +13,14 @@ import torch
 from PIL import Image
 
 import tiny
-from ldm_core import LdmError, Pipeline, chain
-from ldm_core.contracts import Step
+from ldm_core import LdmError, Output, Pipeline, chain
+from ldm_core.contracts import LatentSpace, Step
 from ldm_core.media.manifest import recipe_of
 from ldm_core.numerics.grid import Grid
 from ldm_core.numerics.noise_schedule import FlowSchedule, vp_schedule
 from ldm_core.numerics.point import CLEAN
 from ldm_core.run.chain import steps_before
+from ldm_core.run.weights import Weights
 
 CALL: dict[str, Any] = {"seed": 5, "num_inference_steps": 10, "output_type": "latent"}
 
@@ -63,7 +64,7 @@ def test_the_call_is_that_of_a_pipeline(pipe: Pipeline, ancestral: Pipeline) -> 
     assert len(steps) == 10
     for manifest in out.manifests:
         assert [part["recipe"]["guidance"]["scale"] for part in manifest["chain"]] == [2.0, 2.0]
-    parts = both(
+    batches += both.batches(
         ["a", "a", "b", "b"],
         seed=out.seeds,
         width=24,
@@ -71,9 +72,9 @@ def test_the_call_is_that_of_a_pipeline(pipe: Pipeline, ancestral: Pipeline) -> 
         guidance_scale=2.0,
         batch_size=3,
         output_type="np",
-        on_batch=batches.append,
     )
     assert [len(batch.images) for batch in batches] == [3, 1]
+    parts = Output.join(batches)
     torch.testing.assert_close(torch.tensor(parts.images), torch.tensor(out.images))
 
 
@@ -182,16 +183,16 @@ def test_other_noise_schedules_and_latents_are_refused(pipe: Pipeline, tmp_path:
     linear = tiny.write_stable_diffusion(tmp_path / "linear", {"beta_schedule": "linear"})
     with pytest.raises(LdmError, match="different noise schedules"):
         chain(pipe, Pipeline.from_pretrained(linear))
-    for change in ({"latent_channels": 8}, {"scale_factor": 4}):
-        info = dataclasses.replace(pipe.model.info, **change)
-        model = dataclasses.replace(pipe.model, info=info)
+    for latents_of_another in (LatentSpace.of_picture(8, 2), LatentSpace.of_picture(4, 4)):
+        info = dataclasses.replace(pipe.model.info, latents=latents_of_another)
+        other = Weights.of(dataclasses.replace(pipe.model, info=info))
         with pytest.raises(LdmError, match="different latents"):
-            chain(pipe, dataclasses.replace(pipe, model=model))
+            chain(pipe, dataclasses.replace(pipe, weights=other, unconverted=other))
 
 
 def test_a_run_can_be_walked_in_parts_under_other_conditions(pipe: Pipeline) -> None:
     """Each part asks its own prompt: what a caller would see by hand."""
-    ask = pipe.composition.request
+    ask = pipe.composition.plan
     first, then = (ask({"prompt": [p]}, [5], num_inference_steps=4) for p in ("a star", "a moon"))
     run = pipe.start(first)
     x = run.walk(run.x, stop=2)
@@ -219,10 +220,10 @@ def test_a_picture_that_the_way_starts_from_is_the_first_ones_alone(
     call = {"image": picture, "strength": 0.5}
     expected = latents(made, **call)
     assert latents(chain(made, made, at=at), **call).equal(expected)
-    request = made.composition.request({"prompt": "a", **call}, [5], num_inference_steps=10)
+    plan = made.composition.plan({"prompt": "a", **call}, [5], num_inference_steps=10)
     early = made.composition.grid(10)[2]
-    assert len(made.grid(request)) == 6
-    assert len(made.grid(request, early)) == 9
+    assert len(plan.grid) == 6
+    assert len(made.composition.resumed(plan, early).grid) == 9
 
 
 def test_what_a_mask_keeps_is_kept_by_all(pipe: Pipeline) -> None:

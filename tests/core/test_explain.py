@@ -31,14 +31,18 @@ def report(folder: Path, registry: Registry | None = None, **choices: Any) -> di
     return describe(compose(layer, registry or installed()))
 
 
+def of_its_own(walk: Any) -> Scheduler:
+    return Scheduler(
+        walk, points=lambda schedule, steps: [*map(schedule.at, range(steps, 0, -1)), CLEAN]
+    )
+
+
+@of_its_own
 def walks_its_own(x: Any, grid: Any, denoise: Any, noise: Any) -> Any:
     """Estimate after estimate, on points that come with it."""
     for here in grid[:-1]:
         x = denoise(x, here)
     return x
-
-
-walks_its_own.own_grid = lambda schedule, steps: [*map(schedule.at, range(steps, 0, -1)), CLEAN]  # type: ignore[attr-defined]
 
 
 def relays(
@@ -54,7 +58,7 @@ def relays(
 class Offers:
     """A plugin module with the two schedulers above."""
 
-    ldm_api_version = 1
+    ldm_api_version = 2
 
     @staticmethod
     @hookimpl
@@ -96,8 +100,8 @@ def test_the_grid_is_that_of_the_size(folder: Path) -> None:
     ratios = []
     for size in (16, 64):
         found = report(folder, spacing=spacing, width=size, height=size)
-        request = pipe.composition.request({"prompt": "a"}, [1], width=size, height=size)
-        assert [point["t"] for point in found["grid"]] == [p.t for p in pipe.grid(request)]
+        plan = pipe.composition.plan({"prompt": "a"}, [1], {"width": size, "height": size})
+        assert [point["t"] for point in found["grid"]] == [p.t for p in plan.grid]
         assert found["size"] == [size, size]
         ratios.append(found["grid"][2]["log_snr"])
     assert ratios[1] < ratios[0]  # more steps at high noise

@@ -5,17 +5,24 @@ plugins as options of plugins, whole sets of plugins, grids that depend on size 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 import torch
 
 from ldm_core import Pipeline
 from ldm_core.composition.binding import check_choices
-from ldm_core.contracts import Scheduler, learned_variance, sees_latent_shape
+from ldm_core.contracts import (
+    Conditioning,
+    LatentShape,
+    Scheduler,
+    learned_variance,
+    sees_latent,
+)
 from ldm_core.errors import LdmError
 from ldm_core.media.manifest import make_manifest, recipe_of
 from ldm_core.numerics.point import CLEAN
+from ldm_core.run.weights import Weights
 from ldm_core.plugins.hookspecs import hookimpl
 from ldm_core.plugins.registry import Registry, installed
 from ldm_plugins.guidance.classifier_free import ClassifierFree
@@ -25,28 +32,24 @@ def with_network(pipe: Pipeline, network: Any, **info: Any) -> Pipeline:
     """The pipeline on another network."""
     changed = dataclasses.replace(pipe.model.info, **info)
     model = dataclasses.replace(pipe.model, info=changed, network=network)
-    return dataclasses.replace(
-        pipe, model=model, composition=dataclasses.replace(pipe.composition, info=changed)
-    )
+    weights = Weights.of(model)
+    composition = dataclasses.replace(pipe.composition, info=changed)
+    return dataclasses.replace(pipe, weights=weights, unconverted=weights, composition=composition)
 
 
 def test_a_learned_variance_is_the_positive_branchs(pipe: Pipeline) -> None:
-    def network(x: Any, point: Any, condition: Any) -> Any:
-        return torch.cat([condition["level"] * torch.ones_like(x), condition["level"] + x], dim=1)
+    def network(call: Any) -> Any:
+        level = call.condition["level"]
+        return torch.cat([level * torch.ones_like(call.x), level + call.x], dim=1)
 
-    class Level:
-        ability = None
-        inputs: ClassVar[dict[str, Any]] = {}
-
-        def check(self, request: Any) -> None: ...
-
+    class Level(Conditioning):
         def encode(self, run: Any, branches: Any) -> Any:
             one = torch.ones(2, 1, 1, 1)
             return {b: {"level": one * (5 if b == "positive" else 0)} for b in branches}
 
     learned = with_network(pipe, network, learned_variance=True, needs=frozenset())
     learned = learned.replace(conditioning=[Level()], guidance=ClassifierFree(2.0))
-    denoise = learned.start(learned.composition.request({}, [1, 2])).denoiser()
+    denoise = learned.start(learned.composition.plan({}, [1, 2])).denoiser()
     assert learned_variance(denoise) is None
     x, point = torch.randn(2, 4, 8, 8), pipe.composition.grid(4)[1]
     x0 = denoise(x, point)
@@ -56,8 +59,8 @@ def test_a_learned_variance_is_the_positive_branchs(pipe: Pipeline) -> None:
 
 
 def test_a_scheduler_reads_the_variance_through_wrappers_and_observers(pipe: Pipeline) -> None:
-    def network(x: Any, point: Any, condition: Any) -> Any:
-        return torch.cat([0.1 * x, x * 0 + point.t], dim=1)
+    def network(call: Any) -> Any:
+        return torch.cat([0.1 * call.x, call.x * 0 + call.t[:, None, None, None]], dim=1)
 
     read = []
 
@@ -77,26 +80,28 @@ def test_a_scheduler_reads_the_variance_through_wrappers_and_observers(pipe: Pip
         assert (variance == t).all()
 
 
-class Told(ClassifierFree):
-    embedded_scale = 3.5
+class Embedded(ClassifierFree):
+    @property
+    def embedded_scale(self) -> float:
+        return 3.5
 
 
 def test_a_guidance_may_tell_the_network_its_scale(pipe: Pipeline) -> None:
     seen = []
 
-    def network(x: Any, point: Any, condition: Any) -> Any:
-        seen.append(condition["guidance_scale"])
-        return x
+    def network(call: Any) -> Any:
+        seen.append(call.condition["guidance"])
+        return call.x
 
     able = with_network(pipe, network, abilities=pipe.model.info.abilities | {"embedded_guidance"})
-    able.replace(guidance=Told(2.0))(["a red star"] * 2, seed=1, output_type="latent")
+    able.replace(guidance=Embedded(2.0))(["a red star"] * 2, seed=1, output_type="latent")
     assert len(seen) == 4
     assert all(scale.tolist() == [3.5] * 4 for scale in seen)  # two images, two branches
 
 
 def test_a_model_that_takes_no_scale_refuses_such_a_guidance(pipe: Pipeline) -> None:
     with pytest.raises(LdmError, match="was not distilled to take its guidance"):
-        pipe.replace(guidance=Told(2.0))
+        pipe.replace(guidance=Embedded(2.0))
 
 
 def half_of(inner: Scheduler) -> Any:
@@ -115,9 +120,10 @@ def halved(*, inner: Scheduler = "euler") -> Any:  # type: ignore[assignment]
     return half_of(inner)
 
 
-def by_size(schedule: Any, steps: int, latent_shape: Any) -> Any:
+@sees_latent
+def by_size(schedule: Any, steps: int, latent: LatentShape) -> Any:
     """As many timesteps apart as the latent is wide."""
-    return [*(schedule.at(900 - i * latent_shape[-1]) for i in range(steps)), CLEAN]
+    return [*(schedule.at(900 - i * latent.places["width"]) for i in range(steps)), CLEAN]
 
 
 def of_set(member: str, *, factor: float = 1.0) -> Any:
@@ -128,7 +134,7 @@ def of_set(member: str, *, factor: float = 1.0) -> Any:
 
 
 class Plugins:
-    ldm_api_version = 1
+    ldm_api_version = 2
 
     @hookimpl
     def ldm_schedulers(self, register: Any) -> None:
@@ -137,7 +143,7 @@ class Plugins:
 
     @hookimpl
     def ldm_spacings(self, register: Any) -> None:
-        register("by_size", sees_latent_shape(by_size))
+        register("by_size", by_size)
 
 
 @pytest.fixture
@@ -185,7 +191,7 @@ def test_a_manifest_names_an_inner_part_made_in_python(extended: Pipeline) -> No
         return x
 
     part = extended.replace(scheduler={"name": "halved", "inner": mine}).composition
-    request = part.request({"prompt": "a red star"}, [1])
+    request = part.plan({"prompt": "a red star"}, [1]).request
     manifest = make_manifest(part, request, 0)
     assert manifest["recipe"]["scheduler"]["inner"]["python"].endswith("mine")
     with pytest.raises(LdmError, match="made with the Python object"):
@@ -214,17 +220,15 @@ def test_a_spacing_may_depend_on_the_size(extended: Pipeline) -> None:
     assert [p.t for p in sized.composition.grid(3)] == [900, 892, 884, 0]
 
 
-class OwnGrid:
-    def own_grid(self, schedule: Any, steps: int) -> Any:
-        return [*(schedule.at(500 - 10 * i) for i in range(steps)), CLEAN]
-
-    def __call__(self, x: Any, grid: Any, denoise: Any, noise: Any) -> Any:
-        return denoise(x, grid[0])
+OWN_POINTS = Scheduler(
+    lambda x, grid, denoise, noise: denoise(x, grid[0]),
+    points=lambda schedule, steps: [*(schedule.at(500 - 10 * i) for i in range(steps)), CLEAN],
+)
 
 
 def test_a_scheduler_may_bring_its_own_points(pipe: Pipeline) -> None:
-    own = pipe.replace(scheduler=OwnGrid())
+    own = pipe.replace(scheduler=OWN_POINTS)
     assert [p.t for p in own.composition.grid(2)] == [500, 490, 0]
-    assert made(pipe, scheduler=OwnGrid()).isfinite().all()
+    assert made(pipe, scheduler=OWN_POINTS).isfinite().all()
     with pytest.raises(LdmError, match="walks points of its own"):
         own.replace(spacing="karras")("a red star", seed=1)
