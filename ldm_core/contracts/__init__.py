@@ -17,7 +17,6 @@ from ldm_core.contracts.conditioning import (
     REQUIRED,
     Conditioning,
     Input,
-    RunHooks,
     as_conditioning,
 )
 from ldm_core.contracts.converter import Converter, Phase, PlaceNames, as_converter
@@ -29,7 +28,7 @@ from ldm_core.contracts.network import Call, Condition, Network, Row, Unequal, c
 from ldm_core.contracts.observer import Observer, as_observer
 from ldm_core.contracts.place import Part, PartInfo, Place
 from ldm_core.contracts.record import Record
-from ldm_core.contracts.run import Evaluation, Plan, Request, Run, Step
+from ldm_core.contracts.run import Evaluation, Plan, Request, Run, RunHooks, Step
 from ldm_core.contracts.scheduler import (
     Scheduler,
     Walk,

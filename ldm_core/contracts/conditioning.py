@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ldm_core.contracts.family import Model, ModelInfo
-from ldm_core.contracts.network import Condition, Network, Unequal
-from ldm_core.contracts.run import Request, Run
+from ldm_core.contracts.network import Condition, Unequal
+from ldm_core.contracts.run import Request, Run, RunHooks
 from ldm_core.errors import LdmError
-from ldm_core.numerics.callables import Denoise
 from ldm_core.numerics.grid import Grid
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 REQUIRED = ...
 """The default of an input that must be given."""
@@ -43,30 +39,6 @@ class Input:
     def same_as(self, other: Input) -> bool:
         """Whether two parts mean the same by it; they may describe it in other words."""
         return (self.type, self.default, self.each) == (other.type, other.default, other.each)
-
-
-class RunHooks:
-    """What a conditioning does in one run beside giving conditions; by itself, nothing.
-
-    Made for one run by `Conditioning.bind`, it may keep what it needs between calls.
-    """
-
-    def start(self) -> Tensor | None:
-        """The first x, (batch, ...); None leaves it to noise. Not asked in a run that goes on from
-        where another stopped."""
-        return None
-
-    def network(self, network: Network) -> Network:
-        """What is asked in place of a network, such as one with a ControlNet beside it."""
-        return network
-
-    def denoise(self, denoise: Denoise) -> Denoise:
-        """What surrounds the denoiser, guidance included, within the recipe's own wrappers."""
-        return denoise
-
-    def finish(self, x: Tensor) -> Tensor:
-        """The final latents, from where the scheduler ended."""
-        return x
 
 
 class Conditioning:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ldm_core.contracts.family import Model, ModelInfo
 from ldm_core.contracts.place import Part, PartInfo
+from ldm_core.contracts.run import Run, RunHooks
 from ldm_core.errors import LdmError
 
 
@@ -73,6 +74,10 @@ class Converter:
         }
         place = replace(model.place, later=(*model.place.later, self.part))
         return model.replaced(changes, place) if changes else model
+
+    def bind(self, run: Run) -> RunHooks:
+        """What it does in one run, such as keeping features from one step to the next."""
+        return RunHooks()
 
 
 def as_converter(given: Any) -> Converter:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from ldm_core.contracts.family import Model
 from ldm_core.contracts.latents import Extent
-from ldm_core.numerics.callables import Noise
+from ldm_core.contracts.network import Network
+from ldm_core.numerics.callables import Denoise, Noise
 from ldm_core.numerics.grid import Grid
 from ldm_core.numerics.point import Point
 from ldm_core.numerics.prediction import PredictionType, from_x0, to_x0
@@ -90,6 +91,30 @@ class Run:
     def device(self) -> torch.device:
         """Where x and the conditions are."""
         return self.model.latents_device
+
+
+class RunHooks:
+    """What a conditioning or a converter does in one run; by itself, nothing.
+
+    Made for one run by their ``bind``, it may keep what it needs between calls.
+    """
+
+    def start(self) -> Tensor | None:
+        """The first x, (batch, ...); None leaves it to noise. Not asked in a run that goes on from
+        where another stopped."""
+        return None
+
+    def network(self, network: Network) -> Network:
+        """What is asked in place of a network, such as one with a ControlNet beside it."""
+        return network
+
+    def denoise(self, denoise: Denoise) -> Denoise:
+        """What surrounds the denoiser, guidance included, within the recipe's own wrappers."""
+        return denoise
+
+    def finish(self, x: Tensor) -> Tensor:
+        """The final latents, from where the scheduler ended."""
+        return x
 
 
 @dataclass(frozen=True)
