@@ -43,9 +43,8 @@ class Sampling:
         for conditioning in composition.conditioning:
             model = conditioning.adapt(model)
         self.run = run = replace(run, model=model)
-        self._hooks = [
-            part.bind(run) for part in (*composition.converters, *composition.conditioning)
-        ]
+        self._hooks = [converter.bind(run) for converter in composition.converters]
+        self._hooks += [conditioning.bind(run) for conditioning in composition.conditioning]
         self.x = self._first() if x is None else x
         self._guidance = composition.guidance.bind(run)
         self._conditions = Conditions(composition.conditioning, self._guidance, run)
