@@ -5,14 +5,14 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, cast
 
-from ldm_core.contracts import Attention, runs_on
+from ldm_core.contracts import Kernel, runs_on
 from ldm_core.errors import LdmError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-def xformers() -> Attention:
+def xformers() -> Kernel:
     """xformers' memory_efficient_attention (Lefaudeux et al. 2022); needs a CUDA device.
 
     Needs the extra: pip install 'ldm-core[xformers]'.
@@ -25,7 +25,7 @@ def xformers() -> Attention:
     return memory_efficient
 
 
-@runs_on("cuda")
+@runs_on("cuda", dtypes=("float32", "float16", "bfloat16"))
 def memory_efficient(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float) -> Tensor:
     """xformers' kernel in the layout of the contract."""
     from xformers.ops import memory_efficient_attention

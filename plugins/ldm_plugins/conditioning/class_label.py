@@ -4,15 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ldm_core.contracts import Conditioning, Request, Run
+from ldm_core.contracts import (
+    REQUIRED,
+    Condition,
+    Conditioning,
+    Input,
+    ModelInfo,
+    Request,
+    Run,
+)
 from ldm_core.contracts.abilities import ClassLabelAbility
-from ldm_core.contracts.family import Condition, ModelInfo
 from ldm_core.errors import LdmError, did_you_mean
 
-if TYPE_CHECKING:
-    pass
+INPUTS = {
+    "class_label": Input(
+        int | str, REQUIRED, help="which class is drawn: its number, or a name that the model has"
+    ),
+    "negative_class_label": Input(
+        int | str | None, None, help="which class guidance leads away from; none of itself"
+    ),
+}
 
 
 def class_label() -> Conditioning:
@@ -25,15 +38,18 @@ def class_label() -> Conditioning:
 
 
 @dataclass(frozen=True)
-class ClassLabel:
+class ClassLabel(Conditioning):
     classes: tuple[str, ...] = ()
-    ability: str = "class_label"
 
     @property
-    def inputs(self) -> Mapping[str, Any]:
-        return {"class_label": ..., "negative_class_label": None}
+    def ability(self) -> str:
+        return "class_label"
 
-    def for_model(self, info: ModelInfo) -> Conditioning:
+    @property
+    def inputs(self) -> Mapping[str, Input]:
+        return INPUTS
+
+    def fit(self, info: ModelInfo) -> ClassLabel:
         """The conditioning with the model's classes."""
         return replace(self, classes=info.classes)
 
@@ -86,16 +102,16 @@ def _by_name(label: str, classes: Sequence[str]) -> int:
             f"to {len(classes) - 1}."
         )
     wanted = label.strip()
-    found = {number for name, number in names if name == wanted}
-    if not found:
-        found = {number for name, number in names if name.casefold() == wanted.casefold()}
-    if not found:
+    numbers = {number for name, number in names if name == wanted}
+    if not numbers:
+        numbers = {number for name, number in names if name.casefold() == wanted.casefold()}
+    if not numbers:
         near = did_you_mean(wanted, [name for name, _ in names])
         raise LdmError(
             f"this model has no class named '{label}'.{near} It has {len(classes)} classes, "
             f"numbered from 0 to {len(classes) - 1}."
         )
-    if len(found) > 1:
-        several = ", ".join(f"{number} ({classes[number]})" for number in sorted(found))
+    if len(numbers) > 1:
+        several = ", ".join(f"{number} ({classes[number]})" for number in sorted(numbers))
         raise LdmError(f"several classes are named '{label}': {several}. Say which by its number.")
-    return found.pop()
+    return numbers.pop()

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ldm_core.contracts import Conditioning, Edit, Request, Run
+from ldm_core.contracts import (
+    REQUIRED,
+    Call,
+    Condition,
+    Conditioning,
+    Input,
+    ModelInfo,
+    Network,
+    Request,
+    Row,
+    Run,
+    RunHooks,
+)
 from ldm_core.contracts.abilities import ControlAbility, SideNetwork
-from ldm_core.contracts.family import Condition, ModelInfo, Network
 from ldm_core.errors import LdmError
-from ldm_core.numerics.grid import intervals_behind
-from ldm_core.numerics.point import Point
+from ldm_plugins.conditioning.shared.calls import select
 from ldm_plugins.conditioning.shared.pictures import (
     check_size,
     different,
@@ -29,7 +40,11 @@ from ldm_plugins.conditioning.shared.side_folders import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-TOLD = "told"
+PICTURES = Input(
+    Path | list[Path],
+    REQUIRED,
+    help="a picture of the image's size, such as edges: a file, or one for each control model",
+)
 
 
 def control(*, models: list[str | dict[str, Any]]) -> Conditioning:
@@ -37,7 +52,7 @@ def control(*, models: list[str | dict[str, Any]]) -> Conditioning:
     (Zhang et al. 2023, arXiv:2302.05543; Mou et al. 2023, arXiv:2302.08453).
 
     Reads a ``control_image`` for each image, of its size: a file, PIL image or tensor (channels,
-    height, width) in [0, 1]; or a list of them, one for each model. What several models tell is
+    height, width) in [0, 1]; or a list of them, one for each model. What several models give is
     summed.
 
     Args:
@@ -49,7 +64,7 @@ def control(*, models: list[str | dict[str, Any]]) -> Conditioning:
 
 
 @dataclass(frozen=True)
-class Control:
+class Control(Conditioning):
     """
     Attributes:
         folders: those of the choices, once the model is known.
@@ -57,21 +72,24 @@ class Control:
 
     choices: tuple[SideChoice, ...]
     folders: tuple[SideFolder, ...] = ()
-    ability: str = "control"
 
-    def for_model(self, info: ModelInfo) -> Control:
+    @property
+    def ability(self) -> str:
+        return "control"
+
+    @property
+    def inputs(self) -> Mapping[str, Input]:
+        return {"control_image": PICTURES}
+
+    def fit(self, info: ModelInfo) -> Control:
         """The conditioning with its folders, seen to fit the model."""
         if self.ability not in info.abilities:
             return self
-        found = tuple(find_side_folder(choice.path, info) for choice in self.choices)
-        return replace(self, folders=found)
-
-    @property
-    def inputs(self) -> Mapping[str, Any]:
-        return {"control_image": ...}
+        folders = tuple(find_side_folder(choice.path, info) for choice in self.choices)
+        return replace(self, folders=folders)
 
     def check(self, request: Request) -> None:
-        each = [self._each(given) for given in request.inputs["control_image"]]
+        each = [self._each(entry) for entry in request.inputs["control_image"]]
         for number, side in enumerate(self.folders):
             for (value,) in different([pictures[number] for pictures in each]):
                 picture = read_picture("control_image", value, side.mode)
@@ -83,96 +101,84 @@ class Control:
                     )
 
     def encode(self, run: Run, branches: Sequence[str]) -> Mapping[str, Condition]:
-        """What each model makes of its pictures, by keys such as ``control_0_picture``, and
-        ``control_0_told`` (batch,), whether it speaks to this branch."""
-        import torch
-
-        each = [self._each(given) for given in run.request.inputs["control_image"]]
-        found: dict[str, dict[str, Tensor]] = {branch: {} for branch in branches}
+        """What each model makes of its pictures, by keys such as ``control_0_picture``."""
+        each = [self._each(entry) for entry in run.request.inputs["control_image"]]
+        condition: dict[str, Tensor] = {}
         for number, (side, folder) in enumerate(zip(self.load(run), self.folders, strict=True)):
-            given = [pictures[number] for pictures in each]
-            pixels = to_pixels("control_image", given, folder.mode)
-            known = side.read(pixels.to(run.model.device))
-            for branch in branches:
-                silent = branch == "negative" and self._guess(number, side)
-                # left where Python can look at it without waiting for the device
-                told = torch.full((len(each),), not silent)
-                found[branch] |= {
-                    f"control_{number}_{key}": value for key, value in {**known, TOLD: told}.items()
-                }
-        return found
+            pictures = [several[number] for several in each]
+            pixels = to_pixels("control_image", pictures, folder.mode)
+            features = side.read(pixels.to(run.device))
+            condition |= {f"{_prefix(number)}{key}": value for key, value in features.items()}
+        return dict.fromkeys(branches, condition)
 
-    def edit(self, run: Run) -> Edit:
-        return Beside(self, run)
+    def bind(self, run: Run) -> RunHooks:
+        return Beside(self.choices, self.load(run))
 
     def load(self, run: Run) -> list[SideNetwork]:
         """The side networks of a run's model."""
         ability: ControlAbility = run.model.abilities["control"]
         return [ability.load(side.folder, side.cls) for side in self.folders]
 
-    def _each(self, given: Any) -> list[Any]:
+    def _each(self, entry: Any) -> list[Any]:
         """An image's pictures, one for each model; one alone serves them all."""
-        if not isinstance(given, list | tuple):
-            return [given] * len(self.choices)
-        if len(given) != len(self.choices):
+        if not isinstance(entry, list | tuple):
+            return [entry] * len(self.choices)
+        if len(entry) != len(self.choices):
             raise LdmError(
-                f"an image has {len(given)} pictures in control_image, and there are "
+                f"an image has {len(entry)} pictures in control_image, and there are "
                 f"{len(self.choices)} control models; give one for each, or one for all."
             )
-        return list(given)
-
-    def _guess(self, number: int, side: SideNetwork) -> bool:
-        return self.choices[number].guess_mode or side.guess
+        return list(entry)
 
 
-class Beside(Edit):
-    """A run whose network is told by the side networks, each within its share of the steps."""
+class Beside(RunHooks):
+    """A run whose network gets what side networks make of its rows, each within its share of the
+    steps."""
 
-    def __init__(self, control: Control, run: Run) -> None:
-        self._grid = run.grid
-        self._sides = list(zip(control.choices, control.load(run), strict=True))
+    def __init__(self, choices: Sequence[SideChoice], sides: Sequence[SideNetwork]) -> None:
+        self._sides = list(zip(choices, sides, strict=True))
 
     def network(self, network: Network) -> Network:
-        def controlled(x: Tensor, point: Point, condition: Condition) -> Tensor:
-            steps = len(self._grid) - 1
-            step = min(intervals_behind(self._grid, point), steps - 1)
-            found: dict[str, Tensor] = {}
+        def with_sides(call: Call) -> Tensor:
+            residuals: dict[str, Tensor] = {}
             for number, (choice, side) in enumerate(self._sides):
-                if choice.asked(step, steps):
-                    prefix = f"control_{number}_"
-                    for key, value in _ask(choice, side, x, point, condition, prefix).items():
-                        found[key] = found[key] + value if key in found else value
-            return network(x, point, {**condition, **found})
+                for key, value in _ask(choice, side, call, _prefix(number)).items():
+                    residuals[key] = residuals[key] + value if key in residuals else value
+            return network(call._replace(condition={**call.condition, **residuals}))
 
-        return controlled
+        return with_sides
 
 
-def _ask(
-    choice: SideChoice,
-    side: SideNetwork,
-    x: Tensor,
-    point: Point,
-    condition: Condition,
-    prefix: str,
-) -> Condition:
-    """What one side network tells; zeros in the rows of branches that it does not speak to."""
-    own = {key: value for key, value in condition.items() if key.startswith(prefix)}
-    known = {key.removeprefix(prefix): value for key, value in own.items()}
-    rows = known.pop(TOLD)
-    if rows.all():
-        return side(x, point, condition, known, choice.weight, choice.guess_mode)
-    if not rows.any():
+def _prefix(number: int) -> str:
+    """Of the keys under which a condition holds the features of a side network."""
+    return f"control_{number}_"
+
+
+def _ask(choice: SideChoice, side: SideNetwork, call: Call, prefix: str) -> Condition:
+    """What one side network gives the rows of a call; zeros in those that it has nothing for."""
+    rows = [place for place, row in enumerate(call.rows) if _speaks_to(row, choice, side)]
+    if not rows:
         return {}
-    some = side(
-        x[rows],
-        point,
-        {key: value[rows] for key, value in condition.items()},
-        {key: value[rows] for key, value in known.items()},
-        choice.weight,
-        choice.guess_mode,
-    )
-    told = {}
-    for key, value in some.items():
-        told[key] = value.new_zeros((len(x), *value.shape[1:]))
-        told[key][rows] = value
-    return told
+    part = call if len(rows) == len(call.rows) else select(call, rows)
+    features = {
+        key.removeprefix(prefix): value
+        for key, value in part.condition.items()
+        if key.startswith(prefix)
+    }
+    residuals = side(part, features, choice.weight, choice.guess_mode)
+    if part is call:
+        return residuals
+    return {key: _spread(value, rows, len(call.rows)) for key, value in residuals.items()}
+
+
+def _speaks_to(row: Row, choice: SideChoice, side: SideNetwork) -> bool:
+    """Whether a side network is asked about a row."""
+    silent = row.branch == "negative" and (choice.guess_mode or side.guess)
+    return not silent and choice.covers(row.step, row.steps)
+
+
+def _spread(values: Tensor, rows: Sequence[int], count: int) -> Tensor:
+    """Values (rows, ...) at their places among so many rows, and zeros elsewhere."""
+    whole = values.new_zeros((count, *values.shape[1:]))
+    whole[list(rows)] = values
+    return whole

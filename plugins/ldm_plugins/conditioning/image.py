@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
-from ldm_core.contracts import Conditioning, Edit, Grid, Request, Run
-from ldm_core.contracts.family import Condition, ModelInfo
+from ldm_core.contracts import Conditioning, Grid, Input, ModelInfo, Request, Run, RunHooks
 from ldm_plugins.conditioning.shared.pictures import (
+    IMAGE,
+    check_draws_pictures,
     check_size,
     different,
     mode_of,
     read_picture,
     to_pixels,
 )
-from ldm_plugins.conditioning.shared.strength import FromPicture, check_strength, cut
+from ldm_plugins.conditioning.shared.strength import FromPicture, check_strength, cut, strength
 
 
 def image() -> Conditioning:
@@ -32,21 +32,21 @@ def image() -> Conditioning:
 
 
 @dataclass(frozen=True)
-class ImageStart:
+class ImageStart(Conditioning):
     """
     Attributes:
         mode: of the model's pictures.
     """
 
     mode: str = "RGB"
-    ability: None = None
-
-    def for_model(self, info: ModelInfo) -> ImageStart:
-        return replace(self, mode=mode_of(info.image_channels))
 
     @property
-    def inputs(self) -> Mapping[str, Any]:
-        return {"image": ..., "strength": 0.8}
+    def inputs(self) -> Mapping[str, Input]:
+        return {"image": IMAGE, "strength": strength(0.8)}
+
+    def fit(self, info: ModelInfo) -> ImageStart:
+        check_draws_pictures("image", info)
+        return replace(self, mode=mode_of(info.image_channels))
 
     def check(self, request: Request) -> None:
         check_strength(request)
@@ -56,9 +56,6 @@ class ImageStart:
     def cut(self, grid: Grid, request: Request) -> Grid:
         return cut(grid, request)
 
-    def encode(self, run: Run, branches: Sequence[str]) -> Mapping[str, Condition]:
-        return {}
-
-    def edit(self, run: Run) -> Edit:
+    def bind(self, run: Run) -> RunHooks:
         pictures = to_pixels("image", run.request.inputs["image"], self.mode)
         return FromPicture(run, pictures * 2 - 1)

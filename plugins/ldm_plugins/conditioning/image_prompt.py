@@ -4,17 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ldm_core.contracts import Conditioning, Edit, Request, Run
+from ldm_core.contracts import (
+    REQUIRED,
+    Condition,
+    Conditioning,
+    Input,
+    Model,
+    ModelInfo,
+    Request,
+    Run,
+)
 from ldm_core.contracts.abilities import ImagePromptAbility
-from ldm_core.contracts.family import Condition, Model, ModelInfo
 from ldm_core.errors import LdmError
 from ldm_plugins.conditioning.shared.ip_adapter_files import AdapterFile, find_adapter
 from ldm_plugins.conditioning.shared.pictures import different, read_picture
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+PICTURES = Input(
+    Path | list[Path], REQUIRED, help="a picture of any size, or several, to look at: files"
+)
 
 
 def image_prompt(*, path: str, image_encoder: str, scale: float = 1.0) -> Conditioning:
@@ -34,7 +47,7 @@ def image_prompt(*, path: str, image_encoder: str, scale: float = 1.0) -> Condit
 
 
 @dataclass(frozen=True)
-class ImagePrompt:
+class ImagePrompt(Conditioning):
     """
     Attributes:
         adapter: once the model is known.
@@ -44,28 +57,36 @@ class ImagePrompt:
     image_encoder: str
     scale: float
     adapter: AdapterFile | None = None
-    ability: str = "image_prompt"
 
-    def for_model(self, info: ModelInfo) -> ImagePrompt:
+    @property
+    def ability(self) -> str:
+        return "image_prompt"
+
+    @property
+    def inputs(self) -> Mapping[str, Input]:
+        return {"prompt_image": PICTURES}
+
+    def fit(self, info: ModelInfo) -> ImagePrompt:
         """The conditioning with its files, seen to fit the model."""
         if self.ability not in info.abilities:
             return self
         return replace(self, adapter=find_adapter(self.path, self.image_encoder, info))
 
-    @property
-    def inputs(self) -> Mapping[str, Any]:
-        return {"prompt_image": ...}
-
     def check(self, request: Request) -> None:
-        given = request.inputs["prompt_image"]
-        counts = {len(_several(entry)) for entry in given}
+        entries = request.inputs["prompt_image"]
+        counts = {len(_several(entry)) for entry in entries}
         if counts == {0} or len(counts) > 1:
             raise LdmError(
                 "prompt_image should have as many pictures for each image, and at least one, not "
                 f"{' or '.join(map(str, sorted(counts)))}."
             )
-        for (picture,) in different([p for entry in given for p in _several(entry)]):
+        for (picture,) in different([p for entry in entries for p in _several(entry)]):
             read_picture("prompt_image", picture)
+
+    def adapt(self, model: Model) -> Model:
+        assert self.adapter is not None
+        ability: ImagePromptAbility = model.abilities["image_prompt"]
+        return ability.adapted(model, self.adapter.file, self.scale)
 
     def encode(self, run: Run, branches: Sequence[str]) -> Mapping[str, Condition]:
         """``image_embeds``, (batch, pictures, width) or (batch, pictures, tokens, width)."""
@@ -75,27 +96,15 @@ class ImagePrompt:
         ability: ImagePromptAbility = run.model.abilities["image_prompt"]
         each = [_several(entry) for entry in run.request.inputs["prompt_image"]]
         once = {id(picture): picture for pictures in each for picture in pictures}
-        places = {known: place for place, known in enumerate(once)}
+        places = {key: place for place, key in enumerate(once)}
         rows = torch.tensor([[places[id(picture)] for picture in pictures] for pictures in each])
-        seen, nothing = ability.embed(
-            self.adapter.encoder, [_image(p) for p in once.values()], self.adapter.pooled
+        embeds, nothing = (
+            each_picture[rows].to(run.device)
+            for each_picture in ability.embed(
+                self.adapter.encoder, [_image(p) for p in once.values()], self.adapter.pooled
+            )
         )
-        return {b: {"image_embeds": (nothing if b == "negative" else seen)[rows]} for b in branches}
-
-    def edit(self, run: Run) -> Edit:
-        return Looking(self)
-
-
-class Looking(Edit):
-    """A run of the model with the adapter's layers."""
-
-    def __init__(self, prompt: ImagePrompt) -> None:
-        self._prompt = prompt
-
-    def model(self, model: Model) -> Model:
-        assert self._prompt.adapter is not None
-        ability: ImagePromptAbility = model.abilities["image_prompt"]
-        return ability.adapted(model, self._prompt.adapter.file, self._prompt.scale)
+        return {b: {"image_embeds": nothing if b == "negative" else embeds} for b in branches}
 
 
 def _several(entry: Any) -> list[Any]:

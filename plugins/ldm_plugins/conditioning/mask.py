@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ldm_core.contracts import Conditioning, Denoise, Edit, Grid, Request, Run
-from ldm_core.contracts.family import Condition, ModelInfo
+from ldm_core.contracts import (
+    REQUIRED,
+    Condition,
+    Conditioning,
+    Denoise,
+    Grid,
+    Input,
+    ModelInfo,
+    Request,
+    Run,
+    RunHooks,
+)
 from ldm_core.errors import LdmError
 from ldm_core.numerics.point import Point
 from ldm_plugins.conditioning.shared.pictures import (
+    IMAGE,
+    check_draws_pictures,
     check_size,
     coverage,
     different,
@@ -19,10 +32,20 @@ from ldm_plugins.conditioning.shared.pictures import (
     size_of,
     to_pixels,
 )
-from ldm_plugins.conditioning.shared.strength import FromPicture, check_strength, cut, noised
+from ldm_plugins.conditioning.shared.strength import (
+    FromPicture,
+    add_noise,
+    check_strength,
+    cut,
+    strength,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+MASK = Input(
+    Path, REQUIRED, help="a picture of the image's size, white where to paint anew: a file"
+)
 
 
 def mask() -> Conditioning:
@@ -44,45 +67,55 @@ def mask() -> Conditioning:
 
 
 @dataclass(frozen=True)
-class Mask:
+class Mask(Conditioning):
     """
     Attributes:
-        factor: so many pixels a side share one latent.
+        strides: so many pixels share one latent, from the top and from the left.
         mode: of the model's pictures.
-        ability: None where the model's network takes no mask, and the picture is blended in.
+        inpaints: the model's network takes a mask; else the picture is blended in.
     """
 
-    factor: int = 1
+    strides: tuple[int, int] = (1, 1)
     mode: str = "RGB"
-    ability: str | None = "inpainting"
-
-    def for_model(self, info: ModelInfo) -> Mask:
-        told = "inpainting" if "inpainting" in info.abilities else None
-        mode = mode_of(info.image_channels)
-        return replace(self, factor=info.scale_factor, mode=mode, ability=told)
+    inpaints: bool = True
 
     @property
-    def inputs(self) -> Mapping[str, Any]:
-        return {"image": ..., "mask": ..., "strength": 1.0}
+    def ability(self) -> str | None:
+        return "inpainting" if self.inpaints else None
+
+    @property
+    def inputs(self) -> Mapping[str, Input]:
+        return {"image": IMAGE, "mask": MASK, "strength": strength(1.0)}
+
+    def fit(self, info: ModelInfo) -> Mask:
+        check_draws_pictures("mask", info)
+        high, wide = (info.latents.axis(side).stride for side in ("height", "width"))
+        return replace(
+            self,
+            strides=(high, wide),
+            mode=mode_of(info.image_channels),
+            inpaints="inpainting" in info.abilities,
+        )
 
     def check(self, request: Request) -> None:
         check_strength(request)
         for image, painting in different(request.inputs["image"], request.inputs["mask"]):
             picture = read_picture("image", image, self.mode)
-            painted = read_picture("mask", painting, "L")
-            if picture.shape[:2] != painted.shape[:2]:
+            cover = read_picture("mask", painting, "L")
+            if picture.shape[:2] != cover.shape[:2]:
                 raise LdmError(
-                    f"the image is {size_of(picture)} pixels and the mask {size_of(painted)}; they "
+                    f"the image is {size_of(picture)} pixels and the mask {size_of(cover)}; they "
                     "should be of one size."
                 )
             check_size("image", picture, request, " and its mask")
-            white = painted >= 0.5 if self.ability else painted > 0
+            white = cover >= 0.5 if self.inpaints else cover > 0
             if not white.any():
                 raise LdmError("the mask is empty; paint white what should be made anew.")
-            if self.ability and not white[:: self.factor, :: self.factor].any():
+            high, wide = self.strides
+            if self.inpaints and not white[::high, ::wide].any():
                 raise LdmError(
                     "the mask is too small: nothing is left of it where "
-                    f"{self.factor}x{self.factor} pixels share one latent; paint more of it white."
+                    f"{wide}x{high} pixels share one latent; paint more of it white."
                 )
 
     def cut(self, grid: Grid, request: Request) -> Grid:
@@ -93,28 +126,28 @@ class Mask:
         ``masked_image`` (batch, channels, height, width) of what is kept, on grey."""
         import torch
 
-        if not self.ability:
+        if not self.inpaints:
             return {}
-        pictures, masks = self._given(run.request)
+        pictures, masks = self._pixels(run.request)
         masks = (masks >= 0.5).float()
-        kept = run.to_latents(pictures * (1 - masks))
-        small = torch.nn.functional.interpolate(masks.to(kept.device), size=kept.shape[-2:])
-        return {branch: {"mask": small, "masked_image": kept} for branch in branches}
+        rest = run.to_latents(pictures * (1 - masks))
+        small = torch.nn.functional.interpolate(masks.to(rest.device), size=rest.shape[-2:])
+        return {branch: {"mask": small, "masked_image": rest} for branch in branches}
 
-    def edit(self, run: Run) -> Edit:
-        pictures, masks = self._given(run.request)
+    def bind(self, run: Run) -> RunHooks:
+        pictures, masks = self._pixels(run.request)
         whole = run.request.inputs["strength"][0] == 1
-        if not self.ability:
+        if not self.inpaints:
             return Blend(run, pictures, masks, whole)
-        return Edit() if whole else FromPicture(run, pictures)
+        return RunHooks() if whole else FromPicture(run, pictures)
 
-    def _given(self, request: Request) -> tuple[Tensor, Tensor]:
+    def _pixels(self, request: Request) -> tuple[Tensor, Tensor]:
         """Pictures in [-1, 1] and masks in [0, 1], (batch, channels, height, width)."""
         pictures = to_pixels("image", request.inputs["image"], self.mode)
         return pictures * 2 - 1, to_pixels("mask", request.inputs["mask"], "L")
 
 
-class Blend(Edit):
+class Blend(RunHooks):
     """Keeps pictures where masks are 0, whatever the scheduler does there.
 
     Where a mask is grey, x follows estimates that are a share of both, and so is nothing but
@@ -131,29 +164,29 @@ class Blend(Edit):
         self._x0 = run.to_latents(pictures)
         self._noise = run.noise()
         self._share = coverage(masks, self._x0)
-        self._kept = self._share == 0
+        self._black = self._share == 0
         self._whole = whole
 
     def start(self) -> Tensor:
         grid = self._run.grid
         if self._whole:
             return self._noise * self._run.initial_scale
-        return self._x0 if len(grid) == 1 else noised(self._x0, self._noise, grid[0])
+        return self._x0 if len(grid) == 1 else add_noise(self._x0, self._noise, grid[0])
 
     def denoise(self, denoise: Denoise) -> Denoise:
         first = self._run.grid[0]
 
-        def blended(x: Tensor, point: Point) -> Tensor:
+        def blend(x: Tensor, point: Point) -> Tensor:
             import torch
 
             # At the first point of the whole way x is noise alone, as a model expects it there.
             if not (self._whole and point == first):
-                x = torch.where(self._kept, noised(self._x0, self._noise, point), x)
+                x = torch.where(self._black, add_noise(self._x0, self._noise, point), x)
             return torch.lerp(self._x0, denoise(x, point), self._share)
 
-        return blended
+        return blend
 
     def finish(self, x: Tensor) -> Tensor:
         import torch
 
-        return torch.where(self._kept, self._x0, x)
+        return torch.where(self._black, self._x0, x)

@@ -8,18 +8,32 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from ldm_core.contracts import Conditioning, Edit, Request, Run
-from ldm_core.contracts.family import Condition, Network
-from ldm_core.numerics.point import Point
+from ldm_core.contracts import (
+    Call,
+    Condition,
+    Conditioning,
+    Input,
+    ModelInfo,
+    Network,
+    Request,
+    Run,
+    RunHooks,
+    concatenate,
+)
 from ldm_plugins.conditioning.shared.areas import Area, read_areas
-from ldm_plugins.conditioning.shared.pictures import coverage
-from ldm_plugins.conditioning.text import Prompts, Text, TooLong
+from ldm_plugins.conditioning.shared.calls import Shapes, join, select, shapes
+from ldm_plugins.conditioning.shared.pictures import check_draws_pictures, coverage
+from ldm_plugins.conditioning.shared.prompts import TooLong
+from ldm_plugins.conditioning.text import Text
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-IMAGE = "region_image"
-"""Key of the condition that says which image's regions a row has; -1 for none."""
+REGIONS = Input(
+    list[dict[str, Any]] | None,
+    None,
+    help='tables of a prompt and its box or mask: [{prompt = "a star", box = [0, 0, 0.5, 1]}]',
+)
 
 
 def regions(
@@ -51,64 +65,62 @@ class Regions(Text):
     base: float = 0.0
 
     @property
-    def inputs(self) -> Mapping[str, Any]:
-        return {**super().inputs, "regions": None}
+    def inputs(self) -> Mapping[str, Input]:
+        return {**super().inputs, "regions": REGIONS}
+
+    def fit(self, info: ModelInfo) -> Regions:
+        check_draws_pictures("regions", info)
+        return self
 
     def check(self, request: Request) -> None:
         super().check(request)
-        given = request.inputs["regions"]
-        for entry in {id(entry): entry for entry in given}.values():
+        tables = request.inputs["regions"]
+        for entry in {id(entry): entry for entry in tables}.values():
             for area in read_areas(entry, request.width, request.height):
                 self.check_prompt("prompt", area.prompt)
 
-    def encode(self, run: Run, branches: Sequence[str]) -> Mapping[str, Condition]:
-        """What ``text`` gives, and key ``region_image`` (batch,), on the CPU."""
-        import torch
+    def texts(self, request: Request) -> list[list[str | None]]:
+        images = zip(super().texts(request), self._areas(request), strict=True)
+        return [[*texts, *(area.prompt for area in areas)] for texts, areas in images]
 
-        found = super().encode(run, branches)
-        images = torch.arange(len(run.request.seeds))
-        nowhere = torch.full_like(images, -1)
-        return {
-            branch: {**condition, IMAGE: nowhere if branch == "negative" else images}
-            for branch, condition in found.items()
-        }
-
-    def texts(self, request: Request) -> list[str | None]:
-        areas = [area for image in self._areas(request) for area in image]
-        return [*super().texts(request), *(area.prompt for area in areas)]
-
-    def edit(self, run: Run) -> Edit:
+    def bind(self, run: Run) -> RunHooks:
         areas = self._areas(run.request)
         if not any(areas):
-            return Edit()
-        prompts = [area.prompt for image in areas for area in image]
-        encoder = Prompts(self, run.model.abilities["text"], self.texts(run.request))
-        return Blend(run, areas, encoder(prompts), self.base)
+            return RunHooks()
+        texts = [(number, area.prompt) for number, image in enumerate(areas) for area in image]
+        return Blend(run, areas, self.prompts(run).rows(texts), self.base)
 
     def _areas(self, request: Request) -> list[list[Area]]:
         size = request.width, request.height
         return [read_areas(entry, *size) for entry in request.inputs["regions"]]
 
 
-class Blend(Edit):
+Pair = tuple[int, int]
+"""A row of a call, and an area of its image by its place among those of all images."""
+
+
+class Blend(RunHooks):
     """Answers for each region's prompt, blended.
 
     Args:
         areas: of each image.
-        condition: what the network is told in each area, image by image.
+        conditions: what the network reads in each area, image by image, each of a single row.
         base: weight of the prompt for all of the picture where there are areas.
     """
 
     def __init__(
-        self, run: Run, areas: Sequence[Sequence[Area]], condition: Condition, base: float
+        self,
+        run: Run,
+        areas: Sequence[Sequence[Area]],
+        conditions: Sequence[Condition],
+        base: float,
     ) -> None:
         import torch
 
-        model, request = run.model, run.request
-        like = torch.empty(model.info.latent_shape(request.width, request.height))
-        self._condition = condition
-        self._of_image: list[list[int]] = []
-        """Each image's areas, by their places in the condition."""
+        like = torch.empty(run.model.info.latents.shape(run.request.extent))
+        self._conditions = conditions
+        self._of_image: list[range] = []
+        """Each image's areas, by their places in the conditions."""
         shares, wholes, count = [], [], 0
         for image in areas:
             cover = torch.zeros(len(image), 1, *like.shape[-2:])
@@ -117,39 +129,61 @@ class Blend(Edit):
                     torch.stack([torch.from_numpy(a.cover)[None] for a in image]), like
                 )
             weight = torch.tensor([area.weight for area in image])[:, None, None, None]
-            uncovered = (1 - cover.sum(dim=0)).clamp(min=0)
-            whole = uncovered + (base if image else 0.0)
+            rest = (1 - cover.sum(dim=0)).clamp(min=0)
+            whole = rest + (base if image else 0.0)
             total = whole + (weight * cover).sum(dim=0)
             shares.append(weight * cover / total)
             wholes.append(whole / total)
-            self._of_image.append(list(range(count, count + len(image))))
+            self._of_image.append(range(count, count + len(image)))
             count += len(image)
-        self._shares = torch.cat(shares).to(model.device)
+        self._shares = torch.cat(shares).to(run.device)
         # the last is for rows without regions
-        self._wholes = torch.stack([*wholes, torch.ones_like(wholes[0])]).to(model.device)
+        self._wholes = torch.stack([*wholes, torch.ones_like(wholes[0])]).to(run.device)
 
     def network(self, network: Network) -> Network:
-        def regional(x: Tensor, point: Point, condition: Condition) -> Tensor:
+        def regional(call: Call) -> Tensor:
             import torch
 
-            images = condition[IMAGE].tolist()
-            plain = {key: value for key, value in condition.items() if key != IMAGE}
-            asked = [
-                (row, area)
-                for row, image in enumerate(images)
+            images = [-1 if row.branch == "negative" else row.image for row in call.rows]
+            pairs = [
+                (place, area)
+                for place, image in enumerate(images)
                 if image >= 0
                 for area in self._of_image[image]
             ]
-            if not asked:
-                return network(x, point, plain)
-            rows, areas = ([pair[i] for pair in asked] for i in (0, 1))
-            told = {}
-            for key, value in plain.items():
-                more = self._condition[key][areas] if key in self._condition else value[rows]
-                told[key] = torch.cat([value, more])
-            answers = network(torch.cat([x, x[rows]]), point, told)
-            blended = answers[: len(x)] * self._wholes[images]
-            where = torch.tensor(rows, device=x.device)
-            return blended.index_add(0, where, answers[len(x) :] * self._shares[areas])
+            if not pairs:
+                return network(call)
+            beside, *others = self._by_shape(call, pairs)
+            whole = join(call, self._asking(call, beside)) if beside else call
+            answers = network(whole)
+            result = answers[: len(call.x)] * self._wholes[images]
+            parts = [(beside, answers[len(call.x) :])] if beside else []
+            parts += [(group, network(self._asking(call, group))) for group in others]
+            for group, answer in parts:
+                places = torch.tensor([place for place, _ in group], device=call.x.device)
+                share = self._shares[[area for _, area in group]]
+                result = result.index_add(0, places, answer * share)
+            return result
 
         return regional
+
+    def _by_shape(self, call: Call, pairs: Sequence[Pair]) -> list[list[Pair]]:
+        """The pairs whose conditions are of the call's own shape, and then those of each other
+        shape."""
+        groups: dict[Shapes, list[Pair]] = {}
+        for pair in pairs:
+            groups.setdefault(shapes(self._conditions[pair[1]]), []).append(pair)
+        keys = self._conditions[0]
+        own = groups.pop(shapes({key: call.condition[key] for key in keys}), [])
+        return [own, *groups.values()]
+
+    def _asking(self, call: Call, pairs: Sequence[Pair]) -> Call:
+        """What the network is asked in these areas: under each one's prompt, and all else as in
+        its row."""
+        rows = select(call, [place for place, _ in pairs])
+        prompts = concatenate([self._conditions[area] for _, area in pairs])
+        branches = [
+            row._replace(branch=f"{row.branch}, region {area - self._of_image[row.image].start}")
+            for row, (_, area) in zip(rows.rows, pairs, strict=True)
+        ]
+        return rows._replace(condition={**rows.condition, **prompts}, rows=tuple(branches))

@@ -8,15 +8,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ldm_core.contracts import Conditioning, Request, Run
+from ldm_core.contracts import Condition, Conditioning, Input, ModelInfo, Request, Run
 from ldm_core.contracts.abilities import SizeAbility, Sizes
-from ldm_core.contracts.family import Condition, ModelInfo
 from ldm_core.errors import LdmError
 
 if TYPE_CHECKING:
-    pass
+    from torch import Tensor
 
-SIZES, CROP = ("original_size", "target_size"), "crops_coords_top_left"
+CROP = "crops_coords_top_left"
+HELP = {
+    "original_size": "width and height of a picture before it was cut, such as 1024x768",
+    "target_size": "width and height of what was cut out of it, such as 1024x768",
+    CROP: "where that began, in pixels from the top and from the left, such as 0,64",
+}
+NEGATIVE = "; of the branch that guidance leads away from, where it differs"
 SCORES = {"aesthetic_score": 6.0, "negative_aesthetic_score": 2.5}
 
 
@@ -36,22 +41,33 @@ def size() -> Conditioning:
 
 
 @dataclass(frozen=True)
-class Size:
+class Size(Conditioning):
     """
     Attributes:
         scored: the model takes an aesthetic score.
     """
 
     scored: bool = False
-    ability: str = "size"
-
-    def for_model(self, info: ModelInfo) -> Size:
-        return replace(self, scored="aesthetic_score" in info.abilities)
 
     @property
-    def inputs(self) -> Mapping[str, Any]:
-        names = [prefix + name for prefix in ("", "negative_") for name in (*SIZES, CROP)]
-        return {**dict.fromkeys(names), **(dict.fromkeys(SCORES) if self.scored else {})}
+    def ability(self) -> str:
+        return "size"
+
+    @property
+    def inputs(self) -> Mapping[str, Input]:
+        pair = str | tuple[int, int] | None
+        sizes = {name: Input(pair, help=words) for name, words in HELP.items()}
+        negative = {f"negative_{n}": Input(pair, help=w + NEGATIVE) for n, w in HELP.items()}
+        scores = {
+            name: Input(
+                float | None, help=f"how beautiful a picture the network is to think of ({score})"
+            )
+            for name, score in SCORES.items()
+        }
+        return {**sizes, **negative, **(scores if self.scored else {})}
+
+    def fit(self, info: ModelInfo) -> Size:
+        return replace(self, scored="aesthetic_score" in info.abilities)
 
     def check(self, request: Request) -> None:
         for image in range(len(request.seeds)):
@@ -65,15 +81,16 @@ class Size:
 
         ability: SizeAbility = run.model.abilities["size"]
         images = range(len(run.request.seeds))
-        conditions = {}
+        conditions: dict[str, dict[str, Tensor]] = {}
         for branch in branches:
             negative = branch == "negative"
-            found = ability.encode([read_sizes(run.request, image, negative) for image in images])
+            sizes = ability.encode([read_sizes(run.request, image, negative) for image in images])
+            conditions[branch] = {**sizes}
             if self.scored:
                 scores = [read_score(run.request, image, negative) for image in images]
-                told = torch.tensor(scores, dtype=torch.float32, device=run.model.device)
-                found = {**found, "aesthetic_score": told}
-            conditions[branch] = found
+                conditions[branch]["aesthetic_score"] = torch.tensor(
+                    scores, dtype=torch.float32, device=run.device
+                )
         return conditions
 
 
@@ -86,9 +103,10 @@ def read_sizes(request: Request, image: int, negative: bool) -> Sizes:
 
     def read(name: str, default: tuple[int, int]) -> tuple[int, int]:
         prefixed = (f"negative_{name}", name) if negative else (name,)
-        given = [(n, request.inputs[n][image]) for n in prefixed]
-        said = next(((n, value) for n, value in given if value is not None), None)
-        return default if said is None else _pair(*said)
+        for own in prefixed:
+            if (value := request.inputs[own][image]) is not None:
+                return _pair(own, value)
+        return default
 
     whole = (request.height, request.width)
     return Sizes(
@@ -116,21 +134,21 @@ def read_score(request: Request, image: int, negative: bool) -> float:
 def _pair(name: str, value: Any) -> tuple[int, int]:
     """Two whole numbers, from the top and from the left, of text or of a pair."""
     corner = name.endswith(CROP)
-    found: Any = value
+    pair: Any = value
     if isinstance(value, str):
         match = re.fullmatch(r"\s*(\d+)\s*,\s*(\d+)\s*" if corner else r"(\d+)\s*x\s*(\d+)", value)
         numbers = tuple(map(int, match.groups())) if match else ()
-        found = numbers if corner else numbers[::-1]
-    whole = isinstance(found, list | tuple) and all(type(number) is int for number in found)
-    if not whole or len(found) != 2 or min(found) < (0 if corner else 1):
+        pair = numbers if corner else numbers[::-1]
+    whole = isinstance(pair, list | tuple) and all(type(number) is int for number in pair)
+    if not whole or len(pair) != 2 or min(pair) < (0 if corner else 1):
         form = (
             'text such as "0,64" (top, left)'
             if corner
             else 'text such as "1024x768" (width, height)'
         )
-        pair = "[(0, 64)]" if corner else "[(768, 1024)]"
+        listed = "[(0, 64)]" if corner else "[(768, 1024)]"
         raise LdmError(
-            f"{name} should be {form}, or a list with a pair for each image, such as {pair}; "
+            f"{name} should be {form}, or a list with a pair for each image, such as {listed}; "
             f"not {value!r}."
         )
-    return found[0], found[1]
+    return pair[0], pair[1]

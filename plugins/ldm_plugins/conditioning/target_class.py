@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
 
-from ldm_core.contracts import Conditioning, Request, Run
-from ldm_core.contracts.family import Condition
+from ldm_core.contracts import REQUIRED, Conditioning, Input, Request
 from ldm_core.errors import LdmError
+
+TARGET = Input(int, REQUIRED, help="number of the class that the classifier leads to")
 
 
 def target_class() -> Conditioning:
@@ -20,18 +19,12 @@ def target_class() -> Conditioning:
     return TargetClass()
 
 
-@dataclass(frozen=True)
-class TargetClass:
-    ability: None = None
-
+class TargetClass(Conditioning):
     @property
-    def inputs(self) -> Mapping[str, Any]:
-        return {"target_class": ...}
+    def inputs(self) -> Mapping[str, Input]:
+        return {"target_class": TARGET}
 
     def check(self, request: Request) -> None:
         for label in request.inputs["target_class"]:
             if isinstance(label, bool) or not isinstance(label, int) or label < 0:
                 raise LdmError(f"a target_class is the number of a class, not {label!r}.")
-
-    def encode(self, run: Run, branches: Sequence[str]) -> Mapping[str, Condition]:
-        return {}

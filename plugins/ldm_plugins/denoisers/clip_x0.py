@@ -22,7 +22,7 @@ def clip_x0(denoise: Denoise, *, limit: PositiveFloat = 1.0) -> Denoise:
         limit: the greatest absolute value.
     """
 
-    def clipped(x: Tensor, point: Point) -> Tensor:
+    def clip(x: Tensor, point: Point) -> Tensor:
         return denoise(x, point).clamp(-limit, limit)
 
-    return clipped
+    return clip

@@ -29,15 +29,15 @@ class Area:
     weight: float
 
 
-def read_areas(given: Any, width: int, height: int) -> list[Area]:
+def read_areas(value: Any, width: int, height: int) -> list[Area]:
     """The areas of one image; none for None.
 
     Raises:
         LdmError: an area has no prompt or place, or its place is not in the picture.
     """
-    if given is None:
+    if value is None:
         return []
-    entries = given if isinstance(given, list | tuple) else [given]
+    entries = value if isinstance(value, list | tuple) else [value]
     return [_read(entry, width, height) for entry in entries]
 
 
@@ -60,26 +60,28 @@ def _read(entry: Any, width: int, height: int) -> Area:
     return Area(entry["prompt"], cover, float(weight))
 
 
-def _box(given: Any, width: int, height: int) -> Array:
+def _box(value: Any, width: int, height: int) -> Array:
     import numpy as np
 
-    if not isinstance(given, Sequence) or len(given) != 4 or not all(map(_is_number, given)):
+    if not isinstance(value, Sequence) or len(value) != 4 or not all(map(_is_number, value)):
         raise LdmError(
             "the box of a region should be four numbers, left, top, right and bottom, not "
-            f"{given!r}."
+            f"{value!r}."
         )
     sides = (width, height, width, height)
-    unit = sides if max(given) <= 1 else (1, 1, 1, 1)
-    left, top, right, bottom = (round(value * one) for value, one in zip(given, unit, strict=True))
-    if min(given) < 0 or right > width or bottom > height:
+    unit = sides if max(value) <= 1 else (1, 1, 1, 1)
+    left, top, right, bottom = (
+        round(length * one) for length, one in zip(value, unit, strict=True)
+    )
+    if min(value) < 0 or right > width or bottom > height:
         raise LdmError(
-            f"the box {list(given)} of a region lies outside the picture of {width}x{height} "
+            f"the box {list(value)} of a region lies outside the picture of {width}x{height} "
             "pixels.",
             "a box is left, top, right and bottom, as shares up to 1 or in pixels.",
         )
     if left >= right or top >= bottom:
         raise LdmError(
-            f"the box {list(given)} of a region is empty; its right and bottom should lie beyond "
+            f"the box {list(value)} of a region is empty; its right and bottom should lie beyond "
             "its left and top."
         )
     cover = np.zeros((height, width), dtype=np.float32)
@@ -87,8 +89,8 @@ def _box(given: Any, width: int, height: int) -> Array:
     return cover
 
 
-def _mask(given: Any, width: int, height: int) -> Array:
-    picture = read_picture("mask of a region", given, "L")
+def _mask(value: Any, width: int, height: int) -> Array:
+    picture = read_picture("mask of a region", value, "L")
     if picture.shape[:2] != (height, width):
         raise LdmError(
             f"the mask of a region is {size_of(picture)} pixels and {width}x{height} is to be "

@@ -49,28 +49,28 @@ def find_adapter(source: str, image_encoder: str, info: ModelInfo) -> AdapterFil
     if not file.is_file():
         raise LdmError(f"there is no IP-Adapter file '{source}'.")
     shapes = check_safetensors(file)
-    given = layers(shapes)
-    if not given or not any(name.startswith("image_proj.") for name in shapes):
+    own = layers(shapes)
+    if not own or not any(name.startswith("image_proj.") for name in shapes):
         raise LdmError(
             f"'{source}' holds no IP-Adapter: its tensors should be named ip_adapter.* and "
             "image_proj.*."
         )
     pooled, width = _reads(source, shapes)
     unet = read_json(info.folder / "unet" / "config.json")
-    taken = cross_attentions(unet)
-    if given != taken:
+    wanted = cross_attentions(unet)
+    if own != wanted:
         raise LdmError(
             f"the IP-Adapter '{source}' was made for another kind of model than '{info.source}' "
-            f"(family {info.family}): it has {_told(given)}, and the network's cross-attention has "
-            f"{_told(taken)}."
+            f"(family {info.family}): it has {_in_words(own)}, and the network's cross-attention "
+            f"has {_in_words(wanted)}."
         )
     folder = Path(image_encoder).expanduser()
     if not folder.is_dir():
         raise LdmError(f"there is no folder '{image_encoder}' with an image encoder.")
     config = read_json(folder / "config.json")
     if ENCODER not in config.get("architectures", []):
-        found = ", ".join(config.get("architectures", [])) or "nothing"
-        raise LdmError(f"the image_encoder '{image_encoder}' should be a {ENCODER}, not {found}.")
+        other = ", ".join(config.get("architectures", [])) or "nothing"
+        raise LdmError(f"the image_encoder '{image_encoder}' should be a {ENCODER}, not {other}.")
     gives = config.get("projection_dim", 512) if pooled else config.get("hidden_size", 768)
     if gives != width:
         raise LdmError(
@@ -120,14 +120,14 @@ def cross_attentions(unet: Mapping[str, Any]) -> list[tuple[int, ...]]:
     resnets = _each(unet.get("layers_per_block", 2), count)
     deep = _each(unet.get("transformer_layers_per_block", 1), count)
     back = unet.get("reverse_transformer_layers_per_block") or deep[::-1]
-    found = []
+    layer_widths: list[int] = []
     for cls, width, several, depth in zip(down, widths, resnets, deep, strict=True):
-        found += [width] * (_sum(depth, several) if "CrossAttn" in cls else 0)
+        layer_widths += [width] * (_sum(depth, several) if "CrossAttn" in cls else 0)
     for cls, width, several, depth in zip(up, widths[::-1], resnets[::-1], back, strict=True):
-        found += [width] * (_sum(depth, several + 1) if "CrossAttn" in cls else 0)
+        layer_widths += [width] * (_sum(depth, several + 1) if "CrossAttn" in cls else 0)
     if "CrossAttn" in (unet.get("mid_block_type", "UNetMidBlock2DCrossAttn") or ""):
-        found += [widths[-1]] * _sum(deep[-1], 1)
-    return [(width, text) for width in found]
+        layer_widths += [widths[-1]] * _sum(deep[-1], 1)
+    return [(width, text) for width in layer_widths]
 
 
 def _each(value: Any, count: int) -> list[Any]:
@@ -139,6 +139,6 @@ def _sum(depth: Any, several: int) -> int:
     return sum(depth[:several]) if isinstance(depth, list | tuple) else depth * several
 
 
-def _told(found: list[tuple[int, ...]]) -> str:
-    widths = " and ".join(str(width) for width in sorted({shape[-1] for shape in found}))
-    return f"{len(found)} layers of {sum(s[0] for s in found)} values for texts of width {widths}"
+def _in_words(own: list[tuple[int, ...]]) -> str:
+    widths = " and ".join(str(width) for width in sorted({shape[-1] for shape in own}))
+    return f"{len(own)} layers of {sum(s[0] for s in own)} values for texts of width {widths}"

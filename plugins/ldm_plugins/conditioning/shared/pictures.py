@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ldm_core.contracts import Request
+from ldm_core.contracts import REQUIRED, Input, ModelInfo, Request
 from ldm_core.errors import LdmError
 
 if TYPE_CHECKING:
@@ -16,6 +16,22 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     Array = np.ndarray[Any, np.dtype[Any]]
+
+IMAGE = Input(Path, REQUIRED, help="a picture of the size that is made: a file")
+"""The input ``image`` of all that start from a picture."""
+
+
+def check_draws_pictures(name: str, info: ModelInfo) -> None:
+    """Raise `LdmError` where a model draws something else than pictures.
+
+    Args:
+        name: of the conditioning, which reads pictures of the size that is made.
+    """
+    if {*info.latents.names} != {"height", "width"}:
+        raise LdmError(
+            f"the conditioning '{name}' is for models that draw pictures, and '{info.source}' "
+            f"(family {info.family}) draws {', '.join(info.latents.names)}."
+        )
 
 
 def mode_of(channels: int) -> str:
@@ -48,16 +64,19 @@ def read_picture(name: str, value: Any, mode: str = "RGB") -> Array:
     if isinstance(value, Image.Image) and pil:
         unit: Array = np.asarray(value.convert(mode), dtype=np.float32) / np.float32(255)
         return unit.reshape(*unit.shape[:2], channels)
-    shape = tuple(getattr(value, "shape", ()))
+    no_array = isinstance(value, Image.Image | Sequence | Mapping)
+    shape = () if no_array else tuple(np.shape(value))
     if len(shape) != 3 or shape[0] != channels:
-        found = f"of shape {shape}" if shape else repr(value)
+        this = f"of shape {shape}" if shape else repr(value)
         forms = "a file, a PIL image or " if pil else ""
         raise LdmError(
             f"the {name} should be {forms}a tensor ({channels}, height, width) in [0, 1], not "
-            f"{found}."
+            f"{this}."
         )
-    given = value.cpu() if hasattr(value, "cpu") else value
-    array: Array = np.asarray(given, dtype=np.float32)
+    import torch  # here, since a file is read without it
+
+    here = value.cpu() if isinstance(value, torch.Tensor) else value
+    array: Array = np.asarray(here, dtype=np.float32)
     return array.transpose(1, 2, 0)
 
 
@@ -76,7 +95,7 @@ def size_of(picture: Array) -> str:
 
 
 def different(*values: Sequence[Any]) -> Iterable[tuple[Any, ...]]:
-    """What images are given together, once each: one picture may serve thousands of images."""
+    """What images have together, once each: one picture may serve thousands of images."""
     return {tuple(map(id, group)): group for group in zip(*values, strict=True)}.values()
 
 
@@ -85,9 +104,9 @@ def to_pixels(name: str, values: Sequence[Any], mode: str = "RGB") -> Tensor:
     import numpy as np
     import torch
 
-    known = {id(value): read_picture(name, value, mode) for value in values}
-    stacked = np.stack([known[id(value)] for value in values])
-    return torch.from_numpy(stacked).permute(0, 3, 1, 2)
+    pictures = {id(value): read_picture(name, value, mode) for value in values}
+    batch = np.stack([pictures[id(value)] for value in values])
+    return torch.from_numpy(batch).permute(0, 3, 1, 2)
 
 
 def coverage(masks: Tensor, like: Tensor) -> Tensor:

@@ -36,9 +36,9 @@ class SideChoice:
 
     Attributes:
         path: its folder or Hub id.
-        weight: factor of what it tells.
+        weight: factor of what it gives.
         start, end: it is asked between these shares of the grid's steps.
-        guess_mode: tell the positive branch alone, and less in the outer layers.
+        guess_mode: speak to the positive branch alone, and less in the outer layers.
     """
 
     path: str
@@ -47,7 +47,7 @@ class SideChoice:
     end: float
     guess_mode: bool
 
-    def asked(self, step: int, steps: int) -> bool:
+    def covers(self, step: int, steps: int) -> bool:
         """Whether it is asked in a step, the first being 0, of so many."""
         return step / steps >= self.start and (step + 1) / steps <= self.end
 
@@ -174,23 +174,28 @@ def _controlnet(
     misfits = [
         f"its {key} is {theirs} and the network's {ours}"
         for key, default in DEFAULTS.items()
-        for theirs, ours in [(_said(config, key, default), _said(unet, key, default))]
+        for theirs, ours in [(_value(config, key, default), _value(unet, key, default))]
         if theirs != ours
     ]
-    if config.get("in_channels", 4) != info.latent_channels:
+    if config.get("in_channels", 4) != info.latents.channels:
         misfits.append(
             f"it reads latents of {config.get('in_channels', 4)} channels and the model's have "
-            f"{info.latent_channels}"
+            f"{info.latents.channels}"
         )
     layers = config.get("conditioning_embedding_out_channels") or (16, 32, 96, 256)
-    if (shrinks := 2 ** (len(layers) - 1)) != info.scale_factor:
+    if (shrinks := 2 ** (len(layers) - 1)) != _stride(info):
         misfits.append(
-            f"it shrinks its picture by {shrinks} and the autoencoder by {info.scale_factor}"
+            f"it shrinks its picture by {shrinks} and the autoencoder by {_stride(info)}"
         )
     return misfits, shrinks
 
 
-def _said(config: Mapping[str, Any], key: str, default: Any) -> Any:
+def _stride(info: ModelInfo) -> int:
+    """So many pixels a side share one latent, on both sides of a model with a UNet."""
+    return info.latents.axis("height").stride
+
+
+def _value(config: Mapping[str, Any], key: str, default: Any) -> Any:
     value = config.get(key, default)
     return list(value) if isinstance(value, list | tuple) else value
 
@@ -208,16 +213,16 @@ def _adapter(
     shrinks = [1 if kind == "full_adapter_xl" and i != 2 else 2 for i in range(1, len(channels))]
     gives = list(zip(channels, accumulate([unit, *shrinks], int.__mul__), strict=True))
 
-    widths = _said(unet, "block_out_channels", DEFAULTS["block_out_channels"])
-    types = _said(unet, "down_block_types", DEFAULTS["down_block_types"])
+    widths = _value(unet, "block_out_channels", DEFAULTS["block_out_channels"])
+    types = _value(unet, "down_block_types", DEFAULTS["down_block_types"])
     last = len(widths) - 1
     takes = [
         # a block without attention adds after it has shrunk
-        (width, info.scale_factor * 2 ** (i if "CrossAttn" in cls or i == last else i + 1))
+        (width, _stride(info) * 2 ** (i if "CrossAttn" in cls or i == last else i + 1))
         for i, (width, cls) in enumerate(zip(widths, types, strict=True))
     ]
-    takes.append((widths[last], info.scale_factor * 2**last))
+    takes.append((widths[last], _stride(info) * 2**last))
     if gives == takes[: len(gives)]:
         return [], unit
-    told = [", ".join(f"{width} at {n} pixels" for width, n in each) for each in (gives, takes)]
-    return [f"its features are {told[0]} and the network takes {told[1]}"], unit
+    words = [", ".join(f"{width} at {n} pixels" for width, n in each) for each in (gives, takes)]
+    return [f"its features are {words[0]} and the network takes {words[1]}"], unit

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from ldm_core.contracts import Edit, Grid, Request, Run
+from ldm_core.contracts import Grid, Input, Request, Run, RunHooks
 from ldm_core.errors import LdmError
 from ldm_core.numerics.point import Point
 
@@ -13,27 +13,37 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+def strength(default: float) -> Input:
+    """The input ``strength``, one for all images of a run, which walk the same points."""
+    return Input(
+        float,
+        default,
+        each=False,
+        help="share of the way that is walked, from 0 for the picture as it is to 1 for all of it",
+    )
+
+
 def check_strength(request: Request) -> None:
     """Raise `LdmError` for a strength outside [0, 1], several of them, or less than one step."""
-    given = request.inputs["strength"]
-    for value in given:
+    values = request.inputs["strength"]
+    for value in values:
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
             raise LdmError(f"the strength should be a number from 0 to 1, not {value!r}.")
-    if len(set(given)) > 1:
-        several = ", ".join(f"{value:g}" for value in sorted(set(given)))
+    if len(set(values)) > 1:
+        several = ", ".join(f"{value:g}" for value in sorted(set(values)))
         raise LdmError(
             f"the strength should be the same for all images of a run, not {several}; they walk "
             "the same points."
         )
     steps = request.num_inference_steps
-    if given[0] > 0 and taken(steps, given[0]) == 0:
+    if values[0] > 0 and steps_of(steps, values[0]) == 0:
         raise LdmError(
-            f"a strength of {given[0]:g} is less than one of the {steps} steps; at least "
+            f"a strength of {values[0]:g} is less than one of the {steps} steps; at least "
             f"{math.ceil(1000 / steps) / 1000:g} is, or more steps, or 0 for none at all."
         )
 
 
-def taken(steps: int, strength: float) -> int:
+def steps_of(steps: int, strength: float) -> int:
     """How many of the steps are walked, as Diffusers rounds."""
     return min(int(steps * strength), steps)
 
@@ -41,15 +51,15 @@ def taken(steps: int, strength: float) -> int:
 def cut(grid: Grid, request: Request) -> Grid:
     """The end of a grid that a strength leaves, which may be the last point alone."""
     steps = len(grid) - 1
-    return grid[steps - taken(steps, request.inputs["strength"][0]) :]
+    return grid[steps - steps_of(steps, request.inputs["strength"][0]) :]
 
 
-def noised(x0: Tensor, noise: Tensor, point: Point) -> Tensor:
+def add_noise(x0: Tensor, noise: Tensor, point: Point) -> Tensor:
     """x at a point (Ho et al. 2020, arXiv:2006.11239, Eq. 4), all (batch, ...)."""
     return point.alpha * x0 + point.sigma * noise
 
 
-class FromPicture(Edit):
+class FromPicture(RunHooks):
     """A start from pictures, with the noise of the grid's first point.
 
     Args:
@@ -63,4 +73,4 @@ class FromPicture(Edit):
     def start(self) -> Tensor:
         x0 = self._run.to_latents(self._pictures)
         grid = self._run.grid
-        return x0 if len(grid) == 1 else noised(x0, self._run.noise(), grid[0])
+        return x0 if len(grid) == 1 else add_noise(x0, self._run.noise(), grid[0])

@@ -49,6 +49,15 @@ def unweighted(text: str) -> WeightedText:
     return WeightedText(text, (1.0,) * len(text))
 
 
+def read_prompt(prompt: str, weights: bool) -> WeightedText:
+    """What a prompt says.
+
+    Args:
+        weights: whether ``(words:1.3)`` is a weight; else it is text as any other.
+    """
+    return read_weights(prompt) if weights else unweighted(prompt)
+
+
 def read_weights(prompt: str) -> WeightedText:
     r"""A prompt with weights as ``(words:1.3)``, which may lie inside one another and multiply.
 
@@ -67,11 +76,11 @@ def read_weights(prompt: str) -> WeightedText:
             levels.append([("(", 1.0)])
         elif sign == ")" and len(levels) > 1:
             inner = levels.pop()
-            found = WEIGHT.search("".join(" " if len(c) > 1 else c for c, _ in inner))
-            if found:
+            mark = WEIGHT.search("".join(" " if len(c) > 1 else c for c, _ in inner))
+            if mark:
                 weighted = True
-                factor = _weight(found.group(1), prompt)
-                inner = [(c, w * factor) for c, w in inner[1 : found.start()]]
+                factor = _weight(mark.group(1), prompt)
+                inner = [(c, w * factor) for c, w in inner[1 : mark.start()]]
             else:
                 inner.append((")", 1.0))
             levels[-1] += inner
@@ -83,8 +92,8 @@ def read_weights(prompt: str) -> WeightedText:
             f"the parentheses of a prompt with weights do not match: '{prompt}'.",
             r"write \( and \) for parentheses that are part of the text.",
         )
-    read = [(c[-1], w) for level in levels for c, w in level]
-    return WeightedText("".join(c for c, _ in read), tuple(w for _, w in read))
+    pairs = [(c[-1], w) for level in levels for c, w in level]
+    return WeightedText("".join(c for c, _ in pairs), tuple(w for _, w in pairs))
 
 
 def _weight(number: str, prompt: str) -> float:
