@@ -10,7 +10,6 @@ from ldm_core.contracts import Bound, Evaluation, Grid, Guidance, Run
 from ldm_core.errors import LdmError
 from ldm_core.numerics.grid import intervals_behind
 from ldm_core.numerics.point import Point
-from ldm_plugins.guidance.shared.estimates import Estimating
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,7 +38,7 @@ def cfg_pp(*, scale: float = 0.6) -> Guidance:
 
 
 @dataclass(frozen=True)
-class CFGPlusPlus(Estimating):
+class CFGPlusPlus(Guidance):
     scale: float
 
     @property

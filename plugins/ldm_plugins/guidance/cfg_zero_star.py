@@ -13,7 +13,6 @@ from ldm_core.errors import LdmError
 from ldm_core.numerics.grid import intervals_behind
 from ldm_core.numerics.point import Point
 from ldm_plugins.guidance.classifier_free import ClassifierFree, NotNegative, Share, checked
-from ldm_plugins.guidance.shared.estimates import Estimating
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,7 +51,7 @@ def cfg_zero_star(
 
 
 @dataclass(frozen=True)
-class CFGZeroStar(ClassifierFree, Estimating):
+class CFGZeroStar(ClassifierFree):
     zero_init_steps: int = 0
 
     @property

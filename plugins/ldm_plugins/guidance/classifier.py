@@ -6,12 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ldm_core.contracts import Bound, Evaluation, Guidance, Run
+from ldm_core.contracts import MODELS_OWN, Bound, Evaluation, Guidance, Run
 from ldm_core.errors import LdmError
 from ldm_core.numerics.point import Point
 from ldm_plugins.guidance.classifier_free import NotNegative
 from ldm_plugins.guidance.shared.around import Around
-from ldm_plugins.guidance.shared.own import ModelsOwn
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,7 +25,7 @@ def classifier(
     classifier: Classify,
     scale: NotNegative = 1.0,
     label: int | None = None,
-    beside: Guidance | None = None,
+    beside: Guidance = MODELS_OWN,
 ) -> Guidance:
     """Classifier guidance (Dhariwal & Nichol 2021, arXiv:2105.05233, Algorithm 2).
 
@@ -47,7 +46,7 @@ def classifier(
     """
     if not callable(classifier):
         raise LdmError("the classifier must be a function (x, t, labels) given in Python.")
-    return Classifier(beside or ModelsOwn(), classifier, scale, label)
+    return Classifier(beside, classifier, scale, label)
 
 
 @dataclass(frozen=True)

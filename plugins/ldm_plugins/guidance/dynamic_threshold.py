@@ -12,7 +12,6 @@ from ldm_core.contracts import Bound, Evaluation, Guidance, Run
 from ldm_core.errors import LdmError
 from ldm_plugins.guidance.classifier_free import classifier_free
 from ldm_plugins.guidance.shared.around import Around
-from ldm_plugins.guidance.shared.estimates import estimates_x0
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,7 +42,7 @@ def dynamic_threshold(
         inner = classifier_free() if scale is None else classifier_free(scale=scale)
     elif scale is not None:
         raise LdmError("dynamic_threshold has an inner guidance; set the scale among its options.")
-    if not estimates_x0(inner):
+    if not inner.estimates_x0:
         raise LdmError(
             "dynamic_threshold clips x0 estimates, and what cfg_pp and the first steps of "
             "cfg_zero_star answer is none; choose another inner guidance, or set zero_init_steps "

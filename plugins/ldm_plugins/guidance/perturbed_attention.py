@@ -5,11 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ldm_core.contracts import Attention, Guidance, Network, Run
+from ldm_core.contracts import MODELS_OWN, Attention, Guidance, Network, Run
 from ldm_plugins.guidance.classifier_free import NotNegative
 from ldm_plugins.guidance.shared.altered import Picture, altered, attending
 from ldm_plugins.guidance.shared.layers import MIDDLE, attention_layers, check_layers
-from ldm_plugins.guidance.shared.own import ModelsOwn
 from ldm_plugins.guidance.shared.weaker import Weaker, between
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ def perturbed_attention(
     *,
     scale: NotNegative = 3.0,
     layers: list[int | str] | None = None,
-    beside: Guidance | None = None,
+    beside: Guidance = MODELS_OWN,
     low: NotNegative = 0.0,
     high: NotNegative | None = None,
 ) -> Guidance:
@@ -48,7 +47,7 @@ def perturbed_attention(
         return altered(run.model, names, attending(identity))
 
     return Weaker(
-        inner=beside or ModelsOwn(),
+        inner=beside,
         branch="perturbed",
         weight=scale,
         network=network,

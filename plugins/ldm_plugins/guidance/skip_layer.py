@@ -6,11 +6,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ldm_core.contracts import Guidance, Network, Run
+from ldm_core.contracts import MODELS_OWN, Guidance, Network, Run
 from ldm_plugins.guidance.classifier_free import NotNegative
 from ldm_plugins.guidance.shared.altered import Picture, altered
 from ldm_plugins.guidance.shared.layers import MIDDLE, blocks, check_layers
-from ldm_plugins.guidance.shared.own import ModelsOwn
 from ldm_plugins.guidance.shared.weaker import Weaker, within
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ def skip_layer(
     *,
     layers: list[int | str] | None = None,
     scale: NotNegative = 2.8,
-    beside: Guidance | None = None,
+    beside: Guidance = MODELS_OWN,
     start: float = 0.01,
     stop: float = 0.2,
 ) -> Guidance:
@@ -57,7 +56,7 @@ def skip_layer(
         return altered(run.model, names, passing)
 
     return Weaker(
-        inner=beside or ModelsOwn(),
+        inner=beside,
         branch="skipped",
         weight=scale,
         network=network,

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from ldm_core.contracts import Attention, Guidance, Network, Run
+from ldm_core.contracts import MODELS_OWN, Attention, Guidance, Network, Run
 from ldm_plugins.guidance.classifier_free import NotNegative
 from ldm_plugins.guidance.shared.altered import Picture, altered, attending
 from ldm_plugins.guidance.shared.layers import MIDDLE, attention_layers, check_layers
-from ldm_plugins.guidance.shared.own import ModelsOwn
 from ldm_plugins.guidance.shared.weaker import Weaker, between
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ def smoothed_energy(
     scale: NotNegative = 3.0,
     sigma: Annotated[float, Field(gt=0)] | None = None,
     layers: list[int | str] | None = None,
-    beside: Guidance | None = None,
+    beside: Guidance = MODELS_OWN,
     low: NotNegative = 0.0,
     high: NotNegative | None = None,
 ) -> Guidance:
@@ -58,7 +57,7 @@ def smoothed_energy(
         return altered(run.model, names, attending(blurred))
 
     return Weaker(
-        inner=beside or ModelsOwn(),
+        inner=beside,
         branch="smoothed",
         weight=scale,
         network=network,

@@ -6,12 +6,12 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import Self
 
-from ldm_core.contracts import Bound, Guidance, ModelInfo, Run
-from ldm_plugins.guidance.shared.estimates import Estimating, estimates_x0
+from ldm_core.contracts import MODELS_OWN, Bound, Guidance, ModelInfo, Run
+from ldm_core.errors import LdmError
 
 
 @dataclass(frozen=True)
-class Around(Estimating, ABC):
+class Around(Guidance, ABC):
     """A guidance that changes what another one answers; others say how.
 
     Attributes:
@@ -26,9 +26,15 @@ class Around(Estimating, ABC):
 
     @property
     def estimates_x0(self) -> bool:
-        return estimates_x0(self.inner)
+        return self.inner.estimates_x0
 
     def fit(self, info: ModelInfo) -> Self:
+        if self.inner is MODELS_OWN:  # composing puts the model's own there, for names alone
+            raise LdmError(
+                "a guidance that is made in Python, or is the model's own, does not stand beside "
+                "the model's own by itself.",
+                "give its option 'beside'.",
+            )
         return replace(self, inner=self.inner.fit(info))
 
     def bind(self, run: Run) -> Bound:
