@@ -2,12 +2,12 @@
 
 Example, as a test of your own package::
 
-    from ldm_core.conformance import check_constant_x0, measured_order
+    from ldm_core.conformance import check_constant_x0, check_order
     from my_package.schedulers import my_scheduler
 
     def test_my_scheduler():
         check_constant_x0(my_scheduler)
-        assert measured_order(my_scheduler) > 1.8
+        check_order(my_scheduler)  # the one that it declares, by `of_order`
 """
 
 from ldm_core.conformance.attention import check_attention
@@ -16,6 +16,7 @@ from ldm_core.conformance.moments import end_moments, moment_errors
 from ldm_core.conformance.schedulers import (
     check_constant_x0,
     check_distribution,
+    check_order,
     errors_by_steps,
     measured_order,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "check_attention",
     "check_constant_x0",
     "check_distribution",
+    "check_order",
     "check_spacing",
     "end_moments",
     "errors_by_steps",

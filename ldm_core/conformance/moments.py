@@ -7,32 +7,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
-from ldm_core.conformance.gaussian import GaussianData
+from ldm_core.conformance.gaussian import Affine, GaussianData
 from ldm_core.conformance.trace import LinearForm
+from ldm_core.contracts import Scheduler, Walk, as_scheduler
 from ldm_core.numerics.grid import Grid
-from ldm_core.numerics.point import CLEAN, Point
+from ldm_core.numerics.point import Point
 
 DATA = GaussianData()
-Affine = Callable[[Point], tuple[float, float]]
-"""A denoiser of Gaussian data, as the slope and offset of x0 in x."""
-
-
-def posterior_mean(point: Point) -> tuple[float, float]:
-    """The exact E[x0 | x]."""
-    slope = point.alpha * DATA.std**2 / DATA.marginal_std(point) ** 2
-    return slope, DATA.mean * (1 - slope * point.alpha)
-
-
-def solution_map(point: Point, there: Point = CLEAN) -> tuple[float, float]:
-    """Where the probability-flow ODE takes x exactly."""
-    slope = DATA.marginal_std(there) / DATA.marginal_std(point)
-    return slope, DATA.mean * (there.alpha - slope * point.alpha)
+AffineDenoiser = Callable[[Point], Affine]
+"""``denoiser(point)``: x0 as a map of x there."""
 
 
 def end_moments(
-    scheduler: Any, grid: Grid, denoiser: Affine = posterior_mean, shift: float = 0.0
+    scheduler: Scheduler | Walk,
+    grid: Grid,
+    denoiser: AffineDenoiser | None = None,
+    shift: float = 0.0,
+    data: GaussianData = DATA,
 ) -> tuple[float, float]:
     """Mean and standard deviation at the end, without sampling error.
 
@@ -40,12 +33,14 @@ def end_moments(
     normals.
 
     Args:
+        denoiser: the perfect one where not given.
         shift: how far the mean of the first x lies off the true one.
     """
+    estimate = denoiser or data.posterior_mean
     drawn = 0
 
     def denoise(x: LinearForm, point: Point) -> LinearForm:
-        slope, offset = denoiser(point)
+        slope, offset = estimate(point)
         return slope * x + LinearForm({"mean": offset})
 
     def noise() -> LinearForm:
@@ -54,13 +49,19 @@ def end_moments(
         return LinearForm({f"noise[{drawn}]": 1.0})
 
     first = grid[0]
-    x = LinearForm({"mean": first.alpha * DATA.mean + shift, "x": DATA.marginal_std(first)})
-    end = scheduler(x, grid, denoise, noise)
+    x = LinearForm({"mean": first.alpha * data.mean + shift, "x": data.marginal_std(first)})
+    walk = cast(Any, as_scheduler(scheduler).walk)
+    end = walk(x, grid, denoise, noise)
     spread = [value for symbol, value in end.terms.items() if symbol != "mean"]
     return end["mean"], math.sqrt(sum(value * value for value in spread))
 
 
-def moment_errors(scheduler: Any, grid: Grid, denoiser: Affine = posterior_mean) -> list[float]:
+def moment_errors(
+    scheduler: Scheduler | Walk,
+    grid: Grid,
+    denoiser: AffineDenoiser | None = None,
+    data: GaussianData = DATA,
+) -> list[float]:
     """How far the end's mean and standard deviation are from those of the data's marginal."""
-    mean, std = end_moments(scheduler, grid, denoiser)
-    return [mean - grid[-1].alpha * DATA.mean, std - DATA.marginal_std(grid[-1])]
+    mean, std = end_moments(scheduler, grid, denoiser, data=data)
+    return [mean - grid[-1].alpha * data.mean, std - data.marginal_std(grid[-1])]

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from ldm_core.contracts import Grid, Scheduler
+from ldm_core.contracts import Grid, Scheduler, Walk, as_scheduler
 from ldm_core.errors import LdmError
 from ldm_core.numerics.point import Point
 
@@ -51,7 +51,7 @@ class LinearForm:
 
 
 @dataclass(frozen=True)
-class Call:
+class DenoiserCall:
     """One evaluation of the denoiser: where, and on which combination of symbols."""
 
     point: Point
@@ -68,7 +68,7 @@ class Trace:
         end: what the scheduler returned.
     """
 
-    calls: tuple[Call, ...]
+    calls: tuple[DenoiserCall, ...]
     noises: int
     end: LinearForm
 
@@ -79,18 +79,18 @@ class Trace:
         return ["x", *estimates, *(f"noise[{j}]" for j in range(self.noises))]
 
 
-def trace(scheduler: Scheduler, grid: Grid) -> Trace:
+def trace(scheduler: Scheduler | Walk, grid: Grid) -> Trace:
     """Run a scheduler on symbols.
 
     Raises:
         LdmError: it is not linear in x, the estimates and the noise; it still runs, but has no
             table.
     """
-    calls: list[Call] = []
+    calls: list[DenoiserCall] = []
     drawn = 0
 
     def denoise(x: LinearForm, point: Point) -> LinearForm:
-        calls.append(Call(point, x))
+        calls.append(DenoiserCall(point, x))
         return LinearForm({f"x0[{len(calls) - 1}]": 1.0})
 
     def noise() -> LinearForm:
@@ -98,9 +98,9 @@ def trace(scheduler: Scheduler, grid: Grid) -> Trace:
         drawn += 1
         return LinearForm({f"noise[{drawn - 1}]": 1.0})
 
-    run = cast(Any, scheduler)
+    walk = cast(Any, as_scheduler(scheduler).walk)
     try:
-        end = run(LinearForm({"x": 1.0}), grid, denoise, noise)
+        end = walk(LinearForm({"x": 1.0}), grid, denoise, noise)
     except (TypeError, AttributeError) as error:
         raise LdmError(f"the scheduler is not linear, so it has no table: {error}") from error
     return Trace(tuple(calls), drawn, end)
