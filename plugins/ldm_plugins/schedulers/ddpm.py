@@ -13,6 +13,8 @@ from ldm_core.contracts import (
     Scheduler,
     learned_variance,
     needs_learned_variance,
+    of_order,
+    stochastic,
 )
 from ldm_core.errors import LdmError
 from ldm_core.numerics.point import Point
@@ -44,6 +46,8 @@ def ddpm(*, variance: Variance = "fixed_small") -> Scheduler:
             "learned" is the exponential of what it says.
     """
 
+    @stochastic
+    @of_order(1)
     def walk(x: Tensor, grid: Grid, denoise: Denoise, noise: Noise) -> Tensor:
         for here, there in pairwise(grid):
             x0 = denoise(x, here)
@@ -66,13 +70,13 @@ def _deviation(variance: Variance, here: Point, there: Point, denoise: Denoise) 
         return math.sqrt(small)
     if variance.startswith("fixed_large"):
         return math.sqrt(large)
-    told = learned_variance(denoise)
-    if told is None:
+    output = learned_variance(denoise)
+    if output is None:
         raise LdmError(
             f"the network predicts no variance, which ddpm's variance='{variance}' asks for; "
             "choose 'fixed_small'."
         )
     if variance == "learned":
-        return (told / 2).exp()
-    share = (told + 1) / 2
+        return (output / 2).exp()
+    share = (output + 1) / 2
     return ((share * math.log(large) + (1 - share) * math.log(small)) / 2).exp()

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Sequence
-from itertools import pairwise
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from ldm_core.contracts import Denoise, Grid, Noise
 from ldm_core.numerics.point import Point
-from ldm_plugins.schedulers.shared.dpmpp_steps import usable_order
-from ldm_plugins.schedulers.shared.noise_estimates import lagrange, move_by, noise_in
+from ldm_plugins.schedulers.shared.dpmpp_steps import orders_of_steps
+from ldm_plugins.schedulers.shared.lagrange import lagrange, value
+from ldm_plugins.schedulers.shared.noise_estimates import multistep
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,31 +36,26 @@ def deis(
         order: how many estimates it goes through, 1 to 3; fewer in the first steps.
         lower_order_final: end runs of fewer than 15 steps with order two and one.
     """
-    seen: deque[tuple[Point, Tensor]] = deque(maxlen=order)  # newest first
-    steps = len(grid) - 1
-    for i, (here, there) in enumerate(pairwise(grid)):
-        x0 = denoise(x, here)
-        known = [(here, noise_in(x, x0, here)), *seen]
-        used = usable_order(order, len(known), steps - i, steps, lower_order_final)
-        known = known[: used if there.sigma > 0 else 1]
-        weights = _weights([-point.half_log_snr for point, _ in known], -there.half_log_snr)
-        x = move_by(x, x0, here, there, weights, [estimate for _, estimate in known])
-        if here.alpha > 0:
-            seen.appendleft(known[0])
-    return x
+    orders = orders_of_steps(grid, order, lower_order_final)
+    return multistep(x, grid, denoise, orders, _weights)
 
 
-def _weights(nodes: Sequence[float], stop: float) -> list[float]:
-    """Mean over exp(u), from the first node u to the stop, of each Lagrange polynomial in u."""
-    if len(nodes) == 1:
-        return [1.0]
-    length = stop - nodes[0]
+@lru_cache(maxsize=4096)
+def _weights(points: tuple[Point, ...], there: Point) -> tuple[float, ...]:
+    """Mean over exp(u), u = ln(sigma/alpha), from the first point to the end of the step, of each
+    Lagrange polynomial in u."""
+    if len(points) == 1:
+        return (1.0,)
+    start = -points[0].half_log_snr
+    length = -there.half_log_snr - start
     weights = []
-    for polynomial in lagrange([node - nodes[0] for node in nodes]):
+    for polynomial in lagrange([-point.half_log_snr - start for point in points]):
         # By parts: the integral of p·exp is (p - p' + p'' - ...)·exp.
-        whole, part = polynomial, polynomial
-        for _ in range(len(nodes) - 1):
-            part = -part.deriv()
-            whole = whole + part
-        weights.append(float(whole(length) * math.exp(length) - whole(0.0)) / math.expm1(length))
-    return weights
+        whole, part = list(polynomial), polynomial
+        while len(part) > 1:
+            part = [-k * c for k, c in enumerate(part)][1:]
+            for k, c in enumerate(part):
+                whole[k] += c
+        ends = value(whole, length) * math.exp(length) - whole[0]
+        weights.append(ends / math.expm1(length))
+    return tuple(weights)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable
+from functools import cache, lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
@@ -28,22 +30,23 @@ def er_sde(
     Args:
         order: how many estimates are used.
     """
-    seen: deque[tuple[Point, Tensor]] = deque(maxlen=order)  # newest first
+    history: deque[tuple[Point, Tensor]] = deque(maxlen=order)  # newest first
+    behind: Tensor | None = None  # the slope between the latest two estimates, one step ago
     for here, there in pairwise(grid):
         x0 = denoise(x, here)
         shrink = _scale(there.ratio) / _scale(here.ratio) if here.alpha > 0 else 0.0
         kept = there.sigma / here.sigma * shrink
         x = kept * x + (there.alpha - kept * here.alpha) * x0
         if here.alpha > 0:
-            seen.appendleft((here, x0))
-        if there.sigma > 0 and len(seen) > 1:
-            slope = _slope(seen[0], seen[1])
-            if len(seen) > 2:
-                width = (here.ratio - seen[2][0].ratio) / 2
-                curve = (slope - _slope(seen[1], seen[2])) / width
-                slope = slope + (here.ratio - seen[1][0].ratio) / 2 * curve
-                x = x + _taylor(here, there, 2) * curve
-            x = x + _taylor(here, there, 1) * slope
+            history.appendleft((here, x0))
+        if there.sigma > 0 and len(history) > 1:
+            secant = slope = _slope(history[0], history[1])
+            if len(history) > 2 and behind is not None:
+                curve = (secant - behind) / ((here.ratio - history[2][0].ratio) / 2)
+                slope = secant + (here.ratio - history[1][0].ratio) / 2 * curve
+                x = x + there.alpha * _taylor(_scale, here, there, 2) * curve
+            x = x + there.alpha * _taylor(_scale, here, there, 1) * slope
+            behind = secant
         if there.sigma > 0:
             x = x + there.sigma * math.sqrt(1 - shrink * shrink) * noise()
     return x
@@ -58,19 +61,30 @@ def _slope(new: tuple[Point, Tensor], old: tuple[Point, Tensor]) -> Tensor:
     return (new[1] - old[1]) / (new[0].ratio - old[0].ratio)
 
 
-def _taylor(here: Point, there: Point, n: int) -> float:
-    """The weight of x0's n-th derivative, of the first or the second order.
+@lru_cache(maxsize=4096)
+def _taylor(scale: Callable[[float], float], here: Point, there: Point, n: int) -> float:
+    """The weight of x0's n-th derivative over alpha, of the first or the second order.
 
-    By parts it is alpha·(d^n/n! + phi(there)·∫ (s - here)^(n-1) ds/phi(s)), d from here to there.
+    By parts it is d^n/n! + phi(there)·∫ (s - here)^(n-1) ds/phi(s), where d is the way from here
+    to there.
+
+    Args:
+        scale: phi(s)/s.
     """
-    from numpy.polynomial.legendre import leggauss
-
     step = there.ratio - here.ratio
     # In ln(s) the integrand, that of ds/phi = dln(s)/(exp(s^0.3) + 10), is smooth.
     half = math.log(here.ratio / there.ratio) / 2
     total = 0.0
-    for node, weight in zip(*leggauss(20), strict=True):
+    for node, weight in _quadrature():
         s = there.ratio * math.exp(half * (1 + node))
-        total += weight * half * (s - here.ratio) ** (n - 1) / _scale(s)
-    phi = there.ratio * _scale(there.ratio)
-    return there.alpha * (step**n / n + phi * total)
+        total += weight * half * (s - here.ratio) ** (n - 1) / scale(s)
+    return step**n / n + there.ratio * scale(there.ratio) * total
+
+
+@cache
+def _quadrature() -> tuple[tuple[float, float], ...]:
+    """Gauss and Legendre's 20 nodes in [-1, 1], with their weights."""
+    from numpy.polynomial.legendre import leggauss
+
+    nodes, weights = leggauss(20)
+    return tuple(zip(nodes.tolist(), weights.tolist(), strict=True))

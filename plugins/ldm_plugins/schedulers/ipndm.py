@@ -32,9 +32,9 @@ def ipndm(
     Args:
         order: how many noise estimates are weighed, 1 to 4; fewer in the first steps.
     """
-    seen: deque[Tensor] = deque(maxlen=order)  # newest first
+    history: deque[Tensor] = deque(maxlen=order)  # newest first
     for here, there in pairwise(grid):
         x0 = denoise(x, here)
-        seen.appendleft(noise_in(x, x0, here))
-        x = move_by(x, x0, here, there, BASHFORTH[len(seen) - 1], seen)
+        history.appendleft(noise_in(x, x0, here))
+        x = move_by(x, x0, here, there, BASHFORTH[len(history) - 1], history)
     return x

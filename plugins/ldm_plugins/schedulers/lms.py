@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Sequence
-from itertools import pairwise
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from ldm_core.contracts import Denoise, Grid, Noise, starts_with
 from ldm_core.numerics.point import Point
-from ldm_plugins.schedulers.shared.noise_estimates import lagrange, move_by, noise_in
+from ldm_plugins.schedulers.shared.lagrange import lagrange, value
+from ldm_plugins.schedulers.shared.noise_estimates import multistep
 from ldm_plugins.schedulers.shared.start import karras_start
 
 if TYPE_CHECKING:
@@ -28,22 +27,18 @@ def lms(
     Args:
         order: how many estimates it goes through, 1 to 4; fewer in the first steps.
     """
-    seen: deque[tuple[Point, Tensor]] = deque(maxlen=order)  # newest first
-    for here, there in pairwise(grid):
-        x0 = denoise(x, here)
-        known = [(here, noise_in(x, x0, here)), *seen][:order]
-        weights = _weights([point.ratio for point, _ in known], there.ratio)
-        x = move_by(x, x0, here, there, weights, [estimate for _, estimate in known])
-        if here.alpha > 0:
-            seen.appendleft(known[0])
-    return x
+    return multistep(x, grid, denoise, [order] * (len(grid) - 1), _weights)
 
 
-def _weights(nodes: Sequence[float], stop: float) -> list[float]:
-    """Mean of each Lagrange polynomial from the first node to the stop."""
-    if len(nodes) == 1:
-        return [1.0]
-    step = stop - nodes[0]
+@lru_cache(maxsize=4096)
+def _weights(points: tuple[Point, ...], there: Point) -> tuple[float, ...]:
+    """Mean over sigma/alpha, from the first point to the end of the step, of each Lagrange
+    polynomial."""
+    if len(points) == 1:
+        return (1.0,)
+    start = points[0].ratio
+    step = there.ratio - start
     # In units of the step, from 0 to 1: no large powers of sigma/alpha cancel.
-    basis = lagrange([(node - nodes[0]) / step for node in nodes])
-    return [float(polynomial.integ()(1.0)) for polynomial in basis]
+    basis = lagrange([(point.ratio - start) / step for point in points])
+    integrals = ([0.0, *(c / (k + 1) for k, c in enumerate(polynomial))] for polynomial in basis)
+    return tuple(value(integral, 1.0) for integral in integrals)

@@ -35,19 +35,19 @@ def pndm(
             one evaluation more than steps (Stable Diffusion's way); "runge_kutta" makes the first
             three by the pseudo Runge-Kutta method of the paper, nine evaluations more than steps.
     """
-    seen: deque[Tensor] = deque(maxlen=4)  # newest first
+    history: deque[Tensor] = deque(maxlen=4)  # newest first
     for i, (here, there) in enumerate(pairwise(grid)):
         x0 = denoise(x, here)
-        seen.appendleft(noise_in(x, x0, here))
+        history.appendleft(noise_in(x, x0, here))
         between = here.alpha > 0 and there.sigma > 0
         if between and i < 3 and warmup == "runge_kutta":
             x = _runge_kutta(x, x0, grid, here, there, denoise)
         elif between and i == 0:
-            ahead = move_by(x, x0, here, there, (1.0,), seen)
-            estimates = (seen[0], noise_in(ahead, denoise(ahead, there), there))
+            ahead = move_by(x, x0, here, there, (1.0,), history)
+            estimates = (history[0], noise_in(ahead, denoise(ahead, there), there))
             x = move_by(x, x0, here, there, (1 / 2, 1 / 2), estimates)
         else:
-            x = move_by(x, x0, here, there, BASHFORTH[len(seen) - 1], seen)
+            x = move_by(x, x0, here, there, BASHFORTH[len(history) - 1], history)
     return x
 
 

@@ -28,12 +28,12 @@ def res_multistep(
     Args:
         order: how many estimates are used.
     """
-    seen: deque[tuple[Point, Tensor]] = deque(maxlen=order)  # newest first
+    history: deque[tuple[Point, Tensor]] = deque(maxlen=order)  # newest first
     for here, there in pairwise(grid):
         x0 = denoise(x, here)
         if here.alpha == 0 or there.sigma == 0:
             x = move(x, x0, here, there)
             continue
-        seen.appendleft((here, x0))
-        x = there.sigma / here.sigma * x + drift(list(seen), here, there)
+        history.appendleft((here, x0))
+        x = there.sigma / here.sigma * x + drift(list(history), here, there)
     return x

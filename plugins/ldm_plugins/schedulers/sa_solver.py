@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -11,6 +10,7 @@ from pydantic import Field
 
 from ldm_core.contracts import Denoise, Grid, Noise
 from ldm_core.numerics.point import Point
+from ldm_plugins.schedulers.shared.dpmpp_steps import first_order
 from ldm_plugins.schedulers.shared.exponential_adams import drift
 
 if TYPE_CHECKING:
@@ -48,31 +48,28 @@ def sa_solver(
         second_order: how two estimates are weighed; "exact" integrates the line through them,
             "simple" is the authors' and Diffusers' shortcut, which errs more where steps are long.
     """
-    seen: deque[tuple[Point, Tensor]] = deque(maxlen=max(predictor_order, corrector_order - 1))
+    history: deque[tuple[Point, Tensor]] = deque(maxlen=max(predictor_order, corrector_order - 1))
     simple = second_order == "simple"
     steps = len(grid) - 1
     length = grid.schedule.last - grid.schedule.first + 1
-    left = None  # the last step: x0 apart, the estimates it knew, where it began, how strong
+    left = None  # the last step: x0 apart, its estimates, where it began, how strong
     for i, (here, there) in enumerate(pairwise(grid)):
         x0 = denoise(x, here)
         if left is not None:
-            rest, known, behind, strength = left
-            known = [(here, x0), *known][: min(corrector_order, steps - i + 2)]
-            x = rest + drift(known, behind, here, strength, simple)
+            rest, estimates, behind, strength = left
+            estimates = [(here, x0), *estimates][: min(corrector_order, steps - i + 2)]
+            x = rest + drift(estimates, behind, here, strength, simple)
         strength = tau if stop * length <= here.t <= start * length else 0.0
-        # exp(-h), for the step h in lambda; 0 from pure noise or to none
-        fall = (there.sigma * here.alpha) / (there.alpha * here.sigma)
-        shrink = fall ** (strength * strength)
-        kept = there.sigma / here.sigma * shrink
+        kept, weight, fresh = first_order(here, there, strength * strength)
         rest = kept * x
         if strength > 0 and there.sigma > 0:
-            rest = rest + there.sigma * math.sqrt(1 - shrink * shrink) * noise()
-        if fall == 0:
-            x, left = rest + (there.alpha - kept * here.alpha) * x0, None
+            rest = rest + fresh * noise()
+        if here.alpha == 0 or there.sigma == 0:
+            x, left = rest + weight * x0, None
             continue
-        seen.appendleft((here, x0))
+        history.appendleft((here, x0))
         x = rest + drift(
-            list(seen)[: min(predictor_order, steps - i)], here, there, strength, simple
+            list(history)[: min(predictor_order, steps - i)], here, there, strength, simple
         )
-        left = rest, list(seen), here, strength
+        left = rest, list(history), here, strength
     return x

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ldm_core.contracts import Denoise, Grid, Noise
 from ldm_core.numerics.moves import move
@@ -14,8 +15,6 @@ from ldm_core.numerics.point import Point
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-Estimate = tuple[Point, "Tensor"]
 
 
 def unipc(
@@ -40,63 +39,91 @@ def unipc(
             predictor is of order two or the corrected one of order one.
         lower_order_final: end with steps of order two and one, for stability.
     """
-    seen: deque[Estimate] = deque(maxlen=order)  # newest first
-    left: tuple[Tensor, Point, int] | None = None  # where the last step began, and its order
+    history: deque[tuple[Point, Tensor]] = deque(maxlen=order)  # newest first
+    left: _Step | None = None  # the last step, until the estimate at its end corrects it
     steps = len(grid) - 1
     for i, (here, there) in enumerate(pairwise(grid)):
         x0 = denoise(x, here)
         if left is not None:
-            start, behind, used = left
-            x = _step(start, behind, here, list(seen)[:used], x0, variant)
+            slopes = [*left.slopes, x0 - left.x0]
+            x = _bend(left.end, left.weights.corrector, slopes)
         left = None
         if here.alpha == 0:
             x = move(x, x0, here, there)
             continue
-        seen.appendleft((here, x0))
-        used = min(len(seen), steps - i) if lower_order_final else len(seen)
-        start = x
-        known = list(seen)[:used]
-        x = _step(x, here, there, known, None, variant) if there.sigma > 0 else x0
-        left = (start, here, used)
+        if there.sigma == 0:
+            x = x0
+            continue
+        history.appendleft((here, x0))
+        count = min(len(history), steps - i) if lower_order_final else len(history)
+        estimates = list(history)[:count]
+        weights = _weights(tuple([point for point, _ in estimates]), there, variant)
+        slopes = [(e - x0) * r for r, (_, e) in zip(weights.rates, estimates[1:], strict=True)]
+        left = _Step(move(x, x0, here, there), x0, slopes, weights)
+        x = _bend(left.end, weights.predictor, slopes)
     return x
 
 
-def _step(
-    x: Tensor,
-    here: Point,
-    there: Point,
-    known: Sequence[Estimate],
-    ahead: Tensor | None,
-    variant: Literal["bh1", "bh2"],
-) -> Tensor:
-    """From here to there by the known estimates, and in the corrector the one ahead.
+class _Weights(NamedTuple):
+    """Coefficients of a step.
+
+    Attributes:
+        rates: what differences of the estimates are multiplied by to be slopes over the step.
+        predictor, corrector: weights of the slopes; the corrector has one more, to the step's end.
+    """
+
+    rates: tuple[float, ...]
+    predictor: tuple[float, ...]
+    corrector: tuple[float, ...]
+
+
+class _Step(NamedTuple):
+    """What the corrector of a step goes by: where the step of order one ends, the estimate at its
+    start, the slopes from there to earlier ones."""
+
+    end: Tensor
+    x0: Tensor
+    slopes: list[Tensor]
+    weights: _Weights
+
+
+def _bend(end: Tensor, weights: Sequence[float], slopes: Sequence[Tensor]) -> Tensor:
+    """Move the end of a step of order one by the slopes of x0."""
+    for weight, slope in zip(weights, slopes, strict=True):
+        end = end - weight * slope
+    return end
+
+
+@lru_cache(maxsize=4096)
+def _weights(points: tuple[Point, ...], there: Point, variant: str) -> _Weights:
+    """The coefficients of a step to there.
 
     Args:
-        known: the estimate here, then earlier ones.
+        points: of the estimates; the step's start, then earlier ones.
     """
+    start = points[0].half_log_snr
+    h = there.half_log_snr - start
+    nodes = [(point.half_log_snr - start) / h for point in points[1:]]
+    scale = -h if variant == "bh1" else math.expm1(-h)
+    predictor, corrector = (
+        tuple([there.alpha * scale * weight for weight in _shares(places, h, scale)])
+        for places in (nodes, [*nodes, 1.0])
+    )
+    return _Weights(tuple([1 / node for node in nodes]), predictor, corrector)
+
+
+def _shares(nodes: Sequence[float], h: float, scale: float) -> list[float]:
+    """Weights of the slopes to the nodes, in units of the scale, the paper's B(h) (Eq. 5)."""
     import numpy as np
 
-    x0 = known[0][1]
-    h = there.half_log_snr - here.half_log_snr
-    nodes = [(point.half_log_snr - here.half_log_snr) / h for point, _ in known[1:]]
-    slopes = [(e - x0) * (1 / node) for node, (_, e) in zip(nodes, known[1:], strict=True)]
-    if ahead is not None:
-        nodes, slopes = [*nodes, 1.0], [*slopes, ahead - x0]
-    moved = move(x, x0, here, there)
-    if not slopes:
-        return moved
-    scale = -h if variant == "bh1" else math.expm1(-h)
-    if len(slopes) == 1:
-        weights = [0.5]  # the paper's choice; it holds to the order for any B(h)
-    else:
-        phi = math.expm1(-h) / -h - 1
-        targets, factorial = [], 1
-        for k in range(1, len(slopes) + 1):
-            targets.append(phi * factorial / scale)
-            factorial *= k + 1
-            phi = phi / -h - 1 / factorial
-        powers = np.array([[node**k for node in nodes] for k in range(len(nodes))])
-        weights = np.linalg.solve(powers, np.array(targets)).tolist()
-    for weight, slope in zip(weights, slopes, strict=True):
-        moved = moved - (there.alpha * scale * weight) * slope
-    return moved
+    if len(nodes) < 2:
+        return [0.5] * len(nodes)  # the paper's choice; it holds to the order for any B(h)
+    phi = math.expm1(-h) / -h - 1
+    targets, factorial = [], 1
+    for k in range(1, len(nodes) + 1):
+        targets.append(phi * factorial / scale)
+        factorial *= k + 1
+        phi = phi / -h - 1 / factorial
+    powers = np.array([[node**k for node in nodes] for k in range(len(nodes))])
+    solution: list[float] = np.linalg.solve(powers, np.array(targets)).tolist()
+    return solution

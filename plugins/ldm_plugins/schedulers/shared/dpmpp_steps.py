@@ -45,9 +45,11 @@ def second_order(
     Args:
         solver_type: "midpoint" takes x0 from the middle of the step, "heun" integrates the slope.
     """
-    rate = (1 + eta) * (there.half_log_snr - here.half_log_snr)
+    start = here.half_log_snr
+    length = there.half_log_snr - start
+    rate = (1 + eta) * length
     weight = -math.expm1(-rate) / 2 if solver_type == "midpoint" else _moments(rate)[0]
-    _, slope = _slope(x0, here, there, other)
+    _, slope = _slope(x0, start, length, other)
     return (there.alpha * weight) * slope
 
 
@@ -64,23 +66,27 @@ def third_order(
     Args:
         curvature: factor of its second derivative.
     """
-    (a, to_a), (b, to_b) = (_slope(x0, here, there, other) for other in others)
+    start = here.half_log_snr
+    length = there.half_log_snr - start
+    (a, to_a), (b, to_b) = (_slope(x0, start, length, other) for other in others)
     bend = (to_a - to_b) / (a - b)
-    first, second = _moments((1 + eta) * (there.half_log_snr - here.half_log_snr))
+    first, second = _moments((1 + eta) * length)
     return (there.alpha * first) * (to_a - a * bend) + (there.alpha * second * curvature) * bend
 
 
-def usable_order(order: int, known: int, left: int, steps: int, lower_order_final: bool) -> int:
-    """The order of a multistep scheduler's step.
+def orders_of_steps(grid: Grid, order: int, lower_order_final: bool) -> list[int]:
+    """The order that each step of a multistep scheduler may have: one to the clean end.
 
     Args:
         order: the highest.
-        known: how many estimates there are, the latest among them.
-        left: how many steps are still to be made, this one among them.
         lower_order_final: whether short runs end with order two, then one.
     """
+    steps = len(grid) - 1
     ending = lower_order_final and steps < FEW
-    return min(order, known, left) if ending else min(order, known)
+    orders = [min(order, steps - i) if ending else order for i in range(steps)]
+    if orders and grid[-1].sigma == 0:
+        orders[-1] = 1
+    return orders
 
 
 def multistep(
@@ -99,29 +105,29 @@ def multistep(
 
     Steps that leave pure noise (alpha = 0), or arrive at none, are of order one.
     """
-    seen: deque[Estimate] = deque(maxlen=order - 1)  # newest first
-    steps = len(grid) - 1
-    for i, (here, there) in enumerate(pairwise(grid)):
+    history: deque[Estimate] = deque(maxlen=order - 1)  # newest first
+    orders = orders_of_steps(grid, order, lower_order_final)
+    for highest, (here, there) in zip(orders, pairwise(grid), strict=True):
         x0 = denoise(x, here)
         kept, weight, fresh = first_order(here, there, eta)
         x = kept * x + weight * x0
         if fresh > 0:
             x = x + fresh * noise()
-        used = usable_order(order, 1 + len(seen), steps - i, steps, lower_order_final)
-        if there.sigma > 0 and used == 2:
-            x = x + second_order(x0, here, there, seen[0], eta, solver_type)
-        if there.sigma > 0 and used == 3:
-            x = x + third_order(x0, here, there, seen, eta, curvature)
+        step_order = min(highest, 1 + len(history))
+        if step_order == 2:
+            x = x + second_order(x0, here, there, history[0], eta, solver_type)
+        if step_order == 3:
+            x = x + third_order(x0, here, there, history, eta, curvature)
         if here.alpha > 0:
-            seen.appendleft((here, x0))
+            history.appendleft((here, x0))
     return x
 
 
-def _slope(x0: Tensor, here: Point, there: Point, other: Estimate) -> tuple[float, Tensor]:
-    """Where another estimate lies, 0 being here and 1 there, and the slope towards it."""
+def _slope(x0: Tensor, start: float, length: float, other: Estimate) -> tuple[float, Tensor]:
+    """Where another estimate lies, 0 being the step's start and 1 its end in lambda, and the slope
+    from x0 towards it."""
     point, estimate = other
-    length = there.half_log_snr - here.half_log_snr
-    node = (point.half_log_snr - here.half_log_snr) / length
+    node = (point.half_log_snr - start) / length
     return node, (estimate - x0) / node
 
 

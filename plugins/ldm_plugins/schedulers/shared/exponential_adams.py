@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ldm_core.numerics.point import Point
+from ldm_plugins.schedulers.shared.lagrange import lagrange
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 def drift(
-    known: Sequence[tuple[Point, Tensor]],
+    estimates: Sequence[tuple[Point, Tensor]],
     here: Point,
     there: Point,
     tau: float = 0.0,
@@ -25,24 +27,33 @@ def drift(
     against the decay of the (stochastic) differential equation, by variation of constants.
 
     Args:
-        known: estimates with their points, any order.
+        estimates: estimates with their points, any order.
         tau: strength of the noise; 0 for the probability-flow ODE.
         simple: with two estimates, weigh the slope by half the step, right to the same order.
     Source: Xue et al. 2023, arXiv:2309.05019; tau = 0 is Hochbruck & Ostermann 2010, Exponential
         integrators, Section 2.5.
     """
+    weights = _weights(tuple([point for point, _ in estimates]), here, there, tau, simple)
+    total = weights[0] * estimates[0][1]
+    for weight, (_, x0) in list(zip(weights, estimates, strict=True))[1:]:
+        total = total + weight * x0
+    return total
+
+
+@lru_cache(maxsize=4096)
+def _weights(
+    points: tuple[Point, ...], here: Point, there: Point, tau: float, simple: bool
+) -> tuple[float, ...]:
+    """What the estimates at these points are multiplied by."""
     h = there.half_log_snr - here.half_log_snr
-    nodes = [(point.half_log_snr - here.half_log_snr) / h for point, _ in known]
+    nodes = [(point.half_log_snr - here.half_log_snr) / h for point in points]
     rate = (1 + tau * tau) * h
     if simple and len(nodes) == 2:
         one = (rate / 2 + math.expm1(-rate) * nodes[1]) / (nodes[0] - nodes[1])
         weights = [one, -math.expm1(-rate) - one]
     else:
         weights = adams_weights(nodes, rate)
-    total = there.alpha * weights[0] * known[0][1]
-    for weight, (_, x0) in list(zip(weights, known, strict=True))[1:]:
-        total = total + there.alpha * weight * x0
-    return total
+    return tuple(there.alpha * weight for weight in weights)
 
 
 def adams_weights(nodes: Sequence[float], rate: float) -> list[float]:
@@ -51,18 +62,11 @@ def adams_weights(nodes: Sequence[float], rate: float) -> list[float]:
     Args:
         nodes: where the estimates lie; 0 is the step's start, 1 its end.
     """
-    from numpy.polynomial import Polynomial
-
     moments = _moments(rate, len(nodes))
-    weights = []
-    for j, node in enumerate(nodes):
-        basis = Polynomial([1.0])
-        for k, other in enumerate(nodes):
-            if k != j:
-                basis *= Polynomial([-other, 1.0]) / (node - other)
-        coefficients: list[float] = basis.coef.tolist()
-        weights.append(sum(c * m for c, m in zip(coefficients, moments, strict=True)))
-    return weights
+    return [
+        sum(c * m for c, m in zip(polynomial, moments, strict=True))
+        for polynomial in lagrange(nodes)
+    ]
 
 
 def _moments(rate: float, count: int) -> list[float]:

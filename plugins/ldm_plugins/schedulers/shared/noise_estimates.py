@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from ldm_core.numerics.callables import Denoise
+from ldm_core.numerics.grid import Grid
 from ldm_core.numerics.moves import move
 from ldm_core.numerics.point import Point
 
 if TYPE_CHECKING:
-    from numpy.polynomial import Polynomial
     from torch import Tensor
 
 
@@ -34,22 +37,35 @@ def move_by(
     Args:
         weights, estimates: the estimate here first; the weights add up to one.
     """
-    moved = move(x, x0, here, there)
+    end = move(x, x0, here, there)
+    length = there.ratio - here.ratio
     for weight, estimate in list(zip(weights, estimates, strict=True))[1:]:
-        scale = weight * there.alpha * (there.ratio - here.ratio)
-        moved = moved + scale * (estimate - estimates[0])
-    return moved
+        end = end + (weight * there.alpha * length) * (estimate - estimates[0])
+    return end
 
 
-def lagrange(nodes: Sequence[float]) -> list[Polynomial]:
-    """The polynomials that are one at their own node and zero at the others."""
-    from numpy.polynomial import Polynomial
+def multistep(
+    x: Tensor,
+    grid: Grid,
+    denoise: Denoise,
+    orders: Sequence[int],
+    weights: Callable[[tuple[Point, ...], Point], Sequence[float]],
+) -> Tensor:
+    """Walk the grid by weighted means of the latest noise estimates, one evaluation a step.
 
-    basis = []
-    for j, node in enumerate(nodes):
-        product = Polynomial([1.0])
-        for k, other in enumerate(nodes):
-            if k != j:
-                product *= Polynomial([-other, 1.0]) / (node - other)
-        basis.append(product)
-    return basis
+    The estimate at pure noise (alpha = 0) serves its own step alone.
+
+    Args:
+        orders: how many estimates each step uses, where there are so many.
+        weights: ``weights(points, there)``, of the estimates at these points, newest first, in
+            the step from the first of them.
+    """
+    history: deque[tuple[Point, Tensor]] = deque(maxlen=max(orders, default=1))  # newest first
+    for order, (here, there) in zip(orders, pairwise(grid), strict=True):
+        x0 = denoise(x, here)
+        latest = [(here, noise_in(x, x0, here)), *history][:order]
+        mean = weights(tuple([point for point, _ in latest]), there)
+        x = move_by(x, x0, here, there, mean, [estimate for _, estimate in latest])
+        if here.alpha > 0:
+            history.appendleft(latest[0])
+    return x
