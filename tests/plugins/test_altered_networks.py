@@ -21,13 +21,15 @@ from PIL import Image
 from torch.nn import functional
 
 import tiny
-from guided import asked, counted, latents
+from guided import ask, counted, in_a_run, latents
 from ldm_core import Pipeline
 from ldm_core.composition.compose import compose
-from ldm_core.contracts import Evaluation
+from ldm_core.contracts import Bound, Evaluation
 from ldm_core.errors import LdmError
+from ldm_core.numerics.prediction import as_prediction_type
 from ldm_core.plugins.registry import installed
 from ldm_core.run.attention import in_force
+from ldm_core.run.weights import Weights
 from ldm_plugins.guidance.smoothed_energy import blur
 from peers import apart, distance_to_peer
 
@@ -55,11 +57,22 @@ def whole(name: str, **more: Any) -> dict[str, Any]:
 def by_hand(pipe: Pipeline, kind: str, change: Any) -> Any:
     """The network of a full copy of the weights, which `change` may do anything to."""
     model = pipe.model
-    key = "unet" if "unet" in model.components else "transformer"
-    other = copy.deepcopy(model.components[key])
+    key = "unet" if "unet" in model.parts else "transformer"
+    other = copy.deepcopy(model.parts[key].module)
     change(other)
-    assert model.remake is not None
-    return model.remake({key: other}).network
+    return model.replaced({key: dataclasses.replace(model.parts[key], module=other)}).network
+
+
+def on_model(pipe: Pipeline, model: Any) -> Pipeline:
+    """The pipeline on another model."""
+    weights = Weights.of(model)
+    return dataclasses.replace(pipe, weights=weights, unconverted=weights)
+
+
+def branch_of(guidance: Bound) -> str:
+    """The branch of the one network that is asked in place of the model's."""
+    (branch,) = guidance.networks
+    return branch
 
 
 class Identity:
@@ -100,12 +113,12 @@ def test_the_perturbed_branch_is_the_network_with_those_layers_changed(
     pipes: Any, kind: str, layers: Any, change: Any
 ) -> None:
     pipe = pipes(kind).replace(guidance={"name": "perturbed_attention", "layers": layers})
-    guidance, x, condition = asked(pipe, kind)
+    guidance, x, condition = in_a_run(pipe, kind)
     point = pipe.composition.grid(3)[1]
-    found = guidance.networks["perturbed"](x, point, condition)
-    expected = by_hand(pipe, kind, change)(x, point, condition)
+    found = ask(guidance.networks["perturbed"], x, point, condition)
+    expected = ask(by_hand(pipe, kind, change), x, point, condition)
     assert apart(found, expected) < 1e-6
-    assert apart(found, pipe.model.network(x, point, condition)) > 1e-4
+    assert apart(found, ask(pipe.model.network, x, point, condition)) > 1e-4
 
 
 @torch.no_grad()
@@ -117,9 +130,9 @@ def test_the_skipping_branch_of_sd3_is_diffusers_own(
 ) -> None:
     """SD3Transformer2DModel takes the numbers of the blocks to skip."""
     pipe = pipes("SD 3").replace(guidance={"name": "skip_layer", "layers": layers})
-    guidance, x, condition = asked(pipe, "SD 3")
+    guidance, x, condition = in_a_run(pipe, "SD 3")
     point = pipe.composition.grid(3)[1]
-    expected = pipe.model.components["transformer"](
+    expected = pipe.model.parts["transformer"].module(
         x,
         condition["text"],
         condition["pooled"],
@@ -127,7 +140,7 @@ def test_the_skipping_branch_of_sd3_is_diffusers_own(
         skip_layers=skipped,
         return_dict=False,
     )[0]
-    assert apart(guidance.networks["skipped"](x, point, condition), expected) < 1e-6
+    assert apart(ask(guidance.networks["skipped"], x, point, condition), expected) < 1e-6
 
 
 @torch.no_grad()
@@ -143,10 +156,10 @@ def test_a_skipped_block_is_left_out(pipes: Any, kind: str) -> None:
 
     layers = {"Stable Diffusion": ["mid_block"], "Flux dev": [0, 1]}.get(kind, [1])
     pipe = pipes(kind).replace(guidance={"name": "skip_layer", "layers": layers})
-    guidance, x, condition = asked(pipe, kind)
+    guidance, x, condition = in_a_run(pipe, kind)
     point = pipe.composition.grid(3)[1]
-    expected = by_hand(pipe, kind, leave_out)(x, point, condition)
-    assert apart(guidance.networks["skipped"](x, point, condition), expected) < 1e-6
+    expected = ask(by_hand(pipe, kind, leave_out), x, point, condition)
+    assert apart(ask(guidance.networks["skipped"], x, point, condition), expected) < 1e-6
 
 
 def theirs(pipe: Pipeline, cls: str, **options: Any) -> Any:
@@ -250,11 +263,12 @@ def test_answers_are_combined_by_diffusers_formulas(
     expected = peer.forward(positive, negative, weaker).pred
     beside = {"name": "classifier_free", "scale": 4.0}
     chosen = whole(name, layers=[1], scale=1.7, beside=beside)
-    guidance, x, _ = asked(pipes("SD 3").replace(guidance=chosen), "SD 3")
+    guidance, x, _ = in_a_run(pipes("SD 3").replace(guidance=chosen), "SD 3")
     point = pipes("SD 3").composition.grid(3)[1]
-    assert set(guidance.branches(point)) == {"positive", "negative", guidance.branch}
-    outputs = {"positive": positive, "negative": negative, guidance.branch: weaker}
-    found = guidance.combine(outputs, Evaluation(x, point, "flow"))
+    branch = branch_of(guidance)
+    assert set(guidance.branches(point)) == {"positive", "negative", branch}
+    outputs = {"positive": positive, "negative": negative, branch: weaker}
+    found = guidance.combine(outputs, Evaluation(x, point, as_prediction_type("flow")))
     torch.testing.assert_close(found, expected)
 
 
@@ -272,9 +286,9 @@ def test_diffusers_guiders_differ_as_is_documented(pipes: Any) -> None:
     mean = queries.mean(1, keepdim=True).expand_as(queries)
     torch.testing.assert_close(finite, mean)
     assert apart(infinite, mean) > 0.1
-    transformer = copy.deepcopy(pipes("SD 3").model.components["transformer"])
+    transformer = copy.deepcopy(pipes("SD 3").model.parts["transformer"].module)
     apply_layer_skip(transformer, LayerSkipConfig(indices=[1]))
-    _, x, condition = asked(pipes("SD 3"), "SD 3")
+    _, x, condition = in_a_run(pipes("SD 3"), "SD 3")
     with pytest.raises(RuntimeError, match="shape"):
         transformer(x, condition["text"], condition["pooled"], torch.full((2,), 500.0))
 
@@ -331,12 +345,12 @@ def test_the_smoothed_branch_blurs_the_attention_weights(pipes: Any, sigma: floa
 
     chosen = {"name": "smoothed_energy"} | ({} if sigma is None else {"sigma": sigma})
     pipe = pipes("Stable Diffusion").replace(guidance=chosen)
-    guidance, _, condition = asked(pipe, "Stable Diffusion")
+    guidance, _, condition = in_a_run(pipe, "Stable Diffusion")
     x, point = torch.randn(2, 4, 12, 16), pipe.composition.grid(3)[1]
-    found = guidance.networks["smoothed"](x, point, condition)
-    expected = by_hand(pipe, "Stable Diffusion", change)(x, point, condition)
+    found = ask(guidance.networks["smoothed"], x, point, condition)
+    expected = ask(by_hand(pipe, "Stable Diffusion", change), x, point, condition)
     assert apart(found, expected) < 1e-6
-    assert apart(found, pipe.model.network(x, point, condition)) > 1e-5
+    assert apart(found, ask(pipe.model.network, x, point, condition)) > 1e-5
 
 
 @torch.no_grad()
@@ -356,12 +370,12 @@ def test_where_picture_and_text_attend_to_each_other_the_text_keeps_its_attentio
     pipe = pipes(kind)
     for name in ("perturbed_attention", "smoothed_energy"):
         chosen = {"name": name, "layers": [0], "beside": "none"}
-        guidance, x, condition = asked(pipe.replace(guidance=chosen), kind)
+        guidance, x, condition = in_a_run(pipe.replace(guidance=chosen), kind)
         point = pipe.composition.grid(3)[1]
         seen.clear()
         with in_force(reading):
-            pipe.model.network(x, point, condition)
-            guidance.networks[guidance.branch](x, point, condition)
+            ask(pipe.model.network, x, point, condition)
+            ask(guidance.networks[branch_of(guidance)], x, point, condition)
         (own, own_queries), (weights, queries) = seen[0], seen[len(seen) // 2]
         count, picture = weights.shape[-1], x.shape[-2] * x.shape[-1] // 4
         inside, text = slice(picture), slice(picture, count)
@@ -389,7 +403,8 @@ def test_every_kind_of_network_is_guided_and_left_as_it_was(
 ) -> None:
     pipe = pipes(kind)
     before = latents(pipe, kind)
-    network = pipe.model.components.get("unet") or pipe.model.components["transformer"]
+    parts = pipe.model.parts
+    network = parts["unet" if "unet" in parts else "transformer"].module
     modules = {n: (m, dict(m.__dict__)) for n, m in network.named_modules()}
     chosen = whole(name, layers=PLACES[kind])
     guided = latents(pipe.replace(guidance=chosen), kind)
@@ -419,24 +434,23 @@ def test_neither_the_batch_nor_half_precision_changes_the_picture(
 @pytest.mark.parametrize("name", ALTERED)
 def test_an_altered_network_has_the_tensors_of_the_models(pipes: Any, name: str) -> None:
     pipe = pipes("Stable Diffusion").replace(guidance={"name": name})
-    remade = []
+    networks = []
 
-    def remake(others: Any) -> Any:
-        remade.append(others["unet"])
-        return remake_own(others)
+    def remake(parts: Any, place: Any) -> Any:
+        networks.append(parts["unet"].module)
+        assert pipe.model.remake is not None
+        return pipe.model.remake(parts, place)
 
-    remake_own = pipe.model.remake
-    model = dataclasses.replace(pipe.model, remake=remake)
-    asked(dataclasses.replace(pipe, model=model), "Stable Diffusion")
-    own = pipe.model.components["unet"]
-    assert len(remade) == 1
-    assert remade[0] is not own
-    ours, others = (dict(network.named_parameters()) for network in (own, remade[0]))
+    in_a_run(on_model(pipe, dataclasses.replace(pipe.model, remake=remake)), "Stable Diffusion")
+    own = pipe.model.parts["unet"].module
+    (other,) = networks
+    assert other is not own
+    ours, others = (dict(network.named_parameters()) for network in (own, other))
     assert ours.keys() == others.keys()
     assert all(ours[n] is others[n] for n in ours)
-    changed = [m for m in remade[0].modules() if not any(m is other for other in own.modules())]
+    changed = [m for m in other.modules() if not any(m is kept for kept in own.modules())]
     assert len(changed) < 12  # the way from the top to the middle
-    assert remade[0].up_blocks is own.up_blocks
+    assert other.up_blocks is own.up_blocks
 
 
 def test_pipelines_in_two_threads_do_not_see_each_others_guidance(pipes: Any) -> None:
@@ -455,6 +469,38 @@ def test_pipelines_in_two_threads_do_not_see_each_others_guidance(pipes: Any) ->
         thread.join()
     for index, right in enumerate(expected):
         assert all(made.equal(right) for made in found[index])
+
+
+@torch.no_grad()
+def test_one_altered_network_serves_two_threads_with_latents_of_two_sizes(pipes: Any) -> None:
+    """Both are in their calls before either comes to a layer that must know the size of its x."""
+    pipe = pipes("Stable Diffusion").replace(guidance={"name": "smoothed_energy", "sigma": 1.0})
+    guidance, _, condition = in_a_run(pipe, "Stable Diffusion")
+    network, point = guidance.networks["smoothed"], pipe.composition.grid(3)[1]
+    latents_of_two = [torch.randn(2, 4, 8, 8), torch.randn(2, 4, 12, 16)]
+    expected = [ask(network, x, point, condition) for x in latents_of_two]
+    both = threading.Barrier(2, timeout=60)
+    answers: dict[int, torch.Tensor] = {}
+
+    def work(index: int) -> None:
+        with torch.no_grad():
+            answers[index] = ask(network, latents_of_two[index], point, condition)
+
+    first = pipe.model.parts["unet"].module.conv_in
+
+    def meet(*call: Any) -> None:
+        both.wait()
+
+    meeting = first.register_forward_pre_hook(meet)
+    try:
+        threads = [threading.Thread(target=work, args=(index,)) for index in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        meeting.remove()
+    assert all(apart(answers[index], expected[index]) < 1e-6 for index in range(2))
 
 
 @pytest.mark.parametrize("name", ALTERED)
@@ -495,13 +541,15 @@ def test_one_may_stand_beside_another(pipes: Any) -> None:
     pipe = pipes("Stable Diffusion")
     skip = whole("skip_layer")
     both = {"name": "perturbed_attention", "scale": 2.0, "beside": skip}
-    guidance, x, _ = asked(pipe.replace(guidance=both), "Stable Diffusion")
+    guidance, x, _ = in_a_run(pipe.replace(guidance=both), "Stable Diffusion")
     point = pipe.composition.grid(3)[1]
     outputs = {name: torch.randn_like(x) for name in guidance.branches(point)}
     assert outputs.keys() == {"positive", "negative", "perturbed", "skipped"}
     p, n, a, b = (outputs[name] for name in ("positive", "negative", "perturbed", "skipped"))
     expected = n + 7.5 * (p - n) + 2.8 * (p - b) + 2.0 * (p - a)
-    torch.testing.assert_close(guidance.combine(outputs, Evaluation(x, point, "epsilon")), expected)
+    torch.testing.assert_close(
+        guidance.combine(outputs, Evaluation(x, point, as_prediction_type("epsilon"))), expected
+    )
 
 
 @pytest.mark.parametrize(
@@ -553,8 +601,8 @@ def test_what_does_not_fit_the_network_is_seen_before_sampling(
 
 def test_an_attention_that_is_not_known_is_refused(pipes: Any) -> None:
     pipe = pipes("Stable Diffusion")
-    unet = copy.deepcopy(pipe.model.components["unet"])
-    unet.set_attn_processor(Identity())
-    other = dataclasses.replace(pipe, model=pipe.model.remake({"unet": unet}))
+    unet = copy.deepcopy(pipe.model.parts["unet"])
+    unet.module.set_attn_processor(Identity())
+    other = on_model(pipe, pipe.model.replaced({"unet": unet}))
     with pytest.raises(LdmError, match=r"does not know the attention of .*attn1' \(Identity\)"):
         latents(other.replace(guidance="perturbed_attention"))

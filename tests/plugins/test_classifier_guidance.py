@@ -12,7 +12,10 @@ from torch.nn import functional
 
 from guided import latents
 from ldm_core import Pipeline
+from ldm_core.contracts import Call
 from ldm_core.errors import LdmError
+from ldm_core.numerics.prediction import as_prediction_type, from_x0
+from ldm_core.run.weights import Weights
 from peers import apart
 
 MEAN, SPREAD, DOUBT = 0.3, 0.8, 0.5
@@ -21,19 +24,23 @@ Y = torch.tensor([-1.0, 0.4, 2.0])  # what each class stands for
 
 def gaussian(pipe: Pipeline, prediction: str) -> Pipeline:
     """A pipeline without conditions whose network knows the exact denoiser of that data."""
-    from ldm_core.numerics.prediction import from_x0
 
-    def network(x: Any, point: Any, condition: Any) -> Any:
+    def network(call: Call) -> Any:
+        x, point = call.x, call.rows[0].point
+        assert all(row.point == point for row in call.rows)
         total = point.alpha**2 * SPREAD**2 + point.sigma**2
         x0 = MEAN + point.alpha * SPREAD**2 / total * (x - point.alpha * MEAN)
-        return from_x0(prediction, x0, x, point)  # type: ignore[arg-type]
+        return from_x0(prediction, x0, x, point)
 
     info = dataclasses.replace(
-        pipe.model.info, prediction_type=prediction, needs=frozenset(), abilities=frozenset()
+        pipe.model.info,
+        prediction_type=as_prediction_type(prediction),
+        needs=frozenset(),
+        abilities=frozenset(),
     )
     composition = dataclasses.replace(pipe.composition, info=info)
-    model = dataclasses.replace(pipe.model, info=info, network=network)
-    bare = dataclasses.replace(pipe, composition=composition, model=model)
+    weights = Weights.of(dataclasses.replace(pipe.model, info=info, network=network))
+    bare = dataclasses.replace(pipe, composition=composition, weights=weights, unconverted=weights)
     return bare.replace(conditioning=["target_class"], guidance="none")
 
 
@@ -56,8 +63,7 @@ def test_the_exact_classifier_gives_the_exact_conditional_mean(pipes: Any, predi
     bare = gaussian(pipes("Stable Diffusion"), prediction)
     exact = log_likelihood(bare.model.info.noise_schedule)
     pipe = bare.replace(guidance={"name": "classifier", "classifier": exact})
-    request = pipe.composition.request({"target_class": [0, 1, 2]}, [1, 2, 3])
-    run = pipe.start(request)
+    run = pipe.start(pipe.composition.plan({"target_class": [0, 1, 2]}, [1, 2, 3]))
     denoise = run.denoiser()
     for point in run.run.grid[:-1]:
         precision = 1 / SPREAD**2 + point.alpha**2 / point.sigma**2 + 1 / DOUBT**2

@@ -17,13 +17,14 @@ from torch import Tensor
 import tiny
 from ldm_core import Pipeline
 from ldm_core.conformance import SCHEDULES, GaussianData
-from ldm_core.contracts import Evaluation, Guidance, Run, Step
+from ldm_core.contracts import Bound, Call, Evaluation, Request, Run, Step
 from ldm_core.errors import LdmError
 from ldm_core.numerics.grid import Grid
 from ldm_core.numerics.point import CLEAN, Point
-from ldm_core.numerics.prediction import PREDICTION_TYPES, PredictionType, from_x0
+from ldm_core.numerics.prediction import PREDICTION_TYPES, as_prediction_type, from_x0
 from ldm_core.plugins.options import bind
 from ldm_core.plugins.registry import installed
+from ldm_core.run.weights import Weights
 
 POSITIVE, NEGATIVE = GaussianData(0.7, 0.6), GaussianData(-0.2, 0.6)
 BRANCHES = {"positive": POSITIVE.denoise, "negative": NEGATIVE.denoise}
@@ -39,7 +40,7 @@ OTHERS: dict[str, dict[str, Any]] = {
 }
 
 
-def made(name: str, **options: Any) -> Any:
+def create(name: str, **options: Any) -> Any:
     return bind(installed().find("guidance", name).loaded, options)
 
 
@@ -56,25 +57,30 @@ def grid_of(path: str, steps: int = 6) -> Grid:
     return Grid([*(schedule.at(schedule.first + s * span) for s in shares), CLEAN], schedule)
 
 
-def bound(guidance: Any, grid: Grid, images: int = 1) -> Any:
+def bound(guidance: Any, grid: Grid, images: int = 1) -> Bound:
     """The guidance in a run along a grid."""
     model: Any = SimpleNamespace(info=SimpleNamespace(learned_variance=False))
-    request: Any = SimpleNamespace(inputs={"prompt": ["a"] * images}, seeds=[0] * images)
+    request = Request({"prompt": ["a"] * images}, [0] * images, {}, len(grid) - 1)
     nothing: Any = None
-    return guidance.bind(Run(model, request, grid, nothing, nothing, 1.0))
+    answer: Bound = guidance.bind(Run(model, request, grid, nothing, nothing, 1.0))
+    return answer
+
+
+def in_a_run(name: str, **options: Any) -> Bound:
+    """A guidance with options in some run."""
+    return bound(create(name, **options), grid_of("vp"))
 
 
 def guided(
-    guidance: Guidance,
+    guidance: Bound,
     x: Tensor,
     point: Point,
-    kind: PredictionType = "sample",
+    kind: str = "sample",
     denoisers: Mapping[str, Any] = BRANCHES,
 ) -> Tensor:
     """The x0 of what a guidance makes of exact denoisers behind a prediction type."""
     outputs = {b: from_x0(kind, denoisers[b](x, point), x, point) for b in guidance.branches(point)}
-    at = Evaluation(x, point, kind)
-    return at.x0(guidance.combine(outputs, at))
+    return guidance.x0(outputs, Evaluation(x, point, as_prediction_type(kind)))
 
 
 def some_x(*shape: int) -> Tensor:
@@ -88,10 +94,11 @@ def predictions(seed: int = 0) -> tuple[Tensor, Tensor]:
     return shared + 0.4 * a, shared + 0.4 * b
 
 
-def combined(guidance: Guidance, positive: Tensor, negative: Tensor) -> Tensor:
+def combined(guidance: Bound, positive: Tensor, negative: Tensor) -> Tensor:
     """What a guidance makes of two predictions of x0."""
-    at = Evaluation(torch.zeros_like(positive), SCHEDULES["vp"].at(500), "sample")
-    return guidance.combine({"positive": positive, "negative": negative}, at)
+    sample = as_prediction_type("sample")
+    at = Evaluation(torch.zeros_like(positive), SCHEDULES["vp"].at(500), sample)
+    return guidance.output({"positive": positive, "negative": negative}, at)
 
 
 # Closed forms
@@ -99,14 +106,14 @@ def combined(guidance: Guidance, positive: Tensor, negative: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("kind", PREDICTION_TYPES)
 @pytest.mark.parametrize("path", PATHS)
-def test_classifier_free_leads_a_gaussian_on(path: str, kind: PredictionType) -> None:
+def test_classifier_free_leads_a_gaussian_on(path: str, kind: str) -> None:
     """Of Gaussians of one width, it makes the Gaussian whose mean lies `scale` times as far."""
     scale = 2.5
     led = GaussianData(NEGATIVE.mean + scale * (POSITIVE.mean - NEGATIVE.mean), POSITIVE.std)
     for point in points_of(path):
         x = some_x()
-        found = guided(made("classifier_free", scale=scale), x, point, kind)
-        torch.testing.assert_close(found, led.denoise(x, point), rtol=1e-9, atol=1e-9)
+        actual = guided(in_a_run("classifier_free", scale=scale), x, point, kind)
+        torch.testing.assert_close(actual, led.denoise(x, point), rtol=1e-9, atol=1e-9)
 
 
 def score_mean(x: Tensor, point: Point, parts: list[tuple[float, GaussianData]]) -> Tensor:
@@ -121,16 +128,16 @@ def test_composition_is_the_product_of_the_distributions() -> None:
     """AND multiplies p(x | c)/p(x) of every prompt, NOT divides by it (Liu et al.)."""
     circle, fog = GaussianData(0.1, 0.4), GaussianData(1.5, 0.9)
     wide = GaussianData(0.0, 1.2)
-    composed = made("composable", prompts=["a circle:0.5", "fog:-0.25"], scale=2.0)
+    composed = in_a_run("composable", prompts=["a circle:0.5", "fog:-0.25"], scale=2.0)
     denoisers = {"positive": POSITIVE, "negative": wide, "prompt 2": circle, "prompt 3": fog}
     powers = [(2.0, POSITIVE), (1.0, circle), (-0.5, fog), (1 - 2.5, wide)]
     for path in PATHS:
         for point in points_of(path):
             x = some_x()
             exact = {name: data.denoise for name, data in denoisers.items()}
-            found = guided(composed, x, point, "epsilon", exact)
+            actual = guided(composed, x, point, "epsilon", exact)
             expected = score_mean(x, point, powers)
-            torch.testing.assert_close(found, expected, rtol=1e-7, atol=1e-7)
+            torch.testing.assert_close(actual, expected, rtol=1e-7, atol=1e-7)
 
 
 @pytest.mark.parametrize("scheduler", ["ddim", "euler"])
@@ -144,27 +151,34 @@ def test_cfg_pp_renoises_with_the_unconditional_noise(path: str, scheduler: str)
         x0 = low + scale * (POSITIVE.denoise(expected, here) - low)
         noise = (expected - here.alpha * low) / here.sigma
         expected = there.alpha * x0 + there.sigma * noise
-    guidance = bound(made("cfg_pp", scale=scale), grid)
+    guidance = bound(create("cfg_pp", scale=scale), grid)
     walk = bind(installed().find("scheduler", scheduler).loaded, {})
-    found = walk(x, grid, lambda x, point: guided(guidance, x, point, "flow"), None)
-    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+    actual = walk(x, grid, lambda x, point: guided(guidance, x, point, "flow"), None)
+    torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-9)
+
+
+def strength(guidance: Bound, point: Point) -> float:
+    """The weight of the positive answer."""
+    outputs = {"negative": torch.zeros(1).double(), "positive": torch.ones(1).double()}
+    at = Evaluation(torch.zeros(1).double(), point, as_prediction_type("flow"))
+    return guidance.output(outputs, at).item()
 
 
 def test_cfg_pp_is_bounded_between_the_points_of_a_grid() -> None:
     grid = grid_of("flow")
-    guidance = bound(made("cfg_pp", scale=1.0), grid)
+    guidance = bound(create("cfg_pp", scale=1.0), grid)
     close = grid.schedule.at(grid[3].t + 1e-3)
-    assert guidance.strength(close) == guidance.strength(grid[2])
-    assert guidance.strength(grid[-2]) == 1.0
+    assert strength(guidance, close) == strength(guidance, grid[2])
+    assert strength(guidance, grid[-2]) == 1.0
     noise = Grid([SCHEDULES["flow"].at(1000), *grid[1:]], grid.schedule)
-    assert bound(made("cfg_pp", scale=0.5), noise).strength(noise[0]) == 0.5  # alpha is 0 there
+    assert strength(bound(create("cfg_pp", scale=0.5), noise), noise[0]) == 0.5  # alpha is 0 there
 
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("scheduler", ["ddim", "euler", "dpmpp_2m"])
 def test_zero_init_leaves_x_where_it_is_and_asks_no_network(path: str, scheduler: str) -> None:
     grid = grid_of(path)
-    guidance = bound(made("cfg_zero_star", zero_init_steps=1), grid)
+    guidance = bound(create("cfg_zero_star", zero_init_steps=1), grid)
     assert guidance.branches(grid[0]) == ()
     assert guidance.branches(grid[1]) == ("negative", "positive")
     x = some_x()
@@ -177,7 +191,7 @@ def test_zero_init_leaves_x_where_it_is_and_asks_no_network(path: str, scheduler
 def test_the_optimised_scale_is_the_best_factor() -> None:
     """Where the positive answer is a multiple of the negative one, nothing is left to lead away
     from; elsewhere what is left is at right angles to the negative one."""
-    guidance = made("cfg_zero_star", scale=5.0, zero_init_steps=0)
+    guidance = in_a_run("cfg_zero_star", scale=5.0, zero_init_steps=0)
     positive, negative = (p.double() for p in predictions())
     factor = torch.tensor([0.5, 3.0]).reshape(2, 1, 1, 1).double()
     multiple = combined(guidance, factor * negative, negative)
@@ -188,13 +202,13 @@ def test_the_optimised_scale_is_the_best_factor() -> None:
 
 
 @pytest.mark.parametrize("kind", PREDICTION_TYPES)
-def test_projection_by_hand(kind: PredictionType) -> None:
+def test_projection_by_hand(kind: str) -> None:
     """In two dimensions, with x0 = (3, 4): an update along it goes, one across it stays."""
     x0, across = torch.tensor([[3.0, 4.0]]).double(), torch.tensor([[8.0, -6.0]]).double()
     point, x = SCHEDULES["flow"].at(700), torch.tensor([[0.3, -0.8]]).double()
 
     def led(update: Tensor, **options: Any) -> Tensor:
-        guidance = made("adaptive_projected", scale=3.0, **{"momentum": 0.0, **options})
+        guidance = in_a_run("adaptive_projected", scale=3.0, **{"momentum": 0.0, **options})
         denoisers = {"positive": lambda x, p: x0, "negative": lambda x, p: x0 - update}
         return guided(guidance, x, point, kind, denoisers) - x0
 
@@ -211,14 +225,14 @@ def test_without_its_parts_projected_guidance_is_classifier_free() -> None:
     for kind in PREDICTION_TYPES:
         for point in points_of("vp"):
             x = some_x()
-            found = guided(made("adaptive_projected", scale=4.0, **plain), x, point, kind)
-            expected = guided(made("classifier_free", scale=4.0), x, point, kind)
-            torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-8)
+            actual = guided(in_a_run("adaptive_projected", scale=4.0, **plain), x, point, kind)
+            expected = guided(in_a_run("classifier_free", scale=4.0), x, point, kind)
+            torch.testing.assert_close(actual, expected, rtol=1e-8, atol=1e-8)
 
 
 def test_momentum_counts_the_calls_of_one_run_alone() -> None:
     """With u, u, u updates of weight b come to u, (1 + b)u, (1 + b + b²)u."""
-    guidance = made("adaptive_projected", scale=2.0, eta=1.0, norm_threshold=0.0, momentum=-0.5)
+    guidance = create("adaptive_projected", scale=2.0, eta=1.0, norm_threshold=0.0, momentum=-0.5)
     positive, negative = predictions()
     for run in (bound(guidance, grid_of("vp")), bound(guidance, grid_of("vp"))):
         for weight in (1.0, 0.5, 0.75):
@@ -232,7 +246,7 @@ def test_momentum_counts_the_calls_of_one_run_alone() -> None:
 @pytest.mark.parametrize("name", ["classifier_free", "adaptive_projected", "cfg_zero_star"])
 def test_outside_the_interval_the_positive_branch_answers_alone(name: str) -> None:
     options = {"zero_init_steps": 0} if name == "cfg_zero_star" else {}
-    guidance = made(name, scale=3.0, low=0.5, high=2.0, **options)
+    guidance = in_a_run(name, scale=3.0, low=0.5, high=2.0, **options)
     schedule, x = SCHEDULES["vp"], some_x()
     for ratio, inside in ((0.4, False), (0.6, True), (1.9, True), (2.1, False)):
         point = schedule.at_ratio(ratio)
@@ -240,9 +254,9 @@ def test_outside_the_interval_the_positive_branch_answers_alone(name: str) -> No
         alone = POSITIVE.denoise(x, point)
         assert torch.allclose(guided(guidance, x, point, "sample"), alone) is not inside
     flow = SCHEDULES["flow"]
-    assert made(name, low=0.0, **options).branches(flow.at(1000)) == ("negative", "positive")
+    assert in_a_run(name, low=0.0, **options).branches(flow.at(1000)) == ("negative", "positive")
     # the paper's interval is open below and closed above
-    edges = made(name, low=1.0, high=3.0, **options)
+    edges = in_a_run(name, low=1.0, high=3.0, **options)
     assert edges.branches(Point(0.5, 0.5, 500.0)) == ("positive",)
     assert edges.branches(Point(0.25, 0.75, 750.0)) == ("negative", "positive")
 
@@ -256,7 +270,7 @@ def test_full_rescaling_gives_the_positive_answers_spread(name: str) -> None:
     positive, negative = predictions()
 
     def spread(phi: float) -> Tensor:
-        guidance = made(name, scale=6.0, rescale=phi, **options.get(name, {}))
+        guidance = in_a_run(name, scale=6.0, rescale=phi, **options.get(name, {}))
         return combined(guidance, positive, negative).std((1, 2, 3))
 
     torch.testing.assert_close(spread(1.0), positive.std((1, 2, 3)))
@@ -273,9 +287,9 @@ def test_classifier_free_is_diffusers(rescale: float) -> None:
     positive, negative = predictions()
     theirs = ClassifierFreeGuidance(guidance_scale=5.0, guidance_rescale=rescale)
     theirs.set_state(0, 4, torch.tensor(0))
-    found = combined(made("classifier_free", scale=5.0, rescale=rescale), positive, negative)
+    actual = combined(in_a_run("classifier_free", scale=5.0, rescale=rescale), positive, negative)
     expected = theirs.forward(positive, negative).pred
-    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(actual, expected, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.3, 1.0])
@@ -297,14 +311,14 @@ def test_adaptive_projected_is_diffusers_original_formulation(
         use_original_formulation=True,
     )
     options = {"eta": eta, "norm_threshold": threshold, "momentum": momentum}
-    ours = bound(made("adaptive_projected", scale=5.0, **options), grid_of("vp"))
+    ours = in_a_run("adaptive_projected", scale=5.0, **options)
     theirs.momentum_buffer = MomentumBuffer(momentum) if momentum else None
     for step in range(3):
         positive, negative = predictions(step)
         theirs.set_state(step, 3, torch.tensor(0))
         expected = theirs.forward(positive, negative).pred
-        found = combined(ours, positive, negative)
-        torch.testing.assert_close(found, expected, rtol=1e-6, atol=2e-6)
+        actual = combined(ours, positive, negative)
+        torch.testing.assert_close(actual, expected, rtol=1e-6, atol=2e-6)
 
 
 def test_cfg_zero_star_is_diffusers() -> None:
@@ -312,7 +326,7 @@ def test_cfg_zero_star_is_diffusers() -> None:
 
     grid = grid_of("flow")
     options = {"scale": 5.0, "zero_init_steps": 2, "rescale": 0.3}
-    ours = bound(made("cfg_zero_star", **options), grid)
+    ours = bound(create("cfg_zero_star", **options), grid)
     theirs = ClassifierFreeZeroStarGuidance(
         guidance_scale=5.0, zero_init_steps=2, guidance_rescale=0.3
     )
@@ -323,10 +337,10 @@ def test_cfg_zero_star_is_diffusers() -> None:
         expected = torch.zeros_like(positive)
         if step >= 2:
             expected = theirs.forward(positive, negative).pred
-        at = Evaluation(some_x(*positive.shape).float(), point, "flow")
+        at = Evaluation(some_x(*positive.shape).float(), point, as_prediction_type("flow"))
         answers = {"positive": positive, "negative": negative}
-        found = ours.combine({name: answers[name] for name in ours.branches(point)}, at)
-        torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
+        actual = ours.combine({name: answers[name] for name in ours.branches(point)}, at)
+        torch.testing.assert_close(actual, expected, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize(("percentile", "limit"), [(0.9, 1.0), (0.995, 1.0), (0.9, 50.0)])
@@ -338,16 +352,16 @@ def test_dynamic_threshold_is_diffusers(percentile: float, limit: float) -> None
     )
     positive, negative = predictions()
     options = {"scale": 6.0, "percentile": percentile, "limit": limit}
-    found = combined(made("dynamic_threshold", **options), positive, negative)
-    plain = combined(made("classifier_free", scale=6.0), positive, negative)
+    actual = combined(in_a_run("dynamic_threshold", **options), positive, negative)
+    plain = combined(in_a_run("classifier_free", scale=6.0), positive, negative)
     # Diffusers knows data within [-1, 1] alone
     expected = limit * theirs._threshold_sample(plain / limit)
-    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(actual, expected, rtol=1e-6, atol=1e-6)
 
 
 def test_thresholding_spares_what_lies_within_the_limit() -> None:
     positive, negative = predictions()
-    within = combined(made("dynamic_threshold", scale=1.0, limit=50.0), positive, negative)
+    within = combined(in_a_run("dynamic_threshold", scale=1.0, limit=50.0), positive, negative)
     assert within.equal(positive)
 
 
@@ -358,11 +372,11 @@ def counted(pipe: Pipeline) -> tuple[Pipeline, list[int]]:
     """The pipeline, and how many pictures its network is asked for in each call."""
     rows: list[int] = []
 
-    def network(x: Any, point: Any, condition: Any) -> Any:
-        rows.append(len(x))
-        return pipe.model.network(x, point, condition)
+    def network(call: Call) -> Tensor:
+        rows.append(len(call.x))
+        return pipe.model.network(call)
 
-    return replace(pipe, model=replace(pipe.model, network=network)), rows
+    return replace(pipe, weights=Weights.of(replace(pipe.model, network=network))), rows
 
 
 def latents(pipe: Pipeline, prompt: Any = "a red star", seed: Any = 1, **guidance: Any) -> Tensor:
@@ -391,9 +405,9 @@ def latents(pipe: Pipeline, prompt: Any = "a red star", seed: Any = 1, **guidanc
 def test_nothing_is_computed_that_has_no_weight(
     pipe: Pipeline, guidance: dict[str, Any], rows: list[int]
 ) -> None:
-    asked, found = counted(pipe.replace(guidance=guidance, scheduler="ddim", spacing="leading"))
-    latents(asked)
-    assert found == rows
+    counting, counts = counted(pipe.replace(guidance=guidance, scheduler="ddim", spacing="leading"))
+    latents(counting)
+    assert counts == rows
 
 
 def test_guidance_that_is_off_is_no_guidance(pipe: Pipeline) -> None:
@@ -412,7 +426,7 @@ def test_composing_a_prompt_with_itself_doubles_the_scale(pipe: Pipeline) -> Non
 
 def test_the_last_colon_of_a_composed_prompt_is_its_weight(pipe: Pipeline) -> None:
     def composed(prompt: str) -> Any:
-        return made("composable", prompts=[prompt]).prompts
+        return create("composable", prompts=[prompt]).prompts
 
     assert composed("a circle") == (("a circle", 1.0),)
     assert composed("a circle : -0.5") == (("a circle", -0.5),)
@@ -461,17 +475,17 @@ def test_an_image_depends_on_its_seed_alone(pipe: Pipeline, name: str) -> None:
 @pytest.mark.parametrize("name", OTHERS)
 def test_a_run_in_two_parts_is_guided_as_in_one(pipe: Pipeline, name: str) -> None:
     guided = pipe.replace(guidance={"name": name, **OTHERS[name]}, scheduler="ddim")
-    request = guided.composition.request({"prompt": "a red star"}, [3])
-    run = guided.start(request)
+    plan = guided.composition.plan({"prompt": "a red star"}, [3])
+    run = guided.start(plan)
     half = run.walk(run.x, stop=2)
-    assert run.walk(half, start=2).equal(guided.sample(request))
+    assert run.walk(half, start=2).equal(guided.sample(plan))
 
 
 @pytest.fixture(scope="module", params=["Stable Diffusion", "SD v-prediction", "SD 3", "DiT"])
 def kind(request: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[tiny.Kind, Pipeline]:
-    found = tiny.FOLDERS[request.param]
-    folder = found.write(tmp_path_factory.mktemp("models") / "model")
-    return found, Pipeline.from_pretrained(folder, num_inference_steps=3)
+    kind = tiny.FOLDERS[request.param]
+    folder = kind.write(tmp_path_factory.mktemp("models") / "model")
+    return kind, Pipeline.from_pretrained(folder, num_inference_steps=3)
 
 
 @pytest.mark.parametrize("name", OTHERS)
