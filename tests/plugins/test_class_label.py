@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 import tiny
-from ldm_core.composition.compose import Composition, compose
+from ldm_core.composition.compose import compose, recompose
+from ldm_core.composition.composition import Composition
 from ldm_core.errors import LdmError
 from ldm_core.plugins.registry import installed
 from ldm_plugins.conditioning.class_label import find_class
@@ -36,7 +37,7 @@ def test_a_class_is_found_by_any_of_its_names(
     composition: Composition, label: Any, number: int
 ) -> None:
     assert find_class(label, composition.info.classes) == number
-    composition.request({"class_label": label}, [1])
+    composition.plan({"class_label": label}, [1])
 
 
 @pytest.mark.parametrize(
@@ -60,14 +61,14 @@ def test_other_classes_are_refused_before_weights_are_read(
 ) -> None:
     seeds = [1, 2] if isinstance(label, list) else [1]
     with pytest.raises(LdmError, match=message):
-        composition.request({"class_label": label}, seeds)
+        composition.plan({"class_label": label}, seeds)
 
 
 def test_the_class_to_lead_away_from_is_checked_too(composition: Composition) -> None:
-    request = composition.request({"class_label": 1, "negative_class_label": "tench"}, [1])
+    request = composition.plan({"class_label": 1, "negative_class_label": "tench"}, [1]).request
     assert request.inputs["negative_class_label"] == ["tench"]
     with pytest.raises(LdmError, match="no class 1000"):
-        composition.request({"class_label": 1, "negative_class_label": 1000}, [1])
+        composition.plan({"class_label": 1, "negative_class_label": 1000}, [1])
 
 
 def test_classes_without_names_go_by_number() -> None:
@@ -77,5 +78,6 @@ def test_classes_without_names_go_by_number() -> None:
 
 
 def test_a_composition_on_other_choices_still_knows_the_classes(composition: Composition) -> None:
-    again = composition.replace({"scheduler": "ddim", "conditioning": "class_label"})
-    assert again.request({"class_label": "goldfish"}, [1]).inputs["class_label"] == ["goldfish"]
+    again = recompose(composition, {"scheduler": "ddim", "conditioning": "class_label"})
+    request = again.plan({"class_label": "goldfish"}, [1]).request
+    assert request.inputs["class_label"] == ["goldfish"]

@@ -6,6 +6,7 @@ import gc
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,9 @@ from PIL import Image
 
 import tiny
 from ldm_core import Pipeline
+from ldm_core.contracts import Call, Condition, Network, Row, Unequal, take
 from ldm_core.errors import LdmError
+from ldm_core.numerics.point import Point
 from peers import apart
 
 STEPS = 5
@@ -279,6 +282,124 @@ def test_a_side_network_is_not_asked_outside_its_share(
     guessing = with_control(pipe, {"path": str(edges), "guess_mode": True})
     ours(guessing, pictures[0], num_inference_steps=3)
     assert asked == [(2, 4, 8, 8)] * 3
+
+
+class Side:
+    """A side network that says its pictures' mean and its rows' timesteps."""
+
+    def __init__(self, number: int, calls: list[tuple[int, Call]], guess: bool = False) -> None:
+        self._number = number
+        self._calls = calls
+        self.guess = guess
+
+    def read(self, pictures: torch.Tensor) -> Condition:
+        return {"mean": pictures.mean(dim=(1, 2, 3))}
+
+    def __call__(self, call: Call, features: Condition, weight: float, guess: bool) -> Condition:
+        assert len(call.x) == len(call.rows) == len(call.condition["text"]) == len(call.t)
+        assert features.keys() == {"mean"}
+        self._calls.append((self._number, call))
+        return {"mid": weight * (call.t + features["mean"]), f"own_{self._number}": call.t}
+
+
+class Sides:
+    """An ability that has these side networks, one after the other."""
+
+    def __init__(self, *sides: Side) -> None:
+        self._sides = sides
+        self._loads = 0
+
+    def load(self, folder: Path, name: str) -> Side:
+        self._loads += 1
+        return self._sides[(self._loads - 1) % len(self._sides)]
+
+
+Stubs = tuple[Network, Condition, list[Call], list[tuple[int, Call]]]
+
+
+@pytest.fixture
+def stubbed(pipe: Pipeline, edges: Path, depth: Path) -> Callable[..., Stubs]:
+    """A network that is a stub beside two side networks that are, with two pictures' features;
+    what it is asked, and what they are."""
+
+    def make(first: dict[str, Any], second: dict[str, Any], guess: bool = False) -> Stubs:
+        both = with_control(pipe, {"path": str(edges), **first}, {"path": str(depth), **second})
+        asked: list[Call] = []
+        sides: list[tuple[int, Call]] = []
+        ability = Sides(Side(0, sides), Side(1, sides, guess))
+        control = both.composition.conditioning[1]
+        pictures = [torch.full((3, 16, 16), level) for level in (0.25, 0.5)]
+        inputs = {"prompt": PROMPTS, "control_image": pictures}
+        run = both.start(both.composition.plan(inputs, [1, 2])).run
+        run = replace(run, model=replace(run.model, abilities={"control": ability}))
+        features = control.encode(run, ["positive"])["positive"]
+        assert not isinstance(features, Unequal)
+
+        def below(call: Call) -> torch.Tensor:
+            asked.append(call)
+            return call.x
+
+        return control.bind(run).network(below), features, asked, sides
+
+    return make
+
+
+def call_of(features: Condition, *rows: tuple[int, str, float, int, int]) -> Call:
+    """A call of these rows: image, branch, timestep, step and steps of each."""
+    images = [row[0] for row in rows]
+    whose = tuple(Row(i, b, Point(1.0, 1.0, t), step, steps) for i, b, t, step, steps in rows)
+    x = torch.arange(float(len(rows)))[:, None, None, None].expand(-1, 4, 8, 8)
+    condition = {**take(features, images), "text": torch.zeros(len(rows), 3, 2)}
+    return Call(x, torch.tensor([row[2] for row in rows]), condition, whose)
+
+
+def test_rows_of_one_call_are_asked_each_by_its_own_step(stubbed: Callable[..., Stubs]) -> None:
+    """Rows of several runs share a call; a side network is asked with those within its share."""
+    network, features, asked, sides = stubbed({"end": 0.5}, {"weight": 2.0, "start": 0.5})
+    call = call_of(
+        features,
+        (0, "positive", 900.0, 0, 4),
+        (1, "positive", 300.0, 1, 2),
+        (1, "negative", 700.0, 1, 8),
+        (0, "negative", 500.0, 2, 3),
+    )
+    assert network(call) is call.x
+    (number, early), (other, late) = sides
+    assert (number, other) == (0, 1)
+    assert early.rows == (call.rows[0], call.rows[2])
+    assert early.t.tolist() == [900.0, 700.0]
+    assert early.x.equal(call.x[[0, 2]])
+    assert late.rows == (call.rows[1], call.rows[3])
+    (below,) = asked
+    assert below.condition["mid"].tolist() == [900.25, 2 * 300.5, 700.5, 2 * 500.25]
+    assert below.condition["own_0"].tolist() == [900.0, 0.0, 700.0, 0.0]
+    assert below.condition["own_1"].tolist() == [0.0, 300.0, 0.0, 500.0]
+    assert (below.x is call.x, below.t is call.t, below.rows) == (True, True, call.rows)
+
+
+def test_a_side_network_that_guesses_has_nothing_for_the_negative_branch(
+    stubbed: Callable[..., Stubs],
+) -> None:
+    network, features, asked, sides = stubbed({"guess_mode": True}, {}, guess=True)
+    negative = (0, "negative", 900.0, 0, 4)
+    call = call_of(features, negative, (0, "positive", 900.0, 0, 4), (1, "other", 100.0, 3, 4))
+    network(call)
+    assert [part.rows for _, part in sides] == [call.rows[1:]] * 2
+    assert asked[0].condition["mid"].tolist() == [0.0, 2 * 900.25, 2 * 100.5]
+    network(call_of(features, negative))
+    assert len(sides) == 2
+    assert "mid" not in asked[1].condition
+
+
+def test_nothing_is_copied_where_all_rows_are_asked(stubbed: Callable[..., Stubs]) -> None:
+    network, features, asked, sides = stubbed({}, {"end": 0.5})
+    call = call_of(features, (0, "positive", 900.0, 0, 2), (1, "negative", 800.0, 0, 3))
+    network(call)
+    assert [(number, part is call) for number, part in sides] == [(0, True), (1, True)]
+    assert asked[0].condition["own_0"] is call.t
+    late = call_of(features, (0, "positive", 900.0, 1, 2), (1, "negative", 800.0, 2, 3))
+    network(late)
+    assert [number for number, _ in sides] == [0, 1, 0]
 
 
 def test_weights_are_read_once_and_go_with_the_last_pipeline(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,11 @@ from PIL import Image
 import tiny
 from ldm_core import LdmError, Pipeline
 from ldm_core.composition.compose import compose
+from ldm_core.contracts import Axis, Conditioning, LatentSpace, Run, RunHooks
 from ldm_core.media.manifest import recipe_of
 from ldm_core.plugins.registry import installed
+from ldm_plugins.conditioning.image import image
+from ldm_plugins.conditioning.mask import mask
 from peers import COUNTERPARTS, distance_to_peer
 
 
@@ -87,8 +91,9 @@ def test_every_family_starts_from_a_picture(family: str, tmp_path: Path) -> None
     pipe = Pipeline.from_pretrained(kind.write(tmp_path))
     inputs = kind.inputs_in(tmp_path)
     pipe = pipe if kind.painted else with_image(pipe)
-    width, height = pipe.model.info.default_size
-    (picture,) = pictures(1, inputs.get("width", width), inputs.get("height", height))
+    own = pipe.model.info.default_extent
+    size = (inputs.get(side, own[side]) for side in ("width", "height"))
+    (picture,) = pictures(1, *size)
     inputs = {**inputs, "image": picture, "num_inference_steps": 4}
     seeds = {"seed": [1, 2]}
     still = latents(pipe, strength=0, **seeds, **inputs)
@@ -103,8 +108,8 @@ def test_a_strength_takes_the_end_of_the_grid(pipe: Pipeline) -> None:
     whole = ours.composition.grid(8)
     for strength, steps in ((1, 8), (0.99, 7), (0.5, 4), (0.125, 1), (0, 0)):
         inputs = {"prompt": "a red star", "image": pictures(1)[0], "strength": strength}
-        request = ours.composition.request(inputs, [1], num_inference_steps=8)
-        assert ours.start(request).run.grid == whole[8 - steps :]
+        plan = ours.composition.plan(inputs, [1], num_inference_steps=8)
+        assert ours.start(plan).run.grid == whole[8 - steps :]
 
 
 def test_a_class_of_diffusers_starts_part_way_where_it_can(folder: Path) -> None:
@@ -132,8 +137,8 @@ def test_x_starts_as_the_picture_with_the_noise_of_the_first_point(pipe: Pipelin
     """The autoencoder draws first, then the noise is drawn, from the seed of the image."""
     ours, (picture,) = with_image(pipe), pictures(1)
     inputs = {"prompt": "a red star", "image": picture, "strength": 0.5}
-    sampling = ours.start(ours.composition.request(inputs, [7]))
-    noise = ours.noise([7], 16, 16)
+    sampling = ours.start(ours.composition.plan(inputs, [7]))
+    noise = ours.noise([7], {"height": 16, "width": 16})
     x0 = ours.composition.encoder(ours.model, _pixels(picture), noise)
     point = sampling.run.grid[0]
     expected = point.alpha * x0 + point.sigma * noise()
@@ -177,11 +182,34 @@ def test_what_cannot_be_used_is_refused_before_weights_are_read(
     composition = compose(chosen, installed())
     given = {"prompt": "a red star", **({"image": pictures(1)[0]} if inputs else {}), **inputs}
     with pytest.raises(LdmError, match=message):
-        composition.request(given, [1, 2])
+        composition.plan(given, [1, 2])
+
+
+class StartsGrey(Conditioning):
+    """Starts from zeros, whatever the picture."""
+
+    def bind(self, run: Run) -> RunHooks:
+        class Grey(RunHooks):
+            def start(self) -> torch.Tensor:
+                return torch.zeros(len(run.request.seeds), 4, 8, 8)
+
+        return Grey()
 
 
 def test_only_one_conditioning_says_where_the_picture_starts(pipe: Pipeline) -> None:
-    both = pipe.replace(conditioning=["text", "image", "mask"])
-    white = Image.new("L", (16, 16), 255)
+    both = pipe.replace(conditioning=["text", "image", StartsGrey()])
     with pytest.raises(LdmError, match="both say where the picture starts"):
-        latents(both, prompt="a red star", image=pictures(1)[0], mask=white)
+        latents(both, prompt="a red star", image=pictures(1)[0])
+
+
+def test_image_and_mask_mean_different_things_by_a_strength(pipe: Pipeline) -> None:
+    with pytest.raises(LdmError, match=r"'strength' .* different things .*default 0\.8 and 1\.0"):
+        pipe.replace(conditioning=["text", "image", "mask"])
+
+
+def test_a_model_that_draws_no_pictures_starts_from_none(pipe: Pipeline) -> None:
+    sound = LatentSpace(4, (Axis("samples", 8),))
+    info = replace(pipe.composition.info, latents=sound, default_extent={"samples": 64})
+    for part in (image(), mask()):
+        with pytest.raises(LdmError, match=r"is for models that draw pictures.* draws samples"):
+            part.fit(info)

@@ -240,7 +240,7 @@ def test_the_base_pipeline_stays_as_it_was(
     folder: Path, adapter: Path, encoder: Path, pictures: list[Path]
 ) -> None:
     pipe = Pipeline.from_pretrained(folder, num_inference_steps=2)
-    unet = pipe.model.components["unet"]
+    unet = pipe.model.parts["unet"].module
     tensors = {name: (id(part), part.clone()) for name, part in unet.named_parameters()}
     kinds = {name: type(part) for name, part in unet.attn_processors.items()}
     before = pipe("a red star", seed=7, output_type="latent").images

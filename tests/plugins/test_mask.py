@@ -121,8 +121,8 @@ def test_every_family_repaints(family: str, tmp_path: Path) -> None:
     kind = tiny.FOLDERS[family]
     ours = with_mask(Pipeline.from_pretrained(kind.write(tmp_path)))
     inputs = kind.inputs_in(tmp_path)
-    width, height = ours.model.info.default_size
-    size = inputs.get("width", width), inputs.get("height", height)
+    own = ours.model.info.default_extent
+    size = inputs.get("width", own["width"]), inputs.get("height", own["height"])
     (picture,), mask = pictures(1, *size), half().resize(size, Image.Resampling.NEAREST)
     original = ours.encode([picture] * 2, seed=[1, 2])
     call = {**inputs, "image": picture, "mask": mask, "num_inference_steps": 4}
@@ -136,10 +136,10 @@ def test_a_white_mask_changes_nothing_but_the_noise(pipe: Pipeline) -> None:
     """All is painted anew: the picture of the noise that is drawn after the autoencoder's."""
     ours, white, (picture,) = with_mask(pipe), Image.new("L", (16, 16), 255), pictures(1)
     made = latents(ours, prompt="a red star", image=picture, mask=white)
-    request = pipe.composition.request({"prompt": "a red star"}, [1])
-    noise = pipe.noise([1], 16, 16)
+    plan = pipe.composition.plan({"prompt": "a red star"}, [1])
+    noise = pipe.noise([1], {"height": 16, "width": 16})
     noise()
-    run = pipe.start(request, noise)
+    run = pipe.start(plan, noise)
     torch.testing.assert_close(made, run.walk(run.x))
 
 
@@ -152,14 +152,14 @@ def test_grey_is_a_share_of_both(pipe: Pipeline) -> None:
     picture, mask = pictures(1)[0], Image.fromarray(level)
     inputs = {"prompt": "a red star", "image": picture, "mask": mask}
     (conditioning,) = [c for c in ours.composition.conditioning if "mask" in c.inputs]
-    run = ours.start(ours.composition.request(inputs, [1])).run
-    edit = conditioning.edit(run)  # type: ignore[attr-defined]
+    run = ours.start(ours.composition.plan(inputs, [1])).run
+    hooks = conditioning.bind(run)
     x0 = ours.encode([picture], seed=1)
     sure = torch.full_like(x0, 0.5)
-    x = ours.composition.scheduler(x0, run.grid, edit.denoise(lambda *_: sure), run.noise)
+    x = ours.composition.scheduler(x0, run.grid, hooks.denoise(lambda *_: sure), run.noise)
     share = torch.from_numpy(level / 255.0).float().reshape(8, 2, 8, 2).mean(dim=(1, 3))
     expected = share * sure + (1 - share) * x0
-    torch.testing.assert_close(edit.finish(x), expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(hooks.finish(x), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_no_strength_at_all_gives_the_picture(pipe: Pipeline) -> None:
@@ -195,6 +195,6 @@ def test_what_cannot_be_used_is_refused_before_weights_are_read(
     chosen = {"model": str(folder), "conditioning": ["text", "mask"], "num_inference_steps": 4}
     composition = compose(chosen, installed())
     given = {"prompt": "a red star", "image": pictures(1)[0], "mask": half(), **inputs}
-    width = given.pop("width", None)
+    extent = {"width": given.pop("width")} if "width" in given else None
     with pytest.raises(LdmError, match=message):
-        composition.request(given, [1], width=width)
+        composition.plan(given, [1], extent)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,11 @@ from torch import Tensor
 import tiny
 from ldm_core import LdmError, Pipeline
 from ldm_core.composition.compose import compose
-from ldm_core.contracts.family import Condition
+from ldm_core.contracts import Axis, Call, LatentSpace, Row, Unequal, concatenate
+from ldm_core.contracts.abilities import TextAbility
 from ldm_core.media.manifest import recipe_of
-from ldm_core.numerics.point import Point
 from ldm_core.plugins.registry import installed
+from ldm_core.run.sampling import Sampling
 from peers import apart
 
 LEFT, RIGHT, ALL = [0, 0, 0.5, 1], [0.5, 0, 1, 1], [0, 0, 1, 1]
@@ -34,21 +37,32 @@ def latents(pipe: Pipeline, seed: int = 1, **inputs: Any) -> Tensor:
     return made
 
 
+def mean_of_text(call: Call) -> Tensor:
+    """A network that says the mean of its prompt's states everywhere."""
+    assert len(call.x) == len(call.t) == len(call.rows) == len(call.condition["text"])
+    return call.condition["text"].mean(dim=(1, 2))[:, None, None, None].expand_as(call.x)
+
+
+def first_call(sampling: Sampling, branches: Sequence[str] = ("positive",)) -> Call:
+    """What the network is asked at the first point, all images of each branch."""
+    run, conditions = sampling.run, sampling.conditions()
+    images, point, steps = len(run.request.seeds), run.grid[0], len(run.grid) - 1
+    return Call(
+        torch.cat([sampling.x] * len(branches)),
+        torch.full((images * len(branches),), point.t),
+        concatenate([conditions[branch] for branch in branches]),
+        tuple(Row(i, branch, point, 0, steps) for branch in branches for i in range(images)),
+    )
+
+
 def stub_answer(pipe: Pipeline, inputs: dict[str, Any], prompts: list[str]) -> list[Tensor]:
     """What a regional network says where the one below says the mean of its prompt's states, and
     those means."""
     pipe = pipe.replace(guidance="none")
-    request = pipe.composition.request(inputs, [1])
-    sampling = pipe.start(request)
+    sampling = pipe.start(pipe.composition.plan(inputs, [1]))
     (conditioning,) = pipe.composition.conditioning
-
-    def below(x: Tensor, point: Point, condition: Condition) -> Tensor:
-        assert len(x) == len(condition["text"])
-        return condition["text"].mean(dim=(1, 2))[:, None, None, None].expand_as(x)
-
-    edit = conditioning.edit(sampling.run)  # type: ignore[attr-defined]
-    condition = sampling.conditions()["positive"]
-    answer: Tensor = edit.network(below)(sampling.x, sampling.run.grid[0], condition)
+    network = conditioning.bind(sampling.run).network(mean_of_text)
+    answer: Tensor = network(first_call(sampling))
     states = pipe.model.abilities["text"].encode(prompts)["text"]
     return [answer[0], *states.mean(dim=(1, 2))]
 
@@ -123,6 +137,75 @@ def test_each_image_has_its_own_regions_or_all_have_the_same(regional: Pipeline)
     assert apart(shared[1], together[1]) > 1e-3
 
 
+def test_each_row_says_whose_it_is(regional: Pipeline) -> None:
+    """What is asked of a region is of its image, at its row's point, and under another branch than
+    the image's own prompt; the negative prompt has no regions."""
+    own = [
+        [{"prompt": "a red circle", "box": LEFT}, {"prompt": "a star", "box": RIGHT}],
+        [{"prompt": "a blue star", "box": LEFT}],
+    ]
+    inputs = {"prompt": "a red star", "negative_prompt": "green", "regions": own}
+    sampling = regional.start(regional.composition.plan(inputs, [1, 2]))
+    (conditioning,) = regional.composition.conditioning
+    calls: list[Call] = []
+
+    def network(call: Call) -> Tensor:
+        calls.append(call)
+        return mean_of_text(call)
+
+    call = first_call(sampling, ("negative", "positive"))
+    other = sampling.run.grid[2]
+    late = tuple(row._replace(point=other, step=2) if row.image else row for row in call.rows)
+    call = call._replace(rows=late, t=torch.tensor([row.point.t for row in late]))
+    answer = conditioning.bind(sampling.run).network(network)(call)
+    (whole,) = calls
+    assert whole.rows[:4] == call.rows
+    assert [(row.image, row.point, row.step, row.steps) for row in whole.rows[4:]] == [
+        (row.image, row.point, row.step, row.steps) for row in (late[2], late[2], late[3])
+    ]
+    assert whole.t.tolist() == [row.point.t for row in whole.rows]
+    assert [x.tolist() for x in whole.x[4:]] == [sampling.x[i].tolist() for i in (0, 0, 1)]
+    assert "negative" not in {row.branch for row in whole.rows[4:]}
+    assert len({(row.image, row.branch) for row in whole.rows}) == 7
+    assert answer[:2].equal(mean_of_text(call)[:2])
+
+
+class Captions(TextAbility):
+    """A state for each word, so that captions differ in length: how many letters it has."""
+
+    def encode(self, texts: Sequence[str | None]) -> Unequal:
+        words = [(text or "").split() or [""] for text in texts]
+        lengths = [torch.tensor([[float(len(word))] for word in each]) for each in words]
+        return Unequal(tuple({"text": states[None]} for states in lengths))
+
+    def overflow(self, text: str) -> str:
+        return ""
+
+
+def test_captions_of_differing_length_are_asked_apart(regional: Pipeline) -> None:
+    sampling = regional.start(regional.composition.plan({"prompt": "a"}, [1]))
+    model = replace(sampling.run.model, abilities={"text": Captions()})
+    given = [{"prompt": "ab abcd", "box": LEFT}, {"prompt": "abcdef", "box": RIGHT}]
+    request = replace(
+        sampling.run.request,
+        inputs={"prompt": ["a"], "negative_prompt": [None], "regions": [given]},
+    )
+    run = replace(sampling.run, model=model, request=request)
+    (conditioning,) = regional.composition.conditioning
+    call = first_call(sampling)._replace(condition=conditioning.encode(run, ["p"])["p"])
+    answer = conditioning.bind(run).network(mean_of_text)(call)
+    expected = torch.cat([torch.full((4, 8, 4), 3.0), torch.full((4, 8, 4), 6.0)], dim=-1)
+    torch.testing.assert_close(answer[0], expected)
+
+
+def test_a_model_that_draws_no_pictures_is_refused(regional: Pipeline) -> None:
+    sound = LatentSpace(4, (Axis("samples", 8),))
+    info = replace(regional.composition.info, latents=sound, default_extent={"samples": 64})
+    (conditioning,) = regional.composition.conditioning
+    with pytest.raises(LdmError, match=r"'regions' is for models that draw pictures.* samples"):
+        conditioning.fit(info)
+
+
 def test_regions_are_weighted_prompts_and_may_be_long(regional: Pipeline) -> None:
     long = "a large red circle and a small blue star on a green background"
     chunked = regional.replace(conditioning=[{"name": "regions", "too_long": "chunk"}])
@@ -195,4 +278,4 @@ def test_a_region_that_does_not_fit_is_refused_before_weights_are_read(
 ) -> None:
     composition = compose({"model": str(folder), "conditioning": ["regions"]}, installed())
     with pytest.raises(LdmError, match=message):
-        composition.request({"prompt": "a red star", "regions": [[region]]}, [1])
+        composition.plan({"prompt": "a red star", "regions": [[region]]}, [1])

@@ -7,6 +7,7 @@ import warnings
 from typing import Any
 
 import pytest
+import torch
 
 from ldm_core import LdmError, Pipeline
 from ldm_core.errors import LdmWarning
@@ -59,12 +60,13 @@ def test_the_negative_prompt_has_an_effect_for_each_image(pipe: Pipeline) -> Non
 
 
 def test_of_several_encoders_the_one_that_sees_least_is_reported(pipe: Pipeline) -> None:
-    wide = pipe.model.components["tokenizer"]
+    wide = pipe.model.parts["tokenizer"].module
     narrow = copy.deepcopy(wide)
     narrow.model_max_length = wide.model_max_length - 3
     one, other = (ClipEncoder(None, tokenizer) for tokenizer in (wide, narrow))
     assert other.overflow(LONG).endswith(one.overflow(LONG))
     assert len(other.overflow(LONG)) > len(one.overflow(LONG)) > 0
     for encoders in ([one, other], [other, one]):
-        assert ClipTexts(encoders, zeros_for_none=True).overflow(LONG) == other.overflow(LONG)
-        assert ClipTexts(encoders, zeros_for_none=True).overflow("a red star") == ""
+        texts = ClipTexts(encoders, zeros_for_none=True, device=torch.device("cpu"))
+        assert texts.overflow(LONG) == other.overflow(LONG)
+        assert texts.overflow("a red star") == ""

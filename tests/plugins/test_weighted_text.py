@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -13,7 +15,9 @@ from torch import Tensor
 
 import tiny
 from ldm_core import LdmError, Pipeline
-from ldm_core.contracts.family import Condition
+from ldm_core.contracts import Condition, Unequal
+from ldm_core.contracts.abilities import TextAbility
+from ldm_plugins.conditioning.shared.prompts import Prompts
 from ldm_plugins.conditioning.shared.weighted_prompt import read_weights
 from peers import apart
 
@@ -30,10 +34,12 @@ def pipes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pipeline]:
 def condition(pipe: Pipeline, prompt: Any, branch: str = "positive", **inputs: Any) -> Condition:
     """What the network is told of a prompt."""
     seeds = list(range(len(prompt))) if isinstance(prompt, list) else [1]
-    request = pipe.composition.request({"prompt": prompt, **inputs}, seeds)
-    sampling = pipe.start(request)
+    plan = pipe.composition.plan({"prompt": prompt, **inputs}, seeds)
+    sampling = pipe.start(plan)
     (text, *_) = pipe.composition.conditioning
-    return text.encode(sampling.run, [branch])[branch]
+    encoded = text.encode(sampling.run, [branch])[branch]
+    assert not isinstance(encoded, Unequal)
+    return encoded
 
 
 def latents(pipe: Pipeline, **inputs: Any) -> Tensor:
@@ -85,7 +91,7 @@ def test_a_text_without_parentheses_and_colons_is_itself(text: str) -> None:
 )
 def test_what_cannot_be_read_is_refused(pipe: Pipeline, prompt: str, message: str) -> None:
     with pytest.raises(LdmError, match=message):
-        pipe.composition.request({"prompt": prompt}, [1])
+        pipe.composition.plan({"prompt": prompt}, [1])
     plain = pipe.replace(conditioning=[{"name": "text", "weights": False}])
     assert condition(plain, prompt)["text"].equal(
         plain.model.abilities["text"].encode([prompt])["text"]
@@ -123,8 +129,8 @@ def test_the_word_that_is_weighted_is_the_one_that_was_meant(pipe: Pipeline) -> 
     """CLIP reads from left to right, so that the states before a word do not know of it."""
     states = condition(pipe, "a large (red:3) star")["text"][0]
     plain = condition(pipe, "a large red star")["text"][0]
-    tokens = pipe.model.components["tokenizer"]("a large red star").input_ids
-    place = tokens.index(pipe.model.components["tokenizer"]("red").input_ids[1])
+    tokens = pipe.model.parts["tokenizer"].module("a large red star").input_ids
+    place = tokens.index(pipe.model.parts["tokenizer"].module("red").input_ids[1])
     assert [i for i in range(len(states)) if not states[i].equal(plain[i])] == [place]
 
 
@@ -220,12 +226,106 @@ def test_a_word_longer_than_the_window_is_refused(pipe: Pipeline) -> None:
         condition(chunked(pipe), "a red " + "x" * 40)
 
 
-def test_prompts_of_a_batch_are_not_seen_over_and_over(pipe: Pipeline) -> None:
+def test_prompts_of_an_image_are_not_seen_over_and_over(pipe: Pipeline) -> None:
+    """10 and 11 windows would be seen as 110; 9 and 11 are seen as 99."""
+    prompts = {count: " ".join(["xxxxxxxxxx"] * count) for count in (9, 10, 11)}
+    assert [len(windows(pipe, prompt)) for prompt in prompts.values()] == [9, 10, 11]
+    with pytest.raises(LdmError, match="prompts of 10, 11 windows do not go together for one"):
+        condition(chunked(pipe), prompts[10], negative_prompt=prompts[11])
+    found = condition(chunked(pipe), prompts[9], negative_prompt=prompts[11])["text"]
+    assert found.shape[1] == 99 * condition(pipe, "a red star")["text"].shape[1]
+
+
+def test_prompts_of_regions_count_among_those_of_their_image(pipe: Pipeline) -> None:
     """7, 8 and 9 windows would be seen as 504."""
     prompts = [" ".join(["xxxxxxxxxx"] * count) for count in (7, 8, 9)]
     assert [len(windows(pipe, prompt)) for prompt in prompts] == [7, 8, 9]
-    with pytest.raises(LdmError, match="prompts of 1, 7, 8, 9 windows do not go together in one"):
-        condition(chunked(pipe), prompts)
+    regions = [{"prompt": prompt, "box": [0, 0, 1, 1]} for prompt in prompts]
+    ours = pipe.replace(conditioning=[{"name": "regions", "too_long": "chunk"}])
+    with pytest.raises(LdmError, match="prompts of 1, 7, 8, 9 windows do not go together for one"):
+        condition(ours, "a red star", regions=regions)
+    plan = ours.composition.plan({"prompt": prompts, "regions": [[r] for r in regions]}, [1, 2, 3])
+    each = ours.composition.conditioning[0].encode(ours.start(plan).run, ["positive"])["positive"]
+    assert isinstance(each, Unequal)
+    window = condition(pipe, "a red star")["text"].shape[1]
+    assert [one["text"].shape[1] // window for one in each.each] == [7, 8, 9]
+
+
+@pytest.mark.parametrize("family", ["Stable Diffusion", "SDXL", "PixArt alpha"])
+def test_a_long_prompt_beside_it_does_not_reach_an_image(
+    pipes: dict[str, Pipeline], family: str
+) -> None:
+    ours, long = chunked(pipes[family]), " and ".join([LONG] * LENGTHS.get(family, 1))
+    prompts, seeds = ["a red star", long, "a blue circle"], [5, 6, 7]
+    plan = ours.composition.plan({"prompt": prompts, "negative_prompt": "green"}, seeds)
+    text, run = ours.composition.conditioning[0], ours.start(plan).run
+    for branch in ("positive", "negative"):
+        together = text.encode(run, [branch])[branch]
+        assert isinstance(together, Unequal)
+        for prompt, own in zip(prompts, together.each, strict=True):
+            alone = condition(ours, prompt, branch, negative_prompt="green")
+            assert {key: value.shape for key, value in own.items()} == {
+                key: value.shape for key, value in alone.items()
+            }
+            for key, value in alone.items():
+                assert apart(own[key].float(), value.float()) < 1e-6
+    call = {"negative_prompt": "green", "guidance_scale": 2.0}
+    together = latents(ours, prompt=prompts, seed=seeds, **call)
+    for index, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
+        alone = latents(ours, prompt=prompt, seed=seed, **call)
+        assert apart(together[index], alone[0]) < 1e-6
+
+
+class Captions(TextAbility):
+    """Three states for each word, all of how many letters it has; captions differ in length."""
+
+    joins_windows = True
+
+    def __init__(self) -> None:
+        self.texts: list[str | None] = []
+
+    def encode(self, texts: Sequence[str | None]) -> Unequal:
+        self.texts += texts
+        words = [[float(len(word)) for word in (text or "").split()] or [0.0] for text in texts]
+        return Unequal(
+            tuple({"text": torch.tensor(each)[None, :, None].repeat(1, 1, 3)} for each in words)
+        )
+
+    def overflow(self, text: str) -> str:
+        """The window has two words."""
+        return " ".join(text.split()[2:])
+
+    def tokens(self, text: str) -> dict[str, list[tuple[int, int]]]:
+        return {"text": [match.span() for match in re.finditer(r"\S+", text)] or [(0, 0)]}
+
+
+def test_captions_of_differing_length_stay_so() -> None:
+    ability = Captions()
+    prompts = Prompts(ability, [["a"]] * 3, "warn", True)
+    found = prompts(["ab abc", "a", "ab abc"])
+    assert isinstance(found, Unequal)
+    assert [one["text"][0, :, 0].tolist() for one in found.each] == [[2, 3], [1], [2, 3]]
+    assert ability.texts == ["ab abc", "a"]
+    equal = prompts(["ab abc", "abc a", "a a"])
+    assert not isinstance(equal, Unequal)
+    assert equal["text"][..., 0].tolist() == [[2, 3], [3, 1], [1, 1]]
+
+
+def test_captions_of_differing_length_are_read_in_windows() -> None:
+    texts = [["ab abc a", "abcd"], ["a", ""]]
+    found = Prompts(Captions(), texts, "chunk", True)(["ab abc a", "a"])
+    assert isinstance(found, Unequal)
+    assert [one["text"][0, :, 0].tolist() for one in found.each] == [[2, 3, 1], [1]]
+    found = Prompts(Captions(), texts, "chunk", True)(["abcd", ""])
+    assert isinstance(found, Unequal)
+    assert [one["text"][0, :, 0].tolist() for one in found.each] == [[4, 4], [0]]
+
+
+def test_a_caption_that_no_empty_text_is_as_long_as_has_no_weights() -> None:
+    prompts = Prompts(Captions(), [["a"]], "warn", True)
+    assert prompts(["(abcd:0.5)"])["text"][0].tolist() == [[2.0] * 3]
+    with pytest.raises(LdmError, match="words of this model's prompts cannot be weighed"):
+        prompts(["(abcd:0.5) a"])
 
 
 @pytest.mark.parametrize("family", ["SD 3", "Flux dev"])

@@ -98,13 +98,13 @@ class ImagePrompt(Conditioning):
         once = {id(picture): picture for pictures in each for picture in pictures}
         places = {key: place for place, key in enumerate(once)}
         rows = torch.tensor([[places[id(picture)] for picture in pictures] for pictures in each])
-        embeds, nothing = (
-            each_picture[rows].to(run.device)
-            for each_picture in ability.embed(
-                self.adapter.encoder, [_image(p) for p in once.values()], self.adapter.pooled
-            )
+        embeds, nothing = ability.embed(
+            self.adapter.encoder, [_image(p) for p in once.values()], self.adapter.pooled
         )
-        return {b: {"image_embeds": nothing if b == "negative" else embeds} for b in branches}
+        return {
+            branch: {"image_embeds": (nothing if branch == "negative" else embeds)[rows]}
+            for branch in branches
+        }
 
 
 def _several(entry: Any) -> list[Any]:

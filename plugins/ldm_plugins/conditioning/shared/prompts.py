@@ -62,14 +62,15 @@ class Prompts:
         Args:
             texts: with the number of its image before each.
         """
-        different = dict.fromkeys(text for _, text in texts)
+        different = list(dict.fromkeys(text for _, text in texts))
         if self._too_long != "chunk":
             for text in different:
                 self._report_overflow(text)
-        states = self._encode([self._windows(text) for text in different])
+        windows = self._encode([self._windows(text) for text in different])
+        states = dict(zip(different, windows, strict=True))
         pairs = [(text, self._counts[image]) for image, text in texts]
         conditions = {
-            (text, count): self._side_by_side([states[part] for part in self._windows(text)], count)
+            (text, count): self._side_by_side(states[text], count)
             for text, count in dict.fromkeys(pairs)
         }
         return [conditions[pair] for pair in pairs]
@@ -95,15 +96,14 @@ class Prompts:
         """Whether the network can read windows side by side, and it is known where."""
         return self._ability.joins_windows and self._ability.tokens("") is not None
 
-    def _encode(self, texts: Sequence[Windows]) -> dict[WeightedText | None, Condition]:
-        """The condition of each window, of a single row, as its words weigh."""
-        states: dict[WeightedText | None, Condition] = {}
+    def _encode(self, texts: Sequence[Windows]) -> list[list[Condition]]:
+        """The condition of each window of each text, of a single row, as its words weigh."""
+        states: list[list[Condition]] = [[] for _ in texts]
         for place in range(max(map(len, texts), default=0)):
-            column = dict.fromkeys(parts[place] for parts in texts if place < len(parts))
-            fresh = [part for part in column if part not in states]
-            if fresh:
-                plain = self._rows_of([None if part is None else part.text for part in fresh])
-                states |= zip(fresh, map(self._weigh, plain, fresh), strict=True)
+            column = [(i, parts[place]) for i, parts in enumerate(texts) if place < len(parts)]
+            rows = self._rows_of([None if part is None else part.text for _, part in column])
+            for (i, part), row in zip(column, rows, strict=True):
+                states[i].append(self._weigh(row, part))
         return states
 
     def _rows_of(self, texts: Sequence[str | None]) -> list[Condition]:
