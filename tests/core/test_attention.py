@@ -32,9 +32,9 @@ def test_a_unets_layers_call_the_pipelines_kernel_and_no_others(pipe: Pipeline) 
     kernel = Counting()
     expected = run(pipe)
     assert run(pipe.replace(attention=kernel)).equal(expected)
-    names = [name for name, _ in pipe.model.components["unet"].named_modules()]
+    names = [name for name, _ in pipe.model.parts["unet"].module.named_modules()]
     in_unet = sum(name.endswith(("attn1", "attn2")) for name in names)
-    in_text_encoder = pipe.model.components["text_encoder"].config.num_hidden_layers
+    in_text_encoder = pipe.model.parts["text_encoder"].module.config.num_hidden_layers
     # Two steps of the UNet, both branches at once; the prompt and the negative prompt once each.
     assert in_unet > 0
     assert kernel.calls == 2 * in_unet + 2 * in_text_encoder
