@@ -83,7 +83,7 @@ def as_command(plugin: Plugin) -> Callable[..., None]:
         parameters.append(inspect.Parameter("context", kind, annotation=typer.Context))
     owner = f"the command '{plugin.name}'"
 
-    def run(context: Any = None, **values: Any) -> None:
+    def run(**values: Any) -> None:
         def checked(names: Mapping[str, Option]) -> dict[str, Any]:
             return {n: names[n].check(values[n], owner) for n in names}
 
@@ -94,6 +94,7 @@ def as_command(plugin: Plugin) -> Callable[..., None]:
         objects = {key: kind(**checked(shared[key])) for key, kind in choices.items()}
         try:
             if takes_pipeline:
+                context = values.get("context")
                 flags = Flags({}, ()) if context is None else context.meta[KEY]
                 run_pipeline(plugin, objects[""], positional, checked(options), flags)
             else:

@@ -10,18 +10,37 @@ Example, as a test of your own package::
         check_order(my_scheduler)  # the one that it declares, by `of_order`
 """
 
-from ldm_core.conformance.attention import check_attention
-from ldm_core.conformance.gaussian import SCHEDULES, GaussianData
-from ldm_core.conformance.moments import end_moments, moment_errors
-from ldm_core.conformance.schedulers import (
-    check_constant_x0,
-    check_distribution,
-    check_order,
-    errors_by_steps,
-    measured_order,
-)
-from ldm_core.conformance.spacings import check_spacing
+from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ldm_core.conformance.attention import check_attention as check_attention
+    from ldm_core.conformance.gaussian import SCHEDULES as SCHEDULES
+    from ldm_core.conformance.gaussian import GaussianData as GaussianData
+    from ldm_core.conformance.moments import end_moments as end_moments
+    from ldm_core.conformance.moments import moment_errors as moment_errors
+    from ldm_core.conformance.schedulers import check_constant_x0 as check_constant_x0
+    from ldm_core.conformance.schedulers import check_distribution as check_distribution
+    from ldm_core.conformance.schedulers import check_order as check_order
+    from ldm_core.conformance.schedulers import errors_by_steps as errors_by_steps
+    from ldm_core.conformance.schedulers import measured_order as measured_order
+    from ldm_core.conformance.spacings import check_spacing as check_spacing
+
+_HOMES = {
+    "SCHEDULES": "gaussian",
+    "GaussianData": "gaussian",
+    "check_attention": "attention",
+    "check_constant_x0": "schedulers",
+    "check_distribution": "schedulers",
+    "check_order": "schedulers",
+    "check_spacing": "spacings",
+    "end_moments": "moments",
+    "errors_by_steps": "schedulers",
+    "measured_order": "schedulers",
+    "moment_errors": "moments",
+}
 __all__ = [
     "SCHEDULES",
     "GaussianData",
@@ -35,3 +54,11 @@ __all__ = [
     "measured_order",
     "moment_errors",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for, when it is asked for: explaining a scheduler must not import
+    torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'ldm_core.conformance' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"ldm_core.conformance.{_HOMES[name]}"), name)

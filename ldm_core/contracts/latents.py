@@ -125,14 +125,21 @@ class LatentSpace:
             length = extent[axis.name]
             if not axis.fits(length):
                 raise LdmError(
-                    f"{describe(extent)} does not fit this model: its {axis.name} must be "
-                    f"{axis.rule()}, as in {describe(default)}."
+                    f"{describe(extent)} does not fit this model: {self._rule(axis)}, as in "
+                    f"{describe(default).removeprefix('the size ')}."
                 )
             if axis.most is not None and axis.places(length) > axis.most:
                 raise LdmError(
                     f"{describe(extent)} does not fit this model: it has positions for a "
                     f"{axis.name} of up to {axis.length(axis.most)}."
                 )
+
+    def _rule(self, axis: Axis) -> str:
+        """What lengths an axis may have, in words; of a picture, both sides in one."""
+        alike = len({a._replace(name="") for a in self.axes}) == 1
+        if alike and {*self.names} == {"height", "width"}:
+            return f"width and height must be multiples of {axis.stride * axis.unit}"
+        return f"its {axis.name} must be {axis.rule()}"
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+import copy
+from collections.abc import Iterable, Mapping
+from functools import cache
+from itertools import chain
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
 
-DETACH = torch.ops.aten.detach.default
-CLONE = torch.ops.aten.clone.default
-EMBEDDING = torch.ops.aten.embedding.default
+aten = torch.ops.aten
+TO_COPY = aten._to_copy.default
+EMBEDDING = aten.embedding.default
+COPIES = {aten.clone.default, aten._pin_memory.default}
+WIDE_VIEWS = {aten.view.dtype, aten.expand.default}
+"""Views of which the stored values tell nothing, or that repeat what is widened once."""
 
 
 class StoredWeight(Tensor):
@@ -21,6 +27,13 @@ class StoredWeight(Tensor):
     computes in the wide one. Nothing is changed by a call: models that share weights may run in
     several threads.
 
+    Copies, views, other devices, shared memory, pickling, `torch.compile` and Accelerate's offload
+    keep it what it is. ``to(dtype)`` (``half``, ``double``) changes the type it computes in; where
+    that is not wider than the one it is kept in, it becomes a plain weight, and tied ones come
+    apart. So ``float()`` changes nothing where it computes in float32 already.
+    Refused by a TypeError: to change it in place (such as `load_state_dict`), and to read its
+    memory as if that were wide (NumPy, DLPack, safetensors, offload to disk); ``stored`` can be.
+
     Attributes:
         stored: the weight as it is kept.
     """
@@ -28,15 +41,87 @@ class StoredWeight(Tensor):
     stored: Tensor
 
     @staticmethod
-    def __new__(cls, stored: Tensor, dtype: torch.dtype) -> StoredWeight:
+    def __new__(
+        cls, stored: Tensor, dtype: torch.dtype | None = None, *, requires_grad: bool = False
+    ) -> StoredWeight:
+        """A weight around a narrow one, without a copy.
+
+        Args:
+            dtype: the type it computes in. Without one, ``stored`` is a StoredWeight, and a
+                parameter of it is made, as Accelerate does of what it brings to a device.
+        Raises:
+            TypeError: neither a type nor a StoredWeight.
+        """
+        if dtype is None:
+            if not isinstance(stored, StoredWeight):
+                raise TypeError(
+                    f"a plain {stored.dtype} weight cannot take the place of a stored one, which "
+                    "would no longer be kept narrow: give the module's own state_dict(), whose "
+                    "weights are StoredWeights, or StoredWeight(narrow, dtype)."
+                )
+            parameter: Any = nn.Parameter(stored, requires_grad)
+            return parameter  # type: ignore[no-any-return]
         weight: StoredWeight = Tensor._make_wrapper_subclass(
-            cls, stored.shape, strides=stored.stride(), dtype=dtype, device=stored.device
+            cls,
+            stored.shape,
+            strides=stored.stride(),
+            storage_offset=stored.storage_offset(),
+            dtype=dtype,
+            device=stored.device,
+            requires_grad=requires_grad,
         )
         weight.stored = stored
         return weight
 
     def __repr__(self) -> str:  # type: ignore[override]
         return f"StoredWeight({self.stored}, computes in {self.dtype})"
+
+    def __tensor_flatten__(self) -> tuple[list[str], torch.dtype]:
+        return ["stored"], self.dtype
+
+    @staticmethod
+    def __tensor_unflatten__(
+        inner: Mapping[str, Tensor], dtype: torch.dtype, size: Any, stride: Any
+    ) -> StoredWeight:
+        return StoredWeight(inner["stored"], dtype)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> StoredWeight:
+        return _rebuild(copy.deepcopy(self.stored, memo), *self._traits())
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        return _rebuild, (self.stored, *self._traits())
+
+    def _traits(self) -> tuple[torch.dtype, bool, bool]:
+        return self.dtype, self.requires_grad, isinstance(self, nn.Parameter)
+
+    def data_ptr(self) -> int:
+        """Where the narrow weight lies: Accelerate tells by it which weights are tied."""
+        return self.stored.data_ptr()
+
+    def share_memory_(self) -> StoredWeight:
+        self.stored.share_memory_()  # type: ignore[no-untyped-call]
+        return self
+
+    def is_shared(self) -> bool:
+        shared: bool = self.stored.is_shared()  # type: ignore[no-untyped-call]
+        return shared
+
+    @property
+    def data(self) -> Tensor:
+        return self.detach()
+
+    @data.setter
+    def data(self, other: Tensor) -> None:
+        takes = nn.Parameter(other, self.requires_grad) if isinstance(self, nn.Parameter) else other.detach()
+        torch.utils.swap_tensors(self, takes)
+
+    def _no_wide_memory(self, *args: Any, **options: Any) -> NoReturn:
+        raise TypeError(
+            f"a weight stored in {self.stored.dtype} has no memory in {self.dtype} that could be "
+            "read: save or read its .stored, or .stored.to(dtype)."
+        )
+
+    numpy = storage = __dlpack__ = _no_wide_memory
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]
@@ -46,16 +131,54 @@ class StoredWeight(Tensor):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
+        options = kwargs or {}
         first = args[0] if args else None
         if isinstance(first, cls):
-            if func in (DETACH, CLONE):  # as nn.Parameter and copy.deepcopy do; it stays what it is
-                return cls(func(first.stored, **(kwargs or {})), first.dtype)
+            if func in COPIES or (func.is_view and func not in WIDE_VIEWS):
+                kept = func(first.stored, *args[1:], **options)
+                if isinstance(kept, Tensor):
+                    return cls(kept, first.dtype)
+                return [cls(part, first.dtype) for part in kept]
+            if func is TO_COPY:
+                return _to_copy(first, **options)
             if func is EMBEDDING:  # widen the rows that are looked up, not the whole table
-                return func(first.stored, *args[1:], **(kwargs or {})).to(first.dtype)
-            if func._schema.is_mutable:
+                return func(first.stored, *args[1:], **options).to(first.dtype)
+        for number, name in _changed(func):
+            value = args[number] if number < len(args) else options.get(name)
+            if any(isinstance(part, cls) for part in _parts(value)):
                 raise TypeError(f"{func} would change a wide copy of a stored weight, not itself")
-        named = {name: _wide(value) for name, value in (kwargs or {}).items()}
+        named = {name: _wide(value) for name, value in options.items()}
         return func(*map(_wide, args), **named)
+
+
+def _rebuild(
+    stored: Tensor, dtype: torch.dtype, requires_grad: bool, is_parameter: bool
+) -> StoredWeight:
+    weight = StoredWeight(stored, dtype, requires_grad=requires_grad)
+    return StoredWeight(weight, requires_grad=requires_grad) if is_parameter else weight
+
+
+def _to_copy(weight: StoredWeight, dtype: torch.dtype | None = None, **options: Any) -> Tensor:
+    """A copy on a device, in a layout, or computing in another type."""
+    dtype = dtype or weight.dtype
+    if dtype.is_floating_point and dtype.itemsize > weight.stored.itemsize:
+        return StoredWeight(TO_COPY(weight.stored, **options), dtype)
+    plain: Tensor = TO_COPY(weight.stored, dtype=dtype, **options)
+    return plain
+
+
+@cache
+def _changed(func: Any) -> tuple[tuple[int, str], ...]:
+    """Place and name of each argument that an operation changes."""
+    return tuple(
+        (number, argument.name)
+        for number, argument in enumerate(func._schema.arguments)
+        if argument.alias_info is not None and argument.alias_info.is_write
+    )
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    return value if isinstance(value, list | tuple) else (value,)
 
 
 def _wide(value: Any) -> Any:
@@ -65,28 +188,42 @@ def _wide(value: Any) -> Any:
     return [_wide(entry) for entry in value] if isinstance(value, list) else value
 
 
-def compute_in(module: nn.Module, dtype: torch.dtype) -> None:
-    """Make a module compute in a type, its weights kept in the narrower one that they are in.
+def stored(module: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """A module that computes in a type with the weights of another, kept in the narrower one that
+    they are in.
 
-    Vectors, such as biases, and buffers are widened for good: they are few, and each would cost a
-    copy at every call.
+    Its modules and its parameters are its own, frozen; the memory of the matrices is that of the
+    original, which stays what it is, as is that of tensors which are not narrower. Vectors, such
+    as biases, and buffers are widened for good: they are few, and each would cost a copy at every
+    call. Tied weights stay tied.
+    """
+    tensors = chain(module.parameters(), module.buffers())
+    return copy.deepcopy(module, {id(tensor): _stored(tensor, dtype) for tensor in tensors})
+
+
+def compute_in(module: nn.Module, dtype: torch.dtype) -> None:
+    """What `stored` does, to the module itself.
 
     Args:
-        module: frozen, and nobody else's yet.
+        module: nobody else's yet.
     """
-    made: dict[Tensor, nn.Parameter] = {}  # tied weights stay tied
-
-    def narrow(tensor: Tensor) -> bool:
-        return tensor.is_floating_point() and tensor.itemsize < dtype.itemsize
-
+    others: dict[Tensor, Tensor] = {}
     for part in module.modules():
-        for name, weight in list(part.named_parameters(recurse=False)):
-            if narrow(weight):
-                if weight not in made:
-                    kept = weight.detach()
-                    wide = StoredWeight(kept, dtype) if kept.ndim > 1 else kept.to(dtype)
-                    made[weight] = nn.Parameter(wide, requires_grad=False)
-                setattr(part, name, made[weight])
-        for name, buffer in list(part.named_buffers(recurse=False)):
-            if narrow(buffer):
-                setattr(part, name, buffer.to(dtype))
+        parameters = part.named_parameters(recurse=False, remove_duplicate=False)
+        buffers = part.named_buffers(recurse=False, remove_duplicate=False)
+        for name, tensor in [*parameters, *buffers]:
+            if tensor not in others:  # tied weights stay tied
+                others[tensor] = _stored(tensor, dtype)
+            setattr(part, name, others[tensor])
+
+
+def _stored(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """What stands in the place of a module's parameter or buffer."""
+    if not tensor.is_floating_point():  # such as indices, or what is quantised
+        return tensor
+    is_parameter = isinstance(tensor, nn.Parameter)
+    kept = tensor.stored if isinstance(tensor, StoredWeight) else tensor.detach()
+    other = tensor.detach()
+    if kept.itemsize < dtype.itemsize:
+        other = StoredWeight(kept, dtype) if is_parameter and kept.ndim > 1 else kept.to(dtype)
+    return nn.Parameter(other, requires_grad=False) if is_parameter else other

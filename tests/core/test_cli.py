@@ -15,7 +15,7 @@ from PIL import Image
 
 import tiny
 from ldm_core import Pipeline
-from ldm_core.media.pictures import read_png
+from ldm_core.media.png import read_png
 
 
 def test_generate_writes_pictures_with_their_manifests(ldm: Any, folder: Path) -> None:
@@ -84,7 +84,7 @@ def test_replay_says_what_differs(ldm: Any, copied: Path) -> None:
     image, manifest = read_png(path)
     manifest["versions"]["torch"] = "1.0"
     image.putpixel((3, 3), (1, 2, 3))
-    from ldm_core.media.pictures import save_png
+    from ldm_core.media.png import save_png
 
     save_png(image, manifest, path)
     code, out, err = ldm("replay", path)
@@ -289,7 +289,7 @@ def test_what_cannot_be_replayed_is_said(ldm: Any, make: str) -> None:
         path.write_text("no picture")
     else:
         image = Image.new("RGB", (4, 4))
-        from ldm_core.media.pictures import save_png
+        from ldm_core.media.png import save_png
 
         image.save(path) if make == "plain" else save_png(image, DAMAGED, path)
     code, _, err = ldm("replay", path)

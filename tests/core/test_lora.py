@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ldm_core.composition.compose import Composition, compose
+from ldm_core import Pipeline
+from ldm_core.composition.compose import compose, recompose
+from ldm_core.composition.composition import Composition
 from ldm_core.composition.recipe import as_layer, lay, override, read_recipe
+from ldm_core.contracts import Family, Model, ModelInfo, Place
 from ldm_core.errors import LdmError
 from ldm_core.model.lora import as_lora
-from ldm_core.plugins.registry import Registry, installed
+from ldm_core.plugins.registry import Plugin, Registry, installed
 
 
 @pytest.fixture
@@ -80,10 +84,10 @@ def test_a_composition_names_files_in_full_and_keeps_them(
     made = composed(folder, "ink.safetensors:0.5")
     assert made.recipe["loras"] == [{"path": str(file), "scale": 0.5}]
     assert [(lora.file, lora.scale) for lora in made.loras] == [(file, 0.5)]
-    other = made.replace({"scheduler": "euler"})
+    other = recompose(made, {"scheduler": "euler"})
     assert other.loras is made.loras
     assert other.recipe["loras"] == made.recipe["loras"]
-    assert other.replace({"loras": []}).loras == ()
+    assert recompose(other, {"loras": []}).loras == ()
 
 
 def test_a_models_own_recipe_may_name_one(copied: Path, file: Path) -> None:
@@ -115,17 +119,28 @@ def test_a_models_weights_are_no_lora(folder: Path) -> None:
         composed(folder, str(folder / "vae" / "diffusion_pytorch_model.safetensors"))
 
 
-def test_a_family_without_lora_says_so(folder: Path, file: Path) -> None:
-    """A family needs no more than the three methods of the contract; this one has no adapter."""
+def test_a_family_that_diffusers_reads_no_lora_for_says_so(copied: Path, file: Path) -> None:
+    """Whose pipeline class Diffusers does not have; it is said before weights are read."""
     theirs = installed().find("family", "stable_diffusion").loaded()
 
-    class Plain:
-        matches, inspect, load = theirs.matches, theirs.inspect, theirs.load
+    class Plain(Family):
+        def matches(self, index: Mapping[str, Any]) -> bool:
+            return index["_class_name"] == "PlainPipeline"
 
+        def inspect(self, source: str, folder: Path, index: Mapping[str, Any]) -> ModelInfo:
+            like = {**index, "_class_name": "StableDiffusionPipeline"}
+            info: ModelInfo = theirs.inspect(source, folder, like)
+            return info
+
+        def load(self, info: ModelInfo, place: Place) -> Model:
+            raise AssertionError("weights are read")
+
+    index = copied / "model_index.json"
+    index.write_text(index.read_text().replace("StableDiffusionPipeline", "PlainPipeline"))
     registry = Registry()
     registry.plugins = [p for p in installed().plugins if p.kind != "family"]
-    from ldm_core.plugins.registry import Plugin
-
     registry.plugins.append(Plugin("family", "plain", "local", "0", Plain))
     with pytest.raises(LdmError, match=r"family stable_diffusion\) takes no LoRA"):
-        compose({"model": str(folder), "loras": [str(file)]}, registry)
+        Pipeline.from_pretrained(copied, loras=[file], registry=registry)
+    with pytest.raises(AssertionError, match="weights are read"):
+        Pipeline.from_pretrained(copied, registry=registry)

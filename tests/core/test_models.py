@@ -104,7 +104,7 @@ def test_the_hash_is_of_contents_and_not_of_the_place(folder: Path, copied: Path
 
 def test_weights_in_half_precision_alone_are_read(copied: Path) -> None:
     (copied / UNET).rename(copied / "unet" / "diffusion_pytorch_model.fp16.safetensors")
-    assert Pipeline.from_pretrained(copied).model.components["unet"] is not None
+    assert Pipeline.from_pretrained(copied).model.parts["unet"].module is not None
 
 
 def test_only_what_the_index_names_is_fetched(

@@ -83,7 +83,7 @@ def test_guidance_that_is_off_costs_no_network_call(
     pipe: Pipeline, choice: Any, rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
-    unet = pipe.model.components["unet"]
+    unet = pipe.model.parts["unet"].module
     hook = unet.register_forward_pre_hook(lambda module, args: seen.append(len(args[0])))
     latents(pipe.replace(guidance=choice), seed=1, num_inference_steps=3)
     hook.remove()

@@ -18,7 +18,7 @@ from ldm_core.plugins.registry import Registry, discover, installed
 
 def module(**contents: Any) -> ModuleType:
     made = ModuleType("plugin_under_test")
-    vars(made).update({"ldm_api_version": 1, **contents})
+    vars(made).update({"ldm_api_version": 2, **contents})
     return made
 
 

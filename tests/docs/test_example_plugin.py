@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ldm_core import Pipeline
-from ldm_core.media.pictures import read_png
+from ldm_core.media.png import read_png
 from ldm_core.plugins.registry import Registry, discover
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "ldm-res"

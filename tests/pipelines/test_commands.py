@@ -16,7 +16,7 @@ from safetensors import safe_open
 
 import tiny
 from ldm_core import LdmError, Output, Pipeline
-from ldm_core.media.pictures import read_png, save_png
+from ldm_core.media.png import read_png, save_png
 from ldm_pipelines.augment import read_table
 from ldm_pipelines.inpaint import inpaint
 from ldm_pipelines.plugin import PIPELINES
@@ -196,7 +196,7 @@ def test_features_hold_the_latents_by_file_name(
     ldm("features", "set", "--out", "y.safetensors", "--model", folder, "--size", "16x16")
     with safe_open("y.safetensors", "pt") as file:
         shapes = {tuple(file.get_tensor(name).shape) for name in names}
-    assert shapes == {tuple(pipe.model.info.latent_shape(16, 16))}
+    assert shapes == {pipe.model.info.latents.shape({"width": 16, "height": 16})}
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl"])

@@ -126,7 +126,7 @@ def test_other_classes_are_refused(digits: Pipeline) -> None:
 
 def test_the_autoencoder_keeps_what_a_digit_says(digits: Pipeline) -> None:
     training, test = halves()
-    vae = digits.model.components["vae"]
+    vae = digits.model.parts["vae"].module
     pixels = torch.from_numpy(to_pictures(test.cells[:200])).permute(0, 3, 1, 2).float() / 127.5 - 1
     with torch.no_grad():
         latents = vae.encode(pixels).latent_dist.mode()
