@@ -20,9 +20,9 @@ from ldm_core.numerics.noise_schedule import vp_schedule
 from ldm_core.numerics.point import CLEAN, Point
 from ldm_core.plugins.options import bind
 from ldm_core.plugins.registry import installed
+from moments import DATA, table_moments
 
 SCHEDULE = vp_schedule("scaled_linear", 0.00085, 0.012)
-DATA = GaussianData()
 SPACINGS: dict[str, dict[str, Any]] = {
     "default": {},
     "leading": {"timestep_spacing": "leading", "steps_offset": 1},
@@ -58,19 +58,9 @@ class Table:
 
     def moment_errors(self, data: GaussianData = DATA) -> tuple[float, float]:
         """Mean and standard deviation at the end for Gaussian data, less the exact ones."""
-        calls = len(self.points)
-        start, end = self.points[0], self.grid[-1]
-        # Each quantity as its mean and its coefficients of independent unit normals.
-        symbols = np.zeros((1 + 2 * calls, 2 + calls))
-        symbols[0, :2] = start.alpha * data.mean, data.marginal_std(start)
-        symbols[1 + calls :, 2:] = np.eye(calls)
-        for i, point in enumerate(self.points):
-            slope = point.alpha * data.std**2 / data.marginal_std(point) ** 2
-            symbols[1 + i] = slope * (self.rows[i] @ symbols)
-            symbols[1 + i, 0] += data.mean * (1 - slope * point.alpha)
-        mean, *spread = self.rows[-1] @ symbols
-        error = float(np.linalg.norm(spread)) - data.marginal_std(end)
-        return float(mean) - end.alpha * data.mean, error
+        mean, std = table_moments(self.rows, self.points, data)
+        end = self.grid[-1]
+        return mean - end.alpha * data.mean, std - data.marginal_std(end)
 
 
 def supports(cls: str, config: dict[str, Any]) -> bool:
@@ -158,11 +148,11 @@ def read_ipndm(points: Sequence[Point]) -> Table:
 
 def read_ours(name: str, options: dict[str, Any], grid: Grid) -> Table:
     """The same of our scheduler."""
-    found = trace(bind(installed().find("scheduler", name).loaded, options), grid)
-    calls = len(found.calls)
+    traced = trace(bind(installed().find("scheduler", name).loaded, options), grid)
+    calls = len(traced.calls)
     symbols = ["x", *(f"x0[{i}]" for i in range(calls)), *(f"noise[{j}]" for j in range(calls))]
-    rows = [[x[s] for s in symbols] for x in (*(c.x for c in found.calls), found.end)]
-    return Table(np.array(rows), [call.point for call in found.calls], grid)
+    rows = [[x[s] for s in symbols] for x in (*(c.x for c in traced.calls), traced.end)]
+    return Table(np.array(rows), [call.point for call in traced.calls], grid)
 
 
 def _of_ratio(ratio: float, t: float) -> Point:

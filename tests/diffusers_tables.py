@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ldm_core.conformance.trace import trace
+from ldm_core.contracts import Scheduler, Walk
 from ldm_core.numerics.grid import Grid
 
 
@@ -43,30 +44,30 @@ def table_of_diffusers(
     return torch.cat([*rows, x]).numpy()
 
 
-def table_of_ours(scheduler: Any, grid: Grid) -> np.ndarray:
+def table_of_ours(scheduler: Scheduler | Walk, grid: Grid) -> np.ndarray:
     """The same of ours; a noise is in the column of the step that drew it."""
-    drew: list[int] = []
+    draws: list[int] = []
     calls = 0
 
     def counted(x: Any, grid: Any, denoise: Any, noise: Any) -> Any:
-        def called(x: Any, point: Any) -> Any:
+        def call(x: Any, point: Any) -> Any:
             nonlocal calls
             calls += 1
             return denoise(x, point)
 
-        def drawn() -> Any:
-            drew.append(calls - 1)
+        def draw() -> Any:
+            draws.append(calls - 1)
             return noise()
 
-        return scheduler(x, grid, called, drawn)
+        return scheduler(x, grid, call, draw)
 
-    found = trace(counted, grid)
-    steps = len(found.calls)
+    traced = trace(counted, grid)
+    steps = len(traced.calls)
     rows = np.zeros((steps + 1, 1 + 2 * steps))
-    for row, x in zip(rows, [*(call.x for call in found.calls), found.end], strict=True):
+    for row, x in zip(rows, [*(call.x for call in traced.calls), traced.end], strict=True):
         row[0] = x["x"]
         row[1 : 1 + steps] = [x[f"x0[{i}]"] for i in range(steps)]
-        for j, step in enumerate(drew):
+        for j, step in enumerate(draws):
             row[1 + steps + step] = x[f"noise[{j}]"]
     return rows
 

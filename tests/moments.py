@@ -6,11 +6,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ldm_core.conformance.moments import DATA, posterior_mean
+from ldm_core.conformance import GaussianData
 from ldm_core.numerics.point import Point
 
+DATA = GaussianData()
 
-def table_moments(table: np.ndarray, points: Sequence[Point]) -> tuple[float, float]:
+
+def table_moments(
+    table: np.ndarray, points: Sequence[Point], data: GaussianData = DATA
+) -> tuple[float, float]:
     """Mean and standard deviation at the end, of a table of coefficients.
 
     The table has rows of (x, each x0, each step's noise).
@@ -19,12 +23,13 @@ def table_moments(table: np.ndarray, points: Sequence[Point]) -> tuple[float, fl
         points: where the network is called, one for each row but the last.
     """
     calls = len(points)
-    known = np.zeros((1 + 2 * calls, 2 + calls))  # each column of the table in (mean, x, noises)
-    known[0, :2] = points[0].alpha * DATA.mean, DATA.marginal_std(points[0])
-    known[1 + calls :, 2:] = np.eye(calls)
+    symbols = np.zeros((1 + 2 * calls, 2 + calls))  # columns of the table in (mean, x, noises)
+    symbols[0, :2] = points[0].alpha * data.mean, data.marginal_std(points[0])
+    symbols[1 + calls :, 2:] = np.eye(calls)
     for i, point in enumerate(points):
-        slope, offset = posterior_mean(point)
-        known[1 + i] = slope * (table[i] @ known)
-        known[1 + i, 0] += offset
-    end = table[-1] @ known
+        # E[x0 | x] of a Gaussian, whose covariance with x is alpha·std²
+        slope = point.alpha * data.std**2 / data.marginal_std(point) ** 2
+        symbols[1 + i] = slope * (table[i] @ symbols)
+        symbols[1 + i, 0] += data.mean * (1 - slope * point.alpha)
+    end = table[-1] @ symbols
     return float(end[0]), float(np.linalg.norm(end[1:]))

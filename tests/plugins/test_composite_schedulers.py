@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,15 @@ from ldm_core.composition.compose import compose
 from ldm_core.composition.recipe import as_layer, lay, override, read_recipe
 from ldm_core.conformance import (
     SCHEDULES,
+    GaussianData,
     check_constant_x0,
     check_distribution,
     measured_order,
 )
-from ldm_core.conformance.moments import DATA, end_moments, moment_errors
+from ldm_core.conformance.moments import end_moments, moment_errors
 from ldm_core.conformance.schedulers import even_grid
 from ldm_core.conformance.trace import trace
+from ldm_core.contracts import Scheduler, unit_variance
 from ldm_core.errors import LdmError
 from ldm_core.media.manifest import make_manifest, recipe_of
 from ldm_core.numerics.grid import Grid
@@ -33,6 +36,7 @@ from ldm_plugins.schedulers.shared.start import karras_start
 
 ONE_STEP = ("ddim", "ddpm", "euler", "euler_ancestral", "heun", "dpm_2")
 VP = vp_schedule()
+DATA = GaussianData()
 GRID = Grid([*map(VP.at, (999, 800, 600, 400, 200, 50)), CLEAN], VP)
 
 
@@ -90,10 +94,10 @@ def test_a_multistep_method_begins_anew_after_a_switch() -> None:
 
 def test_a_switch_starts_as_its_first_scheduler_does() -> None:
     euler, ddim = scheduler("euler"), scheduler("ddim")
-    assert switch(euler, ddim).initial_scale is karras_start
-    assert not hasattr(switch(ddim, euler), "initial_scale")
-    assert switch(ddim, euler, 0.0).initial_scale is karras_start
-    assert switch(switch(euler, ddim), ddim).initial_scale is karras_start
+    assert switch(euler, ddim).start is karras_start
+    assert switch(ddim, euler).start is unit_variance
+    assert switch(ddim, euler, 0.0).start is karras_start
+    assert switch(switch(euler, ddim), ddim).start is karras_start
 
 
 @pytest.mark.parametrize("path", SCHEDULES)
@@ -167,8 +171,8 @@ def test_an_interval_off_the_grid_restarts_nothing_or_what_is_there() -> None:
 
 
 def test_restarts_start_as_their_inner_scheduler_does() -> None:
-    assert restart("euler").initial_scale is karras_start
-    assert not hasattr(restart("ddim"), "initial_scale")
+    assert restart("euler").start is karras_start
+    assert restart("ddim").start is unit_variance
 
 
 # --- both
@@ -187,12 +191,10 @@ def test_a_constant_x0_is_reached_exactly(composite: Any) -> None:
     check_constant_x0(composite)
 
 
-class OwnGrid:
-    def own_grid(self, schedule: Any, steps: int) -> Any:
-        return [schedule.at(500), CLEAN]
-
-    def __call__(self, x: Any, grid: Any, denoise: Any, noise: Any) -> Any:
-        return denoise(x, grid[0])
+OWN_POINTS = Scheduler(
+    walk=lambda x, grid, denoise, noise: denoise(x, grid[0]),
+    points=lambda schedule, steps: [schedule.at(500), CLEAN],
+)
 
 
 @pytest.mark.parametrize(
@@ -203,9 +205,9 @@ class OwnGrid:
         ({"name": "switch", "first": {"name": "ddim", "etta": 1}, "then": "ddim"}, "mean 'eta'"),
         ({"name": "switch", "first": "ddim", "then": "ddim", "at": 20}, "less than or equal to 1"),
         ({"name": "switch", "first": "ddim"}, "needs the option 'then'"),
-        ({"name": "switch", "first": OwnGrid(), "then": "ddim"}, "only walks points of its own"),
-        ({"name": "switch", "first": "ddim", "then": OwnGrid()}, "only walks points of its own"),
-        ({"name": "restart", "inner": OwnGrid()}, "'restart' walks parts of a grid"),
+        ({"name": "switch", "first": OWN_POINTS, "then": "ddim"}, "only walks points of its own"),
+        ({"name": "switch", "first": "ddim", "then": OWN_POINTS}, "only walks points of its own"),
+        ({"name": "restart", "inner": OWN_POINTS}, "'restart' walks parts of a grid"),
         ({"name": "restart", "inner": "huen"}, "Did you mean 'heun'"),
         ({"name": "restart", "sigma_min": 3.0}, "sigma_min < sigma_max, not 3 and 2"),
         ({"name": "restart", "restarts": 0}, "greater than or equal to 1"),
@@ -235,16 +237,17 @@ def test_a_recipe_a_manifest_and_its_replay_keep_the_inner_choices(
     layer = lay(read_recipe(tmp_path / "switch.toml"), {"model": str(folder)})
     parts = compose({}, installed(), layer)
     assert {"switch", "euler_ancestral", "ddim"} <= {p.name for p in parts.plugins}
-    assert parts.scheduler.initial_scale is karras_start  # type: ignore[attr-defined]
-    first = Pipeline(parts, pipe.model)("a red star", seed=1, output_type="latent")
-    manifest = json.loads(json.dumps(make_manifest(parts, parts.request({"prompt": "a"}, [1]), 0)))
+    assert parts.scheduler.start is karras_start
+    first = replace(pipe, composition=parts)("a red star", seed=1, output_type="latent")
+    request = parts.plan({"prompt": "a"}, [1]).request
+    manifest = json.loads(json.dumps(make_manifest(parts, request, 0)))
     assert manifest["recipe"]["scheduler"] == {
         "name": "switch",
         "first": "euler_ancestral",
         "then": {"name": "ddim", "eta": 0.5},
         "at": 0.5,
     }
-    again = Pipeline(compose({}, installed(), recipe_of(manifest)), pipe.model)
+    again = replace(pipe, composition=compose({}, installed(), recipe_of(manifest)))
     assert again("a red star", seed=1, output_type="latent").images.equal(first.images)
 
 

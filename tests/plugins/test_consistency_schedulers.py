@@ -16,8 +16,14 @@ from torch import Tensor
 
 from diffusers_tables import table_of_diffusers, table_of_ours, worst_difference
 from ldm_core.composition.binding import check_choices
-from ldm_core.conformance import SCHEDULES, check_constant_x0, check_spacing, measured_order
-from ldm_core.conformance.moments import DATA, end_moments, moment_errors, solution_map
+from ldm_core.conformance import (
+    SCHEDULES,
+    GaussianData,
+    check_constant_x0,
+    check_spacing,
+    measured_order,
+)
+from ldm_core.conformance.moments import end_moments, moment_errors
 from ldm_core.conformance.schedulers import even_grid
 from ldm_core.conformance.trace import trace
 from ldm_core.errors import LdmError
@@ -28,6 +34,7 @@ from ldm_core.plugins.options import bind
 from ldm_core.plugins.registry import installed
 
 VP = vp_schedule()
+DATA = GaussianData()
 
 
 def scheduler(name: str, **options: Any) -> Any:
@@ -154,7 +161,7 @@ def test_tcd_with_an_exact_trajectory_gives_the_datas_moments(
         past = there if there.sigma == 0 else schedule.at(float(int(t)) if path == "vp" else t)
         kept = past.sigma / here.sigma
         factor = past.alpha - kept * here.alpha
-        slope, offset = solution_map(here, past)
+        slope, offset = DATA.solution(here, past)
         return (slope - kept) / factor, offset / factor
 
     errors = moment_errors(scheduler("tcd", eta=eta), grid, trajectory)
@@ -214,7 +221,7 @@ def test_an_exact_consistency_model_gives_the_datas_moments(
     clean = Point(1.0, least, 0.0)
     grid = Grid((*even_grid(schedule, steps)[:-1], CLEAN), schedule)
     mean, std = end_moments(
-        scheduler("consistency", sigma_min=least), grid, lambda p: solution_map(p, clean)
+        scheduler("consistency", sigma_min=least), grid, lambda p: DATA.solution(p, clean)
     )
     assert mean == pytest.approx(DATA.mean, abs=1e-12)
     assert std == pytest.approx(math.hypot(DATA.std, least), abs=1e-12)
@@ -226,7 +233,7 @@ def test_an_exact_latent_consistency_model_gives_the_datas_moments(steps: int, p
     """Up to the boundary scaling, in which x has the share (0.5/(10·t))² of an answer."""
     schedule = SCHEDULES[path]
     grid = Grid(lcm_spacing()(schedule, steps), schedule)
-    errors = moment_errors(scheduler("lcm"), grid, solution_map)
+    errors = moment_errors(scheduler("lcm"), grid, DATA.solution)
     held = max((0.05 / point.t) ** 2 * DATA.marginal_std(point) for point in grid[:-1])
     assert max(map(abs, errors)) < 2 * held
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ldm_core.conformance import GaussianData
-from ldm_core.contracts import Denoise, Grid, Scheduler
+from ldm_core.contracts import Denoise, Grid, Scheduler, as_scheduler
 from ldm_core.numerics.noise_schedule import FlowSchedule, NoiseSchedule, vp_schedule
 from ldm_core.numerics.point import CLEAN, Point
 from ldm_core.numerics.prediction import to_x0
@@ -35,9 +35,9 @@ def perfect(schedule: NoiseSchedule) -> Denoise:
     kind: Any = "flow" if schedule is FLOW else "epsilon"
 
     def denoise(x: Tensor, point: Point) -> Tensor:
-        told = schedule.at(point.t)
-        x0 = DATA.denoise(x, told)
-        noise = (x - told.alpha * x0) / told.sigma
+        trained = schedule.at(point.t)
+        x0 = DATA.denoise(x, trained)
+        noise = (x - trained.alpha * x0) / trained.sigma
         return to_x0(kind, noise - x0 if kind == "flow" else noise, x, point)
 
     return denoise
@@ -59,7 +59,8 @@ def theirs(
     cls: str, steps: int, schedule: NoiseSchedule = VP, **config: Any
 ) -> tuple[Scheduler, Grid]:
     scheduler = from_diffusers(cls, config=config)
-    return scheduler, Grid(scheduler.own_grid(schedule, steps), schedule)
+    assert scheduler.points is not None
+    return scheduler, Grid(scheduler.points(schedule, steps), schedule)
 
 
 def ours(
@@ -93,8 +94,8 @@ def without_noise(cls: str, steps: int) -> tuple[float, float]:
 def from_noise(run: tuple[Scheduler, Grid]) -> float:
     """The error of a run that begins as pipelines do, with noise of the scheduler's own scale."""
     scheduler, grid = run
-    rule = getattr(scheduler, "initial_scale")  # noqa: B009 - a trait, not a method
-    x = rule(grid[0], VP.at(VP.last)) * SCORES.reshape(1, 1, 1, -1).repeat(1, 4, 1, 1)
+    start = as_scheduler(scheduler).start
+    x = start(grid[0], VP.at(VP.last)) * SCORES.reshape(1, 1, 1, -1).repeat(1, 4, 1, 1)
     end = scheduler(x, grid, perfect(VP), lambda: torch.zeros_like(x))
     return float((end - (DATA.mean + DATA.std * SCORES)).square().mean().sqrt())
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from ldm_core import Pipeline
 from ldm_core.composition.compose import compose
 from ldm_core.conformance.trace import trace
-from ldm_core.contracts import Grid
+from ldm_core.contracts import Grid, Scheduler, VariancePredicting
 from ldm_core.errors import LdmError
 from ldm_core.numerics.noise_schedule import FlowSchedule, NoiseSchedule, VESchedule, vp_schedule
 from ldm_core.numerics.point import Point
@@ -101,15 +101,21 @@ def noise_from(noise: SeededNoise, real: Any) -> Tensor:
         torch.randn = taken
 
 
-def walk(scheduler: Any, schedule: NoiseSchedule, steps: int, kind: Any = "flow") -> Tensor:
+def own_grid(scheduler: Scheduler, schedule: NoiseSchedule, steps: int) -> Grid:
+    """The points that it walks."""
+    assert scheduler.points is not None
+    return Grid(scheduler.points(schedule, steps), schedule)
+
+
+def walk(scheduler: Scheduler, schedule: NoiseSchedule, steps: int, kind: Any = "flow") -> Tensor:
     """Our loop on the made-up network, whose output is of this type."""
     noise = streams()
-    grid = Grid(scheduler.own_grid(schedule, steps), schedule)
+    grid = own_grid(scheduler, schedule, steps)
 
     def denoise(x: Tensor, point: Point) -> Tensor:
         return to_x0(kind, velocity(x, point.t), x, point)
 
-    x = noise() * scheduler.initial_scale(grid[0], schedule.at(schedule.last))
+    x = noise() * scheduler.start(grid[0], schedule.at(schedule.last))
     end: Tensor = scheduler(x, grid, denoise, noise)
     return end
 
@@ -131,7 +137,7 @@ def test_on_a_flow_the_end_is_that_of_its_own_loop(name: str) -> None:
 
 def test_a_shift_of_the_flow_is_the_class_own() -> None:
     name, schedule = "FlowMatchEulerDiscreteScheduler", FlowSchedule()
-    points = from_diffusers(name, config={"shift": 3.0}).own_grid(schedule, 4)
+    points = own_grid(from_diffusers(name, config={"shift": 3.0}), schedule, 4)
     scheduler = diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0)
     scheduler.set_timesteps(4)
     assert [point.sigma for point in points] == pytest.approx(scheduler.sigmas.tolist())
@@ -154,7 +160,7 @@ def test_a_walk_may_begin_part_way(name: str) -> None:
     """A method without memory goes on from a point as if it had come there itself."""
     schedule = vp_schedule()
     scheduler = from_diffusers(name, config={"timestep_spacing": "trailing"})
-    grid = Grid(scheduler.own_grid(schedule, 8), schedule)
+    grid = own_grid(scheduler, schedule, 8)
 
     def denoise(x: Tensor, point: Point) -> Tensor:
         return to_x0("epsilon", velocity(x, point.t), x, point)
@@ -169,7 +175,7 @@ def test_a_walk_may_begin_part_way(name: str) -> None:
 def test_a_class_that_counts_its_calls_begins_at_its_first() -> None:
     schedule = vp_schedule()
     scheduler = from_diffusers("PNDMScheduler", config={"skip_prk_steps": True})
-    grid = Grid(scheduler.own_grid(schedule, 8), schedule)
+    grid = own_grid(scheduler, schedule, 8)
     with pytest.raises(LdmError, match="first timestep"):
         scheduler(streams()(), grid[2:], lambda x, point: x, streams())
 
@@ -220,7 +226,7 @@ def test_a_learned_variance_reaches_the_class() -> None:
             torch.randn = real
 
     ours = from_diffusers("DDPMScheduler", config={"variance_type": "learned_range"})
-    assert ours.needs_learned_variance
+    assert ours.needs_variance
     latest: list[Tensor] = []
 
     def denoise(x: Tensor, point: Point) -> Tensor:
@@ -228,10 +234,10 @@ def test_a_learned_variance_reaches_the_class() -> None:
         latest.append(variance)
         return to_x0("epsilon", output, x, point)
 
-    denoise.variance = lambda: latest[-1]  # type: ignore[attr-defined]
     noise = streams()
-    grid = Grid(ours.own_grid(schedule, 10), schedule)
-    found = ours(noise(), grid, denoise, noise)
+    grid = own_grid(ours, schedule, 10)
+    both = VariancePredicting(denoise, lambda: latest[-1])
+    found = ours(noise(), grid, both, noise)
     assert (found - expected).norm() < 1e-5 * expected.norm()
 
 
@@ -313,7 +319,7 @@ def test_a_class_for_another_path_is_refused(
     name: str, schedule: NoiseSchedule, reason: str
 ) -> None:
     with pytest.raises(LdmError, match=reason):
-        from_diffusers(name).own_grid(schedule, 4)
+        own_grid(from_diffusers(name), schedule, 4)
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -363,7 +369,7 @@ def test_every_class_of_diffusers_is_used_or_refused_with_a_reason() -> None:
         for schedule in (vp_schedule(), FlowSchedule()):
             try:
                 scheduler = from_diffusers(name)
-                points = scheduler.own_grid(schedule, 6)
+                points = own_grid(scheduler, schedule, 6)
             except LdmError:
                 continue
             assert name in (VP_CLASSES if schedule.discrete else FLOW_CLASSES)

@@ -10,12 +10,13 @@ from scipy.integrate import quad
 
 from ldm_core.conformance import (
     SCHEDULES,
+    GaussianData,
     check_constant_x0,
     check_distribution,
     errors_by_steps,
     measured_order,
 )
-from ldm_core.conformance.moments import DATA, moment_errors
+from ldm_core.conformance.moments import moment_errors
 from ldm_core.conformance.schedulers import even_grid
 from ldm_core.conformance.trace import trace
 from ldm_core.numerics.grid import Grid
@@ -26,6 +27,7 @@ from ldm_core.plugins.registry import installed
 from ldm_plugins.schedulers import er_sde as er_sde_module
 
 VP = vp_schedule()
+DATA = GaussianData()
 FLOW = SCHEDULES["flow"]
 
 

@@ -12,17 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ldm_core.conformance import SCHEDULES, check_spacing
+from ldm_core.contracts import LatentShape, as_spacing
+from ldm_core.contracts.spacing import checked
 from ldm_core.errors import LdmError
-from ldm_core.numerics.grid import checked
 from ldm_core.numerics.noise_schedule import FlowSchedule, vp_schedule
 from ldm_core.plugins.options import bind
 from ldm_core.plugins.registry import installed
 from ldm_plugins.families.shared.flow_scheduler_config import read_flow_defaults, read_flow_schedule
-from ldm_plugins.spacings.trailing import trailing
+from ldm_plugins.spacings.trailing import trailing as trailing_points
 
 FLOW = FlowSchedule()
-SHAPE = (16, 64, 96)
+LATENT = LatentShape(16, {"height": 64, "width": 96})
 PATCHES = 32 * 48
+trailing = as_spacing(trailing_points)
 
 
 def flow_shift(**options: Any) -> Any:
@@ -67,7 +69,7 @@ def test_a_flow_scheduler_config_gives_diffusers_sigmas(
     if base is not None:
         options["base"] = trailing
     schedule = read_flow_schedule(full)
-    grid = flow_shift(**options)(schedule, steps, latent_shape=SHAPE)
+    grid = flow_shift(**options)(schedule, steps, latent=LATENT)
     np.testing.assert_allclose([p.sigma for p in grid], theirs.sigmas.numpy(), atol=1e-6)
     np.testing.assert_allclose([p.alpha + p.sigma for p in grid], 1.0, atol=1e-12)
     np.testing.assert_allclose([p.t for p in grid[:-1]], theirs.timesteps.numpy(), atol=1e-3)
@@ -131,7 +133,10 @@ def test_a_shift_of_one_changes_nothing(path: str) -> None:
 def test_larger_pictures_get_more_noise() -> None:
     """FLUX.1's numbers at 1024x1024: 4096 patches, so the factor is e^1.15."""
     spacing = flow_shift(dynamic=True, base=trailing)
-    grids = [spacing(FLOW, 4, latent_shape=(16, side, side)) for side in (32, 64, 128)]
+    grids = [
+        spacing(FLOW, 4, latent=LatentShape(16, {"height": side, "width": side}))
+        for side in (32, 64, 128)
+    ]
     for point, plain in zip(grids[2][1:-1], trailing(FLOW, 4)[1:-1], strict=True):
         assert point.ratio == pytest.approx(math.exp(1.15) * plain.ratio)
     for small, middle, large in list(zip(*grids, strict=True))[1:-1]:
@@ -142,7 +147,7 @@ def test_the_base_may_depend_on_the_size_too() -> None:
     inner = flow_shift(dynamic=True, base=trailing)
     twice = flow_shift(shift=2.0, base=inner)
     for once, point in zip(
-        inner(FLOW, 6, latent_shape=SHAPE), twice(FLOW, 6, latent_shape=SHAPE), strict=True
+        inner(FLOW, 6, latent=LATENT), twice(FLOW, 6, latent=LATENT), strict=True
     ):
         assert point.ratio == pytest.approx(2.0 * once.ratio)
 
@@ -163,7 +168,7 @@ OPTIONS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_grids_are_well_formed(options: dict[str, Any], base: Any) -> None:
     spacing = flow_shift(**options, base=base)
-    check_spacing(lambda schedule, steps: spacing(schedule, steps, latent_shape=SHAPE))
+    check_spacing(spacing, latent=LATENT)
 
 
 @given(
@@ -185,7 +190,7 @@ def test_every_length_on_every_path_is_well_formed(
 
 
 def test_a_base_that_ends_with_noise_keeps_its_end() -> None:
-    base = bind(trailing, {"final": "sigma_min"})
+    base = trailing.with_options({"final": "sigma_min"})
     grid = flow_shift(shift=2.0, base=base)(FLOW, 5)
     assert grid[-1].ratio == pytest.approx(2.0 * FLOW.at(1).ratio)
 
@@ -203,12 +208,32 @@ def test_a_base_that_ends_with_noise_keeps_its_end() -> None:
 )
 def test_impossible_shifts_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(LdmError, match=message):
-        flow_shift(**options)(FLOW, 4, latent_shape=SHAPE)
+        flow_shift(**options)(FLOW, 4, latent=LATENT)
 
 
 def test_a_dynamic_shift_needs_a_size() -> None:
     with pytest.raises(LdmError, match="needs the size"):
         flow_shift(dynamic=True)(FLOW, 4)
+
+
+@pytest.mark.parametrize(
+    "places",
+    [{"frames": 5, "height": 64, "width": 96}, {"samples": 5000}, {"height": 64}],
+    ids=lambda places: ", ".join(places),
+)
+def test_a_dynamic_shift_is_for_pictures_alone(places: dict[str, int]) -> None:
+    """Ten frames of a picture are not one: which line goes through them, nobody has measured."""
+    latent = LatentShape(16, places)
+    with pytest.raises(LdmError, match=f"latents have {', '.join(places)}; set dynamic to false"):
+        flow_shift(dynamic=True)(FLOW, 4, latent)
+    fixed = flow_shift(shift=3.0)
+    assert fixed(FLOW, 4, latent) == fixed(FLOW, 4, LATENT)
+
+
+def test_width_before_height_is_the_same_picture() -> None:
+    turned = LatentShape(16, {"width": 96, "height": 64})
+    spacing = flow_shift(dynamic=True)
+    assert spacing(FLOW, 4, turned) == spacing(FLOW, 4, LATENT)
 
 
 def test_a_scheduler_of_another_path_is_refused() -> None:

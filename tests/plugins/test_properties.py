@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from functools import cache
 from itertools import pairwise
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import torch
@@ -17,13 +17,13 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ldm_core.conformance.spacings import LATENT_SHAPE, PATHS
+from ldm_core.conformance.spacings import PATHS, PICTURE
 from ldm_core.conformance.trace import trace
-from ldm_core.contracts import Grid
+from ldm_core.contracts import Grid, Scheduler, as_scheduler, as_spacing
+from ldm_core.contracts.spacing import checked
 from ldm_core.errors import LdmError
-from ldm_core.numerics.grid import checked
 from ldm_core.numerics.point import Point
-from ldm_core.numerics.prediction import PredictionType, to_x0
+from ldm_core.numerics.prediction import PREDICTION_TYPES, to_x0
 from ldm_core.plugins.options import REQUIRED, bind
 from ldm_core.plugins.registry import Plugin, installed
 
@@ -50,39 +50,37 @@ few = st.integers(1, 30)
 steps = few | st.integers(31, 300)
 spacings = st.sampled_from(SPACINGS)
 paths = st.sampled_from(sorted(PATHS))
-types = st.sampled_from(get_args(PredictionType))
+types = st.sampled_from(sorted(PREDICTION_TYPES))
 laws = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 
 
 @cache
-def scheduler(name: str) -> Any:
+def scheduler(name: str) -> Scheduler:
     """A scheduler with its defaults; one that needs another gets DDIM."""
     plugin = installed().find("scheduler", name)
     inner = {n: o.default for n, o in plugin.options.items() if o.kind == "scheduler"}
-    return bind(
-        plugin.loaded,
-        {n: scheduler("ddim" if o is REQUIRED else o) for n, o in inner.items() if o is not None},
-    )
+    options = {
+        n: scheduler("ddim" if o is REQUIRED else o) for n, o in inner.items() if o is not None
+    }
+    return as_scheduler(bind(plugin.loaded, options))
 
 
 @cache
 def grid(spacing: str, path: str, steps: int) -> Grid | None:
     """The grid; None where the spacing refuses, with a reason, to make one."""
     plugin: Plugin = installed().find("spacing", spacing)
-    made = bind(plugin.loaded, {})
-    more = {"latent_shape": LATENT_SHAPE} if hasattr(made, "sees_latent_shape") else {}
     try:
-        points = made(PATHS[path], steps, **more)
+        points = as_spacing(bind(plugin.loaded, {})).points(PATHS[path], steps, PICTURE)
     except LdmError:
         return None
     return checked(points, PATHS[path], spacing)
 
 
 def chosen(spacing: str, path: str, steps: int) -> Grid:
-    found = grid(spacing, path, steps)
-    assume(found is not None)
-    assert found is not None
-    return found
+    points = grid(spacing, path, steps)
+    assume(points is not None)
+    assert points is not None
+    return points
 
 
 def test_everything_is_held_to_the_laws() -> None:
@@ -110,15 +108,15 @@ def test_a_grid_falls_strictly_from_the_trained_noise_to_none(
 @given(steps=few, spacing=spacings, path=paths)
 @laws
 def test_coefficients_are_finite(name: str, steps: int, spacing: str, path: str) -> None:
-    found = trace(scheduler(name), chosen(spacing, path, steps))
-    for form in (*(call.x for call in found.calls), found.end):
+    table = trace(scheduler(name), chosen(spacing, path, steps))
+    for form in (*(call.x for call in table.calls), table.end):
         assert all(map(math.isfinite, form.terms.values()))
-    for call in found.calls:
+    for call in table.calls:
         assert call.point.sigma > 0
-    assert found.calls
+    assert table.calls
 
 
-def network(kind: PredictionType, x0: Tensor) -> Any:
+def network(kind: str, x0: Tensor) -> Any:
     """A denoiser whose network is always sure of x0, and says so in its own prediction type."""
 
     def denoise(x: Tensor, point: Point) -> Tensor:
@@ -138,7 +136,7 @@ def network(kind: PredictionType, x0: Tensor) -> Any:
 @given(steps=steps, spacing=spacings, path=paths, kind=types, seed=st.integers(0, 9))
 @laws
 def test_a_network_that_is_sure_of_one_x0_is_given_it(
-    name: str, steps: int, spacing: str, path: str, kind: PredictionType, seed: int
+    name: str, steps: int, spacing: str, path: str, kind: str, seed: int
 ) -> None:
     if name in BOUNDARY_SCALED:
         spacing, steps = "lcm", 1 + steps % 50

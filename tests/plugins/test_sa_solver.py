@@ -19,7 +19,7 @@ from ldm_core.conformance import (
     errors_by_steps,
     measured_order,
 )
-from ldm_core.conformance.moments import DATA, moment_errors
+from ldm_core.conformance.moments import moment_errors
 from ldm_core.conformance.schedulers import even_grid
 from ldm_core.errors import LdmError
 from ldm_core.numerics.grid import Grid
@@ -27,7 +27,7 @@ from ldm_core.numerics.noise_schedule import vp_schedule
 from ldm_core.numerics.point import CLEAN, Point
 from ldm_core.plugins.options import bind
 from ldm_core.plugins.registry import installed
-from moments import table_moments
+from moments import DATA, table_moments
 from pages import DOCS, table_rows
 
 ORDERS = [(1, 1), (2, 2), (3, 3), (4, 4), (1, 3), (4, 2)]

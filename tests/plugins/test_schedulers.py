@@ -25,6 +25,7 @@ from ldm_core.conformance import (
     errors_by_steps,
 )
 from ldm_core.conformance.schedulers import even_grid
+from ldm_core.contracts import VariancePredicting, as_scheduler
 from ldm_core.errors import LdmError
 from ldm_core.numerics.grid import Grid
 from ldm_core.numerics.noise_schedule import NoiseSchedule
@@ -246,15 +247,18 @@ def test_a_learned_variance_of_the_truth_gives_the_truth_in_five_steps(path: str
     def noise() -> torch.Tensor:
         return torch.randn(200_000, generator=generator, dtype=torch.float64)
 
-    told = iter([_true_share(here, there) for here, there in itertools.pairwise(grid)])
+    shares = dict(zip(grid, map(_true_share, grid, grid[1:]), strict=False))
+    latest: list[torch.Tensor] = []
 
     def denoise(x: torch.Tensor, point: Point) -> torch.Tensor:
-        share = next(told)
-        denoise.variance = lambda: torch.full_like(x, 2 * share - 1)  # type: ignore[attr-defined]
+        latest.append(torch.full_like(x, 2 * shares[point] - 1))
         return DATA.denoise(x, point)
 
+    def variance() -> torch.Tensor:
+        return latest[-1]
+
     x = grid[0].alpha * DATA.mean + DATA.marginal_std(grid[0]) * noise()
-    end = walk(x, grid, denoise, noise)
+    end = walk(x, grid, VariancePredicting(denoise, variance), noise)
     exact = DATA.marginal_std(grid[-1])
     assert abs(float(end.mean()) - grid[-1].alpha * DATA.mean) < 4 * exact / math.sqrt(2e5)
     assert abs(float(end.std()) - exact) < 4 * exact / math.sqrt(4e5)
@@ -293,18 +297,14 @@ def test_each_variance_of_ddpm_is_that_of_diffusers(
     theirs.set_timesteps(20)
     points = [SCHEDULE.at(float(t)) for t in theirs.timesteps]
     generator = torch.Generator().manual_seed(0)
-    x, fresh, answer, said = torch.randn(4, 1, 2, 3, generator=generator, dtype=torch.float64)
+    x, fresh, answer, spread = torch.randn(4, 1, 2, 3, generator=generator, dtype=torch.float64)
     # Theirs takes the number for "learned" as the variance, ours as the variance's logarithm.
-    said = said.exp() if variance == "learned" else said.tanh()
+    spread = spread.exp() if variance == "learned" else spread.tanh()
+    own = spread.log() if variance == "learned" else spread
+    denoise = VariancePredicting(lambda x, point: answer, lambda: own)
     monkeypatch.setattr("diffusers.schedulers.scheduling_ddpm.randn_tensor", lambda *_, **__: fresh)
     for t, pair in zip(theirs.timesteps, itertools.pairwise(points), strict=False):
-
-        def denoise(x: torch.Tensor, point: Point) -> torch.Tensor:
-            return answer
-
-        told = said.log() if variance == "learned" else said
-        setattr(denoise, "variance", lambda told=told: told)  # noqa: B010 - as the pipeline does
-        output = torch.cat([answer, said], dim=1) if variance.startswith("learned") else answer
+        output = torch.cat([answer, spread], dim=1) if variance.startswith("learned") else answer
         expected = theirs.step(output, t, x).prev_sample
         walk = scheduler("ddpm", variance=variance)
         found = walk(x, Grid(pair, SCHEDULE), denoise, lambda: fresh)
@@ -340,7 +340,7 @@ def test_x_starts_as_in_diffusers(name: str, spacing: str) -> None:
     start = torch.tensor([float(theirs.init_noise_sigma)])
     expected = float(theirs.scale_model_input(start, theirs.timesteps[0]))
     points = bind(installed().find("spacing", spacing).loaded, {})(SCHEDULE, 20)
-    rule = getattr(scheduler(name), "initial_scale", lambda first, _: 1.0)
+    rule = as_scheduler(scheduler(name)).start
     assert rule(points[0], SCHEDULE.at(SCHEDULE.last)) == pytest.approx(expected, abs=1e-6)
 
 

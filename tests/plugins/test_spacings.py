@@ -14,10 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ldm_core.conformance import SCHEDULES, check_spacing
-from ldm_core.conformance.spacings import PATHS
+from ldm_core.conformance.spacings import PATHS, PICTURE
+from ldm_core.contracts import LatentShape, as_spacing, sees_latent
+from ldm_core.contracts.spacing import checked
 from ldm_core.errors import LdmError
-from ldm_core.numerics.grid import checked
-from ldm_core.numerics.noise_schedule import VESchedule, vp_schedule
+from ldm_core.numerics.noise_schedule import NoiseSchedule, VESchedule, vp_schedule
+from ldm_core.numerics.point import CLEAN, Point
 from ldm_core.plugins.options import bind, check_options
 from ldm_core.plugins.registry import installed
 
@@ -329,16 +331,45 @@ def test_grids_are_well_formed(name: str) -> None:
     check_spacing(spacing(name))
 
 
+def crowded(schedule: NoiseSchedule, steps: int, latent: LatentShape | None) -> list[Point]:
+    """Crowds at the noisy end the more, the larger the picture; of other axes it knows nothing."""
+    assert latent is not None
+    power = 1 / math.log(latent.places["height"] * latent.places["width"])
+    share = [(i / steps) ** power for i in range(steps, 0, -1)]
+    length = schedule.last - schedule.first
+    return [*(schedule.at(schedule.first + s * length) for s in share), CLEAN]
+
+
+def test_the_kit_finds_an_axis_that_is_passed_over() -> None:
+    with pytest.raises(AssertionError, match="passes over an axis"):
+        check_spacing(sees_latent(crowded), steps=[3])
+
+    def careful(schedule: NoiseSchedule, steps: int, latent: LatentShape | None) -> list[Point]:
+        if latent is not None and {*latent.places} != {"height", "width"}:
+            raise LdmError("this spacing is for pictures.")
+        return crowded(schedule, steps, latent)
+
+    check_spacing(sees_latent(careful), steps=[3])
+
+
+def test_the_kit_finds_a_malformed_grid() -> None:
+    for points, message in (
+        ([SCHEDULE.at(9), CLEAN], "has 2 points, not 4"),
+        ([SCHEDULE.at(9), SCHEDULE.at(9), CLEAN], "does not fall"),
+    ):
+        with pytest.raises(AssertionError, match=message):
+            check_spacing(lambda schedule, steps, points=points: points, steps=[3])
+
+
 @pytest.mark.parametrize("name", NAMES)
 @given(steps=st.integers(1, 1000), path=st.sampled_from(sorted(PATHS)))
 @settings(max_examples=40, deadline=None)
 def test_every_length_on_every_schedule_is_well_formed(name: str, steps: int, path: str) -> None:
     schedule = PATHS[path]
-    chosen = spacing(name)
-    more = {"latent_shape": (4, 64, 64)} if hasattr(chosen, "sees_latent_shape") else {}
+    chosen = as_spacing(spacing(name))
     if name == "lcm":
         steps = 1 + steps % 50  # there are no more timesteps in a distillation
-    points = checked(chosen(schedule, steps, **more), schedule, name)
+    points = checked(chosen.points(schedule, steps, PICTURE), schedule, name)
     assert len(points) == steps + 1
     assert points[-1].sigma == 0
 

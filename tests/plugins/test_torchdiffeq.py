@@ -125,7 +125,7 @@ def test_it_runs_in_a_pipeline_and_starts_as_euler_does(pipe: Pipeline) -> None:
     other = pipe.replace(scheduler="torchdiffeq:rk4")
     grid = other.composition.grid(4)
     assert other.initial_scale(grid) == pipe.replace(scheduler="euler").initial_scale(grid)
-    assert scheduler("torchdiffeq:rk4").initial_scale is karras_start
+    assert scheduler("torchdiffeq:rk4").start is karras_start
     out = {
         name: pipe.replace(scheduler=name)("a red star", seed=1, output_type="latent").images
         for name in ("euler", "torchdiffeq:euler", "torchdiffeq:dopri5")

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ldm_core.contracts import Denoise, Grid, Noise, learned_variance
-from ldm_core.contracts.family import ModelInfo
+from ldm_core.contracts import (
+    Denoise,
+    Grid,
+    ModelInfo,
+    Noise,
+    Scheduler,
+    VariancePredicting,
+    learned_variance,
+    unit_variance,
+)
 from ldm_core.errors import LdmError
 from ldm_core.numerics.noise_schedule import NoiseSchedule
 from ldm_core.numerics.point import Point
@@ -43,7 +50,7 @@ def from_diffusers(
     *,
     config: dict[str, Any] | None = None,
     step: dict[str, Any] | None = None,
-) -> DiffusersScheduler:
+) -> Scheduler:
     """Any scheduler class of Diffusers that can walk the model's path, as it is.
 
     It walks the class's own timesteps, so no spacing goes with it; where noise is drawn, it is
@@ -62,11 +69,11 @@ def from_diffusers(
     settings = {k: v for k, v in (config or {}).items() if not k.startswith("_")}
     check_names(settings, settings_of(cls), f"the config of Diffusers' {class_name}")
     check_names(step or {}, step_options(cls), f"the step of Diffusers' {class_name}")
-    return DiffusersScheduler(cls, settings, step or {})
+    return Driver(cls, settings, step or {}).scheduler()
 
 
 @dataclass(frozen=True, eq=False)
-class DiffusersScheduler:
+class Driver:
     """Drives a class by ``set_timesteps``, ``scale_model_input`` and ``step``.
 
     Each run makes its own object of the class; what is kept between runs is the grids.
@@ -75,42 +82,58 @@ class DiffusersScheduler:
     cls: type
     settings: Mapping[str, Any]
     step: Mapping[str, Any]
-    _known: dict[tuple[NoiseSchedule, int], Sequence[Point]] = field(
+    _stops: dict[tuple[NoiseSchedule, int], Sequence[Point]] = field(
         init=False, repr=False, default_factory=dict
     )
 
-    def for_model(self, info: ModelInfo) -> DiffusersScheduler:
+    def scheduler(self) -> Scheduler:
+        """The class as a scheduler."""
+        return Scheduler(
+            walk=self.walk,
+            start=self.start,
+            points=self.points,
+            stochastic=True,  # its signature does not say, and the settings of most can make it so
+            needs_variance=self._needs_variance(),
+            fit=self.fit,
+        )
+
+    def fit(self, info: ModelInfo) -> Scheduler:
         """The scheduler with the folder's own settings beneath the chosen ones.
 
         Raises:
             LdmError: the class cannot walk this model's path with these settings.
         """
-        known = settings_of(self.cls)
+        defaults = settings_of(self.cls)
         # The betas are the model's. Clipping is the denoiser's, where the folder's recipe has it.
         apart = {"clip_sample", *BETAS}
-        own = {k: v for k, v in info.scheduler_config.items() if k in known and k not in apart}
+        own = {k: v for k, v in info.scheduler_config.items() if k in defaults and k not in apart}
         fitted = replace(self, settings={**own, **self.settings})
-        fitted.own_grid(info.noise_schedule, PROBED_STEPS)
-        return fitted
+        fitted.points(info.noise_schedule, PROBED_STEPS)
+        return replace(fitted.scheduler(), fit=None)
 
-    def initial_scale(self, first: Point, last: Point) -> float:
+    def start(self, first: Point, last: Point) -> float:
         """What the class makes of its first noise."""
-        return first.start if isinstance(first, Stop) else math.hypot(first.alpha, first.sigma)
+        return first.start if isinstance(first, Stop) else unit_variance(first, last)
 
-    def own_grid(self, schedule: NoiseSchedule, steps: int) -> Sequence[Point]:
+    def points(self, schedule: NoiseSchedule, steps: int) -> Sequence[Point]:
         """The points of the class's own timesteps, and the end that it reaches.
 
         Raises:
             LdmError: the class cannot make that many steps, or they lead elsewhere.
         """
-        points = self._known.get((schedule, steps))
-        if points is None:
-            points = self._walk(schedule, steps).stops(steps)
-            self._probe(Grid(points, schedule), steps)
-            self._known[schedule, steps] = points
-        return points
+        stops = self._stops.get((schedule, steps))
+        if stops is None:
+            stops = self._prepared(schedule, steps).stops(steps)
+            self._probe(Grid(stops, schedule), steps)
+            self._stops[schedule, steps] = stops
+        return stops
 
-    def __call__(self, x: Tensor, grid: Grid, denoise: Denoise, noise: Noise) -> Tensor:
+    def walk(self, x: Tensor, grid: Grid, denoise: Denoise, noise: Noise) -> Tensor:
+        """From one of its own points to another.
+
+        Raises:
+            LdmError: they are not its own, or the class can only begin at its first.
+        """
         import torch
 
         if not isinstance(x, torch.Tensor):
@@ -120,37 +143,36 @@ class DiffusersScheduler:
             raise LdmError(
                 f"Diffusers' {self.cls.__name__} walks points of its own, and was given others."
             )
-        walk = self._walk(grid.schedule, first.steps, x.device)
+        walk = self._prepared(grid.schedule, first.steps, x.device)
         walk.enter(first.call)
-        drawing = drawing_from(noise)
+        drawing, needs_variance = drawing_from(noise), self._needs_variance()
         sample = x / first.alpha if walk.keeps_ratio else x
         for call in range(first.call, last.call):
             point, t = walk.points[call], walk.scheduler.timesteps[call]
             seen = walk.for_network(sample, t)
             x0 = denoise(seen, point)
             output = to_prediction(walk.currency, x0, seen, point)
-            if self.needs_learned_variance:
+            if needs_variance:
                 output = beside(output, learned_variance(denoise))
             with drawing:
                 sample = walk.scheduler.step(output, t, sample, return_dict=False, **self.step)[0]
         return sample * last.alpha if walk.keeps_ratio else sample
 
-    @property
-    def needs_learned_variance(self) -> bool:
+    def _needs_variance(self) -> bool:
         """Whether it is set to draw noise of the variance that the network predicts."""
         # Classes whose default is None know the setting only to cut the variance off again.
         draws = settings_of(self.cls).get("variance_type") is not None
         return draws and str(self.settings.get("variance_type", "")).startswith("learned")
 
-    def _walk(self, schedule: NoiseSchedule, steps: int, device: Any = None) -> Walk:
-        known, settings = settings_of(self.cls), dict(self.settings)
-        if "clip_sample" in known:
+    def _prepared(self, schedule: NoiseSchedule, steps: int, device: Any = None) -> Walk:
+        defaults, settings = settings_of(self.cls), dict(self.settings)
+        if "clip_sample" in defaults:
             settings.setdefault("clip_sample", False)
-        if "variance_type" in known and known["variance_type"] is None:
+        if "variance_type" in defaults and defaults["variance_type"] is None:
             settings["variance_type"] = None
-        if known.get("lower_order_final") is False and settings.get("final_sigmas_type") is None:
+        if defaults.get("lower_order_final") is False and settings.get("final_sigmas_type") is None:
             settings["lower_order_final"] = True  # as the class does itself, with a warning
-        if "prediction_type" in known and schedule.at(schedule.last).alpha == 0:
+        if "prediction_type" in defaults and schedule.at(schedule.last).alpha == 0:
             settings.setdefault("prediction_type", "v_prediction")
         scheduler = make(self.cls, settings, schedule)
         with self._failing(steps):
@@ -163,15 +185,15 @@ class DiffusersScheduler:
 
         target = torch.full((1, 4, 1, 1), PROBE)
 
-        def denoise(x: Tensor, point: Point) -> Tensor:
+        def sure(x: Tensor, point: Point) -> Tensor:
             return target
 
         def nothing() -> Tensor:
             return torch.zeros_like(target)
 
-        setattr(denoise, "variance", nothing)  # noqa: B010 - read by `learned_variance`
         with self._failing(steps):
-            end = self(grid[0].alpha * target, grid, denoise, nothing)
+            denoise = VariancePredicting(sure, nothing)
+            end = self.walk(grid[0].alpha * target, grid, denoise, nothing)
         share = float(end.flatten()[0]) / PROBE
         if not abs(share - grid[-1].alpha) < TOLERANCE:
             raise LdmError(

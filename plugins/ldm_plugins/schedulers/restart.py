@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from ldm_core.contracts import Denoise, Grid, Noise, Scheduler
+from ldm_core.contracts import Denoise, Grid, Noise, Scheduler, Walk, stochastic
 from ldm_core.errors import LdmError
-from ldm_plugins.schedulers.shared.inner import like
 from ldm_plugins.schedulers.shared.renoise import renoise
 
 if TYPE_CHECKING:
@@ -40,19 +39,22 @@ def restart(
     if not sigma_min < sigma_max:
         raise LdmError(f"restart needs sigma_min < sigma_max, not {sigma_min:g} and {sigma_max:g}.")
 
-    def restarted(x: Tensor, grid: Grid, denoise: Denoise, noise: Noise) -> Tensor:
-        first, last = grid[0], grid[-1]
-        if not last.ratio < sigma_min < first.ratio:
-            return inner(x, grid, denoise, noise)
-        schedule = grid.schedule
-        low = schedule.at_ratio(sigma_min)
-        high = schedule.at_ratio(sigma_max) if sigma_max < first.ratio else first
-        above = [point for point in grid if point.ratio > sigma_min]
-        again = Grid([high, *(p for p in above if p.ratio < high.ratio), low], schedule)
-        x = inner(x, Grid([*above, low], schedule), denoise, noise)
-        for _ in range(restarts):
-            x = inner(renoise(x, low, high, noise), again, denoise, noise)
-        below = [point for point in grid if point.ratio < sigma_min]
-        return inner(x, Grid([low, *below], schedule), denoise, noise)
+    def walk(inner: Walk) -> Walk:
+        def restarted(x: Tensor, grid: Grid, denoise: Denoise, noise: Noise) -> Tensor:
+            first, last = grid[0], grid[-1]
+            if not last.ratio < sigma_min < first.ratio:
+                return inner(x, grid, denoise, noise)
+            schedule = grid.schedule
+            low = schedule.at_ratio(sigma_min)
+            high = schedule.at_ratio(sigma_max) if sigma_max < first.ratio else first
+            above = [point for point in grid if point.ratio > sigma_min]
+            again = Grid([high, *(p for p in above if p.ratio < high.ratio), low], schedule)
+            x = inner(x, Grid([*above, low], schedule), denoise, noise)
+            for _ in range(restarts):
+                x = inner(renoise(x, low, high, noise), again, denoise, noise)
+            below = [point for point in grid if point.ratio < sigma_min]
+            return inner(x, Grid([low, *below], schedule), denoise, noise)
 
-    return like(inner, restarted, "restart")
+        return restarted
+
+    return stochastic(Scheduler.around("restart", walk, inner))

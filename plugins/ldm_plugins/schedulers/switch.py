@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from ldm_core.contracts import Denoise, Grid, Noise, Scheduler
-from ldm_plugins.schedulers.shared.inner import like, walks_any_grid
+from ldm_core.contracts import Denoise, Grid, Noise, Scheduler, Walk
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,15 +27,17 @@ def switch(
         at: the share of the steps that the first one takes, to the nearest whole step, but
             at least one unless the share is 0.
     """
-    walks_any_grid(then, "switch")
 
-    def switched(x: Tensor, grid: Grid, denoise: Denoise, noise: Noise) -> Tensor:
-        taken = math.floor(at * (len(grid) - 1) + 0.5)
-        if at > 0:
-            taken = max(taken, 1)  # x starts as the first one wants it
+    def walk(first: Walk, then: Walk) -> Walk:
+        def switched(x: Tensor, grid: Grid, denoise: Denoise, noise: Noise) -> Tensor:
+            taken = max(math.floor(at * (len(grid) - 1) + 0.5), 1)  # x starts as the first wants it
             x = first(x, grid[: taken + 1], denoise, noise)
-        if taken < len(grid) - 1:
-            x = then(x, grid[taken:], denoise, noise)
-        return x
+            if taken < len(grid) - 1:
+                x = then(x, grid[taken:], denoise, noise)
+            return x
 
-    return like(first if at > 0 else then, switched, "switch")
+        return switched
+
+    if at == 0:
+        return Scheduler.around("switch", lambda then: then, then)
+    return Scheduler.around("switch", walk, first, then)

@@ -47,15 +47,15 @@ def torchdiffeq(
         rtol: the error allowed at each step of an adaptive method, relative; 0.001 where not set.
         atol: the same, absolute; 0.001 where not set.
     """
-    known = (*FIXED, *ADAPTIVE)
+    methods = (*FIXED, *ADAPTIVE)
     if method in UNFIT:
         raise LdmError(
-            f"torchdiffeq's '{method}' {UNFIT[method]}.", f"There are {', '.join(known)}."
+            f"torchdiffeq's '{method}' {UNFIT[method]}.", f"There are {', '.join(methods)}."
         )
-    if method not in known:
+    if method not in methods:
         raise LdmError(
-            f"torchdiffeq has no method '{method}'.{did_you_mean(method, known)}",
-            f"There are {', '.join(known)}.",
+            f"torchdiffeq has no method '{method}'.{did_you_mean(method, methods)}",
+            f"There are {', '.join(methods)}.",
         )
     if method in FIXED and (rtol is not None or atol is not None):
         raise LdmError(
@@ -109,13 +109,13 @@ def _integrate(
         options = {"norm": _worst, "step_t": times[-1:], "max_num_steps": MAX_STEPS}
     start: Tensor = x / (path[0].alpha + path[0].sigma)
     try:
-        found = odeint(slope, start, times, method=method, options=options, **tolerances)
+        ys = odeint(slope, start, times, method=method, options=options, **tolerances)
     except AssertionError as error:
         raise LdmError(
             f"torchdiffeq's '{method}' gave up: {error}.",
             "A tolerance that cannot be met is the usual cause; raise rtol and atol.",
         ) from error
-    y: Tensor = found[-1]
+    y: Tensor = ys[-1]
     return y * (path[-1].alpha + path[-1].sigma)
 
 

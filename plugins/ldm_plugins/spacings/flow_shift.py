@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
-from ldm_core.contracts import Spacing, sees_latent_shape
+from ldm_core.contracts import LatentShape, Spacing, sees_latent
 from ldm_core.errors import LdmError
 from ldm_core.numerics.noise_schedule import NoiseSchedule
 from ldm_core.numerics.point import CLEAN, Point
@@ -15,14 +15,15 @@ from ldm_plugins.spacings.shared.ratios import evenly
 ShiftType = Literal["exponential", "linear"]
 Curve = Literal["base", "karras", "exponential", "beta"]
 RHO = 7.0  # Karras et al. 2022 (arXiv:2206.00364), Table 1
+SIDES = {"height", "width"}
 BETA = 0.6  # Lee et al. 2024 (arXiv:2407.12173), both parameters
 
 
-@sees_latent_shape
+@sees_latent
 def flow_shift(
     schedule: NoiseSchedule,
     steps: int,
-    latent_shape: tuple[int, ...] | None = None,
+    latent: LatentShape | None = None,
     *,
     shift: float | None = None,
     dynamic: bool = False,
@@ -45,7 +46,8 @@ def flow_shift(
     Args:
         shift: the factor, 1 where neither it nor `dynamic` is given.
         dynamic: take the factor from the size of the picture: a straight line goes through
-            `base_shift` at `base_seq_len` patches and `max_shift` at `max_seq_len`.
+            `base_shift` at `base_seq_len` patches and `max_shift` at `max_seq_len`. For models of
+            pictures alone.
         base_shift: what the line gives for the small size.
         max_shift: what the line gives for the large size.
         base_seq_len: patches of the small size.
@@ -70,7 +72,7 @@ def flow_shift(
     factor = 1.0 if shift is None else shift
     if dynamic:
         line = ((base_seq_len, base_shift), (max_seq_len, max_shift))
-        factor = _of_size(line, _patches(latent_shape, patch), shift_type)
+        factor = _of_size(line, _patches(latent, patch), shift_type)
     if not 0 < factor < math.inf:
         raise LdmError(f"the shift of flow_shift must be positive, not {factor:g}.")
     path = _FlowTime(schedule)
@@ -83,9 +85,7 @@ def flow_shift(
         points: Sequence[Point] = [CLEAN]
         times = evenly(1.0, least if dynamic else shifted(least), steps, "zero")
     else:
-        sees = getattr(base, "sees_latent_shape", False)
-        more: dict[str, Any] = {"latent_shape": latent_shape} if sees else {}
-        points = base(schedule, steps, **more)
+        points = base.points(schedule, steps, latent)
         times = [path.of(point) for point in points if point.sigma > 0]
     times = [shifted(s) for s in times]
     if terminal is not None and times[-1] < 1:
@@ -125,12 +125,19 @@ def _of_size(
     return math.exp(min(value, 700.0)) if shift_type == "exponential" else value
 
 
-def _patches(latent_shape: tuple[int, ...] | None, patch: int) -> int:
-    if latent_shape is None:
+def _patches(latent: LatentShape | None, patch: int) -> int:
+    """How many patches a picture is cut into."""
+    if latent is None:
         raise LdmError("flow_shift needs the size of the picture while dynamic is true.")
     if patch < 1:
         raise LdmError(f"the patch of flow_shift must be at least 1, not {patch}.")
-    return math.prod(side // patch for side in latent_shape[-2:])
+    if {*latent.places} != SIDES:
+        raise LdmError(
+            "flow_shift takes its shift from the height and width of a picture while dynamic is "
+            f"true, and this model's latents have {', '.join(latent.places)}; set dynamic to "
+            "false and choose a shift."
+        )
+    return math.prod(places // patch for places in latent.places.values())
 
 
 def _redrawn(times: Sequence[float], curve: Curve) -> list[float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from typing import Any
 
@@ -11,7 +11,7 @@ from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.numerics.noise_schedule import FlowSchedule, NoiseSchedule, VPSchedule
 
 BETAS = ("beta_start", "beta_end", "beta_schedule", "trained_betas", "rescale_betas_zero_snr")
-GIVEN = {"self", "model_output", "timestep", "sample", "generator", "return_dict"}
+OF_A_RUN = {"self", "model_output", "timestep", "sample", "generator", "return_dict"}
 """Parameters of ``step`` that are not options: a run fills them in."""
 
 TOKENS = "it draws discrete tokens, not latents."
@@ -71,19 +71,25 @@ def find_class(name: str) -> type:
         )
     if name in REASONS:
         raise LdmError(f"Diffusers' {name} cannot be used here: {REASONS[name]}", look)
-    found: type = getattr(diffusers, name)
-    if missing := set(getattr(found, "_backends", ())) - {"torch"}:
+    cls: type = getattr(diffusers, name)
+    # A class whose packages are missing is a stand-in that lists them.
+    if missing := set(vars(cls).get("_backends", ())) - {"torch"}:
         packages = " ".join(sorted(missing))
         raise LdmError(
             f"Diffusers' {name} needs the package {packages}, which is not installed.",
             f"`pip install {packages}`",
         )
-    step = inspect.signature(getattr(found, "step", lambda: None)).parameters.values()
-    asked = [p.name for p in step if p.name not in GIVEN and p.default is inspect.Parameter.empty]
-    if asked or not ({"trained_betas", "shift"} & set(settings_of(found))):
-        lacks = f"its step asks for {', '.join(asked)}" if asked else "it takes no model's schedule"
+    needs = [p.name for p in _step(cls).values() if p.default is inspect.Parameter.empty]
+    extra = [parameter for parameter in needs if parameter not in OF_A_RUN]
+    if extra or not ({"trained_betas", "shift"} & set(settings_of(cls))):
+        lacks = f"its step asks for {', '.join(extra)}" if extra else "it takes no model's schedule"
         raise LdmError(f"Diffusers' {name} cannot be used here: {lacks}.", look)
-    return found
+    return cls
+
+
+def _step(cls: Any) -> Mapping[str, inspect.Parameter]:
+    """The parameters of a class's ``step``; none where it has no such method."""
+    return inspect.signature(cls.step).parameters if "step" in dir(cls) else {}
 
 
 @cache
@@ -94,23 +100,23 @@ def settings_of(cls: type) -> dict[str, Any]:
     return {p.name: p.default for p in parameters if p.kind in named}
 
 
-def step_options(cls: Any) -> list[str]:
+def step_options(cls: type) -> list[str]:
     """The arguments of the class's ``step`` that choose something, such as DDIM's eta."""
-    names = [name for name in inspect.signature(cls.step).parameters if name not in GIVEN]
+    names = [name for name in _step(cls) if name not in OF_A_RUN]
     return [name for name in names if name not in ("variance_noise", "per_token_timesteps")]
 
 
-def check_names(given: Mapping[str, Any], known: Mapping[str, Any] | list[str], what: str) -> None:
+def check_names(names: Iterable[str], options: Collection[str], what: str) -> None:
     """Refuse names that a class does not know.
 
     Raises:
         LdmError: names the first of them.
     """
-    for name in given:
-        if name not in known:
+    for name in names:
+        if name not in options:
             raise LdmError(
-                f"{what} has no '{name}'.{did_you_mean(name, known)} "
-                f"It has: {', '.join(known) or 'none'}."
+                f"{what} has no '{name}'.{did_you_mean(name, options)} "
+                f"It has: {', '.join(options) or 'none'}."
             )
 
 
@@ -122,22 +128,22 @@ def make(cls: type, settings: Mapping[str, Any], schedule: NoiseSchedule) -> Any
     Raises:
         LdmError: the class cannot walk this path, or refuses the settings.
     """
-    known, name = settings_of(cls), cls.__name__
+    name = cls.__name__
     if isinstance(schedule, VPSchedule):
         fixed = _on_betas(cls, settings, schedule)
     elif isinstance(schedule, FlowSchedule):
-        fixed = _on_flow(name, known, schedule)
+        fixed = _on_flow(cls, schedule)
     else:
         raise LdmError(
             f"Diffusers' {name} cannot be used with this model: its classes for "
             f"{type(schedule).__name__} walk a path of their own.",
             "`ldm plugins list --kind scheduler` shows schedulers for every path.",
         )
-    stated = settings.get("num_train_timesteps", fixed["num_train_timesteps"])
-    if stated != fixed["num_train_timesteps"]:
+    count = fixed["num_train_timesteps"]
+    if settings.get("num_train_timesteps", count) != count:
         raise LdmError(
-            f"num_train_timesteps is {stated}, but the model was trained on "
-            f"{fixed['num_train_timesteps']} timesteps."
+            f"num_train_timesteps is {settings['num_train_timesteps']}, but the model was trained "
+            f"on {count} timesteps."
         )
     return build(cls, {**settings, **fixed})
 
@@ -155,16 +161,16 @@ def build(cls: type, settings: Mapping[str, Any]) -> Any:
 
 
 def _on_betas(cls: type, settings: Mapping[str, Any], schedule: VPSchedule) -> dict[str, Any]:
-    known, name = settings_of(cls), cls.__name__
-    if "trained_betas" not in known or settings.get("use_flow_sigmas"):
+    own, name = settings_of(cls), cls.__name__
+    if "trained_betas" not in own or settings.get("use_flow_sigmas"):
         raise LdmError(
             f"Diffusers' {name} walks a flow, and this model was trained on a variance-preserving "
             "path; classes such as DPMSolverMultistepScheduler walk that."
         )
     if any(settings.get(key) is not None for key in BETAS):
-        stated = build(cls, settings).alphas_cumprod.double().numpy()
-        own = schedule.alphas**2
-        if stated.shape != own.shape or abs(stated - own).max() > 1e-5:
+        theirs = build(cls, settings).alphas_cumprod.double().numpy()
+        ours = schedule.alphas**2
+        if theirs.shape != ours.shape or abs(theirs - ours).max() > 1e-5:
             raise LdmError(
                 f"the settings of {name} describe another noise schedule than the model's; leave "
                 f"out {', '.join(key for key in BETAS if key in settings)}."
@@ -174,7 +180,7 @@ def _on_betas(cls: type, settings: Mapping[str, Any], schedule: VPSchedule) -> d
         "num_train_timesteps": len(schedule.betas),
     }
     if schedule.alphas[-1] == 0:
-        if "rescale_betas_zero_snr" not in known:
+        if "rescale_betas_zero_snr" not in own:
             raise LdmError(
                 f"Diffusers' {name} cannot start where the signal is zero, as this model's noise "
                 "schedule does; EulerDiscreteScheduler can."
@@ -183,13 +189,14 @@ def _on_betas(cls: type, settings: Mapping[str, Any], schedule: VPSchedule) -> d
     return fixed
 
 
-def _on_flow(name: str, known: Mapping[str, Any], schedule: FlowSchedule) -> dict[str, Any]:
+def _on_flow(cls: type, schedule: FlowSchedule) -> dict[str, Any]:
+    own = settings_of(cls)
     fixed: dict[str, Any] = {"num_train_timesteps": int(schedule.last)}
-    if "use_flow_sigmas" in known:
+    if "use_flow_sigmas" in own:
         return {**fixed, "use_flow_sigmas": True, "prediction_type": "flow_prediction"}
-    if "trained_betas" in known:
+    if "trained_betas" in own:
         raise LdmError(
-            f"Diffusers' {name} walks a variance-preserving path, and this model was trained on a "
-            "flow; FlowMatchEulerDiscreteScheduler walks that."
+            f"Diffusers' {cls.__name__} walks a variance-preserving path, and this model was "
+            "trained on a flow; FlowMatchEulerDiscreteScheduler walks that."
         )
     return fixed

@@ -36,6 +36,9 @@ class Stop(Point):
 class Walk:
     """An object of a class with its timesteps set, and the point of each call of its ``step``.
 
+    What an object has beside ``set_timesteps`` and ``step`` differs from class to class of
+    Diffusers, and is looked for here alone.
+
     Attributes:
         points: where the network is called, in order.
         currency: the prediction type that the class takes.
@@ -76,10 +79,9 @@ class Walk:
         start = first.alpha * scale if self.keeps_ratio else scale
         # Of two calls a step, the second only looks ahead.
         calls = range(0, len(self.points), getattr(self.scheduler, "order", 1))
-        found = [(call, self.points[call]) for call in calls]
-        found.append((len(self.points), self._end()))
+        visits = [*((call, self.points[call]) for call in calls), (len(self.points), self._end())]
         stops: list[Stop] = []
-        for call, point in found:
+        for call, point in visits:
             at = start if call == 0 else math.hypot(point.alpha, point.sigma)
             if stops and math.isclose(point.ratio, stops[-1].ratio, rel_tol=1e-9):
                 # Seen again, after further calls.
@@ -152,9 +154,9 @@ def drawing_from(noise: Noise) -> AbstractContextManager[Any]:
         def __torch_function__(
             self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
         ) -> Any:
-            given = dict(kwargs or {})
+            options = dict(kwargs or {})
             if func is torch.randn:
-                return noise().to(given.get("dtype") or torch.get_default_dtype())
-            return func(*args, **given)
+                return noise().to(options.get("dtype") or torch.get_default_dtype())
+            return func(*args, **options)
 
     return Drawing()
