@@ -83,10 +83,10 @@ class Decoded:
 def rounded(folder: Path, dtype: str) -> Pipeline:
     """A pipeline all in float32 on what half precision keeps of the weights."""
     pipe = Pipeline.from_pretrained(folder)
-    for part in pipe.model.components.values():
-        if not isinstance(part, torch.nn.Module):
+    for part in pipe.model.parts.values():
+        if not isinstance(part.module, torch.nn.Module):
             continue
-        for name, weight in part.state_dict().items():
+        for name, weight in part.module.state_dict().items():
             # Transformers keeps these of T5, which overflow in float16, in float32
             overflows = dtype == "float16" and name.endswith(".wo.weight")
             if weight.is_floating_point() and not overflows:

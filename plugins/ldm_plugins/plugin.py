@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ldm_core.plugins.hookspecs import Register, hookimpl
 
-ldm_api_version = 1
+ldm_api_version = 2
 
 
 SCHEDULERS = (
@@ -138,6 +138,17 @@ def ldm_families(register: Register) -> None:
     register("stable_diffusion", "ldm_plugins.families.stable_diffusion:StableDiffusion")
     register("stable_diffusion_3", "ldm_plugins.families.stable_diffusion_3:StableDiffusion3")
     register("stable_diffusion_xl", "ldm_plugins.families.stable_diffusion_xl:StableDiffusionXL")
+
+
+@hookimpl
+def ldm_converters(register: Register) -> None:
+    register("lora", "ldm_plugins.converters.lora:lora")
+    register("stored_weights", "ldm_plugins.converters.stored_weights:stored_weights")
+
+
+@hookimpl
+def ldm_writers(register: Register) -> None:
+    register("png", "ldm_plugins.writers.png:png")
 
 
 @hookimpl

@@ -13,18 +13,21 @@ import pytest
 import torch
 
 import tiny
-from ldm_core import LdmError, Pipeline, placement
+from ldm_core import LdmError, Pipeline
 from ldm_core.composition.compose import compose
 from ldm_core.contracts import Step
 from ldm_core.media.manifest import recipe_of
+from ldm_core.model import place as placement
 from ldm_core.plugins.registry import installed
+from ldm_core.run.weights import Weights
 from peers import apart, distance_to_peer, rounded
 
 CALL: dict[str, Any] = {"seed": 3, "num_inference_steps": 3, "output_type": "latent"}
 
 
 def modules(pipe: Pipeline) -> list[torch.nn.Module]:
-    return [part for part in pipe.model.components.values() if isinstance(part, torch.nn.Module)]
+    parts = [part.module for part in pipe.model.parts.values()]
+    return [module for module in parts if isinstance(module, torch.nn.Module)]
 
 
 def kept_bytes(pipe: Pipeline) -> int:
@@ -81,7 +84,8 @@ def test_a_manifest_says_what_auto_came_to(folder: Path, pipe: Pipeline) -> None
     half = Pipeline.from_pretrained(folder, dtype="bfloat16")
     assert half("a red star", seed=1).manifests[0]["recipe"]["compute_dtype"] == "float32"
     on_a_gpu = replace(half.model, place=replace(half.model.place, compute_dtype=torch.bfloat16))
-    (manifest,) = replace(half, model=on_a_gpu)("a red star", seed=1).manifests
+    weights = Weights.of(on_a_gpu)
+    (manifest,) = replace(half, weights=weights)("a red star", seed=1).manifests
     again = Pipeline.from_pretrained(recipe=recipe_of(manifest))
     assert again.model.place.compute_dtype == torch.bfloat16
     assert "compute_dtype" not in pipe("a red star", seed=1).manifests[0]["recipe"]

@@ -100,7 +100,7 @@ def test_a_class_is_told_to_the_network(tmp_path: Path) -> None:
     """DDPMPipeline cannot give classes, so its loop is written out here."""
     folder = tiny.write_ddpm(tmp_path, num_class_embeds=10, id2label={"7": "seven, VII"})
     ours = Pipeline.from_pretrained(folder)
-    unet = ours.model.components["unet"]
+    unet = ours.model.parts["unet"].module
     scheduler = DDPMScheduler.from_pretrained(folder / "scheduler")
     scheduler.set_timesteps(5)
     generator = torch.Generator().manual_seed(3)
@@ -148,9 +148,9 @@ def test_networks_of_another_kind_are_refused(
 
 def test_sizes_fit_the_networks_levels(tmp_path: Path) -> None:
     composition = compose({"model": str(tiny.write_ddpm(tmp_path))}, installed())
-    assert composition.request({}, [1], width=12, height=10).width == 12
-    with pytest.raises(LdmError, match="multiples of 2"):
-        composition.request({}, [1], width=9)
+    assert composition.plan({}, [1], {"width": 12, "height": 10}).request.width == 12
+    with pytest.raises(LdmError, match="must be a multiple of 2"):
+        composition.plan({}, [1], {"width": 9})
 
 
 def test_a_model_without_classes_takes_none(tmp_path: Path) -> None:
@@ -158,4 +158,4 @@ def test_a_model_without_classes_takes_none(tmp_path: Path) -> None:
     with pytest.raises(LdmError, match="cannot be conditioned by 'class_label'"):
         compose({"model": str(folder), "conditioning": "class_label"}, installed())
     with pytest.raises(LdmError, match="takes no 'class_label'"):
-        compose({"model": str(folder)}, installed()).request({"class_label": 1}, [1])
+        compose({"model": str(folder)}, installed()).plan({"class_label": 1}, [1])

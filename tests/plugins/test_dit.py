@@ -69,9 +69,11 @@ def test_ddpm_draws_with_the_variance_that_the_network_predicts(dit: Path) -> No
     labels = torch.tensor([1, 1000])
     with torch.no_grad():
         for t in scheduler.timesteps:
-            output = ours.model.components["transformer"](
-                torch.cat([x, x]), timestep=t.expand(2), class_labels=labels
-            ).sample
+            output = (
+                ours.model.parts["transformer"]
+                .module(torch.cat([x, x]), timestep=t.expand(2), class_labels=labels)
+                .sample
+            )
             (positive, negative), variance = output[:, :4], output[:1, 4:]
             guided = negative + 4.0 * (positive - negative)
             output = torch.cat([guided[None], variance], dim=1)
@@ -103,7 +105,7 @@ def test_euler_starts_from_noise_that_the_network_knows(
     call: dict[str, Any] = {"num_inference_steps": 3, "output_type": "np"}
     x = first_seen(theirs.transformer, lambda: theirs([1] * 8, **call))
     assert x.std() == pytest.approx(0.0063, rel=0.05)
-    network = ours.model.components["transformer"]
+    network = ours.model.parts["transformer"].module
     x = first_seen(network, lambda: ours(class_label=[1] * 8, seed=3, **call))
     assert x.std() == pytest.approx(1.0, rel=0.05)
 
@@ -111,9 +113,9 @@ def test_euler_starts_from_noise_that_the_network_knows(
 def test_other_squares_are_drawn_and_nothing_else(dit: Path) -> None:
     composition = compose({"model": str(dit)}, installed())
     with pytest.raises(LdmError, match="squares alone"):
-        composition.request({"class_label": 1}, [1], width=16, height=24)
-    with pytest.raises(LdmError, match="multiples of 4"):
-        composition.request({"class_label": 1}, [1], width=18, height=18)
+        composition.plan({"class_label": 1}, [1], {"width": 16, "height": 24})
+    with pytest.raises(LdmError, match="must be a multiple of 4"):
+        composition.plan({"class_label": 1}, [1], {"width": 18, "height": 18})
     larger = Pipeline.from_composition(composition)
     assert larger(class_label=1, seed=1, num_inference_steps=1, width=24, height=24).images[
         0

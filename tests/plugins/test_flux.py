@@ -73,7 +73,7 @@ def test_nothing_chosen_gives_what_diffusers_gives_with_dev(
 ) -> None:
     assert pipe.recipe["num_inference_steps"] == 28
     assert pipe.recipe["guidance"] == {"name": "embedded", "scale": 3.5}
-    assert pipe.model.info.default_size == (256, 256)
+    assert pipe.model.info.default_extent == {"width": 256, "height": 256}
     assert distance_to_peer(pipe, Peer(dev), **{**SMALL, **call}) < 1e-5
 
 
@@ -174,7 +174,7 @@ def test_bfloat16_comes_near_float32(dev: Path, pipe: Pipeline) -> None:
 
 def test_a_side_that_makes_no_whole_patches_is_refused(pipe: Pipeline) -> None:
     """The real autoencoder shrinks by 8, and there the multiple is 16."""
-    with pytest.raises(LdmError, match="multiples of 4"):
+    with pytest.raises(LdmError, match="must be a multiple of 4"):
         latents(pipe, ["a red star"], width=18)
 
 
@@ -182,10 +182,10 @@ def test_sizes_are_multiples_of_16_with_the_real_autoencoder(tmp_path: Path) -> 
     folder = tiny.write_flux(tmp_path)
     edit(folder / "vae" / "config.json", block_out_channels=[8, 16, 16, 16])
     composition = compose({"model": str(folder)}, installed())
-    assert composition.info.default_size == (1024, 1024)
-    composition.request({"prompt": "a red star"}, [1], width=1008, height=16)
-    with pytest.raises(LdmError, match="multiples of 16, as in 1024x1024"):
-        composition.request({"prompt": "a red star"}, [1], width=1000, height=1024)
+    assert composition.info.default_extent == {"width": 1024, "height": 1024}
+    composition.plan({"prompt": "a red star"}, [1], {"width": 1008, "height": 16})
+    with pytest.raises(LdmError, match="must be a multiple of 16, as in the size 1024x1024"):
+        composition.plan({"prompt": "a red star"}, [1], {"width": 1000, "height": 1024})
 
 
 def edit(path: Path, **changes: Any) -> None:

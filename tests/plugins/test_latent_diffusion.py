@@ -42,7 +42,7 @@ def test_nothing_chosen_gives_what_diffusers_gives(
 
 def test_pictures_are_decoded_from_codes_of_the_codebook(ldm: Path) -> None:
     ours = Pipeline.from_pretrained(ldm)
-    vq = ours.model.components["vqvae"]
+    vq = ours.model.parts["vqvae"].module
     codes = vq.quantize.embedding.weight[torch.randint(32, (2, 4, 4))].permute(0, 3, 1, 2)
     exact = codes * vq.config.scaling_factor
     near = exact + 1e-3 * torch.randn_like(exact)
@@ -53,7 +53,7 @@ def test_pictures_are_decoded_from_codes_of_the_codebook(ldm: Path) -> None:
 
 def test_the_encoder_leaves_latents_between_the_codes(ldm: Path) -> None:
     ours = Pipeline.from_pretrained(ldm)
-    vq = ours.model.components["vqvae"]
+    vq = ours.model.parts["vqvae"].module
     pixels = torch.rand(2, 3, 16, 16)
     expected = vq.encode(pixels * 2 - 1).latents * vq.config.scaling_factor
     torch.testing.assert_close(ours.encode(pixels, seed=3), expected)

@@ -38,7 +38,7 @@ def test_nothing_chosen_gives_what_diffusers_gives(tmp_path: Path, autoencoder: 
 
 def test_the_codecs_are_diffusers_own(tmp_path: Path) -> None:
     ours = Pipeline.from_pretrained(tiny.write_latent_diffusion_text(tmp_path))
-    vae = ours.model.components["vqvae"]
+    vae = ours.model.parts["vqvae"].module
     latents = torch.randn(2, 4, 4, 4)
     torch.testing.assert_close(
         ours.decode(latents), vae.decode(latents / vae.config.scaling_factor).sample

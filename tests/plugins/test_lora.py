@@ -130,7 +130,7 @@ def test_it_draws_what_diffusers_draws(
 
 def test_they_come_off_bit_for_bit(pipe: Pipeline, ink: Path, snow: Path) -> None:
     before = latents(pipe)
-    weights = {name: p.clone() for name, p in pipe.model.components["unet"].named_parameters()}
+    weights = {name: p.clone() for name, p in pipe.model.parts["unet"].module.named_parameters()}
     one = pipe.replace(loras=[ink])
     both = one.replace(loras=[ink, f"{snow}:0.5"], scheduler="euler")
     latents(both)
@@ -139,7 +139,7 @@ def test_they_come_off_bit_for_bit(pipe: Pipeline, ink: Path, snow: Path) -> Non
     assert off.recipe["loras"] == []
     assert torch.equal(latents(off), before)
     assert torch.equal(latents(pipe), before)
-    now = dict(pipe.model.components["unet"].named_parameters())
+    now = dict(pipe.model.parts["unet"].module.named_parameters())
     assert {*now} == {*weights}
     assert all(torch.equal(now[name], weights[name]) for name in weights)
 
@@ -161,8 +161,8 @@ def test_loaded_with_the_model_or_put_on_later(folder: Path, pipe: Pipeline, sno
 def test_no_weight_is_held_twice(pipe: Pipeline, snow: Path) -> None:
     """The tensors of a pipeline with a LoRA are the model's own ones and the file's."""
     for part in ("unet", "text_encoder"):
-        base = {p.data_ptr() for p in pipe.model.components[part].parameters()}
-        with_it = list(pipe.replace(loras=[snow]).model.components[part].parameters())
+        base = {p.data_ptr() for p in pipe.model.parts[part].module.parameters()}
+        with_it = list(pipe.replace(loras=[snow]).model.parts[part].module.parameters())
         assert {p.data_ptr() for p in with_it} > base
         new = sum(p.numel() for p in with_it if p.data_ptr() not in base)
         held = load_file(snow).items()
@@ -230,7 +230,7 @@ def test_half_precision_stays_half(folder: Path, snow: Path) -> None:
         folder, dtype="bfloat16", compute_dtype="bfloat16", loras=[snow]
     )
     for part in ("unet", "text_encoder"):
-        dtypes = {p.dtype for p in pipeline.model.components[part].parameters()}
+        dtypes = {p.dtype for p in pipeline.model.parts[part].module.parameters()}
         assert dtypes == {torch.bfloat16}
     assert latents(pipeline).isfinite().all()
 
@@ -283,7 +283,7 @@ def test_dora_magnitudes_are_refused(tmp_path: Path, pipe: Pipeline, kohya: Path
 def test_without_peft_it_says_what_to_install(
     folder: Path, ink: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ldm_plugins.families.shared.lora.find_spec", lambda name: None)
+    monkeypatch.setattr("ldm_plugins.converters.lora.find_spec", lambda name: None)
     with pytest.raises(LdmError, match=r"pip install 'ldm-core\[lora\]'"):
         Pipeline.from_pretrained(folder, loras=[ink])
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import tiny
+from guided import ask
 from ldm_core import Pipeline
 from ldm_core.composition.compose import compose
 from ldm_core.errors import LdmError, LdmWarning
@@ -108,7 +109,7 @@ def test_the_size_is_told_as_diffusers_tells_it(sized: Path) -> None:
         return hook
 
     for name, network in (
-        ("ours", pipe.model.components["transformer"]),
+        ("ours", pipe.model.parts["transformer"].module),
         ("theirs", theirs.transformer),
     ):
         network.register_forward_pre_hook(note(name), with_kwargs=True)
@@ -139,10 +140,9 @@ def test_padding_is_hidden_from_the_network(pipe: Pipeline) -> None:
     states = condition["text"].clone()
     states[condition["text_mask"] == 0] = 100.0
     x, point = torch.randn(2, 4, 8, 8), pipe.composition.grid(4)[1]
-    network = pipe.model.network
     with torch.no_grad():
-        found = network(x, point, {**condition, "text": states})
-        torch.testing.assert_close(found, network(x, point, condition))
+        found = ask(pipe.model.network, x, point, {**condition, "text": states})
+        torch.testing.assert_close(found, ask(pipe.model.network, x, point, condition))
 
 
 def test_another_attention_hides_the_padding_too(pipe: Pipeline) -> None:
@@ -160,7 +160,7 @@ def test_an_image_depends_on_its_own_prompt_and_seed(pipe: Pipeline) -> None:
 
 
 def test_a_size_that_does_not_fit_is_refused(pipe: Pipeline) -> None:
-    with pytest.raises(LdmError, match="multiples of 4"):
+    with pytest.raises(LdmError, match="must be a multiple of 4"):
         latents(pipe, ["a red star"], width=18)
 
 

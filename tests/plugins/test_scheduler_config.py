@@ -15,12 +15,13 @@ import torch
 from torch import Tensor
 
 from ldm_core import Pipeline
-from ldm_core.composition.compose import compose
+from ldm_core.composition.compose import compose, recompose
 from ldm_core.contracts import Grid
 from ldm_core.errors import LdmError
 from ldm_core.numerics.noise_schedule import vp_schedule
 from ldm_core.numerics.point import Point
 from ldm_core.plugins.registry import installed
+from ldm_core.run.weights import Weights
 from ldm_plugins.families.shared.scheduler_config import read_defaults, read_schedule
 from ldm_plugins.families.shared.scheduler_settings import SETTINGS
 from ldm_plugins.schedulers.diffusers import from_diffusers
@@ -205,7 +206,8 @@ def test_nothing_chosen_gives_what_diffusers_gives(
     (rewritten / "scheduler" / "scheduler_config.json").write_text(json.dumps(said))
     composition = compose({"model": str(rewritten)}, installed())
     assert composition.recipe["scheduler"]["name"] == ours
-    chosen = Pipeline(composition, replace(pipe.model, info=composition.info))
+    weights = Weights.of(replace(pipe.model, info=composition.info))
+    chosen = Pipeline(composition, weights, weights)
 
     parts = {**stock.components, "scheduler": getattr(diffusers, cls).from_config(said)}
     theirs = type(stock)(**parts, requires_safety_checker=False)
@@ -281,7 +283,8 @@ def ends(cls: str, config: dict[str, Any]) -> Tensor:
     """Where the class itself leads on a made-up network, from noise that is always the same."""
     schedule, steps = vp_schedule(), 6
     scheduler = from_diffusers(cls, config=config)
-    grid = Grid(scheduler.own_grid(schedule, steps), schedule)
+    assert scheduler.points is not None
+    grid = Grid(scheduler.points(schedule, steps), schedule)
     draws = torch.Generator().manual_seed(0)
 
     def noise() -> Tensor:
@@ -317,9 +320,9 @@ def test_another_scheduler_can_be_chosen_in_its_place(rewritten: Path) -> None:
     (rewritten / "scheduler" / "scheduler_config.json").write_text(json.dumps(said))
     own = compose({"model": str(rewritten)}, installed())
     assert own.recipe["scheduler"]["name"] == "diffusers:SASolverScheduler"
-    chosen = own.replace({"scheduler": "euler", "spacing": "karras"})
+    chosen = recompose(own, {"scheduler": "euler", "spacing": "karras"})
     assert len(chosen.grid(6)) == 7
-    assert [point.t for point in own.replace({"scheduler": "euler"}).grid(2)] == [999, 499, 0]
+    assert [point.t for point in recompose(own, {"scheduler": "euler"}).grid(2)] == [999, 499, 0]
 
 
 def test_clipping_becomes_a_wrapper_where_the_class_steps_by_the_clipped_x0() -> None:

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 import tiny
 from ldm_core import LdmError, Pipeline
-from ldm_core.composition.compose import compose
+from ldm_core.composition.compose import compose, recompose
 from ldm_core.model.files import file_hash, model_hash
 from ldm_core.plugins.registry import installed
 from ldm_plugins.families.shared.single_file import default_config
@@ -63,10 +63,10 @@ def test_it_draws_what_its_folder_draws(
     file = write_single_file(folder, tmp_path / "model.safetensors", leave_out)
     ours = Pipeline.from_pretrained(file, model_config=folder)
     same = Pipeline.from_pretrained(folder)
-    for name, part in same.model.components.items():
-        if isinstance(part, torch.nn.Module):
-            read = ours.model.components[name].state_dict()
-            assert all(read[key].equal(weight) for key, weight in part.state_dict().items())
+    for name, part in same.model.parts.items():
+        if isinstance(part.module, torch.nn.Module):
+            read = ours.model.parts[name].module.state_dict()
+            assert all(read[key].equal(weight) for key, weight in part.module.state_dict().items())
     found, expected = (p("a red star", seed=3, **CALL).images for p in (ours, same))
     # processors add in another order where tensors lie otherwise in memory
     assert apart(found, expected) < 1e-5
@@ -91,7 +91,7 @@ def test_half_precision_and_frozen(file: Path, configs: Path) -> None:
         file, model_config=configs, dtype="bfloat16", compute_dtype="bfloat16"
     )
     for part in ("unet", "vae", "text_encoder"):
-        module = ours.model.components[part]
+        module = ours.model.parts[part].module
         assert {p.dtype for p in module.parameters()} == {torch.bfloat16}
         assert not any(p.requires_grad for p in module.parameters())
         assert not module.training
@@ -107,7 +107,7 @@ def test_a_lora_on_it_leaves_its_weights_alone(file: Path, configs: Path, tmp_pa
         state[f"{key}.lora_B.weight"] = torch.randn(32, 2, generator=generator)
     save_file(state, tmp_path / "lora.safetensors")
     before = ours("a star", seed=1, **CALL).images
-    weights = [p.clone() for p in ours.model.components["text_encoder"].parameters()]
+    weights = [p.clone() for p in ours.model.parts["text_encoder"].module.parameters()]
     changed = ours.replace(loras=[tmp_path / "lora.safetensors"])
     theirs = StableDiffusionPipeline.from_single_file(
         str(file), config=str(configs), local_files_only=True
@@ -119,7 +119,7 @@ def test_a_lora_on_it_leaves_its_weights_alone(file: Path, configs: Path, tmp_pa
     found = changed("a star", seed=1, **CALL).images
     assert (found - expected).norm() < 1e-5 * expected.norm()
     assert not torch.equal(found, before)
-    now = ours.model.components["text_encoder"].parameters()
+    now = ours.model.parts["text_encoder"].module.parameters()
     assert all(torch.equal(a, b) for a, b in zip(weights, now, strict=True))
     assert torch.equal(ours("a star", seed=1, **CALL).images, before)
 
@@ -258,7 +258,7 @@ def test_configs_for_a_folder_are_refused(folder: Path, file: Path) -> None:
     refuses(file, file, "is a file")
     pipeline = compose({"model": str(file), "model_config": str(folder)}, installed())
     with pytest.raises(LdmError, match="'model_config' belongs to the weights"):
-        pipeline.replace({"model_config": str(folder)})
+        recompose(pipeline, {"model_config": str(folder)})
 
 
 def test_the_hash_covers_the_file_and_the_configs(file: Path, configs: Path) -> None:

@@ -52,7 +52,7 @@ def test_nothing_chosen_gives_what_diffusers_gives(
 
 
 def test_encoder_and_decoder_are_those_of_diffusers(pipe: Pipeline) -> None:
-    vae = pipe.model.components["vae"]
+    vae = pipe.model.parts["vae"].module
     pixels = torch.rand(2, 3, 16, 16)
     posterior = vae.encode(pixels * 2 - 1).latent_dist
     mean = pipe.replace(encoder={"name": "autoencoder_kl", "sample": False}).encode(pixels)
@@ -261,7 +261,7 @@ def test_an_image_or_mask_that_does_not_fit_is_refused(
 ) -> None:
     composition = compose({"model": str(inpainting)}, installed())
     with pytest.raises(LdmError, match=message):
-        composition.request({"prompt": "a red star", **inputs}, [1])
+        composition.plan({"prompt": "a red star", **inputs}, [1])
 
 
 def test_a_network_that_takes_a_mask_needs_one(inpainting: Path) -> None:

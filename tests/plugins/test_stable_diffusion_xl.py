@@ -182,7 +182,7 @@ def test_latents_are_normalised_by_the_statistics_of_each_channel(tmp_path: Path
     assert distance_to_peer(ours, StableDiffusionXLPipeline.from_pretrained(folder)) < 1e-5
     mean = ours.replace(encoder={"sample": False})
     pixels = torch.rand(1, 3, 16, 16)
-    raw = ours.model.components["vae"].encode(pixels * 2 - 1).latent_dist.mean
+    raw = ours.model.parts["vae"].module.encode(pixels * 2 - 1).latent_dist.mean
     found, means, stds = mean.encode(pixels), *(torch.tensor(s) for s in statistics.values())
     expected = (raw - means[:, None, None]) / stds[:, None, None] * 0.13025
     torch.testing.assert_close(found, expected)
@@ -192,14 +192,14 @@ def test_an_autoencoder_that_overflows_in_float16_stays_in_float32(
     base: Path, tmp_path: Path
 ) -> None:
     half = Pipeline.from_pretrained(base, dtype="float16", compute_dtype="float16")
-    assert half.model.components["unet"].dtype == torch.float16
+    assert half.model.parts["unet"].module.dtype == torch.float16
     theirs = StableDiffusionXLPipeline.from_pretrained(base, torch_dtype=torch.float16)
     x0 = torch.randn(1, 4, 8, 8)
     decoded = theirs.vae.float().decode(x0 / theirs.vae.config.scaling_factor).sample
     torch.testing.assert_close(half.decode(x0), decoded)
     safe = tiny.write_stable_diffusion_xl(tmp_path, vae_config={"force_upcast": False})
     kept = Pipeline.from_pretrained(safe, dtype="float16", compute_dtype="float16")
-    assert kept.model.components["vae"].dtype == torch.float16
+    assert kept.model.parts["vae"].module.dtype == torch.float16
 
 
 def test_what_the_encoders_leave_out_is_named_once(pipe: Pipeline) -> None:
@@ -224,14 +224,14 @@ def test_what_the_encoders_leave_out_is_named_once(pipe: Pipeline) -> None:
 def test_sizes_that_are_none_are_refused(base: Path, inputs: dict[str, Any], message: str) -> None:
     composition = compose({"model": str(base)}, installed())
     with pytest.raises(LdmError, match=message):
-        composition.request({"prompt": "a red star", **inputs}, [1])
+        composition.plan({"prompt": "a red star", **inputs}, [1])
 
 
 def test_a_score_that_is_no_number_is_refused(refiner: Path) -> None:
     composition = compose({"model": str(refiner)}, installed())
     for score in ("high", float("nan"), True):
         with pytest.raises(LdmError, match=r"aesthetic_score should be a number, such as 2\.5"):
-            composition.request({"prompt": "a star", "negative_aesthetic_score": score}, [1])
+            composition.plan({"prompt": "a star", "negative_aesthetic_score": score}, [1])
 
 
 def test_sizes_must_be_told(base: Path) -> None:

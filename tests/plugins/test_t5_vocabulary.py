@@ -7,8 +7,8 @@ from pathlib import Path
 
 import sentencepiece
 
-from ldm_plugins.families.shared.diffusers_folder import find_class
 from ldm_plugins.families.shared.t5_text import check_tokenizer
+from ldm_plugins.shared.classes import find_class
 
 
 def test_a_sentencepiece_vocabulary_gives_its_own_tokens(tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from ldm_core.contracts import Noise
-from ldm_core.contracts.family import Model
+from ldm_core.contracts import Model, Noise
+from ldm_plugins.autoencoders.shared.part import autoencoder_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,31 +17,30 @@ def encode(model: Model, data: Tensor, noise: Noise, *, sample: bool = True) -> 
     Args:
         sample: draw from the posterior; else take its mean.
     """
-    vae = model.components["vae"]
-    posterior = vae.encode(data.to(vae.dtype)).latent_dist
-    z = posterior.mean.float()
+    part = autoencoder_of(model)
+    posterior = part.module.encode(data.to(part.device, part.dtype)).latent_dist
+    z = posterior.mean.float().to(data.device)
     if sample:
-        z = z + posterior.std.float() * noise()
-    scale, shift = _normalisation(vae, z)
+        z = z + posterior.std.float().to(data.device) * noise()
+    scale, shift = _normalisation(part.module.config, z)
     return cast("Tensor", (z - shift) * scale)
 
 
 def decode(model: Model, x0: Tensor) -> Tensor:
     """The KL-autoencoder's pixels (Rombach et al. 2022, arXiv:2112.10752, Section 3.1)."""
-    vae = model.components["vae"]
-    scale, shift = _normalisation(vae, x0)
-    z = x0 / scale + shift
-    return cast("Tensor", vae.decode(z.to(vae.dtype), return_dict=False)[0].float())
+    part = autoencoder_of(model)
+    scale, shift = _normalisation(part.module.config, x0)
+    z = (x0 / scale + shift).to(part.device, part.dtype)
+    return cast("Tensor", part.module.decode(z, return_dict=False)[0].float().to(x0.device))
 
 
-def _normalisation(vae: Any, like: Tensor) -> tuple[Any, Any]:
+def _normalisation(config: Any, like: Tensor) -> tuple[Any, Any]:
     """Scale and shift that give latents about unit variance and zero mean, of each channel where
     the config has statistics of each."""
     import torch
 
-    config = vae.config
-    scale, shift = config.scaling_factor, getattr(config, "shift_factor", None) or 0.0
-    mean, std = getattr(config, "latents_mean", None), getattr(config, "latents_std", None)
+    scale, shift = config["scaling_factor"], config.get("shift_factor") or 0.0
+    mean, std = config.get("latents_mean"), config.get("latents_std")
     if mean is None or std is None:
         return scale, shift
     shape = (1, -1, *(1 for _ in like.shape[2:]))

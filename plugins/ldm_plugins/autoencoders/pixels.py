@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ldm_core.contracts import Noise
-from ldm_core.contracts.family import Model
+from ldm_core.contracts import Model, Noise
 
 if TYPE_CHECKING:
     from torch import Tensor

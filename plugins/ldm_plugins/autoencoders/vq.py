@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from ldm_core.contracts import Noise
-from ldm_core.contracts.family import Model
+from ldm_core.contracts import Model, Noise
+from ldm_plugins.autoencoders.shared.part import autoencoder_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,13 +16,13 @@ def encode(model: Model, data: Tensor, noise: Noise) -> Tensor:
 
     The nearest code of the codebook is taken by the decoder, so that diffusion sees no steps.
     """
-    vq = model.components["vqvae"]
-    z = vq.encode(data.to(vq.dtype), return_dict=False)[0].float()
-    return cast("Tensor", z * vq.config.scaling_factor)
+    part = autoencoder_of(model)
+    z = part.module.encode(data.to(part.device, part.dtype), return_dict=False)[0]
+    return cast("Tensor", z.float().to(data.device) * part.module.config.scaling_factor)
 
 
 def decode(model: Model, x0: Tensor) -> Tensor:
     """The pixels of the nearest codes (van den Oord et al. 2017, arXiv:1711.00937, Eq. 2)."""
-    vq = model.components["vqvae"]
-    z = x0 / vq.config.scaling_factor
-    return cast("Tensor", vq.decode(z.to(vq.dtype), return_dict=False)[0].float())
+    part = autoencoder_of(model)
+    z = (x0 / part.module.config.scaling_factor).to(part.device, part.dtype)
+    return cast("Tensor", part.module.decode(z, return_dict=False)[0].float().to(x0.device))

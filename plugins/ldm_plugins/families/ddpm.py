@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from ldm_core.contracts.family import Model, ModelInfo
-from ldm_core.model.files import read_json
-from ldm_core.model.place import Place
+from ldm_core.contracts import Model, ModelInfo, Part, Place
 from ldm_plugins.families.shared import unet_2d
+from ldm_plugins.families.shared.component import Component
 from ldm_plugins.families.shared.diffusers_folder import DiffusersFolder
-from ldm_plugins.families.shared.scheduler_config import (
-    read_defaults,
-    read_prediction_type,
-    read_schedule,
-)
+from ldm_plugins.families.shared.folder import Folder
+from ldm_plugins.families.shared.scheduler_config import read_scheduler
 
 
 class DDPM(DiffusersFolder):
@@ -23,39 +18,13 @@ class DDPM(DiffusersFolder):
     whose model_index.json says DDPMPipeline or DDIMPipeline."""
 
     pipelines = ("DDPMPipeline", "DDIMPipeline")
-    components: ClassVar = {"unet": ("UNet2DModel",)}
+    components: ClassVar = {"unet": Component(("UNet2DModel",), "network")}
 
-    def inspect(self, source: str, folder: Path, index: Mapping[str, Any]) -> ModelInfo:
-        unet = read_json(folder / "unet" / "config.json")
-        scheduler = read_json(folder / "scheduler" / "scheduler_config.json")
-        about = unet_2d.describe(source, unet, index)
-        self.check(source, folder, index)
-        by_ddim = index["_class_name"] == "DDIMPipeline"
-        if by_ddim:  # it runs DDIM whatever scheduler its folder names
-            scheduler = {**scheduler, "_class_name": "DDIMScheduler"}
-        return ModelInfo(
-            family="ddpm",
-            source=source,
-            folder=folder,
-            noise_schedule=read_schedule(scheduler),
-            prediction_type=read_prediction_type(scheduler),
-            scale_factor=1,
-            abilities=frozenset({"class_label"} if about["classes"] else ()),
-            image_channels=about["latent_channels"],
-            scheduler_config=scheduler,
-            defaults={
-                "num_inference_steps": 50 if by_ddim else 1000,
-                "guidance": "none",
-                "conditioning": ["class_label"] if about["classes"] else [],
-                "attention": "native",
-                "encoder": "pixels",
-                "decoder": "pixels",
-                **read_defaults(scheduler),
-            },
-            **about,
-        )
+    def describe(self, folder: Folder) -> ModelInfo:
+        scheduler, steps = folder.scheduler, 1000
+        if folder.pipeline == "DDIMPipeline":  # it runs DDIM whatever scheduler its folder names
+            scheduler, steps = {**scheduler, "_class_name": "DDIMScheduler"}, 50
+        return unet_2d.describe(folder, "ddpm", read_scheduler(scheduler), steps)
 
-    def build(self, info: ModelInfo, components: Mapping[str, Any], place: Place) -> Model:
-        network = unet_2d.network_of(components["unet"], place.compute_dtype)
-        abilities = {"class_label": unet_2d.UNetClasses(place.device)} if info.classes else {}
-        return Model(info, network, abilities, components, place)
+    def build(self, info: ModelInfo, parts: Mapping[str, Part], place: Place) -> Model:
+        return unet_2d.build(info, parts, place)

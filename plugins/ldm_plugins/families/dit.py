@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from ldm_core.contracts.family import Condition, Model, ModelInfo
-from ldm_core.errors import LdmError
-from ldm_core.model.files import read_json
-from ldm_core.model.place import Place
-from ldm_core.numerics.point import Point
-from ldm_plugins.families.shared.diffusers_folder import (
-    DiffusersFolder,
-    autoencoder_factor,
-    class_names,
-    latent_size,
-)
-from ldm_plugins.families.shared.scheduler_config import (
-    read_defaults,
-    read_prediction_type,
-    read_schedule,
-)
+from ldm_core.contracts import Call, Condition, Model, ModelInfo, Part, Place
+from ldm_plugins.families.shared.component import Component
+from ldm_plugins.families.shared.diffusers_folder import DiffusersFolder
+from ldm_plugins.families.shared.folder import Folder, sample_size
+from ldm_plugins.families.shared.scheduler_config import read_scheduler
 
 if TYPE_CHECKING:
     import torch
@@ -37,80 +25,56 @@ class DiT(DiffusersFolder):
 
     pipelines = ("DiTPipeline",)
     components: ClassVar = {
-        "transformer": ("DiTTransformer2DModel", "Transformer2DModel"),
-        "vae": ("AutoencoderKL",),
+        "transformer": Component(("DiTTransformer2DModel", "Transformer2DModel"), "network"),
+        "vae": Component(("AutoencoderKL",), "autoencoder"),
     }
 
-    def inspect(self, source: str, folder: Path, index: Mapping[str, Any]) -> ModelInfo:
-        transformer = read_json(folder / "transformer" / "config.json")
-        vae = read_json(folder / "vae" / "config.json")
-        scheduler = read_json(folder / "scheduler" / "scheduler_config.json")
+    def describe(self, folder: Folder) -> ModelInfo:
+        transformer = folder.config("transformer")
         channels = transformer.get("in_channels", 4)
-        returned = transformer.get("out_channels") or channels
-        if returned not in (channels, 2 * channels):
-            raise LdmError(
-                f"'{source}': the network takes {channels} channels and returns {returned}; it "
-                f"should return {channels}, or {2 * channels} where it predicts a variance too."
-            )
-        if channels != vae.get("latent_channels", 4):
-            raise LdmError(
-                f"'{source}': the network takes {channels} channels and the autoencoder gives "
-                f"{vae.get('latent_channels', 4)}."
-            )
-        self.check(source, folder, index)
-        factor = autoencoder_factor(vae)
-        width, height = latent_size(transformer, 32)
-        return ModelInfo(
-            family="dit",
-            source=source,
-            folder=folder,
-            noise_schedule=read_schedule(scheduler),
-            prediction_type=read_prediction_type(scheduler),
-            latent_channels=channels,
-            scale_factor=factor,
-            default_size=(width * factor, height * factor),
-            abilities=frozenset({"class_label"}),
-            scheduler_config=scheduler,
-            defaults={
-                "num_inference_steps": 50,
-                "guidance": {"name": "classifier_free", "scale": 4.0},
-                "conditioning": ["class_label"],
-                "attention": "native",
-                "encoder": "autoencoder_kl",
-                "decoder": "autoencoder_kl",
-                **read_defaults(scheduler),
-            },
-            learned_variance=returned == 2 * channels,
+        learned = folder.learns_variance(channels, transformer.get("out_channels") or channels)
+        folder.check_channels(channels)
+        return folder.info(
+            "dit",
+            read_scheduler(folder.scheduler),
+            channels=channels,
+            sample=sample_size(transformer, 32),
             patch=transformer.get("patch_size", 2),
+            steps=50,
+            guidance={"name": "classifier_free", "scale": 4.0},
+            abilities=["class_label"],
+            conditioning=["class_label"],
+            learned_variance=learned,
             square=True,  # it puts its patches together as if there were as many across as down
-            classes=known_classes(index, transformer.get("num_embeds_ada_norm", 1000)),
+            classes=trained_classes(folder, transformer.get("num_embeds_ada_norm", 1000)),
         )
 
-    def build(self, info: ModelInfo, components: Mapping[str, Any], place: Place) -> Model:
+    def build(self, info: ModelInfo, parts: Mapping[str, Part], place: Place) -> Model:
         import torch
 
-        dtype = place.compute_dtype
-        transformer = components["transformer"]
+        transformer = parts["transformer"]
+        device, dtype = transformer.device, transformer.dtype
 
-        def network(x: Tensor, point: Point, condition: Condition) -> Tensor:
-            t = torch.full((len(x),), point.t, device=x.device)
-            labels = condition["class_label"]
-            output: Tensor = transformer(
-                x.to(dtype), timestep=t, class_labels=labels, return_dict=False
+        def network(call: Call) -> Tensor:
+            output: Tensor = transformer.module(
+                call.x.to(device, dtype),
+                timestep=call.t.to(device),
+                class_labels=call.condition["class_label"].to(device),
+                return_dict=False,
             )[0]
-            return output.float()
+            return output.to(call.x.device, torch.float32)
 
-        ability = Classes(null=transformer.config.num_embeds_ada_norm, device=place.device)
-        return Model(info, network, {"class_label": ability}, components, place)
+        ability = Classes(transformer.module.config.num_embeds_ada_norm, device)
+        return Model(info, network, {"class_label": ability}, parts, place)
 
 
-def known_classes(index: Mapping[str, Any], count: int) -> tuple[str, ...]:
+def trained_classes(folder: Folder, count: int) -> tuple[str, ...]:
     """The classes up to the last that has a name, or all where none has.
 
     `DiTPipeline` fixes the number that stands for no class at 1000, so a network that learnt ten
     classes has room for a thousand, most of it untrained.
     """
-    names = class_names(index, count)
+    names = folder.class_names(count)
     last = max((number for number, name in enumerate(names) if name), default=count - 1)
     return names[: last + 1]
 

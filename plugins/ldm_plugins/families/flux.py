@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from ldm_core.contracts.family import Condition, Model, ModelInfo
-from ldm_core.errors import LdmError
-from ldm_core.model.files import read_json
-from ldm_core.model.place import Place
-from ldm_core.numerics.point import Point
+from ldm_core.contracts import Call, Condition, Model, ModelInfo, Part, Place
+from ldm_core.contracts.abilities import Span, TextAbility
 from ldm_plugins.families.shared.clip_text import ClipEncoder
-from ldm_plugins.families.shared.diffusers_folder import DiffusersFolder, autoencoder_factor
-from ldm_plugins.families.shared.flow_scheduler_config import read_flow_defaults, read_flow_schedule
-from ldm_plugins.families.shared.t5_text import T5Text, check_tokenizer
+from ldm_plugins.families.shared.component import Component
+from ldm_plugins.families.shared.diffusers_folder import DiffusersFolder
+from ldm_plugins.families.shared.flow_scheduler_config import read_flow_scheduler
+from ldm_plugins.families.shared.folder import Folder
+from ldm_plugins.families.shared.t5_text import T5Text
 
 if TYPE_CHECKING:
     import torch
@@ -31,97 +29,81 @@ class Flux(DiffusersFolder):
 
     pipelines = ("FluxPipeline",)
     components: ClassVar = {
-        "transformer": ("FluxTransformer2DModel",),
-        "vae": ("AutoencoderKL",),
-        "text_encoder": ("CLIPTextModel",),
-        "tokenizer": ("CLIPTokenizer",),
-        "text_encoder_2": ("T5EncoderModel",),
-        "tokenizer_2": ("T5Tokenizer",),
+        "transformer": Component(("FluxTransformer2DModel",), "network"),
+        "vae": Component(("AutoencoderKL",), "autoencoder"),
+        "text_encoder": Component(("CLIPTextModel",), "text"),
+        "tokenizer": Component(("CLIPTokenizer",), "other"),
+        "text_encoder_2": Component(("T5EncoderModel",), "text"),
+        "tokenizer_2": Component(("T5Tokenizer",), "other"),
     }
 
-    def inspect(self, source: str, folder: Path, index: Mapping[str, Any]) -> ModelInfo:
-        transformer = read_json(folder / "transformer" / "config.json")
-        vae = read_json(folder / "vae" / "config.json")
-        clip = read_json(folder / "text_encoder" / "config.json")
-        t5 = read_json(folder / "text_encoder_2" / "config.json")
-        read_json(folder / "tokenizer" / "tokenizer_config.json")
-        check_tokenizer(folder / "tokenizer_2")
-        scheduler = read_json(folder / "scheduler" / "scheduler_config.json")
-        taken, channels = transformer.get("in_channels", 64), vae.get("latent_channels", 4)
+    def describe(self, folder: Folder) -> ModelInfo:
+        transformer = folder.config("transformer")
+        taken, channels = transformer.get("in_channels", 64), folder.latent_channels
         if taken != channels * PATCH**2:
-            raise LdmError(
-                f"'{source}': the network takes {taken} channels a token, and 2x2 pixels of the "
-                f"autoencoder's {channels} channels make {channels * PATCH**2}; only plain "
-                "text-to-image models are known."
+            raise folder.error(
+                f"the network takes {taken} channels a token, and 2x2 pixels of the autoencoder's "
+                f"{channels} channels make {channels * PATCH**2}; only plain text-to-image models "
+                "are known."
             )
-        for name, key, width, found in (
-            ("T5", "joint_attention_dim", 4096, t5.get("d_model", 512)),
-            ("CLIP", "pooled_projection_dim", 768, clip.get("hidden_size", 512)),
+        t5, clip = (folder.config(name) for name in ("text_encoder_2", "text_encoder"))
+        for name, takes, gives in (
+            ("T5", transformer.get("joint_attention_dim", 4096), t5.get("d_model", 512)),
+            ("CLIP", transformer.get("pooled_projection_dim", 768), clip.get("hidden_size", 512)),
         ):
-            if transformer.get(key, width) != found:
-                raise LdmError(
-                    f"'{source}': the network takes text states of width "
-                    f"{transformer.get(key, width)} from {name}, which gives {found}."
+            if takes != gives:
+                raise folder.error(
+                    f"the network takes text states of width {takes} from {name}, which gives "
+                    f"{gives}."
                 )
-        self.check(source, folder, index)
-        factor = autoencoder_factor(vae)
         guided = bool(transformer.get("guidance_embeds", False))
-        return ModelInfo(
-            family="flux",
-            source=source,
-            folder=folder,
-            noise_schedule=read_flow_schedule(scheduler),
-            prediction_type="flow",
-            latent_channels=channels,
-            scale_factor=factor,
-            default_size=(LATENT_SIZE * factor, LATENT_SIZE * factor),
-            abilities=frozenset({"text", "embedded_guidance"} if guided else {"text"}),
-            defaults={
-                "num_inference_steps": 28,
-                "guidance": {"name": "embedded", "scale": 3.5} if guided else "none",
-                "conditioning": ["text"],
-                "attention": "native",
-                "encoder": "autoencoder_kl",
-                "decoder": "autoencoder_kl",
-                **read_flow_defaults(scheduler, base="trailing", patch=PATCH),
-            },
+        return folder.info(
+            "flux",
+            read_flow_scheduler(folder.scheduler, base="trailing", patch=PATCH),
+            channels=channels,
+            sample=(LATENT_SIZE, LATENT_SIZE),
             patch=PATCH,
+            steps=28,
+            guidance={"name": "embedded", "scale": 3.5} if guided else "none",
+            abilities=["text", "embedded_guidance"] if guided else ["text"],
             needs=frozenset({"text"}),
-            scheduler_config=scheduler,
+            conditioning=["text"],
         )
 
-    def build(self, info: ModelInfo, components: Mapping[str, Any], place: Place) -> Model:
+    def build(self, info: ModelInfo, parts: Mapping[str, Part], place: Place) -> Model:
         import torch
 
-        dtype = place.compute_dtype
-        transformer = components["transformer"]
+        transformer = parts["transformer"]
+        device, dtype = transformer.device, transformer.dtype
         guided = "embedded_guidance" in info.abilities
 
-        def network(x: Tensor, point: Point, condition: Condition) -> Tensor:
-            states = condition["text"].to(dtype)
-            rows, columns = x.shape[-2] // PATCH, x.shape[-1] // PATCH
-            told = condition.get("guidance_scale")
-            if told is None and guided:
-                told = torch.ones(len(x), device=x.device)
-            output: Tensor = transformer(
-                hidden_states=pack(x).to(dtype),
-                # The network multiplies by 1000, whatever number of timesteps it was trained on.
-                timestep=torch.full((len(x),), point.t / 1000, device=x.device),
-                guidance=told,
+        def network(call: Call) -> Tensor:
+            states = call.condition["text"].to(device, dtype)
+            rows, columns = call.x.shape[-2] // PATCH, call.x.shape[-1] // PATCH
+            # The network multiplies by 1000, whatever number of timesteps it was trained on.
+            t = [row.point.t / 1000 for row in call.rows]
+            guidance = call.condition.get("guidance")
+            if guidance is None and guided:
+                guidance = torch.ones(len(call.x))
+            output: Tensor = transformer.module(
+                hidden_states=pack(call.x).to(device, dtype),
+                timestep=torch.tensor(t, dtype=torch.float32, device=device),
+                guidance=None if guidance is None else guidance.to(device),
                 encoder_hidden_states=states,
-                pooled_projections=condition["pooled"].to(dtype),
-                txt_ids=torch.zeros(states.shape[1], 3, device=x.device),
-                img_ids=positions(rows, columns, x.device),
+                pooled_projections=call.condition["pooled"].to(device, dtype),
+                txt_ids=torch.zeros(states.shape[1], 3, device=device),
+                img_ids=positions(rows, columns, device),
                 return_dict=False,
             )[0]
-            return unpack(output.float(), rows, columns)
+            return unpack(output.to(call.x.device, torch.float32), rows, columns)
 
         text = FluxText(
-            ClipEncoder(components["text_encoder"], components["tokenizer"]),
-            T5Text(components["text_encoder_2"], components["tokenizer_2"], WINDOW),
+            ClipEncoder(parts["text_encoder"], parts["tokenizer"].module),
+            T5Text(parts["text_encoder_2"], parts["tokenizer_2"].module, WINDOW),
+            device,
         )
         abilities = {"text": text, **({"embedded_guidance": True} if guided else {})}
-        return Model(info, network, abilities, components, place)
+        return Model(info, network, abilities, parts, place)
 
 
 def pack(x: Tensor) -> Tensor:
@@ -148,20 +130,26 @@ def positions(rows: int, columns: int, device: torch.device) -> Tensor:
     return torch.stack([torch.zeros_like(row), row, column], dim=1)
 
 
-class FluxText:
-    """T5's states, key ``text``, and CLIP's pooled state, key ``pooled``."""
+class FluxText(TextAbility):
+    """T5's states, key ``text``, and CLIP's pooled state, key ``pooled``.
 
-    def __init__(self, clip: ClipEncoder, t5: T5Text) -> None:
+    Args:
+        device: where the condition goes.
+    """
+
+    def __init__(self, clip: ClipEncoder, t5: T5Text, device: torch.device) -> None:
         self._clip = clip
         self._t5 = t5
+        self._device = device
 
     def encode(self, texts: Sequence[str | None]) -> Condition:
         """(texts, window, width) and (texts, width)."""
-        return {"text": self._t5.states(texts), "pooled": self._clip(texts).pooler_output}
+        condition = {"text": self._t5.states(texts), "pooled": self._clip(texts).pooler_output}
+        return {key: value.to(self._device) for key, value in condition.items()}
 
     def overflow(self, text: str) -> str:
         """What T5 does not read; CLIP, which gives the network a mere summary, reads less."""
         return self._t5.overflow(text)
 
-    def tokens(self, text: str) -> Mapping[str, Sequence[tuple[int, int]]]:
+    def tokens(self, text: str) -> Mapping[str, Sequence[Span]]:
         return {"text": self._t5.spans(text)}

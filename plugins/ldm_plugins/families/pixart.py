@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ldm_core.contracts.abilities import Sizes
-from ldm_core.contracts.family import Condition, Model, ModelInfo
-from ldm_core.errors import LdmError
-from ldm_core.model.files import read_index, read_json
-from ldm_core.model.place import Place
-from ldm_core.numerics.point import Point
-from ldm_plugins.families.shared.diffusers_folder import (
-    DiffusersFolder,
-    autoencoder_factor,
-    latent_size,
-)
-from ldm_plugins.families.shared.scheduler_config import (
-    read_defaults,
-    read_prediction_type,
-    read_schedule,
-)
-from ldm_plugins.families.shared.t5_text import T5Text, check_tokenizer
+from ldm_core.contracts import Call, Condition, Model, ModelInfo, Part, Place
+from ldm_core.contracts.abilities import Sizes, Span, TextAbility
+from ldm_core.model.files import read_index
+from ldm_plugins.families.shared.component import Component
+from ldm_plugins.families.shared.diffusers_folder import DiffusersFolder
+from ldm_plugins.families.shared.folder import Folder, sample_size
+from ldm_plugins.families.shared.scheduler_config import read_scheduler
+from ldm_plugins.families.shared.t5_text import T5Text
 
 if TYPE_CHECKING:
     import torch
@@ -40,93 +30,69 @@ class PixArt(DiffusersFolder):
     pipelines = tuple(WINDOWS)
     components: ClassVar = {
         # alpha's folders name the network by the class that it has left since
-        "transformer": ("PixArtTransformer2DModel", "Transformer2DModel"),
-        "vae": ("AutoencoderKL",),
-        "text_encoder": ("T5EncoderModel",),
-        "tokenizer": ("T5Tokenizer",),
+        "transformer": Component(("PixArtTransformer2DModel", "Transformer2DModel"), "network"),
+        "vae": Component(("AutoencoderKL",), "autoencoder"),
+        "text_encoder": Component(("T5EncoderModel",), "text"),
+        "tokenizer": Component(("T5Tokenizer",), "other"),
     }
 
-    def inspect(self, source: str, folder: Path, index: Mapping[str, Any]) -> ModelInfo:
-        transformer = read_json(folder / "transformer" / "config.json")
-        vae = read_json(folder / "vae" / "config.json")
-        t5 = read_json(folder / "text_encoder" / "config.json")
-        check_tokenizer(folder / "tokenizer")
-        scheduler = read_json(folder / "scheduler" / "scheduler_config.json")
+    def describe(self, folder: Folder) -> ModelInfo:
+        transformer = folder.config("transformer")
         channels = transformer.get("in_channels", 4)
-        if channels != vae.get("latent_channels", 4):
-            raise LdmError(
-                f"'{source}': the network takes {channels} channels and the autoencoder gives "
-                f"{vae.get('latent_channels', 4)}; only plain text-to-image models are known."
-            )
+        folder.check_channels(channels, "; only plain text-to-image models are known")
         returned = transformer.get("out_channels", 8) or channels
         if returned not in (channels, 2 * channels):
-            raise LdmError(
-                f"'{source}': the network returns {returned} channels; {channels} were expected, "
-                f"or {2 * channels} with a variance."
+            raise folder.error(
+                f"the network returns {returned} channels; {channels} were expected, or "
+                f"{2 * channels} with a variance."
             )
         width = transformer.get("caption_channels") or transformer.get("cross_attention_dim", 1152)
-        if width != t5.get("d_model", 512):
-            raise LdmError(
-                f"'{source}': the network takes text states of width {width}, and T5 gives "
-                f"{t5.get('d_model', 512)}."
-            )
-        self.check(source, folder, index)
-        factor = autoencoder_factor(vae)
-        wide, high = latent_size(transformer, 128)
-        abilities = ["text", "size"] if _told_sizes(transformer) else ["text"]
-        return ModelInfo(
-            family="pixart",
-            source=source,
-            folder=folder,
-            noise_schedule=read_schedule(scheduler),
-            prediction_type=read_prediction_type(scheduler),
-            latent_channels=channels,
-            scale_factor=factor,
-            default_size=(wide * factor, high * factor),
-            abilities=frozenset(abilities),
-            defaults={
-                "num_inference_steps": 20,
-                "guidance": {"name": "classifier_free", "scale": 4.5},
-                "conditioning": abilities,
-                "attention": "native",
-                "encoder": "autoencoder_kl",
-                "decoder": "autoencoder_kl",
-                **read_defaults(scheduler),
-            },
-            learned_variance=returned == 2 * channels,
+        folder.check_width(width, folder.config("text_encoder").get("d_model", 512), "T5")
+        abilities = ["text", "size"] if _takes_sizes(transformer) else ["text"]
+        return folder.info(
+            "pixart",
+            read_scheduler(folder.scheduler),
+            channels=channels,
+            sample=sample_size(transformer, 128),
             patch=transformer.get("patch_size", 2),
+            steps=20,
+            guidance={"name": "classifier_free", "scale": 4.5},
+            abilities=abilities,
             needs=frozenset(abilities),
-            scheduler_config=scheduler,
+            conditioning=abilities,
+            learned_variance=returned == 2 * channels,
         )
 
-    def build(self, info: ModelInfo, components: Mapping[str, Any], place: Place) -> Model:
+    def build(self, info: ModelInfo, parts: Mapping[str, Part], place: Place) -> Model:
         import torch
 
-        dtype = place.compute_dtype
-        transformer = components["transformer"]
+        transformer = parts["transformer"]
+        device, dtype = transformer.device, transformer.dtype
 
-        def network(x: Tensor, point: Point, condition: Condition) -> Tensor:
-            output: Tensor = transformer(
-                x.to(dtype),
-                encoder_hidden_states=condition["text"].to(dtype),
-                encoder_attention_mask=condition["text_mask"],
-                timestep=torch.full((len(x),), point.t, device=x.device),
-                added_cond_kwargs={key: condition.get(key) for key in MICRO_CONDITIONS},
+        def network(call: Call) -> Tensor:
+            sizes = {key: call.condition.get(key) for key in MICRO_CONDITIONS}
+            output: Tensor = transformer.module(
+                call.x.to(device, dtype),
+                encoder_hidden_states=call.condition["text"].to(device, dtype),
+                encoder_attention_mask=call.condition["text_mask"].to(device),
+                timestep=call.t.to(device),
+                added_cond_kwargs={k: v if v is None else v.to(device) for k, v in sizes.items()},
                 return_dict=False,
             )[0]
-            return output.float()
+            return output.to(call.x.device, torch.float32)
 
         window = WINDOWS[read_index(info.folder)["_class_name"]]
-        text = PixArtText(T5Text(components["text_encoder"], components["tokenizer"], window))
-        able = {"text": text, "size": MicroConditioning(place.device)}
-        abilities = {name: able[name] for name in info.abilities}
-        return Model(info, network, abilities, components, place)
+        t5 = T5Text(parts["text_encoder"], parts["tokenizer"].module, window)
+        abilities: dict[str, Any] = {"text": PixArtText(t5, device)}
+        if "size" in info.abilities:
+            abilities["size"] = MicroConditioning(device)
+        return Model(info, network, abilities, parts, place)
 
 
-def _told_sizes(transformer: Mapping[str, Any]) -> bool:
+def _takes_sizes(transformer: Mapping[str, Any]) -> bool:
     """Whether the network takes micro-conditions; folders that do not say do at 1024 pixels."""
-    said = transformer.get("use_additional_conditions")
-    return bool(said) if said is not None else transformer.get("sample_size", 128) == 128
+    stated = transformer.get("use_additional_conditions")
+    return bool(stated) if stated is not None else transformer.get("sample_size", 128) == 128
 
 
 class MicroConditioning:
@@ -143,31 +109,35 @@ class MicroConditioning:
 
         resolution = torch.tensor([s.original for s in sizes], dtype=torch.float32)
         ratio = torch.tensor([[s.target[0] / s.target[1]] for s in sizes], dtype=torch.float32)
-        found = zip(MICRO_CONDITIONS, (resolution, ratio), strict=True)
-        return {key: value.to(self._device) for key, value in found}
+        each = zip(MICRO_CONDITIONS, (resolution, ratio), strict=True)
+        return {key: value.to(self._device) for key, value in each}
 
 
-class PixArtText:
+class PixArtText(TextAbility):
     """T5's states, key ``text``, and which of them are words, key ``text_mask``; in small
-    letters, as the networks were trained on."""
+    letters, as the networks were trained on.
 
-    side_by_side = True
+    Args:
+        device: where the condition goes.
+    """
 
-    def __init__(self, t5: T5Text) -> None:
+    joins_windows = True
+
+    def __init__(self, t5: T5Text, device: torch.device) -> None:
         self._t5 = t5
+        self._device = device
 
     def encode(self, texts: Sequence[str | None]) -> Condition:
         """(texts, window, width) and (texts, window)."""
         states, mask = self._t5.masked_states([_plain(text or "") for text in texts])
-        return {"text": states, "text_mask": mask}
+        return {"text": states.to(self._device), "text_mask": mask.to(self._device)}
 
     def overflow(self, text: str) -> str:
         return self._t5.overflow(_plain(text))
 
-    def tokens(self, text: str) -> Mapping[str, Sequence[tuple[int, int]]]:
+    def tokens(self, text: str) -> Mapping[str, Sequence[Span]]:
         ahead = len(text) - len(text.lstrip())
-        found = self._t5.spans(_plain(text))
-        spans = [(start + ahead, end + ahead) for start, end in found]
+        spans = [(start + ahead, end + ahead) for start, end in self._t5.spans(_plain(text))]
         return {"text": spans, "text_mask": spans}
 
 

@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ldm_core.contracts import Call, Condition, Model, ModelInfo, Part, Place
 from ldm_core.contracts.abilities import Sizes
-from ldm_core.contracts.family import Condition, Model, ModelInfo
-from ldm_core.errors import LdmError
-from ldm_core.model.files import read_index, read_json
-from ldm_core.model.place import Place
-from ldm_core.numerics.point import Point
+from ldm_core.model.files import read_index
 from ldm_plugins.families.shared.clip_text import ClipEncoder, ClipTexts
+from ldm_plugins.families.shared.component import Component
 from ldm_plugins.families.shared.conditioned_unet import FREE, call_unet, unet_abilities
-from ldm_plugins.families.shared.diffusers_folder import (
-    DiffusersFolder,
-    autoencoder_factor,
-    class_of,
-    latent_size,
-)
+from ldm_plugins.families.shared.diffusers_folder import DiffusersFolder
+from ldm_plugins.families.shared.folder import Folder, sample_size
 from ldm_plugins.families.shared.image_prompts import ImagePrompts
-from ldm_plugins.families.shared.scheduler_config import (
-    read_defaults,
-    read_prediction_type,
-    read_schedule,
-)
+from ldm_plugins.families.shared.scheduler_config import read_scheduler
 from ldm_plugins.families.shared.side_networks import SideNetworks
 
 if TYPE_CHECKING:
@@ -37,6 +27,7 @@ SCALES = {
     "StableDiffusionXLImg2ImgPipeline": 5.0,
     "StableDiffusionXLInpaintPipeline": 7.5,
 }
+ENCODERS = {"text_encoder": "tokenizer", "text_encoder_2": "tokenizer_2"}
 
 
 class StableDiffusionXL(DiffusersFolder):
@@ -50,93 +41,77 @@ class StableDiffusionXL(DiffusersFolder):
 
     pipelines = tuple(SCALES)
     components: ClassVar = {
-        "unet": ("UNet2DConditionModel",),
-        "vae": ("AutoencoderKL",),
-        "text_encoder": ("CLIPTextModel",),
-        "text_encoder_2": ("CLIPTextModelWithProjection",),
-        "tokenizer": ("CLIPTokenizer",),
-        "tokenizer_2": ("CLIPTokenizer",),
+        "unet": Component(("UNet2DConditionModel",), "network"),
+        "vae": Component(("AutoencoderKL",), "autoencoder"),
+        "text_encoder": Component(("CLIPTextModel",), "text", optional=True),
+        "text_encoder_2": Component(("CLIPTextModelWithProjection",), "text"),
+        "tokenizer": Component(("CLIPTokenizer",), "other", optional=True),
+        "tokenizer_2": Component(("CLIPTokenizer",), "other"),
     }
-    optional = frozenset({"text_encoder", "tokenizer"})
 
-    def inspect(self, source: str, folder: Path, index: Mapping[str, Any]) -> ModelInfo:
-        unet = read_json(folder / "unet" / "config.json")
-        vae = read_json(folder / "vae" / "config.json")
-        scheduler = read_json(folder / "scheduler" / "scheduler_config.json")
-        self.check(source, folder, index)
-        present = [n for n in ("text_encoder", "text_encoder_2") if class_of(index, n)]
-        texts = [read_json(folder / name / "config.json") for name in present]
-        for name in present:
-            tokenizer = name.replace("text_encoder", "tokenizer")
-            if class_of(index, tokenizer) is None:
-                raise LdmError(f"'{source}': model_index.json has a {name} and no {tokenizer}.")
-            read_json(folder / tokenizer / "tokenizer_config.json")
-        abilities = {
-            *unet_abilities(source, unet, vae, sum(t.get("hidden_size", 512) for t in texts)),
-            "size",
-        }
-        if index.get("requires_aesthetics_score"):
+    def describe(self, folder: Folder) -> ModelInfo:
+        texts = []
+        for encoder, tokenizer in ENCODERS.items():
+            if folder.class_of(encoder) is None:
+                continue
+            if folder.class_of(tokenizer) is None:
+                raise folder.error(f"model_index.json has a {encoder} and no {tokenizer}.")
+            texts.append(folder.config(encoder))
+        width = sum(text.get("hidden_size", 512) for text in texts)
+        abilities = {*unet_abilities(folder, width), "size"}
+        if folder.index.get("requires_aesthetics_score"):
             abilities.add("aesthetic_score")
-        _check_added(source, unet, texts[-1], scored="aesthetic_score" in abilities)
-        factor = autoencoder_factor(vae)
-        width, height = latent_size(unet, 128)
-        told = "embedded_guidance" in abilities
-        return ModelInfo(
-            family="stable_diffusion_xl",
-            source=source,
-            folder=folder,
-            noise_schedule=read_schedule(scheduler),
-            prediction_type=read_prediction_type(scheduler),
-            latent_channels=vae.get("latent_channels", 4),
-            scale_factor=factor,
-            default_size=(width * factor, height * factor),
-            abilities=frozenset(abilities),
+        _check_added(folder, texts[-1], scored="aesthetic_score" in abilities)
+        guidance = "embedded" if "embedded_guidance" in abilities else "classifier_free"
+        return folder.info(
+            "stable_diffusion_xl",
+            read_scheduler(folder.scheduler),
+            channels=folder.latent_channels,
+            sample=sample_size(folder.config("unet"), 128),
+            steps=50,
+            guidance={"name": guidance, "scale": SCALES[folder.pipeline]},
+            abilities=abilities,
             needs=frozenset(abilities - FREE - {"aesthetic_score"}),
-            scheduler_config=scheduler,
-            defaults={
-                "num_inference_steps": 50,
-                "guidance": {
-                    "name": "embedded" if told else "classifier_free",
-                    "scale": SCALES[str(index["_class_name"])],
-                },
-                "conditioning": ["text", "size", *(["mask"] if "inpainting" in abilities else [])],
-                "attention": "native",
-                "encoder": "autoencoder_kl",
-                "decoder": "autoencoder_kl",
-                **read_defaults(scheduler),
-            },
+            conditioning=["text", "size", *(["mask"] if "inpainting" in abilities else [])],
         )
 
-    def build(self, info: ModelInfo, components: Mapping[str, Any], place: Place) -> Model:
+    def prepare(self, name: str, part: Part, place: Place) -> Part:
         import torch
 
-        dtype = place.compute_dtype
-        unet, vae = components["unet"], components["vae"]
-        if dtype == torch.float16 and vae.config.force_upcast:
-            vae.float()  # this autoencoder's activations overflow in float16
+        half = place.compute_dtype == torch.float16
+        if name == "vae" and half and part.module.config.force_upcast:
+            # this autoencoder's activations overflow in float16
+            return replace(part, module=part.module.float(), dtype=torch.float32)
+        return part
 
-        def added(condition: Condition) -> Mapping[str, Tensor]:
-            told = condition["size"]
+    def build(self, info: ModelInfo, parts: Mapping[str, Part], place: Place) -> Model:
+        import torch
+
+        unet = parts["unet"]
+
+        def added(condition: Condition, part: Part) -> Mapping[str, Tensor]:
+            numbers = condition["size"]
             if "aesthetic_score" in condition:
-                told = torch.cat([told, condition["aesthetic_score"][:, None]], dim=1)
-            return {"text_embeds": condition["pooled"].to(dtype), "time_ids": told}
+                numbers = torch.cat([numbers, condition["aesthetic_score"][:, None]], dim=1)
+            pooled = condition["pooled"].to(part.device, part.dtype)
+            return {"text_embeds": pooled, "time_ids": numbers.to(part.device)}
 
-        def network(x: Tensor, point: Point, condition: Condition) -> Tensor:
-            return call_unet(unet, dtype, x, point, condition, added(condition))
+        def network(call: Call) -> Tensor:
+            return call_unet(unet, call, added(call.condition, unet))
 
         encoders = [
-            ClipEncoder(components[f"text_encoder{n}"], components[f"tokenizer{n}"])
-            for n in ("", "_2")
-            if f"text_encoder{n}" in components
+            ClipEncoder(parts[encoder], parts[tokenizer].module)
+            for encoder, tokenizer in ENCODERS.items()
+            if encoder in parts
         ]
         zeros = bool(read_index(info.folder).get("force_zeros_for_empty_prompt", True))
         abilities = {
-            "text": ClipTexts(encoders, zeros),
-            "size": MicroConditioning(place.device, "aesthetic_score" in info.abilities),
+            "text": ClipTexts(encoders, zeros, unet.device),
+            "size": MicroConditioning(unet.device, "aesthetic_score" in info.abilities),
             "control": SideNetworks(place, added),
-            "image_prompt": ImagePrompts(place),
+            "image_prompt": ImagePrompts(place, unet.device),
         }
-        return Model(info, network, abilities, components, place)
+        return Model(info, network, abilities, parts, place)
 
 
 class MicroConditioning:
@@ -159,16 +134,14 @@ class MicroConditioning:
         return {"size": torch.tensor(rows, dtype=torch.float32, device=self._device)}
 
 
-def _check_added(
-    source: str, unet: Mapping[str, Any], text: Mapping[str, Any], scored: bool
-) -> None:
+def _check_added(folder: Folder, text: Mapping[str, Any], scored: bool) -> None:
     """See that the network expects the summary of the text and as many numbers as it is told."""
-    numbers = 5 if scored else 6
+    unet, numbers = folder.config("unet"), 5 if scored else 6
     each, summary = unet.get("addition_time_embed_dim") or 0, text.get("projection_dim", 512)
     expected = unet.get("projection_class_embeddings_input_dim")
     if unet.get("addition_embed_type") != "text_time" or expected != numbers * each + summary:
-        raise LdmError(
-            f"'{source}': the network takes {expected} values beside the time, of the kind "
+        raise folder.error(
+            f"the network takes {expected} values beside the time, of the kind "
             f"{unet.get('addition_embed_type')}, where {numbers} sizes of {each} and a text "
             f"summary of {summary} make {numbers * each + summary} of the kind text_time.",
             "requires_aesthetics_score in model_index.json says whether one size is a score.",

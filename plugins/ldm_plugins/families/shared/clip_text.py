@@ -3,56 +3,69 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ldm_core.contracts.family import Condition
+from ldm_core.contracts import Condition, Part
+from ldm_core.contracts.abilities import Span, TextAbility
 from ldm_plugins.families.shared.tokens import overflow, spans, tokenize
+
+if TYPE_CHECKING:
+    import torch
 
 
 class ClipEncoder:
     """One CLIP text encoder with its tokenizer; texts are padded and cut to its window."""
 
-    def __init__(self, text_encoder: Any, tokenizer: Any) -> None:
-        self._encoder = text_encoder
+    def __init__(self, encoder: Part, tokenizer: Any) -> None:
+        self._encoder = encoder
         self._tokenizer = tokenizer
 
     def __call__(self, texts: Sequence[str | None], masks_padding: bool = False) -> Any:
-        """The encoder's output with all hidden states; None is encoded as the empty text."""
+        """The encoder's output with all hidden states, where it computes; None is encoded as the
+        empty text."""
         window = self._tokenizer.model_max_length
         tokens = tokenize(self._tokenizer, texts, window, self._encoder.device)
         mask = tokens.attention_mask if masks_padding else None
-        return self._encoder(tokens.input_ids, attention_mask=mask, output_hidden_states=True)
+        return self._encoder.module(
+            tokens.input_ids, attention_mask=mask, output_hidden_states=True
+        )
 
     def overflow(self, text: str) -> str:
         """The end of the text that the window would cut off; empty where it fits."""
         return overflow(self._tokenizer, text, self._tokenizer.model_max_length)
 
-    def spans(self, text: str) -> list[tuple[int, int]]:
+    def spans(self, text: str) -> list[Span]:
         """The characters of the text that each token of the window stands for."""
         return spans(self._tokenizer, text, self._tokenizer.model_max_length)
 
 
-class ClipText:
-    """CLIP's last hidden states as the network's condition, key ``text``."""
+class ClipText(TextAbility):
+    """CLIP's last hidden states as the network's condition, key ``text``.
 
-    side_by_side = True
+    Args:
+        device: where the condition goes.
+    """
 
-    def __init__(self, text_encoder: Any, tokenizer: Any) -> None:
-        self._clip = ClipEncoder(text_encoder, tokenizer)
-        self._masks_padding = bool(getattr(text_encoder.config, "use_attention_mask", False))
+    joins_windows = True
+
+    def __init__(self, encoder: Part, tokenizer: Any, device: torch.device) -> None:
+        self._clip = ClipEncoder(encoder, tokenizer)
+        self._masks_padding = bool(encoder.module.config.to_dict().get("use_attention_mask"))
+        self._device = device
 
     def encode(self, texts: Sequence[str | None]) -> Condition:
         """(texts, window, width) hidden states."""
-        return {"text": self._clip(texts, self._masks_padding).last_hidden_state}
+        states = self._clip(texts, self._masks_padding).last_hidden_state
+        return {"text": states.to(self._device)}
 
     def overflow(self, text: str) -> str:
         return self._clip.overflow(text)
 
-    def tokens(self, text: str) -> Mapping[str, Sequence[tuple[int, int]]]:
+    def tokens(self, text: str) -> Mapping[str, Sequence[Span]]:
         return {"text": self._clip.spans(text)}
 
 
-class ClipTexts:
+class ClipTexts(TextAbility):
     """Hidden states of one or several CLIP encoders side by side, and the last one's summary.
 
     All read the same text; each gives the states before its last layer (Podell et al. 2023,
@@ -60,32 +73,37 @@ class ClipTexts:
 
     Args:
         zeros_for_none: where nothing was said the condition is zero, not that of an empty text.
+        device: where the condition goes.
     """
 
-    side_by_side = True
+    joins_windows = True
 
-    def __init__(self, encoders: Sequence[ClipEncoder], zeros_for_none: bool) -> None:
+    def __init__(
+        self, encoders: Sequence[ClipEncoder], zeros_for_none: bool, device: torch.device
+    ) -> None:
         self._encoders = encoders
         self._zeros_for_none = zeros_for_none
+        self._device = device
 
     def encode(self, texts: Sequence[str | None]) -> Condition:
         """``text`` (texts, window, sum of widths) and ``pooled`` (texts, projection)."""
         import torch
 
         outputs = [encoder(texts) for encoder in self._encoders]
-        found = {
-            "text": torch.cat([output.hidden_states[-2] for output in outputs], dim=-1),
-            "pooled": outputs[-1].text_embeds,
+        states = [output.hidden_states[-2].to(self._device) for output in outputs]
+        condition = {
+            "text": torch.cat(states, dim=-1),
+            "pooled": outputs[-1].text_embeds.to(self._device),
         }
         silent = [i for i, text in enumerate(texts) if text is None and self._zeros_for_none]
-        for value in found.values():
+        for value in condition.values():
             value[silent] = 0
-        return found
+        return condition
 
     def overflow(self, text: str) -> str:
         """What at least one encoder would not see."""
         return max((encoder.overflow(text) for encoder in self._encoders), key=len)
 
-    def tokens(self, text: str) -> Mapping[str, Sequence[tuple[int, int]]]:
+    def tokens(self, text: str) -> Mapping[str, Sequence[Span]]:
         """All encoders' tokens are the same."""
         return {"text": self._encoders[0].spans(text)}

@@ -1,4 +1,4 @@
-"""Diffusers' UNet2DConditionModel as a network, and what may be told to it beside x and t."""
+"""Diffusers' UNet2DConditionModel as a network, and what it may take beside x and t."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from itertools import count, takewhile
 from typing import TYPE_CHECKING, Any
 
-from ldm_core.contracts.family import Condition
-from ldm_core.errors import LdmError
-from ldm_core.numerics.point import Point
+from ldm_core.contracts import Call, Condition, Part
+from ldm_plugins.families.shared.folder import Folder
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
 
@@ -19,29 +17,22 @@ FREE = frozenset({"embedded_guidance", "control", "image_prompt"})
 """Abilities of these networks that no run needs to use."""
 
 
-def unet_abilities(
-    source: str, unet: Mapping[str, Any], vae: Mapping[str, Any], text_width: int
-) -> frozenset[str]:
-    """What a network can be conditioned by, from its config.
+def unet_abilities(folder: Folder, text_width: int) -> frozenset[str]:
+    """What the network can be conditioned by, from its config.
 
     Args:
-        unet, vae: their configs.
         text_width: of the hidden states that the text encoders give.
     Raises:
-        LdmError: the network takes other latents or hidden states than it would be given.
+        LdmError: the network takes other latents or hidden states than it would get.
     """
-    expected = unet.get("cross_attention_dim", 1280)
-    if expected != text_width:
-        raise LdmError(
-            f"'{source}': the network takes text states of width {expected}, and the text "
-            f"encoder gives {text_width}."
-        )
-    latents, channels = vae.get("latent_channels", 4), unet.get("in_channels", 4)
+    unet = folder.config("unet")
+    folder.check_width(unet.get("cross_attention_dim", 1280), text_width)
+    latents, channels = folder.latent_channels, unet.get("in_channels", 4)
     if channels not in (latents, 2 * latents + 1):
-        raise LdmError(
-            f"'{source}': the network takes {channels} channels and the autoencoder gives "
-            f"{latents}; known are text-to-image models with {latents} and inpainting models "
-            f"with {2 * latents + 1} (the latents, a mask and a masked picture)."
+        raise folder.error(
+            f"the network takes {channels} channels and the autoencoder gives {latents}; known "
+            f"are text-to-image models with {latents} and inpainting models with "
+            f"{2 * latents + 1} (the latents, a mask and a masked picture)."
         )
     abilities = {"text", "control", "image_prompt"}
     if channels > latents:
@@ -51,61 +42,59 @@ def unet_abilities(
     return frozenset(abilities)
 
 
-def call_unet(
-    unet: Any,
-    dtype: torch.dtype,
-    x: Tensor,
-    point: Point,
-    condition: Condition,
-    added: Mapping[str, Any] | None = None,
-) -> Tensor:
-    """The network's output for x, (batch, channels, height, width) float32.
+def call_unet(part: Part, call: Call, added: Mapping[str, Any] | None = None) -> Tensor:
+    """The network's output for x, (rows, channels, height, width) float32.
 
     Args:
-        condition: ``text`` (batch, tokens, width); for inpainting ``mask`` (batch, 1, height,
-            width), 1 where to repaint, and ``masked_image``, like x; for embedded guidance
-            ``guidance_scale`` (batch,), which is 1, none, where it is not told; for a network
-            with an image prompt's layers ``image_embeds`` (batch, pictures, ...). What a side
-            network tells is added: ``down_residual_0`` and so on to what each layer of the encoder
-            passes on to the decoder, ``mid_residual`` between them, and
-            ``intrablock_residual_0`` and so on in the blocks of the encoder.
+        call: its condition has ``text`` (rows, tokens, width); for inpainting ``mask`` (rows, 1,
+            height, width), 1 where to repaint, and ``masked_image``, like x; for embedded guidance
+            ``guidance`` (rows,), which is 1, none, where it is left out; for a network with an
+            image prompt's layers ``image_embeds`` (rows, pictures, ...). What side networks give
+            is added: ``down_residual_0`` and so on to what each layer of the encoder passes on to
+            the decoder, ``mid_residual`` between them, and ``intrablock_residual_0`` and so on in
+            the blocks of the encoder.
         added: what joins the time embedding, by Diffusers' names.
     """
     import torch
 
-    t = torch.full((len(x),), point.t, device=x.device)
+    unet, device, dtype = part.module, part.device, part.dtype
+    x, condition = call.x, call.condition
     if "mask" in condition:
         x = torch.cat([x, condition["mask"], condition["masked_image"]], dim=1)
-    told = None
+    guidance = None
     if unet.config.time_cond_proj_dim:
-        scale = condition.get("guidance_scale", torch.ones(len(x), device=x.device))
-        told = embed_scale(scale, unet.config.time_cond_proj_dim).to(dtype)
+        scale = condition.get("guidance", torch.ones(len(x), device=x.device))
+        guidance = embed_scale(scale, unet.config.time_cond_proj_dim).to(device, dtype)
     if "image_embeds" in condition:
-        added = {**(added or {}), "image_embeds": [condition["image_embeds"].to(dtype)]}
-    down = _numbered(condition, "down_residual", dtype)
-    within = _numbered(condition, "intrablock_residual", dtype)
+        embeds = condition["image_embeds"].to(device, dtype)
+        added = {**(added or {}), "image_embeds": [embeds]}
+    down = _numbered(condition, "down_residual", part)
+    within = _numbered(condition, "intrablock_residual", part)
     output: Tensor = unet(
-        x.to(dtype),
-        t,
-        condition["text"].to(dtype),
-        timestep_cond=told,
+        x.to(device, dtype),
+        call.t.to(device),
+        condition["text"].to(device, dtype),
+        timestep_cond=guidance,
         added_cond_kwargs=added,
         down_block_additional_residuals=down or None,
-        mid_block_additional_residual=condition["mid_residual"].to(dtype) if down else None,
+        mid_block_additional_residual=(
+            condition["mid_residual"].to(device, dtype) if down else None
+        ),
         down_intrablock_additional_residuals=within or None,
         return_dict=False,
     )[0]
-    return output.float()
+    return output.to(x.device, torch.float32)
 
 
-def _numbered(condition: Condition, name: str, dtype: torch.dtype) -> list[Tensor]:
+def _numbered(condition: Condition, name: str, part: Part) -> list[Tensor]:
     """``name_0``, ``name_1`` and so on, as far as they go."""
     names = (f"{name}_{number}" for number in count())
-    return [condition[key].to(dtype) for key in takewhile(condition.__contains__, names)]
+    present = takewhile(condition.__contains__, names)
+    return [condition[key].to(part.device, part.dtype) for key in present]
 
 
 def embed_scale(scale: Tensor, width: int) -> Tensor:
-    """Sines and cosines of 1000·w, where w = scale - 1, (batch, width) float32.
+    """Sines and cosines of 1000·w, where w = scale - 1, (rows, width) float32.
 
     Networks were trained on this float32 arithmetic, whose angles reach into the thousands; to be
     more exact would be to tell them something else.

@@ -8,6 +8,8 @@ from typing import Any
 
 from ldm_core.errors import LdmError
 from ldm_core.numerics.noise_schedule import FlowSchedule
+from ldm_core.numerics.prediction import FLOW
+from ldm_plugins.families.shared.scheduler_config import FolderScheduler
 
 EULER = "FlowMatchEulerDiscreteScheduler"
 UNMAPPED = ("stochastic_sampling", "invert_sigmas")
@@ -17,6 +19,19 @@ CURVES = {
     "use_exponential_sigmas": "exponential",
     "use_beta_sigmas": "beta",
 }
+
+
+def read_flow_scheduler(
+    config: Mapping[str, Any], *, base: str | None = None, patch: int = 2
+) -> FolderScheduler:
+    """What the config of a model on a rectified flow says; arguments as of `read_flow_defaults`.
+
+    Raises:
+        LdmError: see `read_flow_schedule`.
+    """
+    schedule = read_flow_schedule(config)
+    recipe = read_flow_defaults(config, base=base, patch=patch)
+    return FolderScheduler(config, schedule, FLOW, recipe)
 
 
 def read_flow_schedule(config: Mapping[str, Any]) -> FlowSchedule:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from ldm_core.contracts.family import Model
+from ldm_core.contracts import Model, Part, Place
 from ldm_core.errors import LdmError
 from ldm_core.model.modules import shallow_copy
-from ldm_core.model.place import Place
-from ldm_plugins.families.shared.quiet import quiet
-from ldm_plugins.families.shared.shared_components import SharedComponents
+from ldm_plugins.families.shared.shared_parts import SharedParts
+from ldm_plugins.shared.quiet import quiet
 
 if TYPE_CHECKING:
+    import torch
     from PIL.Image import Image
     from torch import Tensor, nn
 
@@ -26,10 +27,14 @@ class ImagePrompts:
     """Ability ``image_prompt`` of models with a UNet2DConditionModel (Ye et al. 2023,
     arXiv:2308.06721, Section 3.2.2): cross-attention layers with keys and values of their own for
     pictures, in a copy of the network that shares its weights. The latest few copies are kept.
+
+    Args:
+        device: where embeddings go.
     """
 
-    def __init__(self, place: Place) -> None:
-        self._components = SharedComponents(place)
+    def __init__(self, place: Place, device: torch.device) -> None:
+        self._parts = SharedParts(place)
+        self._device = device
         self._adapted: OrderedDict[tuple[Any, ...], Model] = OrderedDict()
         self._one_at_a_time = Lock()
 
@@ -39,32 +44,29 @@ class ImagePrompts:
         Raises:
             LdmError: the file's layers do not fit the network.
         """
-        if model.remake is None:
-            raise LdmError(f"the model '{model.info.source}' cannot be made with more layers.")
-        unet, about = model.components["unet"], file.stat()
-        same = (unet, file, about.st_size, about.st_mtime_ns)
+        part, about = model.parts["unet"], file.stat()
+        same = (part.module, file, about.st_size, about.st_mtime_ns)
         with self._one_at_a_time:
-            found = self._adapted.pop((*same, scale), None)
-            if found is None:
-                found = model.remake({"unet": self._with_layers(unet, file, scale, same)})
-            self._adapted[(*same, scale)] = found
+            other = self._adapted.pop((*same, scale), None)
+            if other is None:
+                module = self._with_layers(part, file, scale, same)
+                other = model.replaced({"unet": replace(part, module=module)})
+            self._adapted[(*same, scale)] = other
             while len(self._adapted) > KEPT:
                 self._adapted.popitem(last=False)
-        return found
+        return other
 
     def _with_layers(
-        self, unet: nn.Module, file: Path, scale: float, same: tuple[Any, ...]
+        self, part: Part, file: Path, scale: float, same: tuple[Any, ...]
     ) -> nn.Module:
         """A copy of the network with the file's layers, from a copy of another scale where there
         is one."""
         others = [model for key, model in self._adapted.items() if key[:-1] == same]
-        copied: Any = shallow_copy(others[0].components["unet"] if others else unet)
+        module: Any = shallow_copy((others[0].parts["unet"] if others else part).module)
         if not others:
-            read_layers(copied, file)
-        for part in copied.modules():
-            if hasattr(part, "to_k_ip"):
-                part.scale = [scale]
-        adapted: nn.Module = copied.eval().requires_grad_(False)
+            read_layers(module, file)
+        set_scale(module, scale)
+        adapted: nn.Module = module.eval().requires_grad_(False)
         return adapted
 
     def embed(
@@ -74,29 +76,45 @@ class ImagePrompts:
         what the encoder makes of grey pixels, its zero."""
         import torch
 
-        net = self._components.read(encoder, "CLIPVisionModelWithProjection")
+        part = self._parts.read(encoder, "CLIPVisionModelWithProjection")
+        net = part.module
         pixels = _processor(encoder, net)(list(pictures), return_tensors="pt").pixel_values
-        pixels = pixels.to(net.device, net.dtype)
+        pixels = pixels.to(part.device, part.dtype)
         if pooled:
-            embeds: Tensor = net(pixels).image_embeds
+            embeds: Tensor = net(pixels).image_embeds.to(self._device)
             return embeds, torch.zeros_like(embeds)
         states: Tensor = net(pixels, output_hidden_states=True).hidden_states[-2]
         grey = torch.zeros_like(pixels[:1])
         nothing: Tensor = net(grey, output_hidden_states=True).hidden_states[-2]
-        return states, nothing.expand_as(states)
+        return states.to(self._device), nothing.expand_as(states).to(self._device)
 
 
 def _processor(encoder: Path, net: Any) -> Any:
     """What scales and crops pictures for an encoder: its folder's, or CLIP's for its size."""
-    import transformers
-
     # the one in PIL, so that pictures do not depend on whether torchvision is installed
-    name = "CLIPImageProcessor"
-    cls = getattr(transformers, f"{name}Pil", None) or getattr(transformers, name)
+    try:
+        from transformers import CLIPImageProcessorPil as CLIPImageProcessor
+    except ImportError:  # in versions that have this one alone
+        from transformers import CLIPImageProcessor
+
     if (encoder / "preprocessor_config.json").is_file():
-        return cls.from_pretrained(encoder, local_files_only=True)
+        return CLIPImageProcessor.from_pretrained(encoder, local_files_only=True)
     side = net.config.image_size
-    return cls(size=side, crop_size=side)
+    return CLIPImageProcessor(size=side, crop_size=side)
+
+
+def set_scale(unet: nn.Module, scale: float) -> None:
+    """Set the factor of what the layers of an IP-Adapter add in a network."""
+    from diffusers.models import attention_processor as processors
+
+    kinds = (
+        processors.IPAdapterAttnProcessor,
+        processors.IPAdapterAttnProcessor2_0,
+        processors.IPAdapterXFormersAttnProcessor,
+    )
+    for layer in unet.modules():
+        if isinstance(layer, kinds):
+            layer.scale = [scale]
 
 
 def read_layers(unet: Any, file: Path) -> None:

@@ -4,10 +4,16 @@ that does what its scheduler class does."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import Any
 
 from ldm_core.errors import LdmError
-from ldm_core.numerics.noise_schedule import VPSchedule, vp_schedule, zero_terminal_snr
+from ldm_core.numerics.noise_schedule import (
+    NoiseSchedule,
+    VPSchedule,
+    vp_schedule,
+    zero_terminal_snr,
+)
 from ldm_core.numerics.prediction import PREDICTION_TYPES, PredictionType
 from ldm_plugins.families.shared.scheduler_counterparts import counterpart
 from ldm_plugins.families.shared.scheduler_settings import PATH, RESCALED, SETTINGS
@@ -16,24 +22,52 @@ BETAS = ("beta_start", "beta_end", "beta_schedule", "trained_betas", *RESCALED)
 COSINE = "squaredcos_cap_v2"
 
 
+@dataclass(frozen=True)
+class FolderScheduler:
+    """What a folder says of its scheduler.
+
+    Attributes:
+        config: in Diffusers' words.
+        noise_schedule: of the network's training.
+        prediction_type: what the network was trained to return.
+        recipe: our plugins that do what the config's class does.
+    """
+
+    config: Mapping[str, Any]
+    noise_schedule: NoiseSchedule
+    prediction_type: PredictionType
+    recipe: Mapping[str, Any]
+
+
+def read_scheduler(config: Mapping[str, Any]) -> FolderScheduler:
+    """What the config of a model on a variance-preserving path says.
+
+    Raises:
+        LdmError: see `read_schedule`, `read_prediction_type` and `read_defaults`.
+    """
+    return FolderScheduler(
+        config, read_schedule(config), read_prediction_type(config), read_defaults(config)
+    )
+
+
 def read_schedule(config: Mapping[str, Any]) -> VPSchedule:
     """The variance-preserving schedule, with the defaults of the config's class.
 
     Raises:
         LdmError: a beta schedule that Stable Diffusion folders do not have.
     """
-    known = SETTINGS.get(str(config.get("_class_name")), {**PATH, **RESCALED})
-    said = {**known, **{key: value for key, value in config.items() if key in known}}
-    rescale = bool(said.get("rescale_betas_zero_snr"))
+    defaults = SETTINGS.get(str(config.get("_class_name")), {**PATH, **RESCALED})
+    settings = {**defaults, **{key: value for key, value in config.items() if key in defaults}}
+    rescale = bool(settings.get("rescale_betas_zero_snr"))
     try:
-        if said["trained_betas"] is not None:
-            betas = VPSchedule(said["trained_betas"])
+        if settings["trained_betas"] is not None:
+            betas = VPSchedule(settings["trained_betas"])
             return VPSchedule(zero_terminal_snr(betas.betas)) if rescale else betas
         return vp_schedule(
-            said["beta_schedule"],
-            said["beta_start"],
-            said["beta_end"],
-            said["num_train_timesteps"],
+            settings["beta_schedule"],
+            settings["beta_start"],
+            settings["beta_end"],
+            settings["num_train_timesteps"],
             rescale,
         )
     except (ValueError, TypeError) as error:
@@ -46,13 +80,13 @@ def read_prediction_type(config: Mapping[str, Any]) -> PredictionType:
     Raises:
         LdmError: an unknown prediction type.
     """
-    found = config.get("prediction_type", "epsilon")
-    if found not in PREDICTION_TYPES:
+    name = config.get("prediction_type", "epsilon")
+    if name not in PREDICTION_TYPES:
         raise LdmError(
-            f"scheduler_config.json: no prediction type named '{found}'; "
+            f"scheduler_config.json: no prediction type named '{name}'; "
             f"there are {', '.join(PREDICTION_TYPES)}."
         )
-    return cast(PredictionType, found)
+    return PREDICTION_TYPES[name]
 
 
 def read_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,9 +101,9 @@ def read_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
     cls = config.get("_class_name")
     if not isinstance(cls, str):
         raise LdmError("scheduler_config.json names no class: its _class_name is missing.")
-    found = counterpart(config) if cls in SETTINGS else None
-    if found is not None:
-        return found
+    own = counterpart(config) if cls in SETTINGS else None
+    if own is not None:
+        return own
     return {
         "scheduler": {"name": f"diffusers:{cls}", "config": _own(cls, config)},
         "spacing": {"name": "trailing"},
@@ -78,12 +112,12 @@ def read_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _own(cls: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """The config as settings of its class: the betas, which are the model's, apart."""
-    known = SETTINGS.get(cls)
-    said = {k: v for k, v in config.items() if not k.startswith("_") and k not in BETAS}
+    defaults = SETTINGS.get(cls)
+    settings = {k: v for k, v in config.items() if not k.startswith("_") and k not in BETAS}
     if config.get("beta_schedule") == COSINE and config.get("trained_betas") is None:
-        said["beta_schedule"] = COSINE  # by this name a class decides whether to round
-    if known is None:
-        return said
+        settings["beta_schedule"] = COSINE  # by this name a class decides whether to round
+    if defaults is None:
+        return settings
     # Where nothing is said of clipping, the class clips; the scheduler `diffusers:` would not.
-    clips = {"clip_sample": known["clip_sample"]} if "clip_sample" in known else {}
-    return {**clips, **{key: value for key, value in said.items() if key in known}}
+    clips = {"clip_sample": defaults["clip_sample"]} if "clip_sample" in defaults else {}
+    return {**clips, **{key: value for key, value in settings.items() if key in defaults}}

@@ -1,7 +1,7 @@
 """Which of our schedulers, spacings and wrappers give the results of a Diffusers scheduler class.
 
 Every function here answers None where there is no exact counterpart; a setting that none of them
-asks for, and that is not at its default, means the same.
+reads, and that is not at its default, means the same.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def counterpart(config: Mapping[str, Any]) -> Recipe | None:
     elif read.values.get("use_flow_sigmas"):
         return None
     reader = READERS.get(config["_class_name"])
-    found = None if reader is None else reader(read)
-    return None if read.unasked() else found
+    recipe = None if reader is None else reader(read)
+    return None if read.unread() else recipe
 
 
 def _ddim(read: Settings) -> Recipe | None:

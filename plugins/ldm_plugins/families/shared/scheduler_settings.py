@@ -119,7 +119,7 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
 
 
 class Settings:
-    """The settings of a config's class, which remember which of them were asked for.
+    """The settings of a config's class, which remember which of them were read.
 
     A config may keep keys of another class; only those that its own class reads count.
 
@@ -131,21 +131,21 @@ class Settings:
         self.defaults = SETTINGS[config["_class_name"]]
         own = {key: value for key, value in config.items() if key in self.defaults}
         self.values: dict[str, Any] = {**self.defaults, **own}
-        self._asked: set[str] = set()
+        self._read: set[str] = set()
 
     def __call__(self, name: str) -> Any:
         """A setting's value, or None where the class has no such setting."""
-        self._asked.add(name)
+        self._read.add(name)
         return self.values.get(name)
 
     def without_effect(self, *names: str) -> None:
         """Say that these settings change nothing, given the others."""
-        self._asked.update(names)
+        self._read.update(names)
 
-    def unasked(self) -> set[str]:
-        """Settings that differ from the default and that nobody asked for."""
+    def unread(self) -> set[str]:
+        """Settings that differ from the default and that nobody read."""
         return {
             key
             for key, value in self.values.items()
-            if value != self.defaults[key] and key not in self._asked
+            if value != self.defaults[key] and key not in self._read
         }

@@ -4,32 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ldm_core.contracts import Call, Condition, Part, Place
 from ldm_core.contracts.abilities import SideNetwork
-from ldm_core.contracts.family import Condition
-from ldm_core.model.place import Place
-from ldm_core.numerics.point import Point
-from ldm_plugins.families.shared.shared_components import SharedComponents
+from ldm_plugins.families.shared.shared_parts import SharedParts
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
-Added = Callable[[Condition], Mapping[str, "Tensor"] | None]
-"""What of a condition joins the time embedding, by Diffusers' names."""
+Added = Callable[[Condition, Part], Mapping[str, "Tensor"] | None]
+"""What of a condition joins the time embedding of a network, by Diffusers' names."""
 
 
 class SideNetworks:
     """Ability ``control`` of models with a UNet2DConditionModel.
 
     Args:
-        added: see `Added`; a ControlNet is told the same as the network.
+        added: see `Added`; a ControlNet gets the same as the network.
     """
 
-    def __init__(self, place: Place, added: Added = lambda condition: None) -> None:
-        self._components = SharedComponents(place)
-        self._dtype = place.compute_dtype
+    def __init__(self, place: Place, added: Added = lambda condition, part: None) -> None:
+        self._parts = SharedParts(place)
         self._added = added
 
     def load(self, folder: Path, name: str) -> SideNetwork:
@@ -38,48 +34,37 @@ class SideNetworks:
         Args:
             name: its class: ``ControlNetModel`` or ``T2IAdapter``.
         """
-        net = self._components.read(folder, name)
-        if name == "T2IAdapter":
-            return Adapter(net, self._dtype)
-        return ControlNet(net, self._dtype, self._added)
+        part = self._parts.read(folder, name)
+        return Adapter(part) if name == "T2IAdapter" else ControlNet(part, self._added)
 
 
 class ControlNet:
     """A trainable copy of the network's encoder that reads a picture beside x, t and the text
     (Zhang et al. 2023, arXiv:2302.05543, Section 3)."""
 
-    def __init__(self, net: Any, dtype: torch.dtype, added: Added) -> None:
-        self._net = net
-        self._dtype = dtype
+    def __init__(self, part: Part, added: Added) -> None:
+        self._part = part
         self._added = added
         # it tells one number a channel, for the positive branch alone
-        self.guess = bool(net.config.global_pool_conditions)
+        self.guess = bool(part.module.config.global_pool_conditions)
 
     def read(self, pictures: Tensor) -> Condition:
         return {"picture": pictures}
 
-    def __call__(
-        self,
-        x: Tensor,
-        point: Point,
-        condition: Condition,
-        known: Condition,
-        weight: float,
-        guess: bool,
-    ) -> Condition:
-        import torch
-
-        down, mid = self._net(
-            x.to(self._dtype),
-            torch.full((len(x),), point.t, device=x.device),
-            condition["text"].to(self._dtype),
-            controlnet_cond=known["picture"].to(self._dtype),
+    def __call__(self, call: Call, features: Condition, weight: float, guess: bool) -> Condition:
+        device, dtype = self._part.device, self._part.dtype
+        down, mid = self._part.module(
+            call.x.to(device, dtype),
+            call.t.to(device),
+            call.condition["text"].to(device, dtype),
+            controlnet_cond=features["picture"].to(device, dtype),
             conditioning_scale=weight,
             guess_mode=guess,
-            added_cond_kwargs=self._added(condition),
+            added_cond_kwargs=self._added(call.condition, self._part),
             return_dict=False,
         )
-        return {"mid_residual": mid, **{f"down_residual_{i}": d for i, d in enumerate(down)}}
+        residuals = {"mid_residual": mid, **{f"down_residual_{i}": d for i, d in enumerate(down)}}
+        return {key: residual.to(call.x.device) for key, residual in residuals.items()}
 
 
 class Adapter:
@@ -88,21 +73,15 @@ class Adapter:
 
     guess = False
 
-    def __init__(self, net: Any, dtype: torch.dtype) -> None:
-        self._net = net
-        self._dtype = dtype
+    def __init__(self, part: Part) -> None:
+        self._part = part
 
     def read(self, pictures: Tensor) -> Condition:
-        features = self._net(pictures.to(self._dtype))
-        return {f"intrablock_residual_{i}": feature for i, feature in enumerate(features)}
+        features = self._part.module(pictures.to(self._part.device, self._part.dtype))
+        return {
+            f"intrablock_residual_{i}": feature.to(pictures.device)
+            for i, feature in enumerate(features)
+        }
 
-    def __call__(
-        self,
-        x: Tensor,
-        point: Point,
-        condition: Condition,
-        known: Condition,
-        weight: float,
-        guess: bool,
-    ) -> Condition:
-        return {key: feature * weight for key, feature in known.items()}
+    def __call__(self, call: Call, features: Condition, weight: float, guess: bool) -> Condition:
+        return {key: feature * weight for key, feature in features.items()}

@@ -6,18 +6,19 @@ file does not hold, come from a folder in Diffusers' format.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ldm_core.contracts import Part, PartInfo, Place
 from ldm_core.errors import LdmError
-from ldm_core.model.files import check_weights, read_json
-from ldm_core.model.place import Place
-from ldm_plugins.families.shared.quiet import quiet
-
-if TYPE_CHECKING:
-    pass
+from ldm_core.model.files import check_weights
+from ldm_plugins.families.shared.component import in_place
+from ldm_plugins.families.shared.folder import Folder
+from ldm_plugins.shared.classes import find_class
+from ldm_plugins.shared.quiet import quiet
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -65,91 +66,90 @@ def default_config(shapes: Shapes) -> str | None:
         return None
 
 
-def check_file(source: str, shapes: Shapes, folder: Path, weighty: Mapping[str, str]) -> None:
+def check_file(folder: Folder, shapes: Shapes, weighty: Sequence[PartInfo]) -> None:
     """See that a file and the configs are of one model, and that no weights are missing.
 
     Args:
-        weighty: class of each component that has weights.
+        folder: with the configs.
+        weighty: the components that have weights.
     Raises:
         LdmError: the file is of another kind of model, or what it lacks is not in the folder.
     """
     give = "give the folder with its own configs: --model-config FOLDER."
-    for component, cls in weighty.items():
-        if holds(shapes, component, cls):
-            check_config(source, shapes, folder / component / "config.json", cls)
-        elif cls in NETWORKS or component in ("unet", "transformer"):
-            raise LdmError(f"'{source}' holds no {cls}, which {folder} describes; {give}")
+    source = f"'{folder.source}'"
+    for part in weighty:
+        if holds(shapes, part.name, part.cls):
+            check_config(folder, shapes, part)
+        elif part.role == "network":
+            raise LdmError(f"{source} holds no {part.cls}, which {folder.path} describes; {give}")
         else:
             try:
-                check_weights(folder, [component])
+                check_weights(folder.path, [part.name])
             except LdmError as error:
                 raise LdmError(
-                    f"'{source}' holds no {component} ({cls}), so it must lie beside the configs: "
-                    f"{error}"
+                    f"{source} holds no {part.name} ({part.cls}), so it must lie beside the "
+                    f"configs: {error}"
                 ) from None
 
 
-def check_config(source: str, shapes: Shapes, path: Path, cls: str) -> None:
+def check_config(folder: Folder, shapes: Shapes, part: PartInfo) -> None:
     """See that a network's config says of it what the shapes of its weights say."""
-    facts = FACTS.get(cls, {})
-    config = read_json(path) if facts else {}
-    for key, (default, read) in facts.items():
-        said, found = config.get(key, default), read(shapes)
-        if said != found:
+    for key, (default, read) in FACTS.get(part.cls, {}).items():
+        stated, true = folder.config(part.name).get(key, default), read(shapes)
+        if stated != true:
             raise LdmError(
-                f"'{source}' does not fit the configs: its network has {key} = {found}, and "
-                f"{path} says {said}; give the folder with its own: --model-config FOLDER."
+                f"'{folder.source}' does not fit the configs: its network has {key} = {true}, and "
+                f"{folder.path / part.name / 'config.json'} says {stated}; give the folder with "
+                "its own: --model-config FOLDER."
             )
 
 
 def read_file(
-    file: Path,
-    folder: Path,
-    classes: Mapping[str, Any],
-    place: Place,
-) -> dict[str, Any]:
-    """Components out of a file, frozen and in place.
+    file: Path, folder: Path, inside: Sequence[PartInfo], place: Place
+) -> dict[str, Part]:
+    """Components out of a file, frozen and in their place.
 
     Args:
-        classes: class of each component to read.
+        inside: those to read.
     Raises:
         LdmError: weights are missing or of other shapes than the configs say.
     """
     from safetensors.torch import load_file
 
     checkpoint = load_file(file)
-    found = {}
-    for name, cls in classes.items():
-        lacks = f"'{file}' lacks some weights of the {name} that {folder / name} describes"
+    parts = {}
+    for info in inside:
+        config = folder / info.name
+        lacks = f"'{file}' lacks some weights of the {info.name} that {config} describes"
         try:
             with quiet():
-                part = _converter(cls)(
+                module = _converter(find_class(info.cls))(
                     checkpoint=dict(checkpoint),  # converters take out of it what they use
                     config=str(folder),
-                    subfolder=name,
+                    subfolder=info.name,
                     torch_dtype=place.dtype,
                     local_files_only=True,
+                    **place.loading(info),
                 )
         except NotImplementedError as error:  # of torch, where a tensor is still without data
             raise LdmError(f"{lacks}.") from error
         except Exception as error:
             reason = " ".join(str(error).split())[:300]
             raise LdmError(
-                f"the {name} in '{file}' does not fit the config in {folder / name}: {reason}"
+                f"the {info.name} in '{file}' does not fit the config in {config}: {reason}"
             ) from error
-        missing = [key for key, tensor in part.named_parameters() if tensor.is_meta]
+        missing = [key for key, tensor in module.named_parameters() if tensor.is_meta]
         if missing:
             raise LdmError(f"{lacks}, such as {missing[0]}.")
-        found[name] = place.put(part)
-    return found
+        parts[info.name] = in_place(place.put(module), info, place)
+    return parts
 
 
 def _converter(cls: Any) -> Callable[..., Any]:
-    from functools import partial
+    """What makes a component of a class out of a checkpoint."""
+    from diffusers.loaders import FromOriginalModelMixin, single_file_utils
 
-    from diffusers.loaders import single_file_utils
-
-    if hasattr(cls, "from_single_file"):
+    if issubclass(cls, FromOriginalModelMixin):
         return lambda checkpoint, **options: cls.from_single_file(checkpoint, **options)
     if cls.__name__.startswith("T5"):
         return partial(single_file_utils.create_diffusers_t5_model_from_checkpoint, cls)
@@ -164,8 +164,8 @@ def _blocks(shapes: Shapes, kind: str) -> int:
 
 def _context_width(shapes: Shapes) -> int | None:
     ends = f"{NETWORK}input_blocks.", "attn2.to_k.weight"
-    found = (s for n, s in shapes.items() if n.startswith(ends[0]) and n.endswith(ends[1]))
-    return next((shape[1] for shape in found), None)
+    each = (s for n, s in shapes.items() if n.startswith(ends[0]) and n.endswith(ends[1]))
+    return next((shape[1] for shape in each), None)
 
 
 FACTS: Mapping[str, Mapping[str, tuple[Any, Callable[[Shapes], Any]]]] = {

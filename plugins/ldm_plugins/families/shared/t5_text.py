@@ -7,6 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ldm_core.contracts import Part
+from ldm_core.contracts.abilities import Span
 from ldm_core.errors import LdmError
 from ldm_core.model.files import read_json
 from ldm_plugins.families.shared import tokens
@@ -45,32 +47,34 @@ def _installed(module: str) -> bool:
 
 
 class T5Text:
-    """Last hidden states of a window of tokens.
+    """Last hidden states of a window of tokens, where the encoder computes.
 
     Args:
         window: tokens that the network takes; T5 itself has no limit.
     """
 
-    def __init__(self, encoder: Any, tokenizer: Any, window: int) -> None:
+    def __init__(self, encoder: Part, tokenizer: Any, window: int) -> None:
         self._encoder = encoder
         self._tokenizer = tokenizer
         self._window = window
 
     def states(self, texts: Sequence[str | None]) -> Tensor:
         """(texts, window, width), the padding attended like the words."""
-        found = tokens.tokenize(self._tokenizer, texts, self._window, self._encoder.device)
-        states: Tensor = self._encoder(found.input_ids)[0]
+        states: Tensor = self._encoder.module(self._tokens(texts).input_ids)[0]
         return states
 
     def masked_states(self, texts: Sequence[str | None]) -> tuple[Tensor, Tensor]:
         """(texts, window, width), attending the words alone, and their mask (texts, window)."""
-        found = tokens.tokenize(self._tokenizer, texts, self._window, self._encoder.device)
-        mask = found.attention_mask
-        return self._encoder(found.input_ids, attention_mask=mask)[0], mask
+        window = self._tokens(texts)
+        mask = window.attention_mask
+        return self._encoder.module(window.input_ids, attention_mask=mask)[0], mask
 
     def overflow(self, text: str) -> str:
         return tokens.overflow(self._tokenizer, text, self._window)
 
-    def spans(self, text: str) -> list[tuple[int, int]]:
+    def spans(self, text: str) -> list[Span]:
         """The characters of the text that each token of the window stands for."""
         return tokens.spans(self._tokenizer, text, self._window)
+
+    def _tokens(self, texts: Sequence[str | None]) -> Any:
+        return tokens.tokenize(self._tokenizer, texts, self._window, self._encoder.device)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from threading import Lock
 from typing import Any
 
+from ldm_core.contracts.abilities import Span
+
 ONE_AT_A_TIME = Lock()
 """A fast tokenizer keeps padding and truncation as a state of its own, and threads share it."""
 
@@ -17,28 +19,28 @@ def tokenize(tokenizer: Any, texts: Sequence[str | None], window: int, device: A
         texts: None where nothing was said, which is the empty text.
     """
     with ONE_AT_A_TIME:
-        found = tokenizer(
+        tokens = tokenizer(
             [text or "" for text in texts],
             padding="max_length",
             max_length=window,
             truncation=True,
             return_tensors="pt",
         )
-    return found.to(device)
+    return tokens.to(device)
 
 
-def spans(tokenizer: Any, text: str, window: int) -> list[tuple[int, int]]:
+def spans(tokenizer: Any, text: str, window: int) -> list[Span]:
     """The characters (start, end) of the text that each of the window's tokens stands for; an
     empty span for padding and the text's ends."""
     with ONE_AT_A_TIME:
-        found = tokenizer(
+        tokens = tokenizer(
             text,
             padding="max_length",
             max_length=window,
             truncation=True,
             return_offsets_mapping=True,
         )
-    return [(start, end) for start, end in found.offset_mapping]
+    return [(start, end) for start, end in tokens.offset_mapping]
 
 
 def overflow(tokenizer: Any, text: str, window: int) -> str:

@@ -3,59 +3,74 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ldm_core.contracts.family import Condition, Network
+from ldm_core.contracts import Call, Condition, Model, ModelInfo, Part, Place
 from ldm_core.errors import LdmError
-from ldm_core.numerics.point import Point
-from ldm_plugins.families.shared.diffusers_folder import class_names, latent_size
+from ldm_plugins.families.shared.folder import Folder, sample_size
+from ldm_plugins.families.shared.scheduler_config import FolderScheduler
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
 
-def describe(source: str, config: Mapping[str, Any], index: Mapping[str, Any]) -> dict[str, Any]:
-    """What the network's config says of a model, as fields of a `ModelInfo`.
+def describe(folder: Folder, family: str, scheduler: FolderScheduler, steps: int) -> ModelInfo:
+    """What the folder says of such a model.
 
     Raises:
-        LdmError: what it returns is neither like x nor x and a variance, or it takes another kind
-            of condition than a class by its number.
+        LdmError: what the network returns is neither like x nor x and a variance, it takes other
+            latents than the autoencoder's, or another kind of condition than a class by its number.
     """
-    channels, returned = config.get("in_channels", 3), config.get("out_channels", 3)
-    if returned not in (channels, 2 * channels):
-        raise LdmError(
-            f"'{source}': the network takes {channels} channels and returns {returned}; it should "
-            f"return {channels}, or {2 * channels} where it predicts a variance too."
-        )
-    kind = config.get("class_embed_type")
+    unet = folder.config("unet")
+    channels = unet.get("in_channels", 3)
+    learned = folder.learns_variance(channels, unet.get("out_channels", 3))
+    kind = unet.get("class_embed_type")
     if kind is not None:
-        raise LdmError(
-            f"'{source}': the network takes a condition of class_embed_type '{kind}'; only classes "
-            "by their number (num_class_embeds) are known."
+        raise folder.error(
+            f"the network takes a condition of class_embed_type '{kind}'; only classes by their "
+            "number (num_class_embeds) are known."
         )
-    width, height = latent_size(config, 64)
-    return {
-        "latent_channels": channels,
-        "learned_variance": returned == 2 * channels,
-        "default_size": (width, height),
+    on_pixels = folder.codec == "pixels"
+    if not on_pixels:
+        folder.check_channels(channels)
+    classes = folder.class_names(unet.get("num_class_embeds") or 0)
+    abilities = ["class_label"] if classes else []
+    return folder.info(
+        family,
+        scheduler,
+        channels=channels,
+        sample=sample_size(unet, 64),
         # Its skip connections fit sizes that halve evenly at each level alone.
-        "patch": 2 ** (len(config.get("block_out_channels", (224, 448, 672, 896))) - 1),
-        "classes": class_names(index, config.get("num_class_embeds") or 0),
-    }
+        patch=2 ** (len(unet.get("block_out_channels", (224, 448, 672, 896))) - 1),
+        steps=steps,
+        guidance="none",
+        abilities=abilities,
+        conditioning=abilities,
+        learned_variance=learned,
+        image_channels=channels if on_pixels else folder.autoencoder.get("out_channels", 3),
+        classes=classes,
+    )
 
 
-def network_of(unet: Any, dtype: torch.dtype) -> Network:
-    """The network; it takes the condition ``class_label`` where it was trained with classes."""
+def build(info: ModelInfo, parts: Mapping[str, Part], place: Place) -> Model:
+    """Such a model; its network takes the condition ``class_label`` where it has classes."""
     import torch
 
-    def network(x: Tensor, point: Point, condition: Condition) -> Tensor:
-        t = torch.full((len(x),), point.t, device=x.device)
-        labels = condition.get("class_label")
-        output: Tensor = unet(x.to(dtype), t, class_labels=labels, return_dict=False)[0]
-        return output.float()
+    part = parts["unet"]
 
-    return network
+    def network(call: Call) -> Tensor:
+        labels = call.condition.get("class_label")
+        output: Tensor = part.module(
+            call.x.to(part.device, part.dtype),
+            call.t.to(part.device),
+            class_labels=None if labels is None else labels.to(part.device),
+            return_dict=False,
+        )[0]
+        return output.to(call.x.device, torch.float32)
+
+    abilities = {"class_label": UNetClasses(part.device)} if info.classes else {}
+    return Model(info, network, abilities, parts, place)
 
 
 class UNetClasses:

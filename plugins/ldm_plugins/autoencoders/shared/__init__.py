@@ -1,0 +1,1 @@
+"""What several encoders and decoders share."""

@@ -1,0 +1,21 @@
+"""The autoencoder among a model's parts."""
+
+from __future__ import annotations
+
+from ldm_core.contracts import Model, Part
+from ldm_core.errors import LdmError
+
+
+def autoencoder_of(model: Model) -> Part:
+    """The model's autoencoder.
+
+    Raises:
+        LdmError: it has none.
+    """
+    part = model.part("autoencoder")
+    if part is None:
+        raise LdmError(
+            f"the model '{model.info.source}' has no autoencoder; the encoder and the decoder that "
+            "go with it are 'pixels'."
+        )
+    return part

@@ -1,0 +1,1 @@
+"""Another model of a model: one kind of change each."""

@@ -1,0 +1,161 @@
+"""LoRA (Hu et al. 2021, arXiv:2106.09685) on copies of a model's modules, by Diffusers' loaders.
+
+A copy has its own modules and the very tensors of the original, so that neither a scale nor a
+layer set on it is seen by another pipeline, and nothing but the LoRA takes memory.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from typing import Any
+
+from ldm_core.contracts import Converter, Model, ModelInfo, Part, Phase, PlaceNames
+from ldm_core.errors import LdmError, LdmWarning
+from ldm_core.model.files import check_safetensors, class_name, read_index
+from ldm_core.model.lora import Lora, as_lora, find_loras
+from ldm_core.model.modules import shallow_copy
+from ldm_plugins.shared.classes import find_class
+from ldm_plugins.shared.quiet import quiet
+
+DORA = "dora_scale"
+OTHER = "it was made for a model of another kind or size."
+
+
+def lora(*, files: list[str | dict[str, Any]]) -> Converter:
+    """Low-rank changes to the weights, read from safetensors files, in copies that share them.
+
+    A recipe's ``loras`` stand for this.
+
+    Args:
+        files: paths or Hub ids, with ``:scale`` behind those whose scale is not 1; or tables of
+            ``path`` and ``scale``.
+    """
+    return WithLoras(tuple(as_lora(entry) for entry in files))
+
+
+@dataclass(frozen=True)
+class WithLoras(Converter):
+    """
+    Attributes:
+        entries: tables of path and scale.
+        loras: their files, once they are seen to be whole.
+    """
+
+    entries: tuple[Mapping[str, Any], ...]
+    loras: tuple[Lora, ...] = ()
+    phase = Phase.WEIGHTS
+    lossless = False
+
+    def fit(self, info: ModelInfo, place: PlaceNames) -> Converter:
+        return replace(self, loras=find_loras(self.entries))
+
+    def prepare(self, info: ModelInfo) -> None:
+        find_loader(info, self.loras)
+
+    def convert(self, model: Model) -> Model:
+        loader = find_loader(model.info, self.loras)
+        return model.replaced(with_loras(loader, model.info, model.parts, self.loras))
+
+
+def find_loader(info: ModelInfo, loras: Sequence[Lora]) -> Any:
+    """What of the model's pipeline class in Diffusers reads LoRA files.
+
+    Raises:
+        LdmError: the class has nothing that does, PEFT is not installed, or Diffusers would leave
+            out a part of a file.
+    """
+    if find_spec("peft") is None:
+        raise LdmError("LoRA needs the package peft.", "pip install 'ldm-core[lora]'")
+    from diffusers import DiffusionPipeline
+    from diffusers.loaders.lora_base import LoraBaseMixin
+
+    refusal = f"the model '{info.source}' (family {info.family}) takes no LoRA"
+    try:
+        pipeline = find_class(class_name(read_index(info.folder)))
+    except LdmError as error:
+        raise LdmError(f"{refusal}: {error.message}") from None
+    for loader in pipeline.__mro__:
+        if issubclass(loader, LoraBaseMixin) and not issubclass(loader, DiffusionPipeline):
+            break
+    else:
+        raise LdmError(f"{refusal}: Diffusers' {pipeline.__name__} has no loader for one.")
+    for lora in loras:
+        if any(DORA in name for name in check_safetensors(lora.file)):
+            raise LdmError(
+                f"the LoRA '{lora.source}' is a DoRA with magnitudes ({DORA}), which Diffusers "
+                "leaves out: what it draws would not be what it was trained to."
+            )
+    return loader
+
+
+def with_loras(
+    loader: Any, info: ModelInfo, parts: Mapping[str, Part], loras: Sequence[Lora]
+) -> dict[str, Part]:
+    """The parts that a LoRA may change, as copies with the LoRA on.
+
+    Raises:
+        LdmError: a file does not fit the modules.
+    """
+    offered: set[str] = set()
+
+    class Loader(loader):  # type: ignore[misc]
+        """As much of a pipeline as its loader asks for."""
+
+        hf_device_map = None
+
+        @classmethod
+        def lora_state_dict(cls, *args: Any, **options: Any) -> Any:
+            state = super().lora_state_dict(*args, **options)
+            offered.clear()
+            offered.update(state[0] if isinstance(state, tuple) else state)
+            return state
+
+    pipeline = Loader()
+    copies = {
+        name: replace(parts[name], module=shallow_copy(parts[name].module))
+        for name in loader._lora_loadable_modules
+        if name in parts
+    }
+    modules = {name: part.module for name, part in copies.items()}
+    pipeline.components = modules
+    for name in loader._lora_loadable_modules:
+        setattr(pipeline, name, modules.get(name))
+    names = [f"lora_{number}" for number in range(len(loras))]
+    for name, lora in zip(names, loras, strict=True):
+        wrong = (
+            f"the LoRA '{lora.source}' does not fit the model '{info.source}' "
+            f"(family {info.family})"
+        )
+        try:
+            with quiet():
+                pipeline.load_lora_weights(str(lora.file), adapter_name=name, use_safetensors=True)
+        except Exception as error:
+            reason = " ".join(str(error).split())[:300]
+            raise LdmError(f"{wrong}: {reason}", OTHER) from error
+        used = sum(name in adapters_of(layer) for m in modules.values() for layer in m.modules())
+        offers = sum(".lora_A." in key or key.endswith(".down.weight") for key in offered)
+        if not used:
+            raise LdmError(f"{wrong}: none of its layers has a place there.", OTHER)
+        if used < offers:
+            warnings.warn(
+                f"{wrong} altogether: {offers - used} of its {offers} layers have no place there "
+                "and are left out.",
+                LdmWarning,
+                stacklevel=2,
+            )
+    with quiet():
+        pipeline.set_adapters(names, [lora.scale for lora in loras])
+    for module in modules.values():
+        module.eval().requires_grad_(False)
+    return copies
+
+
+def adapters_of(layer: Any) -> set[str]:
+    """The names of the adapters that PEFT put on this one module."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    kinds = layer.adapter_layer_names if isinstance(layer, BaseTunerLayer) else ()
+    return {name for kind in kinds for name in getattr(layer, kind)}

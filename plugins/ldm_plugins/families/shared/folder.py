@@ -1,0 +1,192 @@
+"""The JSON files of a model folder, each read once, and what families ask of them alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ldm_core.contracts import LatentSpace, ModelInfo
+from ldm_core.errors import LdmError
+from ldm_core.model.files import read_json
+from ldm_plugins.families.shared.scheduler_config import FolderScheduler
+
+CODECS = {"AutoencoderKL": "autoencoder_kl", "VQModel": "vq", None: "pixels"}
+"""The encoder and decoder of an autoencoder, by its class."""
+
+
+class Folder:
+    """A model folder in Diffusers' format.
+
+    Args:
+        source: the model as a person named it, for messages.
+        index: its ``model_index.json``.
+        autoencoder: the component that is one; None where the model draws pixels.
+    """
+
+    def __init__(
+        self, source: str, path: Path, index: Mapping[str, Any], autoencoder: str | None
+    ) -> None:
+        self.source = source
+        self.path = path
+        self.index = index
+        self._autoencoder = autoencoder
+        self._read: dict[Path, dict[str, Any]] = {}
+
+    @property
+    def pipeline(self) -> str:
+        """Diffusers' class for the folder."""
+        return str(self.index["_class_name"])
+
+    def class_of(self, component: str) -> str | None:
+        """The class of a component in the index; None where the folder lacks it."""
+        return class_of(self.index, component)
+
+    def config(self, component: str) -> dict[str, Any]:
+        """A component's ``config.json``; `LdmError` where it is missing or broken."""
+        return self._json(self.path / component / "config.json")
+
+    @property
+    def scheduler(self) -> dict[str, Any]:
+        """The ``scheduler_config.json``."""
+        return self._json(self.path / "scheduler" / "scheduler_config.json")
+
+    @property
+    def autoencoder(self) -> dict[str, Any]:
+        """The autoencoder's config; empty where the model draws pixels."""
+        return {} if self._autoencoder is None else self.config(self._autoencoder)
+
+    @property
+    def codec(self) -> str:
+        """The encoder and decoder that go with the autoencoder."""
+        cls = None if self._autoencoder is None else self.class_of(self._autoencoder)
+        return CODECS[cls]
+
+    @property
+    def latent_channels(self) -> int:
+        """Of the autoencoder's latents; of a vector-quantised one's, those of its codes."""
+        config = self.autoencoder
+        plain = config.get("latent_channels", 3 if self.codec == "vq" else 4)
+        return int(config.get("vq_embed_dim") or plain)
+
+    @property
+    def factor(self) -> int:
+        """By how much the autoencoder shrinks each side; 1 where the model draws pixels."""
+        if self._autoencoder is None:
+            return 1
+        return int(2 ** (len(self.autoencoder.get("block_out_channels", [64])) - 1))
+
+    def error(self, message: str, hint: str = "") -> LdmError:
+        """What is wrong with the folder."""
+        return LdmError(f"'{self.source}': {message}", hint)
+
+    def check_channels(self, channels: int, more: str = "") -> None:
+        """See that the network takes the autoencoder's latents.
+
+        Args:
+            more: what to say beyond that.
+        """
+        gives = self.latent_channels
+        if channels != gives and self.codec == "vq":
+            raise self.error(
+                f"the network takes {channels} channels, and the autoencoder's codes have "
+                f"{gives}{more}."
+            )
+        if channels != gives:
+            raise self.error(
+                f"the network takes {channels} channels and the autoencoder gives {gives}{more}."
+            )
+
+    def check_width(self, takes: int, gives: int, encoder: str = "the text encoder") -> None:
+        """See that the network takes a text encoder's hidden states."""
+        if takes != gives:
+            raise self.error(
+                f"the network takes text states of width {takes}, and {encoder} gives {gives}."
+            )
+
+    def learns_variance(self, channels: int, returned: int) -> bool:
+        """Whether a network that takes so many channels predicts a variance too.
+
+        Raises:
+            LdmError: it returns neither like x, nor x and a variance.
+        """
+        if returned not in (channels, 2 * channels):
+            raise self.error(
+                f"the network takes {channels} channels and returns {returned}; it should return "
+                f"{channels}, or {2 * channels} where it predicts a variance too."
+            )
+        return returned == 2 * channels
+
+    def class_names(self, count: int) -> tuple[str, ...]:
+        """What ``id2label`` in the index calls each of so many classes; empty where it says
+        nothing."""
+        labels = self.index.get("id2label")
+        names: Mapping[str, Any] = labels if isinstance(labels, Mapping) else {}
+        return tuple(str(names.get(str(number), "")) for number in range(count))
+
+    def info(
+        self,
+        family: str,
+        scheduler: FolderScheduler,
+        *,
+        channels: int,
+        sample: tuple[int, int],
+        steps: int,
+        guidance: str | Mapping[str, Any],
+        abilities: Iterable[str],
+        conditioning: Sequence[str],
+        patch: int = 1,
+        most: int | None = None,
+        **more: Any,
+    ) -> ModelInfo:
+        """What a model of pictures is, with what all families choose alike.
+
+        Args:
+            channels: of its latents.
+            sample: (height, width) of the latents that it draws where nothing is chosen.
+            steps, guidance, conditioning: its defaults, as a recipe has them.
+            patch: the sides of a latent must be multiples of it.
+            most: the longest side of a latent.
+            more: other fields of `ModelInfo`.
+        """
+        latents = LatentSpace.of_picture(channels, stride=self.factor, patch=patch, most=most)
+        return ModelInfo(
+            family=family,
+            source=self.source,
+            folder=self.path,
+            noise_schedule=scheduler.noise_schedule,
+            prediction_type=scheduler.prediction_type,
+            latents=latents,
+            default_extent=latents.extent((channels, *sample)),
+            abilities=frozenset(abilities),
+            scheduler_config=scheduler.config,
+            defaults={
+                "num_inference_steps": steps,
+                "guidance": guidance,
+                "conditioning": list(conditioning),
+                "attention": "native",
+                "encoder": self.codec,
+                "decoder": self.codec,
+                **scheduler.recipe,
+            },
+            **more,
+        )
+
+    def _json(self, path: Path) -> dict[str, Any]:
+        if path not in self._read:
+            self._read[path] = read_json(path)
+        return self._read[path]
+
+
+def class_of(index: Mapping[str, Any], component: str) -> str | None:
+    """The class of a component in a ``model_index.json``; None where the folder lacks it."""
+    entry = index.get(component)
+    cls = entry[1] if isinstance(entry, list | tuple) and len(entry) == 2 else entry
+    return str(cls) if cls is not None else None
+
+
+def sample_size(config: Mapping[str, Any], default: int) -> tuple[int, int]:
+    """(height, width) of a network's ``sample_size``, one number or (height, width)."""
+    sample = config.get("sample_size") or default
+    height, width = sample if isinstance(sample, list | tuple) else (sample, sample)
+    return height, width

@@ -1,0 +1,16 @@
+"""PNG."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ldm_core.contracts import writes
+from ldm_core.media.png import save_png
+
+
+@writes("image", ".png", holds_manifest=True)
+def png(shown: Any, manifest: Mapping[str, Any], path: Path) -> None:
+    """A picture as PNG, without loss, its manifest inside."""
+    save_png(shown, manifest, path)
