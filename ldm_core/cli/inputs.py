@@ -5,7 +5,8 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from types import NoneType
+from typing import Any, get_args
 
 from typer.core import TyperCommand
 
@@ -108,7 +109,7 @@ def read_flags(flags: Flags, composition: Composition) -> dict[str, Any]:
         if name in axes:
             values[name] = parse_value(text)
         elif name in declared:
-            values[name] = text if declared[name].type is str else parse_value(text)
+            values[name] = text if _is_text(declared[name]) else parse_value(text)
         else:
             reads = ", ".join(flags_of(declared)) or "none"
             near = did_you_mean(flag, [*flags.own, *flags_of(declared)])
@@ -117,6 +118,12 @@ def read_flags(flags: Flags, composition: Composition) -> dict[str, Any]:
                 f"Inputs of the model '{composition.info.source}': {reads}."
             )
     return values
+
+
+def _is_text(declared: Input) -> bool:
+    """Whether an input is text alone, so that ``42`` is no number there."""
+    kinds = {*(get_args(declared.type) or (declared.type,))} - {NoneType}
+    return kinds == {str}
 
 
 def check_inputs(composition: Composition, inputs: Mapping[str, Any]) -> None:

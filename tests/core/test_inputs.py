@@ -93,10 +93,12 @@ def test_text_stays_text_and_other_values_are_read(ldm: Any, tmp_path: Path) -> 
 
 def test_a_prompt_of_digits_is_text(ldm: Any, folder: Path) -> None:
     code, out, err = ldm(
-        "generate", "--model", folder, "--prompt", "42", "--steps", "2", "--json", "--seed", "1"
-    )
+        "generate", "--model", folder, "--prompt", "42", "--negative-prompt", "7",
+        "--steps", "2", "--json", "--seed", "1",
+    )  # fmt: skip
     assert code == 0, err
     assert json.loads(out)["prompt"] == "42"
+    assert json.loads(out)["inputs"]["negative_prompt"] == "7"
 
 
 def test_explain_shows_the_flags(ldm: Any, folder: Path) -> None:
