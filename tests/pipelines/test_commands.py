@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +162,7 @@ def test_no_strength_gives_what_the_autoencoder_has(
 def _request() -> Any:
     from ldm_core.contracts import Request
 
-    return Request({}, [0], 16, 16, 0)
+    return Request({}, [0], {"height": 16, "width": 16}, 0)
 
 
 @pytest.mark.parametrize("suffix", ["gif", "png"])
@@ -373,10 +374,14 @@ def test_a_package_brings_a_command_that_gets_a_pipeline(
 
     from ldm_core.cli.commands import add_plugin_commands
     from ldm_core.plugins.registry import Plugin, Registry
+    from ldm_core.run.in_batches import in_batches
 
     heard: list[Any] = []
 
-    def count(pipe: Pipeline, first: int, *rest: str, scale: float = 1.0, **run: Any) -> Output:
+    @in_batches
+    def count(
+        pipe: Pipeline, first: int, *rest: str, scale: float = 1.0, **call: Any
+    ) -> Iterator[Output]:
         """Count.
 
         Args:
@@ -384,8 +389,8 @@ def test_a_package_brings_a_command_that_gets_a_pipeline(
             rest: The others.
             scale: How large.
         """
-        heard.append((first, rest, scale, run["seed"], pipe.recipe["scheduler"]["name"]))
-        return pipe("a red star", **run)
+        heard.append((first, rest, scale, call["seed"], pipe.recipe["scheduler"]["name"]))
+        return pipe.batches("a red star", **call)
 
     registry = Registry()
     registry.plugins.append(Plugin("command", "count", "pkg", "1", count))
@@ -398,3 +403,47 @@ def test_a_package_brings_a_command_that_gets_a_pipeline(
     assert result.exit_code == 0, result.output
     assert heard == [(3, ("a", "b"), 2.0, 7, "heun")]
     assert Path("pictures/a-red-star-seed7.png").exists()
+
+
+def test_a_mistake_in_a_package_is_not_taken_for_the_persons(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own error goes on as it is, with its place and the package's name."""
+    import typer
+    from typer.testing import CliRunner
+
+    from ldm_core.cli.commands import add_plugin_commands
+    from ldm_core.plugins.registry import Plugin, Registry
+
+    def wrong(pipe: Pipeline) -> list[Path]:
+        """Go wrong."""
+        return [Path(str(int("no number")))]
+
+    registry = Registry()
+    registry.plugins.append(Plugin("command", "wrong", "pkg", "1.2", wrong))
+    app = typer.Typer()
+    add_plugin_commands(app, registry)
+    app.command("other")(lambda: None)
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["wrong", "--model", str(folder)])
+    assert type(result.exception) is ValueError
+    assert result.exception.__notes__ == [
+        "raised while running the command 'wrong' of the package pkg 1.2"
+    ]
+
+
+@pytest.mark.parametrize("name", ["mask", "ldm-core:mask"])
+def test_a_conditioning_by_its_full_id_is_that_conditioning(pipe: Pipeline, name: str) -> None:
+    from ldm_pipelines.parts import conditioned
+
+    own = pipe.replace(conditioning=["text", name])
+    assert conditioned(own, "mask") is own
+
+
+@pytest.mark.parametrize("name", ["embedded", "ldm-core:embedded"])
+def test_guidance_that_a_network_needs_stays_under_any_name(tmp_path: Path, name: str) -> None:
+    from ldm_pipelines.parts import unguided
+
+    flux = Pipeline.from_pretrained(tiny.write_flux(tmp_path / "flux"), guidance=name)
+    assert unguided(flux) is flux
+    assert unguided(flux.replace(guidance="classifier_free")).recipe["guidance"]["name"] == "none"

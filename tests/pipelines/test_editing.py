@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 import tiny
-from ldm_core import LdmError, Pipeline
+from ldm_core import LdmError, Output, Pipeline
 from ldm_pipelines.blend import blend
 from ldm_pipelines.image_to_image import image_to_image
 from ldm_pipelines.inpaint import box_mask, inpaint
