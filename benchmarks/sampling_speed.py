@@ -18,9 +18,9 @@ PROMPT = "a large red circle on a blue background"
 def main() -> None:
     pipe = Pipeline.from_pretrained("shapes")
     theirs = StableDiffusionPipeline.from_pretrained(pipe.model.info.folder)
-    theirs = theirs.to(pipe.model.device)
+    theirs = theirs.to(pipe.model.latents_device)
     theirs.set_progress_bar_config(disable=True)
-    print(describe("ldm-core", "diffusers", "torch"), f"device {pipe.model.device}")
+    print(describe("ldm-core", "diffusers", "torch"), f"device {pipe.model.latents_device}")
     for batch in (1, 8):
         prompts = [PROMPT] * batch
         generators = [torch.Generator().manual_seed(i) for i in range(batch)]
