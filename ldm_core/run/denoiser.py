@@ -34,7 +34,8 @@ class Denoiser:
         self._conditions = conditions
         self._network = wrap(run.model.network)
         self._others = {branch: wrap(other) for branch, other in guidance.networks.items()}
-        self._steps: dict[Point, int] = {}
+        last = max(len(run.grid) - 2, 0)
+        self._steps = {point: min(i, last) for i, point in enumerate(run.grid)}
         self._variance: Tensor | None = None
 
     def __call__(self, x: Tensor, point: Point) -> Tensor:
@@ -86,7 +87,7 @@ class Denoiser:
         step = self._steps.get(point)
         if step is None:
             last = max(len(self._run.grid) - 2, 0)
-            step = self._steps[point] = min(intervals_behind(self._run.grid, point), last)
+            step = min(intervals_behind(self._run.grid, point), last)
         return step
 
 
