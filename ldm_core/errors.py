@@ -24,7 +24,7 @@ class LdmWarning(UserWarning):
     """Something that is done, though perhaps not as it was meant; the command line shows these."""
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`` Did you mean 'x'?`` for the nearest known word, or nothing."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+def did_you_mean(word: str, words: Iterable[str]) -> str:
+    """`` Did you mean 'x'?`` for the nearest of some words, or nothing."""
+    near = difflib.get_close_matches(word, list(words), n=1, cutoff=0.5)
     return f" Did you mean '{near[0]}'?" if near else ""

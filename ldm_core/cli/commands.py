@@ -63,17 +63,19 @@ def own_command(name: str, target: Callable[..., Any]) -> Plugin:
 def as_command(plugin: Plugin) -> Callable[..., None]:
     """A function with the signature that typer reads."""
     function = plugin.loaded
-    taken = list(inspect.signature(function).parameters.values())
-    takes_pipeline = bool(taken) and _type_name(taken[0]) == "Pipeline"
-    arguments, choices = _arguments(function, taken[1:] if takes_pipeline else taken)
-    options = {p.name: describe(function, [p])[p.name] for p in taken if p.kind is p.KEYWORD_ONLY}
+    signature = list(inspect.signature(function).parameters.values())
+    takes_pipeline = bool(signature) and _type_name(signature[0]) == "Pipeline"
+    arguments, choices = _arguments(function, signature[1:] if takes_pipeline else signature)
+    options = {
+        p.name: describe(function, [p])[p.name] for p in signature if p.kind is p.KEYWORD_ONLY
+    }
     if takes_pipeline:
         choices = {"": RunChoices if isinstance(function, InBatches) else PipelineChoices}
     shared = {
         key: {n: o for n, o in _fields(kind).items() if n not in {*options, *arguments}}
         for key, kind in choices.items()
     }
-    several = {p.name for p in taken if p.kind is p.VAR_POSITIONAL}
+    several = {p.name for p in signature if p.kind is p.VAR_POSITIONAL}
     parameters = [_argument(option, option.name in several) for option in arguments.values()]
     parameters += [_option(option) for option in options.values()]
     parameters += [_option(option) for group in shared.values() for option in group.values()]

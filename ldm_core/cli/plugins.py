@@ -48,18 +48,18 @@ def show_plugin(
     """Describe a plugin: what it does, its package and its options."""
     check_kind(kind)
     registry = installed()
-    found = registry.named(name, kind) or [
+    chosen = registry.named(name, kind) or [
         p for p in registry.plugins if name in (p.name, p.id) and kind in (None, p.kind)
     ]
-    if not found:
+    if not chosen:
         raise LdmError(
             f"no plugin named '{name}'.{did_you_mean(name, {p.name for p in registry.plugins})}",
             "`ldm plugins list` shows all of them.",
         )
     if as_json:
-        typer.echo(json.dumps([_describe(plugin) for plugin in found], indent=2))
+        typer.echo(json.dumps([_describe(plugin) for plugin in chosen], indent=2))
         return
-    for plugin in found:
+    for plugin in chosen:
         typer.echo(f"{plugin.kind} {plugin.id} {plugin.version}\n\n{plugin.doc}\n")
         rows = [
             (option.name, option.type_name, _default(option), option.help)

@@ -48,20 +48,20 @@ class Kernel(Record):
         return replace(self, call=function)
 
 
-def as_kernel(given: Kernel | Attention) -> Kernel:
+def as_kernel(part: Kernel | Attention) -> Kernel:
     """The record of an attention kernel: the one edge where a plain function becomes one.
 
     Raises:
         LdmError: it cannot be called.
     """
-    given = unwrapped(given)
-    if isinstance(given, Kernel):
-        return given
-    if not callable(given):
+    part = unwrapped(part)
+    if isinstance(part, Kernel):
+        return part
+    if not callable(part):
         raise LdmError(
-            f"an attention kernel is a function (q, k, v, mask, scale) or a Kernel, not {given!r}."
+            f"an attention kernel is a function (q, k, v, mask, scale) or a Kernel, not {part!r}."
         )
-    return Kernel(given)
+    return Kernel(part)
 
 
 def runs_on(*devices: str, dtypes: tuple[str, ...] | None = None) -> Callable[[Attention], Kernel]:

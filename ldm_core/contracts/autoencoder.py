@@ -82,21 +82,21 @@ def decodes(kind: str) -> Callable[[Decode], Decoder]:
     return lambda decode: replace(as_decoder(decode), kind=kind)
 
 
-def as_encoder(given: Encoder | Encode) -> Encoder:
+def as_encoder(part: Encoder | Encode) -> Encoder:
     """The record of an encoder; `LdmError` for what cannot be called."""
-    given = unwrapped(given)
-    if isinstance(given, Encoder):
-        return given
-    if not callable(given):
-        raise LdmError(f"an encoder is a function (model, data, noise), not {given!r}.")
-    return Encoder(given)
+    part = unwrapped(part)
+    if isinstance(part, Encoder):
+        return part
+    if not callable(part):
+        raise LdmError(f"an encoder is a function (model, data, noise), not {part!r}.")
+    return Encoder(part)
 
 
-def as_decoder(given: Decoder | Decode) -> Decoder:
+def as_decoder(part: Decoder | Decode) -> Decoder:
     """The record of a decoder; `LdmError` for what cannot be called."""
-    given = unwrapped(given)
-    if isinstance(given, Decoder):
-        return given
-    if not callable(given):
-        raise LdmError(f"a decoder is a function (model, x0), not {given!r}.")
-    return Decoder(given)
+    part = unwrapped(part)
+    if isinstance(part, Decoder):
+        return part
+    if not callable(part):
+        raise LdmError(f"a decoder is a function (model, x0), not {part!r}.")
+    return Decoder(part)

@@ -80,15 +80,15 @@ class Conditioning:
         return RunHooks()
 
 
-def as_conditioning(given: Any) -> Conditioning:
+def as_conditioning(part: Any) -> Conditioning:
     """A conditioning, once it is seen to be one.
 
     Raises:
         LdmError: it is of another class.
     """
-    if not isinstance(given, Conditioning):
+    if not isinstance(part, Conditioning):
         raise LdmError(
             "a conditioning is an object of a class made from ldm_core.contracts.Conditioning, "
-            f"not {given!r}."
+            f"not {part!r}."
         )
-    return given
+    return part

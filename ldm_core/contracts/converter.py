@@ -80,15 +80,15 @@ class Converter:
         return RunHooks()
 
 
-def as_converter(given: Any) -> Converter:
+def as_converter(part: Any) -> Converter:
     """A converter, once it is seen to be one.
 
     Raises:
         LdmError: it is of another class.
     """
-    if not isinstance(given, Converter):
+    if not isinstance(part, Converter):
         raise LdmError(
             "a converter is an object of a class made from ldm_core.contracts.Converter, not "
-            f"{given!r}."
+            f"{part!r}."
         )
-    return given
+    return part

@@ -101,15 +101,15 @@ class ModelsOwn(Guidance):
 MODELS_OWN = ModelsOwn()
 
 
-def as_guidance(given: Any) -> Guidance:
+def as_guidance(part: Any) -> Guidance:
     """A guidance, once it is seen to be one.
 
     Raises:
         LdmError: it is of another class.
     """
-    if not isinstance(given, Guidance):
+    if not isinstance(part, Guidance):
         raise LdmError(
             f"a guidance is an object of a class made from ldm_core.contracts.Guidance, not "
-            f"{given!r}."
+            f"{part!r}."
         )
-    return given
+    return part

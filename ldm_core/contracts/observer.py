@@ -34,11 +34,11 @@ class Observer(Record):
         return replace(self, watch=function)
 
 
-def as_observer(given: Observer | Watch) -> Observer:
+def as_observer(part: Observer | Watch) -> Observer:
     """The record of an observer; `LdmError` for what cannot be called."""
-    given = unwrapped(given)
-    if isinstance(given, Observer):
-        return given
-    if not callable(given):
-        raise LdmError(f"an observer is a function (grid) -> context manager, not {given!r}.")
-    return Observer(given)
+    part = unwrapped(part)
+    if isinstance(part, Observer):
+        return part
+    if not callable(part):
+        raise LdmError(f"an observer is a function (grid) -> context manager, not {part!r}.")
+    return Observer(part)

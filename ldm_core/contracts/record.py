@@ -32,9 +32,9 @@ class Record(ABC):
         return self.function(*args, **options)
 
 
-def unwrapped(given: Any) -> Any:
+def unwrapped(part: Any) -> Any:
     """A record with its options set, where options were set around a record by `functools.partial`;
     anything else as it is."""
-    if isinstance(given, partial) and isinstance(given.func, Record) and not given.args:
-        return given.func.with_options(given.keywords)
-    return given
+    if isinstance(part, partial) and isinstance(part.func, Record) and not part.args:
+        return part.func.with_options(part.keywords)
+    return part

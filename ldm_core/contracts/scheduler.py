@@ -132,20 +132,20 @@ class Scheduler(Record):
         )
 
 
-def as_scheduler(given: Scheduler | Walk) -> Scheduler:
+def as_scheduler(part: Scheduler | Walk) -> Scheduler:
     """The record of a scheduler: the one edge where a plain function becomes one.
 
     Raises:
         LdmError: it can not be called.
     """
-    given = unwrapped(given)
-    if isinstance(given, Scheduler):
-        return given
-    if not callable(given):
+    part = unwrapped(part)
+    if isinstance(part, Scheduler):
+        return part
+    if not callable(part):
         raise LdmError(
-            f"a scheduler is a function (x, grid, denoise, noise) or a Scheduler, not {given!r}."
+            f"a scheduler is a function (x, grid, denoise, noise) or a Scheduler, not {part!r}."
         )
-    return Scheduler(given)
+    return Scheduler(part)
 
 
 def starts_with(rule: StartRule) -> Callable[[Scheduler | Walk], Scheduler]:

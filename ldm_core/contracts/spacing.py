@@ -46,18 +46,18 @@ class Spacing(Record):
         return self.choose(schedule, steps, *((latent,) if self.sees_latent else ()))
 
 
-def as_spacing(given: Spacing | Choose) -> Spacing:
+def as_spacing(part: Spacing | Choose) -> Spacing:
     """The record of a spacing: the one edge where a plain function becomes one.
 
     Raises:
         LdmError: it cannot be called.
     """
-    given = unwrapped(given)
-    if isinstance(given, Spacing):
-        return given
-    if not callable(given):
-        raise LdmError(f"a spacing is a function (schedule, steps) or a Spacing, not {given!r}.")
-    return Spacing(given)
+    part = unwrapped(part)
+    if isinstance(part, Spacing):
+        return part
+    if not callable(part):
+        raise LdmError(f"a spacing is a function (schedule, steps) or a Spacing, not {part!r}.")
+    return Spacing(part)
 
 
 def sees_latent(spacing: Spacing | Choose) -> Spacing:

@@ -31,11 +31,11 @@ class Wrapper(Record):
         return replace(self, wrap=function)
 
 
-def as_wrapper(given: Wrapper | Wrap) -> Wrapper:
+def as_wrapper(part: Wrapper | Wrap) -> Wrapper:
     """The record of a wrapper; `LdmError` for what cannot be called."""
-    given = unwrapped(given)
-    if isinstance(given, Wrapper):
-        return given
-    if not callable(given):
-        raise LdmError(f"a wrapper is a function (denoise) -> denoise, not {given!r}.")
-    return Wrapper(given)
+    part = unwrapped(part)
+    if isinstance(part, Wrapper):
+        return part
+    if not callable(part):
+        raise LdmError(f"a wrapper is a function (denoise) -> denoise, not {part!r}.")
+    return Wrapper(part)

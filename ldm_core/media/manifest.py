@@ -86,13 +86,13 @@ def lora_differences(then: list[Mapping[str, Any]], composition: Composition) ->
 
 def versions(packages: set[str]) -> dict[str, str]:
     """The installed version of each package that is installed."""
-    found = {}
+    installed = {}
     for package in sorted(packages):
         try:
-            found[package] = version(package)
+            installed[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def pixel_hash(image: Image) -> str:
@@ -145,7 +145,7 @@ def recipe_of(manifest: Mapping[str, Any]) -> Layer:
 
 def python_inputs(inputs: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The inputs in a manifest that only Python can give, each with its type."""
-    named = ((name, table) for name, given in inputs.items() for table in _tables(given))
+    named = ((name, table) for name, value in inputs.items() for table in _tables(value))
     return [(name, table["python"]) for name, table in named if "python" in table]
 
 

@@ -96,14 +96,14 @@ def from_hub(source: str, what: str, ask: Callable[[], T]) -> T:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a model folder; `LdmError` where it is missing or broken."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise LdmError(f"the model folder lacks {path.parent.name}/{path.name}: {path}") from None
     except (OSError, ValueError) as error:
         raise LdmError(f"{path} cannot be read as JSON: {error}") from None
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise LdmError(f"{path} should hold a JSON object.")
-    return found
+    return content
 
 
 def read_index(folder: Path) -> dict[str, Any]:

@@ -48,13 +48,13 @@ def as_lora(value: Any) -> dict[str, Any]:
             "an entry of 'loras' should be a path, path:scale, or a table of path and scale, "
             f"not {value!r}."
         )
-    path, given = table["path"], table.get("scale", 1.0)
+    path, scale = table["path"], table.get("scale", 1.0)
     try:
-        number = math.nan if isinstance(given, bool) else float(given)
+        number = math.nan if isinstance(scale, bool) else float(scale)
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number):
-        raise LdmError(f"the scale of the LoRA '{path}' should be a number, not {given!r}.")
+        raise LdmError(f"the scale of the LoRA '{path}' should be a number, not {scale!r}.")
     return {"path": str(path), "scale": number}
 
 
@@ -94,11 +94,11 @@ def _download(hub_id: str, name: str | None) -> str:
     from huggingface_hub import hf_hub_download, list_repo_files
 
     if name is None:
-        found = [file for file in list_repo_files(hub_id) if file.endswith(".safetensors")]
-        if len(found) != 1:
+        files = [file for file in list_repo_files(hub_id) if file.endswith(".safetensors")]
+        if len(files) != 1:
             raise LdmError(
-                f"it has {len(found)} safetensors files; say which, as in {hub_id}/FILE: "
-                f"{', '.join(sorted(found)) or 'none'}"
+                f"it has {len(files)} safetensors files; say which, as in {hub_id}/FILE: "
+                f"{', '.join(sorted(files)) or 'none'}"
             )
-        name = found[0]
+        name = files[0]
     return hf_hub_download(hub_id, name)

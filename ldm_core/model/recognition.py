@@ -99,6 +99,6 @@ def _config_folder(
         raise LdmError(f"the configs of '{source}' are missing: {error.message}", give) from error
 
 
-def lasting(source: str, found: Path) -> str:
+def lasting(source: str, path: Path) -> str:
     """A path in full, so that a manifest names it wherever it is read; or the name as it is."""
-    return str(found) if Path(source).expanduser().resolve() == found else source
+    return str(path) if Path(source).expanduser().resolve() == path else source

@@ -113,10 +113,10 @@ def _namespace(target: Callable[..., Any]) -> dict[str, Any]:
 
 
 def check_options(
-    options: Mapping[str, Option], given: Mapping[str, Any], owner: str, hint: str
+    options: Mapping[str, Option], values: Mapping[str, Any], owner: str, hint: str
 ) -> dict[str, Any]:
-    """The given options, converted and complete; `LdmError` names the first that does not fit."""
-    for name in given:
+    """The options, converted and complete; `LdmError` names the first that does not fit."""
+    for name in values:
         if name not in options:
             listed = ", ".join(options) if options else "none"
             raise LdmError(
@@ -125,9 +125,9 @@ def check_options(
                 hint,
             )
     for name, option in options.items():
-        if option.default is REQUIRED and name not in given:
+        if option.default is REQUIRED and name not in values:
             raise LdmError(f"{owner} needs the option '{name}' ({option.type_name}).", hint)
-    return {name: options[name].check(value, owner) for name, value in given.items()}
+    return {name: options[name].check(value, owner) for name, value in values.items()}
 
 
 def bind(target: Callable[..., Any], options: Mapping[str, Any]) -> Any:

@@ -46,25 +46,25 @@ class Plugin:
     @cached_property
     def loaded(self) -> Callable[..., Any]:
         """The function or factory; imports its module on first use."""
-        found = self._import()
+        target = self._import()
         if self.member is None:
-            return found
-        return partial(found, self.member)
+            return target
+        return partial(target, self.member)
 
     def _import(self) -> Callable[..., Any]:
         if not isinstance(self.target, str):
             return self.target
         module, _, attribute = self.target.partition(":")
         try:
-            found = getattr(importlib.import_module(module), attribute)
+            target = getattr(importlib.import_module(module), attribute)
         except Exception as error:
             raise LdmError(
                 f"{self.kind} '{self.name}' of the package {self.distribution} {self.version} "
                 f"cannot be imported from {self.target}: {_cause(error)}"
             ) from error
-        if not callable(found):
+        if not callable(target):
             raise LdmError(f"{self.kind} '{self.name}': {self.target} is not callable.")
-        return found  # type: ignore[no-any-return]
+        return target  # type: ignore[no-any-return]
 
     @cached_property
     def options(self) -> dict[str, Option]:
@@ -162,12 +162,12 @@ class Registry:
             LdmError: there is none, or several packages offer the short name.
         """
         of_kind = [p for p in self.plugins if p.kind == kind]
-        found = self.named(name, kind)
-        if len(found) == 1:
-            return found[0]
+        plugins = self.named(name, kind)
+        if len(plugins) == 1:
+            return plugins[0]
         look = f"`ldm plugins list --kind {kind}` shows each with its package."
-        if found:
-            ids = " or ".join(f"'{p.id}'" for p in found)
+        if plugins:
+            ids = " or ".join(f"'{p.id}'" for p in plugins)
             raise LdmError(f"several packages offer a {kind} named '{name}': say {ids}.", look)
         names = {p.name for p in of_kind}
         broken = "".join(f"\n  not loaded: {failure}" for failure in self.failures)
@@ -178,16 +178,16 @@ class Registry:
 
     def named(self, name: str, kind: str | None = None) -> list[Plugin]:
         """Every plugin of this short name or full id, of one kind or of all."""
-        found = []
+        plugins = []
         for plugin in (p for p in self.plugins if kind in (None, p.kind)):
             if not plugin.name.endswith(":"):
-                found += [plugin] if name in (plugin.name, plugin.id) else []
+                plugins += [plugin] if name in (plugin.name, plugin.id) else []
                 continue
             for prefix in (plugin.name, plugin.id):
                 if name.startswith(prefix) and name != prefix:
                     member = name.removeprefix(prefix)
-                    found.append(replace(plugin, name=plugin.name + member, member=member))
-        return found
+                    plugins.append(replace(plugin, name=plugin.name + member, member=member))
+        return plugins
 
     def of_kind(self, kind: str) -> list[Plugin]:
         return sorted((p for p in self.plugins if p.kind == kind), key=lambda p: p.id)

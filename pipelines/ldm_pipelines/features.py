@@ -50,9 +50,9 @@ def features(
     size = (chosen["width"], chosen["height"]) if {"width", "height"} <= chosen.keys() else None
     by_size: dict[tuple[int, int], list[Path]] = {}
     for file in files:
-        found = size or open_picture(file, channels_of(pipe), "file").size
-        check_fits(pipe, found, f"file '{file.relative_to(folder)}'")
-        by_size.setdefault(found, []).append(file)
+        fitted = size or open_picture(file, channels_of(pipe), "file").size
+        check_fits(pipe, fitted, f"file '{file.relative_to(folder)}'")
+        by_size.setdefault(fitted, []).append(file)
 
     latents = {}
     for shape, group in by_size.items():

@@ -32,9 +32,9 @@ def slerp(first: Tensor, second: Tensor, weights: Sequence[float]) -> Tensor:
     angle = ((a * b).sum(1) / lengths).clamp(-1, 1).acos()
     line = (angle < PARALLEL) | (angle > torch.pi - PARALLEL)
     arc = torch.where(line, torch.ones_like(angle), angle)
-    kept = torch.where(line, 1 - share, torch.sin((1 - share) * arc) / arc.sin()).view(shape)
-    taken = torch.where(line, share, torch.sin(share * arc) / arc.sin()).view(shape)
-    between = (kept * first.double() + taken * second.double()).to(first.dtype)
+    of_first = torch.where(line, 1 - share, torch.sin((1 - share) * arc) / arc.sin()).view(shape)
+    of_second = torch.where(line, share, torch.sin(share * arc) / arc.sin()).view(shape)
+    between = (of_first * first.double() + of_second * second.double()).to(first.dtype)
     at = share.view(shape)
     return torch.where(at == 0, first, torch.where(at == 1, second, between))
 

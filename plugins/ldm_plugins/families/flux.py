@@ -39,10 +39,10 @@ class Flux(DiffusersFolder):
 
     def describe(self, folder: Folder) -> ModelInfo:
         transformer = folder.config("transformer")
-        taken, channels = transformer.get("in_channels", 64), folder.latent_channels
-        if taken != channels * PATCH**2:
+        in_channels, channels = transformer.get("in_channels", 64), folder.latent_channels
+        if in_channels != channels * PATCH**2:
             raise folder.error(
-                f"the network takes {taken} channels a token, and 2x2 pixels of the autoencoder's "
+                f"the network takes {in_channels} channels a token, and 2x2 pixels of the autoencoder's "
                 f"{channels} channels make {channels * PATCH**2}; only plain text-to-image models "
                 "are known."
             )

@@ -30,10 +30,10 @@ def switch(
 
     def walk(first: Walk, then: Walk) -> Walk:
         def switched(x: Tensor, grid: Grid, denoise: Denoise, noise: Noise) -> Tensor:
-            taken = max(math.floor(at * (len(grid) - 1) + 0.5), 1)  # x starts as the first wants it
-            x = first(x, grid[: taken + 1], denoise, noise)
-            if taken < len(grid) - 1:
-                x = then(x, grid[taken:], denoise, noise)
+            steps = max(math.floor(at * (len(grid) - 1) + 0.5), 1)  # x starts as the first wants it
+            x = first(x, grid[: steps + 1], denoise, noise)
+            if steps < len(grid) - 1:
+                x = then(x, grid[steps:], denoise, noise)
             return x
 
         return switched
