@@ -3,11 +3,13 @@
 import math
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from ldm_core.errors import LdmError
 from ldm_pipelines.training.data import DigitsSource, ShapesSource, step_rng
 from ldm_pipelines.training.ema import Ema
 from ldm_pipelines.training.losses import (
@@ -18,6 +20,11 @@ from ldm_pipelines.training.losses import (
     reparameterise,
 )
 from ldm_pipelines.training.schedule import learning_rate_factor
+from ldm_pipelines.training.settings import (
+    AutoencoderSettings,
+    DenoiserSettings,
+    TransformerSettings,
+)
 from ldm_pipelines.training.timesteps import draw_timesteps
 from ldm_pipelines.training.tokenizer import build_tokenizer, first_fragment, word_merges, words_of
 
@@ -148,6 +155,64 @@ def test_tokenizer_knows_whole_words_and_survives_others(tmp_path):
     assert loaded.unk_token_id in loaded("猫").input_ids
     assert loaded("").input_ids == [loaded.bos_token_id, loaded.eos_token_id]
     assert loaded.model_max_length == 20
+
+
+@pytest.mark.parametrize(
+    ("settings", "course"),
+    [
+        (
+            AutoencoderSettings(out=Path("out")),
+            {
+                "data": "shapes", "resolution": 64, "steps": 5000, "crop_steps": 2500,
+                "batch_size": 32, "learning_rate": 0.002, "warmup": 100, "kl_weight": 0.005,
+                "latent_channels": 4, "mixed_precision": "bf16", "seed": 0, "processes": 3,
+            },
+        ),
+        (
+            DenoiserSettings(out=Path("out"), autoencoder=Path("vae"), resume=False),
+            {
+                "data": "shapes", "resolution": 64, "steps": 11000, "batch_size": 64,
+                "learning_rate": 0.001, "warmup": 200, "max_tokens": 20, "pool_size": 4096,
+                "pool_steps": 1000, "mixed_precision": "bf16", "seed": 0, "processes": 3,
+            },
+        ),
+        (
+            TransformerSettings(out=Path("out"), autoencoder=Path("vae"), checkpoint_seconds=1.0),
+            {
+                "data": "digits", "resolution": 32, "width": 96, "layers": 6, "steps": 12000,
+                "batch_size": 128, "learning_rate": 0.001, "warmup": 200, "ema_decay": 0.999,
+                "pool_size": 4096, "pool_steps": 500, "mixed_precision": "no", "seed": 0,
+                "processes": 3,
+            },
+        ),
+    ],
+)  # fmt: skip
+def test_checkpoints_of_earlier_releases_stay_acceptable(settings, course):
+    """A setting that is renamed, added or taken away here has every old checkpoint refused."""
+    assert settings.course(3) == course
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "message"),
+    [
+        (AutoencoderSettings, {"steps": 0}, "steps, .* must be at least 1\\n  steps is 0"),
+        (AutoencoderSettings, {"latent_channels": 0}, "latent_channels must be at least 1"),
+        (DenoiserSettings, {"batch_size": -1}, "must be at least 1\\n  batch_size is -1"),
+        (DenoiserSettings, {"pool_steps": 0}, "pool_steps must be at least 1"),
+        (DenoiserSettings, {"max_tokens": 1}, "max_tokens must be at least 2"),
+        (DenoiserSettings, {"mixed_precision": "fp8"}, "must be 'no' or 'bf16', not 'fp8'"),
+        (TransformerSettings, {"pool_size": 0}, "must be at least 1\\n  pool_size is 0"),
+        (TransformerSettings, {"layers": 0}, "must be at least 1\\n  layers is 0"),
+        (TransformerSettings, {"width": 30}, "width must be a multiple of 4"),
+        (TransformerSettings, {"width": -4}, "must be at least 1\\n  width is -4"),
+        (TransformerSettings, {"seed": -1}, "seed must not be negative"),
+        (TransformerSettings, {"learning_rate": -0.1}, "learning_rate must not be negative"),
+    ],
+)
+def test_settings_that_no_run_can_have_are_refused_plainly(kind, values, message):
+    places = {} if kind is AutoencoderSettings else {"autoencoder": Path("vae")}
+    with pytest.raises(LdmError, match=message):
+        kind(out=Path("out"), **places, **values)
 
 
 def test_the_commands_can_be_listed_without_torch():

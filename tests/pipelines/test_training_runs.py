@@ -12,11 +12,18 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 
+from ldm_core.errors import LdmError
 from ldm_pipelines.training import autoencoder, checkpoint, commands, transformer
+from ldm_pipelines.training.batches import Batches
 from ldm_pipelines.training.data import FolderSource, ShapesSource, open_source
-from ldm_pipelines.training.denoiser import Batches
 from ldm_pipelines.training.loop import make_accelerator, train
 from ldm_pipelines.training.pool import PoolOfStep
+from ldm_pipelines.training.settings import (
+    AutoencoderSettings,
+    DenoiserSettings,
+    TrainingSettings,
+    TransformerSettings,
+)
 
 SMALL = {"warmup": 1, "batch_size": 2, "mixed_precision": "no"}
 
@@ -60,19 +67,19 @@ def toy_run(folder, *, stop_at=None, steps=8, resume=True, learning_rate=0.1):
             raise Killed
         return (torch.randn(4, 3, 5, 5, generator=torch.Generator().manual_seed(step)),)
 
-    return train(
-        make_accelerator("no"),
-        Toy(),
-        batch_of_step,
-        folder=folder,
-        settings={"steps": steps, "learning_rate": learning_rate},
+    settings = TrainingSettings(
+        data="none",
+        out=folder,
+        resolution=16,
         steps=steps,
+        batch_size=4,
         learning_rate=learning_rate,
         warmup=2,
-        ema_decay=0.9,
+        mixed_precision="no",
         resume=resume,
         checkpoint_seconds=0.0,
     )
+    return train(settings, make_accelerator("no"), Toy(), batch_of_step, ema_decay=0.9)
 
 
 def test_an_interrupted_run_takes_the_same_course(tmp_path):
@@ -125,7 +132,7 @@ def test_a_kill_while_saving_leaves_a_checkpoint(tmp_path):
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     toy_run(tmp_path, steps=2)
-    with pytest.raises(ValueError, match=r"learning_rate was 0\.1, now 0\.2"):
+    with pytest.raises(LdmError, match=r"learning_rate was 0\.1, now 0\.2"):
         toy_run(tmp_path, steps=2, learning_rate=0.2)
     toy_run(tmp_path, steps=2, learning_rate=0.2, resume=False)
 
@@ -168,14 +175,18 @@ def test_crops_look_where_something_is():
 def test_both_commands_make_a_folder_that_diffusers_runs(tmp_path):
     from diffusers import StableDiffusionPipeline
 
-    commands.train_autoencoder(out=tmp_path / "vae", steps=2, crop_steps=1, **SMALL)
+    commands.train_autoencoder(
+        AutoencoderSettings(out=tmp_path / "vae", steps=2, crop_steps=1, **SMALL)
+    )
     commands.train_denoiser(
-        autoencoder=tmp_path / "vae",
-        out=tmp_path / "out",
-        steps=2,
-        pool_size=4,
-        pool_steps=1,
-        **SMALL,
+        DenoiserSettings(
+            autoencoder=tmp_path / "vae",
+            out=tmp_path / "out",
+            steps=2,
+            pool_size=4,
+            pool_steps=1,
+            **SMALL,
+        )
     )
     model = tmp_path / "out" / "model"
     assert sum(p.stat().st_size for p in model.rglob("*") if p.is_file()) <= 16e6
@@ -197,7 +208,9 @@ def digits_autoencoder(tmp_path_factory):
 
 def transformer_run(vae, out, **settings):
     small = {"width": 16, "layers": 2, "pool_size": 16, "pool_steps": 2, "checkpoint_seconds": 0.0}
-    commands.train_transformer(autoencoder=vae, out=out, steps=5, **SMALL, **small, **settings)
+    commands.train_transformer(
+        TransformerSettings(autoencoder=vae, out=out, steps=5, **SMALL, **small, **settings)
+    )
     return load_file(out / "model" / "transformer" / "diffusion_pytorch_model.safetensors")
 
 
@@ -256,14 +269,14 @@ def test_classes_are_the_texts_of_a_folder(tmp_path, digits_autoencoder, image_f
 
 def test_unusable_settings_of_the_transformer_are_refused_plainly(tmp_path, digits_autoencoder):
     run = {"autoencoder": digits_autoencoder, "out": tmp_path}
-    with pytest.raises(ValueError, match="multiple of 4"):
-        commands.train_transformer(width=30, **run)
-    with pytest.raises(ValueError, match="digits come at 32 pixels, not 64"):
-        commands.train_transformer(resolution=64, **run)
-    with pytest.raises(ValueError, match="captions of shapes are no classes"):
-        commands.train_transformer(data="shapes", resolution=64, **run)
-    with pytest.raises(ValueError, match="ldm train autoencoder"):
-        commands.train_transformer(autoencoder=tmp_path, out=tmp_path)
+    with pytest.raises(LdmError, match="multiple of 4"):
+        TransformerSettings(width=30, **run)
+    with pytest.raises(LdmError, match="digits come at 32 pixels, not 64"):
+        commands.train_transformer(TransformerSettings(resolution=64, **run))
+    with pytest.raises(LdmError, match="captions of shapes are no classes"):
+        commands.train_transformer(TransformerSettings(data="shapes", resolution=64, **run))
+    with pytest.raises(LdmError, match="ldm train autoencoder"):
+        commands.train_transformer(TransformerSettings(autoencoder=tmp_path, out=tmp_path))
 
 
 def test_a_folder_of_images_is_read_with_its_captions(image_folder):
@@ -276,34 +289,45 @@ def test_a_folder_of_images_is_read_with_its_captions(image_folder):
 
 def test_the_autoencoder_trains_on_a_folder(tmp_path, image_folder):
     commands.train_autoencoder(
-        data=str(image_folder), resolution=32, out=tmp_path, steps=1, crop_steps=0, **SMALL
+        AutoencoderSettings(
+            data=str(image_folder), resolution=32, out=tmp_path, steps=1, crop_steps=0, **SMALL
+        )
     )
     assert (tmp_path / "vae" / "diffusion_pytorch_model.safetensors").exists()
 
 
 def test_unusable_data_is_refused_plainly(tmp_path, image_folder):
-    with pytest.raises(ValueError, match="no folder"):
+    with pytest.raises(LdmError, match="no folder"):
         open_source(str(tmp_path / "missing"))
-    with pytest.raises(ValueError, match="no images"):
+    with pytest.raises(LdmError, match="no images"):
         open_source(str(tmp_path))
-    with pytest.raises(ValueError, match="64 pixels, not 32"):
+    with pytest.raises(LdmError, match="64 pixels, not 32"):
         open_source("shapes", resolution=32)
-    with pytest.raises(ValueError, match="multiple of 16"):
+    with pytest.raises(LdmError, match="multiple of 16"):
         open_source(str(image_folder), resolution=50)
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
-    with pytest.raises(ValueError, match=r"metadata\.jsonl is missing"):
+    with pytest.raises(LdmError, match=r"metadata\.jsonl is missing"):
         FolderSource(tmp_path, need_captions=True)
     (tmp_path / "metadata.jsonl").write_text('{"file_name": "b.png", "text": "b"}\n')
-    with pytest.raises(ValueError, match=r"no line for a\.png"):
+    with pytest.raises(LdmError, match=r"no line for a\.png"):
         FolderSource(tmp_path, need_captions=True)
     (tmp_path / "metadata.jsonl").write_text("{}\n")
-    with pytest.raises(ValueError, match="line 1: need file_name and text"):
+    with pytest.raises(LdmError, match="line 1: need file_name and text"):
+        FolderSource(tmp_path)
+    (tmp_path / "metadata.jsonl").write_bytes(b'{"file_name": "a.png", "text": "\xe9"}\n')
+    with pytest.raises(LdmError, match=r"metadata\.jsonl must be UTF-8"):
+        FolderSource(tmp_path)
+    (tmp_path / "metadata.jsonl").unlink()
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    with pytest.raises(LdmError, match=r"a\.png cannot be read as an image"):
         FolderSource(tmp_path)
 
 
 def test_a_missing_autoencoder_is_refused_plainly(tmp_path):
-    with pytest.raises(ValueError, match="ldm train autoencoder"):
-        commands.train_denoiser(autoencoder=tmp_path, out=tmp_path / "out", steps=1)
+    with pytest.raises(LdmError, match="ldm train autoencoder"):
+        commands.train_denoiser(
+            DenoiserSettings(autoencoder=tmp_path, out=tmp_path / "out", steps=1)
+        )
 
 
 @pytest.mark.slow
@@ -313,9 +337,11 @@ def test_two_processes_train_together(tmp_path):
         "import sys\n"
         "from pathlib import Path\n"
         "from ldm_pipelines.training import autoencoder, commands\n"
+        "from ldm_pipelines.training.settings import AutoencoderSettings\n"
         "autoencoder.STATISTICS_PICTURES = 32\n"
-        "commands.train_autoencoder(out=Path(sys.argv[1]), steps=2, crop_steps=2, warmup=1,\n"
-        "                           batch_size=2, mixed_precision='no')\n"
+        "commands.train_autoencoder(\n"
+        "    AutoencoderSettings(out=Path(sys.argv[1]), steps=2, crop_steps=2, warmup=1,\n"
+        "                        batch_size=2, mixed_precision='no'))\n"
     )
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
     subprocess.run([*launch, str(script), str(tmp_path / "two")], check=True)

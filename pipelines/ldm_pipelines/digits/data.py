@@ -13,6 +13,8 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
+from ldm_core.errors import LdmError
+
 Cells = npt.NDArray[np.float64]
 Pictures = npt.NDArray[np.uint8]
 SIDE = 32
@@ -33,16 +35,16 @@ def halves() -> tuple[Half, Half]:
     """The training half and the test half.
 
     Raises:
-        ValueError: scikit-learn, which brings the data, is not installed.
+        LdmError: scikit-learn, which brings the data, is not installed.
     """
     try:
         from sklearn.datasets import load_digits
     except ImportError:
-        raise ValueError(
+        raise LdmError(
             "the digits come with scikit-learn: pip install 'ldm-core[digits]'"
         ) from None
-    found = load_digits()
-    cells, labels = found.images.astype(np.float64), found.target.astype(np.int64)
+    digits = load_digits()
+    cells, labels = digits.images.astype(np.float64), digits.target.astype(np.int64)
     return Half(cells[::2], labels[::2]), Half(cells[1::2], labels[1::2])
 
 
@@ -67,12 +69,12 @@ def varied(cells: Cells, rng: np.random.Generator) -> Cells:
     """
     from scipy.ndimage import affine_transform
 
-    made = cells.copy()
+    variants = cells.copy()
     centre = np.array([3.5, 3.5])
     for i in np.flatnonzero(rng.random(len(cells)) > 1 / 3):
         angle = np.deg2rad(rng.uniform(-8, 8))
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         matrix = turn @ np.diag(rng.uniform(0.92, 1.08, size=2))
         offset = centre - matrix @ centre + rng.uniform(-0.4, 0.4, size=2)
-        made[i] = affine_transform(cells[i], matrix, offset, order=1)
-    return np.clip(made, 0, LEVELS)
+        variants[i] = affine_transform(cells[i], matrix, offset, order=1)
+    return np.clip(variants, 0, LEVELS)

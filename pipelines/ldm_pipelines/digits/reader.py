@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from ldm_core.errors import LdmError
 from ldm_pipelines.digits.data import Cells, Half
 
 Labels = npt.NDArray[np.int64]
@@ -18,12 +19,12 @@ def fit_reader(half: Half) -> Reader:
     doi:10.1007/BF00994018), with a radial kernel: cells (n, 8, 8) to labels (n,).
 
     Raises:
-        ValueError: scikit-learn is not installed.
+        LdmError: scikit-learn is not installed.
     """
     try:
         from sklearn.svm import SVC
     except ImportError:
-        raise ValueError(
+        raise LdmError(
             "reading digits needs scikit-learn: pip install 'ldm-core[digits]'"
         ) from None
     machine = SVC(gamma=0.001, C=10.0).fit(_flat(half.cells), half.labels)
@@ -38,8 +39,8 @@ def nearest_distances(cells: Cells, others: Cells) -> npt.NDArray[np.float64]:
     """Euclidean distance of each digit to the nearest of the others, in levels, (n,)."""
     from scipy.spatial import KDTree
 
-    found, _ = KDTree(_flat(others)).query(_flat(cells))
-    return np.asarray(found, np.float64)
+    distances, _ = KDTree(_flat(others)).query(_flat(cells))
+    return np.asarray(distances, np.float64)
 
 
 def _flat(cells: Cells) -> Cells:

@@ -12,6 +12,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from ldm_core.errors import LdmError
 from ldm_pipelines.shapes.world import COLOURS, PLACES, SHAPES, SIDE, SIZES, Array, Scene, coverage
 
 WIDTHS = range(20, 53)  # beyond both sizes on either side, so that a wrong size can be told
@@ -45,10 +46,10 @@ def read(picture: npt.NDArray[np.generic]) -> Reading:
     """Read one picture, shape (64, 64, 3): uint8 in 0…255 or floats in 0…1.
 
     Raises:
-        ValueError: the picture has another shape.
+        LdmError: the picture has another shape.
     """
     if picture.shape != (SIDE, SIDE, 3):
-        raise ValueError(f"a picture must have shape (64, 64, 3), not {picture.shape}")
+        raise LdmError(f"a picture must have shape (64, 64, 3), not {picture.shape}")
     scale = 1.0 if picture.dtype == np.uint8 else 255.0
     pixels = picture.astype(np.float32) * scale
     background = _nearest(np.median(_border(pixels), axis=0))
@@ -63,7 +64,7 @@ def judge(picture: npt.NDArray[np.generic], caption: str) -> bool:
     """Whether the picture shows everything that the caption says.
 
     Raises:
-        ValueError: the picture's shape or the caption's wording does not belong to this world.
+        LdmError: the picture's shape or the caption's wording does not belong to this world.
     """
     return all(read(picture).agrees(Scene.from_caption(caption)).values())
 

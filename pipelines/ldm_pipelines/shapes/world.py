@@ -14,6 +14,8 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
+from ldm_core.errors import LdmError
+
 Array = npt.NDArray[np.float32]
 
 SIDE = 64
@@ -59,15 +61,15 @@ class Scene:
         """The scene that a caption of this world describes.
 
         Raises:
-            ValueError: the caption is not worded as this world's are.
+            LdmError: the caption is not worded as this world's are.
         """
-        found = CAPTION.fullmatch(caption)
-        if found is None:
-            raise ValueError(
+        match = CAPTION.fullmatch(caption)
+        if match is None:
+            raise LdmError(
                 f"{caption!r} is not worded like 'a large red circle on a blue background' or "
                 "'a small yellow star at the top left on a black background'"
             )
-        return cls(**found.groupdict())
+        return cls(**match.groupdict())
 
     @property
     def caption(self) -> str:
@@ -150,7 +152,7 @@ def _inside(
     if shape == "ring":
         radius = x**2 + y**2
         return (radius <= 1) & (radius >= 0.55**2)
-    raise ValueError(f"no shape named {shape!r}; the shapes are {', '.join(SHAPES)}")
+    raise LdmError(f"no shape named {shape!r}; the shapes are {', '.join(SHAPES)}")
 
 
 def _inside_star(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,12 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from ldm_pipelines.training.data import Pictures, open_source, step_rng
-from ldm_pipelines.training.loop import make_accelerator, train
+from ldm_pipelines.training.folder import new_folder
+from ldm_pipelines.training.loop import make_accelerator, train_and_write
 from ldm_pipelines.training.losses import (
     kl_to_standard_normal,
     reconstruction_loss,
     reparameterise,
 )
+from ldm_pipelines.training.settings import AutoencoderSettings
 
 CROP = 32
 STATISTICS_PICTURES = 2048
@@ -77,9 +77,9 @@ class AutoencoderLoss(nn.Module):
         """
         posterior = self.autoencoder.encode(pictures).latent_dist
         mean, log_variance = posterior.mean.float(), posterior.logvar.float()
-        decoded = self.autoencoder.decode(reparameterise(mean, log_variance, noise)).sample
+        output = self.autoencoder.decode(reparameterise(mean, log_variance, noise)).sample
         kl = kl_to_standard_normal(mean, log_variance).mean() / pictures[0].numel()
-        return reconstruction_loss(pictures, decoded.float()) + self.kl_weight * kl
+        return reconstruction_loss(pictures, output.float()) + self.kl_weight * kl
 
 
 def to_tensor(pictures: Pictures, device: torch.device) -> Tensor:
@@ -111,9 +111,9 @@ def standardise_latents(autoencoder: Any, pictures: Tensor) -> None:
     appendix G, rescale by a factor kept beside the weights).
     """
     channels = autoencoder.config.latent_channels
-    found = [autoencoder.encode(part).latent_dist for part in torch.split(pictures, 128)]
-    means = torch.cat([d.mean for d in found]).transpose(0, 1).flatten(1)
-    variances = torch.cat([d.var for d in found]).transpose(0, 1).flatten(1)
+    posteriors = [autoencoder.encode(part).latent_dist for part in torch.split(pictures, 128)]
+    means = torch.cat([d.mean for d in posteriors]).transpose(0, 1).flatten(1)
+    variances = torch.cat([d.var for d in posteriors]).transpose(0, 1).flatten(1)
     centre = means.mean(1)
     deviation = (means.var(1) + variances.mean(1)).sqrt()
     quant, post = autoencoder.quant_conv, autoencoder.post_quant_conv
@@ -124,73 +124,28 @@ def standardise_latents(autoencoder: Any, pictures: Tensor) -> None:
     post.weight *= deviation[None, :, None, None]
 
 
-def train_autoencoder(
-    *,
-    data: str,
-    out: Path,
-    resolution: int,
-    steps: int,
-    crop_steps: int,
-    batch_size: int,
-    learning_rate: float,
-    warmup: int,
-    kl_weight: float,
-    latent_channels: int,
-    mixed_precision: str,
-    seed: int,
-    resume: bool,
-    checkpoint_seconds: float,
-) -> None:
+def train_autoencoder(settings: AutoencoderSettings) -> None:
     """See `ldm_pipelines.training.commands.train_autoencoder`."""
-    if steps < 1 or batch_size < 1 or latent_channels < 1:
-        raise ValueError("steps, batch_size and latent_channels must be at least 1")
-    source = open_source(data, resolution=resolution)
-    accelerator = make_accelerator(mixed_precision)
+    source = open_source(settings.data, resolution=settings.resolution)
+    accelerator = make_accelerator(settings.mixed_precision)
     device, rank = accelerator.device, accelerator.process_index
-    settings = {
-        "data": data,
-        "resolution": resolution,
-        "steps": steps,
-        "crop_steps": crop_steps,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "warmup": warmup,
-        "kl_weight": kl_weight,
-        "latent_channels": latent_channels,
-        "mixed_precision": mixed_precision,
-        "seed": seed,
-        "processes": accelerator.num_processes,
-    }
-    module = AutoencoderLoss(build_autoencoder(latent_channels, seed), kl_weight)
+    channels, seed = settings.latent_channels, settings.seed
+    module = AutoencoderLoss(build_autoencoder(channels, seed), settings.kl_weight)
 
     def batch_of_step(step: int) -> tuple[Tensor, Tensor]:
         rng = step_rng(seed, step, rank)
-        pictures, _ = source.draw(rng, batch_size)
-        if step < crop_steps and resolution > CROP:
+        pictures, _ = source.draw(rng, settings.batch_size)
+        if step < settings.crop_steps and settings.resolution > CROP:
             pictures = detailed_crops(pictures, rng)
         cells = pictures.shape[1] // 8
-        noise = rng.standard_normal((batch_size, latent_channels, cells, cells), np.float32)
+        noise = rng.standard_normal((settings.batch_size, channels, cells, cells), np.float32)
         return to_tensor(pictures, device), torch.from_numpy(noise).to(device)
 
-    weights = train(
-        accelerator, module, batch_of_step, folder=out, settings=settings, steps=steps,
-        learning_rate=learning_rate, warmup=warmup, ema_decay=None, resume=resume,
-        checkpoint_seconds=checkpoint_seconds,
-    )  # fmt: skip
-    if accelerator.is_main_process:
-        module.load_state_dict(weights)
+    def write() -> None:
         module.to("cpu").eval()
-        pictures, _ = source.draw(step_rng(seed, steps, 0), STATISTICS_PICTURES)
+        pictures, _ = source.draw(step_rng(seed, settings.steps, 0), STATISTICS_PICTURES)
         standardise_latents(module.autoencoder, to_tensor(pictures, torch.device("cpu")))
-        _save(module.autoencoder, out)
-    accelerator.wait_for_everyone()
-    accelerator.end_training()
+        with new_folder(settings.out / "vae") as folder:
+            module.autoencoder.half().save_pretrained(folder)
 
-
-def _save(autoencoder: Any, out: Path) -> None:
-    """Write ``out/vae`` as Stable Diffusion folders have it, float16, all at once."""
-    fresh = out / "vae.new"
-    shutil.rmtree(fresh, ignore_errors=True)
-    autoencoder.half().save_pretrained(fresh)
-    shutil.rmtree(out / "vae", ignore_errors=True)
-    fresh.rename(out / "vae")
+    train_and_write(settings, accelerator, module, batch_of_step, write)

@@ -1,7 +1,7 @@
 """Checkpoints without pickle: safetensors and a little JSON, written so that a kill cannot hurt.
 
 A checkpoint is one folder. It is written under a temporary name and renamed into place, so
-what is found later is the old one or the new one, never half of one.
+what lies there later is the old one or the new one, never half of one.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ldm_core.errors import LdmError
 from ldm_pipelines.training.ema import Ema
 
 WEIGHTS, AVERAGE, OPTIMIZER, STATE = (
@@ -62,23 +63,24 @@ def restore(
     """Load a checkpoint into the given objects; return its step, or 0 where there is none.
 
     Raises:
-        ValueError: the checkpoint was made with other settings.
+        LdmError: the checkpoint was made with other settings.
     """
     if not (folder / STATE).exists():
         folder = folder.with_name(folder.name + ".old")  # killed between the two renames
         if not (folder / STATE).exists():
             return 0
     state = json.loads((folder / STATE).read_text())
-    changed = {
-        k: (state["settings"].get(k), v)
-        for k, v in settings.items()
-        if state["settings"].get(k) != v
-    }
-    if changed:
-        detail = ", ".join(f"{k} was {was!r}, now {now!r}" for k, (was, now) in changed.items())
-        raise ValueError(
-            f"{folder} holds a run with other settings ({detail}); "
-            "give another output folder, or resume=False to start again"
+    before = state["settings"]
+    differences = [
+        f"{name} was {before.get(name)!r}, now {value!r}"
+        for name, value in settings.items()
+        if before.get(name) != value
+    ]
+    if differences:
+        raise LdmError(
+            f"{folder} holds a run with other settings ({', '.join(differences)}); "
+            "give another output folder, or resume=False to start again",
+            "on the command line that is --no-resume",
         )
     module.load_state_dict(load_file(folder / WEIGHTS))
     _load_optimizer(optimizer, load_file(folder / OPTIMIZER))

@@ -14,6 +14,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from ldm_core.errors import LdmError
+
 Pictures = npt.NDArray[np.uint8]
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 
@@ -58,9 +60,9 @@ class DigitsSource:
         from ldm_pipelines.digits.data import halves, to_pictures, varied
 
         half = halves()[0]
-        chosen = rng.integers(len(half.cells), size=count)
-        pictures = to_pictures(varied(half.cells[chosen], rng))
-        return pictures, [str(label) for label in half.labels[chosen]]
+        numbers = rng.integers(len(half.cells), size=count)
+        pictures = to_pictures(varied(half.cells[numbers], rng))
+        return pictures, [str(label) for label in half.labels[numbers]]
 
     def texts(self) -> list[str]:
         return [str(digit) for digit in range(10)]
@@ -73,35 +75,32 @@ class FolderSource:
     `datasets` library's imagefolder; without it every caption is empty.
 
     Raises:
-        ValueError: no images, or metadata that does not fit, naming the file and the line.
+        LdmError: no images, one that cannot be read, or metadata that does not fit, naming the
+            file and the line.
     """
 
     def __init__(self, folder: Path, *, side: int = 64, need_captions: bool = False) -> None:
-        from PIL import Image, ImageOps
-
         if not folder.is_dir():
-            raise ValueError(
+            raise LdmError(
                 f"data must be 'shapes', 'digits' or a folder of images; no folder {folder}"
             )
         self.side = side
         captions = _read_metadata(folder, need_captions)
         files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
         if not files:
-            raise ValueError(f"no images ({', '.join(sorted(SUFFIXES))}) in {folder}")
+            raise LdmError(f"no images ({', '.join(sorted(SUFFIXES))}) in {folder}")
         names = [p.relative_to(folder).as_posix() for p in files]
         without = [n for n in names if n not in captions]
         if need_captions and without:
-            raise ValueError(f"{folder / 'metadata.jsonl'} has no line for {without[0]}")
+            raise LdmError(f"{folder / 'metadata.jsonl'} has no line for {without[0]}")
         self.captions = [captions.get(n, "") for n in names]
         self.pictures = np.empty((len(files), side, side, 3), np.uint8)
         for i, file in enumerate(files):
-            with Image.open(file) as image:
-                fitted = ImageOps.fit(image.convert("RGB"), (side, side), Image.Resampling.LANCZOS)
-            self.pictures[i] = np.asarray(fitted)
+            self.pictures[i] = _read_picture(file, side)
 
     def draw(self, rng: np.random.Generator, count: int) -> tuple[Pictures, list[str]]:
-        chosen = rng.integers(len(self.pictures), size=count)
-        return self.pictures[chosen], [self.captions[i] for i in chosen]
+        numbers = rng.integers(len(self.pictures), size=count)
+        return self.pictures[numbers], [self.captions[i] for i in numbers]
 
     def texts(self) -> list[str]:
         return self.captions
@@ -111,18 +110,21 @@ def open_source(data: str, *, resolution: int = 64, need_captions: bool = False)
     """The source that `data` names: ``shapes``, ``digits`` or a folder's path.
 
     Raises:
-        ValueError: no such folder, or a resolution that does not fit.
+        LdmError: no such folder, or a resolution that does not fit.
     """
     if resolution <= 0 or resolution % 16:
-        raise ValueError(f"resolution must be a positive multiple of 16, not {resolution}")
-    drawn: dict[str, type[ShapesSource | DigitsSource]] = {
+        raise LdmError(f"resolution must be a positive multiple of 16, not {resolution}")
+    worlds: dict[str, type[ShapesSource | DigitsSource]] = {
         "shapes": ShapesSource,
         "digits": DigitsSource,
     }
-    if data in drawn:
-        source = drawn[data]()
+    if data in worlds:
+        source = worlds[data]()
         if resolution != source.side:
-            raise ValueError(f"{data} come at {source.side} pixels, not {resolution}")
+            raise LdmError(
+                f"{data} come at {source.side} pixels, not {resolution}",
+                f"give resolution {source.side}, or a folder of images, which are scaled",
+            )
         return source
     return FolderSource(Path(data), side=resolution, need_captions=need_captions)
 
@@ -132,21 +134,36 @@ def step_rng(seed: int, step: int, rank: int, purpose: int = 0) -> np.random.Gen
     return np.random.default_rng([seed, purpose, step, rank])
 
 
-def _read_metadata(folder: Path, needed: bool) -> dict[str, str]:
+def _read_picture(file: Path, side: int) -> npt.NDArray[np.uint8]:
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(file) as image:
+            square = ImageOps.fit(image.convert("RGB"), (side, side), Image.Resampling.LANCZOS)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise LdmError(f"{file} cannot be read as an image: {error}") from error
+    return np.asarray(square)
+
+
+def _read_metadata(folder: Path, need_captions: bool) -> dict[str, str]:
     file = folder / "metadata.jsonl"
     if not file.exists():
-        if needed:
-            raise ValueError(
+        if need_captions:
+            raise LdmError(
                 f'{file} is missing; give each image a line {{"file_name": …, "text": …}}'
             )
         return {}
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise LdmError(f"{file} must be UTF-8 text: {error}") from error
     captions = {}
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
             entry = json.loads(line)
             captions[str(entry["file_name"])] = str(entry["text"])
         except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{file}, line {number}: need file_name and text ({error})") from error
+            raise LdmError(f"{file}, line {number}: need file_name and text ({error})") from error
     return captions

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from ldm_core.errors import LdmError
 
 SCHEDULE: dict[str, Any] = {  # Rombach et al. 2022, arXiv:2112.10752, as their released models
     "beta_schedule": "scaled_linear",
@@ -14,19 +17,31 @@ SCHEDULE: dict[str, Any] = {  # Rombach et al. 2022, arXiv:2112.10752, as their 
     "beta_end": 0.012,
     "num_train_timesteps": 1000,
 }
+PREDICTION = "v_prediction"
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A folder to write into, which at the end takes the place of `folder` and what was there."""
+    fresh = folder.with_name(folder.name + ".new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    yield fresh
+    shutil.rmtree(folder, ignore_errors=True)
+    fresh.rename(folder)
 
 
 def read_autoencoder(folder: Path) -> Any:
     """The autoencoder that ``ldm train autoencoder`` left in ``folder/vae``, float32, frozen.
 
     Raises:
-        ValueError: there is none.
+        LdmError: there is none.
     """
     import torch
     from diffusers import AutoencoderKL
 
     if not (folder / "vae" / "config.json").exists():
-        raise ValueError(
+        raise LdmError(
             f"no autoencoder in {folder / 'vae'}; "
             f"make one with `ldm train autoencoder --out {folder}`"
         )
@@ -43,7 +58,7 @@ def write_stable_diffusion(
         folder: where the model is to lie; an old one is replaced.
         autoencoder: folder whose ``vae`` is copied.
     Raises:
-        ValueError: a weight does not fit into float16.
+        LdmError: a weight does not fit into float16.
     """
     index = {
         "_class_name": "StableDiffusionPipeline",
@@ -66,7 +81,7 @@ def write_dit(folder: Path, autoencoder: Path, transformer: Any, labels: Sequenc
         labels: names of the classes, in order.
         folder, autoencoder: as in `write_stable_diffusion`.
     Raises:
-        ValueError: a weight does not fit into float16.
+        LdmError: a weight does not fit into float16.
     """
     index = {
         "_class_name": "DiTPipeline",
@@ -85,40 +100,39 @@ def _write_folder(
 ) -> None:
     import diffusers
 
-    fresh = folder.with_name(folder.name + ".new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
-    for name, network in networks.items():
-        _half(network).save_pretrained(fresh / name)
-        if name == "text_encoder":
-            _load_as_float32(fresh / name / "config.json")
-    shutil.copytree(autoencoder / "vae", fresh / "vae")
-    if tokenizer is not None:
-        tokenizer.save_pretrained(fresh / "tokenizer")
-    diffusers.DDIMScheduler(
-        **SCHEDULE,
-        prediction_type="v_prediction",
-        timestep_spacing="trailing",
-        clip_sample=False,
-        set_alpha_to_one=True,
-        steps_offset=1,
-    ).save_pretrained(fresh / "scheduler")
-    whole = {
-        **index,
-        "_diffusers_version": diffusers.__version__,
-        "scheduler": ["diffusers", "DDIMScheduler"],
-        "vae": ["diffusers", "AutoencoderKL"],
-    }
-    (fresh / "model_index.json").write_text(json.dumps(whole, indent=2, sort_keys=True) + "\n")
-    shutil.rmtree(folder, ignore_errors=True)
-    fresh.rename(folder)
+    with new_folder(folder) as fresh:
+        for name, network in networks.items():
+            _half(network).save_pretrained(fresh / name)
+            if name == "text_encoder":
+                _load_as_float32(fresh / name / "config.json")
+        shutil.copytree(autoencoder / "vae", fresh / "vae")
+        if tokenizer is not None:
+            tokenizer.save_pretrained(fresh / "tokenizer")
+        diffusers.DDIMScheduler(
+            **SCHEDULE,
+            prediction_type=PREDICTION,
+            timestep_spacing="trailing",
+            clip_sample=False,
+            set_alpha_to_one=True,
+            steps_offset=1,
+        ).save_pretrained(fresh / "scheduler")
+        whole = {
+            **index,
+            "_diffusers_version": diffusers.__version__,
+            "scheduler": ["diffusers", "DDIMScheduler"],
+            "vae": ["diffusers", "AutoencoderKL"],
+        }
+        (fresh / "model_index.json").write_text(json.dumps(whole, indent=2, sort_keys=True) + "\n")
 
 
 def _half(network: Any) -> Any:
     network = network.to("cpu").half()
     for name, weight in network.state_dict().items():
         if weight.is_floating_point() and not weight.isfinite().all():
-            raise ValueError(f"{name} does not fit into float16")
+            raise LdmError(
+                f"{name} does not fit into float16",
+                "the training has diverged; a smaller learning rate may help",
+            )
     return network
 
 

@@ -1,4 +1,4 @@
-"""The loop that both trainings share: resume, step, log, checkpoint."""
+"""What the trainings share: resume, step, log, checkpoint, write the result."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import logging
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor
 from ldm_pipelines.training import checkpoint
 from ldm_pipelines.training.ema import Ema
 from ldm_pipelines.training.schedule import learning_rate_factor
+from ldm_pipelines.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -25,15 +25,10 @@ logger = logging.getLogger(__name__)
 
 
 def make_accelerator(mixed_precision: str) -> Accelerator:
-    """Device, processes and mixed precision; one CPU process, torchrun and a GPU alike.
-
-    Raises:
-        ValueError: an unknown precision.
-    """
+    """Device, processes and mixed precision ("no" or "bf16"); one CPU process, torchrun and a GPU
+    alike."""
     from accelerate import Accelerator
 
-    if mixed_precision not in ("no", "bf16"):
-        raise ValueError(f"mixed_precision must be 'no' or 'bf16', not {mixed_precision!r}")
     if not logger.handlers:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
@@ -42,53 +37,73 @@ def make_accelerator(mixed_precision: str) -> Accelerator:
     return Accelerator(mixed_precision=mixed_precision, cpu=not torch.cuda.is_available())
 
 
+def train_and_write(
+    settings: TrainingSettings,
+    accelerator: Accelerator,
+    module: torch.nn.Module,
+    batch_of_step: Callable[[int], tuple[Any, ...]],
+    write: Callable[[], None],
+    *,
+    ema_decay: float | None = None,
+) -> None:
+    """Train `module` as `train` does, and have the main process write the result.
+
+    Args:
+        write: called once `module` holds the weights that are to be written.
+    """
+    weights = train(settings, accelerator, module, batch_of_step, ema_decay=ema_decay)
+    if accelerator.is_main_process:
+        module.load_state_dict(weights)
+        write()
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+
+
 def train(
+    settings: TrainingSettings,
     accelerator: Accelerator,
     module: torch.nn.Module,
     batch_of_step: Callable[[int], tuple[Any, ...]],
     *,
-    folder: Path,
-    settings: dict[str, Any],
-    steps: int,
-    learning_rate: float,
-    warmup: int,
-    ema_decay: float | None,
-    resume: bool,
-    checkpoint_seconds: float,
+    ema_decay: float | None = None,
     log_seconds: float = 30.0,
 ) -> dict[str, Tensor]:
     """Train `module`, whose ``forward(*batch)`` returns the loss, and return its weights.
 
+    The checkpoint lies in the output folder; with `resume` the run continues from it.
+
     Args:
         batch_of_step: what forward takes at a step (0 … steps-1), on this process; it must
             depend on the step and the process alone, so that a resumed run sees the same data.
-        folder: where the checkpoint is kept.
-        settings: what the run depends on; a checkpoint with others is refused.
         ema_decay: return averaged weights instead of the last ones.
+    Raises:
+        LdmError: the checkpoint is one of other settings.
     """
+    steps, learning_rate = settings.steps, settings.learning_rate
     module.to(accelerator.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(module.parameters(), lr=learning_rate, betas=BETAS, fused=True)
     names = [name for name, p in module.named_parameters() if p.requires_grad]
     weights = dict(module.named_parameters())
     ema = Ema({k: weights[k] for k in names}, ema_decay) if ema_decay is not None else None
-    kept = folder / "checkpoint"
+    folder = settings.out / "checkpoint"
     state: dict[str, Any] = {
-        "settings": settings,
+        "settings": settings.course(accelerator.num_processes),
         "module": module,
         "optimizer": optimizer,
         "ema": ema,
     }
-    first = checkpoint.restore(kept, **state) if resume else 0
-    prepared = accelerator.prepare(module)
+    first = checkpoint.restore(folder, **state) if settings.resume else 0
+    parallel = accelerator.prepare(module)
     main = accelerator.is_main_process
     if main:
         logger.info("from step %d to %d, %d processes", first, steps, accelerator.num_processes)
-    logged = saved = time.monotonic()
-    logged_step, losses = first, 0.0
+    last_log = last_save = time.monotonic()
+    last_step, losses = first, 0.0
     for step in range(first, steps):
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate * learning_rate_factor(step, steps=steps, warmup=warmup)
-        loss = prepared(*batch_of_step(step))
+            factor = learning_rate_factor(step, steps=steps, warmup=settings.warmup)
+            group["lr"] = learning_rate * factor
+        loss = parallel(*batch_of_step(step))
         accelerator.backward(loss)
         torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
         optimizer.step()
@@ -97,16 +112,16 @@ def train(
             ema.update(weights, step)
         losses += float(loss.detach())
         now = time.monotonic()
-        if main and (now - logged >= log_seconds or step + 1 == steps):
-            done = step + 1 - logged_step
+        if main and (now - last_log >= log_seconds or step + 1 == steps):
+            updates = step + 1 - last_step
             logger.info(
-                "step %d/%d  loss %.4f  %.3f s/step", step + 1, steps, losses / done,
-                (now - logged) / done,
+                "step %d/%d  loss %.4f  %.3f s/step", step + 1, steps, losses / updates,
+                (now - last_log) / updates,
             )  # fmt: skip
-            logged, logged_step, losses = now, step + 1, 0.0
-        if main and (now - saved >= checkpoint_seconds or step + 1 == steps):
-            checkpoint.save(kept, step=step + 1, **state)
-            saved = now
+            last_log, last_step, losses = now, step + 1, 0.0
+        if main and (now - last_save >= settings.checkpoint_seconds or step + 1 == steps):
+            checkpoint.save(folder, step=step + 1, **state)
+            last_save = now
     accelerator.wait_for_everyone()
     final = {k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()}
     return final if ema is None else final | {k: v.cpu() for k, v in ema.average.items()}

@@ -17,11 +17,11 @@ def words_of(texts: Iterable[str]) -> list[str]:
     from transformers import CLIPTokenizer
 
     backend = CLIPTokenizer().backend_tokenizer
-    found = set()
+    words = set()
     for text in set(texts):
         pieces = backend.pre_tokenizer.pre_tokenize_str(backend.normalizer.normalize_str(text))
-        found |= {piece for piece, _ in pieces}
-    return sorted(found)
+        words |= {piece for piece, _ in pieces}
+    return sorted(words)
 
 
 def build_tokenizer(words: Iterable[str], max_length: int) -> Any:
@@ -71,13 +71,13 @@ def word_merges(words: Iterable[str]) -> tuple[list[tuple[str, str]], list[str]]
 
 
 def _join(pieces: list[str], pair: tuple[str, str]) -> list[str]:
-    joined: list[str] = []
+    word: list[str] = []
     for piece in pieces:
-        if joined and (joined[-1], piece) == pair:
-            joined[-1] += piece
+        if word and (word[-1], piece) == pair:
+            word[-1] += piece
         else:
-            joined.append(piece)
-    return joined
+            word.append(piece)
+    return word
 
 
 def first_fragment(words: Iterable[str]) -> int:

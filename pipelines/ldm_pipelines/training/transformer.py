@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ldm_pipelines.training.data import open_source, step_rng
-from ldm_pipelines.training.denoiser import Batches
+from ldm_core.errors import LdmError
+from ldm_pipelines.training.batches import latent_batches
+from ldm_pipelines.training.data import Source, open_source, step_rng
 from ldm_pipelines.training.folder import read_autoencoder, write_dit
-from ldm_pipelines.training.loop import make_accelerator, train
+from ldm_pipelines.training.loop import make_accelerator, train_and_write
 from ldm_pipelines.training.losses import denoising_loss
-from ldm_pipelines.training.pool import PoolOfStep
+from ldm_pipelines.training.settings import TransformerSettings
 
 NULL_CLASS = 1000  # Diffusers' DiTPipeline guides with this one, however few classes there are
 
@@ -66,76 +66,50 @@ def build_transformer(
     return transformer
 
 
-def train_transformer(
-    *,
-    data: str,
-    autoencoder: Path,
-    out: Path,
-    resolution: int,
-    width: int,
-    layers: int,
-    steps: int,
-    batch_size: int,
-    learning_rate: float,
-    warmup: int,
-    ema_decay: float,
-    pool_size: int,
-    pool_steps: int,
-    mixed_precision: str,
-    seed: int,
-    resume: bool,
-    checkpoint_seconds: float,
-) -> None:
+def train_transformer(settings: TransformerSettings) -> None:
     """See `ldm_pipelines.training.commands.train_transformer`."""
-    if min(steps, batch_size, pool_size, pool_steps, width, layers) < 1 or width % 4:
-        raise ValueError("steps, sizes and layers must be at least 1, and width a multiple of 4")
-    source = open_source(data, resolution=resolution, need_captions=True)
-    classes = sorted(set(source.texts()))
-    if len(classes) > NULL_CLASS:
-        raise ValueError(f"at most {NULL_CLASS} classes, not {len(classes)}")
-    _, captions = source.draw(step_rng(seed, 0, 0), 16)
-    if not set(captions) <= set(classes):
-        raise ValueError(f"the captions of {data} are no classes; give digits or a folder")
-    vae = read_autoencoder(autoencoder)
-    accelerator = make_accelerator(mixed_precision)
-    device, rank = accelerator.device, accelerator.process_index
+    source = open_source(settings.data, resolution=settings.resolution, need_captions=True)
+    classes = read_classes(source, settings)
+    vae = read_autoencoder(settings.autoencoder)
+    accelerator = make_accelerator(settings.mixed_precision)
     transformer = build_transformer(
-        vae.config.latent_channels, resolution // 8, width, layers, seed
+        vae.config.latent_channels,
+        settings.resolution // 8,
+        settings.width,
+        settings.layers,
+        settings.seed,
     )
-    module = ClassDenoisingLoss(transformer)
 
     def number(captions: list[str]) -> Tensor:
         return torch.tensor([[classes.index(caption)] for caption in captions])
 
-    pool = PoolOfStep(
-        source, vae.to(device, memory_format=torch.channels_last), number, size=pool_size,
-        refresh=pool_steps, seed=seed, rank=rank, device=device, context=accelerator.autocast,
-    )  # fmt: skip
+    def write() -> None:
+        write_dit(settings.out / "model", settings.autoencoder, transformer, classes)
+
     null = torch.tensor([NULL_CLASS])
-    batches = Batches(pool, null, batch_size=batch_size, seed=seed, rank=rank)
-    settings = {
-        "data": data,
-        "resolution": resolution,
-        "width": width,
-        "layers": layers,
-        "steps": steps,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "warmup": warmup,
-        "ema_decay": ema_decay,
-        "pool_size": pool_size,
-        "pool_steps": pool_steps,
-        "mixed_precision": mixed_precision,
-        "seed": seed,
-        "processes": accelerator.num_processes,
-    }
-    weights = train(
-        accelerator, module, batches, folder=out, settings=settings, steps=steps,
-        learning_rate=learning_rate, warmup=warmup, ema_decay=ema_decay, resume=resume,
-        checkpoint_seconds=checkpoint_seconds,
-    )  # fmt: skip
-    if accelerator.is_main_process:
-        module.load_state_dict(weights)
-        write_dit(out / "model", autoencoder, module.transformer, classes)
-    accelerator.wait_for_everyone()
-    accelerator.end_training()
+    train_and_write(
+        settings,
+        accelerator,
+        ClassDenoisingLoss(transformer),
+        latent_batches(settings, accelerator, source, vae, number, null),
+        write,
+        ema_decay=settings.ema_decay,
+    )
+
+
+def read_classes(source: Source, settings: TransformerSettings) -> list[str]:
+    """The different captions of a source, in alphabetical order.
+
+    Raises:
+        LdmError: too many, or captions that are made of the source's texts.
+    """
+    classes = sorted(set(source.texts()))
+    if len(classes) > NULL_CLASS:
+        raise LdmError(f"at most {NULL_CLASS} classes, not {len(classes)}")
+    _, captions = source.draw(step_rng(settings.seed, 0, 0), 16)
+    if not set(captions) <= set(classes):
+        raise LdmError(
+            f"the captions of {settings.data} are no classes; give digits or a folder",
+            "`ldm train denoiser` learns from captions",
+        )
+    return classes
