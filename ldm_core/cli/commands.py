@@ -66,9 +66,7 @@ def as_command(plugin: Plugin) -> Callable[..., None]:
     signature = list(inspect.signature(function).parameters.values())
     takes_pipeline = bool(signature) and _type_name(signature[0]) == "Pipeline"
     arguments, choices = _arguments(function, signature[1:] if takes_pipeline else signature)
-    options = {
-        p.name: describe(function, [p])[p.name] for p in signature if p.kind is p.KEYWORD_ONLY
-    }
+    options = describe(function, [p for p in signature if p.kind is p.KEYWORD_ONLY])
     if takes_pipeline:
         choices = {"": RunChoices if isinstance(function, InBatches) else PipelineChoices}
     shared = {

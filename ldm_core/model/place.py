@@ -25,11 +25,11 @@ def check_names(layer: Mapping[str, Any]) -> None:
     if device.partition(":")[0] not in DEVICES:
         raise LdmError(f"no device named '{device}'. There are {', '.join(DEVICES)}, or cuda:1.")
     for key, more in (("dtype", ()), ("compute_dtype", ("auto",))):
-        names = (*more, *DTYPES)
-        if layer.get(key, "float32") not in names:
+        types = (*more, *DTYPES)
+        if layer.get(key, "float32") not in types:
             raise LdmError(
-                f"no {key} named '{layer[key]}'.{did_you_mean(layer[key], names)} "
-                f"There are {', '.join(names)}; latents stay float32 with all of them."
+                f"no {key} named '{layer[key]}'.{did_you_mean(layer[key], types)} "
+                f"There are {', '.join(types)}; latents stay float32 with all of them."
             )
 
 

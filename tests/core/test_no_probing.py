@@ -13,6 +13,16 @@ ROOT = Path(__file__).parents[2]
 PROBES = {"getattr", "hasattr", "setattr", "delattr"}
 FOREIGN = {
     "ldm_core/plugins/registry.py": {"ldm_api_version"},
+    "plugins/ldm_plugins/schedulers/shared/diffusers_walk.py": {
+        "counter",
+        "final_alpha_cumprod",
+        "init_noise_sigma",
+        "order",
+        "scale_model_input",
+        "set_begin_index",
+        "sigmas",
+        "sigmas_interpol",
+    },
 }
 """What is probed is no part of ours: a module that offers plugins, an object or class of another
 library."""

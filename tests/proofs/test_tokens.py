@@ -118,7 +118,7 @@ def test_latents_may_be_normalised_after_packing(tmp_path: Path) -> None:
     latents = pipe.encode(data)
     assert latents[0, 0, 0, 0] == pytest.approx(float(data[0, 0, 0, 0] * 2 - 1) / 0.5)
     torch.testing.assert_close(pipe.decode(latents), data * 2 - 1)
-    with pytest.raises(LdmError, match="must be a multiple of 2"):
+    with pytest.raises(LdmError, match="must be multiples of 2"):
         pipe(seed=1, width=5)
 
 
