@@ -22,7 +22,7 @@ from ldm_core.cli.choices import PipelineChoices, RunChoices
 from ldm_core.cli.inputs import KEY, Flags, TakesInputs
 from ldm_core.cli.running import run_pipeline
 from ldm_core.errors import LdmError
-from ldm_core.plugins.options import REQUIRED, Option, describe, read_options
+from ldm_core.plugins.options import REQUIRED, Option, describe, read_fields
 from ldm_core.plugins.registry import Plugin, Registry
 from ldm_core.run.in_batches import InBatches
 
@@ -70,7 +70,7 @@ def as_command(plugin: Plugin) -> Callable[..., None]:
     if takes_pipeline:
         choices = {"": RunChoices if isinstance(function, InBatches) else PipelineChoices}
     shared = {
-        key: {n: o for n, o in _fields(kind).items() if n not in {*options, *arguments}}
+        key: {n: o for n, o in read_fields(kind).items() if n not in {*options, *arguments}}
         for key, kind in choices.items()
     }
     several = {p.name for p in signature if p.kind is p.VAR_POSITIONAL}
@@ -122,15 +122,6 @@ def _arguments(
     options = describe(function, [p for p in parameters if p.kind in kinds])
     choices = {n: o.annotation for n, o in options.items() if is_dataclass(o.annotation)}
     return {n: o for n, o in options.items() if n not in choices}, choices
-
-
-def _fields(choices: type) -> dict[str, Option]:
-    """A dataclass's fields, each helped by the class that it comes from."""
-    options: dict[str, Option] = {}
-    for kind in reversed(choices.__mro__[:-1]):
-        own = read_options(kind)
-        options |= {name: o for name, o in own.items() if o.help or name not in options}
-    return options
 
 
 def _typed(annotation: Any) -> Any:

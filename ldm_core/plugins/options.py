@@ -6,7 +6,7 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass, replace
 from functools import partial
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -81,6 +81,30 @@ def read_options(target: Callable[..., Any]) -> dict[str, Option]:
     """The keyword-only parameters of a function or class, with the help of its docstring."""
     parameters = inspect.signature(described(target)).parameters.values()
     return describe(target, [p for p in parameters if p.kind is p.KEYWORD_ONLY])
+
+
+def read_fields(kind: type) -> dict[str, Option]:
+    """The fields of a dataclass, each with the help of the nearest class that says something of
+    it."""
+    helps: dict[str, str] = {}
+    for ancestor in reversed(kind.__mro__[:-1]):
+        helps |= {name: o.help for name, o in read_options(ancestor).items() if o.help}
+    return {name: replace(o, help=helps.get(name, "")) for name, o in read_options(kind).items()}
+
+
+def command_options(target: Callable[..., Any]) -> dict[str, Option]:
+    """The options of a command: its keyword-only parameters, and the fields of each parameter that
+    is a dataclass."""
+    options = read_options(target)
+    for parameter in inspect.signature(target).parameters.values():
+        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD and parameter.annotation != "Pipeline":
+            annotation = describe(target, [parameter])[parameter.name].annotation
+            options |= (
+                read_fields(annotation)
+                if isinstance(annotation, type) and is_dataclass(annotation)
+                else {}
+            )
+    return options
 
 
 def describe(

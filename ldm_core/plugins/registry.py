@@ -16,7 +16,7 @@ import pluggy
 
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.plugins import hookspecs
-from ldm_core.plugins.options import Option, documentation, read_options
+from ldm_core.plugins.options import Option, command_options, documentation, read_options
 
 GROUP = "ldm"
 DISABLE = "LDM_DISABLE_PLUGINS"
@@ -68,7 +68,8 @@ class Plugin:
 
     @cached_property
     def options(self) -> dict[str, Option]:
-        return read_options(self.loaded)
+        read = command_options if self.kind == "command" else read_options
+        return read(self.loaded)
 
     @property
     def doc(self) -> str:

@@ -22,9 +22,9 @@ from ldm_core.contracts import (
 from ldm_core.errors import LdmError
 from ldm_core.media.manifest import make_manifest, recipe_of
 from ldm_core.numerics.point import CLEAN
-from ldm_core.run.weights import Weights
 from ldm_core.plugins.hookspecs import hookimpl
 from ldm_core.plugins.registry import Registry, installed
+from ldm_core.run.weights import Weights
 from ldm_plugins.guidance.classifier_free import ClassifierFree
 
 

@@ -35,13 +35,11 @@ def files() -> list[Path]:
 def probed(tree: ast.AST) -> Iterator[str]:
     """The names that are asked for by a string, and protocols that ask so behind `isinstance`."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            if node.func.id in PROBES and len(node.args) > 1:
-                name = node.args[1]
-                if isinstance(name, ast.Constant):
-                    yield str(name.value)
-                elif isinstance(name, ast.JoinedStr):
-                    yield ast.unparse(name)
+        match node:
+            case ast.Call(func=ast.Name(id=probe), args=[_, ast.Constant(value=name), *_]):
+                yield from [str(name)] if probe in PROBES else []
+            case ast.Call(func=ast.Name(id=probe), args=[_, ast.JoinedStr() as name, *_]):
+                yield from [ast.unparse(name)] if probe in PROBES else []
         if isinstance(node, ast.Name | ast.Attribute):
             word = node.id if isinstance(node, ast.Name) else node.attr
             if word == "runtime_checkable":

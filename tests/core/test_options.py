@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import pytest
 
 from ldm_core.errors import LdmError
-from ldm_core.plugins.options import argument_help, bind, check_options, read_options
+from ldm_core.plugins.options import (
+    argument_help,
+    bind,
+    check_options,
+    command_options,
+    read_fields,
+    read_options,
+)
 
 
 def sampler(x: Any, grid: Any, *, eta: float = 0.5, mode: Literal["a", "b"] = "a") -> Any:
@@ -68,3 +76,27 @@ def test_help_of_parameters_that_share_a_line() -> None:
         "b": "both.",
         "c": "one.",
     }
+
+
+def test_a_dataclass_may_change_a_default_and_keep_the_help() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Common:
+        """Settings.
+
+        Args:
+            steps: How many.
+        """
+
+        steps: int
+
+    @dataclass(frozen=True, kw_only=True)
+    class Long(Common):
+        steps: int = 5000
+
+    (option,) = read_fields(Long).values()
+    assert (option.default, option.help) == (5000, "How many.")
+
+    def command(settings: Long, *, loud: bool = False) -> None: ...
+
+    command.__annotations__["settings"] = Long
+    assert {*command_options(command)} == {"steps", "loud"}

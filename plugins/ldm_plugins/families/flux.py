@@ -43,8 +43,8 @@ class Flux(DiffusersFolder):
         if in_channels != channels * PATCH**2:
             raise folder.error(
                 f"the network takes {in_channels} channels a token, and 2x2 pixels of the "
-                f"autoencoder's {channels} channels make {channels * PATCH**2}; only plain text-to-image models "
-                "are known."
+                f"autoencoder's {channels} channels make {channels * PATCH**2}; only plain "
+                "text-to-image models are known."
             )
         t5, clip = (folder.config(name) for name in ("text_encoder_2", "text_encoder"))
         for name, takes, gives in (
