@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from third_party import Toy, exact_end, gaussian_velocity, noise_of, pipeline
 
 from ldm_core import LdmError, Pipeline
 from ldm_core.cli.running import find_writer
 from ldm_core.contracts import Axis, LatentSpace, Medium, Model, decodes
+from third_party import Toy, exact_end, gaussian_velocity, noise_of, pipeline
 
 SOUND = LatentSpace(8, (Axis("samples", 320, unit=2),))
 EXTENT = {"samples": 6400}
