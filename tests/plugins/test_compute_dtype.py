@@ -132,3 +132,49 @@ def test_the_models_own_dtype_counts_as_much_as_a_chosen_one(copied: Path) -> No
     assert {part.dtype for part in modules(half)} == {torch.bfloat16}
     with pytest.raises(LdmError, match="belongs to the weights"):
         half.replace(compute_dtype="float32")
+
+
+def test_the_converter_may_be_named_where_it_acts_by_itself(folder: Path) -> None:
+    once = Pipeline.from_pretrained(folder, dtype="bfloat16")
+    twice = Pipeline.from_pretrained(folder, dtype="bfloat16", converters=["stored_weights"])
+    assert torch.equal(twice("a red star", **CALL).images, once("a red star", **CALL).images)
+    plain = Pipeline.from_pretrained(folder, converters=["stored_weights"])
+    assert plain.model is plain.unconverted.model
+    with pytest.raises(LdmError, match="computes in float32, and the compute_dtype is bfloat16"):
+        compose(
+            {
+                "model": str(folder),
+                "dtype": "bfloat16",
+                "compute_dtype": "bfloat16",
+                "converters": ["stored_weights"],
+            },
+            installed(),
+        )
+
+
+def test_it_leaves_a_model_that_computes_in_the_type_of_its_weights(folder: Path) -> None:
+    """As ``auto`` does elsewhere than on a CPU, which only shows once the device is known."""
+    low = Pipeline.from_pretrained(folder, dtype="bfloat16", compute_dtype="bfloat16").model
+    converter = installed().find("converter", "stored_weights").loaded()
+    assert converter.convert(low) is low
+    kept = replace(low.place, compute_dtype=torch.float32)
+    other = converter.convert(replace(low, place=kept))
+    assert other.parts["unet"].dtype == torch.float32
+    assert len(other.place.later) == 1
+
+
+def test_the_model_as_it_was_read_is_left_as_it_was(folder: Path) -> None:
+    """Parts, weights and types: another pipeline may be made of it."""
+    half = Pipeline.from_pretrained(folder, dtype="bfloat16")
+    for name, part in half.unconverted.model.parts.items():
+        if isinstance(part.module, torch.nn.Module):
+            assert {p.dtype for p in part.module.parameters()} == {torch.bfloat16}, name
+            assert (part.dtype, half.model.parts[name].dtype) == (torch.bfloat16, torch.float32)
+            own, shared = part.module.state_dict(), half.model.parts[name].module.state_dict()
+            for key, weight in own.items():
+                if weight.ndim > 1 and weight.is_floating_point():
+                    stored = getattr(shared[key], "stored", None)
+                    assert stored is not None, key
+                    assert stored.data_ptr() == weight.data_ptr(), key
+        else:
+            assert half.model.parts[name] is part

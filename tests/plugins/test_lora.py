@@ -158,6 +158,14 @@ def test_loaded_with_the_model_or_put_on_later(folder: Path, pipe: Pipeline, sno
     assert torch.equal(latents(at_once.replace(loras=[])), latents(pipe))
 
 
+def test_as_a_converter_it_is_what_the_recipes_loras_are(pipe: Pipeline, snow: Path) -> None:
+    converter = {"name": "lora", "files": [f"{snow}:0.5"]}
+    found = latents(pipe.replace(converters=[converter]))
+    assert torch.equal(found, latents(pipe.replace(loras=[f"{snow}:0.5"])))
+    with pytest.raises(LdmError, match=r"no LoRA file 'nowhere.safetensors'"):
+        pipe.replace(converters=[{"name": "lora", "files": ["nowhere.safetensors"]}])
+
+
 def test_no_weight_is_held_twice(pipe: Pipeline, snow: Path) -> None:
     """The tensors of a pipeline with a LoRA are the model's own ones and the file's."""
     for part in ("unet", "text_encoder"):
