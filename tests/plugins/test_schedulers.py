@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from ldm_core.conformance import (
     GaussianData,
     check_constant_x0,
     check_distribution,
+    check_order,
     errors_by_steps,
 )
 from ldm_core.conformance.schedulers import even_grid
@@ -86,6 +88,7 @@ SDE = [
     ("dpmpp_single", {"eta": 1.0, "order": 2, "one_path": False}, 1),
 ]
 """Stochastic schedulers with the order at which their standard deviation becomes right."""
+MEASURED = sorted({name for name, _, _ in (*ODE, *SDE)})
 BESIDE = {
     *("consistency", "lcm", "tcd"),  # test_consistency_schedulers.py
     *("er_sde", "res_multistep"),  # test_exponential_schedulers.py
@@ -138,9 +141,37 @@ def order_of(errors: list[float], sizes: Sequence[int]) -> float:
 
 def test_every_scheduler_is_measured() -> None:
     """By itself; sets of foreign ones are not ours to measure."""
-    measured = {name for name, _, _ in (*ODE, *SDE)} | BESIDE
+    measured = {*MEASURED, *BESIDE}
     ours = [p.name for p in installed().of_kind("scheduler") if p.distribution == "ldm-core"]
     assert measured == {name for name in ours if not name.endswith(":")}
+
+
+def orders_of(name: str) -> set[int]:
+    """The orders of a scheduler, with all its options, as the tables have them."""
+    return {order for other, _, order in (*ODE, *SDE) if other == name}
+
+
+@pytest.mark.parametrize("name", [*MEASURED, *sorted(BESIDE - {"restart", "switch"})])
+def test_the_order_that_is_declared_is_that_of_the_tables(name: str) -> None:
+    """Where the options change it, or it is measured elsewhere, none is declared."""
+    orders = orders_of(name)
+    declared = as_scheduler(scheduler(name)).order
+    assert declared == (orders.pop() if len(orders) == 1 else None)
+
+
+@pytest.mark.parametrize("name", [name for name in MEASURED if len(orders_of(name)) == 1])
+def test_the_kit_measures_the_order_that_is_declared(name: str) -> None:
+    part = as_scheduler(scheduler(name))
+    assert part.order is not None
+    check_order(part)
+    for wrong in (part.order - 1, part.order + 1):
+        with pytest.raises(AssertionError, match=f"declares the order {wrong:g}, and is of order"):
+            check_order(replace(part, order=wrong))
+
+
+def test_the_kit_measures_no_order_that_is_not_declared() -> None:
+    with pytest.raises(AssertionError, match="declares no order"):
+        check_order(lambda x, grid, denoise, noise: x)
 
 
 @pytest.mark.parametrize("path", SCHEDULES)

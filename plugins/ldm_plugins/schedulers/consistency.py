@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from ldm_core.contracts import Denoise, Grid, Noise, starts_with
+from ldm_core.contracts import Denoise, Grid, Noise, starts_with, stochastic
 from ldm_core.numerics.point import Point
 from ldm_plugins.schedulers.shared.renoise import renoise
 from ldm_plugins.schedulers.shared.start import karras_start
@@ -19,6 +19,7 @@ Positive = Annotated[float, Field(gt=0)]
 
 
 @starts_with(karras_start)
+@stochastic
 def consistency(
     x: Tensor,
     grid: Grid,

@@ -5,13 +5,15 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from ldm_core.contracts import Denoise, Grid, Noise
+from ldm_core.contracts import Denoise, Grid, Noise, of_order, stochastic
 from ldm_core.numerics.moves import ancestral_move
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
+@of_order(1)
+@stochastic
 def ddim(x: Tensor, grid: Grid, denoise: Denoise, noise: Noise, *, eta: float = 0.0) -> Tensor:
     """Denoising diffusion implicit models (Song et al. 2021, arXiv:2010.02502, Eq. 12 and 16).
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from ldm_core.contracts import Denoise, Noise, starts_with
+from ldm_core.contracts import Denoise, Noise, of_order, starts_with
 from ldm_core.numerics.grid import Grid
 from ldm_core.numerics.moves import move
 from ldm_core.numerics.point import Point
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 @starts_with(karras_start)
+@of_order(2)
 def dpm_2(x: Tensor, grid: Grid, denoise: Denoise, noise: Noise) -> Tensor:
     """The midpoint rule in sigma/alpha, the middle taken in log-SNR (Lu et al. 2022,
     arXiv:2206.00927, Algorithm 1; in this form Karras et al. 2022, arXiv:2206.00364, Alg. 3).

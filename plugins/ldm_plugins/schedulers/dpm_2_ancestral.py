@@ -6,7 +6,7 @@ import math
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from ldm_core.contracts import Denoise, Noise, starts_with
+from ldm_core.contracts import Denoise, Noise, of_order, starts_with, stochastic
 from ldm_core.numerics.grid import Grid
 from ldm_core.numerics.moves import ancestral_move
 from ldm_plugins.schedulers.dpm_2 import midpoint_step
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 
 @starts_with(karras_start)
+@of_order(2)
+@stochastic
 def dpm_2_ancestral(
     x: Tensor, grid: Grid, denoise: Denoise, noise: Noise, *, eta: float = 1.0
 ) -> Tensor:

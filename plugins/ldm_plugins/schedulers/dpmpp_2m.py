@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ldm_core.contracts import Denoise, Grid, Noise
+from ldm_core.contracts import Denoise, Grid, Noise, of_order
 from ldm_plugins.schedulers.shared.dpmpp_steps import SolverType, multistep
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
+@of_order(2)
 def dpmpp_2m(
     x: Tensor,
     grid: Grid,

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from ldm_core.contracts import Denoise, Grid, Noise
+from ldm_core.contracts import Denoise, Grid, Noise, of_order, stochastic
 from ldm_plugins.schedulers.shared.dpmpp_steps import SolverType, multistep
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
+@of_order(2)
+@stochastic
 def dpmpp_2m_sde(
     x: Tensor,
     grid: Grid,

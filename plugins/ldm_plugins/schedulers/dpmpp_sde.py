@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from ldm_core.contracts import Denoise, Noise, starts_with
+from ldm_core.contracts import Denoise, Noise, of_order, starts_with, stochastic
 from ldm_core.numerics.grid import Grid
 from ldm_core.numerics.moves import ancestral_move
 from ldm_core.numerics.point import Point
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 
 @starts_with(karras_start)
+@of_order(2)
+@stochastic
 def dpmpp_sde(
     x: Tensor,
     grid: Grid,

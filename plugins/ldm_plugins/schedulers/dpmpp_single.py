@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from ldm_core.contracts import Denoise, Grid, Noise
+from ldm_core.contracts import Denoise, Grid, Noise, stochastic
 from ldm_core.numerics.point import Point
 from ldm_plugins.schedulers.shared.dpmpp_steps import (
     Estimate,
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+@stochastic
 def dpmpp_single(
     x: Tensor,
     grid: Grid,

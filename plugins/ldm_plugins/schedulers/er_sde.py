@@ -9,13 +9,14 @@ from functools import cache, lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
-from ldm_core.contracts import Denoise, Grid, Noise
+from ldm_core.contracts import Denoise, Grid, Noise, stochastic
 from ldm_core.numerics.point import Point
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
+@stochastic
 def er_sde(
     x: Tensor, grid: Grid, denoise: Denoise, noise: Noise, *, order: Literal[1, 2, 3] = 3
 ) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from ldm_core.contracts import Denoise, Grid, Noise, starts_with
+from ldm_core.contracts import Denoise, Grid, Noise, of_order, starts_with, stochastic
 from ldm_core.numerics.moves import ancestral_move
 from ldm_plugins.schedulers.shared.start import karras_start
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 
 @starts_with(karras_start)
+@of_order(1)
+@stochastic
 def euler_ancestral(
     x: Tensor, grid: Grid, denoise: Denoise, noise: Noise, *, eta: float = 1.0
 ) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from ldm_core.contracts import Denoise, Grid, Noise, starts_with
+from ldm_core.contracts import Denoise, Grid, Noise, of_order, starts_with
 from ldm_core.numerics.moves import move
 from ldm_plugins.schedulers.shared.start import karras_start
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 
 @starts_with(karras_start)
+@of_order(2)
 def heun(x: Tensor, grid: Grid, denoise: Denoise, noise: Noise) -> Tensor:
     """Heun's second-order method (Karras et al. 2022, arXiv:2206.00364, Alg. 1 with gamma = 0).
 

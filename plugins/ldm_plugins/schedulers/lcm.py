@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from ldm_core.contracts import Denoise, Grid, Noise
+from ldm_core.contracts import Denoise, Grid, Noise, stochastic
 from ldm_core.numerics.point import CLEAN
 from ldm_plugins.schedulers.shared.renoise import renoise
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Positive = Annotated[float, Field(gt=0)]
 
 
+@stochastic
 def lcm(
     x: Tensor,
     grid: Grid,

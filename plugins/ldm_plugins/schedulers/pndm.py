@@ -6,7 +6,7 @@ from collections import deque
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
-from ldm_core.contracts import Denoise, Noise
+from ldm_core.contracts import Denoise, Noise, of_order
 from ldm_core.numerics.grid import Grid
 from ldm_core.numerics.point import Point
 from ldm_plugins.schedulers.ipndm import BASHFORTH
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+@of_order(2)
 def pndm(
     x: Tensor,
     grid: Grid,

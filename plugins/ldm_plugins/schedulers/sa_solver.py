@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from ldm_core.contracts import Denoise, Grid, Noise
+from ldm_core.contracts import Denoise, Grid, Noise, stochastic
 from ldm_core.numerics.point import Point
 from ldm_plugins.schedulers.shared.dpmpp_steps import first_order
 from ldm_plugins.schedulers.shared.exponential_adams import drift
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
+@stochastic
 def sa_solver(
     x: Tensor,
     grid: Grid,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from ldm_core.contracts import Denoise, Grid, Noise
+from ldm_core.contracts import Denoise, Grid, Noise, stochastic
 from ldm_core.numerics.moves import move
 from ldm_plugins.schedulers.shared.renoise import renoise
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+@stochastic
 def tcd(
     x: Tensor,
     grid: Grid,
