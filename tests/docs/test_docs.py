@@ -32,6 +32,8 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(p for p in DOCS.rglob("*.md") if "examples" not in p.parts)
 ALL = [*PAGES, *DOCS.glob("examples/*/*.md"), ROOT / "README.md"]
+GUIDE = [DOCS / "how-to" / "write-a-plugin.md", *sorted((DOCS / "how-to" / "plugins").glob("*.md"))]
+"""The pages that write one package, each a part of it."""
 
 
 @dataclass(frozen=True)
@@ -58,13 +60,10 @@ def runnable(pages: list[Path]) -> list[Path]:
 
 def run_page(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Write and run the blocks of a page in the current folder, in their order."""
-    before = set(sys.modules)
     names: dict[str, Any] = {"__name__": "page"}
     for number, block in enumerate(blocks(page)):
         if block.title:
-            file = Path(block.title)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(block.text)
+            write(block)
         elif block.runs and block.language == "python":
             exec(compile(block.text, f"{name(page)}, block {number}", "exec"), names)
         elif block.runs:
@@ -73,9 +72,13 @@ def run_page(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
                 run_command(line, monkeypatch)
     for test in [thing for key, thing in names.items() if key.startswith("test_")]:
         test()
-    for module in set(sys.modules) - before:
-        if module.startswith(("ldm_mine", "ldm_pixels")):
-            del sys.modules[module]
+
+
+def write(block: Block) -> None:
+    """A block with a title, as a file in the current folder."""
+    file = Path(block.title)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(block.text)
 
 
 def run_command(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,19 +110,21 @@ def as_shapes(quick: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.fixture
-def mine(tmp_path: Path, as_shapes: None) -> None:
-    """The package of write-a-plugin.md, taken in by its entry point."""
-    page = DOCS / "how-to" / "write-a-plugin.md"
-    for block in blocks(page):
-        if block.title:
-            file = tmp_path / block.title
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(block.text)
-    project = tomllib.loads((tmp_path / "pyproject.toml").read_text())["project"]
+def mine(as_shapes: None) -> Iterator[None]:
+    """The package of the guide to plugins, taken in by its entry point."""
+    for page in GUIDE:
+        for block in blocks(page):
+            if block.title:
+                write(block)
+    project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
     entries = [EntryPoint(*item, "ldm") for item in project["entry-points"]["ldm"].items()]
-    found = discover(entries, disable=[], allow=[])
-    assert not found.failures
-    installed().plugins.extend(found.plugins)
+    package = discover(entries, disable=[], allow=[])
+    assert not package.failures
+    installed().plugins.extend(package.plugins)
+    installed().models.extend(package.models)
+    yield
+    for module in [m for m in sys.modules if m.startswith(("ldm_mine", "ldm_pixels"))]:
+        del sys.modules[module]
 
 
 @pytest.mark.filterwarnings("ignore:the prompt is longer:UserWarning")

@@ -14,7 +14,7 @@ from ldm_core.plugins.hookspecs import Register
 if TYPE_CHECKING:
     from torch import Tensor
 
-ldm_api_version = 1
+ldm_api_version = 2
 
 
 @hookimpl
