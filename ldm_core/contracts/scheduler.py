@@ -55,8 +55,8 @@ class Scheduler(Record):
         start: the standard deviation of the first x.
         points: its own points, in place of a spacing; None where it walks any grid.
         spacing: which spacing goes with it where a person chooses the scheduler and no spacing.
-        order: of convergence on the probability-flow ODE, as its author says; the conformance kit
-            measures it.
+        order: of convergence, as its author says: on the probability-flow ODE, or of a stochastic
+            one of its samples' mean and spread; the conformance kit measures it.
         stochastic: it may draw noise on the way.
         needs_variance: it reads `learned_variance`; models that predict none are refused.
         fit: ``fit(info)``, the scheduler for a model; raises `LdmError` with the reason where it
@@ -81,6 +81,12 @@ class Scheduler(Record):
 
     def with_function(self, function: Callable[..., Any]) -> Scheduler:
         return replace(self, walk=function)
+
+    def with_options(self, options: Mapping[str, Any]) -> Scheduler:
+        record, fit = super().with_options(options), self.fit
+        if fit is None or not options:
+            return record
+        return replace(record, fit=lambda info: fit(info).with_options(options))
 
     def fitted(self, info: ModelInfo) -> Scheduler:
         """The scheduler for a model.
@@ -148,14 +154,22 @@ def as_scheduler(part: Scheduler | Walk) -> Scheduler:
     return Scheduler(part)
 
 
+def _with(scheduler: Scheduler | Walk, **traits: Any) -> Scheduler:
+    """The record with other traits, which it keeps when it is fitted to a model."""
+    record = as_scheduler(scheduler)
+    fit = record.fit
+    again = None if fit is None else lambda info: _with(fit(info), **traits)
+    return replace(record, **traits, fit=again)
+
+
 def starts_with(rule: StartRule) -> Callable[[Scheduler | Walk], Scheduler]:
     """Say the standard deviation of a scheduler's first x."""
-    return lambda scheduler: replace(as_scheduler(scheduler), start=rule)
+    return lambda scheduler: _with(scheduler, start=rule)
 
 
 def of_order(order: float) -> Callable[[Scheduler | Walk], Scheduler]:
     """Say a scheduler's order of convergence."""
-    return lambda scheduler: replace(as_scheduler(scheduler), order=order)
+    return lambda scheduler: _with(scheduler, order=order)
 
 
 def goes_with(
@@ -164,14 +178,14 @@ def goes_with(
     """Say which spacing goes with a scheduler where none is chosen: by name, as a table, or by a
     function of the model."""
     rule: SpacingRule = spacing if callable(spacing) else lambda info: spacing
-    return lambda scheduler: replace(as_scheduler(scheduler), spacing=rule)
+    return lambda scheduler: _with(scheduler, spacing=rule)
 
 
 def stochastic(scheduler: Scheduler | Walk) -> Scheduler:
     """Say that a scheduler may draw noise on the way."""
-    return replace(as_scheduler(scheduler), stochastic=True)
+    return _with(scheduler, stochastic=True)
 
 
 def needs_learned_variance(scheduler: Scheduler | Walk) -> Scheduler:
     """Say that a scheduler reads `learned_variance`; models that predict none are refused."""
-    return replace(as_scheduler(scheduler), needs_variance=True)
+    return _with(scheduler, needs_variance=True)

@@ -32,6 +32,9 @@ class Grid(tuple[Point, ...]):
         same = super().__eq__(other)
         return bool(same) and (not isinstance(other, Grid) or self.schedule == other.schedule)
 
+    def __ne__(self, other: object) -> bool:  # a tuple has one of its own
+        return not self == other
+
     def __hash__(self) -> int:
         return super().__hash__()
 
