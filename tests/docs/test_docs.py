@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import pkgutil
 import re
-import runpy
 import shlex
 import shutil
 import sys
@@ -23,15 +22,20 @@ import pytest
 import typer
 
 from ldm_core.cli import main
+from ldm_core.cli.inputs import TakesInputs, split_flags
 from ldm_core.cli.main import make_app
-from ldm_core.composition.recipe import KEYS
-from ldm_core.plugins import hookspecs
+from ldm_core.plugins.options import bind
 from ldm_core.plugins.registry import ShippedModel, discover, installed
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(p for p in DOCS.rglob("*.md") if "examples" not in p.parts)
 ALL = [*PAGES, *DOCS.glob("examples/*/*.md"), ROOT / "README.md"]
+NEEDS: dict[str, dict[str, Any]] = {
+    "control": {"models": ["edges"]},
+    "image_prompt": {"path": "adapter.safetensors", "image_encoder": "encoder"},
+}
+"""Options that conditionings cannot be made without."""
 GUIDE = [DOCS / "how-to" / "write-a-plugin.md", *sorted((DOCS / "how-to" / "plugins").glob("*.md"))]
 """The pages that write one package, each a part of it."""
 
@@ -46,8 +50,8 @@ class Block:
 
 def blocks(page: Path) -> list[Block]:
     fence = r'(<!-- run -->\n+)?^```(\w*)(?: title="([^"]+)")?\n(.*?)^```$'
-    found = re.finditer(fence, page.read_text(), re.MULTILINE | re.DOTALL)
-    return [Block(m[2], m[3] or "", m[4], bool(m[1])) for m in found]
+    matches = re.finditer(fence, page.read_text(), re.MULTILINE | re.DOTALL)
+    return [Block(m[2], m[3] or "", m[4], bool(m[1])) for m in matches]
 
 
 def name(page: Path) -> str:
@@ -117,7 +121,8 @@ def mine(as_shapes: None) -> Iterator[None]:
             if block.title:
                 write(block)
     project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
-    entries = [EntryPoint(*item, "ldm") for item in project["entry-points"]["ldm"].items()]
+    named = project["entry-points"]["ldm"]
+    entries = [EntryPoint(name=key, value=named[key], group="ldm") for key in named]
     package = discover(entries, disable=[], allow=[])
     assert not package.failures
     installed().plugins.extend(package.plugins)
@@ -165,14 +170,27 @@ def walk(words: list[str]) -> tuple[Any, list[str]]:
     return command, words
 
 
-def flags(command: Any) -> set[str]:
-    return {flag for p in command.params for flag in p.opts if flag.startswith("-")} | {
-        "-h",
-        "--help",
-    }
+def unknown_flags(command: Any, words: list[str], inputs: set[str]) -> set[str]:
+    """Flags that are no option of the command, nor, where it takes such, an input of a model."""
+    own = {"-h", "--help", *(flag for p in command.params for flag in (*p.opts, *p.secondary_opts))}
+    others: dict[str, str] = {}
+    if isinstance(command, TakesInputs):
+        words, others = split_flags(words, own)
+    strange = {f"--{name.replace('_', '-')}" for name in others.keys() - inputs}
+    return strange | ({word for word in words if word.startswith("-")} - own)
 
 
-def test_every_command_line_has_commands_and_flags_that_exist() -> None:
+@pytest.fixture
+def inputs(mine: None) -> set[str]:
+    """The inputs that some conditioning reads, and the axes of what is drawn on these pages."""
+    parts = [
+        bind(plugin.loaded, NEEDS.get(plugin.name, {}))
+        for plugin in installed().of_kind("conditioning")
+    ]
+    return {"width", "height", "frames", *(name for part in parts for name in part.inputs)}
+
+
+def test_every_command_line_has_commands_and_flags_that_exist(inputs: set[str]) -> None:
     checked = 0
     for page, line, whole in command_lines():
         words = shlex.split(line, comments=True)
@@ -180,11 +198,8 @@ def test_every_command_line_has_commands_and_flags_that_exist() -> None:
             words = words[1:]
         if "ldm" not in words or (words[0] != "ldm" and words[0] != "torchrun"):
             continue
-        words = words[words.index("ldm") + 1 :]
-        if words[:2] == ["count", "pixels"]:
-            continue  # the command of a package that a page only sketches
-        command, rest = walk(words)
-        unknown = {w for w in rest if w.startswith("-")} - flags(command)
+        command, rest = walk(words[words.index("ldm") + 1 :])
+        unknown = unknown_flags(command, list(rest), inputs)
         assert not unknown, f"{page}: {line}: no {unknown}"
         if whole:
             command.make_context(command.name, list(rest))
@@ -192,51 +207,20 @@ def test_every_command_line_has_commands_and_flags_that_exist() -> None:
     assert checked > 30
 
 
-def leaves(command: Any, path: str) -> Iterator[tuple[str, Any]]:
-    for key, found in getattr(command, "commands", {}).items():
-        yield from leaves(found, f"{path} {key}")
-    if not hasattr(command, "commands"):
-        yield path, command
-
-
-def test_every_command_and_flag_is_in_the_reference() -> None:
-    sections = (DOCS / "reference" / "command-line.md").read_text().split("\n## ")
-    app = typer.main.get_command(make_app())
-    shared = flags(app.commands["generate"])  # type: ignore[attr-defined]
-    for path, command in leaves(app, "ldm"):
-        section = next(s for s in sections if s.startswith(" ".join(path.split()[:2]) + "\n"))
-        assert path in section
-        takes_all = re.search(r"the\s+options\s+of\s+`ldm generate`", section)
-        for flag in flags(command) - {"-h", "--help"} - (shared if takes_all else set()):
-            assert f"`{flag}`" in section, f"{path} {flag}"
-
-
-def test_every_kind_and_hook_is_in_the_reference() -> None:
-    page = (DOCS / "reference" / "hooks.md").read_text()
-    for kind, hook in {**hookspecs.KINDS, "model": "ldm_models"}.items():
-        assert f"| {kind} | `{hook}` |" in page
-    assert "::: ldm_core.plugins.hookspecs" in page
-    listed = (DOCS / "reference" / "plugins.md").read_text()
-    for plugin in installed().plugins:
-        if plugin.distribution == "ldm-core":
-            assert f"`{plugin.name}`" in listed or f"`ldm {plugin.name}`" in listed
-
-
-def test_every_recipe_key_is_in_the_reference() -> None:
-    page = (DOCS / "reference" / "recipe.md").read_text()
-    assert {key for key in KEYS if f"`{key}`" not in page} == set()
-
-
-def test_every_manifest_key_is_in_the_reference(pipe: Any) -> None:
-    page = (DOCS / "reference" / "manifest.md").read_text()
-    (manifest,) = pipe("a red star", seed=1, num_inference_steps=1).manifests
-    assert {key for key in [*manifest, "pixels_sha256"] if f"`{key}`" not in page} == set()
-
-
-def test_the_list_of_plugins_is_current() -> None:
-    script = DOCS / "make_plugin_table.py"
-    page = runpy.run_path(str(script))
-    assert page["PAGE"].read_text() == page["make_page"](), f"run: python {name(script)}"
+@pytest.mark.parametrize(
+    ("line", "unknown"),
+    [
+        ("generate star --strength 0.5 --control-image=edges.png --seed 7", set()),
+        ("inpaint star.png --mask-box 0,0,8,8 --then-prompt ring --no-paste", set()),
+        ("generate star --strenth 0.5 --colour red", {"--strenth", "--colour"}),
+        ("explain --strength 0.5", {"--strength"}),
+        ("replay star.png --class-label 3", {"--class-label"}),
+    ],
+)
+def test_a_flag_that_nothing_reads_is_noticed(
+    inputs: set[str], line: str, unknown: set[str]
+) -> None:
+    assert unknown_flags(*walk(line.split()), inputs) == unknown
 
 
 def anchors(page: Path) -> set[str]:
@@ -275,16 +259,3 @@ def test_every_page_is_in_the_navigation() -> None:
     menu = (ROOT / "mkdocs.yml").read_text()
     for page in [*PAGES, *DOCS.glob("examples/*/README.md")]:
         assert f": {page.relative_to(DOCS).as_posix()}\n" in menu, page
-
-
-@pytest.mark.parametrize(
-    "page", [DOCS / "reference" / "hooks.md", DOCS / "reference" / "python.md"]
-)
-def test_what_mkdocstrings_is_asked_for_exists(page: Path) -> None:
-    for reference, options in re.findall(
-        r"^::: (\S+)\n((?:    .*\n)*)", page.read_text(), re.MULTILINE
-    ):
-        thing = pkgutil.resolve_name(reference)
-        for listed in re.findall(r"members: \[(.*)\]", options):
-            for member in listed.split(", "):
-                assert hasattr(thing, member), f"{reference}.{member}"

@@ -40,9 +40,9 @@ def registry(site: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
     monkeypatch.syspath_prepend(EXAMPLE)
     (info,) = site.iterdir()
     entries = [*entry_points(group="ldm"), *Distribution.at(info).entry_points]
-    found = discover(entries, disable=[], allow=[])
-    assert not found.failures
-    return found
+    registry = discover(entries, disable=[], allow=[])
+    assert not registry.failures
+    return registry
 
 
 def run(site: Path, *command: Any, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 from ldm_core import hookimpl
-from ldm_core.contracts import Denoise, Grid, Noise
+from ldm_core.contracts import Denoise, Grid, Noise, of_order
 from ldm_core.numerics.moves import move
 from ldm_core.plugins.hookspecs import Register
 
@@ -22,6 +22,7 @@ def ldm_schedulers(register: Register) -> None:
     register("res_2m", res_2m)
 
 
+@of_order(2)
 def res_2m(
     x: Tensor, grid: Grid, denoise: Denoise, noise: Noise, *, order: Literal[1, 2] = 2
 ) -> Tensor:
