@@ -15,8 +15,9 @@ aten = torch.ops.aten
 TO_COPY = aten._to_copy.default
 EMBEDDING = aten.embedding.default
 COPIES = {aten.clone.default, aten._pin_memory.default}
-WIDE_VIEWS = {aten.view.dtype, aten.expand.default}
-"""Views of which the stored values tell nothing, or that repeat what is widened once."""
+WIDE_VIEWS = {aten.t.default, aten.expand.default, aten.view.dtype}
+"""Views of a wide copy, in which a change is lost: what a linear layer multiplies by, what would be
+widened many times, and bits."""
 
 
 class StoredWeight(Tensor):
@@ -27,12 +28,15 @@ class StoredWeight(Tensor):
     computes in the wide one. Nothing is changed by a call: models that share weights may run in
     several threads.
 
-    Copies, views, other devices, shared memory, pickling, `torch.compile` and Accelerate's offload
-    keep it what it is. ``to(dtype)`` (``half``, ``double``) changes the type it computes in; where
-    that is not wider than the one it is kept in, it becomes a plain weight, and tied ones come
-    apart. So ``float()`` changes nothing where it computes in float32 already.
-    Refused by a TypeError: to change it in place (such as `load_state_dict`), and to read its
-    memory as if that were wide (NumPy, DLPack, safetensors, offload to disk); ``stored`` can be.
+    It stays what it is through ``to(device)``, copies, views, shared memory, pickling,
+    `torch.compile` and Accelerate's offload. ``to(dtype)``, such as ``double()``, changes the type
+    that it computes in; one that is not wider than the stored one makes a plain weight of it. So
+    ``float()`` leaves one that computes in float32 as it is, and ``bfloat16()`` takes out what is
+    stored in that.
+
+    A TypeError refuses what would go wrong in silence: a change in place, by `load_state_dict` too,
+    and reading its memory as if that were wide, as NumPy, DLPack, safetensors and offload to disk
+    do.
 
     Attributes:
         stored: the weight as it is kept.
@@ -47,17 +51,18 @@ class StoredWeight(Tensor):
         """A weight around a narrow one, without a copy.
 
         Args:
-            dtype: the type it computes in. Without one, ``stored`` is a StoredWeight, and a
-                parameter of it is made, as Accelerate does of what it brings to a device.
+            stored: strided, of any shape.
+            dtype: the type it computes in. Without one, ``stored`` is a StoredWeight already, and
+                this is a parameter of it: so does Accelerate with what it brings to a device.
         Raises:
-            TypeError: neither a type nor a StoredWeight.
+            TypeError: ``stored`` is plain, and there is no dtype.
         """
         if dtype is None:
             if not isinstance(stored, StoredWeight):
                 raise TypeError(
                     f"a plain {stored.dtype} weight cannot take the place of a stored one, which "
-                    "would no longer be kept narrow: give the module's own state_dict(), whose "
-                    "weights are StoredWeights, or StoredWeight(narrow, dtype)."
+                    "would be kept narrow no longer: give StoredWeight(narrow, dtype), or, to "
+                    "offload, the module's own state_dict()."
                 )
             parameter: Any = nn.Parameter(stored, requires_grad)
             return parameter  # type: ignore[no-any-return]
@@ -86,12 +91,12 @@ class StoredWeight(Tensor):
         return StoredWeight(inner["stored"], dtype)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> StoredWeight:
-        return _rebuild(copy.deepcopy(self.stored, memo), *self._traits())
+        return _rebuild(copy.deepcopy(self.stored, memo), *self._state())
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
-        return _rebuild, (self.stored, *self._traits())
+        return _rebuild, (self.stored, *self._state())
 
-    def _traits(self) -> tuple[torch.dtype, bool, bool]:
+    def _state(self) -> tuple[torch.dtype, bool, bool]:
         return self.dtype, self.requires_grad, isinstance(self, nn.Parameter)
 
     def data_ptr(self) -> int:
@@ -112,13 +117,15 @@ class StoredWeight(Tensor):
 
     @data.setter
     def data(self, other: Tensor) -> None:
-        takes = nn.Parameter(other, self.requires_grad) if isinstance(self, nn.Parameter) else other.detach()
-        torch.utils.swap_tensors(self, takes)
+        """Become the other one, plain if that is; torch would take its dtype without its values."""
+        is_parameter = isinstance(self, nn.Parameter)
+        other = nn.Parameter(other, self.requires_grad) if is_parameter else other.detach()
+        torch.utils.swap_tensors(self, other)  # type: ignore[no-untyped-call]
 
     def _no_wide_memory(self, *args: Any, **options: Any) -> NoReturn:
         raise TypeError(
             f"a weight stored in {self.stored.dtype} has no memory in {self.dtype} that could be "
-            "read: save or read its .stored, or .stored.to(dtype)."
+            "read or saved: take its .stored, or .stored.to(dtype)."
         )
 
     numpy = storage = __dlpack__ = _no_wide_memory
@@ -134,6 +141,9 @@ class StoredWeight(Tensor):
         options = kwargs or {}
         first = args[0] if args else None
         if isinstance(first, cls):
+            if func.is_view and torch.is_inference_mode_enabled():
+                with torch.inference_mode(False):  # in which neither views nor to() come apart
+                    return func(*args, **options)
             if func in COPIES or (func.is_view and func not in WIDE_VIEWS):
                 kept = func(first.stored, *args[1:], **options)
                 if isinstance(kept, Tensor):
@@ -145,8 +155,11 @@ class StoredWeight(Tensor):
                 return func(first.stored, *args[1:], **options).to(first.dtype)
         for number, name in _changed(func):
             value = args[number] if number < len(args) else options.get(name)
-            if any(isinstance(part, cls) for part in _parts(value)):
-                raise TypeError(f"{func} would change a wide copy of a stored weight, not itself")
+            if any(isinstance(entry, cls) for entry in _entries(value)):
+                raise TypeError(
+                    f"{func} would change a wide copy of a stored weight, not itself: change the "
+                    "weights, or load them, before they are stored."
+                )
         named = {name: _wide(value) for name, value in options.items()}
         return func(*map(_wide, args), **named)
 
@@ -159,7 +172,7 @@ def _rebuild(
 
 
 def _to_copy(weight: StoredWeight, dtype: torch.dtype | None = None, **options: Any) -> Tensor:
-    """A copy on a device, in a layout, or computing in another type."""
+    """A copy on another device, in another layout, or computing in another type."""
     dtype = dtype or weight.dtype
     if dtype.is_floating_point and dtype.itemsize > weight.stored.itemsize:
         return StoredWeight(TO_COPY(weight.stored, **options), dtype)
@@ -177,8 +190,8 @@ def _changed(func: Any) -> tuple[tuple[int, str], ...]:
     )
 
 
-def _parts(value: Any) -> Iterable[Any]:
-    return value if isinstance(value, list | tuple) else (value,)
+def _entries(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _wide(value: Any) -> Any:
@@ -192,9 +205,9 @@ def stored(module: nn.Module, dtype: torch.dtype) -> nn.Module:
     """A module that computes in a type with the weights of another, kept in the narrower one that
     they are in.
 
-    Its modules and its parameters are its own, frozen; the memory of the matrices is that of the
-    original, which stays what it is, as is that of tensors which are not narrower. Vectors, such
-    as biases, and buffers are widened for good: they are few, and each would cost a copy at every
+    Its modules and parameters are its own, and frozen; the memory of the matrices is that of the
+    original, which stays what it is, as is that of all that is not narrower. Vectors, such as
+    biases, and buffers are widened for good: they are few, and each would cost a copy at every
     call. Tied weights stay tied.
     """
     tensors = chain(module.parameters(), module.buffers())
@@ -205,16 +218,17 @@ def compute_in(module: nn.Module, dtype: torch.dtype) -> None:
     """What `stored` does, to the module itself.
 
     Args:
-        module: nobody else's yet.
+        module: frozen, and nobody else's yet.
     """
     others: dict[Tensor, Tensor] = {}
     for part in module.modules():
         parameters = part.named_parameters(recurse=False, remove_duplicate=False)
         buffers = part.named_buffers(recurse=False, remove_duplicate=False)
         for name, tensor in [*parameters, *buffers]:
-            if tensor not in others:  # tied weights stay tied
-                others[tensor] = _stored(tensor, dtype)
-            setattr(part, name, others[tensor])
+            if tensor.is_floating_point() and tensor.itemsize < dtype.itemsize:
+                if tensor not in others:  # tied weights stay tied
+                    others[tensor] = _stored(tensor, dtype)
+                setattr(part, name, others[tensor])
 
 
 def _stored(tensor: Tensor, dtype: torch.dtype) -> Tensor:
