@@ -163,7 +163,8 @@ def _option(option: Option) -> inspect.Parameter:
 
 def _type_name(parameter: inspect.Parameter) -> str:
     kind: Any = parameter.annotation
-    return kind if isinstance(kind, str) else kind.__name__ if inspect.isclass(kind) else ""
+    name = kind if isinstance(kind, str) else kind.__name__ if inspect.isclass(kind) else ""
+    return name.rpartition(".")[2]
 
 
 def _broken(error: LdmError) -> Callable[..., None]:

@@ -19,12 +19,11 @@ from ldm_core.cli.choices import (
     prepare_libraries,
 )
 from ldm_core.cli.inputs import Flags, gather_inputs, read_flags
+from ldm_core.cli.writers import find_writer
 from ldm_core.composition.compose import compose
 from ldm_core.composition.composition import Composition
-from ldm_core.contracts import Model, Writer
+from ldm_core.contracts import Model
 from ldm_core.errors import LdmError, LdmWarning
-from ldm_core.media.pixels import check_shown
-from ldm_core.plugins.options import bind
 from ldm_core.plugins.registry import Plugin, installed
 from ldm_core.run.in_batches import InBatches
 
@@ -86,7 +85,7 @@ def _write_batches(
     record = {"name": plugin.id, "arguments": _plain(arguments), "options": _plain(options | call)}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", LdmWarning)
-        writer = BatchWriter(choices, form, record, caught)
+        writer = BatchWriter(choices, form, composition.registry, record, caught)
 
         def load(read: Callable[[], Model]) -> Model:
             writer.open()
@@ -123,43 +122,6 @@ def _inputs(
         several = inputs.pop("prompt")
         arguments += several if isinstance(several, list) else [several]
     return inputs
-
-
-def find_writer(composition: Composition, name: str | None = None) -> Writer:
-    """The writer of what a composition draws.
-
-    Args:
-        name: of a writer plugin; where None, one that keeps the manifest inside comes first, then
-            the first by its id.
-    Raises:
-        LdmError: there is none, or it writes another kind of medium, or the pictures have channels
-            that none shows.
-    """
-    kind, registry = composition.decoder.kind, composition.registry
-    if kind == "image":
-        check_shown(composition.info.image_channels)
-    if name is not None:
-        writer = _writer(registry.find("writer", name))
-        if writer.kind != kind:
-            raise LdmError(
-                f"the format '{name}' is for {writer.kind}, and this model draws {kind}.",
-                "`ldm plugins list --kind writer` shows the others.",
-            )
-        return writer
-    writers = [w for w in map(_writer, registry.of_kind("writer")) if w.kind == kind]
-    if not writers:
-        raise LdmError(
-            f"this model draws {kind}, and no installed package writes files of it.",
-            "in Python, output_type='np' or 'pt' gives it as numbers.",
-        )
-    return min(writers, key=lambda writer: not writer.holds_manifest)
-
-
-def _writer(plugin: Plugin) -> Writer:
-    writer = bind(plugin.loaded, {})
-    if not isinstance(writer, Writer):
-        raise LdmError(f"the writer '{plugin.id}' is no Writer; mark its function by `writes`.")
-    return writer
 
 
 def check_places(out: Path, sheet: Path | None) -> None:

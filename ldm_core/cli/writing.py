@@ -13,11 +13,13 @@ import typer
 from PIL import Image
 
 from ldm_core.cli.choices import RunChoices, make_folder
-from ldm_core.contracts import Writer
+from ldm_core.cli.writers import writer_of
+from ldm_core.contracts import Shown, Writer
 from ldm_core.errors import LdmWarning
 from ldm_core.media.manifest import extent_of, pixel_hash, python_inputs
 from ldm_core.media.names import write_new
 from ldm_core.media.sheet import CELL, contact_sheet
+from ldm_core.plugins.registry import Registry
 from ldm_core.run.output import Output
 
 
@@ -26,6 +28,7 @@ class BatchWriter:
 
     Args:
         writer: of the files.
+        registry: where writers of what belongs to a medium, such as a video's sound, are found.
         call: how the function was called, for manifests of what it finished itself.
         caught: the warnings so far, which are taken out; those of this package are shown with the
             next batch.
@@ -35,6 +38,7 @@ class BatchWriter:
         self,
         choices: RunChoices,
         writer: Writer,
+        registry: Registry,
         call: dict[str, Any],
         caught: list[warnings.WarningMessage],
     ) -> None:
@@ -43,6 +47,7 @@ class BatchWriter:
         self._captions: list[str] = []
         self._choices = choices
         self._writer = writer
+        self._registry = registry
         self._call = call
         self._caught = caught
         self._since = time.perf_counter()
@@ -60,16 +65,21 @@ class BatchWriter:
     def write(self, output: Output) -> None:
         """Write a batch."""
         seconds = (time.perf_counter() - self._since) / len(output.images)
+        beside = self._beside(output)
         notes = self._notes()
-        for image, seed, manifest in zip(
-            output.images, output.seeds, output.manifests, strict=True
+        for index, (image, seed, manifest) in enumerate(
+            zip(output.images, output.seeds, output.manifests, strict=True)
         ):
             name = caption(manifest)
             if output.kind == "image":
                 manifest["pixels_sha256"] = pixel_hash(image)
             if "finish" in manifest or python_inputs(manifest["inputs"]):
                 manifest["command"] = {**self._call, "image": self.count}
-            path = self._save(image, manifest, f"{name}-seed{seed}")
+            path = self._save(
+                self._writer, Shown(image, output.rate), manifest, f"{name}-seed{seed}"
+            )
+            for writer, other in beside:
+                self._save(writer, Shown(other.images[index], other.rate), manifest, path.stem)
             self.count += 1
             if self._choices.sheet is not None and output.kind == "image":
                 small = image.copy()
@@ -104,11 +114,25 @@ class BatchWriter:
         noun = "picture is" if self.count == 1 else "pictures are"
         return f"{self.count} {noun} in {self._choices.out}"
 
-    def _save(self, image: Any, manifest: dict[str, Any], stem: str) -> Path:
-        writer = self._writer
+    def _beside(self, output: Output) -> list[tuple[Writer, Output]]:
+        """What belongs to an output, with its writers; what none writes is said."""
+        pairs = []
+        for other in output.beside:
+            writer = writer_of(other.kind, self._registry)
+            if writer is None:
+                warnings.warn(
+                    f"the {other.kind} that belongs to it is not written: no installed package "
+                    f"writes {other.kind}",
+                    LdmWarning,
+                    stacklevel=2,
+                )
+            else:
+                pairs.append((writer, other))
+        return pairs
 
+    def _save(self, writer: Writer, shown: Shown, manifest: dict[str, Any], stem: str) -> Path:
         def write(path: Path) -> None:
-            writer.write(image, manifest, path)
+            writer.write(shown, manifest, path)
 
         path = write_new(self._choices.out, stem, writer.suffix, write)
         if not writer.holds_manifest:

@@ -26,6 +26,11 @@ from ldm_core.model.recognition import inspect_model, lasting
 from ldm_core.plugins.registry import Plugin, Registry
 
 DEFAULT_STEPS = 50  # where neither the family nor a person says
+RESERVED = {
+    "seed", "num_images_per_prompt", "num_inference_steps", "guidance_scale", "width", "height",
+    "extent", "batch_size", "output_type", "on_step", "inputs",
+}  # fmt: skip
+"""What a call takes beside inputs; a test holds it to `CallArguments`."""
 OF_WEIGHTS = ("model", "model_config", "device", "dtype", "compute_dtype")
 """Keys of a recipe that belong to loaded weights."""
 
@@ -111,18 +116,19 @@ def assemble(
         if key != "spacing":
             parts[key].append(make(key, choice, registry, used, defaults))
     if parts["scheduler"]:
+        parts["scheduler"] = [parts["scheduler"][0].fitted(info)]
         recipe = _with_spacing(recipe, chosen, defaults, parts["scheduler"][0].spacing, info, same)
     if "spacing" in recipe:
         parts["spacing"].append(make("spacing", recipe["spacing"], registry, used, defaults))
     for key in STAGES:
         if not parts[key]:
             raise LdmError(f"no {key} is chosen, and the family {info.family} has no default.")
-    scheduler = parts["scheduler"][0].fitted(info)
+    scheduler = parts["scheduler"][0]
     guidance = parts["guidance"][0].fit(info)
     conditioning = tuple(part.fit(info) for part in parts["conditioning"])
     converters = [part.fit(info, place.names(recipe)) for part in parts["converters"]]
     _check_conditioning(conditioning, info)
-    if guidance.embedded_scale is not None and "embedded_guidance" not in info.abilities:
+    if guidance.embedded_scale is not None and "guidance_embeds" not in info.abilities:
         raise LdmError(
             f"the model '{info.source}' (family {info.family}) was not distilled to take its "
             "guidance as a number; choose the guidance 'classifier_free'."
@@ -158,22 +164,22 @@ def _converters(recipe: Layer) -> list[Layer]:
     """The choices of converters: those that are listed, and those that other keys stand for."""
     choices = list(recipe.get("converters", []))
     if recipe.get("loras"):
-        choices.append({"name": "lora", "files": recipe["loras"]})
+        choices.append({"name": "ldm-core:lora", "files": recipe["loras"]})
     names = place.names(recipe)
     if names.dtype != "float32" and names.compute_dtype in ("auto", "float32"):
-        choices.append({"name": "stored_weights"})
+        choices.append({"name": "ldm-core:stored_weights"})
     return choices
 
 
 def _with_spacing(
     recipe: Layer, chosen: Layer, defaults: Layer, rule: Any, info: ModelInfo, same: Any
 ) -> Layer:
-    """The recipe with the spacing that goes with a scheduler, where a person chose another one
-    than the model's, and no spacing."""
-    if rule is None or "spacing" in chosen or "name" not in chosen.get("scheduler", {}):
+    """The recipe with the spacing that goes with a scheduler, where no spacing is chosen and the
+    scheduler is another than the model's, or the model has none."""
+    if rule is None or "spacing" in chosen:
         return recipe
-    name = chosen["scheduler"]["name"]
-    if "scheduler" in defaults and same("scheduler", name, defaults["scheduler"].get("name")):
+    name, own = recipe["scheduler"]["name"], defaults.get("scheduler", {}).get("name")
+    if "spacing" in defaults and own is not None and same("scheduler", name, own):
         return recipe
     choice = rule(info)
     return recipe if choice is None else {**recipe, "spacing": as_choice("spacing", choice)}
@@ -206,6 +212,11 @@ def _check_conditioning(conditioning: Sequence[Conditioning], info: ModelInfo) -
     inputs: dict[str, Any] = {}
     for part in conditioning:
         for name, declared in part.inputs.items():
+            if name in RESERVED or name in info.latents.names:
+                raise LdmError(
+                    f"a conditioning reads an input named '{name}', which is an argument of every "
+                    "call; it needs another name."
+                )
             if name in inputs and not declared.same_as(inputs[name]):
                 raise LdmError(
                     f"two conditionings read the input '{name}' and mean different things by it "

@@ -79,9 +79,11 @@ class Composition:
         Raises:
             LdmError: the model cannot draw that.
         """
-        info, recipe = self.info, self.recipe
-        sides = {side: recipe[side] for side in ("height", "width") if side in recipe}
-        extent = {**info.default_extent, **recipe.get("extent", {}), **sides, **(changes or {})}
+        info, extent = self.info, dict(self.info.default_extent)
+        for layer in (self.defaults, self.chosen):
+            extent |= layer.get("extent", {})
+            extent |= {side: layer[side] for side in ("height", "width") if side in layer}
+        extent |= changes or {}
         info.latents.check(extent, info.default_extent)
         if info.square and extent["width"] != extent["height"]:
             raise LdmError(
@@ -189,10 +191,18 @@ class Composition:
         for name, one in declared.items():
             if name not in values and one.required:
                 raise LdmError(f"this pipeline needs '{name}'.")
-            value = values.get(name, one.default)
+            if name not in values:
+                spread[name] = [one.default] * count
+                continue
+            value = values[name]
             entries = list(value) if is_one_each(value) else [value] * count
             if len(entries) != count:
                 raise LdmError(f"{len(entries)} entries of '{name}' for {count} images.")
+            if not one.each and any(entry != entries[0] for entry in entries):
+                several = ", ".join(map(str, dict.fromkeys(entries)))
+                raise LdmError(
+                    f"the {name} should be the same for all images of a run, not {several}."
+                )
             spread[name] = entries
         return spread
 

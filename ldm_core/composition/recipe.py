@@ -173,7 +173,9 @@ def lay(below: Mapping[str, Any], over: Mapping[str, Any], same: Same = _same_te
     result = dict(below)
     for key, value in over.items():
         lower = result.get(key)
-        if key in STAGES and lower and _goes_on(key, lower, value, same):
+        if (key == "extent" and lower) or (
+            key in STAGES and lower and _goes_on(key, lower, value, same)
+        ):
             result[key] = {**lower, **value}
         else:
             result[key] = value

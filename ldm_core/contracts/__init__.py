@@ -23,7 +23,7 @@ from ldm_core.contracts.converter import Converter, Phase, PlaceNames, as_conver
 from ldm_core.contracts.family import Family, Model, ModelInfo, OtherModel
 from ldm_core.contracts.guidance import MODELS_OWN, Bound, Guidance, as_guidance
 from ldm_core.contracts.latents import Axis, Extent, LatentShape, LatentSpace
-from ldm_core.contracts.medium import Medium, Writer, writes
+from ldm_core.contracts.medium import Medium, Shown, Writer, writes
 from ldm_core.contracts.network import Call, Condition, Network, Row, Unequal, concatenate, take
 from ldm_core.contracts.observer import Observer, as_observer
 from ldm_core.contracts.place import Part, PartInfo, Place
@@ -86,6 +86,7 @@ __all__ = [
     "Run",
     "RunHooks",
     "Scheduler",
+    "Shown",
     "Spacing",
     "Step",
     "Unequal",

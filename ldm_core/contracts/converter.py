@@ -73,7 +73,9 @@ class Converter:
             if (other := self.part(part)) is not part
         }
         place = replace(model.place, later=(*model.place.later, self.part))
-        return model.replaced(changes, place) if changes else model
+        if not changes and model.remake is None:
+            return model
+        return model.replaced(changes, place)
 
     def bind(self, run: Run) -> RunHooks:
         """What it does in one run, such as keeping features from one step to the next."""

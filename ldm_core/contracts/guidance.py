@@ -31,8 +31,6 @@ class Bound:
         networks: by branch, what is asked in place of the model's network.
         inputs: by branch, inputs that take the place of the request's: such a branch is encoded
             like the positive one; an empty table is the positive condition itself.
-        embedded_scale: the scale that is told to the network, as the condition ``guidance``
-            (rows,); None where it is told none.
         gives_x0: what `combine` returns is an x0 estimate, not a network output.
     """
 
@@ -40,7 +38,6 @@ class Bound:
     combine: Combine
     networks: Mapping[str, Network] = field(default_factory=dict)
     inputs: Mapping[str, Mapping[str, Sequence[Any]]] = field(default_factory=dict)
-    embedded_scale: float | None = None
     gives_x0: bool = False
 
     def output(self, outputs: Mapping[str, Tensor], at: Evaluation) -> Tensor:
@@ -63,8 +60,8 @@ class Guidance:
 
     @property
     def embedded_scale(self) -> float | None:
-        """The scale that is told to a network that was distilled to take it; None for none. The
-        model needs the ability ``embedded_guidance``."""
+        """The scale that is told to a network that was distilled to take it, as the condition
+        ``guidance`` (rows,); None for none. The model needs the ability ``guidance_embeds``."""
         return None
 
     @property
@@ -87,7 +84,7 @@ class Guidance:
 
     def bind(self, run: Run) -> Bound:
         """The guidance for one run."""
-        return Bound(self.branches, self.combine, embedded_scale=self.embedded_scale)
+        return Bound(self.branches, self.combine)
 
 
 class ModelsOwn(Guidance):

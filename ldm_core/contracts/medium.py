@@ -31,9 +31,22 @@ class Medium:
     beside: tuple[Medium, ...] = ()
 
 
-Write = Callable[[Any, Mapping[str, Any], Path], None]
-"""``write(shown, manifest, path)`` writes one entry of an output: a PIL image, or an array of a
-video (frames, height, width, channels) or of audio (channels, samples), in [0, 1] and [-1, 1]."""
+@dataclass(frozen=True)
+class Shown:
+    """One entry of an output, as a writer gets it.
+
+    Attributes:
+        data: a PIL image; of a video a list of them; of audio an array (channels, samples) in about
+            [-1, 1].
+        rate: frames or samples a second; None where there is no time.
+    """
+
+    data: Any
+    rate: float | None = None
+
+
+Write = Callable[[Shown, Mapping[str, Any], Path], None]
+"""``write(shown, manifest, path)`` writes the file, under a name for the time being."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +54,7 @@ class Writer(Record):
     """A file format, made of a function by `writes`.
 
     Attributes:
-        write: writes the file whole or not at all.
+        write: writes the file.
         kind: of the medium that it writes.
         suffix: of its files, such as ``.png``.
         holds_manifest: the file has the manifest inside; else it lies beside it, as JSON.

@@ -21,7 +21,7 @@ class Row(NamedTuple):
     """Whose row it is.
 
     Attributes:
-        image: its place in the request.
+        image: its place in the batch that the run makes.
         branch: under which condition it is asked.
         point: where its x lies; the rows of a call may lie at different points.
         step, steps: the interval of its run's grid, from 0, and how many there are.

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Self
 
+from ldm_core.errors import LdmError
+
 
 class Record(ABC):
     """A part as the core holds it: a function, and its traits in typed fields.
@@ -35,6 +37,11 @@ class Record(ABC):
 def unwrapped(part: Any) -> Any:
     """A record with its options set, where options were set around a record by `functools.partial`;
     anything else as it is."""
-    if isinstance(part, partial) and isinstance(part.func, Record) and not part.args:
+    if isinstance(part, partial) and isinstance(part.func, Record):
+        if part.args:
+            raise LdmError(
+                "options of a part are set by name; one that functools.partial sets by place would "
+                f"take its traits away: {part!r}."
+            )
         return part.func.with_options(part.keywords)
     return part

@@ -115,6 +115,8 @@ class Scheduler(Record):
             LdmError: one of them only walks points of its own, and others are to be walked.
         """
         parts = tuple(as_scheduler(part) for part in inner)
+        if not parts:
+            raise LdmError(f"'{name}' walks by other schedulers, and is given none.")
         own = [part.points for part in parts if part.points is not None]
         if own and not (whole and len(parts) == 1):
             raise LdmError(

@@ -25,6 +25,7 @@ class PredictionType:
         target: ``target(x0, noise, alpha, sigma)``, what the network should learn to return, alpha
             and sigma shaped to broadcast, such as (batch, 1, 1, 1).
         needs_signal: the output says nothing of x0 where alpha is 0.
+        needs_noise: no output follows from x0 where sigma is 0.
     """
 
     name: str
@@ -32,6 +33,7 @@ class PredictionType:
     from_x0: Convert
     target: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
     needs_signal: bool = False
+    needs_noise: bool = True
 
 
 def _epsilon_to_x0(output: Tensor, x: Tensor, point: Point) -> Tensor:
@@ -68,6 +70,7 @@ SAMPLE = PredictionType(
     to_x0=lambda output, x, point: output,
     from_x0=lambda x0, x, point: x0,
     target=lambda x0, noise, alpha, sigma: x0,
+    needs_noise=False,
 )
 """x0 itself."""
 FLOW = PredictionType(
@@ -133,7 +136,7 @@ def from_x0(kind: PredictionType | str, x0: Tensor, x: Tensor, point: Point) -> 
             ``sample`` would have to tell.
     """
     kind = as_prediction_type(kind)
-    if point.sigma == 0 and kind is not SAMPLE:
+    if point.sigma == 0 and kind.needs_noise:
         raise ValueError(f"where there is no noise, {kind.name} does not follow from x0")
     return kind.from_x0(x0, x, point)
 

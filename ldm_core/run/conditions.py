@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from ldm_core.contracts import (
     Bound,
@@ -15,9 +14,7 @@ from ldm_core.contracts import (
     concatenate,
     take,
 )
-
-if TYPE_CHECKING:
-    pass
+from ldm_core.errors import LdmError
 
 
 @dataclass(frozen=True)
@@ -39,12 +36,22 @@ class Group:
 
 class Conditions:
     """The condition of each branch, encoded when it is first asked for, and joined once for each
-    set of branches."""
+    set of branches.
 
-    def __init__(self, conditioning: Sequence[Conditioning], guidance: Bound, run: Run) -> None:
+    Args:
+        embedded_scale: of the guidance, for a network that is told it.
+    """
+
+    def __init__(
+        self,
+        conditioning: Sequence[Conditioning],
+        guidance: Bound,
+        run: Run,
+        embedded_scale: float | None = None,
+    ) -> None:
         self._conditioning = conditioning
         self._inputs = guidance.inputs
-        self._scale = guidance.embedded_scale
+        self._scale = embedded_scale
         self._run = run
         self._encoded: dict[str, Condition | Unequal] = {}
         self._groups: dict[tuple[str, ...], list[Group]] = {}
@@ -96,7 +103,8 @@ class Conditions:
         conditions: dict[str, Condition | Unequal] = {branch: {} for branch in branches}
         for conditioning in self._conditioning:
             for branch, condition in conditioning.encode(run, branches).items():
-                conditions[branch] = _merged(conditions[branch], condition)
+                if branch in conditions:
+                    conditions[branch] = _merged(conditions[branch], condition)
         if self._scale is None:
             return conditions
         scale = torch.full((len(run.request.seeds),), self._scale, device=run.device)
@@ -137,8 +145,22 @@ def _each(condition: Condition | Unequal, images: int) -> list[Condition]:
     return [take(condition, [image]) for image in range(images)]
 
 
+def _keys(condition: Condition | Unequal) -> set[str]:
+    each = condition.each if isinstance(condition, Unequal) else (condition,)
+    return {key for one in each for key in one}
+
+
 def _merged(below: Condition | Unequal, over: Condition | Unequal) -> Condition | Unequal:
-    """Two parts of a condition as one."""
+    """Two parts of a condition as one.
+
+    Raises:
+        LdmError: both have a key.
+    """
+    for key in _keys(below) & _keys(over):
+        raise LdmError(
+            f"two conditionings both give the network its '{key}', and each would undo the other; "
+            "leave one out."
+        )
     if not isinstance(below, Unequal) and not isinstance(over, Unequal):
         return {**below, **over}
     several = next(len(part.each) for part in (over, below) if isinstance(part, Unequal))

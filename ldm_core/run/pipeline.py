@@ -129,6 +129,9 @@ class Pipeline(Generates):
             LdmError: unknown plugins or options, or a LoRA that does not fit the model.
         """
         composition = recompose(self.composition, changes)
+        if self.unconverted.loaded:
+            where = self.unconverted.model.place
+            _check_kernel(composition, where.device.type, str(where.compute_dtype))
         if not {"loras", "converters"} & changes.keys():
             composition = replace(composition, converters=self.composition.converters)
             return type(self)(composition, self.weights, self.unconverted)
@@ -199,8 +202,9 @@ class Pipeline(Generates):
         shape = (len(plan.request.seeds), *self._shape(plan.request.extent))
         if tuple(x.shape) != shape:
             raise LdmError(f"x has the shape {tuple(x.shape)}, and what is asked for has {shape}.")
-        resumed = self.composition.resumed(plan, point)
-        return self._begin(resumed, noise, x.to(self.model.latents_device))
+        resumed = plan.grid[0] == point
+        plan = plan if resumed else self.composition.resumed(plan, point)
+        return self._begin(plan, noise, x.to(self.model.latents_device))
 
     @torch.no_grad()
     def _begin(self, plan: Plan, noise: Noise | None, x: Tensor | None = None) -> Sampling:
@@ -229,13 +233,15 @@ class Pipeline(Generates):
 
     @torch.no_grad()
     def encode(self, data: Any, seed: int | Sequence[int] = 0) -> Tensor:
-        """Latents of images (PIL, array or tensor in [0, 1]), (batch, channels, ...) float32."""
-        info, device = self.composition.info, self.model.latents_device
-        images = pixels.to_pixels(data, info.image_channels).to(device)
-        height, width = images.shape[-2:]
-        noise = self.noise(seeds_for(len(images), seed), {"height": height, "width": width})
-        with in_force(self.composition.attention):
-            return self.composition.encoder(self.model, images, noise).to(device)
+        """Latents of images (PIL, array or tensor in [0, 1]), or of other data as the encoder takes
+        it, a tensor (batch, channels, ...); (batch, channels, ...) float32."""
+        parts, device = self.composition, self.model.latents_device
+        if parts.encoder.kind == "image":
+            data = pixels.to_pixels(data, parts.info.image_channels)
+        extent = dict(zip(parts.info.latents.names, data.shape[2:], strict=True))
+        noise = self.noise(seeds_for(len(data), seed), extent)
+        with in_force(parts.attention):
+            return parts.encoder(self.model, data.to(device), noise).to(device)
 
     @torch.no_grad()
     def medium(self, latents: Tensor) -> Medium:

@@ -47,7 +47,9 @@ class Sampling:
         self._hooks += [conditioning.bind(run) for conditioning in composition.conditioning]
         self.x = self._first() if x is None else x
         self._guidance = composition.guidance.bind(run)
-        self._conditions = Conditions(composition.conditioning, self._guidance, run)
+        self._conditions = Conditions(
+            composition.conditioning, self._guidance, run, composition.guidance.embedded_scale
+        )
 
     def _first(self) -> Tensor:
         starts = [x for x in (hooks.start() for hooks in self._hooks) if x is not None]

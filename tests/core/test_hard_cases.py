@@ -93,7 +93,7 @@ def test_a_guidance_may_tell_the_network_its_scale(pipe: Pipeline) -> None:
         seen.append(call.condition["guidance"])
         return call.x
 
-    able = with_network(pipe, network, abilities=pipe.model.info.abilities | {"embedded_guidance"})
+    able = with_network(pipe, network, abilities=pipe.model.info.abilities | {"guidance_embeds"})
     able.replace(guidance=Embedded(2.0))(["a red star"] * 2, seed=1, output_type="latent")
     assert len(seen) == 4
     assert all(scale.tolist() == [3.5] * 4 for scale in seen)  # two images, two branches

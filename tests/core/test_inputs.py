@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 
 import tiny
 from ldm_core import LdmError, Pipeline
+from ldm_core.composition.compose import RESERVED
 from ldm_core.contracts import Conditioning, Input
+from ldm_core.run.call import CallArguments
 
 
 class Reads(Conditioning):
@@ -108,3 +112,44 @@ def test_explain_shows_the_flags(ldm: Any, folder: Path) -> None:
     assert inputs["--prompt"]["required"]
     assert inputs["--negative-prompt"]["default"] is None
     assert all(entry["help"] for entry in inputs.values())
+
+
+def test_an_input_for_all_images_says_one_thing(pipe: Pipeline) -> None:
+    part = Reads(level=Input(tuple, (1, 2), each=False), mood=Input(str, "calm", each=False))
+    one = pipe.replace(conditioning=["text", part])
+    plan = one.composition.plan({"prompt": "a"}, [1, 2])
+    assert plan.request.inputs["level"] == [(1, 2), (1, 2)]
+    same = one.composition.plan({"prompt": "a", "mood": ["wild", "wild"]}, [1, 2])
+    assert same.request.inputs["mood"] == ["wild", "wild"]
+    with pytest.raises(LdmError, match=r"mood should be the same for all images.*wild, calm"):
+        one.composition.plan({"prompt": "a", "mood": ["wild", "calm"]}, [1, 2])
+
+
+@pytest.mark.parametrize("name", ["seed", "height", "extent", "on_step"])
+def test_an_input_named_like_an_argument_of_a_call_is_refused(pipe: Pipeline, name: str) -> None:
+    with pytest.raises(LdmError, match=f"'{name}', which is an argument of every call"):
+        pipe.replace(conditioning=["text", Reads(**{name: Input(int, 1)})])
+
+
+def test_the_reserved_names_are_those_of_a_call() -> None:
+    own = {field.name for field in dataclasses.fields(CallArguments)}
+    assert own | {"width", "height"} == RESERVED
+
+
+def test_two_parts_that_give_one_key_are_refused(pipe: Pipeline) -> None:
+    class Gives(Conditioning):
+        def encode(self, run: Any, branches: Any) -> Any:
+            return {branch: {"text": torch.zeros(1, 2, 3)} for branch in branches}
+
+    with pytest.raises(LdmError, match="both give the network its 'text'"):
+        pipe.replace(conditioning=["text", Gives()])("a", seed=1)
+
+
+def test_how_large_is_decided_by_who_asks_last(pipe: Pipeline) -> None:
+    composition = dataclasses.replace(pipe.composition, defaults={"width": 32, "height": 24})
+    assert composition.extent() == {"height": 24, "width": 32}
+    own = dataclasses.replace(composition, chosen={"extent": {"width": 48}})
+    assert own.extent() == {"height": 24, "width": 48}
+    assert own.extent({"width": 16}) == {"height": 24, "width": 16}
+    first = pipe.replace(extent={"height": 24})
+    assert first.replace(extent={"width": 32}).composition.extent() == {"height": 24, "width": 32}

@@ -126,9 +126,7 @@ def test_a_scale_that_is_not_told_is_none(distilled: Path) -> None:
     assert not torch.allclose(latents(pipe), told, rtol=1e-2)
 
 
-def test_embedded_guidance_needs_a_network_distilled_for_it(
-    pipe: Pipeline, distilled: Path
-) -> None:
+def test_guidance_embeds_needs_a_network_distilled_for_it(pipe: Pipeline, distilled: Path) -> None:
     with pytest.raises(LdmError, match="not distilled to take its guidance"):
         pipe.replace(guidance="embedded")
     guided = Pipeline.from_pretrained(distilled)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ldm_core.contracts import Writer
+from ldm_core.contracts import Shown, Writer
 from ldm_core.media.png import read_png
 from ldm_core.plugins.registry import installed
 
@@ -17,7 +17,9 @@ def test_png_holds_the_picture_and_its_manifest(tmp_path: Path) -> None:
     assert isinstance(writer, Writer)
     assert (writer.kind, writer.suffix, writer.holds_manifest) == ("image", ".png", True)
     pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
-    writer(Image.fromarray(pixels), {"seed": 7, "prompt": "ein Stern – 星"}, tmp_path / "a.png")
+    writer(
+        Shown(Image.fromarray(pixels)), {"seed": 7, "prompt": "ein Stern – 星"}, tmp_path / "a.png"
+    )
     image, manifest = read_png(tmp_path / "a.png")
     assert np.array_equal(np.asarray(image), pixels)
     assert manifest == {"seed": 7, "prompt": "ein Stern – 星"}

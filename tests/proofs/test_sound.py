@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ldm_core import LdmError, Pipeline
-from ldm_core.cli.running import find_writer
+from ldm_core.cli.writers import find_writer
 from ldm_core.contracts import Axis, LatentSpace, Medium, Model, decodes
 from third_party import Toy, exact_end, gaussian_velocity, noise_of, pipeline
 

@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 from ldm_core import LdmError, Pipeline
-from ldm_core.cli.running import find_writer
-from ldm_core.contracts import Axis, LatentSpace, Medium, Model, decodes, writes
+from ldm_core.cli.writers import find_writer
+from ldm_core.contracts import Axis, LatentSpace, Medium, Model, Shown, decodes, writes
 from third_party import Toy, exact_end, gaussian_velocity, noise_of, pipeline
 
 VIDEO = LatentSpace(4, (Axis("frames", 4, causal=True), Axis("height", 8), Axis("width", 8)))
@@ -30,10 +30,11 @@ def frames(model: Model, x0: torch.Tensor) -> Medium:
 
 
 @writes("video", ".npz")
-def as_npz(shown: Any, manifest: Any, path: Path) -> None:
+def as_npz(shown: Shown, manifest: Any, path: Path) -> None:
     """Frames as a plain array."""
     with path.open("wb") as file:
-        np.savez(file, frames=np.stack([np.asarray(frame) for frame in shown]))
+        frames = np.stack([np.asarray(frame) for frame in shown.data])
+        np.savez(file, frames=frames, rate=shown.rate)
 
 
 @pytest.fixture
@@ -104,6 +105,6 @@ def test_its_writer_is_found_by_its_kind(pipe: Pipeline, tmp_path: Path) -> None
     with pytest.raises(LdmError, match="'png' is for image, and this model draws video"):
         find_writer(pipe.composition, "png")
     (video,) = pipe(seed=1).images
-    writer.write(video, {}, tmp_path / "a.npz")
+    writer.write(Shown(video, 24.0), {}, tmp_path / "a.npz")
     assert np.load(tmp_path / "a.npz")["frames"].shape == (9, 16, 24, 3)
     json.dumps(pipe(seed=1).manifests)

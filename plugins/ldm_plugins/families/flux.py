@@ -65,7 +65,7 @@ class Flux(DiffusersFolder):
             patch=PATCH,
             steps=28,
             guidance={"name": "embedded", "scale": 3.5} if guided else "none",
-            abilities=["text", "embedded_guidance"] if guided else ["text"],
+            abilities=["text", "guidance_embeds"] if guided else ["text"],
             needs=frozenset({"text"}),
             conditioning=["text"],
         )
@@ -75,7 +75,7 @@ class Flux(DiffusersFolder):
 
         transformer = parts["transformer"]
         device, dtype = transformer.device, transformer.dtype
-        guided = "embedded_guidance" in info.abilities
+        guided = "guidance_embeds" in info.abilities
 
         def network(call: Call) -> Tensor:
             states = call.condition["text"].to(device, dtype)
@@ -102,7 +102,7 @@ class Flux(DiffusersFolder):
             T5Text(parts["text_encoder_2"], parts["tokenizer_2"].module, WINDOW),
             device,
         )
-        abilities = {"text": text, **({"embedded_guidance": True} if guided else {})}
+        abilities = {"text": text, **({"guidance_embeds": True} if guided else {})}
         return Model(info, network, abilities, parts, place)
 
 

@@ -51,7 +51,7 @@ class StableDiffusion(DiffusersFolder):
 
     def describe(self, folder: Folder) -> ModelInfo:
         abilities = unet_abilities(folder, folder.config("text_encoder").get("hidden_size", 512))
-        guided = "embedded_guidance" in abilities
+        guided = "guidance_embeds" in abilities
         if folder.pipeline == LCM and not guided:
             raise folder.error(
                 f"a {LCM} has a network that is told the guidance's scale, and this "

@@ -62,7 +62,7 @@ class StableDiffusionXL(DiffusersFolder):
         if folder.index.get("requires_aesthetics_score"):
             abilities.add("aesthetic_score")
         _check_added(folder, texts[-1], scored="aesthetic_score" in abilities)
-        guidance = "embedded" if "embedded_guidance" in abilities else "classifier_free"
+        guidance = "embedded" if "guidance_embeds" in abilities else "classifier_free"
         return folder.info(
             "stable_diffusion_xl",
             read_scheduler(folder.scheduler),

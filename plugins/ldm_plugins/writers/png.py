@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ldm_core.contracts import writes
+from ldm_core.contracts import Shown, writes
 from ldm_core.media.png import save_png
 
 
 @writes("image", ".png", holds_manifest=True)
-def png(shown: Any, manifest: Mapping[str, Any], path: Path) -> None:
+def png(shown: Shown, manifest: Mapping[str, Any], path: Path) -> None:
     """A picture as PNG, without loss, its manifest inside."""
-    save_png(shown, manifest, path)
+    save_png(shown.data, manifest, path)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-FREE = frozenset({"embedded_guidance", "control", "image_prompt"})
+FREE = frozenset({"guidance_embeds", "control", "image_prompt"})
 """Abilities of these networks that no run needs to use."""
 
 
@@ -38,7 +38,7 @@ def unet_abilities(folder: Folder, text_width: int) -> frozenset[str]:
     if channels > latents:
         abilities.add("inpainting")
     if unet.get("time_cond_proj_dim"):
-        abilities.add("embedded_guidance")
+        abilities.add("guidance_embeds")
     return frozenset(abilities)
 
 
