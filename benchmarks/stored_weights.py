@@ -15,7 +15,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import nn
 
-from ldm_core.model.place import Place
+from ldm_core.model.stored_weight import stored
 from machine import describe
 from timing import seconds
 
@@ -40,12 +40,11 @@ def networks() -> dict[str, tuple[Any, torch.dtype]]:
     narrow.to(torch.bfloat16).eval().requires_grad_(False)
     casting = copy.deepcopy(narrow).float()  # what it does not cast must be wide already
     casting.enable_layerwise_casting(torch.bfloat16, torch.float32)
-    place = Place(torch.device("cpu"), torch.bfloat16, torch.float32)
     return {
         "float32": (copy.deepcopy(narrow).float(), torch.float32),
         "bfloat16": (copy.deepcopy(narrow), torch.bfloat16),
         "kept in bfloat16, computing in float32": (
-            place.put(copy.deepcopy(narrow)),
+            stored(narrow, torch.float32),
             torch.float32,
         ),
         "Diffusers' layerwise casting": (casting, torch.float32),

@@ -73,7 +73,7 @@ def replay(
     if manifest.get("model_sha256") != model_hash(info.folder, info.file):
         notes.append("the model's files are not those of then")
         typer.echo(f"differs: {notes[-1]}", err=True)
-    for note in manifests.lora_differences(manifest.get("loras", []), composition):
+    for note in manifests.file_differences(manifest, composition):
         notes.append(note)
         typer.echo(f"differs: {note}", err=True)
 

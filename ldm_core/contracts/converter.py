@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from pathlib import Path
 from typing import Any
 
 from ldm_core.contracts.family import Model, ModelInfo
@@ -46,12 +47,17 @@ class Converter:
 
     phase: Phase
     lossless: bool
-    """The answers of the network stay what they are, but for rounding."""
+    """The answers of the network stay what they are, but for rounding; in the manifest."""
 
     def fit(self, info: ModelInfo, place: PlaceNames) -> Converter:
         """The converter for a model; raise `LdmError` with the reason where it does not fit.
         Called when composing: imports nothing heavy and reads no weights."""
         return self
+
+    def files(self) -> Sequence[Path]:
+        """What it reads beyond the model's files, once it is fitted; the manifest holds their
+        hashes."""
+        return ()
 
     def prepare(self, info: ModelInfo) -> None:
         """Raise `LdmError` for what only heavy libraries can tell. Called before weights are

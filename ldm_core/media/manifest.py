@@ -43,8 +43,27 @@ def make_manifest(
         "recipe": recipe,
         "model_sha256": model_hash(composition.info.folder, composition.info.file),
         "loras": lora_hashes(composition),
+        **_converters(composition),
         "plugins": sorted({f"{p.kind} {p.id}" for p in composition.plugins}),
         "versions": versions(packages),
+    }
+
+
+def _converters(composition: Composition) -> dict[str, Any]:
+    """Whether what acts on the model keeps its answers, and the hashes of files not of LoRA."""
+    if not composition.converters:
+        return {}
+    return {
+        "lossless": all(converter.lossless for converter in composition.converters),
+        "converter_files": converter_hashes(composition),
+    }
+
+
+def converter_hashes(composition: Composition) -> dict[str, str]:
+    """The SHA-256 of each file that a converter reads, by path; the recipe's LoRA left out."""
+    files = {file for converter in composition.converters for file in converter.files()}
+    return {
+        str(file): file_hash(file) for file in files - {lora.file for lora in composition.loras}
     }
 
 
@@ -70,18 +89,27 @@ def lora_hashes(composition: Composition) -> list[dict[str, Any]]:
     ]
 
 
-def lora_differences(then: list[Mapping[str, Any]], composition: Composition) -> list[str]:
-    """One line for each LoRA that is not what it was."""
-    now = lora_hashes(composition)
-    if len(then) != len(now):
-        return [f"{len(then)} LoRA then, {len(now)} now"]
+def file_differences(then: Mapping[str, Any], composition: Composition) -> list[str]:
+    """One line for each LoRA, and file of a converter, that is not what it was.
+
+    Args:
+        then: the manifest of then.
+    """
+    loras, now = then.get("loras", []), lora_hashes(composition)
+    if len(loras) != len(now):
+        return [f"{len(loras)} LoRA then, {len(now)} now"]
     words = {"sha256": "is not the file of then", "scale": "has another scale than then"}
-    return [
+    notes = [
         f"the LoRA {after['path']} {words[key]}"
-        for before, after in zip(then, now, strict=True)
+        for before, after in zip(loras, now, strict=True)
         for key in words
         if before.get(key) != after[key]
     ]
+    files, read = then.get("converter_files", {}), converter_hashes(composition)
+    if sorted(files.values()) != sorted(read.values()):
+        changed = {path for path, _ in {*files.items()} ^ {*read.items()}}
+        notes += [f"the converter's file {path} is not that of then" for path in sorted(changed)]
+    return notes
 
 
 def versions(packages: set[str]) -> dict[str, str]:

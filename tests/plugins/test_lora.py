@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -23,6 +24,7 @@ from safetensors.torch import load_file, save_file
 import tiny
 from ldm_core import LdmError, Pipeline
 from ldm_core.errors import LdmWarning
+from ldm_core.media.png import read_png
 from peers import apart, rounded
 
 CALL: dict[str, Any] = {"num_inference_steps": 3, "output_type": "latent"}
@@ -164,6 +166,32 @@ def test_as_a_converter_it_is_what_the_recipes_loras_are(pipe: Pipeline, snow: P
     assert torch.equal(found, latents(pipe.replace(loras=[f"{snow}:0.5"])))
     with pytest.raises(LdmError, match=r"no LoRA file 'nowhere.safetensors'"):
         pipe.replace(converters=[{"name": "lora", "files": ["nowhere.safetensors"]}])
+
+
+def test_files_of_a_converter_are_in_the_manifest_and_held_to_it_by_replay(
+    folder: Path, pipe: Pipeline, snow: Path, tmp_path: Path, ldm: Any
+) -> None:
+    assert not {"lossless", "converter_files"} & pipe("a star", **CALL).manifests[0].keys()
+    listed = pipe.replace(loras=[snow])("a star", **CALL).manifests[0]
+    assert (listed["lossless"], listed["converter_files"]) == (False, {})
+    file, recipe = tmp_path / "own.safetensors", tmp_path / "recipe.toml"
+    file.write_bytes(snow.read_bytes())
+    recipe.write_text(f"""model = "{folder}"
+converters = [{{ name = "lora", files = ["{file}"] }}]
+""")
+    code, out, err = ldm("generate", "a star", "--recipe", recipe, "--steps", 2, "--seed", 7,
+        "--out", tmp_path)  # fmt: skip
+    assert code == 0, err
+    picture = out.strip().splitlines()[-1]
+    written = read_png(Path(picture))[1]
+    assert written["lossless"] is False
+    assert written["converter_files"] == {str(file): sha256(file.read_bytes()).hexdigest()}
+    code, out, err = ldm("replay", picture)
+    assert (code, "differs" in err, "pixel for pixel" in out) == (0, False, True)
+    save_file({name: tensor * 2 for name, tensor in load_file(file).items()}, file)
+    code, out, err = ldm("replay", picture)
+    assert (code, "another picture" in out) == (0, True)
+    assert err.count(f"the converter's file {file} is not that of then") == 1
 
 
 def test_no_weight_is_held_twice(pipe: Pipeline, snow: Path) -> None:

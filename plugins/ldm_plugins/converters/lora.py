@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from ldm_core.contracts import Converter, Model, ModelInfo, Part, Phase, PlaceNames
@@ -51,6 +52,9 @@ class WithLoras(Converter):
 
     def fit(self, info: ModelInfo, place: PlaceNames) -> Converter:
         return replace(self, loras=find_loras(self.entries))
+
+    def files(self) -> Sequence[Path]:
+        return [entry.file for entry in self.loras]
 
     def prepare(self, info: ModelInfo) -> None:
         find_loader(info, self.loras)
