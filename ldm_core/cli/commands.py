@@ -92,18 +92,12 @@ def as_command(plugin: Plugin) -> Callable[..., None]:
             entries = (values[name] or []) if name in several else [values[name]]
             positional += [option.check(value, owner) for value in entries]
         objects = {key: kind(**checked(shared[key])) for key, kind in choices.items()}
-        try:
-            if takes_pipeline:
-                context = values.get("context")
-                flags = Flags({}, ()) if context is None else context.meta[KEY]
-                run_pipeline(plugin, objects[""], positional, checked(options), flags)
-            else:
-                function(*positional, **objects, **checked(options))
-        except Exception as error:
-            if not isinstance(error, LdmError):
-                package = f"the package {plugin.distribution} {plugin.version}".strip()
-                error.add_note(f"raised while running {owner} of {package}")
-            raise
+        if takes_pipeline:
+            context = values.get("context")
+            flags = Flags({}, ()) if context is None else context.meta[KEY]
+            run_pipeline(plugin, objects[""], positional, checked(options), flags)
+        else:
+            function(*positional, **objects, **checked(options))
 
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return run

@@ -13,7 +13,7 @@ import typer
 from ldm_core.cli import explain, generate, models, plugins, recipes, replay
 from ldm_core.cli.commands import add_command, add_plugin_commands, own_command
 from ldm_core.errors import LdmError, LdmWarning
-from ldm_core.plugins.registry import installed
+from ldm_core.plugins.registry import installed, raised_in
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -65,6 +65,10 @@ def main() -> None:
     except LdmError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(BAD_INPUT)
+    except Exception as error:
+        if place := raised_in(error, installed()):
+            error.add_note(f"raised in {place}")
+        raise
     except KeyboardInterrupt:
         typer.echo("interrupted", err=True)
         sys.exit(INTERRUPTED)

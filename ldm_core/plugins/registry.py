@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
+import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
@@ -42,6 +44,14 @@ class Plugin:
     @property
     def id(self) -> str:
         return f"{self.distribution}:{self.name}"
+
+    @property
+    def package(self) -> str:
+        """The top-level module that it comes from."""
+        if isinstance(self.target, str):
+            return self.target.partition(":")[0].partition(".")[0]
+        module = inspect.getmodule(self.target)
+        return module.__name__.partition(".")[0] if module else ""
 
     @cached_property
     def loaded(self) -> Callable[..., Any]:
@@ -122,13 +132,7 @@ class Registry:
         Raises:
             LdmError: a hook is misspelt, the hook API is another one, or a hook fails.
         """
-        wanted = getattr(module, "ldm_api_version", None)
-        if wanted != hookspecs.API_VERSION:
-            stated = "does not say which" if wanted is None else f"says {wanted}"
-            raise LdmError(
-                f"it must state the hook API it was written for, ldm_api_version = "
-                f"{hookspecs.API_VERSION}; it {stated}"
-            )
+        _check_version(getattr(module, "ldm_api_version", None))
         # Two packages may each call their module `plugin`.
         self._manager.register(module, f"{distribution}:{id(module)}")
         try:
@@ -241,6 +245,31 @@ def installed() -> Registry:
         return [name.strip() for name in os.environ.get(variable, "").split(",") if name.strip()]
 
     return discover(entry_points(group=GROUP), names(DISABLE), names(ALLOW))
+
+
+def raised_in(error: BaseException, registry: Registry) -> str | None:
+    """The package outside this one whose code an error comes from, and where; None of no other."""
+    owners = {plugin.package: plugin for plugin in registry.plugins}
+    found = None
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        owner = owners.get(str(frame.f_globals.get("__name__")).partition(".")[0])
+        if owner is not None and owner.distribution != "ldm-core":
+            package = f"{owner.distribution} {owner.version}"
+            found = f"the package {package}, {frame.f_code.co_filename}:{line}"
+    return found
+
+
+def _check_version(stated: Any) -> None:
+    """See that a module was written for the hook API of now, or for a range that holds it."""
+    now = hookspecs.API_VERSION
+    lowest, highest = stated if isinstance(stated, tuple) and len(stated) == 2 else (stated, stated)
+    if isinstance(lowest, int) and isinstance(highest, int) and lowest <= now <= highest:
+        return
+    says = "does not say which" if stated is None else f"says {stated}"
+    raise LdmError(
+        f"it must state the hook API it was written for, ldm_api_version = {now}, or the lowest "
+        f"and the highest, such as ({now}, {now + 1}); it {says}"
+    )
 
 
 def _cause(error: BaseException) -> str:

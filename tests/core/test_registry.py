@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -13,7 +14,7 @@ from ldm_core.composition.compose import compose
 from ldm_core.errors import LdmError
 from ldm_core.plugins import hookspecs
 from ldm_core.plugins.hookspecs import hookimpl
-from ldm_core.plugins.registry import Registry, discover, installed
+from ldm_core.plugins.registry import Plugin, Registry, discover, installed, raised_in
 
 
 def module(**contents: Any) -> ModuleType:
@@ -99,8 +100,16 @@ def test_a_misspelt_hook_is_reported_with_the_right_name() -> None:
     assert "'ldm_schedulers'" in registry.failures[0].reason
 
 
-@pytest.mark.parametrize("version", [None, 99])
-def test_another_hook_api_is_refused(version: int | None) -> None:
+@pytest.mark.parametrize("version", [2, (2, 2), (1, 2), (2, 9)])
+def test_a_plugin_states_the_hook_api_or_a_range_of_it(version: object) -> None:
+    assert hookspecs.API_VERSION == 2
+    plugin = offering("mine")
+    vars(plugin)["ldm_api_version"] = version
+    assert not found(Entry("a", "pkg-a", plugin)).failures
+
+
+@pytest.mark.parametrize("version", [None, 1, 99, (0, 1), (3, 9), (2,), (1, 2, 3), "2", (None, 2)])
+def test_another_hook_api_is_refused(version: object) -> None:
     plugin = offering("mine")
     vars(plugin)["ldm_api_version"] = version
     registry = found(Entry("a", "pkg-a", plugin))
@@ -169,3 +178,20 @@ def test_a_package_can_ship_a_model(folder: Any) -> None:
 
 def test_entry_points_are_of_the_documented_group() -> None:
     assert all(isinstance(entry, EntryPoint) for entry in entry_points(group="ldm"))
+
+
+def test_an_error_of_a_package_says_which_and_where(
+    ldm: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not taken for bad input, and ends in its own traceback."""
+    file = tmp_path / "their_scheduler.py"
+    file.write_text("def broken(x, grid, denoise, noise):\n    return x * float('nothing')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    theirs = Plugin("scheduler", "broken", "pkg-a", "1.2", "their_scheduler:broken")
+    monkeypatch.setattr(installed(), "plugins", [*installed().plugins, theirs])
+    with pytest.raises(ValueError, match="could not convert string to float") as error:
+        ldm("generate", "a red star", "--model", "shapes", "--steps", 2, "--scheduler", "broken")
+    assert error.value.__notes__ == [f"raised in the package pkg-a 1.2, {file}:2"]
+    with pytest.raises(ZeroDivisionError) as other:
+        _ = 1 / 0
+    assert raised_in(other.value, installed()) is None

@@ -413,7 +413,7 @@ def test_a_mistake_in_a_package_is_not_taken_for_the_persons(
     from typer.testing import CliRunner
 
     from ldm_core.cli.commands import add_plugin_commands
-    from ldm_core.plugins.registry import Plugin, Registry
+    from ldm_core.plugins.registry import Plugin, Registry, raised_in
 
     def wrong(pipe: Pipeline) -> list[Path]:
         """Go wrong."""
@@ -427,9 +427,9 @@ def test_a_mistake_in_a_package_is_not_taken_for_the_persons(
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(app, ["wrong", "--model", str(folder)])
     assert type(result.exception) is ValueError
-    assert result.exception.__notes__ == [
-        "raised while running the command 'wrong' of the package pkg 1.2"
-    ]
+    assert str(raised_in(result.exception, registry)).startswith(
+        f"the package pkg 1.2, {__file__}:"
+    )
 
 
 @pytest.mark.parametrize("name", ["mask", "ldm-core:mask"])
