@@ -21,7 +21,7 @@ demo: $(READY)  ## pictures from the default model, on one contact sheet
 	  "a small blue circle at the bottom left on a white background"
 
 test: $(READY)  ## the tests that take seconds
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not slow"
 
 check: $(READY)  ## formatting, lint and types
 	$(BIN)/ruff format --check .
@@ -33,7 +33,7 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 
 nightly: $(READY)  ## every test, the slow ones too, and the default models' figures
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto --dist loadfile
 	$(BIN)/python benchmarks/reconstruction.py
 	$(BIN)/python benchmarks/obedience.py
 	$(BIN)/python benchmarks/digits.py
