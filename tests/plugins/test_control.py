@@ -6,7 +6,7 @@ import gc
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from PIL import Image
 
 import tiny
 from ldm_core import Pipeline
-from ldm_core.contracts import Call, Condition, Network, Row, Unequal, take
+from ldm_core.contracts import Call, Condition, Network, Row, RunHooks
 from ldm_core.errors import LdmError
 from ldm_core.numerics.point import Point
 from peers import apart
@@ -291,14 +291,19 @@ class Side:
         self._number = number
         self._calls = calls
         self.guess = guess
+        self.reads = 0
+        self.features: list[torch.Tensor] = []
 
     def read(self, pictures: torch.Tensor) -> Condition:
+        self.reads += 1
         return {"mean": pictures.mean(dim=(1, 2, 3))}
 
     def __call__(self, call: Call, features: Condition, weight: float, guess: bool) -> Condition:
         assert len(call.x) == len(call.rows) == len(call.condition["text"]) == len(call.t)
         assert features.keys() == {"mean"}
+        assert call.condition.keys() == {"text"}
         self._calls.append((self._number, call))
+        self.features.append(features["mean"])
         return {"mid": weight * (call.t + features["mean"]), f"own_{self._number}": call.t}
 
 
@@ -314,63 +319,75 @@ class Sides:
         return self._sides[(self._loads - 1) % len(self._sides)]
 
 
-Stubs = tuple[Network, Condition, list[Call], list[tuple[int, Call]]]
+@dataclass(frozen=True)
+class Stubs:
+    """A network that is a stub beside two side networks that are.
+
+    Attributes:
+        hooks: of the run, whose two pictures are grey of the levels 0.25 and 0.5.
+        asked: what the network is asked.
+        calls: what the side networks are asked, each with the number of its own.
+    """
+
+    hooks: RunHooks
+    sides: tuple[Side, Side]
+    asked: list[Call]
+    calls: list[tuple[int, Call]]
+
+    @property
+    def network(self) -> Network:
+        def below(call: Call) -> torch.Tensor:
+            self.asked.append(call)
+            return call.x
+
+        return self.hooks.network(below)
 
 
 @pytest.fixture
 def stubbed(pipe: Pipeline, edges: Path, depth: Path) -> Callable[..., Stubs]:
-    """A network that is a stub beside two side networks that are, with two pictures' features;
-    what it is asked, and what they are."""
-
     def make(first: dict[str, Any], second: dict[str, Any], guess: bool = False) -> Stubs:
         both = with_control(pipe, {"path": str(edges), **first}, {"path": str(depth), **second})
-        asked: list[Call] = []
-        sides: list[tuple[int, Call]] = []
-        ability = Sides(Side(0, sides), Side(1, sides, guess))
+        calls: list[tuple[int, Call]] = []
+        sides = Side(0, calls), Side(1, calls, guess)
         control = both.composition.conditioning[1]
         pictures = [torch.full((3, 16, 16), level) for level in (0.25, 0.5)]
         inputs = {"prompt": PROMPTS, "control_image": pictures}
         run = both.start(both.composition.plan(inputs, [1, 2])).run
-        run = replace(run, model=replace(run.model, abilities={"control": ability}))
-        features = control.encode(run, ["positive"])["positive"]
-        assert not isinstance(features, Unequal)
-
-        def below(call: Call) -> torch.Tensor:
-            asked.append(call)
-            return call.x
-
-        return control.bind(run).network(below), features, asked, sides
+        run = replace(run, model=replace(run.model, abilities={"control": Sides(*sides)}))
+        assert control.encode(run, ["positive"]) == {}
+        return Stubs(control.bind(run), sides, [], calls)
 
     return make
 
 
-def call_of(features: Condition, *rows: tuple[int, str, float, int, int]) -> Call:
+def call_of(*rows: tuple[int, str, float, int, int]) -> Call:
     """A call of these rows: image, branch, timestep, step and steps of each."""
-    images = [row[0] for row in rows]
     whose = tuple(Row(i, b, Point(1.0, 1.0, t), step, steps) for i, b, t, step, steps in rows)
     x = torch.arange(float(len(rows)))[:, None, None, None].expand(-1, 4, 8, 8)
-    condition = {**take(features, images), "text": torch.zeros(len(rows), 3, 2)}
-    return Call(x, torch.tensor([row[2] for row in rows]), condition, whose)
+    text = torch.arange(float(len(rows)))[:, None, None].expand(-1, 3, 2)
+    return Call(x, torch.tensor([row[2] for row in rows]), {"text": text}, whose)
 
 
 def test_rows_of_one_call_are_asked_each_by_its_own_step(stubbed: Callable[..., Stubs]) -> None:
     """Rows of several runs share a call; a side network is asked with those within its share."""
-    network, features, asked, sides = stubbed({"end": 0.5}, {"weight": 2.0, "start": 0.5})
+    stubs = stubbed({"end": 0.5}, {"weight": 2.0, "start": 0.5})
     call = call_of(
-        features,
         (0, "positive", 900.0, 0, 4),
         (1, "positive", 300.0, 1, 2),
         (1, "negative", 700.0, 1, 8),
         (0, "negative", 500.0, 2, 3),
     )
-    assert network(call) is call.x
-    (number, early), (other, late) = sides
+    assert stubs.network(call) is call.x
+    (number, early), (other, late) = stubs.calls
     assert (number, other) == (0, 1)
     assert early.rows == (call.rows[0], call.rows[2])
     assert early.t.tolist() == [900.0, 700.0]
     assert early.x.equal(call.x[[0, 2]])
+    assert early.condition["text"][:, 0, 0].tolist() == [0.0, 2.0]
     assert late.rows == (call.rows[1], call.rows[3])
-    (below,) = asked
+    (below,) = stubs.asked
+    assert below.condition.keys() == {"text", "mid", "own_0", "own_1"}
+    assert below.condition["text"] is call.condition["text"]
     assert below.condition["mid"].tolist() == [900.25, 2 * 300.5, 700.5, 2 * 500.25]
     assert below.condition["own_0"].tolist() == [900.0, 0.0, 700.0, 0.0]
     assert below.condition["own_1"].tolist() == [0.0, 300.0, 0.0, 500.0]
@@ -380,26 +397,58 @@ def test_rows_of_one_call_are_asked_each_by_its_own_step(stubbed: Callable[..., 
 def test_a_side_network_that_guesses_has_nothing_for_the_negative_branch(
     stubbed: Callable[..., Stubs],
 ) -> None:
-    network, features, asked, sides = stubbed({"guess_mode": True}, {}, guess=True)
+    stubs = stubbed({"guess_mode": True}, {}, guess=True)
     negative = (0, "negative", 900.0, 0, 4)
-    call = call_of(features, negative, (0, "positive", 900.0, 0, 4), (1, "other", 100.0, 3, 4))
-    network(call)
-    assert [part.rows for _, part in sides] == [call.rows[1:]] * 2
-    assert asked[0].condition["mid"].tolist() == [0.0, 2 * 900.25, 2 * 100.5]
-    network(call_of(features, negative))
-    assert len(sides) == 2
-    assert "mid" not in asked[1].condition
+    call = call_of(negative, (0, "positive", 900.0, 0, 4), (1, "other", 100.0, 3, 4))
+    stubs.network(call)
+    assert [part.rows for _, part in stubs.calls] == [call.rows[1:]] * 2
+    assert stubs.asked[0].condition["mid"].tolist() == [0.0, 2 * 900.25, 2 * 100.5]
+    stubs.network(call_of(negative))
+    assert len(stubs.calls) == 2
+    assert "mid" not in stubs.asked[1].condition
 
 
 def test_nothing_is_copied_where_all_rows_are_asked(stubbed: Callable[..., Stubs]) -> None:
-    network, features, asked, sides = stubbed({}, {"end": 0.5})
-    call = call_of(features, (0, "positive", 900.0, 0, 2), (1, "negative", 800.0, 0, 3))
-    network(call)
-    assert [(number, part is call) for number, part in sides] == [(0, True), (1, True)]
-    assert asked[0].condition["own_0"] is call.t
-    late = call_of(features, (0, "positive", 900.0, 1, 2), (1, "negative", 800.0, 2, 3))
-    network(late)
-    assert [number for number, _ in sides] == [0, 1, 0]
+    stubs = stubbed({}, {"end": 0.5})
+    call = call_of((0, "positive", 900.0, 0, 2), (1, "negative", 800.0, 0, 3))
+    stubs.network(call)
+    assert [(number, part is call) for number, part in stubs.calls] == [(0, True), (1, True)]
+    assert stubs.asked[0].condition["own_0"] is call.t
+    late = call_of((0, "positive", 900.0, 1, 2), (1, "negative", 800.0, 2, 3))
+    stubs.network(late)
+    assert [number for number, _ in stubs.calls] == [0, 1, 0]
+
+
+def test_pictures_are_read_once_in_a_run_and_each_row_gets_its_images(
+    stubbed: Callable[..., Stubs],
+) -> None:
+    """Whatever a condition holds, and for whichever of the networks that a guidance asks."""
+    stubs = stubbed({}, {"start": 0.5})
+    network, other = stubs.network, stubs.network
+    assert [side.reads for side in stubs.sides] == [0, 0]
+    rows = [(1, "positive"), (0, "positive"), (1, "negative")]
+    for step in range(4):
+        network(call_of(*((image, branch, 0.0, step, 4) for image, branch in rows)))
+        other(call_of((1, "weak", 0.0, step, 4)))
+        assert [side.reads for side in stubs.sides] == [1, step >= 2]
+    first, second = (side.features for side in stubs.sides)
+    assert [features.tolist() for features in first] == [[0.5, 0.25, 0.5], [0.5]] * 4
+    assert [features.tolist() for features in second] == [[0.5, 0.25, 0.5], [0.5]] * 2
+    assert all(later is earlier for later, earlier in zip(first[2:], first[:-2], strict=True))
+
+
+def test_what_part_of_the_rows_are_asked_with_is_taken_once(stubbed: Callable[..., Stubs]) -> None:
+    """But for what changes from call to call."""
+    stubs = stubbed({"guess_mode": True}, {"end": 0.1})
+    call = call_of((0, "negative", 0.0, 1, 4), (1, "positive", 0.0, 1, 4))
+    for _ in range(3):
+        stubs.network(call)
+    texts = [part.condition["text"] for _, part in stubs.calls]
+    assert texts[0].tolist() == [[[1.0, 1.0]] * 3]
+    assert texts[0] is texts[1] is texts[2]
+    for level in (5.0, 6.0):
+        stubs.network(call._replace(condition={"text": torch.full((2, 3, 2), level)}))
+        assert stubs.calls[-1][1].condition["text"].tolist() == [[[level, level]] * 3]
 
 
 def test_weights_are_read_once_and_go_with_the_last_pipeline(

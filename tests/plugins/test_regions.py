@@ -170,6 +170,42 @@ def test_each_row_says_whose_it_is(regional: Pipeline) -> None:
     assert answer[:2].equal(mean_of_text(call)[:2])
 
 
+def test_conditions_are_joined_once_for_the_rows_of_a_run(regional: Pipeline) -> None:
+    """At every step the network gets the same tensors; but what another part makes anew for each
+    call, such as residuals, is joined at each."""
+    own = [[{"prompt": "a red circle", "box": LEFT}], [{"prompt": "a blue star", "box": RIGHT}]]
+    inputs = {"prompt": ["a red star", "a"], "negative_prompt": "green", "regions": own}
+    sampling = regional.start(regional.composition.plan(inputs, [1, 2]))
+    (conditioning,) = regional.composition.conditioning
+    calls: list[Call] = []
+
+    def network(call: Call) -> Tensor:
+        calls.append(call)
+        return mean_of_text(call)
+
+    ours = conditioning.bind(sampling.run).network(network)
+    both = first_call(sampling, ("negative", "positive"))
+    positive = first_call(sampling)
+    for step in range(4):
+        for call in (both, positive):
+            residual = torch.tensor([10.0 * step + row for row in range(len(call.rows))])
+            rows = tuple(row._replace(step=step) for row in call.rows)
+            condition = {**call.condition, "residual": residual}
+            ours(call._replace(condition=condition, rows=rows))
+    texts = [call.condition["text"] for call in calls]
+    assert [len(text) for text in texts] == [6, 4] * 4
+    assert all(text is texts[number % 2] for number, text in enumerate(texts))
+    states = regional.model.abilities["text"].encode(
+        ["green", "green", "a red star", "a", "a red circle", "a blue star"]
+    )["text"]
+    torch.testing.assert_close(texts[0], states)
+    torch.testing.assert_close(texts[1], states[2:])
+    for step, (wide, narrow) in enumerate(zip(calls[::2], calls[1::2], strict=True)):
+        places = (wide.condition["residual"] - 10 * step, narrow.condition["residual"] - 10 * step)
+        assert [p.tolist() for p in places] == [[0, 1, 2, 3, 2, 3], [0, 1, 0, 1]]
+        assert {row.step for row in (*wide.rows, *narrow.rows)} == {step}
+
+
 class Captions(TextAbility):
     """A state for each word, so that captions differ in length: how many letters it has."""
 

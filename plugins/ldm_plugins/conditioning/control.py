@@ -19,10 +19,11 @@ from ldm_core.contracts import (
     Row,
     Run,
     RunHooks,
+    take,
 )
 from ldm_core.contracts.abilities import ControlAbility, SideNetwork
 from ldm_core.errors import LdmError
-from ldm_plugins.conditioning.shared.calls import select
+from ldm_plugins.conditioning.shared.calls import Selection, Whose, whose
 from ldm_plugins.conditioning.shared.pictures import (
     check_size,
     different,
@@ -38,6 +39,7 @@ from ldm_plugins.conditioning.shared.side_folders import (
 )
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 PICTURES = Input(
@@ -100,24 +102,15 @@ class Control(Conditioning):
                         f"'{side.folder}' reads multiples of {side.unit}."
                     )
 
-    def encode(self, run: Run, branches: Sequence[str]) -> Mapping[str, Condition]:
-        """What each model makes of its pictures, by keys such as ``control_0_picture``."""
-        each = [self._each(entry) for entry in run.request.inputs["control_image"]]
-        condition: dict[str, Tensor] = {}
-        for number, (side, folder) in enumerate(zip(self.load(run), self.folders, strict=True)):
-            pictures = [several[number] for several in each]
-            pixels = to_pixels("control_image", pictures, folder.mode)
-            features = side.read(pixels.to(run.device))
-            condition |= {f"{_prefix(number)}{key}": value for key, value in features.items()}
-        return dict.fromkeys(branches, condition)
-
     def bind(self, run: Run) -> RunHooks:
-        return Beside(self.choices, self.load(run))
-
-    def load(self, run: Run) -> list[SideNetwork]:
-        """The side networks of a run's model."""
         ability: ControlAbility = run.model.abilities["control"]
-        return [ability.load(side.folder, side.cls) for side in self.folders]
+        each = [self._each(entry) for entry in run.request.inputs["control_image"]]
+        sides = []
+        for number, (choice, folder) in enumerate(zip(self.choices, self.folders, strict=True)):
+            network = ability.load(folder.folder, folder.cls)
+            pictures = [several[number] for several in each]
+            sides.append(Side(choice, network, pictures, folder.mode, run.device))
+        return Beside(sides)
 
     def _each(self, entry: Any) -> list[Any]:
         """An image's pictures, one for each model; one alone serves them all."""
@@ -135,50 +128,83 @@ class Beside(RunHooks):
     """A run whose network gets what side networks make of its rows, each within its share of the
     steps."""
 
-    def __init__(self, choices: Sequence[SideChoice], sides: Sequence[SideNetwork]) -> None:
-        self._sides = list(zip(choices, sides, strict=True))
+    def __init__(self, sides: Sequence[Side]) -> None:
+        self._sides = sides
 
     def network(self, network: Network) -> Network:
         def with_sides(call: Call) -> Tensor:
             residuals: dict[str, Tensor] = {}
-            for number, (choice, side) in enumerate(self._sides):
-                for key, value in _ask(choice, side, call, _prefix(number)).items():
+            for side in self._sides:
+                for key, value in side(call).items():
                     residuals[key] = residuals[key] + value if key in residuals else value
             return network(call._replace(condition={**call.condition, **residuals}))
 
         return with_sides
 
 
-def _prefix(number: int) -> str:
-    """Of the keys under which a condition holds the features of a side network."""
-    return f"control_{number}_"
+class Side:
+    """One side network in a run; its pictures are read once, when rows first need them.
+
+    Args:
+        pictures: one for each image of the run.
+        mode: how they are read, see `mode_of`.
+        device: where x and the conditions are.
+    """
+
+    def __init__(
+        self,
+        choice: SideChoice,
+        network: SideNetwork,
+        pictures: Sequence[Any],
+        mode: str,
+        device: torch.device,
+    ) -> None:
+        self._choice = choice
+        self._network = network
+        self._pictures = pictures
+        self._mode = mode
+        self._device = device
+        self._features: dict[tuple[int, ...], Condition] = {}
+        """Of the images of rows; first those of all images, as they are read."""
+        self._selections: dict[tuple[Whose, tuple[int, ...]], Selection] = {}
+
+    def __call__(self, call: Call) -> Condition:
+        """What the network gives the rows of a call; zeros in those that it has nothing for."""
+        places = tuple([place for place, row in enumerate(call.rows) if self._speaks_to(row)])
+        if not places:
+            return {}
+        part = call if len(places) == len(call.rows) else self._select(call, places)
+        features, choice = self._features_of(part.rows), self._choice
+        residuals = self._network(part, features, choice.weight, choice.guess_mode)
+        if part is call:
+            return residuals
+        return {key: _spread(value, places, len(call.rows)) for key, value in residuals.items()}
+
+    def _speaks_to(self, row: Row) -> bool:
+        """Whether the network is asked about a row."""
+        silent = row.branch == "negative" and (self._choice.guess_mode or self._network.guess)
+        return not silent and self._choice.covers(row.step, row.steps)
+
+    def _select(self, call: Call, places: tuple[int, ...]) -> Call:
+        key = whose(call), places
+        if key not in self._selections:
+            self._selections[key] = Selection(places)
+        return self._selections[key](call)
+
+    def _features_of(self, rows: Sequence[Row]) -> Condition:
+        """The features of each row's pictures, by its image."""
+        every = tuple(range(len(self._pictures)))
+        if not self._features:
+            pixels = to_pixels("control_image", self._pictures, self._mode)
+            self._features[every] = self._network.read(pixels.to(self._device))
+        images = tuple([row.image for row in rows])
+        if images not in self._features:
+            self._features[images] = take(self._features[every], list(images))
+        return self._features[images]
 
 
-def _ask(choice: SideChoice, side: SideNetwork, call: Call, prefix: str) -> Condition:
-    """What one side network gives the rows of a call; zeros in those that it has nothing for."""
-    rows = [place for place, row in enumerate(call.rows) if _speaks_to(row, choice, side)]
-    if not rows:
-        return {}
-    part = call if len(rows) == len(call.rows) else select(call, rows)
-    features = {
-        key.removeprefix(prefix): value
-        for key, value in part.condition.items()
-        if key.startswith(prefix)
-    }
-    residuals = side(part, features, choice.weight, choice.guess_mode)
-    if part is call:
-        return residuals
-    return {key: _spread(value, rows, len(call.rows)) for key, value in residuals.items()}
-
-
-def _speaks_to(row: Row, choice: SideChoice, side: SideNetwork) -> bool:
-    """Whether a side network is asked about a row."""
-    silent = row.branch == "negative" and (choice.guess_mode or side.guess)
-    return not silent and choice.covers(row.step, row.steps)
-
-
-def _spread(values: Tensor, rows: Sequence[int], count: int) -> Tensor:
+def _spread(values: Tensor, places: Sequence[int], count: int) -> Tensor:
     """Values (rows, ...) at their places among so many rows, and zeros elsewhere."""
     whole = values.new_zeros((count, *values.shape[1:]))
-    whole[list(rows)] = values
+    whole[list(places)] = values
     return whole
