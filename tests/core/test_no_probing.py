@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 PROBES = {"getattr", "hasattr", "setattr", "delattr"}
 FOREIGN = {
     "ldm_core/plugins/registry.py": {"ldm_api_version"},
+    "plugins/ldm_plugins/schedulers/shared/diffusers_classes.py": {"_backends", "step"},
     "plugins/ldm_plugins/schedulers/shared/diffusers_walk.py": {
         "counter",
         "final_alpha_cumprod",
@@ -36,14 +37,40 @@ def probed(tree: ast.AST) -> Iterator[str]:
     """The names that are asked for by a string, and protocols that ask so behind `isinstance`."""
     for node in ast.walk(tree):
         match node:
-            case ast.Call(func=ast.Name(id=probe), args=[_, ast.Constant(value=name), *_]):
-                yield from [str(name)] if probe in PROBES else []
-            case ast.Call(func=ast.Name(id=probe), args=[_, ast.JoinedStr() as name, *_]):
-                yield from [ast.unparse(name)] if probe in PROBES else []
+            case ast.Call(func=ast.Name(id=probe), args=[_, name, *_]) if probe in PROBES:
+                yield from text_of(name)
+            case ast.Subscript(value=names, slice=name) if lists_attributes(names):
+                yield from text_of(name)
+            case ast.Call(func=ast.Attribute(value=names), args=[name, *_]) if lists_attributes(
+                names
+            ):
+                yield from text_of(name)
+            case ast.Compare(left=name, ops=[ast.In() | ast.NotIn()], comparators=[names]):
+                yield from text_of(name) if lists_attributes(names) else []
         if isinstance(node, ast.Name | ast.Attribute):
             word = node.id if isinstance(node, ast.Name) else node.attr
             if word == "runtime_checkable":
                 yield word
+
+
+def text_of(name: ast.expr) -> list[str]:
+    """What a literal string says; nothing for what only a run can tell."""
+    match name:
+        case ast.Constant(value=str(text)):
+            return [text]
+        case ast.JoinedStr():
+            return [ast.unparse(name)]
+    return []
+
+
+def lists_attributes(names: ast.expr) -> bool:
+    """Whether an expression stands for the attributes of something, or their names."""
+    match names:
+        case ast.Call(func=ast.Name(id="vars" | "dir"), args=[_]):
+            return True
+        case ast.Attribute(attr="__dict__"):
+            return True
+    return False
 
 
 @pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(ROOT)))
@@ -58,6 +85,20 @@ def test_what_is_allowed_is_there() -> None:
         assert set(probed(ast.parse((ROOT / name).read_text()))) >= allowed, name
 
 
-def test_the_test_sees_a_probe() -> None:
-    tree = ast.parse('setattr(x, "start", 1); getattr(x, name); hasattr(x, f"{a}_b")')
-    assert list(probed(tree)) == ["start", "f'{a}_b'"]
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ('setattr(x, "start", 1); getattr(x, name); hasattr(x, f"{a}_b")', ["start", "f'{a}_b'"]),
+        ('vars(x)["start"]; vars(x)[name]; vars(x)[f"{a}_b"]', ["start", "f'{a}_b'"]),
+        ('vars(type(x)).get("start"); vars(x).pop("order", None)', ["start", "order"]),
+        ('x.y.__dict__["start"] = 1; x.__dict__.get("order")', ["start", "order"]),
+        (
+            '"start" in vars(x); "order" not in x.__dict__; "fit" in dir(x)',
+            ["start", "order", "fit"],
+        ),
+        ('x["start"]; x.get("start"); "start" in x; {**vars(x)}; sorted(dir(x)); dir()["a"]', []),
+        ("@typing.runtime_checkable\nclass Walk: ...", ["runtime_checkable"]),
+    ],
+)
+def test_the_test_sees_a_probe(line: str, names: list[str]) -> None:
+    assert list(probed(ast.parse(line))) == names

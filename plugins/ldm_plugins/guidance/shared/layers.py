@@ -122,8 +122,8 @@ def _is_self_attention(layer: nn.Module) -> bool:
 
     if isinstance(layer, Attention):
         return not layer.is_cross_attention
-    # of these, classes that know no cross-attention say nothing of it
-    return isinstance(layer, AttentionModuleMixin) and not vars(layer).get("is_cross_attention")
+    # one of another class is self-attention where `TEXT` has its processor, and else refused
+    return isinstance(layer, AttentionModuleMixin)
 
 
 def _path(part: str, name: str) -> str:

@@ -73,7 +73,7 @@ def find_class(name: str) -> type:
         raise LdmError(f"Diffusers' {name} cannot be used here: {REASONS[name]}", look)
     cls: type = getattr(diffusers, name)
     # A class whose packages are missing is a stand-in that lists them.
-    if missing := set(vars(cls).get("_backends", ())) - {"torch"}:
+    if missing := set(getattr(cls, "_backends", ())) - {"torch"}:
         packages = " ".join(sorted(missing))
         raise LdmError(
             f"Diffusers' {name} needs the package {packages}, which is not installed.",
@@ -89,7 +89,7 @@ def find_class(name: str) -> type:
 
 def _step(cls: Any) -> Mapping[str, inspect.Parameter]:
     """The parameters of a class's ``step``; none where it has no such method."""
-    return inspect.signature(cls.step).parameters if "step" in dir(cls) else {}
+    return inspect.signature(cls.step).parameters if hasattr(cls, "step") else {}
 
 
 @cache
