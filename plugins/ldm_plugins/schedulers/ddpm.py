@@ -73,8 +73,12 @@ def _deviation(variance: Variance, here: Point, there: Point, denoise: Denoise) 
     output = learned_variance(denoise)
     if output is None:
         raise LdmError(
-            f"the network predicts no variance, which ddpm's variance='{variance}' asks for; "
-            "choose 'fixed_small'."
+            f"no variance reached ddpm, which variance='{variance}' asks for: the network predicts "
+            "no variance, or a scheduler around ddpm hands on a denoiser of its own, which loses "
+            "it.",
+            "choose variance='fixed_small'; or hand on, in that scheduler, "
+            "VariancePredicting(own, lambda: learned_variance(denoise)) of ldm_core.contracts, "
+            "which keeps it.",
         )
     if variance == "learned":
         return (output / 2).exp()
