@@ -173,7 +173,6 @@ def test_a_picture_is_made_again_from_its_manifest(pipe: Pipeline, tmp_path: Pat
         ({"strength": [0.5, 0.6]}, "the same for all images of a run, not 0.5, 0.6"),
         ({"strength": 0.2}, "a strength of 0.2 is less than one of the 4 steps; at least 0.25 is"),
     ],
-    ids=str,
 )
 def test_what_cannot_be_used_is_refused_before_weights_are_read(
     folder: Path, inputs: dict[str, Any], message: str

@@ -187,7 +187,6 @@ def test_an_image_depends_on_its_own_inputs_alone(pipe: Pipeline) -> None:
         ({"strength": 0.1}, "less than one of the 4 steps"),
         ({"width": 32}, "image is 16x16 pixels and 32x16 is to be made"),
     ],
-    ids=str,
 )
 def test_what_cannot_be_used_is_refused_before_weights_are_read(
     folder: Path, inputs: dict[str, Any], message: str

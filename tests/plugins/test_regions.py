@@ -307,7 +307,6 @@ def black(width: int = 16) -> Image.Image:
         ({"prompt": "a", "mask": black()}, "mask of a region is empty"),
         ({"prompt": "a", "mask": black(24)}, "is 24x16 pixels and 16x16 is to be made"),
     ],
-    ids=str,
 )
 def test_a_region_that_does_not_fit_is_refused_before_weights_are_read(
     folder: Path, region: Any, message: str
