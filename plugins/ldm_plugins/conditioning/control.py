@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ldm_core.contracts import (
     REQUIRED,
@@ -49,7 +49,7 @@ PICTURES = Input(
 )
 
 
-def control(*, models: list[str | dict[str, Any]]) -> Conditioning:
+def control(*, models: list[str | dict[str, Any]]) -> Control:
     """ControlNets and T2I-Adapters: side networks that read a picture such as edges or depth
     (Zhang et al. 2023, arXiv:2302.05543; Mou et al. 2023, arXiv:2302.08453).
 
@@ -72,16 +72,14 @@ class Control(Conditioning):
         folders: those of the choices, once the model is known.
     """
 
+    inputs: ClassVar[Mapping[str, Input]] = {"control_image": PICTURES}
+
     choices: tuple[SideChoice, ...]
     folders: tuple[SideFolder, ...] = ()
 
     @property
     def ability(self) -> str:
         return "control"
-
-    @property
-    def inputs(self) -> Mapping[str, Input]:
-        return {"control_image": PICTURES}
 
     def fit(self, info: ModelInfo) -> Control:
         """The conditioning with its folders, seen to fit the model."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ldm_core.contracts import (
     REQUIRED,
@@ -30,7 +30,7 @@ PICTURES = Input(
 )
 
 
-def image_prompt(*, path: str, image_encoder: str, scale: float = 1.0) -> Conditioning:
+def image_prompt(*, path: str, image_encoder: str, scale: float = 1.0) -> ImagePrompt:
     """A picture whose content and style the image takes on, by an IP-Adapter (Ye et al. 2023,
     arXiv:2308.06721).
 
@@ -53,6 +53,8 @@ class ImagePrompt(Conditioning):
         adapter: once the model is known.
     """
 
+    inputs: ClassVar[Mapping[str, Input]] = {"prompt_image": PICTURES}
+
     path: str
     image_encoder: str
     scale: float
@@ -61,10 +63,6 @@ class ImagePrompt(Conditioning):
     @property
     def ability(self) -> str:
         return "image_prompt"
-
-    @property
-    def inputs(self) -> Mapping[str, Input]:
-        return {"prompt_image": PICTURES}
 
     def fit(self, info: ModelInfo) -> ImagePrompt:
         """The conditioning with its files, seen to fit the model."""
