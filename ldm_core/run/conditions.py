@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ldm_core.contracts import (
     Bound,
@@ -32,6 +33,28 @@ class Group:
     branches: tuple[str, ...]
     whole: bool
     condition: Condition
+
+
+class Reading(Mapping[str, Sequence[Any]]):
+    """Inputs that know which of them were read.
+
+    Attributes:
+        names: of those that were.
+    """
+
+    def __init__(self, inputs: Mapping[str, Sequence[Any]]) -> None:
+        self._inputs = inputs
+        self.names: set[str] = set()
+
+    def __getitem__(self, name: str) -> Sequence[Any]:
+        self.names.add(name)
+        return self._inputs[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._inputs)
+
+    def __len__(self) -> int:
+        return len(self._inputs)
 
 
 class Conditions:
@@ -64,9 +87,7 @@ class Conditions:
         for branch in missing:
             inputs = self._inputs.get(branch)
             if inputs:
-                request = replace(self._run.request, inputs={**self._run.request.inputs, **inputs})
-                other = replace(self._run, request=request)
-                self._encoded[branch] = self._encode(other, ["positive"])["positive"]
+                self._encoded[branch] = self._encode_with(inputs)
             elif inputs is not None:
                 self._encoded[branch] = self.of(["positive"])["positive"]
         return {branch: self._encoded[branch] for branch in branches}
@@ -96,6 +117,22 @@ class Conditions:
             )
             for names in alike.values()
         ]
+
+    def _encode_with(self, inputs: Mapping[str, Sequence[Any]]) -> Condition | Unequal:
+        """The condition of a branch that has inputs of its own.
+
+        Raises:
+            LdmError: one of them is read for the run as a whole, or by none.
+        """
+        read = Reading({**self._run.request.inputs, **inputs})
+        run = replace(self._run, request=replace(self._run.request, inputs=read))
+        condition = self._encode(run, ["positive"])["positive"]
+        for name in inputs.keys() - read.names:
+            raise LdmError(
+                f"the guidance gives a branch a '{name}' of its own, which no conditioning puts "
+                "into the condition of a branch; what is read for the whole run cannot differ."
+            )
+        return condition
 
     def _encode(self, run: Run, branches: Sequence[str]) -> dict[str, Condition | Unequal]:
         import torch

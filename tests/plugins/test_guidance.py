@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -17,7 +17,17 @@ from torch import Tensor
 import tiny
 from ldm_core import Pipeline
 from ldm_core.conformance import SCHEDULES, GaussianData
-from ldm_core.contracts import Bound, Call, Evaluation, Request, Run, Step
+from ldm_core.contracts import (
+    Bound,
+    Call,
+    Conditioning,
+    Evaluation,
+    Input,
+    Request,
+    Run,
+    RunHooks,
+    Step,
+)
 from ldm_core.errors import LdmError
 from ldm_core.numerics.grid import Grid
 from ldm_core.numerics.point import CLEAN, Point
@@ -435,6 +445,20 @@ def test_the_last_colon_of_a_composed_prompt_is_its_weight(pipe: Pipeline) -> No
     one = latents(pipe, name="composable", prompts=["a circle:1.0"])
     assert one.equal(latents(pipe, name="composable", prompts=["a circle"]))
     assert not one.equal(latents(pipe, name="composable", prompts=["a square"]))
+
+
+def test_what_is_read_for_the_whole_run_is_refused_as_a_branchs_own(pipe: Pipeline) -> None:
+    class ForTheRun(Conditioning):
+        inputs: ClassVar[dict[str, Input]] = {"level": Input(str, "1")}
+
+        def bind(self, run: Run) -> RunHooks:
+            assert run.request.inputs["level"] == ["1"]
+            return RunHooks()
+
+    by_level = {"name": "composable", "prompts": ["2"], "input": "level"}
+    own = pipe.replace(conditioning=["text", ForTheRun()], guidance=by_level)
+    with pytest.raises(LdmError, match="a 'level' of its own, which no conditioning puts into"):
+        own("a red star", seed=1)
 
 
 def test_thresholding_goes_around_another_guidance(pipe: Pipeline) -> None:
