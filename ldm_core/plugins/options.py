@@ -176,6 +176,9 @@ def _type_name(annotation: Any) -> str:
         return " | ".join(_type_name(part) for part in get_args(annotation))
     if annotation is NoneType:
         return "None"
+    if get_origin(annotation) in (list, dict):
+        parts = ", ".join(_type_name(part) for part in get_args(annotation))
+        return f"{get_origin(annotation).__name__}[{parts}]"
     if isinstance(annotation, type):
         return annotation.__name__
     return str(annotation).replace("typing.", "")
