@@ -198,10 +198,12 @@ class Composition:
             entries = list(value) if is_one_each(value) else [value] * count
             if len(entries) != count:
                 raise LdmError(f"{len(entries)} entries of '{name}' for {count} images.")
-            if not one.each and any(entry != entries[0] for entry in entries):
-                several = ", ".join(map(str, dict.fromkeys(entries)))
+            # as texts: a list has no hash, NaN is not itself, and tensors compare by element
+            several = dict.fromkeys(map(str, entries))
+            if not one.each and len(several) > 1:
                 raise LdmError(
-                    f"the {name} should be the same for all images of a run, not {several}."
+                    f"the {name} should be the same for all images of a run, not "
+                    f"{', '.join(several)}."
                 )
             spread[name] = entries
         return spread

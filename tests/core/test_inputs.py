@@ -121,6 +121,8 @@ def test_an_input_for_all_images_says_one_thing(pipe: Pipeline) -> None:
     assert plan.request.inputs["level"] == [(1, 2), (1, 2)]
     same = one.composition.plan({"prompt": "a", "mood": ["wild", "wild"]}, [1, 2])
     assert same.request.inputs["mood"] == ["wild", "wild"]
+    lists = one.composition.plan({"prompt": "a", "mood": [["b"], ["b"]]}, [1, 2])
+    assert lists.request.inputs["mood"] == [["b"], ["b"]]
     with pytest.raises(LdmError, match=r"mood should be the same for all images.*wild, calm"):
         one.composition.plan({"prompt": "a", "mood": ["wild", "calm"]}, [1, 2])
 

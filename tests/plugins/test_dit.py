@@ -114,7 +114,7 @@ def test_other_squares_are_drawn_and_nothing_else(dit: Path) -> None:
     composition = compose({"model": str(dit)}, installed())
     with pytest.raises(LdmError, match="squares alone"):
         composition.plan({"class_label": 1}, [1], {"width": 16, "height": 24})
-    with pytest.raises(LdmError, match="must be a multiple of 4"):
+    with pytest.raises(LdmError, match="multiples of 4"):
         composition.plan({"class_label": 1}, [1], {"width": 18, "height": 18})
     larger = Pipeline.from_composition(composition)
     assert larger(class_label=1, seed=1, num_inference_steps=1, width=24, height=24).images[
