@@ -44,6 +44,8 @@ bench: $(READY)  ## speed and memory, as ratios to a named peer
 	$(BIN)/python benchmarks/sampling_speed.py
 	$(BIN)/python benchmarks/half_precision.py
 	$(BIN)/python benchmarks/stored_weights.py
+	$(BIN)/python benchmarks/step_cost.py
+	$(BIN)/python benchmarks/memory_of_many.py
 
 train-shapes: $(READY)  ## the default model from nothing; continues where it was interrupted
 	sh benchmarks/reproduce_shapes.sh
