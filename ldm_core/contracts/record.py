@@ -17,6 +17,13 @@ class Record(ABC):
     `starts_with`, makes one with a trait. Called, a record calls its function.
     """
 
+    def __post_init__(self) -> None:
+        if isinstance(self.function, Record):
+            raise LdmError(
+                f"a {type(self).__name__} made of a {type(self.function).__name__} would lose the "
+                "traits of that; change a record by a decorator or dataclasses.replace."
+            )
+
     @property
     @abstractmethod
     def function(self) -> Callable[..., Any]:

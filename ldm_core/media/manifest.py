@@ -32,6 +32,8 @@ def make_manifest(
     """
     packages = {*PACKAGES, *(plugin.distribution for plugin in composition.plugins)}
     recipe = _plain(composition.recipe)
+    if composition.scheduler.points is not None:
+        recipe.pop("spacing", None)  # the model's, which nothing asked
     if place is not None and place.dtype.itemsize < 4:
         recipe["compute_dtype"] = str(place.compute_dtype).removeprefix("torch.")
     return {

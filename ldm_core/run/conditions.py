@@ -83,6 +83,11 @@ class Conditions:
         """The conditions of these branches, by name."""
         missing = [branch for branch in branches if branch not in self._encoded]
         if own := [branch for branch in missing if branch not in self._inputs]:
+            for branch in {*own} - {"positive", "negative"}:
+                raise LdmError(
+                    f"the guidance asks for a branch '{branch}', of which its inputs say nothing; "
+                    "without them there are 'positive' and 'negative'."
+                )
             self._encoded |= self._encode(self._run, own)
         for branch in missing:
             inputs = self._inputs.get(branch)
@@ -141,6 +146,7 @@ class Conditions:
         for conditioning in self._conditioning:
             for branch, condition in conditioning.encode(run, branches).items():
                 if branch in conditions:
+                    _check_rows(condition, len(run.request.seeds), conditioning)
                     conditions[branch] = _merged(conditions[branch], condition)
         if self._scale is None:
             return conditions
@@ -180,6 +186,22 @@ def _each(condition: Condition | Unequal, images: int) -> list[Condition]:
     if isinstance(condition, Unequal):
         return list(condition.each)
     return [take(condition, [image]) for image in range(images)]
+
+
+def _check_rows(condition: Condition | Unequal, images: int, owner: Conditioning) -> None:
+    """See that a condition speaks of each image of a run.
+
+    Raises:
+        LdmError: it has rows for more or fewer.
+    """
+    each = condition.each if isinstance(condition, Unequal) else (condition,)
+    rows = 1 if isinstance(condition, Unequal) else images
+    counts = {len(value) for one in each for value in one.values()}
+    if len(each) * rows != images or not counts <= {rows}:
+        raise LdmError(
+            f"the conditioning {type(owner).__name__} gave {len(each)} conditions with tensors of "
+            f"{sorted(counts)} rows for a run of {images} images; an image has one row."
+        )
 
 
 def _keys(condition: Condition | Unequal) -> set[str]:

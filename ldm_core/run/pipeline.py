@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
@@ -25,7 +26,7 @@ from ldm_core.contracts import (
     Run,
     Step,
 )
-from ldm_core.errors import LdmError
+from ldm_core.errors import LdmError, LdmWarning
 from ldm_core.media import pixels
 from ldm_core.media.manifest import make_manifest
 from ldm_core.media.shown import check_output_type, shown
@@ -167,6 +168,11 @@ class Pipeline(Generates):
             make_manifest(self.composition, request, index, self.model.place)
             for index in range(len(request.seeds))
         ]
+        if not latents.isfinite().all():
+            warnings.warn(
+                LdmWarning("the final latents hold numbers that are not finite (NaN or infinite)."),
+                stacklevel=2,
+            )
         if output_type == "latent":
             return Output(latents, list(request.seeds), manifests, self.composition.decoder.kind)
         return _as_output(self.medium(latents), list(request.seeds), manifests, output_type)
@@ -264,6 +270,11 @@ class Pipeline(Generates):
 def _as_output(
     medium: Medium, seeds: list[int], manifests: list[dict[str, Any]], output_type: str
 ) -> Output:
+    if len(medium.data) != len(seeds):
+        raise LdmError(
+            f"the decoder gave a {medium.kind} for each of {len(medium.data)} images, and "
+            f"{len(seeds)} were asked for."
+        )
     return Output(
         shown(medium, output_type),
         seeds,

@@ -106,6 +106,11 @@ class Sampling:
         """
         grid = self.run.grid
         last = len(grid) - 1 if stop is None else stop
+        if not 0 <= start <= last < len(grid):
+            raise LdmError(
+                f"a walk of {len(grid)} points goes from one of 0 to {len(grid) - 1} to the same "
+                f"or a later one, not from {start} to {last}."
+            )
         with ExitStack() as stack:
             stack.enter_context(in_force(self._parts.attention))
             tellers = [stack.enter_context(part.watch(grid)) for part in self._parts.observers]

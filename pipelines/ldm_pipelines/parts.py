@@ -56,9 +56,16 @@ def channels_of(pipe: Pipeline) -> int:
 
 
 def size_in(call: CallArguments) -> tuple[int, int] | None:
-    """The size that a call asks for."""
-    width, height = call.extent.get("width"), call.extent.get("height")
-    return (width, height) if width and height else None
+    """The size that a call asks for.
+
+    Raises:
+        LdmError: it says one side alone, and the other is the picture's to say.
+    """
+    sides = [call.extent.get("width"), call.extent.get("height")]
+    if sides.count(None) == 1:
+        raise LdmError("give both width and height of the picture to be made, or neither.")
+    width, height = sides
+    return None if width is None or height is None else (width, height)
 
 
 def with_size(call: CallArguments, size: tuple[int, int]) -> CallArguments:

@@ -447,3 +447,12 @@ def test_guidance_that_a_network_needs_stays_under_any_name(tmp_path: Path, name
     flux = Pipeline.from_pretrained(tiny.write_flux(tmp_path / "flux"), guidance=name)
     assert unguided(flux) is flux
     assert unguided(flux.replace(guidance="classifier_free")).recipe["guidance"]["name"] == "none"
+
+
+def test_one_side_of_a_picture_alone_is_refused(pipe: Pipeline) -> None:
+    from PIL import Image
+
+    from ldm_pipelines.image_to_image import image_to_image
+
+    with pytest.raises(LdmError, match="give both width and height"):
+        image_to_image(pipe, Image.new("RGB", (16, 16)), "a red star", width=32)

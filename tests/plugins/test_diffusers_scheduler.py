@@ -374,3 +374,12 @@ def test_every_class_of_diffusers_is_used_or_refused_with_a_reason() -> None:
                 continue
             assert name in (VP_CLASSES if schedule.discrete else FLOW_CLASSES)
             assert points[0].ratio > 5 * points[-1].ratio
+
+
+def test_a_picture_on_points_of_the_schedulers_own_is_made_again(ldm: Any) -> None:
+    """Its manifest has no spacing: the model's was not asked."""
+    made = ldm("generate", "a red star", "--steps", 2, "--seed", 3, "--scheduler",
+        "diffusers:EulerDiscreteScheduler", "--out", ".")  # fmt: skip
+    assert made[0] == 0, made
+    code, out, err = ldm("replay", made[1].strip().splitlines()[-1])
+    assert (code, "pixel for pixel" in out) == (0, True), err
