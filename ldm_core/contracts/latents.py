@@ -123,6 +123,8 @@ class LatentSpace:
             if axis.name not in extent:
                 raise LdmError(f"this model draws a number of {axis.name}, and none is given.")
             length = extent[axis.name]
+            if not isinstance(length, int) or isinstance(length, bool):
+                raise LdmError(f"the {axis.name} must be a whole number, not {length!r}.")
             if not axis.fits(length):
                 raise LdmError(
                     f"{describe(extent)} does not fit this model: {self._rule(axis)}, as in "

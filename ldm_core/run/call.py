@@ -49,12 +49,17 @@ class CallArguments:
 
         Args:
             axes: of the model's latents.
+        Raises:
+            LdmError: a length or an input is given twice.
         """
         own = {f.name for f in fields(cls)} - {"inputs", "extent"}
         sides = {*axes, "width", "height"}
         values = {name: value for name, value in arguments.items() if value is not None}
         extent = {name: value for name, value in values.items() if name in sides}
         inputs = {n: v for n, v in values.items() if n not in own | sides | {"extent", "inputs"}}
+        for key, several in (("extent", extent), ("inputs", inputs)):
+            for name in several.keys() & values.get(key, {}).keys():
+                raise LdmError(f"{name} is given twice, by its name and in '{key}'; give it once.")
         return cls(
             inputs={**values.get("inputs", {}), **inputs},
             extent={**values.get("extent", {}), **extent},

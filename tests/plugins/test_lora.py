@@ -166,6 +166,8 @@ def test_as_a_converter_it_is_what_the_recipes_loras_are(pipe: Pipeline, snow: P
     assert torch.equal(found, latents(pipe.replace(loras=[f"{snow}:0.5"])))
     with pytest.raises(LdmError, match=r"no LoRA file 'nowhere.safetensors'"):
         pipe.replace(converters=[{"name": "lora", "files": ["nowhere.safetensors"]}])
+    with pytest.raises(LdmError, match="needs at least one file"):
+        pipe.replace(converters=[{"name": "lora", "files": []}])
 
 
 def test_files_of_a_converter_are_in_the_manifest_and_held_to_it_by_replay(

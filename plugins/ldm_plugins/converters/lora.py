@@ -34,6 +34,8 @@ def lora(*, files: list[str | dict[str, Any]]) -> Converter:
         files: paths or Hub ids, with ``:scale`` behind those whose scale is not 1; or tables of
             ``path`` and ``scale``.
     """
+    if not files:
+        raise LdmError("the converter lora needs at least one file.")
     return WithLoras(tuple(as_lora(entry) for entry in files))
 
 
