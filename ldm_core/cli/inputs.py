@@ -5,11 +5,13 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from types import NoneType
 from typing import Any, get_args
 
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperOption
 
+from ldm_core.composition.compose import RESERVED
 from ldm_core.composition.composition import Composition, is_one_each
 from ldm_core.contracts import Input
 from ldm_core.errors import LdmError, did_you_mean
@@ -33,6 +35,9 @@ class TakesInputs(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         own = {name for param in self.params for name in (*param.opts, *param.secondary_opts)}
         left, flags = split_flags(args, own | set(self.get_help_option_names(ctx)))
+        options = [param for param in self.params if isinstance(param, TyperOption)]
+        valued = {name for option in options if not option.is_flag for name in option.opts}
+        check_values(left, own, valued)
         ctx.meta[KEY] = Flags(flags, tuple(sorted(own)))
         return super().parse_args(ctx, left)
 
@@ -68,6 +73,18 @@ def split_flags(args: list[str], own: set[str]) -> tuple[list[str], dict[str, st
     return left, flags
 
 
+def check_values(args: list[str], own: set[str], valued: set[str]) -> None:
+    """Raise `LdmError` where an option that needs a value is followed by another option, which
+    would be taken for it."""
+    rest = args[: args.index("--")] if "--" in args else args
+    for name, value in pairwise(rest):
+        if name in valued and value.startswith("--") and value.partition("=")[0] in own:
+            raise LdmError(
+                f"the option {name} needs a value, and {value} follows.",
+                f"a text that is called so is given as {name}={value}",
+            )
+
+
 def flags_of(inputs: Mapping[str, Input]) -> list[str]:
     """The flags of these inputs."""
     return [f"--{name.replace('_', '-')}" for name in inputs]
@@ -88,6 +105,8 @@ def gather_inputs(others: Iterable[str], more: Mapping[str, Any]) -> dict[str, A
         name = name.strip()
         if not (name and equals):
             raise LdmError(f"'{other}' should look like NAME=VALUE.", "as in --input class_label=3")
+        if name in RESERVED or not name.isidentifier() or name == "self":
+            raise LdmError(f"'{name}' is no input of a model.", "`ldm explain` shows them.")
         if name in inputs:
             raise LdmError(
                 f"'{name}' is given twice.", f"a list is one an image: --input '{name}=[1, 2]'"

@@ -79,6 +79,8 @@ def _write_batches(
 
     call["seed"] = secrets.randbelow(2**32) if choices.seed is None else choices.seed
     if choices.size is not None:
+        for side in {"width", "height"} & call.keys():
+            raise LdmError(f"'{side}' is given twice: --size says it too.")
         call["width"], call["height"] = parse_size(choices.size)
     if "num_images" not in options:
         call["num_images_per_prompt"] = choices.num_images

@@ -98,6 +98,8 @@ def as_layer(raw: Mapping[str, Any]) -> Layer:
                 f"a recipe has no key '{key}'.{did_you_mean(key, KEYS)} "
                 f"Its keys: {', '.join(KEYS)}."
             )
+    for side in layer.keys() & layer.get("extent", {}).keys():
+        raise LdmError(f"'{side}' is given twice, by its name and in 'extent'; give it once.")
     return layer
 
 
@@ -170,7 +172,10 @@ def lay(below: Mapping[str, Any], over: Mapping[str, Any], same: Same = _same_te
     Args:
         same: whether two names are one plugin's; by their text where no registry is at hand.
     """
-    result = dict(below)
+    extent = over.get("extent", {})
+    result = {key: value for key, value in below.items() if key not in extent}
+    if sides := {*result.get("extent", {})} & over.keys():
+        result["extent"] = {n: v for n, v in result["extent"].items() if n not in sides}
     for key, value in over.items():
         lower = result.get(key)
         if (key == "extent" and lower) or (

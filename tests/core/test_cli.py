@@ -159,6 +159,10 @@ def test_a_list_is_one_entry_an_image(ldm: Any, classes: Path) -> None:
     [
         ("folder", [], r"draws from a prompt, and none is given"),
         ("folder", ["a star", "--input", "prompt=a circle"], "'prompt' is given twice"),
+        ("folder", ["a star", "--input", "seed=3"], "'seed' is no input of a model"),
+        ("folder", ["a star", "--input", "self=3"], "'self' is no input of a model"),
+        ("folder", ["a", "--width", "16", "--size", "32x32"], "'width' is given twice: --size"),
+        ("folder", ["a", "--negative-prompt", "--seed", "3"], "--negative-prompt needs a value"),
         ("folder", ["a star", "--input", "negative_promt=red"], "Did you mean 'negative_prompt'"),
         ("folder", ["a star", "--input", "red"], "should look like NAME=VALUE"),
         ("folder", ["a", "b", "--input", "negative_prompt=['c']"], "1 of 'negative_prompt'"),

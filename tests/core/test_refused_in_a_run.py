@@ -96,3 +96,12 @@ def test_latents_that_are_not_finite_are_said(pipe: Pipeline) -> None:
 
     with pytest.warns(LdmWarning, match="not finite"):
         pipe.replace(scheduler=overflows)("a", seed=1)
+
+
+def test_a_length_by_its_name_and_in_the_extent_is_one_key(pipe: Pipeline) -> None:
+    """The last choice holds; both in one are refused."""
+    wide, narrow = {"extent": {"width": 32}}, {"width": 16}
+    assert pipe.replace(**narrow).replace(**wide).composition.extent()["width"] == 32
+    assert pipe.replace(**wide).replace(**narrow).composition.extent()["width"] == 16
+    with pytest.raises(LdmError, match="'width' is given twice"):
+        pipe.replace(**narrow, **wide)
