@@ -129,8 +129,9 @@ class Scheduler(Record):
             fitted = (part.fitted(info) for part in parts)
             return replace(Scheduler.around(name, walk, *fitted, whole=whole), fit=None)
 
+        outer = walk(*parts)  # which may be one of them as it is, whose traits are carried below
         return Scheduler(
-            walk=walk(*parts),
+            walk=outer.walk if isinstance(outer, Scheduler) else outer,
             start=parts[0].start,
             points=own[0] if own else None,
             spacing=parts[0].spacing,
