@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ldm_core.contracts.record import Record, unwrapped
-from ldm_core.errors import LdmError
+from ldm_core.contracts.record import Record, as_record
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,19 +48,8 @@ class Kernel(Record):
 
 
 def as_kernel(part: Kernel | Attention) -> Kernel:
-    """The record of an attention kernel: the one edge where a plain function becomes one.
-
-    Raises:
-        LdmError: it cannot be called.
-    """
-    part = unwrapped(part)
-    if isinstance(part, Kernel):
-        return part
-    if not callable(part):
-        raise LdmError(
-            f"an attention kernel is a function (q, k, v, mask, scale) or a Kernel, not {part!r}."
-        )
-    return Kernel(part)
+    """The record of an attention kernel; `LdmError` for what cannot be called."""
+    return as_record(Kernel, part, "an attention kernel is a function (q, k, v, mask, scale)")
 
 
 def runs_on(*devices: str, dtypes: tuple[str, ...] | None = None) -> Callable[[Attention], Kernel]:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ldm_core.contracts.family import Model
 from ldm_core.contracts.medium import Medium
-from ldm_core.contracts.record import Record, unwrapped
-from ldm_core.errors import LdmError
+from ldm_core.contracts.record import Record, as_record
 from ldm_core.numerics.callables import Noise
 
 if TYPE_CHECKING:
@@ -84,19 +83,9 @@ def decodes(kind: str) -> Callable[[Decode], Decoder]:
 
 def as_encoder(part: Encoder | Encode) -> Encoder:
     """The record of an encoder; `LdmError` for what cannot be called."""
-    part = unwrapped(part)
-    if isinstance(part, Encoder):
-        return part
-    if not callable(part):
-        raise LdmError(f"an encoder is a function (model, data, noise), not {part!r}.")
-    return Encoder(part)
+    return as_record(Encoder, part, "an encoder is a function (model, data, noise)")
 
 
 def as_decoder(part: Decoder | Decode) -> Decoder:
     """The record of a decoder; `LdmError` for what cannot be called."""
-    part = unwrapped(part)
-    if isinstance(part, Decoder):
-        return part
-    if not callable(part):
-        raise LdmError(f"a decoder is a function (model, x0), not {part!r}.")
-    return Decoder(part)
+    return as_record(Decoder, part, "a decoder is a function (model, x0)")

@@ -8,8 +8,8 @@ from typing import Any
 
 from ldm_core.contracts.family import Model, ModelInfo
 from ldm_core.contracts.network import Condition, Unequal
+from ldm_core.contracts.record import as_instance
 from ldm_core.contracts.run import Request, Run, RunHooks
-from ldm_core.errors import LdmError
 from ldm_core.numerics.grid import Grid
 
 REQUIRED = ...
@@ -81,14 +81,5 @@ class Conditioning:
 
 
 def as_conditioning(part: Any) -> Conditioning:
-    """A conditioning, once it is seen to be one.
-
-    Raises:
-        LdmError: it is of another class.
-    """
-    if not isinstance(part, Conditioning):
-        raise LdmError(
-            "a conditioning is an object of a class made from ldm_core.contracts.Conditioning, "
-            f"not {part!r}."
-        )
-    return part
+    """A conditioning, once it is seen to be one; `LdmError` for anything else."""
+    return as_instance(Conditioning, part, "conditioning")

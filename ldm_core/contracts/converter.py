@@ -10,8 +10,8 @@ from typing import Any
 
 from ldm_core.contracts.family import Model, ModelInfo
 from ldm_core.contracts.place import Part, PartInfo
+from ldm_core.contracts.record import as_instance
 from ldm_core.contracts.run import Run, RunHooks
-from ldm_core.errors import LdmError
 
 
 class Phase(IntEnum):
@@ -89,14 +89,5 @@ class Converter:
 
 
 def as_converter(part: Any) -> Converter:
-    """A converter, once it is seen to be one.
-
-    Raises:
-        LdmError: it is of another class.
-    """
-    if not isinstance(part, Converter):
-        raise LdmError(
-            "a converter is an object of a class made from ldm_core.contracts.Converter, not "
-            f"{part!r}."
-        )
-    return part
+    """A converter, once it is seen to be one; `LdmError` for anything else."""
+    return as_instance(Converter, part, "converter")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from ldm_core.contracts.family import ModelInfo
 from ldm_core.contracts.network import Network
+from ldm_core.contracts.record import as_instance
 from ldm_core.contracts.run import Evaluation, Run
-from ldm_core.errors import LdmError
 from ldm_core.numerics.point import Point
 
 if TYPE_CHECKING:
@@ -99,14 +99,5 @@ MODELS_OWN = ModelsOwn()
 
 
 def as_guidance(part: Any) -> Guidance:
-    """A guidance, once it is seen to be one.
-
-    Raises:
-        LdmError: it is of another class.
-    """
-    if not isinstance(part, Guidance):
-        raise LdmError(
-            f"a guidance is an object of a class made from ldm_core.contracts.Guidance, not "
-            f"{part!r}."
-        )
-    return part
+    """A guidance, once it is seen to be one; `LdmError` for anything else."""
+    return as_instance(Guidance, part, "guidance")

@@ -7,9 +7,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ldm_core.contracts.record import Record, unwrapped
+from ldm_core.contracts.record import Record, as_record
 from ldm_core.contracts.run import Step
-from ldm_core.errors import LdmError
 from ldm_core.numerics.grid import Grid
 
 Tell = Callable[[Step], None]
@@ -36,9 +35,4 @@ class Observer(Record):
 
 def as_observer(part: Observer | Watch) -> Observer:
     """The record of an observer; `LdmError` for what cannot be called."""
-    part = unwrapped(part)
-    if isinstance(part, Observer):
-        return part
-    if not callable(part):
-        raise LdmError(f"an observer is a function (grid) -> context manager, not {part!r}.")
-    return Observer(part)
+    return as_record(Observer, part, "an observer is a function (grid) -> context manager")

@@ -5,9 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from ldm_core.errors import LdmError
+
+T = TypeVar("T")
 
 
 class Record(ABC):
@@ -51,4 +53,37 @@ def unwrapped(part: Any) -> Any:
                 f"take its traits away: {part!r}."
             )
         return part.func.with_options(part.keywords)
+    return part
+
+
+R = TypeVar("R", bound=Record)
+
+
+def as_record(kind: type[R], part: Any, shape: str) -> R:
+    """The record of a part: the one edge where a plain function becomes one.
+
+    Args:
+        shape: what such a function is, for the message: ``a wrapper is a function (denoise)``.
+    Raises:
+        LdmError: it cannot be called, or is a record of another kind.
+    """
+    part = unwrapped(part)
+    if isinstance(part, kind):
+        return part
+    if not callable(part):
+        raise LdmError(f"{shape} or a {kind.__name__}, not {part!r}.")
+    return kind(part)  # type: ignore[call-arg]
+
+
+def as_instance(kind: type[T], part: Any, name: str) -> T:
+    """A part whose kind is a base class, once it is seen to be of it.
+
+    Raises:
+        LdmError: it is of another class.
+    """
+    if not isinstance(part, kind):
+        raise LdmError(
+            f"a {name} is an object of a class made from ldm_core.contracts.{kind.__name__}, not "
+            f"{part!r}."
+        )
     return part

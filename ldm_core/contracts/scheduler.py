@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ldm_core.contracts.family import ModelInfo
-from ldm_core.contracts.record import Record, unwrapped
+from ldm_core.contracts.record import Record, as_record
 from ldm_core.errors import LdmError
 from ldm_core.numerics.callables import Denoise, Noise
 from ldm_core.numerics.grid import Grid
@@ -142,19 +142,8 @@ class Scheduler(Record):
 
 
 def as_scheduler(part: Scheduler | Walk) -> Scheduler:
-    """The record of a scheduler: the one edge where a plain function becomes one.
-
-    Raises:
-        LdmError: it can not be called.
-    """
-    part = unwrapped(part)
-    if isinstance(part, Scheduler):
-        return part
-    if not callable(part):
-        raise LdmError(
-            f"a scheduler is a function (x, grid, denoise, noise) or a Scheduler, not {part!r}."
-        )
-    return Scheduler(part)
+    """The record of a scheduler; `LdmError` for what cannot be called."""
+    return as_record(Scheduler, part, "a scheduler is a function (x, grid, denoise, noise)")
 
 
 def _with(scheduler: Scheduler | Walk, **traits: Any) -> Scheduler:

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from ldm_core.contracts.latents import LatentShape
-from ldm_core.contracts.record import Record, unwrapped
+from ldm_core.contracts.record import Record, as_record
 from ldm_core.errors import LdmError
 from ldm_core.numerics.grid import Grid
 from ldm_core.numerics.noise_schedule import NoiseSchedule
@@ -47,17 +47,8 @@ class Spacing(Record):
 
 
 def as_spacing(part: Spacing | Choose) -> Spacing:
-    """The record of a spacing: the one edge where a plain function becomes one.
-
-    Raises:
-        LdmError: it cannot be called.
-    """
-    part = unwrapped(part)
-    if isinstance(part, Spacing):
-        return part
-    if not callable(part):
-        raise LdmError(f"a spacing is a function (schedule, steps) or a Spacing, not {part!r}.")
-    return Spacing(part)
+    """The record of a spacing; `LdmError` for what cannot be called."""
+    return as_record(Spacing, part, "a spacing is a function (schedule, steps)")
 
 
 def sees_latent(spacing: Spacing | Choose) -> Spacing:

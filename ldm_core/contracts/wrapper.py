@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ldm_core.contracts.record import Record, unwrapped
-from ldm_core.errors import LdmError
+from ldm_core.contracts.record import Record, as_record
 from ldm_core.numerics.callables import Denoise
 
 Wrap = Callable[..., Denoise]
@@ -33,9 +32,4 @@ class Wrapper(Record):
 
 def as_wrapper(part: Wrapper | Wrap) -> Wrapper:
     """The record of a wrapper; `LdmError` for what cannot be called."""
-    part = unwrapped(part)
-    if isinstance(part, Wrapper):
-        return part
-    if not callable(part):
-        raise LdmError(f"a wrapper is a function (denoise) -> denoise, not {part!r}.")
-    return Wrapper(part)
+    return as_record(Wrapper, part, "a wrapper is a function (denoise) -> denoise")
