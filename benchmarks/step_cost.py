@@ -64,16 +64,16 @@ def with_constant_network(pipe: Pipeline) -> Pipeline:
 
 def start(pipe: Pipeline) -> Sampling:
     """A run at its first x, its conditions encoded."""
-    run = pipe.start(pipe.composition.plan({"prompt": [PROMPT]}, [0], {}, STEPS))
-    run.conditions()
-    return run
+    sampling = pipe.start(pipe.composition.plan({"prompt": [PROMPT]}, [0], {}, STEPS))
+    sampling.conditions()
+    return sampling
 
 
 def microseconds(pipe: Pipeline) -> float:
     """Of one walk, a step."""
-    run = start(pipe)
+    sampling = start(pipe)
     began = time.process_time()
-    run.walk(run.x)
+    sampling.walk(sampling.x)
     return (time.process_time() - began) / STEPS * 1e6
 
 

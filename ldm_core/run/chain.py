@@ -130,14 +130,14 @@ class Chain(Generates):
     ) -> Tensor:
         """The final latents of the pipelines' plans, (batch, channels, ...) float32, in one
         batch."""
-        run = self.pipelines[0].start(plans[0])
-        x = run.x
+        sampling = self.pipelines[0].start(plans[0])
+        x = sampling.x
         for share, part, plan in zip(self.shares, self.pipelines[1:], plans[1:], strict=True):
-            grid = run.run.grid
+            grid = sampling.run.grid
             stop = steps_before(grid, share)
-            x = run.walk(x, stop=stop, on_step=on_step)
-            run = part.resume(plan, x, grid[stop], run.run.noise)
-        return run.walk(run.x, on_step=on_step)
+            x = sampling.walk(x, stop=stop, on_step=on_step)
+            sampling = part.resume(plan, x, grid[stop], sampling.run.noise)
+        return sampling.walk(sampling.x, on_step=on_step)
 
     def manifests(self, plans: Sequence[Plan]) -> list[dict[str, Any]]:
         """Of each image: what each pipeline did, and where they changed."""

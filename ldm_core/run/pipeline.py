@@ -179,8 +179,8 @@ class Pipeline(Generates):
 
     def sample(self, plan: Plan, on_step: Callable[[Step], None] | None = None) -> Tensor:
         """The final latents of a plan, (batch, channels, ...) float32, in one batch."""
-        run = self.start(plan)
-        return run.walk(run.x, on_step=on_step)
+        sampling = self.start(plan)
+        return sampling.walk(sampling.x, on_step=on_step)
 
     def start(self, plan: Plan, noise: Noise | None = None) -> Sampling:
         """A run of a plan, at its first x.

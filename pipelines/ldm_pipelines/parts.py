@@ -153,8 +153,8 @@ def walk_from(pipe: Pipeline, plan: Plan, x0: Tensor, strength: float) -> Tensor
         return x0
     noise = pipe.noise(request.seeds, request.extent)
     x = grid[first].alpha * x0 + grid[first].sigma * noise()
-    run = pipe.resume(plan, x, grid[first], noise)
-    return run.walk(run.x)
+    sampling = pipe.resume(plan, x, grid[first], noise)
+    return sampling.walk(sampling.x)
 
 
 def titles_of(request: Request, default: str) -> list[str]:

@@ -194,15 +194,15 @@ def test_a_run_can_be_walked_in_parts_under_other_conditions(pipe: Pipeline) -> 
     """Each part asks its own prompt: what a caller would see by hand."""
     ask = pipe.composition.plan
     first, then = (ask({"prompt": [p]}, [5], num_inference_steps=4) for p in ("a star", "a moon"))
-    run = pipe.start(first)
-    x = run.walk(run.x, stop=2)
-    grid = run.run.grid
-    resumed = pipe.resume(then, x, grid[2], run.run.noise)
+    sampling = pipe.start(first)
+    x = sampling.walk(sampling.x, stop=2)
+    grid = sampling.run.grid
+    resumed = pipe.resume(then, x, grid[2], sampling.run.noise)
     assert resumed.x is x
     assert resumed.run.grid == grid[2:]
-    by_hand = run.walk(run.x, stop=2)
+    by_hand = sampling.walk(sampling.x, stop=2)
     denoise = pipe.start(then).denoiser()
-    expected = pipe.composition.scheduler(by_hand, grid[2:], denoise, run.run.noise)
+    expected = pipe.composition.scheduler(by_hand, grid[2:], denoise, sampling.run.noise)
     assert resumed.walk(resumed.x).equal(expected)
     with pytest.raises(LdmError, match=r"x has the shape \(1, 4, 2, 2\)"):
         pipe.resume(then, x[..., :2, :2], grid[2])

@@ -72,15 +72,15 @@ def test_autoguidance_leads_away_from_the_weaker_model(pipes: Any, weaker: Any) 
         folder = weaker(scheduler={"prediction_type": kind})
         other = Pipeline.from_pretrained(folder)
         guided = pipe.replace(guidance={"name": "autoguidance", "model": str(folder), "scale": 3})
-        run = guided.start(guided.composition.plan({"prompt": "a red star"}, [1]))
+        sampling = guided.start(guided.composition.plan({"prompt": "a red star"}, [1]))
         weak = other.replace(guidance="none")
         ours, others, guides = (
             p.start(p.composition.plan({"prompt": "a red star"}, [1])).denoiser()
             for p in (pipe.replace(guidance="none"), weak, guided)
         )
-        point = run.run.grid[1]
-        strong, feeble = ours(run.x, point), others(run.x, point)
-        assert apart(guides(run.x, point), feeble + 3 * (strong - feeble)) < 1e-5
+        point = sampling.run.grid[1]
+        strong, feeble = ours(sampling.x, point), others(sampling.x, point)
+        assert apart(guides(sampling.x, point), feeble + 3 * (strong - feeble)) < 1e-5
         assert apart(feeble, strong) > 1e-2
 
 

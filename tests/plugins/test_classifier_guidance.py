@@ -63,14 +63,16 @@ def test_the_exact_classifier_gives_the_exact_conditional_mean(pipes: Any, predi
     bare = gaussian(pipes("Stable Diffusion"), prediction)
     exact = log_likelihood(bare.model.info.noise_schedule)
     pipe = bare.replace(guidance={"name": "classifier", "classifier": exact})
-    run = pipe.start(pipe.composition.plan({"target_class": [0, 1, 2]}, [1, 2, 3]))
-    denoise = run.denoiser()
-    for point in run.run.grid[:-1]:
+    sampling = pipe.start(pipe.composition.plan({"target_class": [0, 1, 2]}, [1, 2, 3]))
+    denoise = sampling.denoiser()
+    for point in sampling.run.grid[:-1]:
         precision = 1 / SPREAD**2 + point.alpha**2 / point.sigma**2 + 1 / DOUBT**2
         weighed = (
-            MEAN / SPREAD**2 + point.alpha * run.x / point.sigma**2 + Y.view(-1, 1, 1, 1) / DOUBT**2
+            MEAN / SPREAD**2
+            + point.alpha * sampling.x / point.sigma**2
+            + Y.view(-1, 1, 1, 1) / DOUBT**2
         )
-        assert apart(denoise(run.x, point), weighed / precision) < 1e-5
+        assert apart(denoise(sampling.x, point), weighed / precision) < 1e-5
 
 
 @torch.no_grad()

@@ -107,15 +107,15 @@ def test_the_files_of_a_folder_are_read_once(
 def test_rows_of_a_call_may_lie_at_different_points(
     kind: str, pipe_of_kind: Pipeline, tmp_path: Path
 ) -> None:
-    run = start(pipe_of_kind, kind, tmp_path)
-    condition, network = run.conditions()["positive"], pipe_of_kind.model.network
-    points = run.run.grid[1], run.run.grid[3]
+    sampling = start(pipe_of_kind, kind, tmp_path)
+    condition, network = sampling.conditions()["positive"], pipe_of_kind.model.network
+    points = sampling.run.grid[1], sampling.run.grid[3]
     rows = tuple(Row(i, "positive", point, 0, 1) for i, point in enumerate(points))
     t = torch.tensor([point.t for point in points])
-    together = network(Call(run.x, t, condition, rows))
-    alone = [ask(network, run.x[[i]], points[i], take(condition, [i])) for i in (0, 1)]
+    together = network(Call(sampling.x, t, condition, rows))
+    alone = [ask(network, sampling.x[[i]], points[i], take(condition, [i])) for i in (0, 1)]
     assert apart(together, torch.cat(alone)) < 1e-5
-    assert apart(together, ask(network, run.x, points[0], condition)) > 1e-5
+    assert apart(together, ask(network, sampling.x, points[0], condition)) > 1e-5
 
 
 @torch.no_grad()
@@ -126,15 +126,15 @@ def test_conditions_go_where_the_network_is(
         pytest.skip("a picture that is encoded from where the network is has no values there")
     pipe = with_model(pipe_of_kind, moved(pipe_of_kind.model, META, "network"))
     assert pipe.model.latents_device == META
-    run = start(pipe, kind, tmp_path)
-    condition = run.conditions()["positive"]
-    assert {run.x.device, *(value.device for value in condition.values())} == {META}
-    point = run.run.grid[0]
+    sampling = start(pipe, kind, tmp_path)
+    condition = sampling.conditions()["positive"]
+    assert {sampling.x.device, *(value.device for value in condition.values())} == {META}
+    point = sampling.run.grid[0]
     rows = tuple(Row(image, "positive", point, 0, 1) for image in (0, 1))
-    call = Call(run.x, torch.full((2,), point.t, device=META), condition, rows)
+    call = Call(sampling.x, torch.full((2,), point.t, device=META), condition, rows)
     found = pipe.model.network(call)
     assert (found.device, found.dtype) == (META, torch.float32)
-    expected = pipe.composition.info.latents.shape(run.run.request.extent)
+    expected = pipe.composition.info.latents.shape(sampling.run.request.extent)
     assert found.shape[2:] == expected[1:]
 
 
