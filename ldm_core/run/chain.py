@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ldm_core.contracts import Extent, Grid, Plan, Step
@@ -17,6 +18,9 @@ from ldm_core.run.batches import Generates
 from ldm_core.run.call import CallArguments
 from ldm_core.run.output import Output
 from ldm_core.run.pipeline import Pipeline
+
+PROBE = 64
+"""Side in pixels, about, of the picture by which the latents of two models are compared."""
 
 
 def chain(first: Pipeline | Chain, then: Pipeline | Chain, at: float = 0.8) -> Chain:
@@ -48,7 +52,31 @@ def chain(first: Pipeline | Chain, then: Pipeline | Chain, at: float = 0.8) -> C
     pipelines = (*parts[0].pipelines, *parts[1].pipelines)
     for other in pipelines[1:]:
         check_same_latents(pipelines[0].model, other.model)
+        _check_same_encoding(pipelines[0], other)
     return Chain(pipelines, shares)
+
+
+def _check_same_encoding(one: Pipeline, other: Pipeline) -> None:
+    """See that two models that draw pictures have the same latent for one, but for rounding: two
+    autoencoders of one shape and scale may still be strangers. Decoders may differ.
+
+    Raises:
+        LdmError: the latents of a picture are farther apart than a tenth of their size.
+    """
+    info = one.composition.info
+    kinds = {one.composition.encoder.kind, other.composition.encoder.kind}
+    if kinds != {"image"} or {*info.latents.names} != {"height", "width"}:
+        return
+    sides = {axis.name: axis.nearest(PROBE) for axis in info.latents.axes}
+    picture = torch.linspace(0, 1, sides["width"]).expand(
+        1, info.image_channels, sides["height"], sides["width"]
+    )
+    here, there = one.encode(picture), other.encode(picture)
+    if (here - there).norm() > 0.1 * here.norm():
+        raise LdmError(
+            f"the models '{info.source}' and '{other.composition.info.source}' have different "
+            "latents for one picture; a chain needs models that share an autoencoder."
+        )
 
 
 @dataclass(frozen=True, eq=False)

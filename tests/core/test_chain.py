@@ -236,3 +236,11 @@ def test_what_a_mask_keeps_is_kept_by_all(pipe: Pipeline) -> None:
     torch.testing.assert_close(found[:, :, 4:], made.encode(picture)[:, :, 4:])
     other = latents(both, image=picture, mask=Image.fromarray(white), seed=6)
     assert not found[:, :, :4].allclose(other[:, :, :4])
+
+
+def test_autoencoders_of_one_shape_and_scale_may_be_strangers() -> None:
+    """`shapes` and `digits` have latents of one shape, factor and noise schedule."""
+    shapes = Pipeline.from_pretrained("shapes")
+    with pytest.raises(LdmError, match="different latents for one picture"):
+        chain(shapes, Pipeline.from_pretrained("digits"), at=0.5)
+    assert chain(shapes, Pipeline.from_pretrained("shapes", dtype="bfloat16"), at=0.5)

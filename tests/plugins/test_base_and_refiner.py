@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         pipeline="StableDiffusionXLImg2ImgPipeline",
         refiner=True,
     )
+    shutil.copytree(base / "vae", refiner / "vae", dirs_exist_ok=True)  # a pair shares it
     return base, refiner
 
 
