@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from types import NoneType
 from typing import Any, get_args
 
@@ -139,10 +140,28 @@ def read_flags(flags: Flags, composition: Composition) -> dict[str, Any]:
     return values
 
 
+def with_full_paths(inputs: Mapping[str, Any], composition: Composition) -> dict[str, Any]:
+    """Inputs whose files are named in full, as the manifest has to name them to be of use
+    elsewhere."""
+
+    def full(value: Any) -> Any:
+        if isinstance(value, list):
+            return [full(entry) for entry in value]
+        return str(Path(value).resolve()) if isinstance(value, str) else value
+
+    declared = composition.inputs
+    takes_files = {name for name, one in declared.items() if Path in _kinds(one)}
+    return {n: full(value) if n in takes_files else value for n, value in inputs.items()}
+
+
+def _kinds(declared: Input) -> set[Any]:
+    """The types that an input may have."""
+    return {*(get_args(declared.type) or (declared.type,))}
+
+
 def _is_text(declared: Input) -> bool:
     """Whether an input is text alone, so that ``42`` is no number there."""
-    kinds = {*(get_args(declared.type) or (declared.type,))} - {NoneType}
-    return kinds == {str}
+    return _kinds(declared) - {NoneType} == {str}
 
 
 def check_inputs(composition: Composition, inputs: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ from ldm_core.cli.choices import (
     parse_size,
     prepare_libraries,
 )
-from ldm_core.cli.inputs import Flags, gather_inputs, read_flags
+from ldm_core.cli.inputs import Flags, gather_inputs, read_flags, with_full_paths
 from ldm_core.cli.writers import find_writer
 from ldm_core.composition.compose import compose
 from ldm_core.composition.composition import Composition
@@ -71,6 +71,7 @@ def _write_batches(
     flags: Flags,
 ) -> None:
     call = _inputs(choices, read_flags(flags, composition), function, arguments)
+    call = with_full_paths(call, composition)
     form = find_writer(composition, choices.format)
     check_places(choices.out, choices.sheet)
     prepare_libraries()
