@@ -73,6 +73,13 @@ class Composition:
         """What the conditionings read, by name."""
         return {name: i for part in self.conditioning for name, i in part.inputs.items()}
 
+    @property
+    def recipe_in_use(self) -> Layer:
+        """The recipe without the model's spacing, where the scheduler walks points of its own; it
+        composes the same again."""
+        own_points = self.scheduler.points is not None
+        return {k: v for k, v in self.recipe.items() if not (own_points and k == "spacing")}
+
     def extent(self, changes: Extent | None = None) -> dict[str, int]:
         """How large a picture, video or sound is: as asked, or as the recipe says, or the model's.
 

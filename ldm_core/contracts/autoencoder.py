@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ldm_core.contracts.family import Model
 from ldm_core.contracts.medium import Medium
 from ldm_core.contracts.record import Record, as_record
+from ldm_core.errors import LdmError
 from ldm_core.numerics.callables import Noise
 
 if TYPE_CHECKING:
@@ -61,7 +62,13 @@ class Decoder(Record):
     def medium(self, model: Model, x0: Tensor) -> Medium:
         """What the latents (batch, channels, ...) stand for."""
         data = self.decode(model, x0)
-        return data if isinstance(data, Medium) else Medium(self.kind, data)
+        medium = data if isinstance(data, Medium) else Medium(self.kind, data)
+        if medium.kind != self.kind:
+            raise LdmError(
+                f"a decoder that is said to give '{self.kind}' gave '{medium.kind}'; it should say "
+                "what it gives, as in @decodes('video')."
+            )
+        return medium
 
     @property
     def function(self) -> Callable[..., Any]:

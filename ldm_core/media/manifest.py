@@ -31,9 +31,7 @@ def make_manifest(
         place: where it was made; of half precision, what the networks computed in is then stated.
     """
     packages = {*PACKAGES, *(plugin.distribution for plugin in composition.plugins)}
-    recipe = _plain(composition.recipe)
-    if composition.scheduler.points is not None:
-        recipe.pop("spacing", None)  # the model's, which nothing asked
+    recipe = _plain(composition.recipe_in_use)
     if place is not None and place.dtype.itemsize < 4:
         recipe["compute_dtype"] = str(place.compute_dtype).removeprefix("torch.")
     return {

@@ -121,7 +121,7 @@ class Pipeline(Generates):
     @property
     def recipe(self) -> dict[str, Any]:
         """Every choice in force: the model's defaults with yours laid over them."""
-        return dict(self.composition.recipe)
+        return self.composition.recipe_in_use
 
     def replace(self, **changes: Any) -> Self:
         """Another pipeline on the same weights, with other plugins, options or LoRA.

@@ -90,6 +90,14 @@ def test_a_decoder_that_gives_another_number_is_refused(pipe: Pipeline) -> None:
         pipe.replace(decoder=Decoder(three))(["a", "b"], seed=1)
 
 
+def test_a_decoder_gives_what_it_says(pipe: Pipeline) -> None:
+    def sound(model: Any, x0: Tensor) -> Medium:
+        return Medium("sound", torch.zeros(1, 1, 16), rate=8)
+
+    with pytest.raises(LdmError, match="said to give 'image' gave 'sound'"):
+        pipe.replace(decoder=Decoder(sound))("a", seed=1)
+
+
 def test_latents_that_are_not_finite_are_said(pipe: Pipeline) -> None:
     def overflows(x: Tensor, grid: Any, denoise: Any, noise: Any) -> Tensor:
         return denoise(x, grid[0]) * torch.inf

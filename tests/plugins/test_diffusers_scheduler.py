@@ -383,3 +383,5 @@ def test_a_picture_on_points_of_the_schedulers_own_is_made_again(ldm: Any) -> No
     assert made[0] == 0, made
     code, out, err = ldm("replay", made[1].strip().splitlines()[-1])
     assert (code, "pixel for pixel" in out) == (0, True), err
+    pipe = Pipeline.from_pretrained("shapes", scheduler="diffusers:EulerDiscreteScheduler")
+    assert Pipeline.from_pretrained(recipe=pipe.recipe).recipe == pipe.recipe
