@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -10,6 +11,9 @@ from typing import Any
 from ldm_core.composition.composition import is_one_each
 from ldm_core.contracts import Extent, Step
 from ldm_core.errors import LdmError
+
+WHOLE = ("num_images_per_prompt", "num_inference_steps", "batch_size")
+"""Arguments of a call that are whole numbers, beside seeds and lengths."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +54,7 @@ class CallArguments:
         Args:
             axes: of the model's latents.
         Raises:
-            LdmError: a length or an input is given twice.
+            LdmError: a length or an input is given twice, or a number is not whole.
         """
         own = {f.name for f in fields(cls)} - {"inputs", "extent"}
         sides = {*axes, "width", "height"}
@@ -60,10 +64,15 @@ class CallArguments:
         for key, several in (("extent", extent), ("inputs", inputs)):
             for name in several.keys() & values.get(key, {}).keys():
                 raise LdmError(f"{name} is given twice, by its name and in '{key}'; give it once.")
+        numbers: dict[str, Any] = {n: whole(n, values[n]) for n in WHOLE if n in values}
+        if "seed" in values:
+            numbers["seed"] = whole_seed(values["seed"])
+        lengths = {**values.get("extent", {}), **extent}
         return cls(
             inputs={**values.get("inputs", {}), **inputs},
-            extent={**values.get("extent", {}), **extent},
-            **{name: value for name, value in values.items() if name in own},
+            extent={name: whole(name, length) for name, length in lengths.items()},
+            **{name: value for name, value in values.items() if name in own - numbers.keys()},
+            **numbers,
         )
 
     def with_inputs(self, **inputs: Any) -> CallArguments:
@@ -93,6 +102,25 @@ class CallArguments:
             for name, value in self.inputs.items()
         }
         return seeds_for(count, self.seed), spread
+
+
+def whole(name: str, value: Any) -> int:
+    """A whole number of Python, also of one of NumPy or torch.
+
+    Raises:
+        LdmError: it is something else.
+    """
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise LdmError(f"the {name} must be a whole number, not {value!r}.") from None
+
+
+def whole_seed(seed: Any) -> int | list[int]:
+    """A seed, or several, as `whole` numbers."""
+    if isinstance(seed, Sequence) and not isinstance(seed, str):
+        return [whole("seed", one) for one in seed]
+    return whole("seed", seed)
 
 
 def seeds_for(count: int, seed: int | Sequence[int] | None) -> list[int]:

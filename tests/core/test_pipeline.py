@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from typing import Any
 
@@ -149,6 +150,10 @@ def test_encode_is_the_inverse_of_decode_in_shape_and_reproducible(pipe: Pipelin
         ({"width": 15}, "multiples of 2"),
         ({"width": "16"}, "width must be a whole number, not '16'"),
         ({"width": 16.0}, r"width must be a whole number, not 16\.0"),
+        ({"seed": 1.5}, r"seed must be a whole number, not 1\.5"),
+        ({"seed": [1, "2"]}, "seed must be a whole number, not '2'"),
+        ({"num_inference_steps": "4"}, "num_inference_steps must be a whole number, not '4'"),
+        ({"batch_size": 2.0}, r"batch_size must be a whole number, not 2\.0"),
         ({"width": 16, "extent": {"width": 32}}, "width is given twice"),
         ({"height": -2}, "multiples of 2"),
         ({"num_inference_steps": 0}, "at least 1"),
@@ -201,3 +206,11 @@ def test_ready_made_parts_are_checked_like_plugins(pipe: Pipeline) -> None:
         pipe.replace(guidance=ClassifierFree(3.0))("a red star", guidance_scale=2.0)
     with pytest.raises(LdmError, match="no option 'scael'"):
         pipe.replace(guidance={"name": classifier_free, "scael": 2.0})
+
+
+def test_whole_numbers_of_numpy_and_torch_are_those_of_python(pipe: Pipeline) -> None:
+    numbers: dict[str, Any] = {"seed": np.int64(3), "width": np.int32(16)}
+    made = pipe("a red star", num_inference_steps=torch.tensor(2), **numbers)
+    assert json.loads(json.dumps(made.manifests[0]))["seed"] == 3
+    plain = pipe("a red star", seed=3, width=16, num_inference_steps=2)
+    assert made.images[0] == plain.images[0]
