@@ -22,6 +22,8 @@ def class_to_image(pipe: Pipeline, *classes: str | int, **call: Any) -> Iterator
     """
     if not classes:
         raise LdmError("no class is given; say what to draw by its number or name.")
+    if "class_label" in call:
+        raise LdmError("'class_label' is given twice, by its name and by its place.")
     labels = [as_label(label) for label in classes]
     return pipe.batches(class_label=labels[0] if len(labels) == 1 else labels, **call)
 

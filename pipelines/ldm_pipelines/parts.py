@@ -28,6 +28,8 @@ def arguments(pipe: Pipeline, call: dict[str, Any], prompts: Sequence[str] = ())
     """What a pipeline's call takes, of arguments by name and prompts; a single prompt serves all
     seeds."""
     if prompts:
+        if "prompt" in call:
+            raise LdmError("'prompt' is given twice, by its name and by its place.")
         call = {**call, "prompt": prompts[0] if len(prompts) == 1 else list(prompts)}
     return CallArguments.of(pipe.axes, **call)
 

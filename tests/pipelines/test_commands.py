@@ -451,6 +451,17 @@ def test_guidance_that_a_network_needs_stays_under_any_name(tmp_path: Path, name
     assert unguided(flux.replace(guidance="classifier_free")).recipe["guidance"]["name"] == "none"
 
 
+def test_what_is_given_by_its_place_is_not_given_by_its_name_too(
+    pipe: Pipeline, classes: Path, ldm: Any
+) -> None:
+    from ldm_pipelines.text_to_image import text_to_image
+
+    with pytest.raises(LdmError, match="'prompt' is given twice"):
+        text_to_image(pipe, "a red star", prompt="a blue circle")
+    code, _, err = ldm("class-to-image", "1", "--class-label", "0", "--model", classes)
+    assert (code, "'class_label' is given twice" in err) == (2, True)
+
+
 def test_one_side_of_a_picture_alone_is_refused(pipe: Pipeline) -> None:
     from PIL import Image
 
