@@ -120,8 +120,9 @@ class Pipeline(Generates):
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """Every choice in force: the model's defaults with yours laid over them."""
-        return self.composition.recipe_in_use
+        """Every choice in force: the model's defaults with yours laid over them, also a spacing
+        that nothing asks, of which a manifest's recipe is free."""
+        return dict(self.composition.recipe)
 
     def replace(self, **changes: Any) -> Self:
         """Another pipeline on the same weights, with other plugins, options or LoRA.
