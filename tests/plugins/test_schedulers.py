@@ -26,11 +26,10 @@ from ldm_core.conformance import (
     check_order,
     errors_by_steps,
 )
-from ldm_core.conformance.schedulers import even_grid
+from ldm_core.conformance.schedulers import even_grid, quickening_grid
 from ldm_core.contracts import VariancePredicting, as_scheduler
 from ldm_core.errors import LdmError
 from ldm_core.numerics.grid import Grid
-from ldm_core.numerics.noise_schedule import NoiseSchedule
 from ldm_core.numerics.point import Point
 from ldm_core.plugins.options import bind
 from ldm_core.plugins.registry import installed
@@ -108,18 +107,6 @@ def scheduler(name: str, **options: Any) -> Any:
     return bind(installed().find("scheduler", name).loaded, options)
 
 
-def fine_start(schedule: NoiseSchedule, steps: int) -> Grid:
-    """From the noisiest point to a tenth, the i-th step as long as 2·i - 1 times the first.
-
-    So the first steps, which multistep schedulers make with lower orders, err little, and the
-    order of the others shows.
-    """
-    start = schedule.last
-    length = (schedule.last - schedule.first) * 9 / 10
-    times = [start - length * (i / steps) ** 2 for i in range(steps + 1)]
-    return Grid(map(schedule.at, times), schedule)
-
-
 def denoise_all(x: Any, point: Point) -> Any:
     """E[x0 | x] for data of mean 0.7 and each of the deviations, x having one entry for each."""
     slope = point.alpha * STDS**2 / ((point.alpha * STDS) ** 2 + point.sigma**2)
@@ -183,7 +170,7 @@ def test_error_falls_at_the_stated_order(
     walk, schedule = scheduler(name, **options), SCHEDULES[path]
     # Steps of order three fit whole where two intervals are left over, flow's first one aside.
     sizes = [n + (2 - n + (path == "flow")) % 3 for n in (128, 512)]
-    found = order_of([error_at_the_end(walk, fine_start(schedule, n)) for n in sizes], sizes)
+    found = order_of([error_at_the_end(walk, quickening_grid(schedule, n)) for n in sizes], sizes)
     print(f"{name} {options} {path}: {found:.2f}")
     assert found > order - 0.3
 
