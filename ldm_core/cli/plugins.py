@@ -11,7 +11,7 @@ import typer
 
 from ldm_core.cli.inputs import flags_of
 from ldm_core.cli.tables import print_table
-from ldm_core.composition.binding import make
+from ldm_core.composition.parts import make
 from ldm_core.contracts import Conditioning, Input
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.plugins.hookspecs import KINDS

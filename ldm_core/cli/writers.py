@@ -6,7 +6,7 @@ from ldm_core.composition.composition import Composition
 from ldm_core.contracts import Writer
 from ldm_core.errors import LdmError
 from ldm_core.media.pixels import check_shown
-from ldm_core.plugins.options import bind
+from ldm_core.plugins.options import with_options
 from ldm_core.plugins.registry import Plugin, Registry
 
 
@@ -47,7 +47,7 @@ def writer_of(kind: str, registry: Registry) -> Writer | None:
 
 
 def _writer(plugin: Plugin) -> Writer:
-    writer = bind(plugin.loaded, {})
+    writer = with_options(plugin.loaded, {})
     if not isinstance(writer, Writer):
         raise LdmError(f"the writer '{plugin.id}' is no Writer; mark its function by `writes`.")
     return writer

@@ -10,7 +10,7 @@ from ldm_core.contracts import Family, ModelInfo
 from ldm_core.errors import LdmError
 from ldm_core.model.files import check_safetensors, class_name, find_model, read_index
 from ldm_core.model.lora import is_lora
-from ldm_core.plugins.options import bind
+from ldm_core.plugins.options import with_options
 from ldm_core.plugins.registry import Plugin, Registry
 
 
@@ -67,7 +67,7 @@ def _family(plugin: Plugin) -> Family:
     Raises:
         LdmError: it is of another class.
     """
-    family = bind(plugin.loaded, {})
+    family = with_options(plugin.loaded, {})
     if not isinstance(family, Family):
         raise LdmError(
             f"the family '{plugin.id}' is no object of a class made from "

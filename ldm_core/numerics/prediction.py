@@ -82,27 +82,27 @@ FLOW = PredictionType(
 """noise - x0 (Liu et al. 2022, arXiv:2209.03003)."""
 
 PREDICTION_TYPES: Mapping[str, PredictionType] = {
-    kind.name: kind for kind in (EPSILON, V_PREDICTION, SAMPLE, FLOW)
+    of.name: of for of in (EPSILON, V_PREDICTION, SAMPLE, FLOW)
 }
 """Those that need no family of their own, by name."""
 
 
-def as_prediction_type(kind: PredictionType | str) -> PredictionType:
+def as_prediction_type(prediction_type: PredictionType | str) -> PredictionType:
     """The record of a prediction type that is named, or the record itself.
 
     Raises:
         ValueError: there is none of this name.
     """
-    if isinstance(kind, PredictionType):
-        return kind
-    if kind not in PREDICTION_TYPES:
+    if isinstance(prediction_type, PredictionType):
+        return prediction_type
+    if prediction_type not in PREDICTION_TYPES:
         raise ValueError(
-            f"no prediction type named '{kind}'; there are {', '.join(PREDICTION_TYPES)}"
+            f"no prediction type named '{prediction_type}'; there are {', '.join(PREDICTION_TYPES)}"
         )
-    return PREDICTION_TYPES[kind]
+    return PREDICTION_TYPES[prediction_type]
 
 
-def to_x0(kind: PredictionType | str, output: Tensor, x: Tensor, point: Point) -> Tensor:
+def to_x0(prediction_type: PredictionType | str, output: Tensor, x: Tensor, point: Point) -> Tensor:
     """Recover the clean latent from what the network returned.
 
     Args:
@@ -112,20 +112,20 @@ def to_x0(kind: PredictionType | str, output: Tensor, x: Tensor, point: Point) -
         ValueError: the shapes differ, the type is unknown, or x0 cannot be had at this point
             (epsilon where alpha is 0).
     """
-    kind = as_prediction_type(kind)
+    prediction_type = as_prediction_type(prediction_type)
     if output.shape != x.shape:
         raise ValueError(
             f"the network returned {tuple(output.shape)} for a latent of {tuple(x.shape)}"
         )
-    if kind.needs_signal and point.alpha == 0:
+    if prediction_type.needs_signal and point.alpha == 0:
         raise ValueError(
-            f"a network that predicts {kind.name} says nothing of x0 where the signal is zero "
-            "(alpha = 0); start the grid later, or use a v-predicting model"
+            f"a network that predicts {prediction_type.name} says nothing of x0 where the signal "
+            "is zero (alpha = 0); start the grid later, or use a v-predicting model"
         )
-    return kind.to_x0(output, x, point)
+    return prediction_type.to_x0(output, x, point)
 
 
-def from_x0(kind: PredictionType | str, x0: Tensor, x: Tensor, point: Point) -> Tensor:
+def from_x0(prediction_type: PredictionType | str, x0: Tensor, x: Tensor, point: Point) -> Tensor:
     """What a network would have returned at x for this clean latent; the inverse of `to_x0`.
 
     Args:
@@ -135,14 +135,14 @@ def from_x0(kind: PredictionType | str, x0: Tensor, x: Tensor, point: Point) -> 
         ValueError: the type is unknown, or x holds no noise (sigma = 0), of which all types but
             ``sample`` would have to tell.
     """
-    kind = as_prediction_type(kind)
-    if point.sigma == 0 and kind.needs_noise:
-        raise ValueError(f"where there is no noise, {kind.name} does not follow from x0")
-    return kind.from_x0(x0, x, point)
+    prediction_type = as_prediction_type(prediction_type)
+    if point.sigma == 0 and prediction_type.needs_noise:
+        raise ValueError(f"where there is no noise, {prediction_type.name} does not follow from x0")
+    return prediction_type.from_x0(x0, x, point)
 
 
 def training_target(
-    kind: PredictionType | str, x0: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor
+    prediction_type: PredictionType | str, x0: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor
 ) -> Tensor:
     """What the network should return at x = alpha·x0 + sigma·noise, which `to_x0` undoes.
 
@@ -152,4 +152,4 @@ def training_target(
     Raises:
         ValueError: unknown prediction type.
     """
-    return as_prediction_type(kind).target(x0, noise, alpha, sigma)
+    return as_prediction_type(prediction_type).target(x0, noise, alpha, sigma)

@@ -154,7 +154,7 @@ def check_options(
     return {name: options[name].check(value, owner) for name, value in values.items()}
 
 
-def bind(target: Callable[..., Any], options: Mapping[str, Any]) -> Any:
+def with_options(target: Callable[..., Any], options: Mapping[str, Any]) -> Any:
     """The thing that a target stands for, with its options set.
 
     A record, or a function that takes its contract's positional parameters, is the thing itself;

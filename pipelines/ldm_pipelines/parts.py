@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ldm_core.composition.binding import same_plugin
+from ldm_core.composition.parts import same_plugin
 from ldm_core.contracts import Plan, Request
 from ldm_core.errors import LdmError
 from ldm_core.run.call import CallArguments

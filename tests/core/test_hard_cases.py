@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from ldm_core import Pipeline
-from ldm_core.composition.binding import check_choices
+from ldm_core.composition.parts import check_choices
 from ldm_core.contracts import (
     Conditioning,
     LatentShape,

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from ldm_core import Pipeline
-from ldm_core.composition.binding import check_choices
+from ldm_core.composition.parts import check_choices
 from ldm_core.composition.compose import compose
 from ldm_core.composition.recipe import as_layer, lay, override, read_recipe
 from ldm_core.conformance import (

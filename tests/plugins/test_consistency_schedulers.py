@@ -15,7 +15,7 @@ import pytest
 from torch import Tensor
 
 from diffusers_tables import table_of_diffusers, table_of_ours, worst_difference
-from ldm_core.composition.binding import check_choices
+from ldm_core.composition.parts import check_choices
 from ldm_core.conformance import (
     SCHEDULES,
     GaussianData,

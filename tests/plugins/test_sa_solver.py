@@ -11,7 +11,7 @@ import pytest
 from scipy.integrate import quad
 
 from diffusers_tables import table_of_diffusers, table_of_ours, worst_difference
-from ldm_core.composition.binding import check_choices
+from ldm_core.composition.parts import check_choices
 from ldm_core.conformance import (
     SCHEDULES,
     check_constant_x0,

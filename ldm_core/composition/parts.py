@@ -12,7 +12,7 @@ from ldm_core.contracts import OtherModel, Record
 from ldm_core.contracts.guidance import ModelsOwn
 from ldm_core.errors import LdmError
 from ldm_core.model.recognition import inspect_model
-from ldm_core.plugins.options import REQUIRED, bind, check_options, described, read_options
+from ldm_core.plugins.options import REQUIRED, check_options, described, read_options, with_options
 from ldm_core.plugins.registry import Plugin, Registry
 
 EDGES: Mapping[str, Callable[[Any], Any]] = {
@@ -40,7 +40,7 @@ def check_choices(layer: Layer, registry: Registry) -> None:
     """Check the plugin names and options of a layer that may lack some; needs no model."""
     for key, choice in choices_of(layer):
         if isinstance(choice.get("name"), str):
-            _bound(LISTS.get(key, key), choice, registry, [], {})
+            _plugin(LISTS.get(key, key), choice, registry, [], {})
 
 
 def same_plugin(registry: Registry) -> Callable[[str, Any, Any], bool]:
@@ -75,13 +75,13 @@ def make(
         raise LdmError(f"options are set for '{key}', but no {key} is chosen.")
     if is_ready_made(name):
         return EDGES[kind](_ready_made(key, name, options))
-    return _bound(kind, choice, registry, used, own)
+    return _plugin(kind, choice, registry, used, own)
 
 
-def _bound(
+def _plugin(
     kind: str, choice: Layer, registry: Registry, used: list[Plugin], own: Mapping[str, Layer]
 ) -> Any:
-    """A plugin with its options set; options that are plugins themselves are bound first."""
+    """A plugin with its options set; options that are plugins themselves are made first."""
     plugin = registry.find(kind, choice["name"])
     used.append(plugin)
     values = {k: v for k, v in choice.items() if k != "name"}
@@ -101,7 +101,7 @@ def _bound(
             # it is made without itself as a default, so that it cannot stand in itself for ever
             table, rest = own[option.kind], {k: v for k, v in own.items() if k != option.kind}
         options[name] = make(option.kind, table, registry, used, rest)
-    part = bind(plugin.loaded, options)
+    part = with_options(plugin.loaded, options)
     try:
         return EDGES[kind](part)
     except LdmError as error:
@@ -124,7 +124,7 @@ def _ready_made(key: str, thing: Any, options: dict[str, Any]) -> Any:
     """A part given in Python: a function or factory like a plugin's target, or the thing itself."""
     if inspect.isroutine(thing) or inspect.isclass(thing) or isinstance(thing, Record):
         name = f"the {key} {qualified_name(thing).rpartition('.')[2]}"
-        return bind(thing, check_options(read_options(thing), options, name, ""))
+        return with_options(thing, check_options(read_options(thing), options, name, ""))
     if options:
         raise LdmError(
             f"the {key} is an object made in Python, so its options ({', '.join(options)}) cannot "
