@@ -27,11 +27,13 @@ def measure(name: str, tokens: int) -> dict[str, float]:
     """Peak bytes beyond the inputs, and seconds, for one kernel on one device."""
     import torch
 
-    from ldm_core.plugins.options import bind
+    from ldm_core.plugins.options import with_options
     from ldm_core.plugins.registry import installed
 
     kernel = (
-        quadratic if name == "quadratic" else bind(installed().find("attention", name).loaded, {})
+        quadratic
+        if name == "quadratic"
+        else with_options(installed().find("attention", name).loaded, {})
     )
     cuda = torch.cuda.is_available()
     device = "cuda" if cuda else "cpu"

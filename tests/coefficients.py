@@ -18,7 +18,7 @@ from ldm_core.conformance.trace import trace
 from ldm_core.numerics.grid import Grid
 from ldm_core.numerics.noise_schedule import vp_schedule
 from ldm_core.numerics.point import CLEAN, Point
-from ldm_core.plugins.options import bind
+from ldm_core.plugins.options import with_options
 from ldm_core.plugins.registry import installed
 from moments import DATA, table_moments
 
@@ -148,7 +148,7 @@ def read_ipndm(points: Sequence[Point]) -> Table:
 
 def read_ours(name: str, options: dict[str, Any], grid: Grid) -> Table:
     """The same of our scheduler."""
-    traced = trace(bind(installed().find("scheduler", name).loaded, options), grid)
+    traced = trace(with_options(installed().find("scheduler", name).loaded, options), grid)
     calls = len(traced.calls)
     symbols = ["x", *(f"x0[{i}]" for i in range(calls)), *(f"noise[{j}]" for j in range(calls))]
     rows = [[x[s] for s in symbols] for x in (*(c.x for c in traced.calls), traced.end)]

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ldm_core.composition.parts import check_choices, choices_of, make, same_plugin
 from ldm_core.composition.composition import Composition
+from ldm_core.composition.parts import check_choices, choices_of, make, same_plugin
 from ldm_core.composition.recipe import (
     LISTS,
     STAGES,

@@ -8,8 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from ldm_core.composition.parts import qualified_name
 from ldm_core.composition.composition import Composition
+from ldm_core.composition.parts import qualified_name
 from ldm_core.composition.recipe import Layer, is_ready_made
 from ldm_core.contracts import Extent, Place, Request
 from ldm_core.errors import LdmError

@@ -10,11 +10,11 @@ import pytest
 from ldm_core.errors import LdmError
 from ldm_core.plugins.options import (
     argument_help,
-    bind,
     check_options,
     command_options,
     read_fields,
     read_options,
+    with_options,
 )
 
 
@@ -66,8 +66,8 @@ def test_a_required_option_is_asked_for() -> None:
 
 
 def test_a_function_is_bound_and_a_factory_is_called() -> None:
-    assert bind(sampler, {"eta": 1.0})("x", "grid") == ("x", 1.0, "a")
-    assert bind(factory, {"size": 3})() == 3
+    assert with_options(sampler, {"eta": 1.0})("x", "grid") == ("x", 1.0, "a")
+    assert with_options(factory, {"size": 3})() == 3
 
 
 def test_help_of_parameters_that_share_a_line() -> None:

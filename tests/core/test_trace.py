@@ -13,7 +13,7 @@ from ldm_core.errors import LdmError
 from ldm_core.numerics.grid import Grid
 from ldm_core.numerics.noise_schedule import vp_schedule
 from ldm_core.numerics.point import Point
-from ldm_core.plugins.options import bind
+from ldm_core.plugins.options import with_options
 from ldm_core.plugins.registry import installed
 from peers import COUNTERPARTS, DPM_MULTI, DPM_SINGLE, SDE, Counterpart
 
@@ -132,7 +132,7 @@ def test_the_table_is_that_of_diffusers(
 def test_the_table_of_ipndm_is_that_of_diffusers(spacing: str, steps: int) -> None:
     """On points given to it; those of its own are another matter."""
     options: dict[str, Any] = {} if spacing == "karras" else {"final": "sigma_min"}
-    points = bind(installed().find("spacing", spacing).loaded, options)(SCHEDULE, steps)
+    points = with_options(installed().find("spacing", spacing).loaded, options)(SCHEDULE, steps)
     theirs = read_ipndm(points)
     ours = read_ours("ipndm", {}, theirs.grid)
     np.testing.assert_allclose(ours.rows, theirs.rows, atol=1e-5 * np.abs(ours.rows).max())
@@ -140,7 +140,7 @@ def test_the_table_of_ipndm_is_that_of_diffusers(spacing: str, steps: int) -> No
 
 def test_one_step_of_euler_by_hand() -> None:
     grid = Grid([Point(0.6, 0.8, 9.0), Point(0.8, 0.6, 5.0)], vp_schedule())
-    found = trace(bind(installed().find("scheduler", "euler").loaded, {}), grid)
+    found = trace(with_options(installed().find("scheduler", "euler").loaded, {}), grid)
     assert found.symbols == ["x", "x0[0]"]
     assert found.end["x"] == pytest.approx(0.75)
     assert found.end["x0[0]"] == pytest.approx(0.8 - 0.75 * 0.6)
@@ -152,8 +152,10 @@ def test_one_step_of_euler_by_hand() -> None:
 def test_a_table_keeps_the_scale_of_a_constant(name: str) -> None:
     """Where x = alpha·c and every estimate is c, the end must be c: rows sum to one."""
     schedule = vp_schedule()
-    grid = Grid(bind(installed().find("spacing", "karras").loaded, {})(schedule, 15), schedule)
-    found = trace(bind(installed().find("scheduler", name).loaded, {}), grid)
+    grid = Grid(
+        with_options(installed().find("spacing", "karras").loaded, {})(schedule, 15), schedule
+    )
+    found = trace(with_options(installed().find("scheduler", name).loaded, {}), grid)
     total = found.end["x"] * grid[0].alpha
     total += sum(found.end[f"x0[{i}]"] for i in range(len(found.calls)))
     assert total == pytest.approx(1.0, abs=1e-9)

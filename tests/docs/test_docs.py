@@ -24,7 +24,7 @@ import typer
 from ldm_core.cli import main
 from ldm_core.cli.inputs import TakesInputs, split_flags
 from ldm_core.cli.main import make_app
-from ldm_core.plugins.options import bind
+from ldm_core.plugins.options import with_options
 from ldm_core.plugins.registry import ShippedModel, discover, installed
 
 ROOT = Path(__file__).parents[2]
@@ -184,7 +184,7 @@ def unknown_flags(command: Any, words: list[str], inputs: set[str]) -> set[str]:
 def inputs(mine: None) -> set[str]:
     """The inputs that some conditioning reads, and the axes of what is drawn on these pages."""
     parts = [
-        bind(plugin.loaded, NEEDS.get(plugin.name, {}))
+        with_options(plugin.loaded, NEEDS.get(plugin.name, {}))
         for plugin in installed().of_kind("conditioning")
     ]
     return {"width", "height", "frames", *(name for part in parts for name in part.inputs)}

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from ldm_core import Pipeline
-from ldm_core.composition.parts import check_choices
 from ldm_core.composition.compose import compose
+from ldm_core.composition.parts import check_choices
 from ldm_core.composition.recipe import as_layer, lay, override, read_recipe
 from ldm_core.conformance import (
     SCHEDULES,
@@ -30,7 +30,7 @@ from ldm_core.media.manifest import make_manifest, recipe_of
 from ldm_core.numerics.grid import Grid
 from ldm_core.numerics.noise_schedule import vp_schedule
 from ldm_core.numerics.point import CLEAN
-from ldm_core.plugins.options import bind
+from ldm_core.plugins.options import with_options
 from ldm_core.plugins.registry import installed
 from ldm_plugins.schedulers.shared.start import karras_start
 
@@ -41,7 +41,7 @@ GRID = Grid([*map(VP.at, (999, 800, 600, 400, 200, 50)), CLEAN], VP)
 
 
 def scheduler(name: str, **options: Any) -> Any:
-    return bind(installed().find("scheduler", name).loaded, options)
+    return with_options(installed().find("scheduler", name).loaded, options)
 
 
 def switch(first: Any, then: Any, at: float = 0.5) -> Any:

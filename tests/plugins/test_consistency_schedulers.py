@@ -30,7 +30,7 @@ from ldm_core.errors import LdmError
 from ldm_core.numerics.grid import Grid
 from ldm_core.numerics.noise_schedule import VESchedule, VPSchedule, vp_schedule
 from ldm_core.numerics.point import CLEAN, Point
-from ldm_core.plugins.options import bind
+from ldm_core.plugins.options import with_options
 from ldm_core.plugins.registry import installed
 
 VP = vp_schedule()
@@ -38,11 +38,11 @@ DATA = GaussianData()
 
 
 def scheduler(name: str, **options: Any) -> Any:
-    return bind(installed().find("scheduler", name).loaded, options)
+    return with_options(installed().find("scheduler", name).loaded, options)
 
 
 def lcm_spacing(**options: Any) -> Any:
-    return bind(installed().find("spacing", "lcm").loaded, options)
+    return with_options(installed().find("spacing", "lcm").loaded, options)
 
 
 def grid_of(theirs: Any, final: Point = CLEAN) -> Grid:

@@ -19,7 +19,7 @@ from ldm_core.contracts import Denoise, Grid, Scheduler, as_scheduler
 from ldm_core.numerics.noise_schedule import FlowSchedule, NoiseSchedule, vp_schedule
 from ldm_core.numerics.point import CLEAN, Point
 from ldm_core.numerics.prediction import to_x0
-from ldm_core.plugins.options import bind
+from ldm_core.plugins.options import with_options
 from ldm_core.plugins.registry import installed
 from ldm_plugins.schedulers.diffusers import from_diffusers
 from pages import DOCS, table_rows
@@ -52,7 +52,7 @@ def error(scheduler: Scheduler, grid: Grid) -> float:
 
 
 def plugin(kind: str, name: str, **options: Any) -> Any:
-    return bind(installed().find(kind, name).loaded, options)
+    return with_options(installed().find(kind, name).loaded, options)
 
 
 def theirs(
@@ -185,18 +185,18 @@ FAILURES: dict[str, tuple[str, Callable[[], Tensor], Callable[[], tuple[Schedule
     "UniPC, bh1, 10 steps": (
         NOT_A_NUMBER,
         lambda: loop(UNIPC, 10, solver_type="bh1"),
-        lambda: with_options("unipc", "trailing", 10, variant="bh1"),
+        lambda: plugin_and_grid("unipc", "trailing", 10, variant="bh1"),
     ),
     "UniPC, no lower_order_final, 10 steps": (
         NOT_A_NUMBER,
         lambda: loop(UNIPC, 10, lower_order_final=False),
-        lambda: with_options("unipc", "trailing", 10, lower_order_final=False),
+        lambda: plugin_and_grid("unipc", "trailing", 10, lower_order_final=False),
     ),
 }
 """What Diffusers does in place of giving numbers, and the run of ours."""
 
 
-def with_options(name: str, spacing: str, steps: int, **options: Any) -> tuple[Scheduler, Grid]:
+def plugin_and_grid(name: str, spacing: str, steps: int, **options: Any) -> tuple[Scheduler, Grid]:
     return plugin("scheduler", name, **options), ours(name, spacing, steps)[1]
 
 
@@ -245,6 +245,6 @@ def test_the_last_call_of_deis_has_no_effect(curve: str) -> None:
 def test_ddpm_gives_no_number_by_the_logarithm_of_its_large_variance() -> None:
     """The class takes the root of a logarithm that is negative."""
     assert not loop("DDPMScheduler", 10, variance_type="fixed_large_log").isfinite().all()
-    scheduler, grid = with_options("ddpm", "trailing", 10, variance="fixed_large_log")
+    scheduler, grid = plugin_and_grid("ddpm", "trailing", 10, variance="fixed_large_log")
     x = torch.ones(1, 4, 2, 2)
     assert scheduler(x, grid, perfect(VP), lambda: torch.ones_like(x)).isfinite().all()

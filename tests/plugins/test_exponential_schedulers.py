@@ -22,7 +22,7 @@ from ldm_core.conformance.trace import trace
 from ldm_core.numerics.grid import Grid
 from ldm_core.numerics.noise_schedule import vp_schedule
 from ldm_core.numerics.point import Point
-from ldm_core.plugins.options import bind
+from ldm_core.plugins.options import with_options
 from ldm_core.plugins.registry import installed
 from ldm_plugins.schedulers import er_sde as er_sde_module
 
@@ -32,7 +32,7 @@ FLOW = SCHEDULES["flow"]
 
 
 def scheduler(name: str, **options: Any) -> Any:
-    return bind(installed().find("scheduler", name).loaded, options)
+    return with_options(installed().find("scheduler", name).loaded, options)
 
 
 @pytest.mark.parametrize("path", SCHEDULES)

@@ -16,7 +16,7 @@ from ldm_core.contracts import LatentShape, as_spacing
 from ldm_core.contracts.spacing import checked
 from ldm_core.errors import LdmError
 from ldm_core.numerics.noise_schedule import FlowSchedule, vp_schedule
-from ldm_core.plugins.options import bind
+from ldm_core.plugins.options import with_options
 from ldm_core.plugins.registry import installed
 from ldm_plugins.families.shared.flow_scheduler_config import read_flow_defaults, read_flow_schedule
 from ldm_plugins.spacings.trailing import trailing as trailing_points
@@ -28,7 +28,7 @@ trailing = as_spacing(trailing_points)
 
 
 def flow_shift(**options: Any) -> Any:
-    return bind(installed().find("spacing", "flow_shift").loaded, options)
+    return with_options(installed().find("spacing", "flow_shift").loaded, options)
 
 
 def line(patches: int, low: float = 0.5, high: float = 1.15) -> float:

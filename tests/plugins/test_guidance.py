@@ -32,7 +32,7 @@ from ldm_core.errors import LdmError
 from ldm_core.numerics.grid import Grid
 from ldm_core.numerics.point import CLEAN, Point
 from ldm_core.numerics.prediction import PREDICTION_TYPES, as_prediction_type, from_x0
-from ldm_core.plugins.options import bind
+from ldm_core.plugins.options import with_options
 from ldm_core.plugins.registry import installed
 from ldm_core.run.weights import Weights
 
@@ -51,7 +51,7 @@ OTHERS: dict[str, dict[str, Any]] = {
 
 
 def create(name: str, **options: Any) -> Any:
-    return bind(installed().find("guidance", name).loaded, options)
+    return with_options(installed().find("guidance", name).loaded, options)
 
 
 def points_of(path: str) -> list[Point]:
@@ -162,7 +162,7 @@ def test_cfg_pp_renoises_with_the_unconditional_noise(path: str, scheduler: str)
         noise = (expected - here.alpha * low) / here.sigma
         expected = there.alpha * x0 + there.sigma * noise
     guidance = bound(create("cfg_pp", scale=scale), grid)
-    walk = bind(installed().find("scheduler", scheduler).loaded, {})
+    walk = with_options(installed().find("scheduler", scheduler).loaded, {})
     actual = walk(x, grid, lambda x, point: guided(guidance, x, point, "flow"), None)
     torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-9)
 
@@ -192,7 +192,7 @@ def test_zero_init_leaves_x_where_it_is_and_asks_no_network(path: str, scheduler
     assert guidance.branches(grid[0]) == ()
     assert guidance.branches(grid[1]) == ("negative", "positive")
     x = some_x()
-    walk = bind(installed().find("scheduler", scheduler).loaded, {})
+    walk = with_options(installed().find("scheduler", scheduler).loaded, {})
     for kind in ("epsilon", "v_prediction", "flow"):
         end = walk(x, grid[:2], lambda x, point, kind=kind: guided(guidance, x, point, kind), None)
         torch.testing.assert_close(end, x, rtol=1e-9, atol=1e-9)

@@ -24,7 +24,7 @@ from ldm_core.contracts.spacing import checked
 from ldm_core.errors import LdmError
 from ldm_core.numerics.point import Point
 from ldm_core.numerics.prediction import PREDICTION_TYPES, to_x0
-from ldm_core.plugins.options import REQUIRED, bind
+from ldm_core.plugins.options import REQUIRED, with_options
 from ldm_core.plugins.registry import Plugin, installed
 
 OWN = "ldm-core"
@@ -62,7 +62,7 @@ def scheduler(name: str) -> Scheduler:
     options = {
         n: scheduler("ddim" if o is REQUIRED else o) for n, o in inner.items() if o is not None
     }
-    return as_scheduler(bind(plugin.loaded, options))
+    return as_scheduler(with_options(plugin.loaded, options))
 
 
 @cache
@@ -70,7 +70,7 @@ def grid(spacing: str, path: str, steps: int) -> Grid | None:
     """The grid; None where the spacing refuses, with a reason, to make one."""
     plugin: Plugin = installed().find("spacing", spacing)
     try:
-        points = as_spacing(bind(plugin.loaded, {})).points(PATHS[path], steps, PICTURE)
+        points = as_spacing(with_options(plugin.loaded, {})).points(PATHS[path], steps, PICTURE)
     except LdmError:
         return None
     return checked(points, PATHS[path], spacing)

@@ -12,7 +12,7 @@ from ldm_core.conformance import SCHEDULES, GaussianData
 from ldm_core.conformance.moments import DATA, end_moments
 from ldm_core.numerics.grid import Grid
 from ldm_core.numerics.noise_schedule import vp_schedule
-from ldm_core.plugins.options import bind
+from ldm_core.plugins.options import with_options
 from ldm_core.plugins.registry import installed
 
 PATHS = {"zero_snr": vp_schedule(rescale_zero_snr=True), "flow": SCHEDULES["flow"]}
@@ -20,7 +20,7 @@ EVERYWHERE = {"start": 1.0, "stop": 0.0}
 
 
 def scheduler(name: str, **options: Any) -> Any:
-    return bind(installed().find("scheduler", name).loaded, options)
+    return with_options(installed().find("scheduler", name).loaded, options)
 
 
 LINEAR = {
@@ -46,7 +46,7 @@ def test_the_mean_is_right_and_the_spread_finite(name: str, steps: int, path: st
     To the last digit, save for the boundary scalings, whose two parts do not add up to one.
     """
     schedule = PATHS[path]
-    points = bind(installed().find("spacing", "trailing").loaded, {})(schedule, steps)
+    points = with_options(installed().find("spacing", "trailing").loaded, {})(schedule, steps)
     assert points[0].alpha == 0
     mean, std = end_moments(LINEAR[name], Grid(points, schedule))
     assert mean == pytest.approx(DATA.mean, abs=5e-3 if "bounded" in name else 1e-6)
@@ -58,7 +58,7 @@ def test_the_mean_is_right_and_the_spread_finite(name: str, steps: int, path: st
 @pytest.mark.parametrize("method", ["rk4", "dopri5"])
 def test_an_integrator_lands_on_the_data(method: str, path: str) -> None:
     schedule = PATHS[path]
-    points = bind(installed().find("spacing", "trailing").loaded, {})(schedule, 20)
+    points = with_options(installed().find("spacing", "trailing").loaded, {})(schedule, 20)
     x = torch.linspace(-2, 2, 9, dtype=torch.float64)
     data = GaussianData()
     integrate = scheduler(f"torchdiffeq:{method}")

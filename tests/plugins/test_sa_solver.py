@@ -25,7 +25,7 @@ from ldm_core.errors import LdmError
 from ldm_core.numerics.grid import Grid
 from ldm_core.numerics.noise_schedule import vp_schedule
 from ldm_core.numerics.point import CLEAN, Point
-from ldm_core.plugins.options import bind
+from ldm_core.plugins.options import with_options
 from ldm_core.plugins.registry import installed
 from moments import DATA, table_moments
 from pages import DOCS, table_rows
@@ -35,7 +35,7 @@ VP = vp_schedule("linear", 0.0001, 0.02)
 
 
 def sa_solver(**options: Any) -> Any:
-    return bind(installed().find("scheduler", "sa_solver").loaded, options)
+    return with_options(installed().find("scheduler", "sa_solver").loaded, options)
 
 
 def diffusers_solver(steps: int, predictor: int, corrector: int, **config: Any) -> Any:

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from ldm_core import Pipeline
-from ldm_core.composition.parts import make
 from ldm_core.composition.compose import compose
+from ldm_core.composition.parts import make
 from ldm_core.composition.recipe import as_choice
 from ldm_core.conformance.trace import trace
 from ldm_core.contracts import (

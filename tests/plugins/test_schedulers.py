@@ -31,7 +31,7 @@ from ldm_core.contracts import VariancePredicting, as_scheduler
 from ldm_core.errors import LdmError
 from ldm_core.numerics.grid import Grid
 from ldm_core.numerics.point import Point
-from ldm_core.plugins.options import bind
+from ldm_core.plugins.options import with_options
 from ldm_core.plugins.registry import installed
 from peers import COUNTERPARTS, OWN_TIMESTEPS, Counterpart, distance_to_diffusers
 
@@ -104,7 +104,7 @@ SAME_TIMESTEPS = [
 
 
 def scheduler(name: str, **options: Any) -> Any:
-    return bind(installed().find("scheduler", name).loaded, options)
+    return with_options(installed().find("scheduler", name).loaded, options)
 
 
 def denoise_all(x: Any, point: Point) -> Any:
@@ -357,7 +357,7 @@ def test_x_starts_as_in_diffusers(name: str, spacing: str) -> None:
     theirs.set_timesteps(20)
     start = torch.tensor([float(theirs.init_noise_sigma)])
     expected = float(theirs.scale_model_input(start, theirs.timesteps[0]))
-    points = bind(installed().find("spacing", spacing).loaded, {})(SCHEDULE, 20)
+    points = with_options(installed().find("spacing", spacing).loaded, {})(SCHEDULE, 20)
     rule = as_scheduler(scheduler(name)).start
     assert rule(points[0], SCHEDULE.at(SCHEDULE.last)) == pytest.approx(expected, abs=1e-6)
 

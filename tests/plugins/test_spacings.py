@@ -20,7 +20,7 @@ from ldm_core.contracts.spacing import checked
 from ldm_core.errors import LdmError
 from ldm_core.numerics.noise_schedule import NoiseSchedule, VESchedule, vp_schedule
 from ldm_core.numerics.point import CLEAN, Point
-from ldm_core.plugins.options import bind, check_options
+from ldm_core.plugins.options import check_options, with_options
 from ldm_core.plugins.registry import installed
 
 SCHEDULE = vp_schedule()
@@ -53,7 +53,7 @@ PLACED: dict[type, dict[str, dict[str, Any]]] = {
 def spacing(name: str, **options: Any) -> Any:
     """A spacing with options, checked as those of a recipe are."""
     plugin = installed().find("spacing", name)
-    return bind(plugin.loaded, check_options(plugin.options, options, f"'{name}'", ""))
+    return with_options(plugin.loaded, check_options(plugin.options, options, f"'{name}'", ""))
 
 
 def diffusers_timesteps(cls: type, steps: int, **config: Any) -> list[float]:

@@ -23,7 +23,7 @@ from ldm_core.errors import LdmError
 from ldm_core.numerics.grid import Grid
 from ldm_core.numerics.noise_schedule import vp_schedule
 from ldm_core.numerics.point import CLEAN, Point
-from ldm_core.plugins.options import bind
+from ldm_core.plugins.options import with_options
 from ldm_core.plugins.registry import installed
 from ldm_plugins.schedulers import torchdiffeq as adapter
 from ldm_plugins.schedulers.shared.start import karras_start
@@ -33,7 +33,7 @@ ORDERS = {"euler": 1, "midpoint": 3, "heun2": 2, "heun3": 3, "rk4": 4}
 
 
 def scheduler(name: str, **options: Any) -> Any:
-    return bind(installed().find("scheduler", name).loaded, options)
+    return with_options(installed().find("scheduler", name).loaded, options)
 
 
 def points_asked(name: str, grid: Grid, **options: Any) -> list[Point]:
