@@ -23,7 +23,8 @@ from PIL import Image
 from ldm_core import Pipeline
 from ldm_pipelines.inpaint import box_mask
 from ldm_pipelines.shapes.checker import read
-from ldm_pipelines.shapes.world import COLOURS, PLACES, SIDE, Scene, draw_picture, draw_scene
+from ldm_pipelines.shapes.scenes import COLOURS, PLACES, SIDE, Scene
+from ldm_pipelines.shapes.world import draw_picture, draw_scene
 from machine import describe
 
 HALF = SIDE // 2

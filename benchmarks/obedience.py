@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from ldm_pipelines.shapes.checker import read
-from ldm_pipelines.shapes.world import Scene, draw_scene
+from ldm_pipelines.shapes.scenes import Scene
+from ldm_pipelines.shapes.world import draw_scene
 from machine import describe
 
 DEFAULT = Path(__file__).parent.parent / "pipelines/ldm_pipelines/models/shapes"

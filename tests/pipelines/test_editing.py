@@ -21,7 +21,8 @@ from ldm_pipelines.invert import ddim_inverse, invert
 from ldm_pipelines.outpaint import outpaint
 from ldm_pipelines.restore import estimate_noise, restore
 from ldm_pipelines.shapes.checker import read
-from ldm_pipelines.shapes.world import SIDE, Scene, paint
+from ldm_pipelines.shapes.scenes import SIDE, Scene
+from ldm_pipelines.shapes.world import paint
 from ldm_pipelines.spherical import slerp
 from ldm_pipelines.upscale import upscale
 

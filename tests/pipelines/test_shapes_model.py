@@ -11,7 +11,7 @@ import pytest
 from ldm_core import Pipeline
 from ldm_core.model.files import size_of
 from ldm_pipelines.shapes.checker import read
-from ldm_pipelines.shapes.world import SIZES, Scene
+from ldm_pipelines.shapes.scenes import SIZES, Scene
 from peers import COUNTERPARTS, apart, distance_to_diffusers
 
 PROMPTS = (

@@ -4,19 +4,8 @@ import numpy as np
 import pytest
 
 from ldm_pipelines.shapes.checker import judge, read
-from ldm_pipelines.shapes.world import (
-    COLOURS,
-    MARGIN,
-    PLACES,
-    SHAPES,
-    SIZES,
-    Scene,
-    combinations,
-    coverage,
-    draw_picture,
-    draw_scene,
-    paint,
-)
+from ldm_pipelines.shapes.scenes import COLOURS, MARGIN, PLACES, SHAPES, SIZES, Scene, combinations
+from ldm_pipelines.shapes.world import coverage, draw_picture, draw_scene, paint
 
 
 def test_captions_are_worded_as_stated():

@@ -1,45 +1,44 @@
 """A judge for the `shapes` world: reads a picture's pixels and says what it shows.
 
 It knows nothing of captions or of how a picture came to be. Colours are the nearest of the
-palette; shape, size and position are those of the drawn template with the least squared error.
+palette; shape, size and position are those of the template with the least squared error. The
+templates are Pillow's drawings, not the world's. `ldm_pipelines.shapes.outline` judges by another
+principle, and the two share no code.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image, ImageDraw
 
 from ldm_core.errors import LdmError
-from ldm_pipelines.shapes.world import COLOURS, PLACES, SHAPES, SIDE, SIZES, Array, Scene, coverage
+from ldm_pipelines.shapes.scenes import COLOURS, PLACES, SHAPES, SIDE, SIZES, Reading, Scene
+
+Array = npt.NDArray[np.float32]
 
 WIDTHS = range(20, 53)  # beyond both sizes on either side, so that a wrong size can be told
 SIZE_TOLERANCE = 2  # pixels beyond a size's own range
 CENTRE_BELOW, CORNER_ABOVE = 0.35, 0.45  # of the distance a centred shape can move
 WORST_FIT = 0.35  # squared error over the template's energy; above, no shape is recognised
 
-
-@dataclass(frozen=True)
-class Reading:
-    """What a picture shows; None where the judge recognises nothing."""
-
-    background: str
-    colour: str
-    shape: str | None
-    size: str | None
-    place: str | None
-
-    def agrees(self, scene: Scene) -> dict[str, bool]:
-        """Which of the scene's words the picture obeys; a scene without a place leaves it free."""
-        return {
-            "background": self.background == scene.background,
-            "colour": self.colour == scene.colour,
-            "size": self.size == scene.size,
-            "place": scene.place is None or self.place == scene.place,
-            "shape": self.shape == scene.shape,
-        }
+FINE = 8  # templates are drawn so many times larger, and shrunk by averaging
+HOLE = 0.55  # of the ring's diameter
+CROSS = [
+    (1, 0), (2, 0), (2, 1), (3, 1), (3, 2), (2, 2), (2, 3), (1, 3), (1, 2), (0, 2), (0, 1), (1, 1),
+]  # fmt: skip
+STAR = [  # points at 90°, 162°, … on a circle of 1000, and the corners between them on one of 382
+    (0, -1000), (-225, -309), (-951, -309), (-363, 118), (-588, 809), (0, 382), (588, 809),
+    (363, 118), (951, -309), (225, -309),
+]  # fmt: skip
+POLYGONS = {  # corners of each shape's outline in any unit; they are stretched to its box
+    "square": [(0, 0), (1, 0), (1, 1), (0, 1)],
+    "triangle": [(1, 0), (2, 2), (0, 2)],
+    "star": STAR,
+    "cross": CROSS,
+}
 
 
 def read(picture: npt.NDArray[np.generic]) -> Reading:
@@ -111,8 +110,25 @@ def _templates() -> tuple[npt.NDArray[np.complex128], npt.NDArray[np.float64]]:
     frames = np.zeros((len(SHAPES), len(WIDTHS), SIDE, SIDE))
     for i, shape in enumerate(SHAPES):
         for j, width in enumerate(WIDTHS):
-            frames[i, j, :width, :width] = coverage(shape, width)
+            frames[i, j, :width, :width] = _drawn(shape, width)
     return np.conj(np.fft.rfft2(frames)), (frames**2).sum((2, 3))
+
+
+def _drawn(shape: str, width: int) -> Array:
+    """How much of each pixel of its box the shape covers, as Pillow draws it, (width, width)."""
+    side = width * FINE
+    image = Image.new("L", (side, side))
+    pen = ImageDraw.Draw(image)
+    if shape in POLYGONS:
+        corners = np.array(POLYGONS[shape], float)
+        corners = (corners - corners.min(0)) / np.ptp(corners, axis=0) * (side - 1)
+        pen.polygon([(float(x), float(y)) for x, y in corners], fill=255)
+    else:
+        pen.ellipse((0, 0, side - 1, side - 1), fill=255)
+        if shape == "ring":
+            inset = side * (1 - HOLE) / 2
+            pen.ellipse((inset, inset, side - 1 - inset, side - 1 - inset), fill=0)
+    return np.asarray(image.reduce(FINE), np.float32) / 255
 
 
 def _size(width: int) -> str | None:

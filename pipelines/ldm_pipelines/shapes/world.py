@@ -5,97 +5,27 @@ Everything here is drawn by code, so a training set has no size limit, no licenc
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from functools import cache, lru_cache
-from itertools import product
 from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
 from ldm_core.errors import LdmError
+from ldm_pipelines.shapes.scenes import (
+    COLOURS,
+    MARGIN,
+    PLACES,
+    SHAPES,
+    SIDE,
+    SIZES,
+    Scene,
+    combinations,
+)
 
 Array = npt.NDArray[np.float32]
 
-SIDE = 64
-SHAPES = ("circle", "square", "triangle", "star", "cross", "ring")
-COLOURS = {
-    "red": (220, 40, 40),
-    "orange": (240, 140, 30),
-    "yellow": (245, 220, 50),
-    "green": (50, 170, 70),
-    "blue": (40, 90, 210),
-    "purple": (140, 60, 180),
-    "black": (20, 20, 20),
-    "white": (245, 245, 245),
-}
-SIZES = {"small": (24, 28), "large": (40, 48)}  # bounding box in pixels, both ends included
-PLACES = {  # direction of the shape's centre from the picture's, in (x, y), y downwards
-    "in the center": (0, 0),
-    "at the top left": (-1, -1),
-    "at the top right": (1, -1),
-    "at the bottom left": (-1, 1),
-    "at the bottom right": (1, 1),
-}
-CAPTION = re.compile(
-    f"a (?P<size>{'|'.join(SIZES)}) (?P<colour>{'|'.join(COLOURS)}) (?P<shape>{'|'.join(SHAPES)})"
-    f"(?: (?P<place>{'|'.join(PLACES)}))? on a (?P<background>{'|'.join(COLOURS)}) background"
-)
-MARGIN = 1  # a shape never touches the picture's edge
 SUPERSAMPLING = 8
-
-
-@dataclass(frozen=True)
-class Scene:
-    """What a caption says: one shape, its size, its colours and, perhaps, its place."""
-
-    shape: str
-    colour: str
-    background: str
-    size: str
-    place: str | None = None
-
-    @classmethod
-    def from_caption(cls, caption: str) -> Scene:
-        """The scene that a caption of this world describes.
-
-        Raises:
-            LdmError: the caption is not worded as this world's are.
-        """
-        match = CAPTION.fullmatch(caption)
-        if match is None:
-            raise LdmError(
-                f"{caption!r} is not worded like 'a large red circle on a blue background' or "
-                "'a small yellow star at the top left on a black background'"
-            )
-        return cls(**match.groupdict())
-
-    @property
-    def caption(self) -> str:
-        """The scene in words: ``a small yellow star at the top left on a black background``."""
-        place = f" {self.place}" if self.place else ""
-        return f"a {self.size} {self.colour} {self.shape}{place} on a {self.background} background"
-
-    @property
-    def held_out(self) -> bool:
-        """Whether training never shows this combination of shape, colour and background."""
-        names = list(COLOURS)
-        number = (
-            SHAPES.index(self.shape)
-            + 2 * names.index(self.colour)
-            + 3 * names.index(self.background)
-        )
-        return number % 10 == 0
-
-
-def combinations(*, held_out: bool) -> list[tuple[str, str, str]]:
-    """Every (shape, colour, background) that is held out of training, or every one that is not."""
-    return [
-        (shape, colour, background)
-        for shape, colour, background in product(SHAPES, COLOURS, COLOURS)
-        if colour != background and Scene(shape, colour, background, "small").held_out == held_out
-    ]
 
 
 def draw_scene(rng: np.random.Generator, *, held_out: bool = False) -> Scene:
@@ -158,20 +88,18 @@ def _inside(
 def _inside_star(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
     """A five-pointed star, one point up, stretched to fill the box.
 
-    In the pentagram each point lies between two of the five lines through every other vertex:
-    a point is in the star when at most one of the five half-planes leaves it out.
+    The pentagram's five lines each join two vertices and cut off the one between them, whose
+    direction is the line's normal; a point is in the star when it lies beyond at most one line.
     """
     turns = np.deg2rad(90 + 72 * np.arange(5))
     vertex_x, vertex_y = np.cos(turns), -np.sin(turns)
     centre = (vertex_y.max() + vertex_y.min()) / 2
     px = x * vertex_x.max()
     py = centre + y * (vertex_y.max() - vertex_y.min()) / 2
-    left_out = np.zeros(x.shape, dtype=int)
-    for i in range(5):
-        normal = np.deg2rad(90 + 72 * i + 36)
-        distance = px * np.cos(normal) - py * np.sin(normal)
-        left_out += distance > np.cos(np.deg2rad(72))
-    return left_out <= 1
+    beyond = np.zeros(x.shape, dtype=int)
+    for normal_x, normal_y in zip(vertex_x, vertex_y, strict=True):
+        beyond += px * normal_x + py * normal_y > np.cos(np.deg2rad(72))
+    return beyond <= 1
 
 
 def _position(place: str | None, width: int, rng: np.random.Generator) -> tuple[int, int]:

@@ -46,7 +46,7 @@ class ShapesSource:
         return np.stack([draw_picture(s, rng) for s in scenes]), [s.caption for s in scenes]
 
     def texts(self) -> list[str]:
-        from ldm_pipelines.shapes.world import COLOURS, PLACES, SHAPES, SIZES
+        from ldm_pipelines.shapes.scenes import COLOURS, PLACES, SHAPES, SIZES
 
         return [*SIZES, *COLOURS, *SHAPES, *PLACES, "a on background"]
 
