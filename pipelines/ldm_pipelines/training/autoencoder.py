@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ldm_pipelines.training.data import Pictures, open_source, step_rng
+from ldm_pipelines.training.ahead import Ahead
+from ldm_pipelines.training.data import Pictures, Source, open_source, step_rng
 from ldm_pipelines.training.folder import new_folder
 from ldm_pipelines.training.loop import make_accelerator, train_and_write
 from ldm_pipelines.training.losses import (
@@ -18,6 +20,7 @@ from ldm_pipelines.training.losses import (
     reparameterise,
 )
 from ldm_pipelines.training.settings import AutoencoderSettings
+from ldm_pipelines.training.warm_start import take_weights
 
 CROP = 32
 STATISTICS_PICTURES = 2048
@@ -84,7 +87,7 @@ class AutoencoderLoss(nn.Module):
 
 def to_tensor(pictures: Pictures, device: torch.device) -> Tensor:
     """uint8 (batch, side, side, 3) to float32 (batch, 3, side, side) in [-1, 1], channels last."""
-    pixels = torch.from_numpy(np.ascontiguousarray(pictures)).to(device)
+    pixels = torch.from_numpy(np.ascontiguousarray(pictures)).to(device, non_blocking=True)
     return pixels.permute(0, 3, 1, 2).float().div(127.5).sub(1)
 
 
@@ -124,22 +127,45 @@ def standardise_latents(autoencoder: Any, pictures: Tensor) -> None:
     post.weight *= deviation[None, :, None, None]
 
 
+@dataclass(frozen=True)
+class DrawnBatches:
+    """Pictures and noise of a step of a process, drawn on the CPU from the step's own generator."""
+
+    source: Source
+    settings: AutoencoderSettings
+    rank: int
+
+    def __call__(self, step: int) -> tuple[Tensor, Tensor]:
+        """Pictures, uint8 (batch, side, side, 3), and noise (batch, channels, side/8, side/8)."""
+        settings = self.settings
+        rng = step_rng(settings.seed, step, self.rank)
+        pictures, _ = self.source.draw(rng, settings.batch_size)
+        if step < settings.crop_steps and settings.resolution > CROP:
+            pictures = detailed_crops(pictures, rng)
+        cells = pictures.shape[1] // 8
+        shape = (settings.batch_size, settings.latent_channels, cells, cells)
+        noise = rng.standard_normal(shape, np.float32)
+        return torch.from_numpy(np.ascontiguousarray(pictures)), torch.from_numpy(noise)
+
+
 def train_autoencoder(settings: AutoencoderSettings) -> None:
     """See `ldm_pipelines.training.commands.train_autoencoder`."""
     source = open_source(settings.data, resolution=settings.resolution)
     accelerator = make_accelerator(settings.mixed_precision)
-    device, rank = accelerator.device, accelerator.process_index
-    channels, seed = settings.latent_channels, settings.seed
-    module = AutoencoderLoss(build_autoencoder(channels, seed), settings.kl_weight)
+    device, seed = accelerator.device, settings.seed
+    autoencoder = build_autoencoder(settings.latent_channels, seed)
+    if settings.from_model is not None:
+        take_weights(autoencoder, settings.from_model, "vae")
+    module = AutoencoderLoss(autoencoder, settings.kl_weight)
+    drawn = Ahead(
+        DrawnBatches(source, settings, accelerator.process_index),
+        settings.steps,
+        settings.num_workers,
+    )
 
     def batch_of_step(step: int) -> tuple[Tensor, Tensor]:
-        rng = step_rng(seed, step, rank)
-        pictures, _ = source.draw(rng, settings.batch_size)
-        if step < settings.crop_steps and settings.resolution > CROP:
-            pictures = detailed_crops(pictures, rng)
-        cells = pictures.shape[1] // 8
-        noise = rng.standard_normal((settings.batch_size, channels, cells, cells), np.float32)
-        return to_tensor(pictures, device), torch.from_numpy(noise).to(device)
+        pictures, noise = drawn(step)
+        return to_tensor(pictures.numpy(), device), noise.to(device, non_blocking=True)
 
     def write() -> None:
         module.to("cpu").eval()

@@ -44,22 +44,22 @@ class Batches:
         """x and its target (batch, channels, h, w), timesteps (batch,), tokens (batch, length)."""
         rng = step_rng(self.seed, step, self.rank)
         pool = self.pool(step)
-        device = pool.mean.device
-        numbers = torch.from_numpy(rng.integers(len(pool.mean), size=self.batch_size)).to(device)
+
+        def there(values: Any) -> Tensor:
+            """On the pool's device, without waiting for what is still to be computed there."""
+            return torch.as_tensor(values).to(pool.mean.device, non_blocking=True)
+
+        numbers = there(rng.integers(len(pool.mean), size=self.batch_size))
         mean, log_variance = pool.mean[numbers], pool.log_variance[numbers]
-        tokens = pool.tokens[numbers]
-        silent = torch.from_numpy(rng.random(self.batch_size) < CAPTION_DROPOUT).to(device)
-        tokens = torch.where(silent[:, None], self.empty.to(device), tokens)
+        silent = there(rng.random(self.batch_size) < CAPTION_DROPOUT)
+        tokens = torch.where(silent[:, None], there(self.empty), pool.tokens[numbers])
         timesteps = torch.from_numpy(draw_timesteps(rng, self.batch_size, len(self.alphas)))
-        alpha = self.alphas[timesteps].view(-1, 1, 1, 1).to(device)
-        sigma = self.sigmas[timesteps].view(-1, 1, 1, 1).to(device)
-        spread, noise = (
-            torch.from_numpy(rng.standard_normal(mean.shape, np.float32)).to(device)
-            for _ in range(2)
-        )
+        alpha = there(self.alphas[timesteps].view(-1, 1, 1, 1))
+        sigma = there(self.sigmas[timesteps].view(-1, 1, 1, 1))
+        spread, noise = (there(rng.standard_normal(mean.shape, np.float32)) for _ in range(2))
         x0 = reparameterise(mean, log_variance, spread)
         target = training_target(PREDICTION, x0, noise, alpha, sigma)
-        return add_noise(x0, noise, alpha, sigma), target, timesteps.to(device), tokens
+        return add_noise(x0, noise, alpha, sigma), target, there(timesteps), tokens
 
 
 def latent_batches(

@@ -16,6 +16,7 @@ from ldm_pipelines.training.networks import (
 )
 from ldm_pipelines.training.settings import DenoiserSettings
 from ldm_pipelines.training.tokenizer import build_tokenizer, first_fragment, words_of
+from ldm_pipelines.training.warm_start import check_start, take_weights
 
 EMA_DECAY = 0.999
 
@@ -45,6 +46,10 @@ def train_denoiser(settings: DenoiserSettings) -> None:
     text_encoder = build_text_encoder(tokenizer, settings.seed)
     silence_unseen_tokens(text_encoder, tokenizer, first_fragment(words))
     unet = build_unet(vae.config.latent_channels, settings.resolution // 8, settings.seed)
+    if settings.from_model is not None:
+        take_weights(text_encoder, settings.from_model, "text_encoder")
+        take_weights(unet, settings.from_model, "unet")
+        check_start(settings.from_model, settings.autoencoder, tokenizer)
 
     def tokenize(captions: list[str]) -> Tensor:
         encoding = tokenizer(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,6 +30,14 @@ def new_folder(folder: Path) -> Iterator[Path]:
     yield fresh
     shutil.rmtree(folder, ignore_errors=True)
     fresh.rename(folder)
+
+
+def fingerprint(folder: Path, part: str = "*") -> str:
+    """SHA-256 over the weights of a part of a model folder, or of all, in hexadecimal."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.glob(f"{part}/*model.safetensors")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def read_autoencoder(folder: Path) -> Any:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -37,6 +38,17 @@ def make_accelerator(mixed_precision: str) -> Accelerator:
     return Accelerator(mixed_precision=mixed_precision, cpu=not torch.cuda.is_available())
 
 
+@contextmanager
+def repeatable() -> Iterator[None]:
+    """Have a GPU add up in one order, so that the same run gives the same weights again."""
+    before = torch.backends.cudnn.deterministic
+    torch.backends.cudnn.deterministic = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.deterministic = before
+
+
 def train_and_write(
     settings: TrainingSettings,
     accelerator: Accelerator,
@@ -51,7 +63,8 @@ def train_and_write(
     Args:
         write: called once `module` holds the weights that are to be written.
     """
-    weights = train(settings, accelerator, module, batch_of_step, ema_decay=ema_decay)
+    with repeatable():
+        weights = train(settings, accelerator, module, batch_of_step, ema_decay=ema_decay)
     if accelerator.is_main_process:
         module.load_state_dict(weights)
         write()
@@ -98,7 +111,8 @@ def train(
     if main:
         logger.info("from step %d to %d, %d processes", first, steps, accelerator.num_processes)
     last_log = last_save = time.monotonic()
-    last_step, losses = first, 0.0
+    # Summed where it is computed: reading it at each step would wait for the device at each step.
+    last_step, losses = first, torch.zeros((), device=accelerator.device)
     for step in range(first, steps):
         for group in optimizer.param_groups:
             factor = learning_rate_factor(step, steps=steps, warmup=settings.warmup)
@@ -110,15 +124,16 @@ def train(
         optimizer.zero_grad()
         if ema is not None:
             ema.update(weights, step)
-        losses += float(loss.detach())
+        losses += loss.detach()
         now = time.monotonic()
         if main and (now - last_log >= log_seconds or step + 1 == steps):
             updates = step + 1 - last_step
             logger.info(
-                "step %d/%d  loss %.4f  %.3f s/step", step + 1, steps, losses / updates,
+                "step %d/%d  loss %.4f  %.3f s/step", step + 1, steps, float(losses) / updates,
                 (now - last_log) / updates,
             )  # fmt: skip
-            last_log, last_step, losses = now, step + 1, 0.0
+            last_log, last_step = now, step + 1
+            losses.zero_()
         if main and (now - last_save >= settings.checkpoint_seconds or step + 1 == steps):
             checkpoint.save(folder, step=step + 1, **state)
             last_save = now

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ldm_core.errors import LdmError
+from ldm_pipelines.training.folder import fingerprint
 
-MAY_CHANGE = frozenset({"out", "autoencoder", "resume", "checkpoint_seconds"})
-"""Where files lie and when they are written; a run may continue with others."""
+MAY_CHANGE = frozenset({"out", "autoencoder", "resume", "checkpoint_seconds", "num_workers"})
+"""Where files lie, when they are written and who draws; a run may continue with others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +22,7 @@ class TrainingSettings:
         seed: Seed of weights, data and noise.
         resume: Continue from the checkpoint in the output folder.
         checkpoint_seconds: Time between checkpoints.
+        from_model: Folder of a model whose weights the run starts from; random ones otherwise.
     Raises:
         LdmError: a value that no run can have.
     """
@@ -36,6 +38,7 @@ class TrainingSettings:
     seed: int = 0
     resume: bool = True
     checkpoint_seconds: float = 120.0
+    from_model: Path | None = None
 
     def __post_init__(self) -> None:
         *names, last = self.sizes()
@@ -58,6 +61,9 @@ class TrainingSettings:
     def course(self, processes: int) -> dict[str, Any]:
         """What the course of a run on so many processes depends on, as a checkpoint keeps it."""
         values = {name: v for name, v in asdict(self).items() if name not in MAY_CHANGE}
+        del values["from_model"]
+        if self.from_model is not None:
+            values["weights_at_the_start"] = fingerprint(self.from_model)
         return values | {"processes": processes}
 
 
@@ -76,6 +82,7 @@ class AutoencoderSettings(TrainingSettings):
         kl_weight: Weight of the KL divergence.
         latent_channels: Channels of the latents.
         mixed_precision: "bf16" or "no".
+        num_workers: Processes that draw pictures beside this one; 0 draws them in this one.
     """
 
     data: str = "shapes"
@@ -88,6 +95,12 @@ class AutoencoderSettings(TrainingSettings):
     kl_weight: float = 5e-3
     latent_channels: int = 4
     mixed_precision: str = "bf16"
+    num_workers: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.num_workers < 0:
+            raise LdmError(f"num_workers must not be negative, as {self.num_workers} is")
 
     def sizes(self) -> dict[str, int]:
         return {**super().sizes(), "latent_channels": self.latent_channels}

@@ -14,6 +14,7 @@ from ldm_pipelines.training.folder import read_autoencoder, write_dit
 from ldm_pipelines.training.loop import make_accelerator, train_and_write
 from ldm_pipelines.training.losses import denoising_loss
 from ldm_pipelines.training.settings import TransformerSettings
+from ldm_pipelines.training.warm_start import check_start, take_weights
 
 NULL_CLASS = 1000  # Diffusers' DiTPipeline guides with this one, however few classes there are
 
@@ -79,6 +80,10 @@ def train_transformer(settings: TransformerSettings) -> None:
         settings.layers,
         settings.seed,
     )
+
+    if settings.from_model is not None:
+        take_weights(transformer, settings.from_model, "transformer")
+        check_start(settings.from_model, settings.autoencoder)
 
     def number(captions: list[str]) -> Tensor:
         return torch.tensor([[classes.index(caption)] for caption in captions])
