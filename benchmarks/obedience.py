@@ -3,8 +3,10 @@
     python benchmarks/obedience.py [--model FOLDER] [--prompts 300] [--json FILE]
 
 Half of the prompts name a place. "Seen" ones combine shape, colour and background as training
-did; "held out" ones combine them as it never did. Each word counts as obeyed if the judge in
-`ldm_pipelines.shapes.checker` reads it from the picture.
+did; "held out" ones combine them as it never did. Two checkers that share no code read each
+picture: `ldm_pipelines.shapes.checker` by templates, `ldm_pipelines.shapes.outline` by harmonics of
+the outline; a word is obeyed if the checker reads it. "Both" asks both, and the last column says how
+often the two read the same of a picture.
 """
 
 from __future__ import annotations
@@ -17,12 +19,13 @@ from typing import Any
 
 import numpy as np
 
-from ldm_pipelines.shapes.checker import read
-from ldm_pipelines.shapes.scenes import Scene
+from ldm_pipelines.shapes import checker, outline
+from ldm_pipelines.shapes.scenes import SHAPES, Scene
 from ldm_pipelines.shapes.world import draw_scene
 from machine import describe
 
 DEFAULT = Path(__file__).parent.parent / "pipelines/ldm_pipelines/models/shapes"
+CHECKERS = {"templates": checker.read, "outline": outline.read}
 WORDS = ("background", "colour", "size", "place", "shape")
 Generate = Callable[[list[str], int], np.ndarray[Any, Any]]  # prompts, seed of the first
 
@@ -52,6 +55,7 @@ def with_diffusers(model: Path, steps: int, guidance_scale: float) -> Generate:
     from diffusers import StableDiffusionPipeline
 
     pipe = StableDiffusionPipeline.from_pretrained(model)
+    pipe.to("cuda" if torch.cuda.is_available() else "cpu")
     pipe.set_progress_bar_config(disable=True)
 
     def generate(prompts: list[str], seed: int) -> np.ndarray[Any, Any]:
@@ -69,17 +73,38 @@ def with_diffusers(model: Path, steps: int, guidance_scale: float) -> Generate:
     return generate
 
 
-def score(generate: Generate, scenes: list[Scene], seed: int, batch: int = 50) -> dict[str, float]:
-    """The share of pictures that obey each word, and all of them."""
-    rows = []
+def score(
+    generate: Generate, scenes: list[Scene], seed: int, batch: int = 50
+) -> dict[str, dict[str, float]]:
+    """The share of pictures that obey each word, all words, and all words of a shape.
+
+    By each checker, by both, and how often the two read the same.
+    """
+    readings = []
     for start in range(0, len(scenes), batch):
         part = scenes[start : start + batch]
         pictures = generate([scene.caption for scene in part], seed + start)
-        for scene, picture in zip(part, pictures, strict=True):
-            rows.append([read(picture).agrees(scene)[word] for word in WORDS])
-    table = np.array(rows)
-    shares = {word: float(table[:, i].mean()) for i, word in enumerate(WORDS)}
-    return shares | {"all": float(table.all(1).mean())}
+        readings += [[read(picture) for read in CHECKERS.values()] for picture in pictures]
+    # (scenes, checkers, words)
+    obeyed = np.array(
+        [
+            [[reading.agrees(scene)[word] for word in WORDS] for reading in row]
+            for scene, row in zip(scenes, readings, strict=True)
+        ]
+    )
+    same = float(np.mean([first == second for first, second in readings]))
+    shapes = np.array([scene.shape for scene in scenes])
+
+    def shares(table: np.ndarray[Any, Any]) -> dict[str, float]:
+        right = table.all(1)
+        return {
+            **{word: float(table[:, i].mean()) for i, word in enumerate(WORDS)},
+            "all": float(right.mean()),
+            **{f"all of a {s}": float(right[shapes == s].mean()) for s in SHAPES if s in shapes},
+        }
+
+    figures = {name: shares(obeyed[:, i]) for i, name in enumerate(CHECKERS)}
+    return {**figures, "both": {**shares(obeyed.all(1)), "the two read the same": same}}
 
 
 def main() -> None:
@@ -96,17 +121,25 @@ def main() -> None:
     generate = library(args.model, args.steps, args.guidance_scale)
     machine = describe("torch", "diffusers", "transformers")
     print(machine)
-    figures = {}
-    print(f"{'':10}" + "".join(f"{word:>12}" for word in (*WORDS, "all")))
+    figures: dict[str, dict[str, dict[str, float]]] = {}
+    print(f"{'':20}" + "".join(f"{word:>12}" for word in (*WORDS, "all", "same")))
     for kind, held_out in (("seen", False), ("held out", True)):
         rng = np.random.default_rng([args.seed, held_out])
         scenes = [draw_scene(rng, held_out=held_out) for _ in range(args.prompts)]
         figures[kind] = score(generate, scenes, args.seed)
-        print(f"{kind:10}" + "".join(f"{100 * v:11.1f}%" for v in figures[kind].values()))
+        for name, table in figures[kind].items():
+            row = [table[word] for word in (*WORDS, "all")]
+            row += [table[key] for key in table if key == "the two read the same"]
+            print(f"{kind:10}{name:10}" + "".join(f"{100 * share:11.1f}%" for share in row))
+        of_shapes = [(s, figures[kind]["both"].get(f"all of a {s}")) for s in SHAPES]
+        print(
+            f"{kind:10}all by both: "
+            + ", ".join(f"{s} {100 * share:.1f}%" for s, share in of_shapes if share is not None)
+        )
     if args.json:
         settings = {k: v for k, v in vars(args).items() if k not in ("json", "model")}
-        found = {"machine": machine, "settings": settings, **figures}
-        args.json.write_text(json.dumps(found, indent=2) + "\n")
+        report = {"machine": machine, "settings": settings, **figures}
+        args.json.write_text(json.dumps(report, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -128,7 +128,7 @@ def _drawn(shape: str, width: int) -> Array:
         if shape == "ring":
             inset = side * (1 - HOLE) / 2
             pen.ellipse((inset, inset, side - 1 - inset, side - 1 - inset), fill=0)
-    return np.asarray(image.reduce(FINE), np.float32) / 255
+    return (np.asarray(image.reduce(FINE)) / 255).astype(np.float32)
 
 
 def _size(width: int) -> str | None:

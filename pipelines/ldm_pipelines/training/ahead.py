@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-DEPTH = 4  # steps that a worker draws ahead
+DEPTH = 2  # steps that a worker draws ahead
 
 
 class Ahead:
