@@ -5,7 +5,7 @@
 Half of the prompts name a place. "Seen" ones combine shape, colour and background as training
 did; "held out" ones combine them as it never did. Two checkers that share no code read each
 picture: `ldm_pipelines.shapes.checker` by templates, `ldm_pipelines.shapes.outline` by harmonics of
-the outline; a word is obeyed if the checker reads it. "Both" asks both, and the last column says how
+the outline; a word is obeyed if the checker reads it. "Both" asks both; the last column says how
 often the two read the same of a picture.
 """
 

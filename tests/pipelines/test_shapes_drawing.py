@@ -42,19 +42,18 @@ def runs(line):
     return list(zip(starts / len(line), ends / len(line), strict=True))
 
 
+# Of the star's box: its feet stand at ±sin 36° of the circle, its arms point at sin 18° above the
+# circle's centre.
+FEET = np.sin(np.pi / 5) / (2 * np.cos(np.pi / 10))
+ARMS = (1 - np.sin(np.pi / 10)) / (1 + np.cos(np.pi / 5))
 TOUCHED = {  # where it touches the top, bottom and left side of its box; the right is the left's
     "circle": ([0.5], [0.5], [0.5]),
     "square": ([0.5], [0.5], [0.5]),
     "triangle": ([0.5], [0.5], [1.0]),
     "cross": ([0.5], [0.5], [0.5]),
     "ring": ([0.5], [0.5], [0.5]),
-    # The feet stand at ±sin 36° of the circle, the arms' tips sin 18° above its centre.
-    "star": (
-        [0.5],
-        [0.5 - np.sin(np.pi / 5) / 2 / np.cos(np.pi / 10), 0.5 + np.sin(np.pi / 5) / 2 / np.cos(np.pi / 10)],
-        [(1 - np.sin(np.pi / 10)) / (1 + np.cos(np.pi / 5))],
-    ),
-}  # fmt: skip
+    "star": ([0.5], [0.5 - FEET, 0.5 + FEET], [ARMS]),
+}
 
 
 def test_its_extreme_points_touch_its_box(shape, width):

@@ -61,9 +61,9 @@ class TrainingSettings:
     def course(self, processes: int) -> dict[str, Any]:
         """What the course of a run on so many processes depends on, as a checkpoint keeps it."""
         values = {name: v for name, v in asdict(self).items() if name not in MAY_CHANGE}
-        del values["from_model"]
-        if self.from_model is not None:
-            values["weights_at_the_start"] = fingerprint(self.from_model)
+        start = values.pop("from_model")
+        # None where there is none, as it is for a checkpoint that does not know the entry.
+        values["weights_at_the_start"] = None if start is None else fingerprint(start)
         return values | {"processes": processes}
 
 
