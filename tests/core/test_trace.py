@@ -29,6 +29,12 @@ VARIANTS = {
     "dpmpp_2m_sde, heun": Counterpart(
         "dpmpp_2m_sde", DPM_MULTI, {**SDE, "solver_type": "heun"}, {"solver_type": "heun"}
     ),
+    "dpmpp_3m, heun": Counterpart(
+        "dpmpp_3m",
+        DPM_MULTI,
+        {"solver_order": 3, "solver_type": "heun"},
+        {"curvature": "half", "solver_type": "heun"},
+    ),
     **{
         f"deis, {order}": Counterpart(
             "deis", "DEISMultistepScheduler", {"solver_order": order}, {"order": order}
