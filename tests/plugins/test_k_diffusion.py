@@ -4,14 +4,14 @@ With lambda = -ln(sigma) on the axis of x/alpha, and rate = (1 + eta)·h, a step
 
     x0 + exp(-rate)·(x - x0) + phi2·slope - phi3·bend,
 
-phi2 and phi3 being 1 - (1 - exp(-rate))/rate and phi2/rate - 1/2, slope the derivative at the step's
-start of the parabola through the last three estimates and bend its divided difference of order two,
-both in units of h; of the line through the last two where there are no more.
+phi2 and phi3 being 1 - (1 - exp(-rate))/rate and phi2/rate - 1/2, slope the derivative at the start
+of the parabola through the last three estimates and bend its divided difference of order two, both in units of h; of the line through the last two where there are no more.
 """
 
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -46,7 +46,7 @@ def newton(nodes: list[float], values: list[Tensor]) -> tuple[Tensor, Tensor | N
 
 def reference(x: Tensor, sigmas: list[float], eta: float, noises: list[Tensor]) -> Tensor:
     estimates: list[Tensor] = []
-    for i, (here, there) in enumerate(zip(sigmas, sigmas[1:], strict=False)):
+    for i, (here, there) in enumerate(pairwise(sigmas)):
         estimates.append(network(x, here))
         if there == 0:
             return estimates[-1]
