@@ -4,8 +4,9 @@ With lambda = -ln(sigma) on the axis of x/alpha, and rate = (1 + eta)·h, a step
 
     x0 + exp(-rate)·(x - x0) + phi2·slope - phi3·bend,
 
-phi2 and phi3 being 1 - (1 - exp(-rate))/rate and phi2/rate - 1/2, slope the derivative at the start
-of the parabola through the last three estimates and bend its divided difference of order two, both in units of h; of the line through the last two where there are no more.
+phi2 and phi3 being 1 - (1 - exp(-rate))/rate and phi2/rate - 1/2. Slope is the derivative, at the
+start of the step, of the parabola through the last three estimates, and bend its divided difference
+of order two, in units of h; where there are but two estimates, slope is that of their line.
 """
 
 from __future__ import annotations
