@@ -24,12 +24,13 @@ from typing import IO, Any
 
 STAGES = {
     "agreement": 35,
-    "choices": 45,
+    "marked": 25,
     "kernels": 20,
-    "speed": 45,
+    "speed": 40,
     "half": 45,
+    "choices": 45,
     "training": 20,
-    "suite": 75,
+    "suite": 60,
 }
 """Seconds in which each stage may begin a measurement."""
 GRACE = 20
@@ -42,11 +43,11 @@ HERE = Path(__file__).resolve().parent
 class Stage:
     """A stage's process, which waits for its turn as soon as it is made."""
 
-    def __init__(self, name: str, limit: float, folder: Path, options: argparse.Namespace) -> None:
-        self.name, self.limit = name, limit
+    def __init__(self, name: str, folder: Path, options: argparse.Namespace) -> None:
+        self.name = name
         self.rows, self.log = folder / f"{name}.jsonl", folder / f"{name}.log"
         command = [sys.executable, str(HERE / "on_gpu" / "stage.py"), name]
-        command += ["--device", options.device, "--rows", str(self.rows), "--limit", str(limit)]
+        command += ["--device", options.device, "--rows", str(self.rows)]
         command += ["--quick"] if options.quick else []
         self._process = subprocess.Popen(
             command,
@@ -64,15 +65,15 @@ class Stage:
         line = out.readline() if ready else b""
         return dict(json.loads(line)) if line else None
 
-    def run(self) -> str:
-        """Let it measure; how it ended."""
+    def run(self, limit: float) -> str:
+        """Let it measure for so many seconds; how it ended."""
         entrance = self._pipe(self._process.stdin)
         try:
-            entrance.write(b"go\n")
+            entrance.write(f"{limit}\n".encode())
             entrance.close()
-            code = self._process.wait(self.limit + GRACE)
+            code = self._process.wait(limit + GRACE)
         except subprocess.TimeoutExpired:
-            return f"ended by force {GRACE} s after its {self.limit:g} s"
+            return f"ended by force {GRACE} s after its {limit:.0f} s"
         except BrokenPipeError:
             code = self._process.wait()
         return "done" if code == 0 else f"its process ended with {code}"
@@ -105,7 +106,13 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     began = time.monotonic()
 
     def make(name: str) -> Stage:
-        return Stage(name, options.seconds or STAGES[name], folder, options)
+        return Stage(name, folder, options)
+
+    def run(stage: Stage) -> str:
+        left = options.total - (time.monotonic() - began)
+        if left < 1:
+            return "not run: the time for all was up"
+        return stage.run(min(options.seconds or STAGES[stage.name], left))
 
     waiting = [*options.stages]
     coming = make(waiting.pop(0))
@@ -120,7 +127,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             if waiting:
                 coming = make(waiting.pop(0))
             started = time.monotonic()
-            end = "its imports failed" if facts is None else stage.run()
+            end = "its imports failed" if facts is None else run(stage)
             stage.end()
             found: dict[str, Any] = {"end": end, "rows": stage.measured()}
             found["seconds"] = round(time.monotonic() - started, 1)
@@ -157,6 +164,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="tiny sizes")
     parser.add_argument("--stages", nargs="+", choices=list(STAGES), default=list(STAGES))
     parser.add_argument("--seconds", type=float, help="of each stage; each its own by default")
+    parser.add_argument("--total", type=float, default=240, help="seconds of all stages together")
     parser.add_argument("--json", type=Path, help="where the figures go")
     parser.add_argument("--table", type=Path, metavar="FILE", help="print such a file's figures")
     options = parser.parse_args()

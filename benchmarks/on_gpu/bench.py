@@ -68,9 +68,15 @@ class Bench:
         self.wait()
         return time.perf_counter() - began
 
-    def in_turn(self, runs: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
-        """Seconds of each run, one after the other in each round, after one that is not counted."""
-        for run in runs.values():
+    def in_turn(
+        self, runs: Mapping[str, Callable[[], Any]], rounds: int, *, warm: bool = False
+    ) -> dict[str, list[float]]:
+        """Seconds of each run, one after the other in each round, after one that is not counted.
+
+        Args:
+            warm: each has run already.
+        """
+        for run in () if warm else runs.values():
             run()
         times: dict[str, list[float]] = {name: [] for name in runs}
         for _ in range(rounds):
@@ -78,16 +84,17 @@ class Bench:
                 times[name].append(self.seconds(run))
         return times
 
-    def peak(self, run: Callable[[], Any]) -> int | None:
-        """Most bytes that the run holds on the device beyond what was there; None on a CPU."""
+    def peak(self, run: Callable[[], Any]) -> tuple[Any, float | None]:
+        """What the run gives, and the most MiB that it holds on the device beyond what was there;
+        None on a CPU."""
         if not self.cuda:
-            return None
+            return run(), None
         self.wait()
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
-        run()
+        result = run()
         self.wait()
-        return torch.cuda.max_memory_allocated() - before
+        return result, (torch.cuda.max_memory_allocated() - before) / 2**20
 
 
 def median(times: list[float]) -> float:

@@ -3,6 +3,7 @@ weights that are kept in it and computed with in float32."""
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,23 +20,27 @@ FULL = (320, 640, 1280, 1280)
 SCHEDULERS, STEPS, ROUNDS = ("euler", "dpmpp_2m"), 25, 5
 
 
-def errors(bench: Bench, model: str, source: str, dtype: str, guided: bool) -> Figures:
-    """Of two schedulers: root mean square over the latents' standard deviation."""
+def errors(bench: Bench, model: str, source: str, dtype: str) -> Figures:
+    """Root mean square over the latents' standard deviation, with guidance and without."""
     programs = Programs(model, source, dtype, bench.device)
-    scale = programs.task.guidance if guided else 1.0
     steps = 3 if bench.quick else STEPS
-    programs.errors(SCHEDULERS[0], 2, scale)  # starting up is not timed
+    programs.errors(SCHEDULERS[0], 2, 1.0)  # starting up is not timed
     programs.seconds.clear()
     figures: dict[str, Any] = {}
-    for name in SCHEDULERS:
+    for scale, name in itertools.product((programs.task.guidance, 1.0), SCHEDULERS):
         found = programs.errors(name, steps, scale)
-        figures[f"{name}_diffusers"] = found["diffusers"]
-        figures[f"{name}_computing_in_{dtype}_over_diffusers"] = found["half"] / found["diffusers"]
-        figures[f"{name}_computing_in_float32_over_diffusers"] = found["wide"] / found["diffusers"]
-        figures[f"{name}_weights"] = found["weights"]
-    for key, name in (("half", f"computing_in_{dtype}"), ("wide", "computing_in_float32")):
+        case = f"{name}, guidance {scale:g}"
+        figures[f"{case}: diffusers"] = found["diffusers"]
+        figures[f"{case}: computing in {dtype}, over diffusers"] = (
+            found["half"] / found["diffusers"]
+        )
+        figures[f"{case}: computing in float32, over diffusers"] = (
+            found["wide"] / found["diffusers"]
+        )
+        figures[f"{case}: rounding the weights"] = found["weights"]
+    for key, name in (("half", dtype), ("wide", "float32")):
         took = programs.seconds[key] / programs.seconds["diffusers"]
-        figures[f"{name}_time_over_diffusers"] = took
+        figures[f"computing in {name}: time over diffusers"] = took
     return figures
 
 
@@ -61,13 +66,13 @@ def kept_narrow(bench: Bench) -> None:
             runs = {"own": call(name), "float32": call("float32")}
             error = apart(runs["own"]().float(), exact)
             times = bench.in_turn(runs, 1 if bench.quick else ROUNDS)
-            peak = bench.peak(runs["own"])
+            _, peak = bench.peak(runs["own"])
             return {
                 "error": error,
                 "weights_mib": mebibytes(held[name][0]),
                 "milliseconds": median(times["own"]) * 1e3,
                 "time_over_float32": ratio(times["own"], times["float32"]),
-                **({} if peak is None else {"peak_beyond_weights_mib": peak / 2**20}),
+                **({} if peak is None else {"peak_beyond_weights_mib": peak}),
             }
 
         bench.measure(f"a call, {name}", one)
@@ -76,24 +81,12 @@ def kept_narrow(bench: Bench) -> None:
 def run(bench: Bench) -> None:
     with tempfile.TemporaryDirectory() as place, tf32(False):
         random = str(write_stable_diffusion(Path(place)))
-        for model, dtype in (
-            ("shapes", "bfloat16"),
-            ("shapes", "float16"),
-            ("random", "bfloat16"),
-        ):
-            for guided in (True, False):
-                source = random if model == "random" else model
-
-                def one(
-                    model: str = model,
-                    dtype: str = dtype,
-                    source: str = source,
-                    guided: bool = guided,
-                ) -> Figures:
-                    return errors(bench, model, source, dtype, guided)
-
-                how = "with guidance" if guided else "without guidance"
-                bench.measure(f"{model}, {dtype}, {how}", one)
+        for model, dtype in (("shapes", "bfloat16"), ("shapes", "float16"), ("random", "bfloat16")):
+            source = random if model == "random" else model
+            bench.measure(
+                f"{model}, {dtype}",
+                lambda m=model, s=source, d=dtype: errors(bench, m, s, d),
+            )
         kept_narrow(bench)
         if bench.cuda:
             with tf32(True):

@@ -80,7 +80,7 @@ def compare(bench: Bench, tokens: int, dtype: str) -> None:
             # several calls a turn, as one may be shorter than what starting it takes
             several = {n: repeated(run, 1 if bench.quick else 4) for n, run in turns.items()}
             times = bench.in_turn(several, rounds)
-            peak = bench.peak(call)
+            _, peak = bench.peak(call)
             peer.setdefault("peak", peak)
             figures: dict[str, Any] = {
                 "error": error,
@@ -88,7 +88,7 @@ def compare(bench: Bench, tokens: int, dtype: str) -> None:
                 "time_over_torch": ratio(times["own"], times["torch"]),
             }
             if peak is not None:
-                figures |= {"peak_mib": peak / 2**20, "peak_over_torch": peak / peer["peak"]}
+                figures |= {"peak_mib": peak, "peak_over_torch": peak / peer["peak"]}
             return figures
 
         bench.measure(f"{name}, {dtype}, {tokens} tokens", one)

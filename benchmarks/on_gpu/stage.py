@@ -1,6 +1,7 @@
 """One stage of ``benchmarks/cuda.py``: imports all it needs, says so, and waits for its turn.
 
-It says what machine it is on in a line of JSON, and begins when it reads a line.
+It says what machine it is on in a line of JSON, and begins when it reads for how many seconds it
+may.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ def main() -> None:
     parser.add_argument("stage")
     parser.add_argument("--device", required=True)
     parser.add_argument("--rows", type=Path, required=True)
-    parser.add_argument("--limit", type=float, required=True)
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -41,9 +41,10 @@ def main() -> None:
         module = importlib.import_module(f"on_gpu.{options.stage}")
         machine = facts(options.device)
     print(json.dumps(machine), flush=True)
-    if not sys.stdin.readline():
+    limit = sys.stdin.readline()
+    if not limit:
         return
-    deadline = time.monotonic() + options.limit
+    deadline = time.monotonic() + float(limit)
     with contextlib.redirect_stdout(sys.stderr):
         if options.device == "cpu":
             torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)))

@@ -1,5 +1,4 @@
-"""The repository's tests on this device: those that need a CUDA device, and then the plugins',
-with this device as the one that nothing chosen means, and TF32 off."""
+"""The plugins' tests, with this device as the one that nothing chosen means, and TF32 off."""
 
 from __future__ import annotations
 
@@ -59,11 +58,8 @@ def tests(bench: Bench, paths: list[str], marks: str, processes: int) -> Figures
 
 
 def run(bench: Bench) -> None:
-    files = [str(p.relative_to(ROOT)) for p in sorted((ROOT / "tests").rglob("test_*.py"))]
-    marked = [f for f in files if "pytest.mark.gpu" in (ROOT / f).read_text(encoding="utf-8")]
-    bench.measure("those that need CUDA", lambda: tests(bench, marked, "gpu", 1))
-    many = ["tests/plugins/test_guidance.py"] if bench.quick else ["tests/plugins", "tests/proofs"]
+    paths = ["tests/plugins/test_guidance.py"] if bench.quick else ["tests/plugins", "tests/proofs"]
     processes = 1 if bench.quick else max((os.cpu_count() or 2) - 2, 1)
     bench.measure(
-        "the plugins' tests", lambda: tests(bench, many, "not slow and not gpu", processes)
+        "the plugins' tests", lambda: tests(bench, paths, "not slow and not gpu", processes)
     )
