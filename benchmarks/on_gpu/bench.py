@@ -6,7 +6,7 @@ import json
 import statistics
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,6 +117,13 @@ def apart(one: Any, truth: Any) -> float:
 def generators(seeds: range) -> list[torch.Generator]:
     """On the CPU, as our noise is drawn."""
     return [torch.Generator().manual_seed(seed) for seed in seeds]
+
+
+def noise(seeds: range, shape: Sequence[int], device: str, dtype: torch.dtype) -> Tensor:
+    """What these draw, in float32 and then rounded: torch 2.11 draws other noise in half precision,
+    and so does Diffusers where it is given none."""
+    draws = [torch.randn((1, *shape), generator=g) for g in generators(seeds)]
+    return torch.cat(draws).to(device, dtype)
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 import tiny
 from ldm_core import Pipeline
 from ldm_core.run.weights import Weights
-from on_gpu.bench import Bench, Figures, apart, finite, generators, median, ratio
+from on_gpu.bench import Bench, Figures, apart, finite, median, noise, ratio
 
 STEPS, ROUNDS, SCALE, TOKENS = 25, 3, 7.5, 77
 SIZE: dict[str, Any] = {"sample_size": 64, "cross_attention_dim": 768}
@@ -82,8 +82,10 @@ def calls(ours: Any, theirs: Any, batch: int) -> dict[str, Callable[..., Tensor]
         return latents
 
     def run_theirs(steps: int = STEPS) -> Tensor:
-        drawn = generators(range(batch))
-        found = theirs(prompts, generator=drawn, num_inference_steps=steps, **both)
+        unet = theirs.unet
+        shape = (unet.config.in_channels, unet.config.sample_size, unet.config.sample_size)
+        drawn = noise(range(batch), shape, theirs.device, unet.dtype)
+        found = theirs(prompts, latents=drawn, num_inference_steps=steps, **both)
         latents: Tensor = found.images
         return latents
 
