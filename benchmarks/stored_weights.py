@@ -20,6 +20,7 @@ from machine import describe
 from timing import seconds
 
 RUNS, BATCH = 7, 2
+CHANNELS = (64, 128, 256, 256)
 
 
 def mebibytes(network: nn.Module) -> float:
@@ -28,15 +29,18 @@ def mebibytes(network: nn.Module) -> float:
     return sum(tensor.numel() * tensor.itemsize for tensor in tensors) / 2**20
 
 
-def networks() -> dict[str, tuple[Any, torch.dtype]]:
+def networks(
+    channels: tuple[int, ...] = CHANNELS, device: str = "cpu"
+) -> dict[str, tuple[Any, torch.dtype]]:
     """Each way to hold the same weights, with the type of what goes in."""
     torch.manual_seed(0)
-    narrow = UNet2DConditionModel(
-        sample_size=64,
-        block_out_channels=(64, 128, 256, 256),
-        cross_attention_dim=768,
-        attention_head_dim=8,
-    )
+    with torch.device(device):
+        narrow = UNet2DConditionModel(
+            sample_size=64,
+            block_out_channels=channels,
+            cross_attention_dim=768,
+            attention_head_dim=8,
+        )
     narrow.to(torch.bfloat16).eval().requires_grad_(False)
     casting = copy.deepcopy(narrow).float()  # what it does not cast must be wide already
     casting.enable_layerwise_casting(torch.bfloat16, torch.float32)

@@ -1,0 +1,125 @@
+"""Attention kernels: error against the formula in float64, time and memory against torch's own;
+and what they draw."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from ldm_core import LdmError, Pipeline
+from ldm_core.contracts import as_kernel
+from ldm_core.plugins.options import with_options
+from ldm_core.plugins.registry import installed
+from on_gpu.bench import Bench, Figures, apart, median, ratio, tf32
+
+HEADS, WIDTH = 8, 64
+TOKENS, ROUNDS = (4096, 16384), 5
+DTYPES = {"float16": 1e-2, "bfloat16": 5e-2, "float32": 1e-4}
+"""With the distance of a run's latents that is expected of another kernel in each."""
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def formula(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """softmax(q·kᵀ/√width)·v in float64, a head and 1,024 queries at a time."""
+    heads = []
+    for one, keys, values in zip(q[0].double(), k[0].double(), v[0].double(), strict=True):
+        parts = [
+            (part @ keys.T / math.sqrt(WIDTH)).softmax(-1) @ values for part in one.split(1024)
+        ]
+        heads.append(torch.cat(parts))
+    return torch.stack(heads)[None]
+
+
+def plain(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """The formula in the type of q, with the matrix of all scores."""
+    return ((q @ k.transpose(-1, -2)) / math.sqrt(WIDTH)).softmax(-1) @ v
+
+
+def kernels(device: str, dtype: str) -> dict[str, Attend]:
+    """Ours that run there, beside torch's own and the plain formula."""
+
+    def ours(name: str) -> Attend | None:
+        try:
+            kernel = as_kernel(with_options(installed().find("attention", name).loaded, {}))
+        except LdmError:  # its package is not installed
+            return None
+        if device.partition(":")[0] not in (kernel.devices or (device,)):
+            return None
+        if dtype not in (kernel.dtypes or (dtype,)):
+            return None
+        return lambda q, k, v: kernel.call(q, k, v, None, 1 / math.sqrt(WIDTH))
+
+    named = {plugin.name: ours(plugin.name) for plugin in installed().of_kind("attention")}
+    return {
+        "torch": scaled_dot_product_attention,
+        "formula": plain,
+        **{name: kernel for name, kernel in named.items() if kernel is not None},
+    }
+
+
+def compare(bench: Bench, tokens: int, dtype: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    shape = (3, 1, HEADS, tokens, WIDTH)
+    q, k, v = torch.randn(shape, generator=generator).to(bench.device, getattr(torch, dtype))
+    truth = formula(q, k, v).cpu()
+    peer: dict[str, Any] = {}
+    for name, attend in kernels(bench.device, dtype).items():
+
+        def one(name: str = name, attend: Attend = attend) -> Figures:
+            def call() -> Tensor:
+                return attend(q, k, v)
+
+            error = apart(call(), truth)
+            turns = {"torch": lambda: scaled_dot_product_attention(q, k, v), "own": call}
+            rounds = 1 if bench.quick else ROUNDS
+            # several calls a turn, as one may be shorter than what starting it takes
+            several = {n: repeated(run, 1 if bench.quick else 4) for n, run in turns.items()}
+            times = bench.in_turn(several, rounds)
+            _, peak = bench.peak(call)
+            peer.setdefault("peak", peak)
+            figures: dict[str, Any] = {
+                "error": error,
+                "milliseconds": median(times["own"]) / (1 if bench.quick else 4) * 1e3,
+                "time_over_torch": ratio(times["own"], times["torch"]),
+            }
+            if peak is not None:
+                figures |= {"peak_mib": peak, "peak_over_torch": peak / peer["peak"]}
+            return figures
+
+        bench.measure(f"{name}, {dtype}, {tokens} tokens", one)
+
+
+def repeated(run: Callable[[], Any], times: int) -> Callable[[], None]:
+    def several() -> None:
+        for _ in range(times):
+            run()
+
+    return several
+
+
+def drawn(bench: Bench, dtype: str, name: str) -> Figures:
+    """Latents of `shapes` with a kernel, against torch's own."""
+    pipe = Pipeline.from_pretrained(
+        "shapes", device=bench.device, dtype=dtype, compute_dtype=dtype, num_inference_steps=4
+    )
+    call: dict[str, Any] = {"seed": 1, "output_type": "latent"}
+    prompt = "a large red circle on a blue background"
+    one, two = (p(prompt, **call).images for p in (pipe.replace(attention=name), pipe))
+    return {"native": apart(one, two), "expected_below": DTYPES[dtype]}
+
+
+def run(bench: Bench) -> None:
+    with tf32(False), torch.no_grad():
+        for dtype in DTYPES:
+            for tokens in (256,) if bench.quick else TOKENS:
+                compare(bench, tokens, dtype)
+            for name in kernels(bench.device, dtype).keys() - {"torch", "formula", "native"}:
+                bench.measure(
+                    f"shapes with {name}, {dtype}",
+                    lambda dtype=dtype, name=name: drawn(bench, dtype, name),
+                )
