@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,6 @@ from ldm_core.numerics.point import Point
 from ldm_core.plugins.registry import installed
 
 SHAPE = (4, 3, 8, 8)
-COUNT = 4 * 3 * 8 * 8
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,11 @@ def mixing(x: Tensor, t: Tensor) -> Tensor:
     return 0.5 * torch.tanh(x) + 0.3 * x.roll(1, -1) + 0.2 * t / (t + 100)
 
 
-def ramp(down: bool = False) -> Tensor:
+def ramp(down: bool = False, shape: Sequence[int] = SHAPE) -> Tensor:
     """The whole numbers below their count, over it, the batch running fastest."""
-    numbers = torch.arange(COUNT).flip(-1) if down else torch.arange(COUNT)
-    return (numbers.reshape(*SHAPE[1:], SHAPE[0]) / COUNT).permute(3, 0, 1, 2)
+    numbers = torch.arange(math.prod(shape))
+    numbers = (numbers.flip(-1) if down else numbers).reshape(*shape[1:], shape[0])
+    return (numbers / math.prod(shape)).movedim(-1, 0)
 
 
 def drawing(seed: int = 0) -> torch.Generator:
@@ -145,20 +146,31 @@ def walk(
     x: Tensor,
     grid: Grid,
     network: Network = mixing,
-    rescales: bool = False,
+    rescales: int = 0,
 ) -> Tensor:
     """The end of a walk.
 
     Args:
-        rescales: x is multiplied by alpha before each call, and stays so: Diffusers' tests of the
-            classes that keep x/alpha step from the scaled x.
+        rescales: how many calls a step makes, for the loops of Diffusers' tests: they put the x
+            that is scaled for the network in the place of x, and so its classes that keep x/alpha
+            step from alpha·x. 0 leaves x alone.
     """
     prediction, draws = composition.info.prediction_type, drawing()
+    calls = 0
 
     def denoise(x: Tensor, point: Point) -> Tensor:
-        if rescales:
+        nonlocal calls
+        output = network(x, torch.tensor(point.t))
+        if not rescales:
+            return prediction.to_x0(output, x, point)
+        calls += 1
+        if calls % rescales == 1 % rescales:
             x.mul_(point.alpha)  # in place: the scheduler goes on with it
-        return prediction.to_x0(network(x, torch.tensor(point.t)), x, point)
+            return prediction.to_x0(output, x, point)
+        # A step's second call looks ahead from there: of its x only the noise in it counts.
+        seen = point.alpha * x
+        noise = (seen - point.alpha * prediction.to_x0(output, seen, point)) / point.sigma
+        return (x - point.sigma * noise) / point.alpha
 
     wrapped: Denoise = denoise
     for wrapper in composition.denoisers:
