@@ -81,14 +81,20 @@ def scheduler_of(run: Run) -> Any:
     return scheduler
 
 
-def of_diffusers(run: Run, picture: Tensor, noise: Tensor) -> Tensor:
+def of_diffusers(
+    run: Run,
+    picture: Tensor,
+    noise: Tensor,
+    make: Callable[[Run], Any] = scheduler_of,
+) -> Tensor:
     """Where Diffusers' class leads, as its pipelines for Stable Diffusion use it.
 
     Args:
         picture: latents to start from, for a strength below 1.
         noise: unit noise like it.
+        make: the scheduler.
     """
-    scheduler = scheduler_of(run)
+    scheduler = make(run)
     timesteps = scheduler.timesteps
     if run.strength < 1:
         skipped = run.steps - min(int(run.steps * run.strength), run.steps)

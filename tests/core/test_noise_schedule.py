@@ -27,7 +27,9 @@ def test_tables_are_those_of_diffusers(name: str, rescale: bool) -> None:
     np.testing.assert_allclose(ours.alphas**2 + ours.sigmas**2, 1.0, atol=1e-12)
 
 
-@pytest.mark.parametrize(("cls", "name"), [(DDPMScheduler, "sigmoid"), (HeunDiscreteScheduler, "exp")])
+@pytest.mark.parametrize(
+    ("cls", "name"), [(DDPMScheduler, "sigmoid"), (HeunDiscreteScheduler, "exp")]
+)
 @pytest.mark.parametrize("count", [1000, 1100])
 def test_betas_that_one_class_alone_knows_are_its_own(cls: Any, name: str, count: int) -> None:
     settings = {"beta_start": 0.0001, "beta_end": 0.02, "num_train_timesteps": count}

@@ -6,18 +6,20 @@ part-way, and states the sum, or the mean, of the absolute values at the end.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import Tensor
 
 import tiny
 from diffusers_runs import SHAPE, Folder, Run, plain, ramp, walk
+from ldm_core.composition.compose import recompose
 from ldm_core.errors import LdmError
-from ldm_core.plugins.registry import installed
 from ldm_plugins.schedulers.shared.diffusers_classes import REASONS
+from pages import DOCS, table_rows
 
 PATH = {
     "num_train_timesteps": 1000,
@@ -58,7 +60,6 @@ KEEPS_RATIO = {name: 1 for name in BASE if name.endswith("Discrete")} | {
 """Classes that keep x/alpha, and how many calls a step of theirs makes."""
 V: dict[str, Any] = {"prediction_type": "v_prediction"}
 KARRAS: dict[str, Any] = {"use_karras_sigmas": True}
-NARROW: dict[str, Any] = {"thresholding": True, "dynamic_thresholding_ratio": 0.87}
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,6 @@ LOOPS = [
     Loop("DEISMultistep", 0.41054, 315.3016, skipped=8, noised=True),
     Loop("DPMSolverMultistep", 0.3301),
     Loop("DPMSolverMultistep", 0.4146, 318.4111, skipped=5, noised=True),
-    Loop("DPMSolverMultistep", 1.1364, None, {**NARROW, "sample_max_value": 0.5}),
     Loop("DPMSolverMultistep", 0.2251, None, V),
     Loop("DPMSolverMultistep", 0.2096, None, {**V, **KARRAS}),
     Loop("DPMSolverMultistep", 0.1554, None, {**V, "use_lu_lambdas": True}),
@@ -144,7 +144,6 @@ LOOPS = [
     Loop("LMSDiscrete", 1.31, 1006.388),
     Loop("LMSDiscrete", 2.2676e-06, 0.0017, V),
     Loop("LMSDiscrete", 4.9648, 3812.9927, KARRAS),
-    Loop("LMSDiscrete", 36.0204, 27663.6895, skipped=8, noised=True),
     Loop("LCM", 0.0244, 18.7097, steps=1),
     Loop("LCM", 0.2575, 197.7616),
     Loop("TCD", 0.0389, 29.8715, steps=1),
@@ -169,27 +168,77 @@ LOOPS = [
 ]
 
 
+OTHERWISE: list[tuple[Loop, str]] = [
+    (
+        Loop(
+            "DPMSolverMultistep",
+            1.1364,
+            config={
+                "thresholding": True,
+                "dynamic_thresholding_ratio": 0.87,
+                "sample_max_value": 0.5,
+            },
+        ),
+        "dynamic thresholding to less than 1",
+    ),
+    (Loop("LMSDiscrete", 36.0204, 27663.6895, skipped=8, noised=True), "LMS part-way"),
+]
+"""Loops that end elsewhere here, with the row of the page of differences that says why."""
+WITHOUT = [
+    "CMStochasticIterative", "DDIMInverse", "DPMSolverMultistepInverse", "DPMSolverSDE",
+    "EDMDPMSolverMultistep", "EDMEuler", "IPNDM", "ScoreSdeVe", "UnCLIP",
+]  # fmt: skip
+"""Classes of the other loops, which walk no model's path to its data."""
+
+
 @pytest.fixture(scope="module")
 def folder_of_pixels(tmp_path_factory: pytest.TempPathFactory) -> Folder:
     return Folder(tiny.write_ddpm(tmp_path_factory.mktemp("pixels") / "model"))
 
 
-@pytest.mark.parametrize("loop", LOOPS, ids=str)
-def test_the_loop_ends_where_diffusers_says(folder_of_pixels: Folder, loop: Loop) -> None:
+def end_of(folder: Folder, loop: Loop) -> Tensor:
+    """The absolute values at the end of a loop."""
     run = Run(loop.cls, {**BASE[loop.cls], **loop.config}, loop.steps)
-    composition = folder_of_pixels.composition(run)
-    whole = composition.grid(loop.steps)
+    composition = folder.composition(run)
     schedule = composition.info.noise_schedule
-    grid = whole[loop.skipped :]
+    whole = composition.grid(loop.steps)
+    grid, ratio = whole[loop.skipped :], loop.cls in KEEPS_RATIO
     first, x = grid[0], ramp(shape=loop.shape)
-    if loop.cls in KEEPS_RATIO:
+    if ratio:
         x = x * composition.scheduler.start(whole[0], schedule.at(schedule.last)) / whole[0].alpha
-        x = x * first.alpha
-    elif loop.noised:
+    if ratio or loop.noised:
         x = x * first.alpha
     if loop.noised:
         x = x + first.sigma * ramp(down=True, shape=loop.shape)
-    end = walk(composition, x, grid, plain, rescales=KEEPS_RATIO.get(loop.cls, 0)).abs()
+    return walk(composition, x, grid, plain, rescales=KEEPS_RATIO.get(loop.cls, 0)).abs()
+
+
+@pytest.mark.parametrize("loop", LOOPS, ids=str)
+def test_the_loop_ends_where_diffusers_says(folder_of_pixels: Folder, loop: Loop) -> None:
+    end = end_of(folder_of_pixels, loop)
     if loop.sum is not None:
         assert float(end.sum()) == pytest.approx(loop.sum, abs=0.01, rel=1e-4)
     assert float(end.mean()) == pytest.approx(loop.mean, abs=1e-3, rel=1e-4)
+
+
+@pytest.mark.parametrize(("loop", "row"), OTHERWISE)
+def test_a_loop_that_ends_elsewhere_is_listed(
+    folder_of_pixels: Folder, loop: Loop, row: str
+) -> None:
+    assert row in table_rows(DOCS / "explanation" / "diffusers.md", 2)
+    if "thresholding" in loop.config:
+        with pytest.raises(LdmError, match="does not lead to what the network estimates"):
+            end_of(folder_of_pixels, loop)
+    else:
+        end = end_of(folder_of_pixels, loop)
+        assert float(end.mean()) != pytest.approx(loop.mean, rel=0.1)
+
+
+@pytest.mark.parametrize("name", WITHOUT)
+def test_a_class_that_walks_elsewhere_is_refused_with_the_reason(
+    folder_of_pixels: Folder, name: str
+) -> None:
+    cls = f"{name}Scheduler"
+    own = folder_of_pixels.composition(Run("DDPM", BASE["DDPM"]))
+    with pytest.raises(LdmError, match=re.escape(REASONS[cls])):
+        recompose(own, {"scheduler": f"diffusers:{cls}"})

@@ -55,9 +55,7 @@ class ImageStart(Conditioning):
 
     def fit(self, info: ModelInfo) -> ImageStart:
         check_draws_pictures("image", info)
-        return replace(
-            self, mode=mode_of(info.image_channels), flow=on_flow(info.noise_schedule)
-        )
+        return replace(self, mode=mode_of(info.image_channels), flow=on_flow(info.noise_schedule))
 
     def check(self, request: Request) -> None:
         check_strength(request, self.flow)

@@ -168,6 +168,7 @@ class Blend(RunHooks):
         self._run = run
         self._x0 = run.to_latents(pictures)
         self._noise = run.noise()
+        run.noise()  # Diffusers' pipelines encode the masked picture next, which draws once
         self._share = coverage(masks, self._x0)
         self._black = self._share == 0
         self._whole = whole
