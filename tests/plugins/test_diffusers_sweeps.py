@@ -91,6 +91,7 @@ SWEEPS: Mapping[str, tuple[Config, list[Config]]] = {
         [
             *over(num_train_timesteps=[100, 500, 1000]),
             *over(steps_offset=[1]),
+            *over(set_alpha_to_one=[False], clip_sample=[False], steps_offset=[0, 1]),
             *COARSE,
             *over(beta_schedule=["squaredcos_cap_v2"]),
             *PREDICTIONS,
