@@ -180,25 +180,40 @@ def test_what_a_scheduler_draws_after_a_mask_is_the_same(folder: Path, strength:
     assert apart(latents(ours, mask=mask, seed=3, **call), expected) < 1e-5
 
 
+FLOWS: dict[str, tuple[Any, Any, int]] = {
+    "SD 3": (tiny.write_stable_diffusion_3, diffusers.StableDiffusion3Img2ImgPipeline, 16),
+    "Flux": (tiny.write_flux, diffusers.FluxImg2ImgPipeline, 64),
+}
+"""Of each: its folder, its pipeline from a picture, and the side of a picture."""
+
+
 @pytest.fixture(scope="module")
-def flow(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.write_stable_diffusion_3(tmp_path_factory.mktemp("flow") / "model")
+def flows(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return {
+        name: write(tmp_path_factory.mktemp("flow") / "m") for name, (write, *_) in FLOWS.items()
+    }
 
 
 @pytest.mark.parametrize(
     ("strength", "walked"), [(0.25, 2), (0.35, 3), (0.5, 4), (0.75, 6), (0.99, 7), (1.0, 7)]
 )
+@pytest.mark.parametrize("name", FLOWS)
 def test_flow_models_round_the_steps_of_a_strength_up(
-    flow: Path, strength: float, walked: int
+    flows: dict[str, Path], name: str, strength: float, walked: int
 ) -> None:
-    ours = Pipeline.from_pretrained(flow)
-    call: dict[str, Any] = {"prompt": PROMPT, "image": picture(), "strength": strength}
+    ours, (_, cls, side) = Pipeline.from_pretrained(flows[name]), FLOWS[name]
+    call: dict[str, Any] = {"prompt": PROMPT, "image": picture(side=side), "strength": strength}
+    extent = {"width": side, "height": side}
     painted = with_part(ours, "mask").composition
-    assert len(painted.plan({**call, "mask": cover(255)}, [3], None, 7).grid) == walked + 1
-    theirs = peer(diffusers.StableDiffusion3Img2ImgPipeline, flow)
-    call["num_inference_steps"] = 7
+    plan = painted.plan({**call, "mask": cover(255, side)}, [3], extent, 7)
+    assert len(plan.grid) == walked + 1
+    call |= {**extent, "num_inference_steps": 7, "guidance_scale": 3.5}
+    theirs = peer(cls, flows[name])
     expected = latents(theirs, generator=drawing(3), **call)
-    assert apart(latents(with_part(ours, "image"), seed=3, **call), expected) < 1e-5
+    if name == "Flux":
+        expected = cls._unpack_latents(expected, side, side, theirs.vae_scale_factor)
+    found = latents(with_part(ours, "image"), seed=3, **call)
+    assert apart(found, expected) < 1e-5
 
 
 def test_a_controlled_start_from_latents_never_sees_the_picture(
@@ -237,19 +252,26 @@ def test_a_controlled_start_from_latents_never_sees_the_picture(
     assert apart(sampling.walk(sampling.x), ends[0]) < 1e-5
 
 
+SCALE, GUIDANCE = "controlnet_conditioning_scale", "guidance_scale"
+
+
 @pytest.mark.parametrize(
-    ("cls", "scale"),
+    ("cls", "argument", "default"),
     [
-        (diffusers.StableDiffusionControlNetPipeline, 1.0),
-        (diffusers.StableDiffusionControlNetImg2ImgPipeline, 0.8),
-        (diffusers.StableDiffusionXLControlNetImg2ImgPipeline, 0.8),
-        (diffusers.StableDiffusionControlNetInpaintPipeline, 0.5),
+        (diffusers.StableDiffusionControlNetPipeline, SCALE, 1.0),
+        (diffusers.StableDiffusionControlNetImg2ImgPipeline, SCALE, 0.8),
+        (diffusers.StableDiffusionXLControlNetImg2ImgPipeline, SCALE, 0.8),
+        (diffusers.StableDiffusionControlNetInpaintPipeline, SCALE, 0.5),
+        (diffusers.FluxPipeline, GUIDANCE, 3.5),
+        (diffusers.FluxImg2ImgPipeline, GUIDANCE, 7.0),
+        (diffusers.FluxInpaintPipeline, GUIDANCE, 7.0),
     ],
 )
-def test_diffusers_controls_pictures_more_weakly_by_default(cls: Any, scale: float) -> None:
-    """Each pipeline has a default of its own; ours is 1 everywhere."""
-    default = inspect.signature(cls.__call__).parameters["controlnet_conditioning_scale"].default
-    assert default == scale
+def test_pipelines_of_diffusers_from_a_picture_have_defaults_of_their_own(
+    cls: Any, argument: str, default: float
+) -> None:
+    """Ours keep the one of the plain pipeline."""
+    assert inspect.signature(cls.__call__).parameters[argument].default == default
 
 
 def test_lcm_of_its_own_pipeline_walks_all_steps_from_a_picture(folder: Path) -> None:
