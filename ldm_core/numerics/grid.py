@@ -16,17 +16,28 @@ class Grid(tuple[Point, ...]):
     Attributes:
         schedule: where the points lie; a scheduler may ask it for points between them. Grids on
             different schedules are not equal.
+        before, after: how many steps of the whole run lie before this part of it, and after; a
+            slice counts them. What depends on a run's length, or on where its end is, asks them.
     """
 
     schedule: NoiseSchedule
+    before: int
+    after: int
 
-    def __new__(cls, points: Iterable[Point], schedule: NoiseSchedule) -> Self:
+    def __new__(
+        cls, points: Iterable[Point], schedule: NoiseSchedule, before: int = 0, after: int = 0
+    ) -> Self:
         grid = super().__new__(cls, points)
-        grid.schedule = schedule
+        grid.schedule, grid.before, grid.after = schedule, before, after
         return grid
 
     def __getnewargs__(self) -> tuple[Any, ...]:  # for copy and pickle
-        return tuple(self), self.schedule
+        return tuple(self), self.schedule, self.before, self.after
+
+    @property
+    def whole_steps(self) -> int:
+        """How many steps the run has of which this is a part, or all."""
+        return self.before + len(self) - 1 + self.after
 
     def __eq__(self, other: object) -> bool:
         same = super().__eq__(other)
@@ -46,7 +57,11 @@ class Grid(tuple[Point, ...]):
 
     def __getitem__(self, index: SupportsIndex | slice) -> Point | Self:
         if isinstance(index, slice):
-            return type(self)(super().__getitem__(index), self.schedule)
+            points, places = super().__getitem__(index), range(len(self))[index]
+            if places.step != 1 or not places:
+                return type(self)(points, self.schedule)
+            before, after = self.before + places[0], self.after + len(self) - 1 - places[-1]
+            return type(self)(points, self.schedule, before, after)
         return super().__getitem__(index)
 
     def onward(self, point: Point) -> Self:
@@ -56,8 +71,9 @@ class Grid(tuple[Point, ...]):
             if math.isclose(own.ratio, point.ratio, rel_tol=1e-6):
                 return self[index:]
         # a multistep method divides by the length of a step, so a minute one would harm
-        left = (own for own in self if own.ratio < 0.999 * point.ratio)
-        return type(self)([point, *left], self.schedule)
+        left = [own for own in self if own.ratio < 0.999 * point.ratio]
+        before = self.before + max(len(self) - 1 - len(left), 0)
+        return type(self)([point, *left], self.schedule, before, self.after)
 
     def between(self, here: Point, there: Point) -> Point:
         """The point half-way in log-SNR; both need a finite one."""

@@ -7,7 +7,7 @@ training timestep (`at`), and which point has a given noise ratio sigma/alpha (`
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -118,30 +118,61 @@ def vp_schedule(
 
     Args:
         beta_schedule: ``linear`` (Ho et al. 2020), ``scaled_linear`` (linear in sqrt(beta),
-            Rombach et al. 2022) or ``squaredcos_cap_v2`` (Nichol & Dhariwal 2021,
-            arXiv:2102.09672, Eq. 17, betas capped at 0.999).
-        beta_start, beta_end: first and last beta; not used by ``squaredcos_cap_v2``.
+            Rombach et al. 2022), ``squaredcos_cap_v2`` (Nichol & Dhariwal 2021,
+            arXiv:2102.09672, Eq. 17, betas capped at 0.999), ``sigmoid`` (GeoDiff, Xu et al. 2022,
+            arXiv:2203.02923) or ``exp`` (alpha_bar = exp(-12·t/T), as in Diffusers).
+        beta_start, beta_end: first and last beta, or for ``sigmoid`` those it tends to; not used
+            by ``squaredcos_cap_v2`` and ``exp``.
         num_train_timesteps: length T of the table.
         rescale_zero_snr: shift and scale sqrt(alpha_bar) so that the last SNR is zero
             (Lin et al. 2023, arXiv:2305.08891, Algorithm 1).
     Raises:
         ValueError: unknown name.
     """
-    n = num_train_timesteps
-    if beta_schedule == "linear":
-        betas = np.linspace(beta_start, beta_end, n)
-    elif beta_schedule == "scaled_linear":
-        betas = np.linspace(math.sqrt(beta_start), math.sqrt(beta_end), n) ** 2
-    elif beta_schedule == "squaredcos_cap_v2":
-        angle = (np.arange(n + 1) / n + 0.008) / 1.008 * math.pi / 2
-        alpha_bar = np.cos(angle) ** 2
-        betas = np.minimum(1.0 - alpha_bar[1:] / alpha_bar[:-1], 0.999)
-    else:
+    if beta_schedule not in BETAS:
+        *names, last = BETAS
         raise ValueError(
-            f"no beta schedule named '{beta_schedule}'; there are linear, scaled_linear and "
-            "squaredcos_cap_v2, or give the betas themselves to VPSchedule"
+            f"no beta schedule named '{beta_schedule}'; there are {', '.join(names)} and {last}, "
+            "or give the betas themselves to VPSchedule"
         )
+    betas = BETAS[beta_schedule](beta_start, beta_end, num_train_timesteps)
     return VPSchedule(zero_terminal_snr(betas) if rescale_zero_snr else betas)
+
+
+def _of_alpha_bar(alpha_bar: Array) -> Array:
+    """Betas of alpha_bar at 0, 1/T, ... 1, capped at 0.999."""
+    return np.minimum(1.0 - alpha_bar[1:] / alpha_bar[:-1], 0.999)
+
+
+def _linear(start: float, end: float, count: int) -> Array:
+    return np.linspace(start, end, count)
+
+
+def _scaled_linear(start: float, end: float, count: int) -> Array:
+    return np.asarray(np.linspace(math.sqrt(start), math.sqrt(end), count) ** 2)
+
+
+def _cosine(start: float, end: float, count: int) -> Array:
+    angle = (np.arange(count + 1) / count + 0.008) / 1.008 * math.pi / 2
+    return _of_alpha_bar(np.cos(angle) ** 2)
+
+
+def _sigmoid(start: float, end: float, count: int) -> Array:
+    return np.asarray(start + (end - start) / (1.0 + np.exp(-np.linspace(-6, 6, count))))
+
+
+def _exponential(start: float, end: float, count: int) -> Array:
+    return _of_alpha_bar(np.exp(-12.0 * np.arange(count + 1) / count))
+
+
+BETAS: Mapping[str, Callable[[float, float, int], Array]] = {
+    "linear": _linear,
+    "scaled_linear": _scaled_linear,
+    "squaredcos_cap_v2": _cosine,
+    "sigmoid": _sigmoid,
+    "exp": _exponential,
+}
+"""``BETAS[name](beta_start, beta_end, count)``, the names that Diffusers gives them."""
 
 
 def zero_terminal_snr(betas: Array) -> Array:

@@ -157,3 +157,21 @@ def test_intervals_behind_counts_from_the_noisiest() -> None:
     grid = Grid(POINTS, FlowSchedule())
     inside = FlowSchedule().at(700.0)
     assert [intervals_behind(grid, point) for point in (*grid, inside)] == [0, 1, 2, 0]
+
+
+def test_a_part_of_a_run_knows_what_lies_before_and_after() -> None:
+    schedule = vp_schedule()
+    whole = Grid([*map(schedule.at, (900.0, 700.0, 500.0, 300.0, 100.0)), CLEAN], schedule)
+    for part, before, after in (
+        (whole, 0, 0),
+        (whole[2:], 2, 0),
+        (whole[:3], 0, 3),
+        (whole[1:5][1:3], 2, 2),
+        (whole[-1:], 5, 0),
+        (whole.onward(whole[3]), 3, 0),
+        (whole.onward(schedule.at(450.0)), 2, 0),
+    ):
+        assert (part.before, part.after) == (before, after)
+        assert part.whole_steps == 5
+        again = copy.copy(part)
+        assert (again.before, again.after) == (before, after)

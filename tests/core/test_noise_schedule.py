@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
-from diffusers import DDIMScheduler
+from diffusers import DDIMScheduler, DDPMScheduler, HeunDiscreteScheduler
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,6 +25,17 @@ def test_tables_are_those_of_diffusers(name: str, rescale: bool) -> None:
     # Theirs is a float32 product of a thousand factors.
     np.testing.assert_allclose(ours.alphas**2, theirs.alphas_cumprod.numpy(), atol=2e-6)
     np.testing.assert_allclose(ours.alphas**2 + ours.sigmas**2, 1.0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("cls", "name"), [(DDPMScheduler, "sigmoid"), (HeunDiscreteScheduler, "exp")]
+)
+@pytest.mark.parametrize("count", [1000, 1100])
+def test_betas_that_one_class_alone_knows_are_its_own(cls: Any, name: str, count: int) -> None:
+    settings = {"beta_start": 0.0001, "beta_end": 0.02, "num_train_timesteps": count}
+    ours = vp_schedule(name, *settings.values())
+    theirs = cls(beta_schedule=name, **settings).betas.double().numpy()
+    np.testing.assert_allclose(ours.betas, theirs, rtol=2e-6)
 
 
 def test_explicit_betas_by_hand() -> None:

@@ -89,6 +89,22 @@ def test_latents_are_handed_over_as_in_diffusers(
     assert float((found - expected).norm() / expected.norm()) < 1e-5
 
 
+@pytest.mark.parametrize("at", [0.7, 0.5])
+@pytest.mark.parametrize("order", [2, 3])
+def test_orders_fall_at_the_end_of_the_run_and_not_where_it_is_handed_over(
+    folders: tuple[Path, Path], pair: tuple[Pipeline, Pipeline], order: int, at: float
+) -> None:
+    settings = {"solver_order": order}
+    expected = of_diffusers(folders, "DPMSolverMultistepScheduler", at, settings)
+    curvature = {"curvature": "half"} if order == 3 else {}
+    both = chain(*pair, at=at).replace(
+        scheduler={"name": f"dpmpp_{order}m", **curvature},
+        spacing={"name": "leading", "steps_offset": 1, "open_end": True, "final": "zero"},
+    )
+    found = both(PROMPTS, seed=3, num_inference_steps=STEPS, output_type="latent").images
+    assert float((found - expected).norm() / expected.norm()) < 1e-5
+
+
 def test_each_pipeline_takes_the_inputs_that_it_reads(pair: tuple[Pipeline, Pipeline]) -> None:
     both = chain(*pair)
     call: dict[str, Any] = {"seed": 1, "num_inference_steps": 5, "output_type": "latent"}

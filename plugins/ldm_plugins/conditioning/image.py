@@ -15,7 +15,13 @@ from ldm_plugins.conditioning.shared.pictures import (
     read_picture,
     to_pixels,
 )
-from ldm_plugins.conditioning.shared.strength import FromPicture, check_strength, cut, strength
+from ldm_plugins.conditioning.shared.strength import (
+    FromPicture,
+    check_strength,
+    cut,
+    on_flow,
+    strength,
+)
 
 
 def image() -> Conditioning:
@@ -24,9 +30,10 @@ def image() -> Conditioning:
 
     Reads an ``image`` for each image that is made, of its size: a file, a PIL image or a tensor
     (channels, height, width) in [0, 1]; only files can be named in a manifest. ``strength``, from
-    0 to 1 (0.8), says how much of the way is walked: so many of the steps, rounded down, are
-    taken, from the picture with the noise that belongs to the first of them. 0 gives the picture
-    as the autoencoder has it, and 1 keeps what signal the first point has.
+    0 to 1 (0.8), says how much of the way is walked: so many of the steps, rounded down, or up for
+    models of rectified flow, are taken, from the picture with the noise that belongs to the first
+    of them. 0 gives the picture as the autoencoder has it, and 1 keeps what signal the first point
+    has.
     """
     return ImageStart()
 
@@ -36,9 +43,11 @@ class ImageStart(Conditioning):
     """
     Attributes:
         mode: of the model's pictures.
+        flow: the model is one of rectified flow.
     """
 
     mode: str = "RGB"
+    flow: bool = False
 
     @property
     def inputs(self) -> Mapping[str, Input]:
@@ -46,10 +55,10 @@ class ImageStart(Conditioning):
 
     def fit(self, info: ModelInfo) -> ImageStart:
         check_draws_pictures("image", info)
-        return replace(self, mode=mode_of(info.image_channels))
+        return replace(self, mode=mode_of(info.image_channels), flow=on_flow(info.noise_schedule))
 
     def check(self, request: Request) -> None:
-        check_strength(request)
+        check_strength(request, self.flow)
         for (picture,) in different(request.inputs["image"]):
             check_size("image", read_picture("image", picture, self.mode), request)
 

@@ -37,6 +37,8 @@ from ldm_plugins.conditioning.shared.strength import (
     add_noise,
     check_strength,
     cut,
+    noised,
+    on_flow,
     strength,
 )
 
@@ -73,11 +75,13 @@ class Mask(Conditioning):
         strides: so many pixels share one latent, from the top and from the left.
         mode: of the model's pictures.
         inpaints: the model's network takes a mask; else the picture is blended in.
+        flow: the model is one of rectified flow.
     """
 
     strides: tuple[int, int] = (1, 1)
     mode: str = "RGB"
     inpaints: bool = True
+    flow: bool = False
 
     @property
     def ability(self) -> str | None:
@@ -95,10 +99,11 @@ class Mask(Conditioning):
             strides=(high, wide),
             mode=mode_of(info.image_channels),
             inpaints="inpainting" in info.abilities,
+            flow=on_flow(info.noise_schedule),
         )
 
     def check(self, request: Request) -> None:
-        check_strength(request)
+        check_strength(request, self.flow)
         for image, painting in different(request.inputs["image"], request.inputs["mask"]):
             picture = read_picture("image", image, self.mode)
             cover = read_picture("mask", painting, "L")
@@ -163,15 +168,15 @@ class Blend(RunHooks):
         self._run = run
         self._x0 = run.to_latents(pictures)
         self._noise = run.noise()
+        run.noise()  # Diffusers' pipelines encode the masked picture next, which draws once
         self._share = coverage(masks, self._x0)
         self._black = self._share == 0
         self._whole = whole
 
     def start(self) -> Tensor:
-        grid = self._run.grid
         if self._whole:
             return self._noise * self._run.initial_scale
-        return self._x0 if len(grid) == 1 else add_noise(self._x0, self._noise, grid[0])
+        return noised(self._run, self._x0, lambda: self._noise)
 
     def denoise(self, denoise: Denoise) -> Denoise:
         first = self._run.grid[0]

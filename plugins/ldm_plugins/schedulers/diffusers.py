@@ -57,7 +57,8 @@ def from_diffusers(
     drawn from the images' seeds. The settings of the folder's own scheduler stand beneath
     `config`, as with Diffusers' ``from_config``, clipping apart: for that there is the denoiser
     ``clip_x0``. The noise schedule is the model's. Settings that would not lead from noise to
-    what the network estimates are refused.
+    what the network estimates are refused. A step that takes an eta is told 0, as Diffusers'
+    pipelines do (TCD's own default is 0.3).
 
     Args:
         config: settings of the class, such as {timestep_spacing = "trailing"}.
@@ -69,7 +70,8 @@ def from_diffusers(
     settings = {k: v for k, v in (config or {}).items() if not k.startswith("_")}
     check_names(settings, settings_of(cls), f"the config of Diffusers' {class_name}")
     check_names(step or {}, step_options(cls), f"the step of Diffusers' {class_name}")
-    return Driver(cls, settings, step or {}).scheduler()
+    told = {"eta": 0.0} if "eta" in step_options(cls) else {}
+    return Driver(cls, settings, {**told, **(step or {})}).scheduler()
 
 
 @dataclass(frozen=True, eq=False)

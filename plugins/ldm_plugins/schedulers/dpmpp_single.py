@@ -80,10 +80,16 @@ def dpmpp_single(
 
 
 def _orders(grid: Grid, order: int, lower_order_final: bool) -> list[int]:
-    """The order reached at the end of each interval: 1, 2, 3, 1, 2, 3, ... and lower at the end."""
+    """The order reached at the end of each interval: 1, 2, 3, 1, 2, 3, ... and lower at the end.
+
+    A part of a run has the orders of the run there. Where it begins within a step, the rest of that
+    step is one of its own.
+    """
     alone = 1 if grid[0].alpha == 0 else 0
-    orders = [i % order + 1 for i in range(len(grid) - 1 - alone)]
+    begun = 0 if alone else grid.before
+    orders = [(begun + i) % order + 1 for i in range(len(grid) - 1 - alone)]
     # A last interval of its own cuts the step before it short.
-    if orders and (grid[-1].sigma == 0 or (lower_order_final and orders[-1] == order)):
+    full = lower_order_final and grid.after == 0 and orders[-1:] == [order]
+    if orders and (grid[-1].sigma == 0 or full):
         orders[-1] = 1
     return [1] * alone + orders

@@ -35,16 +35,17 @@ def lcm(
 
     Near the clean end x itself is more and more of the answer: c_skip·x + c_out·x0, with
     c_skip = d²/(τ² + d²) and c_out = τ/sqrt(τ² + d²) of d = sigma_data and τ = timestep_scaling·t.
-    Here t counts thousandths of the path, so that it means the same on every path: trained
-    timesteps of a thousand, and 1000·sigma on rectified flow.
+    Here t is the trained timestep that the network was told, as in the distillation's code; on a
+    continuous path it counts thousandths, which on rectified flow is 1000·sigma.
 
     Args:
         sigma_data: the standard deviation d that the scaling was trained with.
         timestep_scaling: the larger, the nearer to the clean end x comes in.
     """
-    length = grid.schedule.last - grid.schedule.first + 1
+    schedule = grid.schedule
+    unit = 1.0 if schedule.discrete else 1000 / (schedule.last - schedule.first + 1)
     for here, there in pairwise(grid):
-        tau = timestep_scaling * here.t * 1000 / length
+        tau = timestep_scaling * here.t * unit
         c_skip = sigma_data**2 / (tau**2 + sigma_data**2)
         c_out = tau / math.hypot(tau, sigma_data)
         x = renoise(c_skip * x + c_out * denoise(x, here), CLEAN, there, noise)

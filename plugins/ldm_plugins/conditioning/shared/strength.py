@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from ldm_core.contracts import Grid, Input, Request, Run, RunHooks
+from ldm_core.contracts import Grid, Input, Noise, Request, Run, RunHooks
 from ldm_core.errors import LdmError
+from ldm_core.numerics.noise_schedule import FlowSchedule, NoiseSchedule
 from ldm_core.numerics.point import Point
 
 if TYPE_CHECKING:
@@ -23,8 +24,12 @@ def strength(default: float) -> Input:
     )
 
 
-def check_strength(request: Request) -> None:
-    """Raise `LdmError` for a strength outside [0, 1], several of them, or less than one step."""
+def check_strength(request: Request, flow: bool) -> None:
+    """Raise `LdmError` for a strength outside [0, 1], several of them, or less than one step.
+
+    Args:
+        flow: as of `steps_of`.
+    """
     values = request.inputs["strength"]
     for value in values:
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
@@ -36,27 +41,50 @@ def check_strength(request: Request) -> None:
             "the same points."
         )
     steps = request.num_inference_steps
-    if values[0] > 0 and steps_of(steps, values[0]) == 0:
+    if values[0] > 0 and steps_of(steps, values[0], flow) == 0:
         raise LdmError(
             f"a strength of {values[0]:g} is less than one of the {steps} steps; at least "
             f"{math.ceil(1000 / steps) / 1000:g} is, or more steps, or 0 for none at all."
         )
 
 
-def steps_of(steps: int, strength: float) -> int:
-    """How many of the steps are walked, as Diffusers rounds."""
-    return min(int(steps * strength), steps)
+def on_flow(schedule: NoiseSchedule) -> bool:
+    """Whether a schedule is a rectified flow."""
+    return isinstance(schedule, FlowSchedule)
+
+
+def steps_of(steps: int, strength: float, flow: bool) -> int:
+    """How many of the steps are walked.
+
+    Args:
+        flow: the model is one of rectified flow, for which Diffusers' pipelines round up; those of
+            all other models round down.
+    """
+    share = min(steps * strength, steps)
+    return steps - int(steps - share) if flow else int(share)
 
 
 def cut(grid: Grid, request: Request) -> Grid:
-    """The end of a grid that a strength leaves, which may be the last point alone."""
-    steps = len(grid) - 1
-    return grid[steps - steps_of(steps, request.inputs["strength"][0]) :]
+    """The end of a grid that a strength leaves, which may be the last point alone.
+
+    What is left out is counted in the steps that were asked for: a grid has one fewer where its
+    last step would lead from a point to itself, as in Diffusers, whose pipelines count it.
+    """
+    steps = request.num_inference_steps
+    walked = steps_of(steps, request.inputs["strength"][0], on_flow(grid.schedule))
+    return grid[min(steps - walked, len(grid) - 1) :]
 
 
 def add_noise(x0: Tensor, noise: Tensor, point: Point) -> Tensor:
     """x at a point (Ho et al. 2020, arXiv:2006.11239, Eq. 4), all (batch, ...)."""
     return point.alpha * x0 + point.sigma * noise
+
+
+def noised(run: Run, x0: Tensor, noise: Noise) -> Tensor:
+    """The first x of a run from a picture: with the noise of its first point, or, where no step is
+    asked for, the picture."""
+    still = run.request.inputs["strength"][0] == 0
+    return x0 if still else add_noise(x0, noise(), run.grid[0])
 
 
 class FromPicture(RunHooks):
@@ -71,6 +99,4 @@ class FromPicture(RunHooks):
         self._pictures = pictures
 
     def start(self) -> Tensor:
-        x0 = self._run.to_latents(self._pictures)
-        grid = self._run.grid
-        return x0 if len(grid) == 1 else add_noise(x0, self._run.noise(), grid[0])
+        return noised(self._run, self._run.to_latents(self._pictures), self._run.noise)

@@ -79,11 +79,12 @@ def orders_of_steps(grid: Grid, order: int, lower_order_final: bool) -> list[int
 
     Args:
         order: the highest.
-        lower_order_final: whether short runs end with order two, then one.
+        lower_order_final: whether short runs end with order two, then one. A part of a run is as
+            short as the run, and ends where that does.
     """
     steps = len(grid) - 1
-    ending = lower_order_final and steps < FEW
-    orders = [min(order, steps - i) if ending else order for i in range(steps)]
+    ending = lower_order_final and grid.whole_steps < FEW
+    orders = [min(order, steps - i + grid.after) if ending else order for i in range(steps)]
     if orders and grid[-1].sigma == 0:
         orders[-1] = 1
     return orders
