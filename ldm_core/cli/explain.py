@@ -187,11 +187,18 @@ def _stages(composition: Composition, own_points: bool) -> list[dict[str, Any]]:
                     "name": str(entry["name"]),
                     "package": "" if plugin is None else f"{plugin.distribution} {plugin.version}",
                     "options": _filled(kind, entry, composition.registry),
-                    "chosen_by": "you" if key in composition.chosen else "model",
+                    "chosen_by": _chosen_by(composition, key),
                     "used": not (own_points and key == "spacing"),
                 }
             )
     return stages
+
+
+def _chosen_by(composition: Composition, key: str) -> str:
+    if key in composition.chosen:
+        return "you"
+    companions = composition.companions
+    return f"model, for {companions.scheduler}" if key in companions.keys else "model"
 
 
 def _plugin(kind: str, name: Any, registry: Registry) -> Plugin | None:

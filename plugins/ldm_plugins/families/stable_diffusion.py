@@ -60,7 +60,7 @@ class StableDiffusion(DiffusersFolder):
         steps, scale = STEPS_AND_SCALE[folder.pipeline]
         return folder.info(
             "stable_diffusion",
-            read_scheduler({**folder.scheduler, **OVERRULED[folder.pipeline]}),
+            read_scheduler(folder.scheduler, OVERRULED[folder.pipeline]),
             channels=folder.latent_channels,
             sample=sample_size(folder.config("unet"), 64),
             steps=steps,
