@@ -68,8 +68,8 @@ def _with_options(
     beside = info.goes_with(plugin.id, spacing)
     filled = {**choice}
     for key, value in beside.get("scheduler", {}).items():
-        table = isinstance(value, Mapping) and isinstance(choice.get(key), Mapping)
-        filled[key] = {**value, **choice[key]} if table else choice.get(key, value)
+        tables = isinstance(value, Mapping) and isinstance(choice.get(key), Mapping)
+        filled[key] = {**value, **choice[key]} if tables else choice.get(key, value)
     name = plugin.name
     for key, option in plugin.options.items():
         inner = choice.get(key, option.default)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,7 +13,6 @@ from ldm_core.contracts.spacing import Choose, Spacing
 from ldm_core.errors import LdmError
 from ldm_core.numerics.callables import Denoise, Noise
 from ldm_core.numerics.grid import Grid
-from ldm_core.numerics.noise_schedule import NoiseSchedule
 from ldm_core.numerics.point import Point
 
 if TYPE_CHECKING:

@@ -1,5 +1,5 @@
-"""What goes with a scheduler that a person names for a rectified flow, and what Diffusers' pipelines
-hand to its classes there."""
+"""What goes with a scheduler that a person names for a rectified flow, and what pipelines of
+Diffusers hand to its classes there."""
 
 from __future__ import annotations
 

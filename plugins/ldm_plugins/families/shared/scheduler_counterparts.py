@@ -43,7 +43,8 @@ def counterpart(config: Mapping[str, Any]) -> Recipe | None:
 
 
 def _ddim(read: Settings) -> Recipe:
-    name, scheduler = read("timestep_spacing"), {"name": "ddim"}
+    name = read("timestep_spacing")
+    scheduler: Recipe = {"name": "ddim"}
     if read("clip_sample"):
         # The class leaves its noise estimate as it was.
         scheduler["clip"] = _limit(read)
