@@ -17,7 +17,7 @@ from torch import Tensor
 
 import tiny
 from ldm_core.composition.composition import Composition
-from ldm_core.contracts import Denoise
+from ldm_core.contracts import Denoise, Grid
 from ldm_core.numerics.point import Point
 from ldm_core.numerics.prediction import to_x0
 
@@ -53,6 +53,10 @@ FLUX = {
     **{**SD_3, "use_dynamic_shifting": True, "base_shift": 0.5, "max_shift": 1.15},
     **{"base_image_seq_len": 256, "max_image_seq_len": 4096},
 }
+
+
+Network = Callable[[Tensor, float], Tensor]
+"""``network(x, t)``, what it returns for x at the timestep that it is told."""
 
 
 @dataclass(frozen=True)
@@ -138,59 +142,91 @@ def swapped(folder: str, swap: Swap) -> Any:
     return getattr(diffusers, swap.cls).from_config(own.config, **settings)
 
 
-def theirs(folder: str, swap: Swap, steps: int, composition: Composition) -> Tensor:
-    """Where Diffusers' pipeline of the folder leads with the swapped scheduler."""
+def prepared(folder: str, swap: Swap, steps: int, composition: Composition) -> Any:
+    """The swapped object with its timesteps set, as the folder's pipeline does it."""
     scheduler, arguments = swapped(folder, swap), {}
     if folder == "Flux dev":
         flows = scheduler.config.get("use_flow_sigmas")
         side = composition.info.latents.shape({"height": 64, "width": 64})[-1] // 2
         arguments["mu"] = 0.5 + (side**2 - 256) * (1.15 - 0.5) / (4096 - 256)
-        arguments["sigmas"] = None if flows else np.linspace(1.0, 1 / steps, steps)
+        if not flows:
+            arguments["sigmas"] = np.linspace(1.0, 1 / steps, steps)
     accepted = set(inspect.signature(scheduler.set_timesteps).parameters)
-    given = {key: value for key, value in arguments.items() if value is not None}
-    assert given.keys() <= accepted, "Diffusers' pipeline refuses this swap"
-    scheduler.set_timesteps(
-        **({} if "sigmas" in given else {"num_inference_steps": steps}), **given
-    )
-    draws = torch.Generator().manual_seed(0)
-    x = torch.randn(SHAPE, generator=draws) * float(getattr(scheduler, "init_noise_sigma", 1.0))
-    network, step = made_up(composition), {}
+    assert arguments.keys() <= accepted, "Diffusers' pipeline refuses this swap"
+    if "sigmas" not in arguments:
+        arguments["num_inference_steps"] = steps
+    scheduler.set_timesteps(**arguments)
+    return scheduler
+
+
+def loop(
+    scheduler: Any, x: Tensor, network: Network, draws: torch.Generator, begin: int = 0
+) -> Tensor:
+    """Diffusers' own loop, from one of its calls on."""
     accepted = set(inspect.signature(scheduler.step).parameters)
-    step = {"eta": 0.0} if "eta" in accepted else {}
+    step: dict[str, Any] = {"eta": 0.0} if "eta" in accepted else {}
     step |= {"generator": draws} if "generator" in accepted else {}
-    for t in scheduler.timesteps:
+    if begin and hasattr(scheduler, "set_begin_index"):
+        scheduler.set_begin_index(begin)
+    for t in scheduler.timesteps[begin:]:
         scale = getattr(scheduler, "scale_model_input", None)
         seen = x if scale is None else scale(x, t)
         x = scheduler.step(network(seen, float(t)), t, x, return_dict=False, **step)[0]
     return x
 
 
-SHAPE = (1, 4, 6, 6)
-
-
-def ours(composition: Composition, steps: int) -> Tensor:
-    """Where a composition leads."""
-    info = composition.info
-    extent = {"height": 64, "width": 64} if info.family == "flux" else None
-    grid = composition.grid(steps, extent)
-    network = made_up(composition)
-    draws = torch.Generator().manual_seed(0)
-
-    def noise() -> Tensor:
-        return torch.randn(SHAPE, generator=draws)
+def walk(
+    composition: Composition, grid: Grid, x: Tensor, network: Network, draws: torch.Generator
+) -> Tensor:
+    """Our loop along a grid."""
+    kind, shape = composition.info.prediction_type, tuple(x.shape)
 
     def plain(x: Tensor, point: Point) -> Tensor:
-        return to_x0(info.prediction_type, network(x, point.t), x, point)
+        return to_x0(kind, network(x, point.t), x, point)
 
     denoise: Denoise = plain
     for wrapper in composition.denoisers:
         denoise = wrapper.wrap(denoise)
-    schedule = info.noise_schedule
-    x = noise() * composition.scheduler.start(grid[0], schedule.at(schedule.last))
-    return composition.scheduler(x, grid, denoise, noise)
+    return composition.scheduler(
+        x, grid, denoise, lambda: torch.randn(shape, generator=draws, dtype=x.dtype)
+    )
 
 
-def made_up(composition: Composition) -> Callable[[Tensor, float], Tensor]:
+def theirs(folder: str, swap: Swap, steps: int, composition: Composition) -> Tensor:
+    """Where Diffusers' pipeline of the folder leads with the swapped scheduler."""
+    scheduler = prepared(folder, swap, steps, composition)
+    draws = torch.Generator().manual_seed(0)
+    x = torch.randn(SHAPE, generator=draws) * first_scale(scheduler)
+    return loop(scheduler, x, made_up(composition), draws)
+
+
+def first_scale(scheduler: Any) -> float:
+    """By how much Diffusers' pipelines multiply their first noise."""
+    return float(getattr(scheduler, "init_noise_sigma", 1.0))
+
+
+def ours(composition: Composition, steps: int) -> Tensor:
+    """Where a composition leads."""
+    grid = grid_of(composition, steps)
+    draws = torch.Generator().manual_seed(0)
+    x = torch.randn(SHAPE, generator=draws) * our_scale(composition, grid)
+    return walk(composition, grid, x, made_up(composition), draws)
+
+
+def grid_of(composition: Composition, steps: int) -> Grid:
+    extent = {"height": 64, "width": 64} if composition.info.family == "flux" else None
+    return composition.grid(steps, extent)
+
+
+def our_scale(composition: Composition, grid: Grid) -> float:
+    schedule = composition.info.noise_schedule
+    return composition.scheduler.start(grid[0], schedule.at(schedule.last))
+
+
+SHAPE = (1, 4, 6, 6)
+
+
+def made_up(composition: Composition) -> Network:
     """A network, of x and of the timestep that it is told; what it returns is of order one at every
     timestep, as of a trained one."""
     info = composition.info

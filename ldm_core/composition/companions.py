@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ldm_core.composition.recipe import Layer, as_choice, as_layer, is_ready_made, lay
+from ldm_core.composition.recipe import STAGES, Layer, as_choice, as_layer, is_ready_made, lay
 from ldm_core.contracts import ModelInfo
 from ldm_core.contracts.guidance import ModelsOwn
 from ldm_core.plugins.options import REQUIRED
@@ -36,6 +36,7 @@ def accompanied(
 
     A scheduler other than the model's brings the options, spacing and wrappers that the model says
     go with it. A spacing brings the options that the model says it has with the scheduler in use.
+    With a recipe that names a plugin at every hook point, as a manifest's does, nothing goes.
 
     Raises:
         LdmError: no such plugin.
@@ -44,7 +45,8 @@ def accompanied(
     own: Any = base.get("scheduler", {}).get("name")
     scheduler: Any = named.get("scheduler", {}).get("name", own)
     spacing = _id("spacing", named.get("spacing", {}).get("name"), registry)
-    if not isinstance(scheduler, str):
+    complete = all(key in named for key in STAGES)
+    if complete or not isinstance(scheduler, str):
         return Companions(lay(base, named, same))
     if isinstance(own, str) and same("scheduler", scheduler, own):
         if spacing is not None:

@@ -139,6 +139,14 @@ def test_none_takes_a_choice_back(own: Composition) -> None:
         recompose(chosen, {"spacin": None})
 
 
+def test_a_recipe_that_names_everything_is_taken_as_it_is(own: Composition) -> None:
+    """As a manifest's does, also of a picture that was made before points went with a scheduler."""
+    recipe = {**own.recipe, "scheduler": {"name": "dpmpp_2m"}, "spacing": {"name": "leading"}}
+    again = compose(recipe, installed())
+    assert again.recipe == recipe
+    assert [point.t for point in again.grid(4)] == [750, 500, 250, 0, 0]
+
+
 def test_a_folder_s_own_recipe_names_too(folder: Path, tmp_path: Path) -> None:
     import shutil
 
