@@ -45,8 +45,10 @@ def accompanied(
     own: Any = base.get("scheduler", {}).get("name")
     scheduler: Any = named.get("scheduler", {}).get("name", own)
     spacing = _id("spacing", named.get("spacing", {}).get("name"), registry)
-    complete = all(key in named for key in STAGES)
-    if complete or not isinstance(scheduler, str):
+    if all("name" in named.get(key, {}) for key in STAGES):
+        rest = {key: value for key, value in base.items() if key not in ("scheduler", "spacing")}
+        return Companions(lay(rest, named, same))
+    if not isinstance(scheduler, str):
         return Companions(lay(base, named, same))
     if isinstance(own, str) and same("scheduler", scheduler, own):
         if spacing is not None:

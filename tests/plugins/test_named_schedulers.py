@@ -31,13 +31,13 @@ EXCEPTIONS = {
     ("PixArt", "pndm"): "PNDM, linspace, Runge-Kutta start, 20 steps",
     ("SD 3", "deis"): "DEIS on a flow, 10 steps",
     ("Flux dev", "deis"): "DEIS on a flow, 10 steps",
-    (ZERO_SNR, "deis"): "DEIS, zero terminal SNR, 20 steps",
-    (ZERO_SNR, "dpm_2"): "KDPM2, zero terminal SNR, 20 steps",
-    (ZERO_SNR, "dpm_2_ancestral"): "KDPM2 ancestral, zero terminal SNR, 20 steps",
-    (ZERO_SNR, "dpmpp_single"): "DPM-Solver++ single-step, zero terminal SNR, 20 steps",
-    (ZERO_SNR, "heun"): "Heun, zero terminal SNR, 20 steps",
-    (ZERO_SNR, "lms"): "LMS, zero terminal SNR, 20 steps",
-    (ZERO_SNR, "pndm"): "PNDM, zero terminal SNR, 20 steps",
+    (ZERO_SNR, "deis"): "DEIS, zero terminal SNR, 100 steps",
+    (ZERO_SNR, "dpm_2"): "KDPM2, zero terminal SNR, 100 steps",
+    (ZERO_SNR, "dpm_2_ancestral"): "KDPM2 ancestral, zero terminal SNR, 100 steps",
+    (ZERO_SNR, "dpmpp_single"): "DPM-Solver++ single-step, zero terminal SNR, 100 steps",
+    (ZERO_SNR, "heun"): "Heun, zero terminal SNR, 100 steps",
+    (ZERO_SNR, "lms"): "LMS, zero terminal SNR, 100 steps",
+    (ZERO_SNR, "pndm"): "PNDM, zero terminal SNR, 100 steps",
 }
 """Where ours goes another way: the row of the page of differences that says why, and how far each
 is from the closed form."""
