@@ -37,7 +37,8 @@ a step.
 The first column, *Diffusers*, is what a scheduler has where it is named and no spacing is: the
 points of its class in Diffusers on a folder that says nothing of them. The others are those that a
 spacing chooses beside it, by its name without options; so `--scheduler dpmpp_2m --spacing
-exponential` chooses better ones. Nothing chooses them silently. Real data is not Gaussian: look at pictures before you decide.
+exponential` chooses better ones. Nothing chooses them silently. Real data is not Gaussian: look at
+pictures before you decide.
 
 A test measures these figures and writes this page.
 """
