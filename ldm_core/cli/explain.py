@@ -175,7 +175,7 @@ def _size(extent: Extent) -> dict[str, list[int]]:
 
 
 def _stages(composition: Composition, own_points: bool) -> list[dict[str, Any]]:
-    stages = []
+    stages, beside = [], composition.companions
     for key in (*STAGES, *LISTS):
         entries = composition.recipe.get(key, [])
         for entry in entries if isinstance(entries, list) else [entries]:
@@ -187,18 +187,11 @@ def _stages(composition: Composition, own_points: bool) -> list[dict[str, Any]]:
                     "name": str(entry["name"]),
                     "package": "" if plugin is None else f"{plugin.distribution} {plugin.version}",
                     "options": _filled(kind, entry, composition.registry),
-                    "chosen_by": _chosen_by(composition, key),
+                    "chosen_by": "you" if key in composition.chosen else beside.chose(key),
                     "used": not (own_points and key == "spacing"),
                 }
             )
     return stages
-
-
-def _chosen_by(composition: Composition, key: str) -> str:
-    if key in composition.chosen:
-        return "you"
-    companions = composition.companions
-    return f"model, for {companions.scheduler}" if key in companions.keys else "model"
 
 
 def _plugin(kind: str, name: Any, registry: Registry) -> Plugin | None:

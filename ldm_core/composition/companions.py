@@ -22,11 +22,19 @@ class Companions:
         scheduler: the name of the one that spacing and wrappers go with, where it is not the
             model's own.
         keys: of the choices that go with it.
+        own_spacing: the scheduler says itself which spacing goes with it, not the model.
     """
 
     recipe: Layer
     scheduler: str | None = None
     keys: frozenset[str] = frozenset()
+    own_spacing: bool = False
+
+    def chose(self, key: str) -> str:
+        """Who chose what nobody named."""
+        if key == "spacing" and self.own_spacing:
+            return "the scheduler"
+        return f"model, for {self.scheduler}" if key in self.keys else "model"
 
 
 def accompanied(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,9 @@ def assemble(
             parts[key].append(make(key, choice, registry, used, defaults))
     if parts["scheduler"]:
         parts["scheduler"] = [parts["scheduler"][0].fitted(info)]
-        recipe = _with_spacing(recipe, chosen, defaults, parts["scheduler"][0].spacing, info, same)
+        rule, own_recipe = parts["scheduler"][0].spacing, recipe
+        recipe = _with_spacing(recipe, lay(own, chosen, same), defaults, rule, info, same)
+        companions = replace(companions, own_spacing=recipe is not own_recipe)
     if "spacing" in recipe:
         parts["spacing"].append(make("spacing", recipe["spacing"], registry, used, defaults))
     for key in STAGES:

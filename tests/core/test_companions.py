@@ -12,6 +12,7 @@ from ldm_core import Pipeline
 from ldm_core.cli.explain import describe
 from ldm_core.composition.compose import compose, recompose
 from ldm_core.composition.composition import Composition
+from ldm_core.contracts import goes_with
 from ldm_core.errors import LdmError
 from ldm_core.plugins.registry import installed
 from swaps import PUBLISHED
@@ -119,6 +120,20 @@ def test_options_go_with_a_scheduler_inside_another(own: Composition) -> None:
     assert within.recipe["scheduler"]["then"] == {"name": "dpmpp_3m", "curvature": "half"}
     chosen = {"name": "dpmpp_3m", "curvature": "full"}
     assert recompose(own, {"scheduler": chosen}).recipe["scheduler"] == chosen
+
+
+@goes_with("exponential")
+def sure(x: Any, grid: Any, denoise: Any, noise: Any) -> Any:
+    """Takes the first estimate."""
+    return denoise(x, grid[0])
+
+
+def test_a_scheduler_says_itself_which_spacing_goes_with_it(own: Composition) -> None:
+    chosen = recompose(own, {"scheduler": sure})
+    told = {stage["stage"]: stage for stage in describe(chosen)["stages"]}
+    assert (told["spacing"]["name"], told["spacing"]["chosen_by"]) == (
+        *("exponential", "the scheduler"),
+    )
 
 
 def test_each_pipeline_of_a_chain_has_points_of_its_own(own: Composition) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from ldm_core.composition.compose import compose, recompose
 from ldm_core.composition.composition import Composition
@@ -118,6 +119,20 @@ def test_consistency_models_visit_the_distilled_timesteps(
     scheduler.set_timesteps(steps)
     grid = recompose(composed(folder), {"scheduler": name}).grid(steps)
     assert [point.t for point in grid][:-1] == scheduler.timesteps.tolist()
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4, 8])
+@pytest.mark.parametrize("name", ["lcm", "tcd"])
+def test_so_they_do_with_a_lora(composed: Any, tmp_path: Path, name: str, steps: int) -> None:
+    layer = "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_v"
+    change = {"lora_A": torch.randn(2, 32), "lora_B": torch.randn(32, 2)}
+    save_file({f"{layer}.{k}.weight": v for k, v in change.items()}, tmp_path / "few.safetensors")
+    choices = {"scheduler": name, "loras": [str(tmp_path / "few.safetensors")]}
+    chosen = recompose(composed("SD 1.5"), choices)
+    assert len(chosen.loras) == 1
+    scheduler = swapped("SD 1.5", SWAPS[name])
+    scheduler.set_timesteps(steps)
+    assert [point.t for point in chosen.grid(steps)][:-1] == scheduler.timesteps.tolist()
 
 
 def test_a_setting_that_ours_does_not_follow_is_said(tmp_path: Path) -> None:
