@@ -6,6 +6,7 @@ as its pipeline does, on one made-up network. What differs on purpose is on the 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,18 @@ def test_so_is_the_class_itself(composed: Any, folder: str, name: str) -> None:
         assert max(found.values()) < 1e-4, found
 
 
+@pytest.mark.parametrize(("name", "itself"), [("ddpm", False), ("ddpm", True), ("ddim", True)])
+def test_what_is_clipped_differs_by_that_alone(composed: Any, name: str, itself: bool) -> None:
+    """Where the class is told not to clip latents, it agrees."""
+    swap = replace(SWAPS[name], settings={"clip_sample": False})
+    chosen = recompose(
+        composed("PixArt"), {"scheduler": f"diffusers:{swap.cls}" if itself else name}
+    )
+    for steps in STEPS:
+        end = theirs("PixArt", swap, steps, chosen)
+        assert float((ours(chosen, steps) - end).norm() / end.norm()) < 1e-4
+
+
 @pytest.mark.parametrize("steps", [1, 2, 4, 8])
 @pytest.mark.parametrize("name", ["lcm", "tcd"])
 @pytest.mark.parametrize("folder", ["SD 1.5", "SD 1.5 leading", "SDXL", ZERO_SNR, "PixArt"])
@@ -136,8 +149,6 @@ def test_so_they_do_with_a_lora(composed: Any, tmp_path: Path, name: str, steps:
 
 
 def test_a_setting_that_ours_does_not_follow_is_said(tmp_path: Path) -> None:
-    from dataclasses import replace
-
     config = {**PUBLISHED["PixArt"].config, "lambda_min_clipped": -5.1}
     folder = replace(PUBLISHED["PixArt"], config=config).written(tmp_path / "model")
     own = compose({"model": str(folder)}, installed())
