@@ -11,10 +11,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import pytest
 import torch
 from safetensors.torch import save_file
 
+import tiny
 from ldm_core.composition.compose import compose, recompose
 from ldm_core.composition.composition import Composition
 from ldm_core.errors import LdmError, LdmWarning
@@ -179,3 +181,15 @@ def test_a_class_that_cannot_be_told_the_shift_is_refused(composed: Any) -> None
     with pytest.raises(LdmError, match="takes no mu"):
         recompose(flux, {"scheduler": heun})
     assert recompose(flux, {"scheduler": {"name": heun, "config": {"shift": 3.0}}}).grid(4)
+
+
+def test_inpainting_skips_the_runge_kutta_start(tmp_path: Path) -> None:
+    """Its pipeline in Diffusers says so to a scheduler of its folder that does not."""
+    inpaint = "StableDiffusionInpaintPipeline"
+    folder = tiny.write_stable_diffusion(
+        tmp_path / "model", {"_class_name": "PNDMScheduler"}, pipeline=inpaint, in_channels=9
+    )
+    theirs = diffusers.StableDiffusionInpaintPipeline.from_pretrained(folder, safety_checker=None)
+    own = compose({"model": str(folder)}, installed())
+    assert theirs.scheduler.config.skip_prk_steps
+    assert own.recipe["scheduler"] == {"name": "pndm"}
