@@ -175,7 +175,7 @@ def _size(extent: Extent) -> dict[str, list[int]]:
 
 
 def _stages(composition: Composition, own_points: bool) -> list[dict[str, Any]]:
-    stages = []
+    stages, beside = [], composition.companions
     for key in (*STAGES, *LISTS):
         entries = composition.recipe.get(key, [])
         for entry in entries if isinstance(entries, list) else [entries]:
@@ -187,7 +187,7 @@ def _stages(composition: Composition, own_points: bool) -> list[dict[str, Any]]:
                     "name": str(entry["name"]),
                     "package": "" if plugin is None else f"{plugin.distribution} {plugin.version}",
                     "options": _filled(kind, entry, composition.registry),
-                    "chosen_by": "you" if key in composition.chosen else "model",
+                    "chosen_by": "you" if key in composition.chosen else beside.chose(key),
                     "used": not (own_points and key == "spacing"),
                 }
             )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ldm_core.composition.companions import accompanied
 from ldm_core.composition.composition import Composition
 from ldm_core.composition.parts import check_choices, choices_of, make, same_plugin
 from ldm_core.composition.recipe import (
+    KEYS,
     LISTS,
     STAGES,
     Layer,
@@ -18,7 +21,7 @@ from ldm_core.composition.recipe import (
     read_recipe,
 )
 from ldm_core.contracts import Conditioning, Family, ModelInfo
-from ldm_core.errors import LdmError
+from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.model import place
 from ldm_core.model.files import MODEL_RECIPE
 from ldm_core.model.lora import Lora, find_loras
@@ -54,33 +57,33 @@ def compose(
     layer["model"] = info.source
     if "model_config" in layer:
         layer["model_config"] = lasting(layer["model_config"], info.folder)
-    defaults = as_layer(info.defaults)
-    own = info.folder / MODEL_RECIPE
-    if own.is_file():
-        defaults = lay(defaults, read_recipe(own), same_plugin(registry))
-    loras = _loras(layer if "loras" in layer else defaults)
-    return assemble(info, registry, family, defaults, layer, loras)
+    file = info.folder / MODEL_RECIPE
+    own = read_recipe(file) if file.is_file() else {}
+    loras = _loras(layer if "loras" in layer else own)
+    return assemble(info, registry, family, own, layer, loras)
 
 
 def recompose(composition: Composition, changes: Mapping[str, Any]) -> Composition:
     """A composition with other choices, on the same model.
 
+    Args:
+        changes: None in place of a choice takes it back, so that the model's own is in force.
     Raises:
         LdmError: as of `compose`, or a change of what belongs to the weights.
     """
-    layer = as_layer(changes)
+    layer, own = as_layer(changes), composition.own
     for key in OF_WEIGHTS:
         if key in layer:
             raise LdmError(f"'{key}' belongs to the weights; load another pipeline for it.")
-    chosen = lay(composition.chosen, layer, same_plugin(composition.registry))
-    return assemble(
-        composition.info,
-        composition.registry,
-        composition.family,
-        composition.defaults,
-        chosen,
-        _loras(chosen) if "loras" in layer else composition.loras,
-    )
+    back = {key for key, value in changes.items() if value is None and key not in OF_WEIGHTS}
+    for key in sorted(back - {*KEYS}):
+        raise LdmError(f"a recipe has no key '{key}'.{did_you_mean(key, KEYS)}")
+    kept = {key: value for key, value in composition.chosen.items() if key not in back}
+    chosen = lay(kept, layer, same_plugin(composition.registry))
+    loras = composition.loras
+    if "loras" in changes:
+        loras = _loras(chosen if "loras" in chosen else own)
+    return assemble(composition.info, composition.registry, composition.family, own, chosen, loras)
 
 
 def _loras(layer: Layer) -> tuple[Lora, ...]:
@@ -98,17 +101,22 @@ def assemble(
     info: ModelInfo,
     registry: Registry,
     family: Family,
-    defaults: Layer,
+    own: Layer,
     chosen: Layer,
     loras: tuple[Lora, ...],
 ) -> Composition:
     """The parts that defaults and choices name, seen to go together.
 
+    Args:
+        own: what the folder's own recipe chooses.
+        chosen: what a person chooses over that.
     Raises:
         LdmError: one is missing, or they do not fit the model or each other.
     """
     same = same_plugin(registry)
-    recipe = {"num_inference_steps": DEFAULT_STEPS, **lay(defaults, chosen, same)}
+    defaults = accompanied(info, own, registry, same).recipe
+    companions = accompanied(info, lay(own, chosen, same), registry, same)
+    recipe = {"num_inference_steps": DEFAULT_STEPS, **companions.recipe}
     place.check(recipe)
     used: list[Plugin] = []
     parts: dict[str, list[Any]] = {key: [] for key in (*STAGES, *LISTS)}
@@ -117,7 +125,9 @@ def assemble(
             parts[key].append(make(key, choice, registry, used, defaults))
     if parts["scheduler"]:
         parts["scheduler"] = [parts["scheduler"][0].fitted(info)]
-        recipe = _with_spacing(recipe, chosen, defaults, parts["scheduler"][0].spacing, info, same)
+        rule, own_recipe = parts["scheduler"][0].spacing, recipe
+        recipe = _with_spacing(recipe, lay(own, chosen, same), defaults, rule, info, same)
+        companions = replace(companions, own_spacing=recipe is not own_recipe)
     if "spacing" in recipe:
         parts["spacing"].append(make("spacing", recipe["spacing"], registry, used, defaults))
     for key in STAGES:
@@ -143,8 +153,10 @@ def assemble(
         registry=registry,
         family=family,
         defaults=defaults,
+        own=own,
         chosen=chosen,
         recipe=recipe,
+        companions=companions,
         plugins=tuple(used),
         scheduler=scheduler,
         spacing=parts["spacing"][0],

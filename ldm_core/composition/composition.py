@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ldm_core.composition.companions import Companions
 from ldm_core.composition.recipe import Layer
 from ldm_core.contracts import (
     Conditioning,
@@ -28,7 +29,7 @@ from ldm_core.contracts import (
     Wrapper,
 )
 from ldm_core.contracts.latents import describe
-from ldm_core.contracts.spacing import checked
+from ldm_core.contracts.spacing import as_spacing, checked
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.model.lora import Lora
 from ldm_core.numerics.point import Point
@@ -42,8 +43,10 @@ class Composition:
     Attributes:
         info: the model, from its JSON files.
         defaults: what the family and the folder choose.
+        own: what the folder's own recipe chooses of that.
         chosen: what the person chose over that.
-        recipe: the two laid together, in full.
+        recipe: all of it laid together, in full.
+        companions: what goes with a scheduler that is not the model's own.
         plugins: the plugins in use, for manifests.
         converters: in the order in which they act.
         loras: the LoRA files among them.
@@ -53,8 +56,10 @@ class Composition:
     registry: Registry
     family: Family
     defaults: Layer
+    own: Layer
     chosen: Layer
     recipe: Layer
+    companions: Companions
     plugins: tuple[Plugin, ...]
     scheduler: Scheduler
     spacing: Spacing
@@ -112,16 +117,18 @@ class Composition:
         own_points = self.scheduler.points
         if own_points is not None:
             name = self.recipe["scheduler"]["name"]
-            if "spacing" in self.chosen:
+            if self.chosen.get("spacing", self.defaults.get("spacing")) != self.defaults.get(
+                "spacing"
+            ):
                 raise LdmError(
                     f"the scheduler '{name}' walks points of its own, so no spacing can be chosen "
                     "with it; choose another scheduler too."
                 )
-            points = own_points(info.noise_schedule, steps)
+            spacing = as_spacing(own_points)
         else:
-            name = self.recipe["spacing"]["name"]
-            latent = LatentShape.of(info.latents, extent or info.default_extent)
-            points = self.spacing.points(info.noise_schedule, steps, latent)
+            name, spacing = self.recipe["spacing"]["name"], self.spacing
+        latent = LatentShape.of(info.latents, extent or info.default_extent)
+        points = spacing.points(info.noise_schedule, steps, latent)
         grid = checked(points, info.noise_schedule, f"'{name}'")
         if grid[0].alpha == 0 and info.prediction_type.needs_signal:
             raise LdmError(

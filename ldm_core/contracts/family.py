@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ldm_core.contracts.latents import Extent, LatentSpace
+from ldm_core.contracts.latents import Extent, LatentShape, LatentSpace
 from ldm_core.contracts.network import Network
 from ldm_core.contracts.place import Part, Place
 from ldm_core.errors import LdmError
@@ -17,6 +17,16 @@ from ldm_core.numerics.prediction import PredictionType, as_prediction_type
 
 if TYPE_CHECKING:
     import torch
+
+
+def nothing_more(scheduler: str, spacing: str | None) -> Mapping[str, Any]:
+    """Of a model that says nothing of other schedulers than its own."""
+    return {}
+
+
+def nothing_handed(steps: int, latent: LatentShape) -> Mapping[str, Any]:
+    """Of a model whose pipeline hands on the number of steps alone."""
+    return {}
 
 
 @dataclass(frozen=True)
@@ -37,6 +47,12 @@ class ModelInfo:
         needs: the abilities without which the network cannot be called.
         file: the single file that holds the weights, where they are not in the folder.
         scheduler_config: settings of the folder's own scheduler, in Diffusers' words.
+        goes_with: ``goes_with(scheduler, spacing)``, the layer of a recipe that goes with a
+            scheduler that a person names in place of the model's: its options, a spacing, wrappers.
+            By the ids of plugins, of the spacing only where one is named. Empty where the model
+            knows nothing of that scheduler; its own layer then stays.
+        handed: ``handed(steps, latent)``, what its pipeline in Diffusers hands to the scheduler
+            beside the number of steps: ``sigmas`` and ``mu``.
     """
 
     family: str
@@ -55,6 +71,8 @@ class ModelInfo:
     needs: frozenset[str] = frozenset()
     file: Path | None = None
     scheduler_config: Mapping[str, Any] = field(default_factory=dict)
+    goes_with: Callable[[str, str | None], Mapping[str, Any]] = nothing_more
+    handed: Callable[[int, LatentShape], Mapping[str, Any]] = nothing_handed
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "prediction_type", as_prediction_type(self.prediction_type))

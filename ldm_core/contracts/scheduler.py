@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ldm_core.contracts.family import ModelInfo
 from ldm_core.contracts.record import Record, as_record
+from ldm_core.contracts.spacing import Choose, Spacing
 from ldm_core.errors import LdmError
 from ldm_core.numerics.callables import Denoise, Noise
 from ldm_core.numerics.grid import Grid
-from ldm_core.numerics.noise_schedule import NoiseSchedule
 from ldm_core.numerics.point import Point
 
 if TYPE_CHECKING:
@@ -33,16 +33,26 @@ StartRule = Callable[[Point, Point], float]
 """The standard deviation of the first x, from the grid's first point and the schedule's noisiest
 one."""
 
-OwnPoints = Callable[[NoiseSchedule, int], Sequence[Point]]
-"""``points(schedule, steps)``: the only points that a scheduler can walk."""
+OwnPoints = Spacing | Choose
+"""``points(schedule, steps)``: the only points that a scheduler can walk. Those that depend on how
+large the picture is are a `Spacing` that sees the latent."""
 
 SpacingRule = Callable[[ModelInfo], str | Mapping[str, Any] | None]
 """The spacing that goes with a scheduler on a model, by name or as a table; None for the model's
 own."""
 
 
+PURE_NOISE = 0.0011
+
+
 def unit_variance(first: Point, last: Point) -> float:
-    """sqrt(alpha² + sigma²) at the first point: right for data of unit variance."""
+    """sqrt(alpha² + sigma²) at the first point: right for data of unit variance.
+
+    Where a path ends in no signal at all, as flow does, its last thousandth counts as pure noise;
+    Diffusers' multistep classes start there.
+    """
+    if last.alpha == 0 and first.alpha < PURE_NOISE:
+        return math.hypot(last.alpha, last.sigma)
     return math.hypot(first.alpha, first.sigma)
 
 

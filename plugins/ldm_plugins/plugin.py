@@ -42,6 +42,7 @@ SPACINGS = (
     "explicit",
     "exponential",
     "flow_shift",
+    "flow_times",
     "karras",
     "lcm",
     "leading",

@@ -26,7 +26,7 @@ PLAIN, INPAINT, LCM = (
 STEPS_AND_SCALE = {PLAIN: (50, 7.5), INPAINT: (50, 7.5), LCM: (4, 8.5)}
 OVERRULED: Mapping[str, Mapping[str, Any]] = {
     PLAIN: {"steps_offset": 1, "clip_sample": False},
-    INPAINT: {"steps_offset": 1},
+    INPAINT: {"steps_offset": 1, "skip_prk_steps": True},
     LCM: {},
 }
 """What these classes overrule in every scheduler config, as errors of old folders."""
@@ -60,7 +60,7 @@ class StableDiffusion(DiffusersFolder):
         steps, scale = STEPS_AND_SCALE[folder.pipeline]
         return folder.info(
             "stable_diffusion",
-            read_scheduler({**folder.scheduler, **OVERRULED[folder.pipeline]}),
+            read_scheduler(folder.scheduler, OVERRULED[folder.pipeline]),
             channels=folder.latent_channels,
             sample=sample_size(folder.config("unet"), 64),
             steps=steps,

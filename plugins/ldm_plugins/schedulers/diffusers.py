@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 from ldm_core.contracts import (
     Denoise,
     Grid,
+    LatentShape,
     ModelInfo,
     Noise,
     Scheduler,
     VariancePredicting,
     learned_variance,
+    sees_latent,
     unit_variance,
 )
 from ldm_core.errors import LdmError
@@ -27,8 +29,10 @@ from ldm_plugins.schedulers.shared.diffusers_classes import (
     make,
     settings_of,
     step_options,
+    timestep_options,
 )
 from ldm_plugins.schedulers.shared.diffusers_walk import (
+    Handed,
     Stop,
     Walk,
     beside,
@@ -55,8 +59,9 @@ def from_diffusers(
 
     It walks the class's own timesteps, so no spacing goes with it; where noise is drawn, it is
     drawn from the images' seeds. The settings of the folder's own scheduler stand beneath
-    `config`, as with Diffusers' ``from_config``, clipping apart: for that there is the denoiser
-    ``clip_x0``. The noise schedule is the model's. Settings that would not lead from noise to
+    `config`, as with Diffusers' ``from_config``; latents are clipped only where the folder says so.
+    What the model's pipeline hands on, such as a shift by the size of the picture, the class is
+    told. The noise schedule is the model's. Settings that would not lead from noise to
     what the network estimates are refused. A step that takes an eta is told 0, as Diffusers'
     pipelines do (TCD's own default is 0.3).
 
@@ -84,7 +89,8 @@ class Driver:
     cls: type
     settings: Mapping[str, Any]
     step: Mapping[str, Any]
-    _stops: dict[tuple[NoiseSchedule, int], Sequence[Point]] = field(
+    handed: Callable[[int, LatentShape], Mapping[str, Any]] | None = None
+    _stops: dict[tuple[NoiseSchedule, int, Handed], Sequence[Point]] = field(
         init=False, repr=False, default_factory=dict
     )
 
@@ -93,7 +99,7 @@ class Driver:
         return Scheduler(
             walk=self.walk,
             start=self.start,
-            points=self.points,
+            points=self.points if self.handed is None else sees_latent(self.points),
             stochastic=True,  # its signature does not say, and the settings of most can make it so
             needs_variance=self._needs_variance(),
             fit=self.fit,
@@ -106,29 +112,67 @@ class Driver:
             LdmError: the class cannot walk this model's path with these settings.
         """
         defaults = settings_of(self.cls)
-        # The betas are the model's. Clipping is the denoiser's, where the folder's recipe has it.
+        # The betas are the model's. Clipping comes with the class where it is chosen by name.
         apart = {"clip_sample", *BETAS}
         own = {k: v for k, v in info.scheduler_config.items() if k in defaults and k not in apart}
-        fitted = replace(self, settings={**own, **self.settings})
-        fitted.points(info.noise_schedule, PROBED_STEPS)
+        latent = LatentShape.of(info.latents, info.default_extent)
+        handed = info.handed if info.handed(PROBED_STEPS, latent) else None
+        fitted = replace(self, settings={**own, **self.settings}, handed=handed)
+        if handed is not None and "mu" in handed(PROBED_STEPS, latent):
+            self._check_shift()
+        fitted.points(info.noise_schedule, PROBED_STEPS, latent)
         return replace(fitted.scheduler(), fit=None)
+
+    def _check_shift(self) -> None:
+        """See that the class can be told the shift that depends on how large the picture is.
+
+        Raises:
+            LdmError: it cannot, and no other is chosen.
+        """
+        takes = "mu" in timestep_options(self.cls)
+        if not takes and not {"shift", "flow_shift"} & self.settings.keys():
+            raise LdmError(
+                f"this model shifts its timesteps by the size of the picture, which Diffusers' "
+                f"{self.cls.__name__} cannot be told (its set_timesteps takes no mu); choose a "
+                "shift, as in config = {shift = 3.0}, or another scheduler.",
+                OTHERS,
+            )
 
     def start(self, first: Point, last: Point) -> float:
         """What the class makes of its first noise."""
         return first.start if isinstance(first, Stop) else unit_variance(first, last)
 
-    def points(self, schedule: NoiseSchedule, steps: int) -> Sequence[Point]:
+    def points(
+        self, schedule: NoiseSchedule, steps: int, latent: LatentShape | None = None
+    ) -> Sequence[Point]:
         """The points of the class's own timesteps, and the end that it reaches.
 
+        Args:
+            latent: of the picture, where the model's pipeline in Diffusers hands on something that
+                depends on it.
         Raises:
             LdmError: the class cannot make that many steps, or they lead elsewhere.
         """
-        stops = self._stops.get((schedule, steps))
+        handed = self._handed(steps, latent)
+        stops = self._stops.get((schedule, steps, handed))
         if stops is None:
-            stops = self._prepared(schedule, steps).stops(steps)
+            stops = self._prepared(schedule, steps, handed).stops(steps, handed)
             self._probe(Grid(stops, schedule), steps)
-            self._stops[schedule, steps] = stops
+            self._stops[schedule, steps, handed] = stops
         return stops
+
+    def _handed(self, steps: int, latent: LatentShape | None) -> Handed:
+        """What the model's pipeline hands on to this class beside the number of steps."""
+        if self.handed is None or latent is None:
+            return ()
+        settings = {**settings_of(self.cls), **self.settings}
+        takes = {*timestep_options(self.cls)}
+        if "use_flow_sigmas" in settings:
+            takes -= {"sigmas"}  # the class then makes its own
+        if not settings.get("use_dynamic_shifting"):
+            takes -= {"mu"}
+        arguments = self.handed(steps, latent)
+        return tuple((key, value) for key, value in arguments.items() if key in takes)
 
     def walk(self, x: Tensor, grid: Grid, denoise: Denoise, noise: Noise) -> Tensor:
         """From one of its own points to another.
@@ -145,7 +189,7 @@ class Driver:
             raise LdmError(
                 f"Diffusers' {self.cls.__name__} walks points of its own, and was given others."
             )
-        walk = self._prepared(grid.schedule, first.steps, x.device)
+        walk = self._prepared(grid.schedule, first.steps, first.handed, x.device)
         walk.enter(first.call)
         drawing, needs_variance = drawing_from(noise), self._needs_variance()
         sample = x / first.alpha if walk.keeps_ratio else x
@@ -166,7 +210,9 @@ class Driver:
         draws = settings_of(self.cls).get("variance_type") is not None
         return draws and str(self.settings.get("variance_type", "")).startswith("learned")
 
-    def _prepared(self, schedule: NoiseSchedule, steps: int, device: Any = None) -> Walk:
+    def _prepared(
+        self, schedule: NoiseSchedule, steps: int, handed: Handed, device: Any = None
+    ) -> Walk:
         defaults, settings = settings_of(self.cls), dict(self.settings)
         if "clip_sample" in defaults:
             settings.setdefault("clip_sample", False)
@@ -178,7 +224,7 @@ class Driver:
             settings.setdefault("prediction_type", "v_prediction")
         scheduler = make(self.cls, settings, schedule)
         with self._failing(steps):
-            scheduler.set_timesteps(steps, device=device)
+            scheduler.set_timesteps(steps, device=device, **dict(handed))
             return Walk(scheduler, schedule)
 
     def _probe(self, grid: Grid, steps: int) -> None:

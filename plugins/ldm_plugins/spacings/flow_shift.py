@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from dataclasses import replace
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from ldm_core.contracts import LatentShape, Spacing, sees_latent
 from ldm_core.errors import LdmError
 from ldm_core.numerics.noise_schedule import NoiseSchedule
 from ldm_core.numerics.point import CLEAN, Point
+from ldm_plugins.spacings.shared.flow_time import FlowTime
 from ldm_plugins.spacings.shared.ratios import evenly
 
 ShiftType = Literal["exponential", "linear"]
@@ -36,6 +40,8 @@ def flow_shift(
     terminal: float | None = None,
     curve: Curve = "base",
     base: Spacing | None = None,
+    most: Annotated[float, Field(gt=0, le=1)] = 1.0,
+    whole_timesteps: bool = False,
 ) -> Sequence[Point]:
     """Another spacing with its sigma/alpha multiplied, so that large pictures get more steps at
     high noise (Esser et al. 2024, arXiv:2403.03206, Eq. 23).
@@ -61,6 +67,10 @@ def flow_shift(
             or in the quantiles of Beta(0.6, 0.6) ("beta").
         base: the spacing that is shifted. Where none is given, flow times lie evenly from 1 to
             the least of the training, already shifted once by `shift`, as in Stable Diffusion 3.
+        most: no flow time is more; just below 1 the log-SNR is finite, as multistep methods need it
+            that are to make more of the first step than Euler's.
+        whole_timesteps: cut what the network is told off to a whole timestep, while the noise stays
+            exact, as Diffusers' DPM-Solver, UniPC, DEIS and SA-Solver classes do.
     """
     if dynamic and shift is not None:
         raise LdmError(
@@ -75,7 +85,7 @@ def flow_shift(
         factor = _of_size(line, _patches(latent, patch), shift_type)
     if not 0 < factor < math.inf:
         raise LdmError(f"the shift of flow_shift must be positive, not {factor:g}.")
-    path = _FlowTime(schedule)
+    path = FlowTime(schedule)
 
     def shifted(s: float) -> float:
         return factor * s / (factor * s + (1 - s))
@@ -93,26 +103,10 @@ def flow_shift(
         times = [1 - (1 - s) * stretch for s in times]
     if curve != "base":
         times = _redrawn(times, curve)
-    return [*map(path.at, times), *(point for point in points if point.sigma == 0)]
-
-
-class _FlowTime:
-    """Flow's time on any path: s/(1 - s) is sigma/alpha, or 1/(alpha/sigma - 1/greatest) where
-    the trained ratio has a greatest value, so that s = 1 is always the noisiest point."""
-
-    def __init__(self, schedule: NoiseSchedule) -> None:
-        self._schedule = schedule
-        self._last = schedule.at(schedule.last)
-        self._least_signal = self._last.alpha / self._last.sigma
-
-    def of(self, point: Point) -> float:
-        signal = point.alpha / point.sigma - self._least_signal
-        return 1 / (1 + max(signal, 0.0))
-
-    def at(self, s: float) -> Point:
-        if s >= 1:
-            return self._last
-        return self._schedule.at_ratio(1 / ((1 - s) / s + self._least_signal))
+    shifted_points = [path.at(min(s, most)) for s in times]
+    if whole_timesteps:
+        shifted_points = [replace(point, t=float(int(point.t))) for point in shifted_points]
+    return [*shifted_points, *(point for point in points if point.sigma == 0)]
 
 
 def _of_size(

@@ -4,11 +4,13 @@ of our plugins do what its scheduler class does."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from ldm_core.errors import LdmError
 from ldm_core.numerics.noise_schedule import FlowSchedule
 from ldm_core.numerics.prediction import FLOW
+from ldm_plugins.families.shared.named_flow_schedulers import for_flow_scheduler, handed
 from ldm_plugins.families.shared.scheduler_config import FolderScheduler
 
 EULER = "FlowMatchEulerDiscreteScheduler"
@@ -31,7 +33,15 @@ def read_flow_scheduler(
     """
     schedule = read_flow_schedule(config)
     recipe = read_flow_defaults(config, base=base, patch=patch)
-    return FolderScheduler(config, schedule, FLOW, recipe)
+    said = {"flow_shift": config["shift"], **config} if "shift" in config else dict(config)
+    return FolderScheduler(
+        said,
+        schedule,
+        FLOW,
+        recipe,
+        partial(for_flow_scheduler, config, recipe["spacing"]),
+        partial(handed, config, patch, base is not None),
+    )
 
 
 def read_flow_schedule(config: Mapping[str, Any]) -> FlowSchedule:

@@ -160,6 +160,8 @@ class Folder:
             default_extent=latents.extent((channels, *sample)),
             abilities=frozenset(abilities),
             scheduler_config=scheduler.config,
+            goes_with=scheduler.goes_with,
+            handed=scheduler.handed,
             defaults={
                 "num_inference_steps": steps,
                 "guidance": guidance,

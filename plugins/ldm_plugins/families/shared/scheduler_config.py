@@ -3,10 +3,13 @@ that does what its scheduler class does."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from ldm_core.contracts import LatentShape
+from ldm_core.contracts.family import nothing_handed
 from ldm_core.errors import LdmError
 from ldm_core.numerics.noise_schedule import (
     NoiseSchedule,
@@ -15,11 +18,13 @@ from ldm_core.numerics.noise_schedule import (
     zero_terminal_snr,
 )
 from ldm_core.numerics.prediction import PREDICTION_TYPES, PredictionType
+from ldm_plugins.families.shared.named_schedulers import for_scheduler
 from ldm_plugins.families.shared.scheduler_counterparts import counterpart
 from ldm_plugins.families.shared.scheduler_settings import PATH, RESCALED, SETTINGS
 
 BETAS = ("beta_start", "beta_end", "beta_schedule", "trained_betas", *RESCALED)
 COSINE = "squaredcos_cap_v2"
+NOTHING: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True)
@@ -27,27 +32,48 @@ class FolderScheduler:
     """What a folder says of its scheduler.
 
     Attributes:
-        config: in Diffusers' words.
+        config: in Diffusers' words, without what its class adds by default.
         noise_schedule: of the network's training.
         prediction_type: what the network was trained to return.
         recipe: our plugins that do what the config's class does.
+        goes_with: see `ModelInfo`.
+        handed: see `ModelInfo`.
     """
 
     config: Mapping[str, Any]
     noise_schedule: NoiseSchedule
     prediction_type: PredictionType
     recipe: Mapping[str, Any]
+    goes_with: Callable[[str, str | None], Mapping[str, Any]]
+    handed: Callable[[int, LatentShape], Mapping[str, Any]] = nothing_handed
 
 
-def read_scheduler(config: Mapping[str, Any]) -> FolderScheduler:
+def read_scheduler(
+    config: Mapping[str, Any], overruled: Mapping[str, Any] = NOTHING
+) -> FolderScheduler:
     """What the config of a model on a variance-preserving path says.
 
+    Args:
+        overruled: settings that the folder's pipeline sets in its own scheduler, whatever the
+            folder says. In another class they only stand where the folder says something of them.
     Raises:
         LdmError: see `read_schedule`, `read_prediction_type` and `read_defaults`.
     """
+    own = {**config, **overruled}
+    said = {**config, **{key: value for key, value in overruled.items() if key in config}}
     return FolderScheduler(
-        config, read_schedule(config), read_prediction_type(config), read_defaults(config)
+        said,
+        read_schedule(own),
+        read_prediction_type(own),
+        read_defaults(own),
+        partial(for_scheduler, said, _clips(own)),
     )
+
+
+def _clips(config: Mapping[str, Any]) -> bool:
+    """Whether the config's class clips x0."""
+    defaults = SETTINGS.get(str(config["_class_name"]), {})
+    return bool({**defaults, **config}["clip_sample"]) if "clip_sample" in defaults else False
 
 
 def read_schedule(config: Mapping[str, Any]) -> VPSchedule:

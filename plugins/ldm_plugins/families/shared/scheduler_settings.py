@@ -132,6 +132,7 @@ class Settings:
         own = {key: value for key, value in config.items() if key in self.defaults}
         self.values: dict[str, Any] = {**self.defaults, **own}
         self._read: set[str] = set()
+        self._apart = False
 
     def __call__(self, name: str) -> Any:
         """A setting's value, or None where the class has no such setting."""
@@ -141,6 +142,16 @@ class Settings:
     def without_effect(self, *names: str) -> None:
         """Say that these settings change nothing, given the others."""
         self._read.update(names)
+
+    def apart(self, *names: str) -> None:
+        """Say that with these settings ours goes another way than the class, on the same points."""
+        self._apart = True
+        self._read.update(names)
+
+    @property
+    def exact(self) -> bool:
+        """Whether what was read of it does all that the class does."""
+        return not self._apart and not self.unread()
 
     def unread(self) -> set[str]:
         """Settings that differ from the default and that nobody read."""

@@ -100,6 +100,11 @@ def settings_of(cls: type) -> dict[str, Any]:
     return {p.name: p.default for p in parameters if p.kind in named}
 
 
+def timestep_options(cls: Any) -> Collection[str]:
+    """The arguments of the class's ``set_timesteps``."""
+    return inspect.signature(cls.set_timesteps).parameters
+
+
 def step_options(cls: type) -> list[str]:
     """The arguments of the class's ``step`` that choose something, such as DDIM's eta."""
     names = [name for name in _step(cls) if name not in OF_A_RUN]

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+Handed = tuple[tuple[str, Any], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Stop(Point):
     """A point where a walk along a class's own points may be entered and left.
@@ -26,11 +29,13 @@ class Stop(Point):
         steps: of the whole walk.
         call: how many calls of the class's ``step`` lie behind.
         start: standard deviation of x where the walk begins here.
+        handed: what the class was told beside the number of steps.
     """
 
     steps: int
     call: int
     start: float
+    handed: Handed = ()
 
 
 class Walk:
@@ -72,7 +77,7 @@ class Walk:
                 f"Diffusers' {type(self.scheduler).__name__} can only begin at its first timestep."
             )
 
-    def stops(self, steps: int) -> list[Stop]:
+    def stops(self, steps: int, handed: Handed = ()) -> list[Stop]:
         """Each point once, with strictly falling noise, and the end."""
         first = self.points[0]
         scale = float(getattr(self.scheduler, "init_noise_sigma", 1.0))
@@ -86,9 +91,9 @@ class Walk:
             if stops and math.isclose(point.ratio, stops[-1].ratio, rel_tol=1e-9):
                 # Seen again, after further calls.
                 t, at = stops[-1].t, stops[-1].start
-                stops[-1] = Stop(point.alpha, point.sigma, t, steps, call, at)
+                stops[-1] = Stop(point.alpha, point.sigma, t, steps, call, at, handed)
             elif not stops or point.ratio < stops[-1].ratio:
-                stops.append(Stop(point.alpha, point.sigma, point.t, steps, call, at))
+                stops.append(Stop(point.alpha, point.sigma, point.t, steps, call, at, handed))
         return stops
 
     def _scales_its_input(self) -> bool:

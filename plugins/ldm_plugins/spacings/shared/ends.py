@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -12,6 +14,7 @@ from ldm_core.numerics.noise_schedule import NoiseSchedule
 from ldm_core.numerics.point import CLEAN, Point
 
 Final = Literal["zero", "sigma_min"]
+LeastAlpha = Annotated[float, Field(ge=0, lt=0.01)]
 Positive = Annotated[float, Field(gt=0)]
 
 
@@ -34,10 +37,13 @@ def places_among(schedule: NoiseSchedule, steps: int, open_end: bool = False) ->
     return places, count
 
 
-def grid_at(schedule: NoiseSchedule, times: Sequence[float], final: Final) -> Sequence[Point]:
+def grid_at(
+    schedule: NoiseSchedule, times: Sequence[float], final: Final, least_alpha: float = 0.0
+) -> Sequence[Point]:
     """The points at these training timesteps, and the end point after them.
 
     Args:
+        least_alpha: in place of an alpha of zero, on a variance-preserving path.
         final: ``zero`` ends without noise, ``sigma_min`` at the least noise of the training. A
             last step from there to there would change nothing, so it is left out.
     Raises:
@@ -50,6 +56,9 @@ def grid_at(schedule: NoiseSchedule, times: Sequence[float], final: Final) -> Se
                 f"to {schedule.last:g}."
             )
     points = [schedule.at(t) for t in times]
+    if points[0].alpha < least_alpha:
+        sigma = math.sqrt(1 - least_alpha**2)
+        points[0] = replace(points[0], alpha=least_alpha, sigma=sigma)
     if final == "zero":
         return [*points, CLEAN]
     least = schedule.at(schedule.first)

@@ -1,0 +1,102 @@
+"""What goes with a scheduler or a spacing that a person names: the model says it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ldm_core.composition.recipe import STAGES, Layer, as_choice, as_layer, is_ready_made, lay
+from ldm_core.contracts import ModelInfo
+from ldm_core.contracts.guidance import ModelsOwn
+from ldm_core.plugins.options import REQUIRED
+from ldm_core.plugins.registry import Registry
+
+
+@dataclass(frozen=True)
+class Companions:
+    """The choices that a person names, and beneath them those that go with them.
+
+    Attributes:
+        recipe: all choices.
+        scheduler: the name of the one that spacing and wrappers go with, where it is not the
+            model's own.
+        keys: of the choices that go with it.
+        own_spacing: the scheduler says itself which spacing goes with it, not the model.
+    """
+
+    recipe: Layer
+    scheduler: str | None = None
+    keys: frozenset[str] = frozenset()
+    own_spacing: bool = False
+
+    def chose(self, key: str) -> str:
+        """Who chose what nobody named."""
+        if key == "spacing" and self.own_spacing:
+            return "the scheduler"
+        return f"model, for {self.scheduler}" if key in self.keys else "model"
+
+
+def accompanied(
+    info: ModelInfo, named: Layer, registry: Registry, same: Callable[[str, Any, Any], bool]
+) -> Companions:
+    """The choices named over the model's own, and with them what the model says goes with them.
+
+    A scheduler other than the model's brings the options, spacing and wrappers that the model says
+    go with it. A spacing brings the options that the model says it has with the scheduler in use.
+    With a recipe that names a plugin at every hook point, as a manifest's does, nothing goes.
+
+    Raises:
+        LdmError: no such plugin.
+    """
+    base = as_layer(info.defaults)
+    own: Any = base.get("scheduler", {}).get("name")
+    scheduler: Any = named.get("scheduler", {}).get("name", own)
+    spacing = _id("spacing", named.get("spacing", {}).get("name"), registry)
+    if all("name" in named.get(key, {}) for key in STAGES):
+        rest = {key: value for key, value in base.items() if key not in ("scheduler", "spacing")}
+        return Companions(lay(rest, named, same))
+    if not isinstance(scheduler, str):
+        return Companions(lay(base, named, same))
+    if isinstance(own, str) and same("scheduler", scheduler, own):
+        if spacing is not None:
+            beside = info.goes_with(registry.find("scheduler", scheduler).id, spacing)
+            base |= {key: beside[key] for key in ("spacing",) if key in beside}
+        return Companions(lay(base, named, same))
+    choice, name, beside = _with_options(named["scheduler"], info, registry, spacing)
+    layer = as_layer({k: v for k, v in beside.items() if k != "scheduler"})
+    keys = {key for key in layer if layer[key] or base.get(key)}
+    base |= {key: layer[key] for key in keys}
+    recipe = lay(base, {**named, "scheduler": choice}, same)
+    return Companions(recipe, name, frozenset(keys - named.keys()))
+
+
+def _with_options(
+    choice: Layer, info: ModelInfo, registry: Registry, spacing: str | None
+) -> tuple[Layer, str, Mapping[str, Any]]:
+    """A scheduler's choice with the options that go with it and with those that it walks by; the
+    name of the one whose points it walks, and what goes with that one."""
+    plugin = registry.find("scheduler", choice["name"])
+    beside = info.goes_with(plugin.id, spacing)
+    filled = {**choice}
+    for key, value in beside.get("scheduler", {}).items():
+        tables = isinstance(value, Mapping) and isinstance(choice.get(key), Mapping)
+        filled[key] = {**value, **choice[key]} if tables else choice.get(key, value)
+    name = plugin.name
+    for key, option in plugin.options.items():
+        inner = choice.get(key, option.default)
+        if option.kind != "scheduler" or inner is None or inner is REQUIRED:
+            continue
+        if isinstance(inner, ModelsOwn) or is_ready_made(as_choice(key, inner)["name"]):
+            continue
+        table = as_choice(key, inner)
+        walked, its, with_it = _with_options(table, info, registry, spacing)
+        if walked != table:
+            filled[key] = walked
+        if not beside:  # a scheduler that walks by others has the points of the first of them
+            name, beside = its, with_it
+    return filled, name, beside
+
+
+def _id(kind: str, name: Any, registry: Registry) -> str | None:
+    return registry.find(kind, name).id if isinstance(name, str) else None
