@@ -7,11 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from ldm_core.composition.parts import same_plugin
 from ldm_core.contracts import Plan, Request
 from ldm_core.errors import LdmError
+from ldm_core.media import pictures
 from ldm_core.run.call import CallArguments
 
 if TYPE_CHECKING:
@@ -35,21 +36,19 @@ def arguments(pipe: Pipeline, call: dict[str, Any], prompts: Sequence[str] = ())
 
 
 def open_picture(source: Picture, channels: int = 3, name: str = "image") -> Image.Image:
-    """A picture of 1 channel (grey) or 3, the way up that its camera says.
+    """A picture of 1 channel (grey) or 3, 8 bits each, the way up that its camera says.
 
     Raises:
         LdmError: no such file, or no picture.
     """
-    image = source
-    if not isinstance(image, Image.Image):
-        try:
-            image = ImageOps.exif_transpose(Image.open(Path(image).expanduser()))
-        except UnidentifiedImageError:
-            raise LdmError(f"the {name} '{source}' cannot be read: it is no picture.") from None
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise LdmError(f"the {name} '{source}' cannot be read: {reason}.") from None
-    return image.convert("L" if channels == 1 else "RGB")
+    image = source if isinstance(source, Image.Image) else pictures.open_picture(source, name)
+    return pictures.as_mode(image, "L" if channels == 1 else "RGB", name)
+
+
+def open_mask(source: Picture, name: str = "mask") -> Image.Image:
+    """A mask in 8 bits of grey; see `ldm_core.media.pictures.as_mask`."""
+    image = source if isinstance(source, Image.Image) else pictures.open_picture(source, name)
+    return pictures.as_mask(image, name)
 
 
 def channels_of(pipe: Pipeline) -> int:

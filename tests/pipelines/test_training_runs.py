@@ -319,7 +319,7 @@ def test_unusable_data_is_refused_plainly(tmp_path, image_folder):
         FolderSource(tmp_path)
     (tmp_path / "metadata.jsonl").unlink()
     (tmp_path / "a.png").write_bytes(b"no picture")
-    with pytest.raises(LdmError, match=r"a\.png cannot be read as an image"):
+    with pytest.raises(LdmError, match=r"a\.png' cannot be read: it is no picture"):
         FolderSource(tmp_path)
 
 

@@ -137,12 +137,15 @@ def step_rng(seed: int, step: int, rank: int, purpose: int = 0) -> np.random.Gen
 def _read_picture(file: Path, side: int) -> npt.NDArray[np.uint8]:
     from PIL import Image, ImageOps
 
+    from ldm_core.media.pictures import as_mode, open_picture
+
+    name = "training picture"  # without the file's, so that what is said of many is said once
+    image = open_picture(file, name)
     try:
-        with Image.open(file) as image:
-            square = ImageOps.fit(image.convert("RGB"), (side, side), Image.Resampling.LANCZOS)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise LdmError(f"{file} cannot be read as an image: {error}") from error
-    return np.asarray(square)
+        picture = as_mode(image, "RGB", name)
+    except LdmError as error:
+        raise LdmError(f"{file}: {error.message}", error.hint) from None
+    return np.asarray(ImageOps.fit(picture, (side, side), Image.Resampling.LANCZOS))
 
 
 def _read_metadata(folder: Path, need_captions: bool) -> dict[str, str]:
