@@ -118,8 +118,14 @@ def _inputs(
     for name in inputs:
         if name in names[1:] and name != "call":
             raise LdmError(f"'{name}' is given twice: --{name.replace('_', '-')} says it too.")
+    before = names.index("prompts") - 1 if "prompts" in names else len(arguments)
+    for prompt in arguments[before:]:
+        if not prompt.strip():
+            raise LdmError(
+                "the prompt is empty; say what the picture should show.",
+                "an empty one that is meant is given by its name: --input prompt='\"\"'",
+            )
     if "prompt" in inputs and "prompts" in names:
-        before = names.index("prompts") - 1
         if len(arguments) > before:
             raise LdmError("'prompt' is given twice.", "leave out the one or the other.")
         several = inputs.pop("prompt")

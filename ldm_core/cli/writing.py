@@ -151,7 +151,8 @@ class BatchWriter:
 
 def caption(manifest: Mapping[str, Any]) -> str:
     """What a picture is called: its title or prompt, or else its inputs, or the model."""
-    inputs = {n: v for n, v in manifest["inputs"].items() if not (v is None or isinstance(v, dict))}
+    inputs = {n: v for n, v in manifest["inputs"].items() if not isinstance(v, dict)}
+    inputs = {name: value for name, value in inputs.items() if value not in (None, "")}
     if title := manifest.get("title") or inputs.get("prompt"):
         return str(title)
     if inputs:

@@ -141,8 +141,9 @@ def test_encode_is_the_inverse_of_decode_in_shape_and_reproducible(pipe: Pipelin
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        ({"prompt": ""}, "prompt is empty"),
-        ({"prompt": "  "}, "prompt is empty"),
+        ({"prompt": "(:1.5)"}, "prompt is empty but for a weight"),
+        ({"prompt": "caf\udce9"}, "is no Unicode text: its letter 4"),
+        ({"negative_prompt": "\ud83d"}, "the negative_prompt .* is no Unicode text"),
         ({"prompt": []}, "nothing to make"),
         ({"width": 0}, "multiples of 2"),
         ({"prompt": 3}, "should be text"),
