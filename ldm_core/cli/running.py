@@ -23,6 +23,7 @@ from ldm_core.cli.writers import find_writer
 from ldm_core.composition.compose import compose
 from ldm_core.composition.composition import Composition
 from ldm_core.contracts import Model
+from ldm_core.contracts.files import in_full
 from ldm_core.errors import LdmError, LdmWarning
 from ldm_core.plugins.registry import Plugin, installed
 from ldm_core.run.in_batches import InBatches
@@ -148,4 +149,4 @@ def _plain(value: Any) -> Any:
         return {key: _plain(entry) for key, entry in value.items() if entry is not None}
     if isinstance(value, list | tuple):
         return [_plain(entry) for entry in value]
-    return str(value.resolve()) if isinstance(value, Path) else value
+    return in_full(value) if isinstance(value, Path) else value

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ldm_core.composition.composition import Composition
+from ldm_core.composition.named_files import in_full_everywhere
 from ldm_core.composition.parts import check_choices, choices_of, make, same_plugin
 from ldm_core.composition.recipe import (
     LISTS,
@@ -48,6 +49,7 @@ def compose(
     layer = lay(layer, as_layer(chosen), same_plugin(registry))
     place.check_names(layer)
     check_choices(layer, registry)
+    layer = in_full_everywhere(layer, registry)
     if "model" not in layer:
         raise LdmError("no model is named.", "`ldm models list` shows the models installed.")
     info, family = inspect_model(layer["model"], registry, layer.get("model_config"))
@@ -73,6 +75,7 @@ def recompose(composition: Composition, changes: Mapping[str, Any]) -> Compositi
         if key in layer:
             raise LdmError(f"'{key}' belongs to the weights; load another pipeline for it.")
     chosen = lay(composition.chosen, layer, same_plugin(composition.registry))
+    chosen = in_full_everywhere(chosen, composition.registry)
     return assemble(
         composition.info,
         composition.registry,

@@ -30,6 +30,7 @@ def make_manifest(
     Args:
         place: where it was made; of half precision, what the networks computed in is then stated.
     """
+    declared = composition.inputs
     packages = {*PACKAGES, *(plugin.distribution for plugin in composition.plugins)}
     recipe = _plain(composition.recipe_in_use)
     if place is not None and place.dtype.itemsize < 4:
@@ -37,7 +38,12 @@ def make_manifest(
     return {
         "format": FORMAT,
         "seed": request.seeds[index],
-        "inputs": {name: _input(values[index]) for name, values in request.inputs.items()},
+        "inputs": {
+            name: _input(
+                declared[name].in_full(values[index]) if name in declared else values[index]
+            )
+            for name, values in request.inputs.items()
+        },
         **_extent(request.extent),
         "num_inference_steps": request.num_inference_steps,
         "recipe": recipe,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from PIL import ExifTags, Image, ImageChops, ImageOps, UnidentifiedImageError
 
+from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError, LdmWarning
 from ldm_core.media.png_chunks import SIGNATURE, split_text
 
@@ -27,7 +28,7 @@ def open_picture(source: Path | str, name: str = "image") -> Image.Image:
     Raises:
         LdmError: there is no such file, or it cannot be read as a picture.
     """
-    path = Path(source).expanduser()
+    path = expanded(source)
     try:
         image = _open(path)
         scaled = image.mode == "I" and image.format in SCALED_TO_16_BITS

@@ -11,6 +11,7 @@ from typing import Any
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError
 from ldm_core.media.json_text import json_text
 from ldm_core.media.pictures import open_picture
@@ -39,7 +40,7 @@ def read_png(path: Path) -> tuple[Image.Image, dict[str, Any]]:
         LdmError: no such file, no image, or an image without a manifest.
     """
     image = open_picture(path)
-    data = path.expanduser().read_bytes()
+    data = expanded(path).read_bytes()
     text = split_text(data)[1].get(KEYWORD) if data.startswith(SIGNATURE) else None
     try:
         manifest = json.loads(text) if text is not None else None

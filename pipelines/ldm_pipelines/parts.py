@@ -11,6 +11,7 @@ from PIL import Image
 
 from ldm_core.composition.parts import same_plugin
 from ldm_core.contracts import Plan, Request
+from ldm_core.contracts.files import in_full
 from ldm_core.errors import LdmError
 from ldm_core.media import pictures
 from ldm_core.run.call import CallArguments
@@ -110,7 +111,7 @@ def scaled(pipe: Pipeline, source: Picture, call: CallArguments) -> tuple[Pictur
     check_fits(pipe, size)
     if size != image.size:
         return image.resize(size, Image.Resampling.LANCZOS), size
-    return (source if isinstance(source, Image.Image) else str(Path(source).resolve())), size
+    return (source if isinstance(source, Image.Image) else in_full(source)), size
 
 
 def conditioned(pipe: Pipeline, name: str) -> Pipeline:

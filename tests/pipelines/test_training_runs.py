@@ -315,7 +315,7 @@ def test_unusable_data_is_refused_plainly(tmp_path, image_folder):
     with pytest.raises(LdmError, match="line 1: need file_name and text"):
         FolderSource(tmp_path)
     (tmp_path / "metadata.jsonl").write_bytes(b'{"file_name": "a.png", "text": "\xe9"}\n')
-    with pytest.raises(LdmError, match=r"metadata\.jsonl must be UTF-8"):
+    with pytest.raises(LdmError, match=r"metadata\.jsonl' must be UTF-8"):
         FolderSource(tmp_path)
     (tmp_path / "metadata.jsonl").unlink()
     (tmp_path / "a.png").write_bytes(b"no picture")

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError
 
 MAY_CHANGE = frozenset({"out", "autoencoder", "resume", "checkpoint_seconds"})
@@ -38,6 +39,7 @@ class TrainingSettings:
     checkpoint_seconds: float = 120.0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "out", expanded(self.out))
         *names, last = self.sizes()
         for name, size in self.sizes().items():
             if size < 1:
@@ -109,6 +111,10 @@ class LatentSettings(TrainingSettings):
     warmup: int = 200
     pool_size: int = 4096
     pool_steps: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "autoencoder", expanded(self.autoencoder))
 
     def sizes(self) -> dict[str, int]:
         return {**super().sizes(), "pool_size": self.pool_size, "pool_steps": self.pool_steps}

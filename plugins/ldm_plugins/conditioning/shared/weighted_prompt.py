@@ -68,7 +68,7 @@ def read_weights(prompt: str) -> WeightedText:
 
     Parentheses without a number are text as any other, and so is a number without a point that
     follows a digit, as in ``(16:9)`` and ``(at 10:30)``, and a ratio to 1, as ``(1:1.85)``;
-    ``(score_9:1.3)`` and ``(f1.8:1.2)`` are weights. ``\(`` and ``\)`` are plain parentheses always.
+    ``(score_9:1.3)`` and ``(f1.8:1.2)`` are weights. ``\(`` and ``\)`` are plain parentheses.
 
     Raises:
         LdmError: a weight below 0; or parentheses that do not close, in a prompt with weights.
