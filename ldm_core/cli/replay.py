@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 def replay(
-    image: Annotated[Path, typer.Argument(help="A picture that `ldm` made.")],
+    image: Annotated[Path, typer.Argument(help="A picture that ldm made.")],
     model: Annotated[
         str | None, typer.Option(help="Where the model is now, if it has moved.")
     ] = None,
@@ -96,7 +96,7 @@ def replay(
     if call is not None:
         new["command"] = manifest["command"]
     path = write_new(
-        folder, f"{image.stem}-replay", ".png", lambda path: save_png(again, new, path)
+        folder, image.stem, ".png", lambda path: save_png(again, new, path), ending="-replay"
     )
     verdict = compare(original, again)
     if as_json:

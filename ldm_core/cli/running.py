@@ -25,6 +25,7 @@ from ldm_core.composition.composition import Composition
 from ldm_core.contracts import Model
 from ldm_core.contracts.files import in_full
 from ldm_core.errors import LdmError, LdmWarning
+from ldm_core.media.sheet import check_sheet
 from ldm_core.plugins.registry import Plugin, installed
 from ldm_core.run.in_batches import InBatches
 
@@ -138,6 +139,7 @@ def check_places(out: Path, sheet: Path | None) -> None:
     """See that pictures and contact sheet can be written, before anything is computed."""
     check_folder(out)
     if sheet is not None:
+        check_sheet(sheet)
         check_folder(sheet.parent)
         if sheet.is_dir():
             raise LdmError(f"the contact sheet '{sheet}' should be a file, and is a folder.")

@@ -31,8 +31,10 @@ def make_manifest(
         place: where it was made; of half precision, what the networks computed in is then stated.
     """
     declared = composition.inputs
-    packages = {*PACKAGES, *(plugin.distribution for plugin in composition.plugins)}
-    recipe = _plain(composition.recipe_in_use)
+    # who watches a run has no part in the picture
+    plugins = [plugin for plugin in composition.plugins if plugin.kind != "observer"]
+    packages = {*PACKAGES, *(plugin.distribution for plugin in plugins)}
+    recipe = _plain({k: v for k, v in composition.recipe_in_use.items() if k != "observers"})
     if place is not None and place.dtype.itemsize < 4:
         recipe["compute_dtype"] = str(place.compute_dtype).removeprefix("torch.")
     return {
@@ -50,7 +52,7 @@ def make_manifest(
         "model_sha256": model_hash(composition.info.folder, composition.info.file),
         "loras": lora_hashes(composition),
         **_converters(composition),
-        "plugins": sorted({f"{p.kind} {p.id}" for p in composition.plugins}),
+        "plugins": sorted({f"{p.kind} {p.id}" for p in plugins}),
         "versions": versions(packages),
     }
 

@@ -14,7 +14,7 @@ from ldm_core.contracts import Plan, Request
 from ldm_core.contracts.files import in_full
 from ldm_core.errors import LdmError
 from ldm_core.media import pictures
-from ldm_core.run.call import CallArguments
+from ldm_core.run.call import CallArguments, whole_seed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -77,10 +77,8 @@ def with_size(call: CallArguments, size: tuple[int, int]) -> CallArguments:
 
 def first_seed(call: CallArguments) -> int:
     """The seed of a call that needs a single one; 0 where none is given."""
-    seed = call.seed
-    if seed is None or isinstance(seed, int):
-        return seed or 0
-    return seed[0]
+    seed = 0 if call.seed is None else whole_seed(call.seed)
+    return seed if isinstance(seed, int) else seed[0]
 
 
 def nearest_size(pipe: Pipeline, width: float, height: float) -> tuple[int, int]:
