@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -11,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ldm_core.errors import LdmError
 from ldm_pipelines.training import checkpoint
 from ldm_pipelines.training.ema import Ema
 from ldm_pipelines.training.schedule import learning_rate_factor
 from ldm_pipelines.training.settings import TrainingSettings
+from ldm_pipelines.training.stopping import Stopped, StopSignals
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -77,7 +80,8 @@ def train(
             depend on the step and the process alone, so that a resumed run sees the same data.
         ema_decay: return averaged weights instead of the last ones.
     Raises:
-        LdmError: the checkpoint is one of other settings.
+        LdmError: the checkpoint is one of other settings, or the loss is no longer finite.
+        KeyboardInterrupt: Ctrl-C, once a checkpoint is written; SIGTERM likewise exits with 143.
     """
     steps, learning_rate = settings.steps, settings.learning_rate
     module.to(accelerator.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -97,31 +101,53 @@ def train(
     main = accelerator.is_main_process
     if main:
         logger.info("from step %d to %d, %d processes", first, steps, accelerator.num_processes)
+    done = last_step = first
     last_log = last_save = time.monotonic()
-    last_step, losses = first, 0.0
-    for step in range(first, steps):
-        for group in optimizer.param_groups:
-            factor = learning_rate_factor(step, steps=steps, warmup=settings.warmup)
-            group["lr"] = learning_rate * factor
-        loss = parallel(*batch_of_step(step))
-        accelerator.backward(loss)
-        torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        if ema is not None:
-            ema.update(weights, step)
-        losses += float(loss.detach())
-        now = time.monotonic()
-        if main and (now - last_log >= log_seconds or step + 1 == steps):
-            updates = step + 1 - last_step
-            logger.info(
-                "step %d/%d  loss %.4f  %.3f s/step", step + 1, steps, losses / updates,
-                (now - last_log) / updates,
-            )  # fmt: skip
-            last_log, last_step, losses = now, step + 1, 0.0
-        if main and (now - last_save >= settings.checkpoint_seconds or step + 1 == steps):
-            checkpoint.save(folder, step=step + 1, **state)
-            last_save = now
+    losses = 0.0
+    try:
+        with StopSignals() as signals:
+            for step in range(first, steps):
+                for group in optimizer.param_groups:
+                    factor = learning_rate_factor(step, steps=steps, warmup=settings.warmup)
+                    group["lr"] = learning_rate * factor
+                loss = parallel(*batch_of_step(step))
+                accelerator.backward(loss)
+                torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+                losses += _finite(float(loss.detach()), step)
+                with signals.whole():
+                    optimizer.step()
+                    if ema is not None:
+                        ema.update(weights, step)
+                    done = step + 1
+                optimizer.zero_grad()
+                now = time.monotonic()
+                if main and (now - last_log >= log_seconds or done == steps):
+                    updates = done - last_step
+                    logger.info(
+                        "step %d/%d  loss %.4f  %.3f s/step", done, steps, losses / updates,
+                        (now - last_log) / updates,
+                    )  # fmt: skip
+                    last_log, last_step, losses = now, done, 0.0
+                if main and (now - last_save >= settings.checkpoint_seconds or done == steps):
+                    with signals.whole():
+                        checkpoint.save(folder, step=done, **state)
+                    last_save = now
+    except Stopped as stopped:
+        if main and done > first:
+            checkpoint.save(folder, step=done, **state)
+            logger.info("stopped after step %d/%d; the same run goes on from there", done, steps)
+        raise stopped.as_exit() from None
     accelerator.wait_for_everyone()
     final = {k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()}
     return final if ema is None else final | {k: v.cpu() for k, v in ema.average.items()}
+
+
+def _finite(loss: float, step: int) -> float:
+    """The loss of a step, where it is one."""
+    if not math.isfinite(loss):
+        raise LdmError(
+            f"the training has diverged: the loss of step {step + 1} is {loss}; the checkpoint is "
+            "from before.",
+            "a smaller learning rate may help, or other data.",
+        )
+    return loss
