@@ -24,7 +24,8 @@ class ClipEncoder:
     def window(self) -> int:
         """Tokens that it reads, begin and end included; a tokenizer may state no length."""
         positions: int = self._encoder.module.config.max_position_embeddings
-        return min(self._tokenizer.model_max_length, positions)
+        stated: int = self._tokenizer.model_max_length
+        return min(stated, positions)
 
     def __call__(self, texts: Sequence[str | None], masks_padding: bool = False) -> Any:
         """The encoder's output with all hidden states, where it computes; None is encoded as the
