@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -132,3 +135,19 @@ def test_the_types_inside_an_annotation() -> None:
     assert Path in parts_of(Path | list[Path])
     assert Path in parts_of(list[dict[str, Path | None]])
     assert Path not in parts_of(list[str])
+
+
+def test_names_of_files_that_are_no_unicode_are_kept(folder: Path, tmp_path: Path) -> None:
+    """As a byte of another encoding: printed as it is, and named in a manifest that can be read."""
+    place = tmp_path / os.fsdecode(b"caf\xe9")
+    place.mkdir()
+    Image.new("RGB", (16, 16), "red").save(place / "a.png")
+    code = "from ldm_core.cli import main; main()"
+    image, out = os.fsencode(place / "a.png"), os.fsencode(place / "out")
+    words = [b"image-to-image", image, b"a star", b"--model", os.fsencode(folder)]
+    words += [b"--steps", b"2", b"--seed", b"7", b"--out", out]
+    run = subprocess.run([sys.executable, "-c", code, *words], capture_output=True)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout == out + b"/a-star-seed7.png\n"
+    manifest = read_png(place / "out" / "a-star-seed7.png")[1]
+    assert manifest["inputs"]["image"] == str(place / "a.png")

@@ -6,11 +6,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError
 
 MAY_CHANGE = frozenset({"out", "autoencoder", "resume", "checkpoint_seconds"})
 """Where files lie and when they are written; a run may continue with others."""
+
+
+def _expanded(path: Path) -> Path:
+    from ldm_core.contracts.files import expanded  # which brings NumPy
+
+    return expanded(path)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +44,7 @@ class TrainingSettings:
     checkpoint_seconds: float = 120.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "out", expanded(self.out))
+        object.__setattr__(self, "out", _expanded(self.out))
         *names, last = self.sizes()
         for name, size in self.sizes().items():
             if size < 1:
@@ -114,7 +119,7 @@ class LatentSettings(TrainingSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "autoencoder", expanded(self.autoencoder))
+        object.__setattr__(self, "autoencoder", _expanded(self.autoencoder))
 
     def sizes(self) -> dict[str, int]:
         return {**super().sizes(), "pool_size": self.pool_size, "pool_steps": self.pool_steps}
