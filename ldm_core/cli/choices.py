@@ -124,7 +124,7 @@ class RunChoices(PipelineChoices):
         batch_size: Images computed at once.
         out: Folder for the pictures.
         format: Name of a writer, the format of the files.
-        sheet: Also write all pictures on one contact sheet, a PNG.
+        sheet: Also write all pictures on one contact sheet, a .png, .jpg or .webp file.
         json: Print one JSON object for each image.
     """
 

@@ -21,6 +21,7 @@ import typer
 from ldm_core.cli.choices import PipelineChoices, RunChoices
 from ldm_core.cli.inputs import KEY, Flags, TakesInputs
 from ldm_core.cli.running import run_pipeline
+from ldm_core.cli.words import without_marks
 from ldm_core.errors import LdmError
 from ldm_core.plugins.options import REQUIRED, Option, describe, read_fields
 from ldm_core.plugins.registry import Plugin, Registry
@@ -48,7 +49,7 @@ def add_plugin_commands(app: typer.Typer, registry: Registry) -> None:
 def add_command(app: typer.Typer, name: str, plugin: Plugin) -> None:
     """Add one command; of one that cannot be imported, the command says why."""
     try:
-        run, text = as_command(plugin), plugin.doc.partition("Args:")[0]
+        run, text = as_command(plugin), without_marks(plugin.doc.partition("Args:")[0])
         in_batches = isinstance(plugin.loaded, InBatches)
     except LdmError as error:
         run, text, in_batches = _broken(error), f"(cannot be used: {error})", False
@@ -138,7 +139,7 @@ def _argument(option: Option, several: bool) -> inspect.Parameter:
     else:
         name = name if option.default is REQUIRED else f"[{name}]"
         default = option.default
-    annotation: Any = Annotated[kind, typer.Argument(metavar=name, help=option.help)]
+    annotation: Any = Annotated[kind, typer.Argument(metavar=name, help=without_marks(option.help))]
     return inspect.Parameter(
         option.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
     )
@@ -149,7 +150,7 @@ def _option(option: Option) -> inspect.Parameter:
     if option.annotation is bool and option.default is not False:
         flag += f"/--no-{option.name.replace('_', '-')}"
     kind: Any = _typed(option.annotation)
-    annotation: Any = Annotated[kind, typer.Option(flag, help=option.help)]
+    annotation: Any = Annotated[kind, typer.Option(flag, help=without_marks(option.help))]
     return inspect.Parameter(
         option.name, inspect.Parameter.KEYWORD_ONLY, default=option.default, annotation=annotation
     )

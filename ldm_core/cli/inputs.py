@@ -6,7 +6,6 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from types import NoneType
 from typing import Any, get_args
 
@@ -144,14 +143,8 @@ def with_full_paths(inputs: Mapping[str, Any], composition: Composition) -> dict
     """Inputs whose files are named in full, as the manifest has to name them to be of use
     elsewhere."""
 
-    def full(value: Any) -> Any:
-        if isinstance(value, list):
-            return [full(entry) for entry in value]
-        return str(Path(value).resolve()) if isinstance(value, str) else value
-
     declared = composition.inputs
-    takes_files = {name for name, one in declared.items() if Path in _kinds(one)}
-    return {n: full(value) if n in takes_files else value for n, value in inputs.items()}
+    return {n: declared[n].in_full(v) if n in declared else v for n, v in inputs.items()}
 
 
 def _kinds(declared: Input) -> set[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import warnings
@@ -60,6 +61,8 @@ def _options(
 def main() -> None:
     """Run the command line; bad input ends with one message and exit code 2."""
     warnings.showwarning = _show_warning
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may be no Unicode
+        sys.stdout.reconfigure(errors="surrogateescape")
     try:
         make_app()()
     except LdmError as error:

@@ -11,6 +11,7 @@ import typer
 
 from ldm_core.cli.inputs import flags_of
 from ldm_core.cli.tables import print_table
+from ldm_core.cli.words import without_marks
 from ldm_core.composition.parts import make
 from ldm_core.contracts import Conditioning, Input
 from ldm_core.errors import LdmError, did_you_mean
@@ -39,7 +40,7 @@ def list_plugins(kind: Kind = None, as_json: Json = False) -> None:
     if as_json:
         typer.echo(json.dumps([dict(zip(head, row, strict=True)) for row in rows], indent=2))
     else:
-        print_table(head, rows)
+        print_table(head, [[*row[:-1], without_marks(row[-1])] for row in rows])
     for failure in registry.failures:
         typer.echo(f"not loaded: {failure}", err=True)
 
@@ -65,9 +66,9 @@ def show_plugin(
         typer.echo(json.dumps([_describe(plugin) for plugin in chosen], indent=2, default=str))
         return
     for plugin in chosen:
-        typer.echo(f"{plugin.kind} {plugin.id} {plugin.version}\n\n{plugin.doc}\n")
+        typer.echo(f"{plugin.kind} {plugin.id} {plugin.version}\n\n{without_marks(plugin.doc)}\n")
         rows = [
-            (option.name, option.type_name, _default(option), option.help)
+            (option.name, option.type_name, _default(option), without_marks(option.help))
             for option in plugin.options.values()
         ]
         if rows:

@@ -19,6 +19,7 @@ from ldm_core.cli.choices import (
     prepare_libraries,
 )
 from ldm_core.composition.compose import compose
+from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError
 from ldm_core.media import manifest as manifests
 from ldm_core.media.names import write_new
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 
 def replay(
-    image: Annotated[Path, typer.Argument(help="A picture that `ldm` made.")],
+    image: Annotated[Path, typer.Argument(help="A picture that ldm made.")],
     model: Annotated[
         str | None, typer.Option(help="Where the model is now, if it has moved.")
     ] = None,
@@ -46,6 +47,7 @@ def replay(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Make a picture again from its manifest, and say what differs."""
+    image = expanded(image)
     original, manifest = read_png(image)
     call = called(manifest)
     recipe = manifests.recipe_of(manifest)
@@ -63,7 +65,7 @@ def replay(
     inputs: dict[str, Any] = {name: [entry] for name, entry in manifest["inputs"].items()}
     if call is None:
         composition.plan(inputs, [manifest["seed"]], extent, steps)
-    folder = image.parent if out is None else out
+    folder = image.parent if out is None else expanded(out)
     make_folder(folder)
 
     if manifest.get("pixels_sha256") not in (None, manifests.pixel_hash(original)):
@@ -94,7 +96,7 @@ def replay(
     if call is not None:
         new["command"] = manifest["command"]
     path = write_new(
-        folder, f"{image.stem}-replay", ".png", lambda path: save_png(again, new, path)
+        folder, image.stem, ".png", lambda path: save_png(again, new, path), ending="-replay"
     )
     verdict = compare(original, again)
     if as_json:

@@ -23,7 +23,9 @@ from ldm_core.cli.writers import find_writer
 from ldm_core.composition.compose import compose
 from ldm_core.composition.composition import Composition
 from ldm_core.contracts import Model
+from ldm_core.contracts.files import in_full
 from ldm_core.errors import LdmError, LdmWarning
+from ldm_core.media.sheet import check_sheet
 from ldm_core.plugins.registry import Plugin, installed
 from ldm_core.run.in_batches import InBatches
 
@@ -118,8 +120,14 @@ def _inputs(
     for name in inputs:
         if name in names[1:] and name != "call":
             raise LdmError(f"'{name}' is given twice: --{name.replace('_', '-')} says it too.")
+    before = names.index("prompts") - 1 if "prompts" in names else len(arguments)
+    for prompt in arguments[before:]:
+        if not prompt.strip():
+            raise LdmError(
+                "the prompt is empty; say what the picture should show.",
+                "an empty one that is meant is given by its name: --input prompt='\"\"'",
+            )
     if "prompt" in inputs and "prompts" in names:
-        before = names.index("prompts") - 1
         if len(arguments) > before:
             raise LdmError("'prompt' is given twice.", "leave out the one or the other.")
         several = inputs.pop("prompt")
@@ -131,6 +139,7 @@ def check_places(out: Path, sheet: Path | None) -> None:
     """See that pictures and contact sheet can be written, before anything is computed."""
     check_folder(out)
     if sheet is not None:
+        check_sheet(sheet)
         check_folder(sheet.parent)
         if sheet.is_dir():
             raise LdmError(f"the contact sheet '{sheet}' should be a file, and is a folder.")
@@ -142,4 +151,4 @@ def _plain(value: Any) -> Any:
         return {key: _plain(entry) for key, entry in value.items() if entry is not None}
     if isinstance(value, list | tuple):
         return [_plain(entry) for entry in value]
-    return str(value.resolve()) if isinstance(value, Path) else value
+    return in_full(value) if isinstance(value, Path) else value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 import warnings
 from collections.abc import Mapping
@@ -16,9 +15,10 @@ from ldm_core.cli.choices import RunChoices, make_folder
 from ldm_core.cli.writers import writer_of
 from ldm_core.contracts import Shown, Writer
 from ldm_core.errors import LdmWarning
+from ldm_core.media.json_text import json_text
 from ldm_core.media.manifest import extent_of, pixel_hash, python_inputs
 from ldm_core.media.names import write_new
-from ldm_core.media.sheet import CELL, contact_sheet
+from ldm_core.media.sheet import CELL, contact_sheet, save_sheet
 from ldm_core.plugins.registry import Registry
 from ldm_core.run.output import Output
 
@@ -76,10 +76,11 @@ class BatchWriter:
             if "finish" in manifest or python_inputs(manifest["inputs"]):
                 manifest["command"] = {**self._call, "image": self.count}
             path = self._save(
-                self._writer, Shown(image, output.rate), manifest, f"{name}-seed{seed}"
+                self._writer, Shown(image, output.rate), manifest, name, f"-seed{seed}"
             )
             for writer, other in beside:
-                self._save(writer, Shown(other.images[index], other.rate), manifest, path.stem)
+                show = Shown(other.images[index], other.rate)
+                self._save(writer, show, manifest, "", path.stem)
             self.count += 1
             if self._choices.sheet is not None and output.kind == "image":
                 small = image.copy()
@@ -99,14 +100,14 @@ class BatchWriter:
                 "num_inference_steps": manifest["num_inference_steps"],
                 "warnings": notes,
             }
-            typer.echo(json.dumps(record, ensure_ascii=False))
+            typer.echo(json_text(record))
         self.rest()
 
     def write_sheet(self) -> None:
         """Put all pictures on the contact sheet, where one is asked for."""
         sheet = self._choices.sheet
         if sheet is not None and self._thumbnails:
-            contact_sheet(self._thumbnails, self._captions).save(sheet, format="PNG")
+            save_sheet(contact_sheet(self._thumbnails, self._captions), sheet)
             typer.echo(f"contact sheet: {sheet.resolve()}", err=self._choices.json)
 
     def summary(self) -> str:
@@ -130,14 +131,16 @@ class BatchWriter:
                 pairs.append((writer, other))
         return pairs
 
-    def _save(self, writer: Writer, shown: Shown, manifest: dict[str, Any], stem: str) -> Path:
+    def _save(
+        self, writer: Writer, shown: Shown, manifest: dict[str, Any], stem: str, ending: str
+    ) -> Path:
         def write(path: Path) -> None:
             writer.write(shown, manifest, path)
 
-        path = write_new(self._choices.out, stem, writer.suffix, write)
+        path = write_new(self._choices.out, stem, writer.suffix, write, ending=ending)
         if not writer.holds_manifest:
             beside = path.with_name(f"{path.name}.json")
-            beside.write_text(json.dumps(manifest, ensure_ascii=False, indent=2) + "\n")
+            beside.write_text(json_text(manifest, indent=2) + "\n", encoding="utf-8")
         return path
 
     def _notes(self) -> list[str]:
@@ -151,7 +154,8 @@ class BatchWriter:
 
 def caption(manifest: Mapping[str, Any]) -> str:
     """What a picture is called: its title or prompt, or else its inputs, or the model."""
-    inputs = {n: v for n, v in manifest["inputs"].items() if not (v is None or isinstance(v, dict))}
+    inputs = {n: v for n, v in manifest["inputs"].items() if not isinstance(v, dict)}
+    inputs = {name: value for name, value in inputs.items() if value not in (None, "")}
     if title := manifest.get("title") or inputs.get("prompt"):
         return str(title)
     if inputs:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ldm_core.composition.companions import accompanied
 from ldm_core.composition.composition import Composition
+from ldm_core.composition.named_files import in_full_everywhere
 from ldm_core.composition.parts import check_choices, choices_of, make, same_plugin
 from ldm_core.composition.recipe import (
     KEYS,
@@ -51,6 +52,7 @@ def compose(
     layer = lay(layer, as_layer(chosen), same_plugin(registry))
     place.check_names(layer)
     check_choices(layer, registry)
+    layer = in_full_everywhere(layer, registry)
     if "model" not in layer:
         raise LdmError("no model is named.", "`ldm models list` shows the models installed.")
     info, family = inspect_model(layer["model"], registry, layer.get("model_config"))
@@ -80,6 +82,7 @@ def recompose(composition: Composition, changes: Mapping[str, Any]) -> Compositi
         raise LdmError(f"a recipe has no key '{key}'.{did_you_mean(key, KEYS)}")
     kept = {key: value for key, value in composition.chosen.items() if key not in back}
     chosen = lay(kept, layer, same_plugin(composition.registry))
+    chosen = in_full_everywhere(chosen, composition.registry)
     loras = composition.loras
     if "loras" in changes:
         loras = _loras(chosen if "loras" in chosen else own)

@@ -25,6 +25,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.model.lora import as_lora
 
@@ -62,10 +63,14 @@ def read_recipe(path: Path) -> Layer:
         LdmError: no such file, no TOML, or a key or value that a recipe cannot have.
     """
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = tomllib.loads(expanded(path).read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise LdmError(f"the recipe {path} cannot be read: {error.strerror}.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise LdmError(
+            f"the recipe {path} is not UTF-8 text: {error}", "save it in UTF-8, as TOML has to be."
+        ) from None
+    except tomllib.TOMLDecodeError as error:
         raise LdmError(f"the recipe {path} is not valid TOML: {error}") from None
     try:
         return as_layer(raw)

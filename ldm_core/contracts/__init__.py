@@ -21,6 +21,7 @@ from ldm_core.contracts.conditioning import (
 )
 from ldm_core.contracts.converter import Converter, Phase, PlaceNames, as_converter
 from ldm_core.contracts.family import Family, Model, ModelInfo, OtherModel
+from ldm_core.contracts.files import FileName
 from ldm_core.contracts.guidance import MODELS_OWN, Bound, Guidance, as_guidance
 from ldm_core.contracts.latents import Axis, Extent, LatentShape, LatentSpace
 from ldm_core.contracts.medium import Medium, Shown, Writer, writes
@@ -61,6 +62,7 @@ __all__ = [
     "Evaluation",
     "Extent",
     "Family",
+    "FileName",
     "Grid",
     "Guidance",
     "Input",

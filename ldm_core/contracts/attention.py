@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from ldm_core.contracts.record import Record, as_record
 
@@ -33,6 +33,8 @@ class Kernel(Record):
         dtypes: the types that it takes, such as ``float16``; None for all.
         native: it is torch's own attention, so that nothing need be rerouted.
     """
+
+    takes: ClassVar[tuple[str, ...]] = ("q", "k", "v", "mask", "scale")
 
     call: Attention
     devices: tuple[str, ...] | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ldm_core.contracts.family import Model
 from ldm_core.contracts.medium import Medium
@@ -31,6 +31,8 @@ class Encoder(Record):
         kind: of the data that it takes, as of `Medium`.
     """
 
+    takes: ClassVar[tuple[str, ...]] = ("model", "data", "noise")
+
     encode: Encode
     kind: str = "image"
 
@@ -52,6 +54,8 @@ class Decoder(Record):
     Attributes:
         kind: of the medium that it gives.
     """
+
+    takes: ClassVar[tuple[str, ...]] = ("model", "x0")
 
     decode: Decode
     kind: str = "image"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ldm_core.contracts.family import Model, ModelInfo
+from ldm_core.contracts.files import parts_of, with_full_paths
 from ldm_core.contracts.network import Condition, Unequal
 from ldm_core.contracts.record import as_instance
 from ldm_core.contracts.run import Request, Run, RunHooks
@@ -24,6 +26,8 @@ class Input:
         type: the type of its value for one image; the command line reads a flag as this.
         default: of an image for which it is not given; `REQUIRED` where it must be.
         each: a list says something else of each image; else one value serves all of a run.
+        file_keys: of tables in its value, the keys under which files are named. Those, and text
+            where the type has `pathlib.Path`, are named in full once they are given.
         help: a line for the person who gives it.
     """
 
@@ -31,10 +35,18 @@ class Input:
     default: Any = None
     each: bool = True
     help: str = ""
+    file_keys: tuple[str, ...] = ()
 
     @property
     def required(self) -> bool:
         return self.default is REQUIRED
+
+    def in_full(self, value: Any) -> Any:
+        """A value of it with its files named in full."""
+        names_file = Path in parts_of(self.type)
+        if not (names_file or self.file_keys):
+            return value
+        return with_full_paths(value, names_file, self.file_keys)
 
     def same_as(self, other: Input) -> bool:
         """Whether two parts mean the same by it; they may describe it in other words."""

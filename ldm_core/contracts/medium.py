@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ldm_core.contracts.record import Record
 
@@ -59,6 +59,8 @@ class Writer(Record):
         suffix: of its files, such as ``.png``.
         holds_manifest: the file has the manifest inside; else it lies beside it, as JSON.
     """
+
+    takes: ClassVar[tuple[str, ...]] = ("shown", "manifest", "path")
 
     write: Write
     kind: str

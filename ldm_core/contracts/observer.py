@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from ldm_core.contracts.record import Record, as_record
 from ldm_core.contracts.run import Step
@@ -19,6 +19,8 @@ Watch = Callable[..., AbstractContextManager[Tell]]
 @dataclass(frozen=True, eq=False)
 class Observer(Record):
     """Who hears of each step. A plain function becomes one by `as_observer`."""
+
+    takes: ClassVar[tuple[str, ...]] = ("grid",)
 
     watch: Watch
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from ldm_core.errors import LdmError
 
@@ -17,7 +18,13 @@ class Record(ABC):
 
     A plain function becomes a record at one edge, such as `as_scheduler`; a decorator, such as
     `starts_with`, makes one with a trait. Called, a record calls its function.
+
+    Attributes:
+        takes: what its function is called with by place; what takes more or less is refused here,
+            and not found out in the middle of a run.
     """
+
+    takes: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         if isinstance(self.function, Record):
@@ -25,6 +32,13 @@ class Record(ABC):
                 f"a {type(self).__name__} made of a {type(self.function).__name__} would lose the "
                 "traits of that; change a record by a decorator or dataclasses.replace."
             )
+        if self.arguments:
+            check_takes(self.function, self.arguments, type(self).__name__)
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What the function is called with, by place."""
+        return self.takes
 
     @property
     @abstractmethod
@@ -41,6 +55,30 @@ class Record(ABC):
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         return self.function(*args, **options)
+
+
+def check_takes(function: Any, arguments: tuple[str, ...], kind: str) -> None:
+    """See that a function can be called with so many arguments by place.
+
+    Raises:
+        LdmError: it is none, or takes more or fewer.
+    """
+    words = f"a {kind} is made of a function ({', '.join(arguments)})"
+    if not callable(function):
+        raise LdmError(f"{words}, not of {function!r}.")
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # one that is not written in Python may say nothing of it
+        return
+    places = [
+        p
+        for p in signature.parameters.values()
+        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
+    needed = sum(1 for place in places if place.default is place.empty)
+    any_number = any(p.kind is p.VAR_POSITIONAL for p in signature.parameters.values())
+    if needed > len(arguments) or not (any_number or len(places) >= len(arguments)):
+        raise LdmError(f"{words}, and {function!r} takes {signature}.")
 
 
 def unwrapped(part: Any) -> Any:

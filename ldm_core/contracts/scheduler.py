@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from ldm_core.contracts.family import ModelInfo
 from ldm_core.contracts.record import Record, as_record
@@ -72,6 +72,8 @@ class Scheduler(Record):
         fit: ``fit(info)``, the scheduler for a model; raises `LdmError` with the reason where it
             does not fit.
     """
+
+    takes: ClassVar[tuple[str, ...]] = ("x", "grid", "denoise", "noise")
 
     walk: Walk
     start: StartRule = unit_variance

@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 from ldm_core.contracts.latents import LatentShape
-from ldm_core.contracts.record import Record, as_record
+from ldm_core.contracts.record import Record, as_record, unwrapped
 from ldm_core.errors import LdmError
 from ldm_core.numerics.grid import Grid
 from ldm_core.numerics.noise_schedule import NoiseSchedule
@@ -29,8 +29,14 @@ class Spacing(Record):
         sees_latent: it is also given the `LatentShape`; it must refuse axes that it does not know.
     """
 
+    takes: ClassVar[tuple[str, ...]] = ("schedule", "steps")
+
     choose: Choose
     sees_latent: bool = False
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        return (*self.takes, "latent") if self.sees_latent else self.takes
 
     @property
     def function(self) -> Callable[..., Any]:
@@ -53,7 +59,10 @@ def as_spacing(part: Spacing | Choose) -> Spacing:
 
 def sees_latent(spacing: Spacing | Choose) -> Spacing:
     """Say that a spacing depends on the latent's shape: ``choose(schedule, steps, latent)``."""
-    return replace(as_spacing(spacing), sees_latent=True)
+    part = unwrapped(spacing)
+    if isinstance(part, Spacing):
+        return part if part.sees_latent else Spacing(part.choose, sees_latent=True)
+    return Spacing(part, sees_latent=True)
 
 
 def checked(points: Sequence[Point], schedule: NoiseSchedule, spacing: str) -> Grid:
@@ -62,6 +71,8 @@ def checked(points: Sequence[Point], schedule: NoiseSchedule, spacing: str) -> G
     Raises:
         LdmError: the spacing gave something else; a run on it would be garbage.
     """
+    if not isinstance(points, Sequence) or not all(isinstance(p, Point) for p in points):
+        raise LdmError(f"the spacing {spacing} gave {points!r}; it should give points.")
     if len(points) < 2:
         raise LdmError(f"the spacing {spacing} gave {len(points)} points; a run needs at least 2.")
     for here, there in pairwise(points):

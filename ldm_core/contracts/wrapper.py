@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from ldm_core.contracts.record import Record, as_record
 from ldm_core.numerics.callables import Denoise
@@ -16,6 +16,8 @@ Wrap = Callable[..., Denoise]
 @dataclass(frozen=True, eq=False)
 class Wrapper(Record):
     """What surrounds the denoiser. A plain function becomes one by `as_wrapper`."""
+
+    takes: ClassVar[tuple[str, ...]] = ("denoise",)
 
     wrap: Wrap
 

@@ -30,21 +30,29 @@ def make_manifest(
     Args:
         place: where it was made; of half precision, what the networks computed in is then stated.
     """
-    packages = {*PACKAGES, *(plugin.distribution for plugin in composition.plugins)}
-    recipe = _plain(composition.recipe_in_use)
+    declared = composition.inputs
+    # who watches a run has no part in the picture
+    plugins = [plugin for plugin in composition.plugins if plugin.kind != "observer"]
+    packages = {*PACKAGES, *(plugin.distribution for plugin in plugins)}
+    recipe = _plain({k: v for k, v in composition.recipe_in_use.items() if k != "observers"})
     if place is not None and place.dtype.itemsize < 4:
         recipe["compute_dtype"] = str(place.compute_dtype).removeprefix("torch.")
     return {
         "format": FORMAT,
         "seed": request.seeds[index],
-        "inputs": {name: _input(values[index]) for name, values in request.inputs.items()},
+        "inputs": {
+            name: _input(
+                declared[name].in_full(values[index]) if name in declared else values[index]
+            )
+            for name, values in request.inputs.items()
+        },
         **_extent(request.extent),
         "num_inference_steps": request.num_inference_steps,
         "recipe": recipe,
         "model_sha256": model_hash(composition.info.folder, composition.info.file),
         "loras": lora_hashes(composition),
         **_converters(composition),
-        "plugins": sorted({f"{p.kind} {p.id}" for p in composition.plugins}),
+        "plugins": sorted({f"{p.kind} {p.id}" for p in plugins}),
         "versions": versions(packages),
     }
 

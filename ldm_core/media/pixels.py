@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from ldm_core.errors import LdmError
+from ldm_core.media.pictures import as_mode
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,7 +36,10 @@ def from_pixels(pixels: Tensor, output_type: str) -> Any:
     array = unit.permute(0, 2, 3, 1).numpy()
     if output_type == "np":
         return array
-    pictures = (array * 255).round().astype("uint8")
+    import numpy as np
+
+    # what is no number is black, and said where it is decoded
+    pictures = np.nan_to_num(array * 255, nan=0.0).round().astype("uint8")
     return [
         Image.fromarray(picture.squeeze(-1) if picture.shape[-1] == 1 else picture)
         for picture in pictures
@@ -63,14 +67,16 @@ def to_pixels(images: Any, channels: int = 3) -> Tensor:
     import numpy as np
     import torch
 
-    if isinstance(images, torch.Tensor):
-        return images.float() * 2 - 1
     if isinstance(images, np.ndarray):
-        return torch.from_numpy(images).permute(0, 3, 1, 2).float() * 2 - 1
+        images = torch.from_numpy(images).permute(0, 3, 1, 2)
+    if isinstance(images, torch.Tensor):
+        if not images.isfinite().all():
+            raise LdmError("the image holds numbers that are not finite (NaN or infinite).")
+        return images.float() * 2 - 1
     if isinstance(images, Image.Image):
         images = [images]
     check_shown(channels)
     mode = "L" if channels == 1 else "RGB"
-    arrays = [np.asarray(image.convert(mode), dtype=np.float32) / 255 for image in images]
+    arrays = [np.asarray(as_mode(image, mode), dtype=np.float32) / 255 for image in images]
     shape = (len(arrays), *arrays[0].shape[:2], channels)
     return torch.from_numpy(np.stack(arrays).reshape(shape)).permute(0, 3, 1, 2) * 2 - 1

@@ -8,10 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError
+from ldm_core.media.json_text import json_text
+from ldm_core.media.pictures import open_picture
+from ldm_core.media.png_chunks import SIGNATURE, split_text
 
 KEYWORD = "ldm"
 """The PNG text chunk that holds a manifest."""
@@ -20,7 +24,7 @@ KEYWORD = "ldm"
 def save_png(image: Image.Image, manifest: Mapping[str, Any], path: Path) -> None:
     """Write a PNG with its manifest; whole or not at all, so an interrupt leaves no broken file."""
     info = PngInfo()
-    info.add_itxt(KEYWORD, json.dumps(manifest, ensure_ascii=False))
+    info.add_itxt(KEYWORD, json_text(manifest))
     partial = path.with_name(f".{path.name}.part")
     try:
         image.save(partial, format="PNG", pnginfo=info)
@@ -30,18 +34,14 @@ def save_png(image: Image.Image, manifest: Mapping[str, Any], path: Path) -> Non
 
 
 def read_png(path: Path) -> tuple[Image.Image, dict[str, Any]]:
-    """An image and its manifest.
+    """An image and its manifest, however long that is.
 
     Raises:
         LdmError: no such file, no image, or an image without a manifest.
     """
-    try:
-        image = Image.open(path)
-        image.load()
-    except (OSError, UnidentifiedImageError) as error:
-        reason = "it is no image" if isinstance(error, UnidentifiedImageError) else error.strerror
-        raise LdmError(f"{path} cannot be read: {reason}.") from None
-    text = image.info.get(KEYWORD)
+    image = open_picture(path)
+    data = expanded(path).read_bytes()
+    text = split_text(data)[1].get(KEYWORD) if data.startswith(SIGNATURE) else None
     try:
         manifest = json.loads(text) if text is not None else None
     except ValueError:

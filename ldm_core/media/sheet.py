@@ -3,13 +3,40 @@
 from __future__ import annotations
 
 import math
+import os
+import secrets
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from ldm_core.errors import LdmError
+
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+"""Of the file of a sheet, by its suffix."""
 CELL = 192
 """Pixels a side that a picture has on a sheet."""
+
+
+def check_sheet(path: Path) -> None:
+    """Raise `LdmError` for a name that does not say which format a sheet is to have."""
+    if path.suffix.lower() not in FORMATS:
+        several = [*FORMATS]
+        raise LdmError(
+            f"a contact sheet is a file that ends in {', '.join(several[:-1])} or {several[-1]}, "
+            f"not '{path.name}'."
+        )
+
+
+def save_sheet(sheet: Image.Image, path: Path) -> None:
+    """Write a sheet in the format of its suffix, whole or not at all."""
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
+    try:
+        sheet.save(partial, format=FORMATS[path.suffix.lower()], quality=95)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def contact_sheet(images: Sequence[Image.Image], captions: Sequence[str]) -> Image.Image:

@@ -11,6 +11,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.plugins.registry import Registry
 
@@ -45,7 +46,7 @@ def find_model(source: str, registry: Registry, weights: bool = True) -> Path:
     if shipped:
         ids = " or ".join(f"'{m.distribution}:{m.name}'" for m in shipped)
         raise LdmError(f"several packages ship a model named '{source}': say {ids}.", LOOK)
-    path = Path(source).expanduser()
+    path = expanded(source)
     if path.is_dir():
         return path.resolve()
     if path.suffix in PICKLED and (path.exists() or os.sep in source):
@@ -96,7 +97,7 @@ def from_hub(source: str, what: str, ask: Callable[[], T]) -> T:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a model folder; `LdmError` where it is missing or broken."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise LdmError(f"the model folder lacks {path.parent.name}/{path.name}: {path}") from None
     except (OSError, ValueError) as error:

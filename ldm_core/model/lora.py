@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError
 from ldm_core.model.files import CONVERT, PICKLE_RUNS, PICKLED, check_safetensors, from_hub
 
@@ -73,7 +74,7 @@ def is_lora(names: Iterable[str]) -> bool:
 
 
 def _find(source: str) -> Path:
-    file = Path(source).expanduser()
+    file = expanded(source)
     hub = HUB_ID.fullmatch(source)
     if file.suffix in PICKLED:
         raise LdmError(f"the LoRA '{source}' is a pickled file, {PICKLE_RUNS}", CONVERT)

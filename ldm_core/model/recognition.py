@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ldm_core.contracts import Family, ModelInfo
+from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError
 from ldm_core.model.files import check_safetensors, class_name, find_model, read_index
 from ldm_core.model.lora import is_lora
@@ -101,4 +102,4 @@ def _config_folder(
 
 def lasting(source: str, path: Path) -> str:
     """A path in full, so that a manifest names it wherever it is read; or the name as it is."""
-    return str(path) if Path(source).expanduser().resolve() == path else source
+    return str(path) if expanded(source).resolve() == path else source

@@ -8,12 +8,14 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, is_dataclass, replace
 from functools import partial
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from ldm_core import contracts
+from ldm_core.contracts.files import expanded
 from ldm_core.contracts.record import Record
 from ldm_core.errors import LdmError, did_you_mean
 
@@ -53,13 +55,22 @@ class Option:
             return value  # a plugin's choice, resolved where the pipeline is composed
         config = ConfigDict(allow_inf_nan=False, arbitrary_types_allowed=True)
         try:
-            return TypeAdapter[Any](self.annotation, config=config).validate_python(value)
+            return _expanded(
+                TypeAdapter[Any](self.annotation, config=config).validate_python(value)
+            )
         except ValidationError as error:
             reason = error.errors()[0]["msg"].lower()
             raise LdmError(
                 f"option '{self.name}' of {owner} should be {self.type_name}, not {value!r}: "
                 f"{reason}."
             ) from None
+
+
+def _expanded(value: Any) -> Any:
+    """A value with the home folder in the place of each path's ``~``."""
+    if isinstance(value, list):
+        return [_expanded(entry) for entry in value]
+    return expanded(value) if isinstance(value, Path) else value
 
 
 def described(target: Callable[..., Any]) -> Callable[..., Any]:

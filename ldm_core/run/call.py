@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -93,7 +93,8 @@ class CallArguments:
         lengths = {len(v) for v in self.inputs.values() if is_one_each(v)}
         if len(lengths) > 1:
             raise LdmError(f"inputs have different lengths: {sorted(lengths)}.")
-        several = len(self.seed) if isinstance(self.seed, list | tuple) and each == 1 else 1
+        seed = None if self.seed is None else whole_seed(self.seed)
+        several = len(seed) if isinstance(seed, list) and each == 1 else 1
         count = (lengths.pop() if lengths else several) * each
         if count == 0:
             raise LdmError("the list of prompts is empty; there is nothing to make.")
@@ -101,26 +102,31 @@ class CallArguments:
             name: [entry for entry in value for _ in range(each)] if is_one_each(value) else value
             for name, value in self.inputs.items()
         }
-        return seeds_for(count, self.seed), spread
+        return seeds_for(count, seed), spread
 
 
 def whole(name: str, value: Any) -> int:
     """A whole number of Python, also of one of NumPy or torch.
 
     Raises:
-        LdmError: it is something else.
+        LdmError: it is something else, such as 2.0 or True.
     """
     try:
+        if isinstance(value, bool):
+            raise TypeError
         return operator.index(value)
     except TypeError:
         raise LdmError(f"the {name} must be a whole number, not {value!r}.") from None
 
 
 def whole_seed(seed: Any) -> int | list[int]:
-    """A seed, or several, as `whole` numbers."""
-    if isinstance(seed, Sequence) and not isinstance(seed, str):
+    """A seed, or several in an order, as `whole` numbers: a list, a range, an array or tensor."""
+    try:
+        return whole("seed", seed)
+    except LdmError:
+        if not isinstance(seed, Iterable) or isinstance(seed, str | bytes | Mapping | Set):
+            raise
         return [whole("seed", one) for one in seed]
-    return whole("seed", seed)
 
 
 def seeds_for(count: int, seed: int | Sequence[int] | None) -> list[int]:
@@ -131,6 +137,7 @@ def seeds_for(count: int, seed: int | Sequence[int] | None) -> list[int]:
     Raises:
         LdmError: there are more or fewer.
     """
+    seed = None if seed is None else whole_seed(seed)
     if seed is None:
         return [secrets.randbelow(2**32) for _ in range(count)]
     if isinstance(seed, int):

@@ -169,11 +169,7 @@ class Pipeline(Generates):
             make_manifest(self.composition, request, index, self.model.place)
             for index in range(len(request.seeds))
         ]
-        if not latents.isfinite().all():
-            warnings.warn(
-                LdmWarning("the final latents hold numbers that are not finite (NaN or infinite)."),
-                stacklevel=2,
-            )
+        _note_not_finite(latents, "the final latents hold")
         if output_type == "latent":
             return Output(latents, list(request.seeds), manifests, self.composition.decoder.kind)
         return _as_output(self.medium(latents), list(request.seeds), manifests, output_type)
@@ -222,7 +218,8 @@ class Pipeline(Generates):
             return own().to(device)
 
         def to_latents(data: Tensor) -> Tensor:
-            return parts.encoder(self.model, data.to(device), draws).to(device)
+            latents = parts.encoder(self.model, data.to(device), draws).to(device)
+            return _note_not_finite(latents, "the encoder gave")
 
         scale = self.initial_scale(plan.grid)
         run = Run(self.model, plan.request, plan.grid, draws, to_latents, scale)
@@ -248,15 +245,20 @@ class Pipeline(Generates):
         extent = dict(zip(parts.info.latents.names, data.shape[2:], strict=True))
         noise = self.noise(seeds_for(len(data), seed), extent)
         with in_force(parts.attention):
-            return parts.encoder(self.model, data.to(device), noise).to(device)
+            latents = parts.encoder(self.model, data.to(device), noise).to(device)
+        return _note_not_finite(latents, "the encoder gave")
 
     @torch.no_grad()
     def medium(self, latents: Tensor) -> Medium:
         """What latents (batch, channels, ...) show."""
         with in_force(self.composition.attention):
-            return self.composition.decoder.medium(
+            medium = self.composition.decoder.medium(
                 self.model, latents.to(self.model.latents_device)
             )
+        if latents.isfinite().all():
+            for part in (medium, *medium.beside):
+                _note_not_finite(part.data, f"of finite latents the decoder gave {part.kind}s with")
+        return medium
 
     def decode(self, latents: Tensor) -> Tensor:
         """The data of what latents show: of images (batch, channels, height, width) in about
@@ -266,6 +268,19 @@ class Pipeline(Generates):
     def _shape(self, extent: Extent) -> tuple[int, ...]:
         """Of one image's latent."""
         return self.composition.info.latents.shape(extent)
+
+
+def _note_not_finite(values: Tensor, whose: str) -> Tensor:
+    """The values, once it is said where some are not finite."""
+    if not values.isfinite().all():
+        warnings.warn(
+            LdmWarning(
+                f"{whose} numbers that are not finite (NaN or infinite), and what is made of them "
+                "shows nothing; in half precision, compute_dtype='float32' may help."
+            ),
+            stacklevel=3,
+        )
+    return values
 
 
 def _as_output(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from ldm_core.contracts import (
     Condition,
     Denoise,
     Network,
+    Observer,
     Run,
     Step,
     Unequal,
@@ -83,6 +85,8 @@ class Sampling:
             denoise = hooks.denoise(denoise)
         for wrapper in self._parts.denoisers:
             denoise = wrapper.wrap(denoise)
+            if not callable(denoise):
+                raise LdmError(f"a wrapper of the denoiser gave {denoise!r}, no denoiser.")
         if tellers:
             denoise = _observed(denoise, self.run.grid, tellers)
         if self.run.model.info.learned_variance:
@@ -113,16 +117,32 @@ class Sampling:
             )
         with ExitStack() as stack:
             stack.enter_context(in_force(self._parts.attention))
-            tellers = [stack.enter_context(part.watch(grid)) for part in self._parts.observers]
+            tellers = [stack.enter_context(_watch(part, grid)) for part in self._parts.observers]
             if on_step is not None:
                 tellers.append(on_step)
             part = grid[start : last + 1]
             if len(part) > 1:
-                x = self._parts.scheduler.walk(x, part, self.denoiser(tellers), self.run.noise)
+                end = self._parts.scheduler.walk(x, part, self.denoiser(tellers), self.run.noise)
+                _check_end(end, x)
+                x = end
             if last == len(grid) - 1:
                 for hooks in self._hooks:
                     x = hooks.finish(x)
         return x
+
+
+def _check_end(end: Any, x: Tensor) -> None:
+    """See that what a scheduler gave can be x."""
+    if not isinstance(end, Tensor) or end.shape != x.shape:
+        what = f"a tensor of {tuple(end.shape)}" if isinstance(end, Tensor) else repr(end)
+        raise LdmError(f"the scheduler gave {what} for an x of {tuple(x.shape)}; x is walked on.")
+
+
+def _watch(observer: Observer, grid: Grid) -> AbstractContextManager[Tell]:
+    watch: Any = observer.watch(grid)
+    if not isinstance(watch, AbstractContextManager):
+        raise LdmError(f"an observer gave {watch!r}, and should give a context manager.")
+    return watch
 
 
 def _observed(denoise: Denoise, grid: Grid, tellers: Sequence[Tell]) -> Denoise:

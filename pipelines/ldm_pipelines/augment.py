@@ -2,24 +2,56 @@
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from pydantic import Field
 
-from ldm_core.errors import LdmError
+from ldm_core.composition.compose import RESERVED
+from ldm_core.contracts import Input
+from ldm_core.contracts.files import expanded
+from ldm_core.errors import LdmError, did_you_mean
+from ldm_core.media.json_text import json_text
 from ldm_core.media.png import save_png
+from ldm_core.run.call import whole
 from ldm_pipelines.class_to_image import as_label
+from ldm_pipelines.processes import Processes, processes
+from ldm_pipelines.tables import Row, read_table
 
 if TYPE_CHECKING:
     from ldm_core.run.output import Output
     from ldm_core.run.pipeline import Pipeline
 
 METADATA = "metadata.jsonl"
-Row = dict[str, Any]
+OF_A_CALL = {"guidance_scale": float, "num_inference_steps": int, "steps": int}
+"""Columns that are arguments of a call beside its inputs and lengths, with their types."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A picture that is to be made.
+
+    Attributes:
+        file_name: within the data set.
+        inputs: of the model.
+        arguments: of the call that makes it, which may share it with others.
+    """
+
+    file_name: str
+    row: Row
+    seed: int
+    inputs: Mapping[str, Any]
+    arguments: Mapping[str, Any]
+
+    @property
+    def record(self) -> Row:
+        """Its line of metadata; `datasets` and training scripts look for captions in ``text``."""
+        text = {"text": self.row["prompt"]} if "prompt" in self.row else {}
+        return {"file_name": self.file_name, **text, **self.row, "seed": self.seed}
 
 
 def augment(
@@ -30,110 +62,172 @@ def augment(
     classes: list[str] | None = None,
     num_images: Annotated[int, Field(ge=1)] = 1,
     batch_size: Annotated[int, Field(ge=1)] = 8,
-    seed: int = 0,
+    seed: int | None = None,
 ) -> list[Path]:
     """Make a labelled data set, in the layout that the `datasets` library reads as an image folder.
 
     From a table: pictures, and a metadata.jsonl with a line for each, which holds its file_name,
     its prompt as text, and all columns of its row. From classes: a folder of pictures for each.
-    Every picture carries its manifest.
+    Every picture carries its manifest. Several processes under torchrun share the work.
 
     Args:
         out: Folder for the data set; new or empty.
         table: A .csv or .jsonl file with a row for each prompt or class: columns named as the
-            model's inputs, such as prompt, are given to it; all others are labels to be kept.
+            model's inputs, such as prompt, are given to it, and so are seed, width, height, steps
+            and guidance_scale; all others are labels to be kept.
         classes: Classes by number or name, in place of a table; repeatable.
         num_images: Pictures of each row or class.
         batch_size: Pictures computed at once.
-        seed: Of the first picture; the next ones count up.
+        seed: Of the first picture, the next ones counting up; 0 where left out.
     """
     if (table is None) == (classes is None):
         raise LdmError("say what to make: a --table, or --classes, and not both.")
+    out, together = expanded(out), processes()
+    table = None if table is None else expanded(table)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise LdmError(f"'{out}' is not a new or empty folder; a data set would be mixed with it.")
-    declared = pipe.composition.inputs
-    if table is not None:
-        rows = read_table(table)
-    else:
-        rows = [{"class_label": as_label(label)} for label in classes or []]
-    inputs: dict[str, Any] = {
-        name: [row.get(name) for row in rows] for name in declared if name in rows[0]
-    }
-    for name, one in declared.items():
-        if one.required and name not in inputs:
-            raise LdmError(f"the model needs '{name}', and the table has no such column.")
-    many = [row for row in rows for _ in range(num_images)]
-    counts: dict[str, int] = {}
-    written: list[Path] = []
-
-    def write(part: Output) -> None:
-        for image, manifest in zip(part.images, part.manifests, strict=True):
-            row = many[len(written)]
-            label = str(row.get("class_label")).replace("/", "-") if table is None else ""
-            number = counts[label] = counts.get(label, -1) + 1
-            path = out / label / f"{number:06d}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            save_png(image, manifest, path)
-            written.append(path)
-            if table is not None:
-                record = {"file_name": path.name, **_line(row), "seed": manifest["seed"]}
-                with (out / METADATA).open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(record, ensure_ascii=False) + "\n")
-
-    for output in pipe.batches(
-        **inputs, seed=seed, num_images_per_prompt=num_images, batch_size=batch_size
-    ):
-        write(output)
+    samples = list(
+        _of_classes(pipe, classes or [], num_images, seed or 0)
+        if table is None
+        else _of_table(pipe, table, num_images, seed)
+    )
+    own = samples[together.rank :: together.count]
+    outputs = [(part, _call(pipe, part, batch_size)) for part in _alike(own)]
+    together.wait()  # until all have seen the folder empty
+    lines = table is not None and together.count == 1
+    for part, several in outputs:
+        remaining = iter(part)
+        for output in several:
+            for image, manifest in zip(output.images, output.manifests, strict=True):
+                sample = next(remaining)
+                path = out / sample.file_name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                save_png(image, manifest, path)
+                if lines:
+                    _write_lines(out, [sample])
+    _finish(out, samples if table is not None else [], together)
     return [out]
 
 
-def read_table(path: Path) -> list[Row]:
-    """The rows of a .csv or .jsonl file, by column.
+def _finish(out: Path, samples: Sequence[Sample], together: Processes) -> None:
+    """Write what several processes made into one list, once all of it is there."""
+    together.wait()
+    if together.count > 1 and together.rank == 0:
+        _write_lines(out, samples)
+    together.wait()
 
-    Raises:
-        LdmError: it cannot be read, or has no rows, or they have different columns.
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise LdmError(f"the table '{path}' cannot be read: {error}.") from None
-    if path.suffix == ".csv":
-        rows: list[Row] = [_typed(row) for row in csv.DictReader(text.splitlines())]
-    elif path.suffix == ".jsonl":
-        rows = [_parsed(line, number, path) for number, line in _lines(text)]
-    else:
-        raise LdmError(f"a table is a .csv or .jsonl file, not '{path.name}'.")
-    if not rows:
-        raise LdmError(f"the table '{path}' has no rows.")
+
+def _write_lines(out: Path, samples: Sequence[Sample]) -> None:
+    with (out / METADATA).open("a", encoding="utf-8") as file:
+        file.writelines(json_text(sample.record) + "\n" for sample in samples)
+
+
+def _of_classes(
+    pipe: Pipeline, classes: Sequence[str], num_images: int, seed: int
+) -> Iterator[Sample]:
+    _check_inputs(pipe, ["class_label"])
+    folders: dict[str, str] = {}
+    counts: dict[str, int] = {}
+    for name in classes:
+        folder = name.replace("/", "-")
+        if folders.setdefault(folder, name) != name:
+            raise LdmError(
+                f"the classes '{folders[folder]}' and '{name}' would share the folder '{folder}'; "
+                "say one of them by its number."
+            )
+        for _ in range(num_images):
+            number = counts[folder] = counts.get(folder, -1) + 1
+            inputs = {"class_label": as_label(name)}
+            yield Sample(f"{folder}/{number:06d}.png", {}, seed, inputs, {})
+            seed += 1
+
+
+def _of_table(pipe: Pipeline, table: Path, num_images: int, seed: int | None) -> Iterator[Sample]:
+    rows, declared = read_table(table), pipe.composition.inputs
+    text = table.suffix.lower() == ".csv"
+    types: dict[str, type] = {**OF_A_CALL, **dict.fromkeys(pipe.axes, int)}
+    _check_columns(rows[0], {*declared, *types, "seed"})
+    _check_inputs(pipe, rows[0])
+    if seed is not None and "seed" in rows[0]:
+        raise LdmError("the seed is given twice: the table has a column of it.")
+    count, first = 0, seed or 0
     for number, row in enumerate(rows, 1):
-        if row.keys() != rows[0].keys() or None in row:
-            raise LdmError(f"row {number} of the table '{path}' has other columns than the first.")
-    return rows
+        if text:
+            row = {n: _read(cell, declared.get(n)) for n, cell in row.items()}
+        arguments = {n: _number(n, row[n], types[n], number) for n in types.keys() & row.keys()}
+        arguments = {n: value for n, value in arguments.items() if value is not None}
+        if "steps" in arguments:
+            arguments["num_inference_steps"] = arguments.pop("steps")
+        inputs = {n: row[n] for n in declared if n in row}
+        own = None if row.get("seed") is None else _number("seed", row["seed"], int, number)
+        for image in range(num_images):
+            given = first + count if own is None else own + image
+            yield Sample(f"{count:06d}.png", {**row}, given, inputs, arguments)
+            count += 1
 
 
-def _lines(text: str) -> Sequence[tuple[int, str]]:
-    return [(n, line) for n, line in enumerate(text.splitlines(), 1) if line.strip()]
+def _check_inputs(pipe: Pipeline, names: Mapping[str, Any] | Sequence[str]) -> None:
+    """See that what the model needs is among these names."""
+    for name, one in pipe.composition.inputs.items():
+        if one.required and name not in names:
+            raise LdmError(f"the model needs '{name}', and the table has no such column.")
 
 
-def _parsed(line: str, number: int, path: Path) -> Row:
+def _check_columns(columns: Mapping[str, Any], taken: set[str]) -> None:
+    """See that no column would be lost, or mean something else than a label."""
+    if "file_name" in columns:
+        raise LdmError(
+            "the table has a column 'file_name', which is what a data set calls its own pictures; "
+            "call it otherwise, such as 'source'."
+        )
+    if {"steps", "num_inference_steps"} <= columns.keys():
+        raise LdmError("the number of steps is given twice: by 'steps' and 'num_inference_steps'.")
+    for name in columns.keys() & (RESERVED | {"size", "scheduler"}) - taken:
+        raise LdmError(
+            f"the table's column '{name}' can be no label, being named as what a call takes, and "
+            f"a row cannot say it.{did_you_mean(name, taken)} Call it otherwise."
+        )
+
+
+def _read(cell: str | None, declared: Input | None) -> Any:
+    """A cell of text as an input takes it: what is text or a file there stays text."""
+    kinds = {*(get_args(declared.type) or (declared.type,))} if declared else {str}
+    if cell is None or not kinds - {str, Path, type(None), list[Path]}:
+        return cell
+    if cell.isdecimal():
+        return int(cell)
     try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise LdmError(f"line {number} of the table '{path}' is no JSON: {error}.") from None
-    if not isinstance(row, dict):
-        raise LdmError(f"line {number} of the table '{path}' should be a JSON object.")
-    return row
+        return json.loads(cell)
+    except ValueError:
+        return cell
 
 
-def _typed(row: Row) -> Row:
-    """A row of text with its class as a number, where it is one; empty cells say nothing."""
-    return {
-        name: (as_label(value) if name == "class_label" else value) if value != "" else None
-        for name, value in row.items()
-    }
+def _number(name: str, value: Any, kind: type, row: int) -> Any:
+    """What a row says of a call; None where it says nothing."""
+    if value is None:
+        return None
+    try:
+        if isinstance(value, bool):
+            raise ValueError
+        return kind(value) if isinstance(value, str) or kind is float else whole(name, value)
+    except ValueError:
+        words = "a whole number" if kind is int else "a number"
+        raise LdmError(
+            f"the {name} in row {row} of the table should be {words}, not {value!r}."
+        ) from None
 
 
-def _line(row: Row) -> Row:
-    """A row as metadata: `datasets` and training scripts look for the caption in ``text``."""
-    text = {"text": row["prompt"]} if "prompt" in row else {}
-    return {**text, **row}
+def _alike(samples: Sequence[Sample]) -> list[list[Sample]]:
+    """Samples that stand together and can be made by one call."""
+    return [list(part) for _, part in groupby(samples, lambda sample: sample.arguments)]
+
+
+def _call(pipe: Pipeline, samples: Sequence[Sample], batch_size: int) -> Iterator[Output]:
+    """The outputs of samples that one call makes; all is checked before the first."""
+    names = samples[0].inputs
+    return pipe.batches(
+        inputs={name: [sample.inputs[name] for sample in samples] for name in names},
+        seed=[sample.seed for sample in samples],
+        batch_size=batch_size,
+        **samples[0].arguments,
+    )

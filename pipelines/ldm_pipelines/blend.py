@@ -16,6 +16,7 @@ from ldm_pipelines.parts import (
     check_share,
     finished,
     first_seed,
+    open_mask,
     open_picture,
     plans,
     scaled,
@@ -68,7 +69,7 @@ def blend(
             f"the pictures are {sizes[0]} and {sizes[1]} pixels; --size scales them to one size."
         )
     width, height = pictures[0].size
-    painted = None if mask is None else open_picture(mask, 1, "mask")
+    painted = None if mask is None else open_mask(mask)
     if painted is not None and painted.size != (width, height):
         raise LdmError(
             f"the mask is {painted.width}x{painted.height} pixels and the pictures {sizes[0]}."

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from PIL import Image, ImageOps
 from pydantic import Field
 
+from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError
 from ldm_pipelines.parts import channels_of, check_fits, open_picture
 
@@ -37,6 +38,7 @@ def features(
         batch_size: Images encoded at once.
         seed: Of the draw from the encoder's posterior, where it draws.
     """
+    folder, out = expanded(folder), expanded(out)
     if out.suffix != ".safetensors":
         raise LdmError(f"the file of features should end in .safetensors, not '{out.name}'.")
     if not out.absolute().parent.is_dir():

@@ -18,6 +18,7 @@ from ldm_pipelines.parts import (
     check_fits,
     conditioned,
     finished,
+    open_mask,
     open_picture,
     size_in,
     with_size,
@@ -56,11 +57,7 @@ def inpaint(
     original = open_picture(image, channels_of(pipe))
     if (mask is None) == (mask_box is None):
         raise LdmError("say what to repaint: a --mask, or a --mask-box, and not both.")
-    painted = (
-        open_picture(mask, 1, "mask")
-        if mask is not None
-        else box_mask(original.size, read_box(mask_box))
-    )
+    painted = open_mask(mask) if mask is not None else box_mask(original.size, read_box(mask_box))
     if painted.size != original.size:
         sizes = [f"{i.width}x{i.height}" for i in (original, painted)]
         raise LdmError(

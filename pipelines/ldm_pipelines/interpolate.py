@@ -22,6 +22,7 @@ from ldm_core.contracts import (
     RunHooks,
     Unequal,
 )
+from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError
 from ldm_core.run.call import CallArguments
 from ldm_core.run.in_batches import in_batches
@@ -83,6 +84,7 @@ def interpolate(
         animation: Also write the frames as an animation, a .gif or .png (APNG) file.
         milliseconds: How long the animation shows each frame.
     """
+    animation = None if animation is None else expanded(animation)
     if animation is not None and animation.suffix.lower() not in FORMATS:
         raise LdmError(f"an animation is a file that ends in .gif or .png, not '{animation.name}'.")
     if num_images < 2:

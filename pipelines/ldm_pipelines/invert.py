@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -94,15 +93,8 @@ def invert(
 
     def plan(text: str) -> Plan:
         takes_text = "prompt" in pipe.composition.inputs
-        inputs = {**whole.inputs, "prompt": text or "?"} if takes_text else whole.inputs
-        checked = pipe.composition.plan(inputs, [seed], whole.extent, whole.num_inference_steps)
-        if not takes_text:
-            return checked
-        # an empty prompt is refused of a person, and here it says that nothing is known
-        request = checked.request
-        return replace(
-            checked, request=replace(request, inputs={**request.inputs, "prompt": [text]})
-        )
+        inputs = {**whole.inputs, "prompt": text} if takes_text else whole.inputs
+        return pipe.composition.plan(inputs, [seed], whole.extent, whole.num_inference_steps)
 
     if (prompt or edit) and "prompt" not in pipe.composition.inputs:
         raise LdmError(f"the model '{pipe.composition.info.source}' takes no prompt.")

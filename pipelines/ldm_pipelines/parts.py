@@ -7,12 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from ldm_core.composition.parts import same_plugin
 from ldm_core.contracts import Plan, Request
+from ldm_core.contracts.files import in_full
 from ldm_core.errors import LdmError
-from ldm_core.run.call import CallArguments
+from ldm_core.media import pictures
+from ldm_core.run.call import CallArguments, whole_seed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,21 +37,19 @@ def arguments(pipe: Pipeline, call: dict[str, Any], prompts: Sequence[str] = ())
 
 
 def open_picture(source: Picture, channels: int = 3, name: str = "image") -> Image.Image:
-    """A picture of 1 channel (grey) or 3, the way up that its camera says.
+    """A picture of 1 channel (grey) or 3, 8 bits each, the way up that its camera says.
 
     Raises:
         LdmError: no such file, or no picture.
     """
-    image = source
-    if not isinstance(image, Image.Image):
-        try:
-            image = ImageOps.exif_transpose(Image.open(Path(image).expanduser()))
-        except UnidentifiedImageError:
-            raise LdmError(f"the {name} '{source}' cannot be read: it is no picture.") from None
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise LdmError(f"the {name} '{source}' cannot be read: {reason}.") from None
-    return image.convert("L" if channels == 1 else "RGB")
+    image = source if isinstance(source, Image.Image) else pictures.open_picture(source, name)
+    return pictures.as_mode(image, "L" if channels == 1 else "RGB", name)
+
+
+def open_mask(source: Picture, name: str = "mask") -> Image.Image:
+    """A mask in 8 bits of grey; see `ldm_core.media.pictures.as_mask`."""
+    image = source if isinstance(source, Image.Image) else pictures.open_picture(source, name)
+    return pictures.as_mask(image, name)
 
 
 def channels_of(pipe: Pipeline) -> int:
@@ -77,10 +77,8 @@ def with_size(call: CallArguments, size: tuple[int, int]) -> CallArguments:
 
 def first_seed(call: CallArguments) -> int:
     """The seed of a call that needs a single one; 0 where none is given."""
-    seed = call.seed
-    if seed is None or isinstance(seed, int):
-        return seed or 0
-    return seed[0]
+    seed = 0 if call.seed is None else whole_seed(call.seed)
+    return seed if isinstance(seed, int) else seed[0]
 
 
 def nearest_size(pipe: Pipeline, width: float, height: float) -> tuple[int, int]:
@@ -111,7 +109,7 @@ def scaled(pipe: Pipeline, source: Picture, call: CallArguments) -> tuple[Pictur
     check_fits(pipe, size)
     if size != image.size:
         return image.resize(size, Image.Resampling.LANCZOS), size
-    return (source if isinstance(source, Image.Image) else str(Path(source).resolve())), size
+    return (source if isinstance(source, Image.Image) else in_full(source)), size
 
 
 def conditioned(pipe: Pipeline, name: str) -> Pipeline:

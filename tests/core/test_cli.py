@@ -62,6 +62,75 @@ def test_the_contact_sheet_holds_every_picture(ldm: Any, folder: Path) -> None:
     assert Image.open("s.png").width > 2 * 192
 
 
+@pytest.mark.parametrize(
+    ("name", "form"), [("s.jpg", "JPEG"), ("S.WebP", "WEBP"), ("s.png", "PNG")]
+)
+def test_the_contact_sheet_is_what_its_suffix_says(
+    ldm: Any, folder: Path, name: str, form: str
+) -> None:
+    run = ("generate", "a red star", "--model", folder, "--steps", 1)
+    assert ldm(*run, "--sheet", name)[0] == 0
+    assert Image.open(name).format == form
+    assert {path.name for path in Path().iterdir()} == {name, "pictures"}
+
+
+@pytest.mark.parametrize("name", ["s.gif", "sheet", "s.png.txt"])
+def test_a_contact_sheet_of_another_suffix_is_refused(ldm: Any, folder: Path, name: str) -> None:
+    code, _, err = ldm("generate", "a star", "--model", folder, "--sheet", name)
+    assert (code, "ends in .png, .jpg, .jpeg or .webp" in err) == (2, True)
+    assert not Path("pictures").exists()
+
+
+def test_a_manifest_does_not_tell_how_the_run_was_watched(ldm: Any, folder: Path) -> None:
+    run = ("generate", "a red star", "--model", folder, "--steps", 1, "--seed", 7)
+    ldm(*run, "--out", "plain")
+    ldm(*run, "--out", "json", "--json")
+    recipe = Path("r.toml")
+    recipe.write_text('observers = ["progress_bar"]\n')
+    ldm(*run, "--out", "recipe", "--recipe", recipe)
+    files = [Path(out, "a-red-star-seed7.png") for out in ("plain", "json", "recipe")]
+    assert len({file.read_bytes() for file in files}) == 1
+    assert "observer" not in json.dumps(read_png(files[0])[1])
+
+
+def test_help_shows_no_marks_of_pages(ldm: Any) -> None:
+    """Of every command, those in groups too."""
+    pending: list[tuple[str, ...]] = [()]
+    seen = 0
+    while pending:
+        words = pending.pop()
+        code, out, _ = ldm(*words, "--help")
+        assert (code, "`" in out) == (0, False), (words, out)
+        listed = out.partition("Commands")[2]
+        pending += [(*words, name) for name in re.findall(r"^│ ([a-z][\w-]*)  ", listed, re.M)]
+        seen += 1
+    assert seen > 25
+    assert "`" not in ldm("plugins", "show", "text")[1] + ldm("plugins", "list")[1]
+
+
+SETTINGS: list[list[str]] = [
+    ["--set", "guidance.scale=3", "--set", "guidance.rescale=0.5"],
+    ["--set", "guidance.rescale=0.5", "--guidance-scale", "3"],
+    ["--recipe", "scale.toml", "--set", "guidance.rescale=0.5"],
+    ["--recipe", "rescale.toml", "--guidance-scale", "3"],
+    ["--recipe", "rescale.toml", "--set", "guidance.scale=3"],
+]
+
+
+@pytest.mark.parametrize("arguments", SETTINGS, ids=" ".join)
+def test_options_without_a_name_are_added_to_those_below(
+    ldm: Any, folder: Path, arguments: list[str]
+) -> None:
+    Path("scale.toml").write_text("[guidance]\nscale = 3.0\n")
+    Path("rescale.toml").write_text("[guidance]\nrescale = 0.5\n")
+    code, out, err = ldm("explain", "--model", folder, "--json", *arguments)
+    assert code == 0, err
+    stages = {stage["stage"]: stage for stage in json.loads(out)["stages"]}
+    assert stages["guidance"]["name"] == "classifier_free"
+    assert stages["guidance"]["options"]["scale"] == 3
+    assert stages["guidance"]["options"]["rescale"] == 0.5
+
+
 def test_replay_makes_the_same_picture_again(ldm: Any, folder: Path) -> None:
     ldm(
         "generate", "a red star", "--model", folder, "--steps", 3, "--seed", 7,

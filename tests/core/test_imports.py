@@ -70,7 +70,17 @@ ROOMS = (
 def test_every_room_has_its_place_in_the_order() -> None:
     core = ROOT / "ldm_core"
     assert {path.name for path in core.iterdir() if (path / "__init__.py").is_file()} == {*ROOMS}
-    assert {path.name for path in core.glob("*.py")} == {"__init__.py", "errors.py"}
+    names = {path.name for path in core.glob("*.py")}
+    assert names == {"__init__.py", "errors.py", "recipe.py"}
+
+
+def test_what_has_moved_is_still_found_where_it_was() -> None:
+    from ldm_core.composition.recipe import read_recipe
+    from ldm_core.recipe import read_recipe as old_read_recipe
+    from ldm_plugins.conditioning.shared.weighted_prompt import read_weights
+    from ldm_plugins.conditioning.weighted_prompt import read_weights as old_read_weights
+
+    assert (old_read_recipe, old_read_weights) == (read_recipe, read_weights)
 
 
 @pytest.mark.parametrize(

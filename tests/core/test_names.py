@@ -20,6 +20,22 @@ def test_a_taken_name_gets_a_number(tmp_path: Path) -> None:
     assert names == ["a-red-star-seed7.png", "a-red-star-seed7-2.png", "a-red-star-seed7-3.png"]
 
 
+@pytest.mark.parametrize(
+    ("stem", "ending", "name"),
+    [
+        ("a red star " * 20, "-seed7", "a-red-star-" * 8 + "a-red-seed7"),
+        ("一只", "-seed7", "seed7"),
+        ("", "a-star-seed7-2", "a-star-seed7-2"),
+        ("!", "", "image"),
+        ("x" * 300, "-replay", "x" * 93 + "-replay"),
+    ],
+)
+def test_of_a_long_name_its_end_is_kept(tmp_path: Path, stem: str, ending: str, name: str) -> None:
+    path = write_new(tmp_path, stem, ".png", lambda p: p.write_text("x") and None, ending=ending)
+    assert path.name == f"{name}.png"
+    assert len(path.stem) <= 100
+
+
 def test_threads_that_choose_one_name_lose_nothing(tmp_path: Path) -> None:
     def write(number: int) -> Path:
         return write_new(tmp_path, "star", ".txt", lambda p: p.write_text(str(number)) and None)

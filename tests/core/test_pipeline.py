@@ -141,8 +141,9 @@ def test_encode_is_the_inverse_of_decode_in_shape_and_reproducible(pipe: Pipelin
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        ({"prompt": ""}, "prompt is empty"),
-        ({"prompt": "  "}, "prompt is empty"),
+        ({"prompt": "(:1.5)"}, "prompt is empty but for a weight"),
+        ({"prompt": "caf\udce9"}, "is no Unicode text: its letter 4"),
+        ({"negative_prompt": "\ud83d"}, "the negative_prompt .* is no Unicode text"),
         ({"prompt": []}, "nothing to make"),
         ({"width": 0}, "multiples of 2"),
         ({"prompt": 3}, "should be text"),
@@ -159,6 +160,11 @@ def test_encode_is_the_inverse_of_decode_in_shape_and_reproducible(pipe: Pipelin
         ({"num_inference_steps": 0}, "at least 1"),
         ({"num_inference_steps": 1001}, "trained on 1000"),
         ({"seed": -1}, "a seed is"),
+        ({"seed": True}, "seed must be a whole number, not True"),
+        ({"seed": {7, 8}}, "seed must be a whole number, not {"),
+        ({"seed": "78"}, "seed must be a whole number, not '78'"),
+        ({"seed": np.arange(2.0)}, "seed must be a whole number"),
+        ({"batch_size": True}, "batch_size must be a whole number, not True"),
         ({"prompt": ["a"], "seed": [1, 2]}, "2 seeds for 1"),
         ({"output_type": "jpeg"}, "no output type"),
         ({"batch_size": 0}, "batch_size"),
@@ -214,3 +220,19 @@ def test_whole_numbers_of_numpy_and_torch_are_those_of_python(pipe: Pipeline) ->
     assert json.loads(json.dumps(made.manifests[0]))["seed"] == 3
     plain = pipe("a red star", seed=3, width=16, num_inference_steps=2)
     assert made.images[0] == plain.images[0]
+
+
+@pytest.mark.parametrize(
+    "seeds",
+    [range(7, 9), (7, 8), np.arange(7, 9), torch.tensor([7, 8]), [np.int64(7), torch.tensor(8)]],
+    ids=repr,
+)
+def test_seeds_of_any_kind_are_those_of_a_list(pipe: Pipeline, seeds: Any) -> None:
+    """In a call, in the plan beneath it, and where pictures are encoded."""
+    made, plain = (pipe("a red star", seed=s, num_inference_steps=1) for s in (seeds, [7, 8]))
+    assert made.seeds == plain.seeds == [7, 8]
+    assert [i.tobytes() for i in made.images] == [i.tobytes() for i in plain.images]
+    assert json.loads(json.dumps([m["seed"] for m in made.manifests])) == [7, 8]
+    assert pipe.composition.plan({"prompt": "a"}, list(seeds)).request.seeds == [7, 8]
+    pictures = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    assert pipe.encode(pictures, seed=seeds).equal(pipe.encode(pictures, seed=[7, 8]))

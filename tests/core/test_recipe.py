@@ -43,6 +43,20 @@ def test_a_recipe_file_is_what_the_same_choices_are_in_python(folder: Path, tmp_
     assert first.equal(second)
 
 
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_a_recipe_may_begin_with_a_byte_order_mark(tmp_path: Path, mark: bytes) -> None:
+    path = tmp_path / "r.toml"
+    path.write_bytes(mark + b'scheduler = "ddim"\r\n')
+    assert read_recipe(path) == {"scheduler": {"name": "ddim"}}
+
+
+def test_a_recipe_in_another_encoding_is_refused_by_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "r.toml"
+    path.write_bytes('scheduler = "ddim"'.encode("utf-16"))
+    with pytest.raises(LdmError, match=r"r\.toml is not UTF-8 text"):
+        read_recipe(path)
+
+
 def test_layers() -> None:
     below = as_layer({"scheduler": {"name": "ddim", "eta": 1.0}, "width": 64})
     assert lay(below, as_layer({"scheduler": "euler"}))["scheduler"] == {"name": "euler"}

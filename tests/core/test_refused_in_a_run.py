@@ -23,10 +23,12 @@ from ldm_core.contracts import (
     Scheduler,
     Unequal,
     as_scheduler,
+    sees_latent,
 )
 from ldm_core.errors import LdmError, LdmWarning
 from ldm_core.numerics.point import Point
 from ldm_plugins.schedulers.euler import euler
+from ldm_plugins.spacings.karras import karras
 
 
 @pytest.mark.parametrize(
@@ -113,3 +115,72 @@ def test_a_length_by_its_name_and_in_the_extent_is_one_key(pipe: Pipeline) -> No
     assert pipe.replace(**wide).replace(**narrow).composition.extent()["width"] == 16
     with pytest.raises(LdmError, match="'width' is given twice"):
         pipe.replace(**narrow, **wide)
+
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "a scheduler of two": (
+        {"scheduler": lambda d, p: d},
+        r"Scheduler .* \(x, grid, denoise, noise\)",
+    ),
+    "a spacing as a scheduler": ({"scheduler": karras}, r"a Scheduler .* takes \(schedule"),
+    "a scheduler as a spacing": ({"spacing": lambda x, grid, denoise, noise: x}, "a Spacing"),
+    "a spacing of three": (
+        {"spacing": lambda s, steps, latent: []},
+        r"Spacing .*\(schedule, steps\)",
+    ),
+    "a kernel of one": ({"attention": lambda q: q}, r"a Kernel .* \(q, k, v, mask, scale\)"),
+    "an encoder of one": ({"encoder": lambda data: data}, r"an? Encoder .* \(model, data, noise\)"),
+    "a decoder of three": ({"decoder": lambda m, x0, more: x0}, r"Decoder .* \(model, x0\)"),
+    "a wrapper of two": ({"denoisers": [lambda denoise, more: denoise]}, "a Wrapper"),
+    "an observer of two": ({"observers": [lambda grid, more: grid]}, "Observer"),
+    "a record of no function": ({"scheduler": {"name": "euler", "start": 3}}, "no option 'start'"),
+    "a function as a guidance": (
+        {"guidance": lambda d, p: d},
+        "a guidance is an object of a class",
+    ),
+    "a function as a conditioning": (
+        {"conditioning": [lambda d: d]},
+        "a conditioning is an object",
+    ),
+    "a function as a converter": (
+        {"converters": [lambda model: model]},
+        "a converter is an object",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_could_only_fail_in_a_run_is_refused_when_composed(pipe: Pipeline, name: str) -> None:
+    choice, message = WRONG[name]
+    with pytest.raises(LdmError, match=message):
+        pipe.replace(**choice)
+
+
+def test_a_record_is_made_of_a_function_that_fits() -> None:
+    wrong: Any = 3
+    with pytest.raises(LdmError, match=r"a Scheduler is made of a function \(x.* not of 3"):
+        Scheduler(wrong)
+    narrow: Any = lambda x: x  # noqa: E731
+    with pytest.raises(LdmError, match="a Kernel is made of a function"):
+        Kernel(narrow)
+    assert as_scheduler(lambda *arguments: arguments[0])
+    assert as_scheduler(lambda x, grid, denoise, noise, more=1, *, eta: x)
+    assert sees_latent(lambda schedule, steps, latent: []).sees_latent
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"scheduler": lambda x, grid, denoise, noise: None}, "the scheduler gave None for an x"),
+        ({"scheduler": lambda x, grid, denoise, noise: x[:, :1]}, "the scheduler gave a tensor of"),
+        ({"spacing": lambda schedule, steps: [1, 2]}, "should give points"),
+        ({"spacing": lambda schedule, steps: None}, "should give points"),
+        ({"denoisers": [lambda denoise: None]}, "gave None, no denoiser"),
+        ({"observers": [lambda grid: None]}, "should give a context manager"),
+    ],
+)
+def test_a_part_that_gives_something_else_is_told(
+    pipe: Pipeline, choice: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(LdmError, match=message):
+        pipe.replace(**choice)("a", seed=1)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -469,3 +471,142 @@ def test_one_side_of_a_picture_alone_is_refused(pipe: Pipeline) -> None:
 
     with pytest.raises(LdmError, match="give both width and height"):
         image_to_image(pipe, Image.new("RGB", (16, 16)), "a red star", width=32)
+
+
+def table(text: str, name: str = "t.csv") -> Path:
+    path = Path(name)
+    path.write_text(text, encoding="utf-8", newline="")
+    return path
+
+
+def lines(folder: str) -> list[dict[str, Any]]:
+    text = Path(folder, "metadata.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.split("\n") if line]
+
+
+def test_a_row_says_its_own_seed_size_and_steps(ldm: Any, folder: Path, pipe: Pipeline) -> None:
+    """Each picture is the one that a call with these arguments makes."""
+    path = table(
+        "prompt,seed,width,height,steps,guidance_scale,colour\n"
+        "a red star,40,16,24,3,1.5,red\n"
+        "a red star,40,16,24,2,1.5,red\n"
+        "a blue star,7,,,,,blue\n"
+    )
+    code, _, err = ldm("augment", "--table", path, "--out", "set", "--model", folder, "--steps", 4)
+    assert code == 0, err
+    assert [(line["seed"], line["width"], line["colour"]) for line in lines("set")] == [
+        (40, "16", "red"), (40, "16", "red"), (7, None, "blue"),
+    ]  # fmt: skip
+    size = {"width": 16, "height": 24, "seed": 40, "guidance_scale": 1.5}
+    expected = [
+        pipe("a red star", num_inference_steps=3, **size),
+        pipe("a red star", num_inference_steps=2, **size),
+        pipe("a blue star", seed=7),
+    ]
+    for line, out in zip(lines("set"), expected, strict=True):
+        image, manifest = read_png(Path("set", line["file_name"]))
+        assert (image.tobytes(), image.size) == (out.images[0].tobytes(), out.images[0].size)
+        assert manifest["seed"] == line["seed"]
+
+
+def test_pictures_of_a_row_count_up_from_its_seed(ldm: Any, folder: Path) -> None:
+    path = table('{"prompt": "a", "seed": 5}\n{"prompt": "a", "seed": 5}\n', "t.jsonl")
+    run = ("--table", path, "--out", "set", "--model", folder, "--steps", 1, "--num-images", 2)
+    assert ldm("augment", *run)[0] == 0
+    assert [line["seed"] for line in lines("set")] == [5, 6, 5, 6]
+
+
+@pytest.mark.parametrize(
+    ("text", "more", "message"),
+    [
+        ("prompt,file_name\na,x.png\n", [], "column 'file_name', which is what a data set calls"),
+        ("prompt,seed\na,1\n", ["--seed", "2"], "seed is given twice"),
+        ("prompt,seed\na,1.5\n", [], "the seed in row 1 of the table should be a whole number"),
+        ("prompt,width\na,16\nb,wide\n", [], "the width in row 2 .* whole number, not 'wide'"),
+        ("prompt,width\na,15\n", [], "multiples of 2"),
+        ("prompt,steps,num_inference_steps\na,1,1\n", [], "steps is given twice"),
+        ("prompt,batch_size\na,1\n", [], "column 'batch_size' can be no label"),
+        ("prompt,prompt\na,b\n", [], "two columns 'prompt'"),
+        ("prompt,negative_prompt\na,\n,b\n", [], "a prompt should be text, not None"),
+        ("prompt\n" + "x" * 200_000 + "\n", [], "field larger than field limit"),
+    ],
+)
+def test_a_table_that_would_lose_or_mistake_something_is_refused(
+    ldm: Any, folder: Path, text: str, more: list[str], message: str
+) -> None:
+    run = ("augment", "--table", table(text), "--out", "set", "--model", folder, *more)
+    code, _, err = ldm(*run)
+    assert code == 2
+    assert re.search(message, err), err
+    assert not Path("set").exists()
+
+
+CELLS = ["a red\nstar", "a red\r\nstar", "a red\u2028star", 'a "red", star', "a\x85star", "a\x0cb"]
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_cells_are_what_was_written_into_them(tmp_path: Path, form: str) -> None:
+    """By the libraries' own writers, with a byte order mark before them as Excel puts it."""
+    path = tmp_path / f"T.{form.upper()}"
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
+        if form == "csv":
+            writer = csv.writer(file)
+            writer.writerows([["prompt", "n"], *([cell, "1"] for cell in CELLS)])
+        else:
+            for cell in CELLS:
+                file.write(json.dumps({"prompt": cell}, ensure_ascii=False) + "\r\n")
+    assert [row["prompt"] for row in read_table(path)] == CELLS
+
+
+def test_what_a_csv_gives_an_input_has_its_type(
+    ldm: Any, folder: Path, picture: Path, classes: Path
+) -> None:
+    path = table("prompt,image,strength\n12,photo.png,0.5\n")
+    run = ("--out", "set", "--steps", 2, "--set", 'conditioning=["text", "image"]')
+    code, _, err = ldm("augment", "--table", path, "--model", folder, *run)
+    assert code == 0, err
+    inputs = read_png(Path("set/000000.png"))[1]["inputs"]
+    assert (inputs["prompt"], inputs["strength"]) == ("12", 0.5)
+    assert inputs["image"] == str(picture.resolve())
+    path = table("class_label,negative_class_label\n1,tench\ngoldfish,0\n", "c.csv")
+    assert ldm("augment", "--table", path, "--model", classes, "--out", "b", "--steps", 1)[0] == 0
+    inputs = [read_png(Path("b", line["file_name"]))[1]["inputs"] for line in lines("b")]
+    assert [[*i.values()] for i in inputs] == [[1, "tench"], ["goldfish", 0]]
+
+
+def test_classes_that_would_share_a_folder_are_refused(ldm: Any, classes: Path) -> None:
+    run = ("--classes", "a/b", "--classes", "a-b", "--model", classes, "--out", "set")
+    code, _, err = ldm("augment", *run)
+    assert (code, "would share the folder 'a-b'" in err) == (2, True)
+
+
+def test_a_data_set_of_classes_trains_a_transformer(ldm: Any, classes: Path) -> None:
+    from ldm_pipelines.training.data import open_source
+    from ldm_pipelines.training.settings import TransformerSettings
+    from ldm_pipelines.training.transformer import read_classes
+
+    run = ("--classes", "tench", "--classes", "1", "--num-images", 2, "--steps", 1)
+    assert ldm("augment", *run, "--model", classes, "--out", "set")[0] == 0
+    source = open_source("set", resolution=16, need_captions=True)
+    settings = TransformerSettings(out=Path("out"), autoencoder=Path("vae"), data="set")
+    assert read_classes(source, settings) == ["1", "tench"]
+    datasets = {path.parent.name for path in Path("set").rglob("*.png")}
+    assert datasets == {*source.texts()}
+
+
+@pytest.mark.slow
+def test_several_processes_make_the_same_data_set(ldm: Any, folder: Path) -> None:
+    path = table("prompt,colour\na red star,red\na blue star,blue\na green star,green\n")
+    script = Path("run.py")
+    script.write_text("from ldm_core.cli import main\nmain()\n")
+    run = ["augment", "--table", path, "--model", folder, "--steps", 2, "--num-images", 3]
+    assert ldm(*run, "--out", "one")[0] == 0
+    words = [str(word) for word in (*run, "--out", "two")]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    subprocess.run([*launch, str(script), *words], check=True)
+    assert lines("two") == lines("one")
+    assert {p.name for p in Path("two").iterdir()} == {p.name for p in Path("one").iterdir()}
+    for line in lines("one"):
+        images = [read_png(Path(place, line["file_name"]))[0] for place in ("one", "two")]
+        apart = np.abs(np.subtract(*(np.asarray(image, dtype=int) for image in images)))
+        assert apart.max() <= 1

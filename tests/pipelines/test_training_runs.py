@@ -2,8 +2,13 @@
 
 import contextlib
 import json
+import math
+import os
+import signal
 import subprocess
 import sys
+import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,10 +17,11 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 
-from ldm_core.errors import LdmError
+from ldm_core.errors import LdmError, LdmWarning
 from ldm_pipelines.training import autoencoder, checkpoint, commands, transformer
 from ldm_pipelines.training.batches import Batches
 from ldm_pipelines.training.data import FolderSource, ShapesSource, open_source
+from ldm_pipelines.training.ema import Ema
 from ldm_pipelines.training.loop import make_accelerator, train
 from ldm_pipelines.training.pool import PoolOfStep
 from ldm_pipelines.training.settings import (
@@ -61,8 +67,17 @@ class Killed(Exception):
     pass
 
 
-def toy_run(folder, *, stop_at=None, steps=8, resume=True, learning_rate=0.1):
-    def batch_of_step(step):
+def toy_run(
+    folder,
+    *,
+    stop_at=None,
+    steps=8,
+    resume=True,
+    learning_rate=0.1,
+    batch_of_step=None,
+    checkpoint_seconds=0.0,
+):
+    def plain(step):
         if step == stop_at:
             raise Killed
         return (torch.randn(4, 3, 5, 5, generator=torch.Generator().manual_seed(step)),)
@@ -77,9 +92,10 @@ def toy_run(folder, *, stop_at=None, steps=8, resume=True, learning_rate=0.1):
         warmup=2,
         mixed_precision="no",
         resume=resume,
-        checkpoint_seconds=0.0,
+        checkpoint_seconds=checkpoint_seconds,
     )
-    return train(settings, make_accelerator("no"), Toy(), batch_of_step, ema_decay=0.9)
+    batches = batch_of_step or plain
+    return train(settings, make_accelerator("no"), Toy(), batches, ema_decay=0.9)
 
 
 def test_an_interrupted_run_takes_the_same_course(tmp_path):
@@ -315,11 +331,11 @@ def test_unusable_data_is_refused_plainly(tmp_path, image_folder):
     with pytest.raises(LdmError, match="line 1: need file_name and text"):
         FolderSource(tmp_path)
     (tmp_path / "metadata.jsonl").write_bytes(b'{"file_name": "a.png", "text": "\xe9"}\n')
-    with pytest.raises(LdmError, match=r"metadata\.jsonl must be UTF-8"):
+    with pytest.raises(LdmError, match=r"metadata\.jsonl' must be UTF-8"):
         FolderSource(tmp_path)
     (tmp_path / "metadata.jsonl").unlink()
     (tmp_path / "a.png").write_bytes(b"no picture")
-    with pytest.raises(LdmError, match=r"a\.png cannot be read as an image"):
+    with pytest.raises(LdmError, match=r"a\.png' cannot be read: it is no picture"):
         FolderSource(tmp_path)
 
 
@@ -349,3 +365,135 @@ def test_two_processes_train_together(tmp_path):
     assert state["step"] == 2
     assert state["settings"]["processes"] == 2
     assert (tmp_path / "two" / "vae" / "config.json").exists()
+
+
+def stopping(signum, step):
+    """Batches of a toy run that are drawn until a signal comes, of the process itself."""
+
+    def batch_of_step(number):
+        if number == step:
+            os.kill(os.getpid(), signum)
+        return (torch.randn(4, 3, 5, 5, generator=torch.Generator().manual_seed(number)),)
+
+    return batch_of_step
+
+
+SIGNALS = {signal.SIGINT: (KeyboardInterrupt, None), signal.SIGTERM: (SystemExit, 143)}
+
+
+@pytest.mark.parametrize("signum", SIGNALS)
+@pytest.mark.parametrize("within", ["a batch", "an update", "a checkpoint"])
+def test_a_signal_loses_nothing_and_changes_nothing(tmp_path, monkeypatch, signum, within):
+    """Wherever it comes: between steps, while the weights are changed, while they are written."""
+    whole = toy_run(tmp_path / "whole")
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    kind, code = SIGNALS[signum]
+    seconds = 0.0 if within == "a checkpoint" else 1e9
+    once = iter([signum])
+
+    def send():
+        for number in once:
+            os.kill(os.getpid(), number)
+
+    update, write = Ema.update, checkpoint.save_file
+
+    def signalled_update(self, weights, step):
+        if step == 4:
+            send()
+        update(self, weights, step)
+
+    def signalled_write(tensors, path):
+        if path.name == "optimizer.safetensors":
+            send()
+        write(tensors, path)
+
+    step = 4 if within == "a batch" else None
+    run = {"batch_of_step": stopping(signum, step), "checkpoint_seconds": seconds}
+    with monkeypatch.context() as patch:
+        if within == "an update":
+            patch.setattr(Ema, "update", signalled_update)
+        if within == "a checkpoint":
+            patch.setattr(checkpoint, "save_file", signalled_write)
+        with pytest.raises(kind) as ended:
+            toy_run(tmp_path / "out", **run)
+    assert code is None or ended.value.code == code
+    assert {number: signal.getsignal(number) for number in SIGNALS} == before
+    state = json.loads((tmp_path / "out" / "checkpoint" / "state.json").read_text())
+    assert state["step"] == {"a batch": 4, "an update": 5, "a checkpoint": 1}[within]
+    resumed = toy_run(tmp_path / "out")
+    assert all(torch.equal(weight, resumed[name]) for name, weight in whole.items())
+
+
+def test_a_run_that_is_stopped_at_once_keeps_the_checkpoint_of_another(tmp_path):
+    toy_run(tmp_path, steps=2)
+    with pytest.raises(KeyboardInterrupt):
+        toy_run(tmp_path, batch_of_step=stopping(signal.SIGINT, 0), resume=False)
+    assert json.loads((tmp_path / "checkpoint" / "state.json").read_text())["step"] == 2
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_the_command_ends_with_the_code_of_its_signal(
+    ldm, image_folder, tmp_path, monkeypatch, signum, code
+):
+    draw, drawn = FolderSource.draw, []
+
+    def signalled(self, rng, count):
+        drawn.append(count)
+        if len(drawn) == 3:
+            os.kill(os.getpid(), signum)
+        return draw(self, rng, count)
+
+    run = ("train", "autoencoder", "--data", image_folder, "--out", "out", "--resolution", 16)
+    run += ("--steps", 4, "--crop-steps", 0, "--batch-size", 2, "--mixed-precision", "no")
+    with monkeypatch.context() as patch:
+        patch.setattr(FolderSource, "draw", signalled)
+        assert ldm(*run)[0] == code
+    assert json.loads(Path("out/checkpoint/state.json").read_text())["step"] == 2
+    assert ldm(*run)[0] == 0
+    assert ldm(*run[:5], "whole", *run[6:])[0] == 0
+    one, other = (
+        load_file(next(Path(out, "vae").glob("*.safetensors"))) for out in ("out", "whole")
+    )
+    assert all(torch.equal(weight, other[name]) for name, weight in one.items())
+
+
+def test_a_training_can_be_made_longer(tmp_path):
+    """From the first step on that was not yet done, on the longer course, which is said."""
+    short = toy_run(tmp_path, steps=4)
+    with pytest.warns(LdmWarning, match="begun for 4 steps and goes on to 8: from step 4"):
+        longer = toy_run(tmp_path, steps=8)
+    assert not torch.equal(longer["layer.weight"], short["layer.weight"])
+    state = json.loads((tmp_path / "checkpoint" / "state.json").read_text())
+    assert (state["step"], state["settings"]["steps"]) == (8, 8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again = toy_run(tmp_path, steps=8)  # done, and nothing is left to do
+    assert all(torch.equal(weight, again[name]) for name, weight in longer.items())
+    with pytest.raises(LdmError, match=r"8 steps, more than the 4(?s:.*)--no-resume"):
+        toy_run(tmp_path, steps=4)
+
+
+def test_the_longer_course_has_the_learning_rate_of_its_length(tmp_path, monkeypatch):
+    rates = []
+    step = torch.optim.AdamW.step
+
+    def noted(self, *args, **options):
+        rates.append(self.param_groups[0]["lr"])
+        return step(self, *args, **options)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", noted)
+    toy_run(tmp_path, steps=4)
+    with pytest.warns(LdmWarning):
+        toy_run(tmp_path, steps=8)
+    cosine = [0.1 * 0.5 * (1 + math.cos(math.pi * (n - 2) / 6)) for n in range(4, 8)]
+    assert rates[4:] == pytest.approx(cosine)
+
+
+def test_a_training_that_diverges_says_so_and_keeps_what_it_had(tmp_path):
+    def batch_of_step(step):
+        return (torch.full((4, 3, 5, 5), 1.0 if step < 3 else torch.nan),)
+
+    with pytest.raises(LdmError, match="diverged: the loss of step 4 is nan"):
+        toy_run(tmp_path, batch_of_step=batch_of_step)
+    kept = load_file(tmp_path / "checkpoint" / "weights.safetensors")
+    assert all(weight.isfinite().all() for weight in kept.values())

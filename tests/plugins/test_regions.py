@@ -296,7 +296,7 @@ def black(width: int = 16) -> Image.Image:
         ({"prompt": "a", "box": ALL, "mask": "x.png"}, "needs a prompt, and a box or a mask"),
         ({"prompt": "a", "box": ALL, "wieght": 2}, "a region has no 'wieght'.*'weight'"),
         ({"prompt": "a", "box": ALL, "weight": 0}, "weight of a region should be .* not 0"),
-        ({"prompt": " ", "box": ALL}, "the prompt is empty"),
+        ({"prompt": "( :2)", "box": ALL}, "the prompt is empty"),
         ({"prompt": 3, "box": ALL}, "a prompt should be text, not 3"),
         ({"prompt": "a", "box": [0, 0, 1]}, "four numbers, left, top, right and bottom"),
         ({"prompt": "a", "box": "0,0,1,1"}, "four numbers, left, top, right and bottom"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -58,6 +59,9 @@ def latents(pipe: Pipeline, **inputs: Any) -> Tensor:
         ((r"\(red:2\) (a\):3)"), "(red:2) a)", {"a)": 3}),
         ("a (clock at 10:30), (16:9)", "a (clock at 10:30), (16:9)", {}),
         ("(route 66 :2)", "route 66 ", {"route 66 ": 2}),
+        ("(score_9:1.3), (iso 800:.8)", "score_9, iso 800", {"score_9": 1.3, "iso 800": 0.8}),
+        ("(at f1.8: 1.2) (f2 :1)", "at f1.8 f2 ", {"at f1.8": 1.2}),
+        ("(1:1.85) (4:3) (23:59)", "(1:1.85) (4:3) (23:59)", {}),
         ("an :) (open (plain", "an :) (open (plain", {}),
         ("(:2) star", " star", {}),
     ],
@@ -221,9 +225,41 @@ def test_weights_reach_every_window(pipe: Pipeline) -> None:
     assert found[:, ~said].equal(plain[:, ~said])
 
 
-def test_a_word_longer_than_the_window_is_refused(pipe: Pipeline) -> None:
-    with pytest.raises(LdmError, match="window is too small for this as one word: 'xxx"):
-        condition(chunked(pipe), "a red " + "x" * 40)
+PLACES = (
+    ",".join(["a", "red", "circle"] * 9),
+    "\n".join(["a", "red", "circle"] * 9),
+    "a photo of " + "x" * 40,
+    "一只红色的大圆圈在蓝色的背景上" * 3,
+    "a red 一只红色的大圆圈在蓝色的背景上",
+    "a large red circle, a blue star,a small green square\ton a yellow background",
+)
+"""Long prompts with other things than spaces between their words, or nothing."""
+
+
+@pytest.mark.parametrize("family", TEXT)
+@pytest.mark.parametrize("text", PLACES, ids=lambda text: repr(text[:12]))
+def test_a_prompt_is_parted_where_it_can_be(
+    pipes: dict[str, Pipeline], family: str, text: str
+) -> None:
+    """No letter is lost or said twice, no window is too long, and none could hold more words."""
+    text = " ".join([text] * LENGTHS.get(family, 1))
+    ability = pipes[family].model.abilities["text"]
+    prompts = Prompts(ability, [], "chunk", weights=True)
+    parts = [part.text for part in prompts._part(text) if part is not None]
+    assert "".join("".join(parts).split()) == "".join(text.split())
+    for part, after in pairwise(parts):
+        assert ability.overflow(part) == ""
+        assert ability.overflow(part + after)
+    lost = ability.overflow(text)
+    assert not lost or len(lost) < len(text)
+
+
+def test_a_list_of_tags_is_parted_between_them(pipe: Pipeline) -> None:
+    """By hand: ten tokens beside begin and end, a tag and its comma being two."""
+    prompts = Prompts(pipe.model.abilities["text"], [], "chunk", weights=True)
+    words = ["large", "red", "circle", "blue", "star", "small", "green"]
+    parts = [part.text for part in prompts._part(",".join(words)) if part is not None]
+    assert parts == ["large,red,circle,blue,star,", "small,green"]
 
 
 def test_prompts_of_an_image_are_not_seen_over_and_over(pipe: Pipeline) -> None:

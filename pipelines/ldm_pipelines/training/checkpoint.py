@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ldm_core.errors import LdmError
+from ldm_core.errors import LdmError, LdmWarning
 from ldm_pipelines.training.ema import Ema
 
 WEIGHTS, AVERAGE, OPTIMIZER, STATE = (
@@ -25,6 +26,10 @@ WEIGHTS, AVERAGE, OPTIMIZER, STATE = (
     "optimizer.safetensors",
     "state.json",
 )
+
+STEPS = "steps"
+"""The setting that a run may change on its way."""
+START_AGAIN = "--no-resume on the command line, resume=False in Python"
 
 
 def save(
@@ -62,8 +67,10 @@ def restore(
 ) -> int:
     """Load a checkpoint into the given objects; return its step, or 0 where there is none.
 
+    A run may go on for more steps, or fewer, than it was begun with, which is said.
+
     Raises:
-        LdmError: the checkpoint was made with other settings.
+        LdmError: the checkpoint was made with other settings, or has more steps than are asked for.
     """
     if not (folder / STATE).exists():
         folder = folder.with_name(folder.name + ".old")  # killed between the two renames
@@ -74,19 +81,39 @@ def restore(
     differences = [
         f"{name} was {before.get(name)!r}, now {value!r}"
         for name, value in settings.items()
-        if before.get(name) != value
+        if before.get(name) != value and name != STEPS
     ]
     if differences:
         raise LdmError(
             f"{folder} holds a run with other settings ({', '.join(differences)}); "
-            "give another output folder, or resume=False to start again",
-            "on the command line that is --no-resume",
+            "give another output folder, or start again",
+            START_AGAIN,
         )
+    _check_steps(folder, state["step"], before.get(STEPS), settings.get(STEPS))
     module.load_state_dict(load_file(folder / WEIGHTS))
     _load_optimizer(optimizer, load_file(folder / OPTIMIZER))
     if ema is not None:
         ema.load(load_file(folder / AVERAGE))
     return int(state["step"])
+
+
+def _check_steps(folder: Path, done: int, before: int | None, now: int | None) -> None:
+    """See that a run can go on to so many steps, and say where that changes its course."""
+    if before is None or now is None or before == now:
+        return
+    if now < done:
+        raise LdmError(
+            f"{folder} holds a run of {done} steps, more than the {now} that are asked for; ask "
+            "for more, give another output folder, or start again",
+            START_AGAIN,
+        )
+    warnings.warn(
+        f"the run in {folder} was begun for {before} steps and goes on to {now}: from step {done} "
+        f"its learning rate is that of {now} steps, so that it is not the run that {now} steps "
+        "from the beginning would be",
+        LdmWarning,
+        stacklevel=3,
+    )
 
 
 def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

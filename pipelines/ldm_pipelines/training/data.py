@@ -7,14 +7,16 @@ have had.
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError
+from ldm_pipelines.tables import json_lines, read_text
 
 Pictures = npt.NDArray[np.uint8]
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
@@ -72,7 +74,8 @@ class FolderSource:
     """A folder of images, scaled and centre-cropped to one square size.
 
     Captions stand in ``metadata.jsonl``, one ``{"file_name": …, "text": …}`` a line, as in the
-    `datasets` library's imagefolder; without it every caption is empty.
+    `datasets` library's imagefolder; without it the folder in which a picture lies is its caption,
+    where each lies in one, and else every caption is empty.
 
     Raises:
         LdmError: no images, one that cannot be read, or metadata that does not fit, naming the
@@ -85,11 +88,11 @@ class FolderSource:
                 f"data must be 'shapes', 'digits' or a folder of images; no folder {folder}"
             )
         self.side = side
-        captions = _read_metadata(folder, need_captions)
         files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
         if not files:
             raise LdmError(f"no images ({', '.join(sorted(SUFFIXES))}) in {folder}")
         names = [p.relative_to(folder).as_posix() for p in files]
+        captions = _read_metadata(folder, names, need_captions)
         without = [n for n in names if n not in captions]
         if need_captions and without:
             raise LdmError(f"{folder / 'metadata.jsonl'} has no line for {without[0]}")
@@ -126,7 +129,7 @@ def open_source(data: str, *, resolution: int = 64, need_captions: bool = False)
                 f"give resolution {source.side}, or a folder of images, which are scaled",
             )
         return source
-    return FolderSource(Path(data), side=resolution, need_captions=need_captions)
+    return FolderSource(expanded(data), side=resolution, need_captions=need_captions)
 
 
 def step_rng(seed: int, step: int, rank: int, purpose: int = 0) -> np.random.Generator:
@@ -137,33 +140,33 @@ def step_rng(seed: int, step: int, rank: int, purpose: int = 0) -> np.random.Gen
 def _read_picture(file: Path, side: int) -> npt.NDArray[np.uint8]:
     from PIL import Image, ImageOps
 
+    from ldm_core.media.pictures import as_mode, open_picture
+
+    name = "training picture"  # without the file's, so that what is said of many is said once
+    image = open_picture(file, name)
     try:
-        with Image.open(file) as image:
-            square = ImageOps.fit(image.convert("RGB"), (side, side), Image.Resampling.LANCZOS)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise LdmError(f"{file} cannot be read as an image: {error}") from error
-    return np.asarray(square)
+        picture = as_mode(image, "RGB", name)
+    except LdmError as error:
+        raise LdmError(f"{file}: {error.message}", error.hint) from None
+    return np.asarray(ImageOps.fit(picture, (side, side), Image.Resampling.LANCZOS))
 
 
-def _read_metadata(folder: Path, need_captions: bool) -> dict[str, str]:
+def _read_metadata(folder: Path, names: Sequence[str], need_captions: bool) -> dict[str, str]:
+    """The caption of each picture: of metadata.jsonl, or else the folder that it lies in."""
     file = folder / "metadata.jsonl"
     if not file.exists():
+        if all("/" in name for name in names):
+            return {name: name.split("/")[-2] for name in names}
         if need_captions:
             raise LdmError(
-                f'{file} is missing; give each image a line {{"file_name": …, "text": …}}'
+                f'{file} is missing; give each image a line {{"file_name": …, "text": …}}',
+                "or put the pictures of each class into a folder of its name.",
             )
         return {}
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise LdmError(f"{file} must be UTF-8 text: {error}") from error
     captions = {}
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
+    for number, entry in json_lines(read_text(file, "file"), f"'{file}'"):
         try:
-            entry = json.loads(line)
             captions[str(entry["file_name"])] = str(entry["text"])
-        except (ValueError, KeyError, TypeError) as error:
+        except KeyError as error:
             raise LdmError(f"{file}, line {number}: need file_name and text ({error})") from error
     return captions

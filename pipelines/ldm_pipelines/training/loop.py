@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -12,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ldm_core.errors import LdmError
 from ldm_pipelines.training import checkpoint
 from ldm_pipelines.training.ema import Ema
 from ldm_pipelines.training.schedule import learning_rate_factor
 from ldm_pipelines.training.settings import TrainingSettings
+from ldm_pipelines.training.stopping import Stopped, StopSignals
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -90,7 +93,8 @@ def train(
             depend on the step and the process alone, so that a resumed run sees the same data.
         ema_decay: return averaged weights instead of the last ones.
     Raises:
-        LdmError: the checkpoint is one of other settings.
+        LdmError: the checkpoint is one of other settings, or the loss is no longer finite.
+        KeyboardInterrupt: Ctrl-C, once a checkpoint is written; SIGTERM likewise exits with 143.
     """
     steps, learning_rate = settings.steps, settings.learning_rate
     module.to(accelerator.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -110,33 +114,61 @@ def train(
     main = accelerator.is_main_process
     if main:
         logger.info("from step %d to %d, %d processes", first, steps, accelerator.num_processes)
+    done = last_step = first
     last_log = last_save = time.monotonic()
     # Summed where it is computed: reading it at each step would wait for the device at each step.
-    last_step, losses = first, torch.zeros((), device=accelerator.device)
-    for step in range(first, steps):
-        for group in optimizer.param_groups:
-            factor = learning_rate_factor(step, steps=steps, warmup=settings.warmup)
-            group["lr"] = learning_rate * factor
-        loss = parallel(*batch_of_step(step))
-        accelerator.backward(loss)
-        torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        if ema is not None:
-            ema.update(weights, step)
-        losses += loss.detach()
-        now = time.monotonic()
-        if main and (now - last_log >= log_seconds or step + 1 == steps):
-            updates = step + 1 - last_step
-            logger.info(
-                "step %d/%d  loss %.4f  %.3f s/step", step + 1, steps, float(losses) / updates,
-                (now - last_log) / updates,
-            )  # fmt: skip
-            last_log, last_step = now, step + 1
-            losses.zero_()
-        if main and (now - last_save >= settings.checkpoint_seconds or step + 1 == steps):
-            checkpoint.save(folder, step=step + 1, **state)
-            last_save = now
+    losses = torch.zeros((), device=accelerator.device)
+
+    def save() -> None:
+        _finite(float(losses), last_step, done)
+        checkpoint.save(folder, step=done, **state)
+
+    try:
+        with StopSignals() as signals:
+            for step in range(first, steps):
+                for group in optimizer.param_groups:
+                    factor = learning_rate_factor(step, steps=steps, warmup=settings.warmup)
+                    group["lr"] = learning_rate * factor
+                loss = parallel(*batch_of_step(step))
+                accelerator.backward(loss)
+                torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+                losses += loss.detach()
+                with signals.whole():
+                    optimizer.step()
+                    if ema is not None:
+                        ema.update(weights, step)
+                    done = step + 1
+                optimizer.zero_grad()
+                now = time.monotonic()
+                if main and (now - last_log >= log_seconds or done == steps):
+                    updates = done - last_step
+                    mean = _finite(float(losses), last_step, done) / updates
+                    logger.info(
+                        "step %d/%d  loss %.4f  %.3f s/step", done, steps, mean,
+                        (now - last_log) / updates,
+                    )  # fmt: skip
+                    last_log, last_step = now, done
+                    losses.zero_()
+                if main and (now - last_save >= settings.checkpoint_seconds or done == steps):
+                    with signals.whole():
+                        save()
+                    last_save = now
+    except Stopped as stopped:
+        if main and done > first:
+            save()
+            logger.info("stopped after step %d/%d; the same run goes on from there", done, steps)
+        raise stopped.as_exit() from None
     accelerator.wait_for_everyone()
     final = {k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()}
     return final if ema is None else final | {k: v.cpu() for k, v in ema.average.items()}
+
+
+def _finite(losses: float, before: int, done: int) -> float:
+    """The sum of the losses of the steps from `before` to `done`, where it is one."""
+    if not math.isfinite(losses):
+        raise LdmError(
+            f"the training has diverged: between steps {before + 1} and {done} the loss became "
+            f"{losses}; the checkpoint is from before.",
+            "a smaller learning rate may help, or other data.",
+        )
+    return losses

@@ -13,6 +13,12 @@ MAY_CHANGE = frozenset({"out", "autoencoder", "resume", "checkpoint_seconds", "n
 """Where files lie, when they are written and who draws; a run may continue with others."""
 
 
+def _expanded(path: Path) -> Path:
+    from ldm_core.contracts.files import expanded  # which brings NumPy
+
+    return expanded(path)
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
     """What every training takes; those below add what is theirs, and the defaults.
@@ -41,6 +47,7 @@ class TrainingSettings:
     from_model: Path | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "out", _expanded(self.out))
         *names, last = self.sizes()
         for name, size in self.sizes().items():
             if size < 1:
@@ -122,6 +129,10 @@ class LatentSettings(TrainingSettings):
     warmup: int = 200
     pool_size: int = 4096
     pool_steps: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "autoencoder", _expanded(self.autoencoder))
 
     def sizes(self) -> dict[str, int]:
         return {**super().sizes(), "pool_size": self.pool_size, "pool_steps": self.pool_steps}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -82,11 +83,15 @@ def find_class(label: Any, classes: Sequence[str]) -> int:
     last = len(classes) - 1
     if isinstance(label, str):
         return _by_name(label, classes)
-    if isinstance(label, bool) or not isinstance(label, int):
+    try:
+        number = None if isinstance(label, bool) else operator.index(label)
+    except TypeError:
+        number = None
+    if number is None:
         raise LdmError(f"a class is a number from 0 to {last} or a name, not {label!r}.")
-    if not 0 <= label <= last:
-        raise LdmError(f"there is no class {label}: this model's are numbered from 0 to {last}.")
-    return label
+    if not 0 <= number <= last:
+        raise LdmError(f"there is no class {number}: this model's are numbered from 0 to {last}.")
+    return number
 
 
 def _by_name(label: str, classes: Sequence[str]) -> int:

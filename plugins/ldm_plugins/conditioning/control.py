@@ -12,6 +12,7 @@ from ldm_core.contracts import (
     Call,
     Condition,
     Conditioning,
+    FileName,
     Input,
     ModelInfo,
     Network,
@@ -49,7 +50,7 @@ PICTURES = Input(
 )
 
 
-def control(*, models: list[str | dict[str, Any]]) -> Control:
+def control(*, models: list[FileName | dict[str, Any]]) -> Control:
     """ControlNets and T2I-Adapters: side networks that read a picture such as edges or depth
     (Zhang et al. 2023, arXiv:2302.05543; Mou et al. 2023, arXiv:2302.08453).
 

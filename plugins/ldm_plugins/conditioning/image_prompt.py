@@ -11,6 +11,7 @@ from ldm_core.contracts import (
     REQUIRED,
     Condition,
     Conditioning,
+    FileName,
     Input,
     Model,
     ModelInfo,
@@ -30,7 +31,7 @@ PICTURES = Input(
 )
 
 
-def image_prompt(*, path: str, image_encoder: str, scale: float = 1.0) -> ImagePrompt:
+def image_prompt(*, path: FileName, image_encoder: FileName, scale: float = 1.0) -> ImagePrompt:
     """A picture whose content and style the image takes on, by an IP-Adapter (Ye et al. 2023,
     arXiv:2308.06721).
 

@@ -106,7 +106,7 @@ class Mask(Conditioning):
         check_strength(request, self.flow)
         for image, painting in different(request.inputs["image"], request.inputs["mask"]):
             picture = read_picture("image", image, self.mode)
-            cover = read_picture("mask", painting, "L")
+            cover = read_picture("mask", painting, "L", mask=True)
             if picture.shape[:2] != cover.shape[:2]:
                 raise LdmError(
                     f"the image is {size_of(picture)} pixels and the mask {size_of(cover)}; they "
@@ -149,7 +149,7 @@ class Mask(Conditioning):
     def _pixels(self, request: Request) -> tuple[Tensor, Tensor]:
         """Pictures in [-1, 1] and masks in [0, 1], (batch, channels, height, width)."""
         pictures = to_pixels("image", request.inputs["image"], self.mode)
-        return pictures * 2 - 1, to_pixels("mask", request.inputs["mask"], "L")
+        return pictures * 2 - 1, to_pixels("mask", request.inputs["mask"], "L", mask=True)
 
 
 class Blend(RunHooks):

@@ -18,6 +18,7 @@ from ldm_plugins.conditioning.text import Text
 REGIONS = Input(
     list[dict[str, Any]] | None,
     None,
+    file_keys=("mask",),
     help='tables of a prompt and its box or mask: [{prompt = "a star", box = [0, 0, 0.5, 1]}]',
 )
 

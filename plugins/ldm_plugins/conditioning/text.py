@@ -64,8 +64,16 @@ class Text(Conditioning):
             return
         if not isinstance(entry, str):
             raise LdmError(f"a {name} should be text, not {entry!r}.")
-        if not read_prompt(entry, self.weights).text.strip() and name == "prompt":
-            raise LdmError("the prompt is empty; say what the picture should show.")
+        try:
+            entry.encode()
+        except UnicodeEncodeError as error:
+            raise LdmError(
+                f"the {name} {entry!r} is no Unicode text: its letter {error.start + 1} is half of "
+                "one, as of a file or terminal that is not UTF-8."
+            ) from None
+        words = read_prompt(entry, self.weights).text
+        if name == "prompt" and entry.strip() and not words.strip():
+            raise LdmError(f"the prompt is empty but for a weight: '{entry}'.")
 
     def encode(self, run: Run, branches: Sequence[str]) -> Mapping[str, Condition | Unequal]:
         prompts, inputs = self.prompts(run), run.request.inputs

@@ -90,7 +90,7 @@ def _box(value: Any, width: int, height: int) -> Array:
 
 
 def _mask(value: Any, width: int, height: int) -> Array:
-    picture = read_picture("mask of a region", value, "L")
+    picture = read_picture("mask of a region", value, "L", mask=True)
     if picture.shape[:2] != (height, width):
         raise LdmError(
             f"the mask of a region is {size_of(picture)} pixels and {width}x{height} is to be "

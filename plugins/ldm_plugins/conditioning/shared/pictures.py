@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from ldm_core.contracts import REQUIRED, Input, ModelInfo, Request
 from ldm_core.errors import LdmError
+from ldm_core.media.pictures import as_mask, as_mode, open_picture
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,30 +40,25 @@ def mode_of(channels: int) -> str:
     return {1: "L", 3: "RGB"}.get(channels, "?" * channels)
 
 
-def read_picture(name: str, value: Any, mode: str = "RGB") -> Array:
+def read_picture(name: str, value: Any, mode: str = "RGB", mask: bool = False) -> Array:
     """(height, width, channels) float32 in [0, 1].
 
     Args:
         name: what to call it in an error.
         mode: ``RGB`` or ``L``, with a letter for each channel, or `mode_of` other channels, which
             only a tensor has.
+        mask: it says where something holds; see `ldm_core.media.pictures.as_mask`.
     Raises:
-        LdmError: it is no picture, or one of other channels.
+        LdmError: it is no picture, or one of other channels, or holds numbers that are not finite.
     """
     import numpy as np
 
     channels, pil = len(mode), "?" not in mode
     if isinstance(value, str | Path):
-        try:
-            # a camera may say in the file which side is up
-            value = ImageOps.exif_transpose(Image.open(Path(value).expanduser()))
-        except UnidentifiedImageError:
-            raise LdmError(f"the {name} '{value}' cannot be read: it is no picture.") from None
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise LdmError(f"the {name} '{value}' cannot be read: {reason}.") from None
+        value = open_picture(value, name)
     if isinstance(value, Image.Image) and pil:
-        unit: Array = np.asarray(value.convert(mode), dtype=np.float32) / np.float32(255)
+        eight = as_mask(value, name) if mask else as_mode(value, mode, name)
+        unit: Array = np.asarray(eight, dtype=np.float32) / np.float32(255)
         return unit.reshape(*unit.shape[:2], channels)
     no_array = isinstance(value, Image.Image | Sequence | Mapping)
     shape = () if no_array else tuple(np.shape(value))
@@ -75,8 +71,10 @@ def read_picture(name: str, value: Any, mode: str = "RGB") -> Array:
         )
     import torch  # here, since a file is read without it
 
-    here = value.cpu() if isinstance(value, torch.Tensor) else value
+    here = value.detach().cpu().float() if isinstance(value, torch.Tensor) else value
     array: Array = np.asarray(here, dtype=np.float32)
+    if not np.isfinite(array).all():
+        raise LdmError(f"the {name} holds numbers that are not finite (NaN or infinite).")
     return array.transpose(1, 2, 0)
 
 
@@ -99,12 +97,13 @@ def different(*values: Sequence[Any]) -> Iterable[tuple[Any, ...]]:
     return {tuple(map(id, group)): group for group in zip(*values, strict=True)}.values()
 
 
-def to_pixels(name: str, values: Sequence[Any], mode: str = "RGB") -> Tensor:
-    """Pictures of one size as pixels (pictures, channels, height, width) in [0, 1]."""
+def to_pixels(name: str, values: Sequence[Any], mode: str = "RGB", mask: bool = False) -> Tensor:
+    """Pictures of one size as pixels (pictures, channels, height, width) in [0, 1]; see
+    `read_picture`."""
     import numpy as np
     import torch
 
-    pictures = {id(value): read_picture(name, value, mode) for value in values}
+    pictures = {id(value): read_picture(name, value, mode, mask) for value in values}
     batch = np.stack([pictures[id(value)] for value in values])
     return torch.from_numpy(batch).permute(0, 3, 1, 2)
 

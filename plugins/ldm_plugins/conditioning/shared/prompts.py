@@ -169,9 +169,12 @@ class Prompts:
         parts: Windows = []
         while lost := self._ability.overflow(rest.text):
             fits = len(rest.text) - len(lost)
+            # a part of a word may make more tokens by itself than at the head of the word
+            while more := self._ability.overflow(rest.text[:fits].strip()):
+                fits -= len(more)
             if not rest.text[:fits].strip():
                 raise LdmError(
-                    f"the text encoder's window is too small for this as one word: '{rest.text}'."
+                    f"the text encoder's window is too small for a letter of this: '{rest.text}'."
                 )
             parts.append(rest[:fits].stripped())
             rest = rest[fits:]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ldm_core.contracts.family import ModelInfo
+from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.model.files import check_weights, class_name, from_hub, read_json
 from ldm_plugins.conditioning.shared.pictures import mode_of
@@ -146,7 +147,7 @@ def find_side_folder(source: str, info: ModelInfo) -> SideFolder:
 
 
 def _find(source: str) -> Path:
-    folder = Path(source).expanduser()
+    folder = expanded(source)
     if folder.is_dir():
         return folder.resolve()
     if folder.is_file():

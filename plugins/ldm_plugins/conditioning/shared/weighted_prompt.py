@@ -7,8 +7,13 @@ from dataclasses import dataclass
 
 from ldm_core.errors import LdmError
 
-# Digits before the colon are a time or a ratio, as in (at 10:30) or (16:9).
-WEIGHT = re.compile(r"(?<!\d):\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+))\s*$")
+WEIGHT = re.compile(
+    r"""
+    (?: (?<!\d):\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+))   # after a letter any number is a weight
+    |   (?<!\(1):\s*([+-]?\d*\.\d+)  # after a digit one with a point, but not in (1:1.85)
+    )\s*$""",
+    re.VERBOSE,
+)
 
 
 @dataclass(frozen=True)
@@ -61,8 +66,9 @@ def read_prompt(prompt: str, weights: bool) -> WeightedText:
 def read_weights(prompt: str) -> WeightedText:
     r"""A prompt with weights as ``(words:1.3)``, which may lie inside one another and multiply.
 
-    Parentheses without a number are text as any other, and so is what follows digits, as
-    ``(16:9)`` does. ``\(`` and ``\)`` are plain parentheses always.
+    Parentheses without a number are text as any other, and so is a number without a point that
+    follows a digit, as in ``(16:9)`` and ``(at 10:30)``, and a ratio to 1, as ``(1:1.85)``;
+    ``(score_9:1.3)`` and ``(f1.8:1.2)`` are weights. ``\(`` and ``\)`` are plain parentheses.
 
     Raises:
         LdmError: a weight below 0; or parentheses that do not close, in a prompt with weights.
@@ -79,7 +85,7 @@ def read_weights(prompt: str) -> WeightedText:
             mark = WEIGHT.search("".join(" " if len(c) > 1 else c for c, _ in inner))
             if mark:
                 weighted = True
-                factor = _weight(mark.group(1), prompt)
+                factor = _weight(mark.group(1) or mark.group(2), prompt)
                 inner = [(c, w * factor) for c, w in inner[1 : mark.start()]]
             else:
                 inner.append((")", 1.0))

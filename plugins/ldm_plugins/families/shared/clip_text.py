@@ -20,11 +20,17 @@ class ClipEncoder:
         self._encoder = encoder
         self._tokenizer = tokenizer
 
+    @property
+    def window(self) -> int:
+        """Tokens that it reads, begin and end included; a tokenizer may state no length."""
+        positions: int = self._encoder.module.config.max_position_embeddings
+        stated: int = self._tokenizer.model_max_length
+        return min(stated, positions)
+
     def __call__(self, texts: Sequence[str | None], masks_padding: bool = False) -> Any:
         """The encoder's output with all hidden states, where it computes; None is encoded as the
         empty text."""
-        window = self._tokenizer.model_max_length
-        tokens = tokenize(self._tokenizer, texts, window, self._encoder.device)
+        tokens = tokenize(self._tokenizer, texts, self.window, self._encoder.device)
         mask = tokens.attention_mask if masks_padding else None
         return self._encoder.module(
             tokens.input_ids, attention_mask=mask, output_hidden_states=True
@@ -32,11 +38,11 @@ class ClipEncoder:
 
     def overflow(self, text: str) -> str:
         """The end of the text that the window would cut off; empty where it fits."""
-        return overflow(self._tokenizer, text, self._tokenizer.model_max_length)
+        return overflow(self._tokenizer, text, self.window)
 
     def spans(self, text: str) -> list[Span]:
         """The characters of the text that each token of the window stands for."""
-        return spans(self._tokenizer, text, self._tokenizer.model_max_length)
+        return spans(self._tokenizer, text, self.window)
 
 
 class ClipText(TextAbility):

@@ -72,8 +72,6 @@ def _class_itself(cls: str, config: Mapping[str, Any], clips: bool) -> Recipe:
     """What goes with a class that runs as it is, which clips by itself."""
     clipping = _clipping(cls, config, clips)
     options: Recipe = {"config": clipping} if any(clipping.values()) else {}
-    if cls == "TCDScheduler":
-        options["step"] = {"eta": 0.0}  # which Diffusers' pipelines hand to every step
     return {"denoisers": [], "scheduler": options}
 
 

@@ -1,0 +1,53 @@
+"""Files and folders that a person names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+NAMES_FILE = "names a file"
+FileName = Annotated[str, NAMES_FILE]
+"""The type of an option that names a file or folder, where it may also be an id of the Hub: a
+recipe that is composed names it in full, so that it means the same wherever it is read."""
+
+
+def expanded(path: str | Path) -> Path:
+    """A path whose leading ``~`` is the home folder that it stands for; as it is where it stands
+    for none, as in ``~a.png``, for which `Path.expanduser` raises."""
+    return Path(os.path.expanduser(path))
+
+
+def in_full(path: str | Path) -> str:
+    """A path from the root, so that it means the same in every folder."""
+    return str(expanded(path).resolve())
+
+
+def with_full_paths(
+    value: Any, names_file: bool, keys: tuple[str, ...] = (), full: Callable[[str], str] = in_full
+) -> Any:
+    """A value in which files are named in full; pictures and tensors in it stay as they are.
+
+    Args:
+        names_file: whether text in it, alone or in a list, names a file.
+        keys: of tables in it, those whose value does.
+    """
+    if isinstance(value, str | Path):
+        return full(str(value)) if names_file else value
+    if isinstance(value, list | tuple):
+        return [with_full_paths(entry, names_file, keys, full) for entry in value]
+    if isinstance(value, Mapping):
+        return {k: with_full_paths(entry, k in keys, keys, full) for k, entry in value.items()}
+    return value
+
+
+def parts_of(annotation: Any) -> set[Any]:
+    """The types in an annotation, those inside others too, and what is annotated."""
+    inner = get_args(annotation)
+    return (
+        {annotation, *inner}
+        | {part for one in inner if not isinstance(one, str) for part in parts_of(one)}
+        if inner
+        else {annotation}
+    )

@@ -1,0 +1,46 @@
+"""The text inside a PNG file, of any length.
+
+Pillow reads a PNG's text with bounds (`PIL.PngImagePlugin.MAX_TEXT_CHUNK`, ``MAX_TEXT_MEMORY``)
+beyond which it refuses the whole file.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+TEXT = (b"tEXt", b"zTXt", b"iTXt")
+TELLS_ORIENTATION = (b"XML:com.adobe.xmp\0", b"Raw profile type ")
+"""How text begins that Pillow reads more than words from."""
+
+
+def split_text(data: bytes) -> tuple[bytes, dict[str, str]]:
+    """A PNG without its text chunks, and the international text (iTXt) in them by keyword.
+
+    Damaged chunks are left for Pillow to refuse.
+
+    Source: the PNG specification (ISO/IEC 15948), Sections 5.3 and 11.3.4.5.
+    """
+    kept, texts, start = [data[:8]], {}, 8
+    while start + 12 <= len(data):
+        end = start + 12 + int.from_bytes(data[start : start + 4], "big")
+        kind, body = data[start + 4 : start + 8], data[start + 8 : end - 4]
+        if kind in TEXT and not body.startswith(TELLS_ORIENTATION):
+            if kind == b"iTXt" and (entry := _international(body)):
+                texts[entry[0]] = entry[1]
+        else:
+            kept.append(data[start:end])
+        start = end
+    return b"".join([*kept, data[start:]]), texts
+
+
+def _international(body: bytes) -> tuple[str, str] | None:
+    """Keyword and text of an iTXt chunk; None where it is broken."""
+    keyword, _, rest = body.partition(b"\0")
+    compressed, rest = rest[:1] == b"\1", rest[2:]
+    parts = rest.split(b"\0", 2)  # the language, the keyword in it, and the text
+    try:
+        text = zlib.decompress(parts[2]) if compressed else parts[2]
+        return keyword.decode("latin-1"), text.decode("utf-8")
+    except (IndexError, zlib.error, UnicodeDecodeError):
+        return None
