@@ -6,12 +6,13 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ldm_core.errors import LdmError, did_you_mean
+from ldm_core.model.safetensors_header import Shapes, read_header
 from ldm_core.plugins.registry import Registry
 
 INDEX = "model_index.json"
@@ -121,53 +122,9 @@ def read_index(folder: Path) -> dict[str, Any]:
     return read_json(folder / INDEX)
 
 
-def check_weights(folder: Path, components: Iterable[str]) -> None:
-    """See that each component has whole safetensors files; reads their headers alone.
-
-    Raises:
-        LdmError: weights are missing, truncated or pickled. Nothing is ever unpickled.
-    """
-    for component in components:
-        part = folder / component
-        files = sorted(part.glob("*.safetensors"))
-        if not files:
-            pickled = [f.name for s in ("bin", "ckpt", "pt", "pth") for f in part.glob(f"*.{s}")]
-            if pickled:
-                raise LdmError(
-                    f"{part} holds pickled weights ({pickled[0]}), {PICKLE_RUNS}", CONVERT
-                )
-            raise LdmError(f"{part} has no weights (*.safetensors).")
-        for file in files:
-            check_safetensors(file)
-
-
-def check_safetensors(file: Path) -> dict[str, tuple[int, ...]]:
-    """See that a file has as many bytes as its safetensors header says.
-
-    Returns:
-        The shape of each tensor.
-    Raises:
-        LdmError: it has fewer or more, or no header.
-    """
-    size = file.stat().st_size
-    with file.open("rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        if not 2 <= length <= min(size - 8, 100_000_000):
-            raise LdmError(f"{file} is no safetensors file, or was cut off ({size} bytes).")
-        try:
-            header = json.loads(stream.read(length))
-            header.pop("__metadata__", None)
-            ends = [tensor["data_offsets"][1] for tensor in header.values()]
-            shapes = {name: tuple(tensor["shape"]) for name, tensor in header.items()}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise LdmError(f"{file} has a broken safetensors header: {error}") from None
-    expected = 8 + length + max(ends, default=0)
-    if size != expected:
-        raise LdmError(
-            f"{file} has {size} bytes where its header says {expected}: it was cut off or damaged.",
-            "copy or download it again.",
-        )
-    return shapes
+def check_safetensors(file: Path) -> Shapes:
+    """The shape of each tensor of a file that is seen to be whole; see `read_header`."""
+    return read_header(file).shapes
 
 
 def model_hash(folder: Path, file: Path | None = None) -> str:

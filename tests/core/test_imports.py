@@ -70,7 +70,7 @@ ROOMS = (
 def test_every_room_has_its_place_in_the_order() -> None:
     core = ROOT / "ldm_core"
     assert {path.name for path in core.iterdir() if (path / "__init__.py").is_file()} == {*ROOMS}
-    assert {path.name for path in core.glob("*.py")} == {"__init__.py", "errors.py"}
+    assert {path.name for path in core.glob("*.py")} == {"__init__.py", "compose.py", "errors.py"}
 
 
 @pytest.mark.parametrize(

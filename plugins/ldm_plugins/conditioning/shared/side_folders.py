@@ -13,7 +13,8 @@ from typing import Any
 
 from ldm_core.contracts.family import ModelInfo
 from ldm_core.errors import LdmError, did_you_mean
-from ldm_core.model.files import check_weights, class_name, from_hub, read_json
+from ldm_core.model.files import class_name, from_hub, read_json
+from ldm_core.model.weight_files import check_weights
 from ldm_plugins.conditioning.shared.pictures import mode_of
 
 CONTROLNET, ADAPTER = "ControlNetModel", "T2IAdapter"

@@ -11,7 +11,8 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 from ldm_core.contracts import Family, Model, ModelInfo, Part, PartInfo, Place
-from ldm_core.model.files import check_weights, read_index, read_json
+from ldm_core.model.files import read_index, read_json
+from ldm_core.model.weight_files import check_weights
 from ldm_plugins.families.shared.component import Component, is_tokenizer, read_part
 from ldm_plugins.families.shared.folder import Folder, class_of
 from ldm_plugins.families.shared.single_file import (

@@ -14,7 +14,7 @@ from typing import Any
 
 from ldm_core.contracts import Part, PartInfo, Place
 from ldm_core.errors import LdmError
-from ldm_core.model.files import check_weights
+from ldm_core.model.weight_files import check_weights
 from ldm_plugins.families.shared.component import in_place
 from ldm_plugins.families.shared.folder import Folder
 from ldm_plugins.shared.classes import find_class
