@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ldm_core.errors import LdmError, did_you_mean
-from ldm_core.model.files import CONVERT, PICKLE_RUNS, read_json
 from ldm_core.model.quantised import check_unscaled
+from ldm_core.model.reading import CONVERT, PICKLE_RUNS, PICKLED, read_json
 from ldm_core.model.safetensors_header import Shapes, read_header
 
 VARIANTS = (None, "fp16", "bf16")
@@ -81,13 +81,10 @@ def find_weights(folder: Path) -> WeightFiles:
             f"{did_you_mean(others[0], ['diffusion_pytorch_model.safetensors'])}",
             "precisions that are read: in full, fp16 and bf16.",
         )
-    pickled = [name for name in names if PurePosixPath(name).suffix in PICKLED_WEIGHTS]
+    pickled = [name for name in names if PurePosixPath(name).suffix in PICKLED]
     if pickled:
         raise LdmError(f"{folder} holds pickled weights ({pickled[0]}), {PICKLE_RUNS}", CONVERT)
     raise LdmError(f"{folder} has no weights (*.safetensors).")
-
-
-PICKLED_WEIGHTS = (".bin", ".ckpt", ".pt", ".pth")
 
 
 def check_weights(folder: Path, components: Iterable[str]) -> None:
