@@ -11,8 +11,12 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 from ldm_core.contracts import Family, Model, ModelInfo, Part, PartInfo, Place
+from ldm_core.errors import LdmError
 from ldm_core.model.files import read_index, read_json
+from ldm_core.model.quantised import scale_names
+from ldm_core.model.safetensors_header import read_header
 from ldm_core.model.weight_files import check_weights
+from ldm_plugins.families.shared.checkpoint import scheduler_settings, usual_shapes
 from ldm_plugins.families.shared.component import Component, is_tokenizer, read_part
 from ldm_plugins.families.shared.folder import Folder, class_of
 from ldm_plugins.families.shared.single_file import (
@@ -38,11 +42,13 @@ class DiffusersFolder(Family):
         pipelines: the classes that ``model_index.json`` may name.
         components: by their names in the folder; a scheduler is none of them.
         shapes: of the tensors in a single file, which then has weights in place of the folder.
+        stated: what that file says of its noise schedule, in place of the scheduler's config.
     """
 
     pipelines: ClassVar[tuple[str, ...]]
     components: ClassVar[Mapping[str, Component]]
     shapes: Shapes = MappingProxyType({})
+    stated: Mapping[str, Any] = MappingProxyType({})
 
     @abstractmethod
     def describe(self, folder: Folder) -> ModelInfo:
@@ -62,7 +68,7 @@ class DiffusersFolder(Family):
     def inspect(self, source: str, folder: Path, index: Mapping[str, Any]) -> ModelInfo:
         roles = ((name, component.role) for name, component in self.components.items())
         autoencoder = next((name for name, role in roles if role == "autoencoder"), None)
-        files = Folder(source, folder, index, autoencoder)
+        files = Folder(source, folder, index, autoencoder, self.stated)
         self._check_classes(files)
         info = self.describe(files)
         self._check_weights(files)
@@ -82,11 +88,17 @@ class DiffusersFolder(Family):
         return self._make(info, parts, place)
 
     def default_config(self, shapes: Shapes) -> str | None:
-        return default_config(shapes)
+        return default_config(usual_shapes(shapes))
 
     def of_file(self, file: Path, shapes: Shapes) -> Self:
         family = copy.copy(self)
-        family.shapes = shapes
+        header = read_header(file)
+        try:
+            scale_names(header)
+            family.stated = scheduler_settings(header)
+        except LdmError as error:
+            raise LdmError(f"'{file}': {error.message}", error.hint) from None
+        family.shapes = usual_shapes(shapes)
         return family
 
     def _make(self, info: ModelInfo, parts: Mapping[str, Part], place: Place) -> Model:

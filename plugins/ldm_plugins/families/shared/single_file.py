@@ -15,6 +15,12 @@ from typing import Any
 from ldm_core.contracts import Part, PartInfo, Place
 from ldm_core.errors import LdmError
 from ldm_core.model.weight_files import check_weights
+from ldm_plugins.families.shared.checkpoint import (
+    check_count,
+    check_texts,
+    read_tensors,
+    warn_of_unread,
+)
 from ldm_plugins.families.shared.component import in_place
 from ldm_plugins.families.shared.folder import Folder
 from ldm_plugins.shared.classes import find_class
@@ -45,12 +51,18 @@ OTHERS = {
     "T5EncoderModel": ("text_encoders.t5xxl.transformer.shared.weight",),
 }
 """How the names of a component's weights begin, by its class or else by its own name."""
+COUNTED = {"network": (NETWORK,), "autoencoder": OTHERS["vae"]}
+"""The roles whose weights all begin alike, and nothing else does."""
 
 
 def holds(shapes: Shapes, component: str, cls: str) -> bool:
     """Whether a file with these tensors has the weights of this component."""
-    starts = NETWORKS.get(cls) or OTHERS.get(cls) or OTHERS.get(component, ())
+    starts = _starts(component, cls)
     return bool(starts) and any(name.startswith(starts) for name in shapes)
+
+
+def _starts(component: str, cls: str) -> tuple[str, ...]:
+    return NETWORKS.get(cls) or OTHERS.get(cls) or OTHERS.get(component, ())
 
 
 def default_config(shapes: Shapes) -> str | None:
@@ -77,6 +89,10 @@ def check_file(folder: Folder, shapes: Shapes, weighty: Sequence[PartInfo]) -> N
     """
     give = "give the folder with its own configs: --model-config FOLDER."
     source = f"'{folder.source}'"
+    starts = {start for kind in OTHERS for start in OTHERS[kind] if kind != "vae"}
+    taken = {s for part in weighty if part.role == "text" for s in _starts(part.name, part.cls)}
+    check_texts(folder.source, shapes, starts, taken)
+    warn_of_unread(folder.source, shapes)
     for part in weighty:
         if holds(shapes, part.name, part.cls):
             check_config(folder, shapes, part)
@@ -114,9 +130,8 @@ def read_file(
     Raises:
         LdmError: weights are missing or of other shapes than the configs say.
     """
-    from safetensors.torch import load_file
-
-    checkpoint = load_file(file)
+    checkpoint = read_tensors(file, place.dtype)
+    shapes = {name: tuple(tensor.shape) for name, tensor in checkpoint.items()}
     parts = {}
     for info in inside:
         config = folder / info.name
@@ -141,6 +156,9 @@ def read_file(
         missing = [key for key, tensor in module.named_parameters() if tensor.is_meta]
         if missing:
             raise LdmError(f"{lacks}, such as {missing[0]}.")
+        for start in COUNTED.get(info.role, ()):
+            if any(name.startswith(start) for name in shapes):
+                check_count(f"the {info.name} in '{file}'", shapes, start, module)
         parts[info.name] = in_place(place.put(module), info, place)
     return parts
 
