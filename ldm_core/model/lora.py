@@ -102,7 +102,7 @@ def find_loras(entries: Sequence[Mapping[str, Any]]) -> tuple[Lora, ...]:
 
 
 def is_lora(names: Iterable[str]) -> bool:
-    """Whether tensors of these names are a LoRA's, or another change's to the weights of a model."""
+    """Whether tensors of these names are a LoRA's, or another change's to a model's weights."""
     return any(mark in name for name in names for mark in MARKS)
 
 
@@ -151,7 +151,7 @@ def _check_peft(source: str, file: Path, names: Iterable[str]) -> Path | None:
 
 def _check_kind(source: str, names: Collection[str]) -> None:
     """See that a file holds two factors for each weight and nothing else."""
-    for name, word in ((name, word) for name in names for word in name.split(".")[-2:]):
+    for name, word in ((n, word) for n in names for word in n.split(".")[-2:]):
         for mark, kind in OTHER_KINDS.items():
             if word == mark or (mark.endswith("_") and word.startswith(mark)):
                 raise LdmError(

@@ -6,7 +6,7 @@ import json
 import math
 import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,22 +55,24 @@ def scheduler_settings(header: Header) -> dict[str, Any]:
     return settings
 
 
-def check_texts(source: str, shapes: Shapes, starts: Iterable[str], taken: Iterable[str]) -> None:
+def check_texts(
+    source: str, shapes: Shapes, starts: Collection[str], taken: Collection[str]
+) -> None:
     """See that no text encoder of a file is passed over for the one beside the configs.
 
     Args:
         starts: how the weights of text encoders begin that are known.
-        taken: those of them that are read.
+        taken: those of the components that the configs name.
     Raises:
         LdmError: the file has one under names that are not known.
     """
+    present = [start for start in starts if any(name.startswith(start) for name in shapes)]
     groups = {match[0]: name for name in sorted(shapes) if (match := TEXT.match(name))}
-    known, taken = tuple(starts), tuple(taken)
     for group, name in groups.items():
-        if any(start.startswith(group) for start in taken):
+        own = [start for start in present if start.startswith(group)]
+        if any(start in taken for start in own):
             continue
-        own = [start for start in known if start.startswith(group)]
-        if own and any(other.startswith(tuple(own)) for other in shapes):
+        if own:
             warnings.warn(
                 f"'{source}' has a text encoder ({group}*) that its configs do not name; it is "
                 "left out.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 from ldm_core.contracts import Family, Model, ModelInfo, Part, PartInfo, Place
-from ldm_core.errors import LdmError
+from ldm_core.errors import LdmError, LdmWarning
 from ldm_core.model.files import read_index, read_json
 from ldm_core.model.quantised import scale_names
 from ldm_core.model.safetensors_header import read_header
@@ -72,6 +73,7 @@ class DiffusersFolder(Family):
         self._check_classes(files)
         info = self.describe(files)
         self._check_weights(files)
+        warn_of_unused(files)
         return info
 
     def load(self, info: ModelInfo, place: Place) -> Model:
@@ -140,6 +142,25 @@ class DiffusersFolder(Family):
             check_file(folder, self.shapes, weighty)
         else:
             check_weights(folder.path, [part.name for part in weighty])
+
+
+def warn_of_unused(folder: Folder) -> None:
+    """Say what a folder of another task's class has beside the model, or does by itself there."""
+    for name in ("controlnet", "adapter"):
+        if folder.class_of(name) is not None:
+            warnings.warn(
+                f"'{folder.source}' has a {name} beside the model, which is not used unless it is "
+                f'named: {{ name = "control", models = ["{folder.path / name}"] }}.',
+                LdmWarning,
+                stacklevel=2,
+            )
+    if "PAG" in folder.pipeline:
+        warnings.warn(
+            f"'{folder.source}' was saved from {folder.pipeline}; its guidance by perturbed "
+            "attention is not used unless it is chosen: perturbed_attention.",
+            LdmWarning,
+            stacklevel=2,
+        )
 
 
 def _normalisation(model: Model) -> dict[str, Any]:

@@ -89,10 +89,6 @@ def check_file(folder: Folder, shapes: Shapes, weighty: Sequence[PartInfo]) -> N
     """
     give = "give the folder with its own configs: --model-config FOLDER."
     source = f"'{folder.source}'"
-    starts = {start for kind in OTHERS for start in OTHERS[kind] if kind != "vae"}
-    taken = {s for part in weighty if part.role == "text" for s in _starts(part.name, part.cls)}
-    check_texts(folder.source, shapes, starts, taken)
-    warn_of_unread(folder.source, shapes)
     for part in weighty:
         if holds(shapes, part.name, part.cls):
             check_config(folder, shapes, part)
@@ -106,6 +102,11 @@ def check_file(folder: Folder, shapes: Shapes, weighty: Sequence[PartInfo]) -> N
                     f"{source} holds no {part.name} ({part.cls}), so it must lie beside the "
                     f"configs: {error}"
                 ) from None
+    starts = {start for kind in OTHERS for start in OTHERS[kind] if kind != "vae"}
+    texts = [part for part in weighty if part.role == "text"]
+    taken = {start for part in texts for start in _starts(part.name, part.cls)}
+    check_texts(folder.source, shapes, starts, taken)
+    warn_of_unread(folder.source, shapes)
 
 
 def check_config(folder: Folder, shapes: Shapes, part: PartInfo) -> None:
