@@ -56,7 +56,9 @@ def outpaint(
     canvas = Image.fromarray(np.pad(inner, (*margins, *colours), mode="edge"))
     painted = np.pad(np.zeros(inner.shape[:2], np.uint8), margins, constant_values=255)
     whole = arguments(pipe, call, prompts)
-    _check_size(pipe, canvas.size, size_in(whole), {"width": (left, right), "height": (top, bottom)})
+    _check_size(
+        pipe, canvas.size, size_in(whole), {"width": (left, right), "height": (top, bottom)}
+    )
     return repaint(pipe, canvas, Image.fromarray(painted), strength, paste, whole)
 
 
