@@ -1,4 +1,4 @@
-"""Repositories of the Hugging Face Hub: how they are named, and which of their files are fetched."""
+"""Repositories of the Hugging Face Hub: how they are named, and which files are fetched."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def download_file(hub: HubName, beside: Iterable[str] = ()) -> str:
             hf_hub_download(hub.id, str(PurePosixPath(name).with_name(other)), **hub.where)
         except EntryNotFoundError:  # it has none; also where only the cache can be asked
             continue
-    return hf_hub_download(hub.id, name, **hub.where)
+    return str(hf_hub_download(hub.id, name, **hub.where))
 
 
 def _component(hub: HubName, part: str, names: list[str], weights: bool = True) -> list[str]:
@@ -148,5 +148,5 @@ def _download(hub: HubName, wanted: Any) -> str:
     try:
         names = list_repo_files(hub.id, **hub.where)
     except Exception:  # without the network, what an earlier download left in the cache
-        return snapshot_download(hub.id, local_files_only=True, **hub.where)
-    return snapshot_download(hub.id, allow_patterns=wanted(names), **hub.where)
+        return str(snapshot_download(hub.id, local_files_only=True, **hub.where))
+    return str(snapshot_download(hub.id, allow_patterns=wanted(names), **hub.where))

@@ -93,6 +93,6 @@ def _check_size(
         )
     if asked not in (None, size):
         raise LdmError(
-            f"the picture and what is added make {here} pixels, and {asked[0]}x{asked[1]} was asked "
-            "for; leave out the size, or add other numbers of pixels."
+            f"the picture and what is added make {here} pixels, and {asked[0]}x{asked[1]} was "
+            "asked for; leave out the size, or add other numbers of pixels."
         )

@@ -172,5 +172,5 @@ def test_half_a_pair_is_refused(pipe: Pipeline, tmp_path: Path) -> None:
     state = load_file(file)
     del state[min(name for name in state if "lora_up" in name)]
     save_file(state, file)
-    with pytest.raises(LdmError, match="is not whole: it has .*lora_down.weight and lacks"):
+    with pytest.raises(LdmError, match=r"is not whole: it has .*lora_down.weight and lacks"):
         pipe.replace(loras=[file])

@@ -201,7 +201,7 @@ def test_what_a_file_has_beyond_its_config(folder: Path, tmp_path: Path) -> None
     changed(file, lambda s: s.update({name: torch.zeros(5)}))
     with (
         pytest.warns(LdmWarning),
-        pytest.raises(LdmError, match="the unet in .* is of a larger model"),
+        pytest.raises(LdmError, match=r"the unet in .* is of a larger model"),
     ):
         Pipeline.from_pretrained(file, model_config=str(folder))
 

@@ -1,4 +1,4 @@
-"""Folders saved from a class of another task, and guidance scales below 1, as Diffusers has them."""
+"""Folders saved from a class of another task, and guidance scales below 1, as in Diffusers."""
 
 from __future__ import annotations
 
