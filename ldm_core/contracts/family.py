@@ -100,6 +100,11 @@ class Model:
     remake: Callable[[Mapping[str, Part], Place], Model] | None = field(default=None, repr=False)
     normalisation: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
+    @property
+    def components(self) -> dict[str, Any]:
+        """The modules of its parts, as a pipeline of Diffusers names them."""
+        return {name: part.module for name, part in self.parts.items()}
+
     def part(self, role: str) -> Part | None:
         """The first part of a role; None where the model has none."""
         return next((part for part in self.parts.values() if part.role == role), None)

@@ -14,6 +14,7 @@ from ldm_core.composition.recipe import Layer, is_ready_made
 from ldm_core.contracts import Extent, Place, Request
 from ldm_core.errors import LdmError
 from ldm_core.model.files import file_hash, model_hash
+from ldm_core.model.hub import commit
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -49,12 +50,20 @@ def make_manifest(
         **_extent(request.extent),
         "num_inference_steps": request.num_inference_steps,
         "recipe": recipe,
+        **_revision(composition),
         "model_sha256": model_hash(composition.info.folder, composition.info.file),
         "loras": lora_hashes(composition),
         **_converters(composition),
         "plugins": sorted({f"{p.kind} {p.id}" for p in plugins}),
         "versions": versions(packages),
     }
+
+
+def _revision(composition: Composition) -> dict[str, str]:
+    """The commit of a model from the Hub, whatever revision was named."""
+    info = composition.info
+    at = commit(info.source, info.folder)
+    return {} if at is None else {"model_revision": at}
 
 
 def _converters(composition: Composition) -> dict[str, Any]:

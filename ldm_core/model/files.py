@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError, did_you_mean
+from ldm_core.model.hub import as_folder, download_model
+from ldm_core.model.reading import CONVERT as CONVERT
+from ldm_core.model.reading import PICKLE_RUNS as PICKLE_RUNS
+from ldm_core.model.reading import PICKLED as PICKLED
+from ldm_core.model.reading import read_json as read_json
+from ldm_core.model.safetensors_header import Shapes, read_header
 from ldm_core.plugins.registry import Registry
 
 INDEX = "model_index.json"
 LOOK = "`ldm models list` shows the models that are installed."
 MODEL_RECIPE = "ldm.toml"
-HUB_SUFFIXES = ("json", "txt", "model")
-HUB_LEFT_OUT = ["*.fp16*", "*.bf16*", "*non_ema*", "safety_checker/*", "*openvino*"]
-
-
-PICKLE_RUNS = "which can run code when read and is not loaded."
-CONVERT = (
-    "convert it to safetensors where you trust it, with Diffusers' "
-    "save_pretrained(safe_serialization=True)."
-)
-PICKLED = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 
 
 def find_model(source: str, registry: Registry, weights: bool = True) -> Path:
@@ -35,7 +29,8 @@ def find_model(source: str, registry: Registry, weights: bool = True) -> Path:
 
     Args:
         source: the name of an installed model (or ``distribution:name``), a folder or file, or a
-            Hub id ``owner/name``, which is downloaded to the Hub's own cache (safetensors only).
+            Hub id ``owner/name`` or ``owner/name@revision``, which is downloaded to the Hub's own
+            cache (safetensors only).
         weights: whether to download the weights too.
     Raises:
         LdmError: none of these, or the Hub cannot be reached.
@@ -59,8 +54,9 @@ def find_model(source: str, registry: Registry, weights: bool = True) -> Path:
                 LOOK,
             )
         return path.resolve()
-    if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", source) and path.suffix != ".safetensors":
-        return Path(from_hub(source, "folder", partial(_download, source, weights)))
+    if (hub := as_folder(source)) is not None:
+        ask = partial(download_model, hub, INDEX, [MODEL_RECIPE], weights)
+        return Path(from_hub(source, "folder", ask))
     if os.sep in source or source.startswith((".", "~")):
         raise LdmError(f"there is no folder or file '{source}'.", LOOK)
     names = [m.name for m in registry.models]
@@ -68,19 +64,6 @@ def find_model(source: str, registry: Registry, weights: bool = True) -> Path:
 
 
 T = TypeVar("T")
-
-
-def _download(hub_id: str, weights: bool) -> str:
-    """The components that the index names, and no other file of the repository."""
-    from huggingface_hub import hf_hub_download, snapshot_download
-
-    index = json.loads(Path(hf_hub_download(hub_id, INDEX)).read_text(encoding="utf-8"))
-    suffixes = (*HUB_SUFFIXES, "safetensors") if weights else HUB_SUFFIXES
-    parts = [name for name, entry in index.items() if isinstance(entry, list)]
-    wanted = [f"{part}/*.{suffix}" for part in parts for suffix in suffixes]
-    return snapshot_download(
-        hub_id, allow_patterns=[INDEX, MODEL_RECIPE, *wanted], ignore_patterns=HUB_LEFT_OUT
-    )
 
 
 def from_hub(source: str, what: str, ask: Callable[[], T]) -> T:
@@ -92,19 +75,6 @@ def from_hub(source: str, what: str, ask: Callable[[], T]) -> T:
         raise LdmError(
             f"'{source}' is no {what} here, and the Hub did not give it: {reason[0]}", LOOK
         ) from error
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a model folder; `LdmError` where it is missing or broken."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise LdmError(f"the model folder lacks {path.parent.name}/{path.name}: {path}") from None
-    except (OSError, ValueError) as error:
-        raise LdmError(f"{path} cannot be read as JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise LdmError(f"{path} should hold a JSON object.")
-    return content
 
 
 def read_index(folder: Path) -> dict[str, Any]:
@@ -122,53 +92,9 @@ def read_index(folder: Path) -> dict[str, Any]:
     return read_json(folder / INDEX)
 
 
-def check_weights(folder: Path, components: Iterable[str]) -> None:
-    """See that each component has whole safetensors files; reads their headers alone.
-
-    Raises:
-        LdmError: weights are missing, truncated or pickled. Nothing is ever unpickled.
-    """
-    for component in components:
-        part = folder / component
-        files = sorted(part.glob("*.safetensors"))
-        if not files:
-            pickled = [f.name for s in ("bin", "ckpt", "pt", "pth") for f in part.glob(f"*.{s}")]
-            if pickled:
-                raise LdmError(
-                    f"{part} holds pickled weights ({pickled[0]}), {PICKLE_RUNS}", CONVERT
-                )
-            raise LdmError(f"{part} has no weights (*.safetensors).")
-        for file in files:
-            check_safetensors(file)
-
-
-def check_safetensors(file: Path) -> dict[str, tuple[int, ...]]:
-    """See that a file has as many bytes as its safetensors header says.
-
-    Returns:
-        The shape of each tensor.
-    Raises:
-        LdmError: it has fewer or more, or no header.
-    """
-    size = file.stat().st_size
-    with file.open("rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        if not 2 <= length <= min(size - 8, 100_000_000):
-            raise LdmError(f"{file} is no safetensors file, or was cut off ({size} bytes).")
-        try:
-            header = json.loads(stream.read(length))
-            header.pop("__metadata__", None)
-            ends = [tensor["data_offsets"][1] for tensor in header.values()]
-            shapes = {name: tuple(tensor["shape"]) for name, tensor in header.items()}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise LdmError(f"{file} has a broken safetensors header: {error}") from None
-    expected = 8 + length + max(ends, default=0)
-    if size != expected:
-        raise LdmError(
-            f"{file} has {size} bytes where its header says {expected}: it was cut off or damaged.",
-            "copy or download it again.",
-        )
-    return shapes
+def check_safetensors(file: Path) -> Shapes:
+    """The shape of each tensor of a file that is seen to be whole; see `read_header`."""
+    return read_header(file).shapes
 
 
 def model_hash(folder: Path, file: Path | None = None) -> str:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError
-from ldm_core.model.files import CONVERT, PICKLE_RUNS, PICKLED, check_safetensors, from_hub
+from ldm_core.model.files import from_hub
+from ldm_core.model.hub import as_file, download_file
+from ldm_core.model.quantised import check_unscaled
+from ldm_core.model.reading import CONVERT, PICKLE_RUNS, PICKLED, read_json
+from ldm_core.model.safetensors_header import read_header
 
 
 @dataclass(frozen=True)
@@ -21,15 +25,45 @@ class Lora:
     Attributes:
         source: as a person named it: a path or a Hub id.
         scale: factor of its change to the weights; 1 is as it was trained.
+        config: where PEFT saved it, the file beside it that says its alpha.
     """
 
     source: str
     file: Path
     scale: float
+    config: Path | None = None
 
 
-HUB_ID = re.compile(r"([\w-][\w.-]*/[\w.-]+)(?:/(.+\.safetensors))?")
-MARKS = ("lora", "lokr")
+PEFT_FILE, PEFT_CONFIG = "adapter_model.safetensors", "adapter_config.json"
+PEFT_START = "base_model.model."
+"""How PEFT itself names the weights of every model."""
+OTHER_KINDS = {
+    "hada_": "a LoHa, whose changes are products of two low-rank ones",
+    "lokr_": "a LoKr, whose changes are Kronecker products",
+    "oft_": "an OFT, which turns weights",
+    "boft_": "a BOFT, which turns weights",
+    "ia3_": "an (IA)³, which scales activations",
+    "on_input": "an (IA)³, which scales activations",
+    "vera_lambda": "a VeRA, whose matrices are random and shared",
+    "lora_E": "an AdaLoRA, whose ranks are weighed",
+    "dora_scale": "a DoRA with magnitudes (dora_scale), which Diffusers leaves out",
+    "lora_magnitude_vector": "a DoRA with magnitudes (lora_magnitude_vector)",
+    "lora_embedding_": "one of embeddings, whose factors are named lora_embedding",
+    "diff": "one with whole differences of weights (diff)",
+    "diff_b": "one with whole differences of weights (diff_b)",
+    "a1": "a GLoRA",
+}
+"""Other changes to weights, by one of the last two words of their tensors' names, or its beginning
+up to a ``_``, each with what it is. What is read here is LoRA: two factors for each weight."""
+HALVES = (
+    (".lora_down.weight", ".lora_up.weight"),
+    (".lora_A.weight", ".lora_B.weight"),
+    (".lora.down.weight", ".lora.up.weight"),
+    ("_lora.down.weight", "_lora.up.weight"),
+)
+"""How the names of a weight's two factors end, in each way to write a file: that which comes first,
+(rank, in, ...), and the other, (out, rank, ...)."""
+MARKS = ("lora", "lokr_", "hada_", "oft_", "boft_", "ia3_", "vera_lambda")
 
 
 def as_lora(value: Any) -> dict[str, Any]:
@@ -65,41 +99,70 @@ def find_loras(entries: Sequence[Mapping[str, Any]]) -> tuple[Lora, ...]:
     Raises:
         LdmError: one is missing, cut off, pickled, or no LoRA.
     """
-    return tuple(Lora(e["path"], _find(e["path"]), e["scale"]) for e in entries)
+    return tuple(_find(entry["path"], entry["scale"]) for entry in entries)
 
 
 def is_lora(names: Iterable[str]) -> bool:
-    """Whether tensors of these names are a LoRA's."""
+    """Whether tensors of these names are a LoRA's, or another change's to a model's weights."""
     return any(mark in name for name in names for mark in MARKS)
 
 
-def _find(source: str) -> Path:
+def _find(source: str, scale: float) -> Lora:
     file = expanded(source)
-    hub = HUB_ID.fullmatch(source)
     if file.suffix in PICKLED:
         raise LdmError(f"the LoRA '{source}' is a pickled file, {PICKLE_RUNS}", CONVERT)
-    if file.is_file():
+    if file.is_dir():
+        if not (file / PEFT_FILE).is_file():
+            raise LdmError(f"the LoRA '{source}' is a folder; name the .safetensors file in it.")
+        file = (file / PEFT_FILE).resolve()
+    elif file.is_file():
         file = file.resolve()
-    elif file.is_dir():
-        raise LdmError(f"the LoRA '{source}' is a folder; name the .safetensors file in it.")
-    elif hub and (hub[2] or file.suffix != ".safetensors"):
-        file = Path(from_hub(source, "file", lambda: _download(hub[1], hub[2])))
+    elif (hub := as_file(source)) is not None:
+        file = Path(from_hub(source, "file", lambda: download_file(hub, [PEFT_CONFIG])))
     else:
         raise LdmError(f"there is no LoRA file '{source}'.")
-    if not is_lora(check_safetensors(file)):
+    header = read_header(file)
+    if not is_lora(header.shapes):
         raise LdmError(f"'{source}' holds no LoRA: none of its tensors is named as one.")
-    return file
+    config = _check_peft(source, file, header.shapes)
+    _check_kind(source, header.shapes)
+    try:
+        check_unscaled(header)
+    except LdmError as error:
+        raise LdmError(f"the LoRA '{source}': {error.message}", error.hint) from None
+    return Lora(source, file, scale, config)
 
 
-def _download(hub_id: str, name: str | None) -> str:
-    from huggingface_hub import hf_hub_download, list_repo_files
+def _check_peft(source: str, file: Path, names: Iterable[str]) -> Path | None:
+    """The config beside a file that PEFT saved; None where another program did."""
+    if not any(name.startswith(PEFT_START) for name in names):
+        return None
+    config = file.with_name(PEFT_CONFIG)
+    if not config.is_file():
+        raise LdmError(
+            f"the LoRA '{source}' was saved by PEFT, and {PEFT_CONFIG}, which says its alpha, is "
+            "not beside it.",
+            "without it the strength that it was trained with is not known.",
+        )
+    kind = str(read_json(config).get("peft_type", "LORA"))
+    if kind != "LORA":
+        raise LdmError(f"'{source}' is a {kind}, as its {PEFT_CONFIG} says; only LoRA is read.")
+    return config
 
-    if name is None:
-        files = [file for file in list_repo_files(hub_id) if file.endswith(".safetensors")]
-        if len(files) != 1:
-            raise LdmError(
-                f"it has {len(files)} safetensors files; say which, as in {hub_id}/FILE: "
-                f"{', '.join(sorted(files)) or 'none'}"
-            )
-        name = files[0]
-    return hf_hub_download(hub_id, name)
+
+def _check_kind(source: str, names: Collection[str]) -> None:
+    """See that a file holds two factors for each weight and nothing else."""
+    for name, word in ((n, word) for n in names for word in n.split(".")[-2:]):
+        for mark, kind in OTHER_KINDS.items():
+            if word == mark or (mark.endswith("_") and word.startswith(mark)):
+                raise LdmError(
+                    f"'{source}' is {kind} ({name}); of the changes to weights only LoRA is read.",
+                    "merge it into the model with the program that it was trained with.",
+                )
+    for one, other in (pair[::way] for pair in HALVES for way in (1, -1)):
+        for name in names:
+            if name.endswith(one) and name.removesuffix(one) + other not in names:
+                raise LdmError(
+                    f"the LoRA '{source}' is not whole: it has {name} and lacks the other factor, "
+                    f"{name.removesuffix(one) + other}."
+                )

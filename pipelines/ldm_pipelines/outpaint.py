@@ -11,7 +11,7 @@ from pydantic import Field
 from ldm_core.errors import LdmError
 from ldm_core.run.in_batches import in_batches
 from ldm_pipelines.inpaint import repaint
-from ldm_pipelines.parts import Picture, arguments, channels_of, open_picture
+from ldm_pipelines.parts import Picture, arguments, channels_of, open_picture, size_in
 
 if TYPE_CHECKING:
     from ldm_core.run.output import Output
@@ -56,4 +56,43 @@ def outpaint(
     canvas = Image.fromarray(np.pad(inner, (*margins, *colours), mode="edge"))
     painted = np.pad(np.zeros(inner.shape[:2], np.uint8), margins, constant_values=255)
     whole = arguments(pipe, call, prompts)
+    _check_size(
+        pipe, canvas.size, size_in(whole), {"width": (left, right), "height": (top, bottom)}
+    )
     return repaint(pipe, canvas, Image.fromarray(painted), strength, paste, whole)
+
+
+def _check_size(
+    pipe: Pipeline,
+    size: tuple[int, int],
+    asked: tuple[int, int] | None,
+    added: dict[str, tuple[int, int]],
+) -> None:
+    """See that the model can draw a picture of this size, which the margins alone decide.
+
+    Raises:
+        LdmError: it cannot, or another size was asked for.
+    """
+    sides = {"width": ("left", "right"), "height": ("top", "bottom")}
+    here = f"{size[0]}x{size[1]}"
+    axes = [pipe.composition.info.latents.axis(axis) for axis in sides]
+    flags, whole = [], []
+    for axis, side, name in zip(axes, size, sides, strict=True):
+        ends = range(side, side + axis.stride * axis.unit)
+        end = next((n for n in ends if axis.fits(n)), side)
+        whole.append(end)
+        first, last = added[name]
+        margins = [first, last + end - side] if last or not first else [first + end - side, last]
+        flags += [f"--{s} {n}" for s, n in zip(sides[name], margins, strict=True) if n]
+    if size != tuple(whole):
+        unit = axes[0].stride * axes[0].unit
+        raise LdmError(
+            f"the picture and what is added make {here} pixels, and width and height must be "
+            f"multiples of {unit} for this model.",
+            f"{' '.join(flags)} makes it {whole[0]}x{whole[1]}.",
+        )
+    if asked not in (None, size):
+        raise LdmError(
+            f"the picture and what is added make {here} pixels, and {asked[0]}x{asked[1]} was "
+            "asked for; leave out the size, or add other numbers of pixels."
+        )

@@ -297,7 +297,7 @@ def test_ctrl_c_keeps_the_pictures_already_written(
         (["--seed", "-4"], "a seed is"),
         (["--recipe", "missing.toml"], "cannot be read"),
         (["--recipe", "typo.toml"], "Did you mean 'scheduler'"),
-        (["--guidance", "none", "--guidance-scale", "3"], "no option 'scale'"),
+        (["--guidance", "none", "--guidance-scale", "3"], "has no strength"),
         (["--attention", "xformers"], "CUDA|type cuda"),
         (["--device", "tpu"], "no device named"),
         (["--out", "typo.toml"], "cannot be the folder"),

@@ -24,7 +24,8 @@ from ldm_core.plugins.registry import Plugin, Registry, installed
 def file(tmp_path: Path) -> Path:
     """A file whose tensors are named as a LoRA's."""
     path = tmp_path / "ink.safetensors"
-    save_file({"unet.conv_in.lora_A.weight": torch.zeros(1, 4, 3, 3)}, path)
+    down, up = torch.zeros(1, 4, 3, 3), torch.zeros(16, 1, 1, 1)
+    save_file({"unet.conv_in.lora_A.weight": down, "unet.conv_in.lora_B.weight": up}, path)
     return path
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import huggingface_hub
 import pytest
+import torch
+from diffusers import UNet2DConditionModel
+from safetensors.torch import load_file, save_file
 
 from ldm_core import Pipeline
 from ldm_core.composition.compose import compose
@@ -107,38 +111,181 @@ def test_weights_in_half_precision_alone_are_read(copied: Path) -> None:
     assert Pipeline.from_pretrained(copied).model.parts["unet"].module is not None
 
 
-def test_only_what_the_index_names_is_fetched(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """By the Hub library's own filter, on the files of a repository like Stable Diffusion 3's."""
-    asked: dict[str, Any] = {}
+WEIGHTS = {
+    "full": ["unet/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors"],
+    "full in shards": [
+        "unet/diffusion_pytorch_model-00001-of-00002.safetensors",
+        "unet/diffusion_pytorch_model-00002-of-00002.safetensors",
+        "unet/diffusion_pytorch_model.safetensors.index.json",
+        "text_encoder/model.safetensors",
+    ],
+    "fp16 alone": [
+        "unet/diffusion_pytorch_model.fp16.safetensors",
+        "text_encoder/model.fp16.safetensors",
+    ],
+    "bf16 alone": [
+        "unet/diffusion_pytorch_model.bf16.safetensors",
+        "text_encoder/model.bf16.safetensors",
+    ],
+    "fp16 in shards": [
+        "unet/diffusion_pytorch_model.fp16-00001-of-00002.safetensors",
+        "unet/diffusion_pytorch_model.fp16-00002-of-00002.safetensors",
+        "unet/diffusion_pytorch_model.safetensors.index.fp16.json",
+        "text_encoder/model-00001-of-00001.fp16.safetensors",
+        "text_encoder/model.safetensors.index.fp16.json",
+    ],
+    "each as it is": [
+        "unet/diffusion_pytorch_model.safetensors",
+        "text_encoder/model.fp16.safetensors",
+    ],
+}
+CONFIGS = ["model_index.json", "unet/config.json", "tokenizer/vocab.json", "tokenizer/merges.txt"]
+ELSE = [
+    "v1-5.safetensors",
+    "unet/diffusion_pytorch_model.bin",
+    "unet/diffusion_pytorch_model.non_ema.safetensors",
+    "unet/openvino_model.xml",
+    "text_encoders/t5xxl.safetensors",
+    "safety_checker/model.safetensors",
+    "README.md",
+]
 
-    def snapshot_download(hub_id: str, **patterns: Any) -> str:
-        asked.update(patterns)
+
+class PlayedHub:
+    """The Hub's library on a repository of these files, by the library's own filter."""
+
+    def __init__(self, folder: Path, names: list[str]) -> None:
+        self.folder, self.names = folder, names
+        self.fetched: list[str] = []
+        self.revisions: set[str | None] = set()
+
+    def file(self, hub_id: str, name: str, revision: str | None = None) -> str:
+        self.revisions.add(revision)
+        if name not in self.names:
+            raise huggingface_hub.errors.EntryNotFoundError(name)
+        self.fetched.append(name)
+        return str(self.folder / name)
+
+    def listed(self, hub_id: str, revision: str | None = None) -> list[str]:
+        self.revisions.add(revision)
+        return self.names
+
+    def snapshot(self, hub_id: str, revision: str | None = None, **patterns: Any) -> str:
+        self.revisions.add(revision)
+        chosen = huggingface_hub.utils.filter_repo_objects(self.names, **patterns)
+        self.fetched = list(chosen)
+        return str(self.folder)
+
+
+def played(monkeypatch: pytest.MonkeyPatch, folder: Path, names: list[str]) -> PlayedHub:
+    hub = PlayedHub(folder, names)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", hub.file)
+    monkeypatch.setattr(huggingface_hub, "list_repo_files", hub.listed)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", hub.snapshot)
+    return hub
+
+
+@pytest.mark.parametrize("held", WEIGHTS)
+def test_only_what_the_index_names_is_fetched(
+    held: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the files of a repository like Stable Diffusion 3's; a half precision where there is no
+    full one."""
+    worse = WEIGHTS["fp16 alone"] if held.startswith("full") else []
+    hub = played(monkeypatch, folder, [*CONFIGS, *WEIGHTS[held], *worse, *ELSE])
+    assert find_model("owner/model", installed()) == folder
+    assert sorted(hub.fetched) == sorted([*CONFIGS, *WEIGHTS[held]])
+    find_model("owner/model", installed(), weights=False)
+    assert sorted(hub.fetched) == sorted(CONFIGS)
+
+
+@pytest.mark.parametrize("revision", ["v1.5", "fp16", "0123abc", "refs/pr/3", "my/branch"])
+def test_a_revision_is_asked_of_the_hub_at_every_turn(
+    revision: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = played(monkeypatch, folder, [*CONFIGS, *WEIGHTS["full"]])
+    find_model(f"owner/model@{revision}", installed())
+    assert hub.revisions == {revision}
+
+
+def test_a_repository_without_safetensors_says_what_it_has(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played(monkeypatch, folder, [*CONFIGS, "unet/diffusion_pytorch_model.bin"])
+    refuses("owner/model", r"unet has no safetensors weights.*diffusion_pytorch_model.bin")
+
+
+def test_without_the_network_it_is_what_the_cache_holds(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = played(monkeypatch, folder, CONFIGS)
+
+    def unreachable(*args: Any, **options: Any) -> None:
+        raise huggingface_hub.errors.OfflineModeIsEnabled("no network")
+
+    def cached(hub_id: str, local_files_only: bool = False, **more: Any) -> str:
+        assert local_files_only, "the network is asked"
         return str(folder)
 
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda _, name: str(folder / name))
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    monkeypatch.setattr(huggingface_hub, "list_repo_files", unreachable)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", cached)
     assert find_model("owner/model", installed()) == folder
-    wanted = [
-        "model_index.json",
-        "unet/config.json",
-        "unet/diffusion_pytorch_model-00001-of-00002.safetensors",
-        "tokenizer/vocab.json",
-        "tokenizer/merges.txt",
-        "text_encoder/model.safetensors",
-    ]
-    others = [
-        "v1-5.safetensors",
-        "unet/diffusion_pytorch_model.bin",
-        "unet/diffusion_pytorch_model.fp16.safetensors",
-        "unet/model.fp16-00001-of-00002.safetensors",
-        "text_encoders/t5xxl.safetensors",
-        "safety_checker/model.safetensors",
-        "README.md",
-    ]
-    found = huggingface_hub.utils.filter_repo_objects(wanted + others, **asked)
-    assert list(found) == wanted
-    find_model("owner/model", installed(), weights=False)
-    found = huggingface_hub.utils.filter_repo_objects(wanted + others, **asked)
-    assert list(found) == [name for name in wanted if not name.endswith(".safetensors")]
+    assert hub.fetched == ["model_index.json"]
+
+
+def shards(folder: Path, variant: str | None, legacy: bool = False) -> None:
+    """The network's weights in several files, as Diffusers saves them, or named as it once did."""
+    unet = UNet2DConditionModel.from_pretrained(folder / "unet")
+    (folder / UNET).unlink()
+    unet.save_pretrained(folder / "unet", variant=variant, max_shard_size="60KB")
+    if legacy:
+        index = next((folder / "unet").glob("*.index.*json"))
+        old = rf"\.{variant}(-\d+-of-\d+)"
+        index.write_text(re.sub(old, rf"\1.{variant}", index.read_text()))
+        for file in (folder / "unet").glob("*-of-*"):
+            file.rename(file.with_name(re.sub(old, rf"\1.{variant}", file.name)))
+
+
+@pytest.mark.parametrize(
+    ("variant", "legacy"),
+    [(None, False), ("fp16", False), ("fp16", True), ("bf16", False), ("bf16", True)],
+)
+def test_weights_in_shards_are_read(
+    variant: str | None, legacy: bool, folder: Path, copied: Path
+) -> None:
+    shards(copied, variant, legacy)
+    weights, whole = (
+        Pipeline.from_pretrained(f).model.parts["unet"].module.state_dict()
+        for f in (copied, folder)
+    )
+    assert weights.keys() == whole.keys()
+    assert all(torch.equal(weights[name], whole[name]) for name in whole)
+
+
+def test_bfloat16_files_alone_are_read_and_full_ones_come_first(copied: Path) -> None:
+    file = copied / UNET
+    full = load_file(file)
+    doubled = {name: (tensor * 2).bfloat16() for name, tensor in full.items()}
+    save_file(doubled, file.with_suffix(".bf16.safetensors"), metadata={"format": "pt"})
+    for times in (1, 2):
+        bias = Pipeline.from_pretrained(copied).model.parts["unet"].module.conv_out.bias
+        expected = full["conv_out.bias"] if times == 1 else doubled["conv_out.bias"].float()
+        assert torch.equal(bias, expected)
+        file.unlink(missing_ok=True)
+
+
+def test_a_shard_that_is_missing_or_of_another_model(copied: Path) -> None:
+    shards(copied, None)
+    part = next((copied / "unet").glob("*00002-of*"))
+    state = load_file(part)
+    save_file({"another": torch.zeros(1)}, part)
+    refuses(copied, f"{part.name} lacks {min(state)}|{part.name} lacks .*, which")
+    part.unlink()
+    refuses(copied, f"lacks {part.name}, one of the")
+    next((copied / "unet").glob("*.index.json")).unlink()
+    refuses(copied, "and no index of them")
+
+
+def test_a_variant_that_is_not_read_is_named(copied: Path) -> None:
+    (copied / UNET).rename((copied / UNET).with_suffix(".non_ema.safetensors"))
+    refuses(copied, r"no weights under a name that is read: .*non_ema")

@@ -15,13 +15,13 @@ from typing import Any
 
 from ldm_core.contracts import Converter, Model, ModelInfo, Part, Phase, PlaceNames
 from ldm_core.errors import LdmError, LdmWarning
-from ldm_core.model.files import check_safetensors, class_name, read_index
+from ldm_core.model.files import class_name, read_index
 from ldm_core.model.lora import Lora, as_lora, find_loras
 from ldm_core.model.modules import shallow_copy
+from ldm_plugins.converters.shared.lora_weights import read_weights
 from ldm_plugins.shared.classes import find_class
 from ldm_plugins.shared.quiet import quiet
 
-DORA = "dora_scale"
 OTHER = "it was made for a model of another kind or size."
 
 
@@ -56,22 +56,22 @@ class WithLoras(Converter):
         return replace(self, loras=find_loras(self.entries))
 
     def files(self) -> Sequence[Path]:
-        return [entry.file for entry in self.loras]
+        configs = [entry.config for entry in self.loras if entry.config is not None]
+        return [*(entry.file for entry in self.loras), *configs]
 
     def prepare(self, info: ModelInfo) -> None:
-        find_loader(info, self.loras)
+        find_loader(info)
 
     def convert(self, model: Model) -> Model:
-        loader = find_loader(model.info, self.loras)
+        loader = find_loader(model.info)
         return model.replaced(with_loras(loader, model.info, model.parts, self.loras))
 
 
-def find_loader(info: ModelInfo, loras: Sequence[Lora]) -> Any:
+def find_loader(info: ModelInfo) -> Any:
     """What of the model's pipeline class in Diffusers reads LoRA files.
 
     Raises:
-        LdmError: the class has nothing that does, PEFT is not installed, or Diffusers would leave
-            out a part of a file.
+        LdmError: the class has nothing that does, or PEFT is not installed.
     """
     if find_spec("peft") is None:
         raise LdmError("LoRA needs the package peft.", "pip install 'ldm-core[lora]'")
@@ -88,12 +88,6 @@ def find_loader(info: ModelInfo, loras: Sequence[Lora]) -> Any:
             break
     else:
         raise LdmError(f"{refusal}: Diffusers' {pipeline.__name__} has no loader for one.")
-    for lora in loras:
-        if any(DORA in name for name in check_safetensors(lora.file)):
-            raise LdmError(
-                f"the LoRA '{lora.source}' is a DoRA with magnitudes ({DORA}), which Diffusers "
-                "leaves out: what it draws would not be what it was trained to."
-            )
     return loader
 
 
@@ -137,10 +131,17 @@ def with_loras(
         )
         try:
             with quiet():
-                pipeline.load_lora_weights(str(lora.file), adapter_name=name, use_safetensors=True)
+                weights = read_weights(lora, modules)
+                pipeline.load_lora_weights(weights, adapter_name=name, use_safetensors=True)
+        except LdmError:
+            raise
         except Exception as error:
             reason = " ".join(str(error).split())[:300]
             raise LdmError(f"{wrong}: {reason}", OTHER) from error
+        for layer in (layer for module in modules.values() for layer in module.modules()):
+            if name in adapters_of(layer):  # its strength is in the weights already
+                layer.lora_alpha[name] = layer.r[name]
+                layer.scaling[name] = 1.0
         used = sum(name in adapters_of(layer) for m in modules.values() for layer in m.modules())
         offers = sum(".lora_A." in key or key.endswith(".down.weight") for key in offered)
         if not used:

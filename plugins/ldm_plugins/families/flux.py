@@ -21,13 +21,23 @@ if TYPE_CHECKING:
 PATCH = 2  # the network takes one token for 2x2 latent pixels
 LATENT_SIZE = 128  # of a square picture of the trained size; the folder does not say it
 WINDOW = 512  # T5 tokens
+SCALES = {
+    "FluxPipeline": 3.5,
+    "FluxImg2ImgPipeline": 7.0,
+    "FluxInpaintPipeline": 7.0,
+    "FluxControlNetPipeline": 7.0,
+    "FluxControlNetImg2ImgPipeline": 7.0,
+    "FluxControlNetInpaintPipeline": 7.0,
+}
+"""The scale that each class takes that Diffusers may have saved such a model from."""
 
 
 class Flux(DiffusersFolder):
     """Text-to-image with a rectified-flow transformer, distilled to take its guidance as a number
-    (dev) or none (schnell) (Black Forest Labs 2024): folders of FluxPipeline."""
+    (dev) or none (schnell) (Black Forest Labs 2024): folders of FluxPipeline and
+    of its classes for other tasks."""
 
-    pipelines = ("FluxPipeline",)
+    pipelines = tuple(SCALES)
     components: ClassVar = {
         "transformer": Component(("FluxTransformer2DModel",), "network"),
         "vae": Component(("AutoencoderKL",), "autoencoder"),
@@ -64,7 +74,7 @@ class Flux(DiffusersFolder):
             sample=(LATENT_SIZE, LATENT_SIZE),
             patch=PATCH,
             steps=28,
-            guidance={"name": "embedded", "scale": 3.5} if guided else "none",
+            guidance={"name": "embedded", "scale": SCALES[folder.pipeline]} if guided else "none",
             abilities=["text", "guidance_embeds"] if guided else ["text"],
             needs=frozenset({"text"}),
             conditioning=["text"],

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-WINDOWS = {"PixArtAlphaPipeline": 120, "PixArtSigmaPipeline": 300}
+WINDOWS = {"PixArtAlphaPipeline": 120, "PixArtSigmaPipeline": 300, "PixArtSigmaPAGPipeline": 300}
 """T5 tokens that each network takes."""
 MICRO_CONDITIONS = ("resolution", "aspect_ratio")
 

@@ -23,11 +23,32 @@ PLAIN, INPAINT, LCM = (
     "StableDiffusionInpaintPipeline",
     "LatentConsistencyModelPipeline",
 )
-STEPS_AND_SCALE = {PLAIN: (50, 7.5), INPAINT: (50, 7.5), LCM: (4, 8.5)}
+CONTROLNET = "StableDiffusionControlNet"
+STEPS_AND_SCALE = {
+    PLAIN: (50, 7.5),
+    INPAINT: (50, 7.5),
+    LCM: (4, 8.5),
+    "StableDiffusionImg2ImgPipeline": (50, 7.5),
+    "LatentConsistencyModelImg2ImgPipeline": (4, 8.5),
+    f"{CONTROLNET}Pipeline": (50, 7.5),
+    f"{CONTROLNET}Img2ImgPipeline": (50, 7.5),
+    f"{CONTROLNET}InpaintPipeline": (50, 7.5),
+    f"{CONTROLNET}PAGPipeline": (50, 7.5),
+    f"{CONTROLNET}PAGInpaintPipeline": (50, 7.5),
+    "StableDiffusionAdapterPipeline": (50, 7.5),
+    "StableDiffusionPAGPipeline": (50, 7.5),
+    "StableDiffusionPAGImg2ImgPipeline": (50, 7.5),
+    "StableDiffusionPAGInpaintPipeline": (50, 7.5),
+}
+"""What each class that Diffusers may have saved such a model from takes where nothing is chosen."""
+BOTH: Mapping[str, Any] = {"steps_offset": 1, "clip_sample": False}
 OVERRULED: Mapping[str, Mapping[str, Any]] = {
-    PLAIN: {"steps_offset": 1, "clip_sample": False},
+    PLAIN: BOTH,
     INPAINT: {"steps_offset": 1, "skip_prk_steps": True},
-    LCM: {},
+    "StableDiffusionImg2ImgPipeline": BOTH,
+    "StableDiffusionPAGPipeline": BOTH,
+    "StableDiffusionPAGImg2ImgPipeline": BOTH,
+    "StableDiffusionPAGInpaintPipeline": BOTH,
 }
 """What these classes overrule in every scheduler config, as errors of old folders."""
 
@@ -35,13 +56,13 @@ OVERRULED: Mapping[str, Mapping[str, Any]] = {
 class StableDiffusion(DiffusersFolder):
     """Text-to-image with a UNet in the latent space of a KL-autoencoder (Rombach et al. 2022,
     arXiv:2112.10752): folders whose model_index.json says StableDiffusionPipeline,
-    StableDiffusionInpaintPipeline or LatentConsistencyModelPipeline.
+    LatentConsistencyModelPipeline, or a class of theirs for another task.
 
     What the network takes decides, not the class: one of nine channels is for inpainting and
     needs a mask, one of four is plain.
     """
 
-    pipelines = (PLAIN, INPAINT, LCM)
+    pipelines = tuple(STEPS_AND_SCALE)
     components: ClassVar = {
         "unet": Component(("UNet2DConditionModel",), "network"),
         "vae": Component(("AutoencoderKL",), "autoencoder"),
@@ -52,15 +73,15 @@ class StableDiffusion(DiffusersFolder):
     def describe(self, folder: Folder) -> ModelInfo:
         abilities = unet_abilities(folder, folder.config("text_encoder").get("hidden_size", 512))
         guided = "guidance_embeds" in abilities
-        if folder.pipeline == LCM and not guided:
+        if folder.pipeline.startswith("LatentConsistencyModel") and not guided:
             raise folder.error(
-                f"a {LCM} has a network that is told the guidance's scale, and this "
+                f"a {folder.pipeline} has a network that is told the guidance's scale, and this "
                 "one's unet/config.json has no time_cond_proj_dim."
             )
         steps, scale = STEPS_AND_SCALE[folder.pipeline]
         return folder.info(
             "stable_diffusion",
-            read_scheduler(folder.scheduler, OVERRULED[folder.pipeline]),
+            read_scheduler(folder.scheduler, OVERRULED.get(folder.pipeline, {})),
             channels=folder.latent_channels,
             sample=sample_size(folder.config("unet"), 64),
             steps=steps,

@@ -19,15 +19,26 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 WINDOW = 256  # T5 tokens
+STEPS = {
+    "StableDiffusion3Pipeline": 28,
+    "StableDiffusion3Img2ImgPipeline": 50,
+    "StableDiffusion3InpaintPipeline": 50,
+    "StableDiffusion3ControlNetPipeline": 28,
+    "StableDiffusion3ControlNetInpaintingPipeline": 28,
+    "StableDiffusion3PAGPipeline": 28,
+    "StableDiffusion3PAGImg2ImgPipeline": 50,
+}
+"""The steps that each class takes that Diffusers may have saved such a model from."""
 CLIPS = {"text_encoder": "tokenizer", "text_encoder_2": "tokenizer_2"}
 T5 = ("text_encoder_3", "tokenizer_3")
 
 
 class StableDiffusion3(DiffusersFolder):
     """Text-to-image with a rectified-flow transformer that reads two CLIPs and, where the folder
-    has it, T5 (Esser et al. 2024, arXiv:2403.03206): folders of StableDiffusion3Pipeline."""
+    has it, T5 (Esser et al. 2024, arXiv:2403.03206): folders of StableDiffusion3Pipeline
+    and of its classes for other tasks."""
 
-    pipelines = ("StableDiffusion3Pipeline",)
+    pipelines = tuple(STEPS)
     components: ClassVar = {
         "transformer": Component(("SD3Transformer2DModel",), "network"),
         "vae": Component(("AutoencoderKL",), "autoencoder"),
@@ -52,7 +63,7 @@ class StableDiffusion3(DiffusersFolder):
             sample=sample_size(transformer, 128),
             patch=patch,
             most=patch * transformer.get("pos_embed_max_size", 96),
-            steps=28,
+            steps=STEPS[folder.pipeline],
             guidance={"name": "classifier_free", "scale": 7.0},
             abilities=["text"],
             needs=frozenset({"text"}),

@@ -22,17 +22,32 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+CONTROLNET = "StableDiffusionXLControlNet"
 SCALES = {
     "StableDiffusionXLPipeline": 5.0,
     "StableDiffusionXLImg2ImgPipeline": 5.0,
     "StableDiffusionXLInpaintPipeline": 7.5,
+    f"{CONTROLNET}Pipeline": 5.0,
+    f"{CONTROLNET}Img2ImgPipeline": 5.0,
+    f"{CONTROLNET}InpaintPipeline": 5.0,
+    f"{CONTROLNET}PAGPipeline": 5.0,
+    f"{CONTROLNET}PAGImg2ImgPipeline": 5.0,
+    f"{CONTROLNET}UnionPipeline": 5.0,
+    f"{CONTROLNET}UnionImg2ImgPipeline": 5.0,
+    f"{CONTROLNET}UnionInpaintPipeline": 5.0,
+    "StableDiffusionXLAdapterPipeline": 5.0,
+    "StableDiffusionXLPAGPipeline": 5.0,
+    "StableDiffusionXLPAGImg2ImgPipeline": 5.0,
+    "StableDiffusionXLPAGInpaintPipeline": 7.5,
 }
+"""The scale that each class takes that Diffusers may have saved such a model from."""
 ENCODERS = {"text_encoder": "tokenizer", "text_encoder_2": "tokenizer_2"}
 
 
 class StableDiffusionXL(DiffusersFolder):
     """Text-to-image with two text encoders, told of sizes (Podell et al. 2023, arXiv:2307.01952):
-    folders whose model_index.json says StableDiffusionXLPipeline, or Img2Img or Inpaint in it.
+    folders whose model_index.json says StableDiffusionXLPipeline, or a class of its for another
+    task.
 
     The refiner, which has the second text encoder alone and is told an aesthetic score, is such a
     model too. What the network takes decides, not the class: one of nine channels is for

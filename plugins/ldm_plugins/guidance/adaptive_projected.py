@@ -36,7 +36,7 @@ def adaptive_projected(
     norm_threshold 0 and momentum 0 it is classifier-free guidance.
 
     Args:
-        scale: strength; 1 is none.
+        scale: strength; 1 is none, and so is less.
         eta: weight of the update's part along the positive x0.
         norm_threshold: greatest norm of the update, r in the paper; 0 is no bound.
         momentum: weight of the earlier updates, beta in the paper, negative there so that each

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ldm_core.contracts import Call, Guidance, ModelInfo, Network, OtherModel, Place, Run
 from ldm_core.errors import LdmError
 from ldm_core.numerics.prediction import from_x0, to_x0
-from ldm_plugins.guidance.classifier_free import NotNegative
+from ldm_plugins.guidance.classifier_free import NotNegative, at_least_one
 from ldm_plugins.guidance.shared.layers import network_config
 from ldm_plugins.guidance.shared.weaker import Weaker, between
 
@@ -48,7 +48,7 @@ def autoguidance(
 
     Args:
         model: the weaker model: a folder, a file, or the name of an installed one.
-        scale: strength; 1 is none.
+        scale: strength; 1 is none, and so is less.
         beside: the guidance that this is added to; none where not given.
         low, high: it acts where low < sigma/alpha <= high; without an upper end where high is not
             given.
@@ -60,7 +60,7 @@ def autoguidance(
     return Weaker(
         inner=beside or Guidance(),
         branch="weak",
-        weight=scale - 1,
+        weight=at_least_one("autoguidance", scale) - 1,
         network=network,
         check=lambda info: check(info, model.info),
         active=between("autoguidance", low, high),

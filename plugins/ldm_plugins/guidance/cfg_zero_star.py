@@ -37,7 +37,7 @@ def cfg_zero_star(
     part of the way, zero_init_steps should be 0.
 
     Args:
-        scale: strength; 1 is none.
+        scale: strength; 1 is none, and so is less.
         zero_init_steps: how many intervals of the grid x rests for.
         rescale: phi of Lin et al. 2023 (arXiv:2305.08891, Section 3.4), from 0 to 1: how far the
             answer is brought back to the positive one's standard deviation.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from ldm_core.contracts import Evaluation, Guidance
-from ldm_core.errors import LdmError
+from ldm_core.errors import LdmError, LdmWarning
 from ldm_core.numerics.point import Point
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ def classifier_free(
     (Kynkäänniemi et al. 2024, arXiv:2404.07724).
 
     Args:
-        scale: strength; 1 is none.
+        scale: strength; 1 is none, and so is less: 0, as the cards of distilled models say, and
+            all between are taken for 1, as Diffusers' pipelines do.
         rescale: phi of Lin et al. 2023 (arXiv:2305.08891, Section 3.4): how far the guided answer
             is brought back to the standard deviation that the positive one has in each image; 0 is
             not at all.
@@ -49,15 +51,34 @@ def classifier_free(
 def checked(
     owner: str, scale: float, low: float, high: float | None
 ) -> tuple[float, float, float | None]:
-    """The scale and the interval, once they can be used; `LdmError` otherwise."""
-    if scale < 0:
-        raise LdmError(f"the scale of {owner} must not be negative, as {scale:g} is.")
+    """The scale, at least 1, and the interval, once they can be used; `LdmError` otherwise."""
+    scale = at_least_one(owner, scale)
     if high is not None and not low < high:
         raise LdmError(
             f"{owner} acts where low < sigma/alpha <= high, and so nowhere from {low:g} to "
             f"{high:g}; for no guidance set scale to 1."
         )
     return scale, low, high
+
+
+def at_least_one(owner: str, scale: float, name: str = "scale") -> float:
+    """A scale of which 1 is no guidance; 1 for a smaller one, which Diffusers takes for none too.
+
+    Between 0 and 1 the formula would lean towards the negative prompt, and at 0 the prompt would
+    have no say at all, so that is said. 0 itself is how Diffusers' model cards write none.
+
+    Raises:
+        LdmError: it is negative.
+    """
+    if scale < 0:
+        raise LdmError(f"the {name} of {owner} must not be negative, as {scale:g} is.")
+    if 0 < scale < 1:
+        warnings.warn(
+            f"the {name} {scale:g} of {owner} is below 1, which is no guidance: it is taken for 1.",
+            LdmWarning,
+            stacklevel=3,
+        )
+    return max(scale, 1.0)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ldm_core.contracts import Bound, Evaluation, Guidance, Run
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.numerics.point import Point
-from ldm_plugins.guidance.classifier_free import Share, checked, rescaled
+from ldm_plugins.guidance.classifier_free import Share, at_least_one, rescaled
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,12 +30,12 @@ def composable(
         prompts: one or more, each for every image, as ``a red circle``, ``a red circle:0.8`` with a
             weight, or ``fog:-0.5``: a prompt of negative weight is led away from (NOT). What
             follows the last colon is the weight where it is a number.
-        scale: strength; factor of all weights.
+        scale: strength; factor of all weights; 1 is none beside them, and so is less.
         rescale: phi of Lin et al. 2023 (arXiv:2305.08891, Section 3.4), from 0 to 1: how far the
             answer is brought back to the standard deviation of that to the request's own prompt.
         input: what the prompts stand for: an input of the pipeline, such as ``class_label``.
     """
-    checked("composable", scale, 0.0, None)
+    scale = at_least_one("composable", scale)
     if not prompts:
         raise LdmError("composable needs prompts beside the request's own, as in ['a blue sky:1'].")
     weighted = [_weighted(prompt) for prompt in prompts]

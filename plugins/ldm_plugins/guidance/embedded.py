@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from ldm_core.contracts import Guidance
 from ldm_core.errors import LdmError
-from ldm_plugins.guidance.classifier_free import ClassifierFree
+from ldm_plugins.guidance.classifier_free import ClassifierFree, at_least_one
 
 
 def embedded(*, scale: float = 3.5, true_scale: float = 1.0) -> Guidance:
@@ -19,11 +19,11 @@ def embedded(*, scale: float = 3.5, true_scale: float = 1.0) -> Guidance:
     Args:
         scale: strength that the network is told; 1 is none.
         true_scale: strength of classifier-free guidance beside it, with the negative prompt; 1 is
-            none.
+            none, and so is less.
     """
-    for name, value in (("scale", scale), ("true_scale", true_scale)):
-        if value < 0:
-            raise LdmError(f"the {name} of embedded must not be negative, as {value:g} is.")
+    if scale < 0:
+        raise LdmError(f"the scale of embedded must not be negative, as {scale:g} is.")
+    true_scale = at_least_one("embedded", true_scale, "true_scale")
     return Embedded(true_scale, network_scale=scale)
 
 

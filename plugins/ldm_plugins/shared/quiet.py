@@ -1,4 +1,4 @@
-"""Diffusers without its log, PEFT without its warnings."""
+"""Diffusers and Transformers without their logs, PEFT without its warnings."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ _one_at_a_time = RLock()  # both are set for the whole process
 def quiet() -> Iterator[None]:
     """Keep from the person what these say while they read a file: what matters is said here, as
     an error or a warning of ours."""
-    logger = logging.getLogger("diffusers")
+    loggers = [logging.getLogger(name) for name in ("diffusers", "transformers")]
     with _one_at_a_time, warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"peft\.")
-        before = logger.level
-        logger.setLevel(logging.CRITICAL)
+        before = [logger.level for logger in loggers]
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
         try:
             yield
         finally:
-            logger.setLevel(before)
+            for logger, level in zip(loggers, before, strict=True):
+                logger.setLevel(level)

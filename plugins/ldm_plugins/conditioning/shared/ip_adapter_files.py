@@ -15,9 +15,9 @@ from ldm_core.model.files import (
     PICKLE_RUNS,
     PICKLED,
     check_safetensors,
-    check_weights,
     read_json,
 )
+from ldm_core.model.weight_files import check_weights
 
 Shapes = Mapping[str, tuple[int, ...]]
 ENCODER = "CLIPVisionModelWithProjection"

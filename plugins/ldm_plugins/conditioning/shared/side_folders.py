@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -14,7 +13,9 @@ from typing import Any
 from ldm_core.contracts.family import ModelInfo
 from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError, did_you_mean
-from ldm_core.model.files import check_weights, class_name, from_hub, read_json
+from ldm_core.model.files import class_name, from_hub, read_json
+from ldm_core.model.hub import HubName, as_folder, download_component
+from ldm_core.model.weight_files import check_weights
 from ldm_plugins.conditioning.shared.pictures import mode_of
 
 CONTROLNET, ADAPTER = "ControlNetModel", "T2IAdapter"
@@ -155,17 +156,14 @@ def _find(source: str) -> Path:
             f"the control model '{source}' is a file; name a folder with a config.json and "
             "safetensors weights."
         )
-    if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", source):
-        return Path(from_hub(source, "folder", partial(_download, source)))
+    if (hub := as_folder(source)) is not None:
+        return Path(from_hub(source, "folder", partial(_download, hub)))
     raise LdmError(f"there is no folder '{source}' with a control model.")
 
 
 @cache
-def _download(hub_id: str) -> str:
-    from huggingface_hub import snapshot_download
-
-    wanted = ["config.json", "*.safetensors"]
-    return snapshot_download(hub_id, allow_patterns=wanted, ignore_patterns=["*.fp16.*", "*/*"])
+def _download(hub: HubName) -> str:
+    return download_component(hub)
 
 
 def _controlnet(

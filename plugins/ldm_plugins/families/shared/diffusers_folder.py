@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,7 +12,12 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 from ldm_core.contracts import Family, Model, ModelInfo, Part, PartInfo, Place
-from ldm_core.model.files import check_weights, read_index, read_json
+from ldm_core.errors import LdmError, LdmWarning
+from ldm_core.model.files import read_index, read_json
+from ldm_core.model.quantised import scale_names
+from ldm_core.model.safetensors_header import read_header
+from ldm_core.model.weight_files import check_weights
+from ldm_plugins.families.shared.checkpoint import scheduler_settings, usual_shapes
 from ldm_plugins.families.shared.component import Component, is_tokenizer, read_part
 from ldm_plugins.families.shared.folder import Folder, class_of
 from ldm_plugins.families.shared.single_file import (
@@ -37,11 +43,13 @@ class DiffusersFolder(Family):
         pipelines: the classes that ``model_index.json`` may name.
         components: by their names in the folder; a scheduler is none of them.
         shapes: of the tensors in a single file, which then has weights in place of the folder.
+        stated: what that file says of its noise schedule, in place of the scheduler's config.
     """
 
     pipelines: ClassVar[tuple[str, ...]]
     components: ClassVar[Mapping[str, Component]]
     shapes: Shapes = MappingProxyType({})
+    stated: Mapping[str, Any] = MappingProxyType({})
 
     @abstractmethod
     def describe(self, folder: Folder) -> ModelInfo:
@@ -61,10 +69,11 @@ class DiffusersFolder(Family):
     def inspect(self, source: str, folder: Path, index: Mapping[str, Any]) -> ModelInfo:
         roles = ((name, component.role) for name, component in self.components.items())
         autoencoder = next((name for name, role in roles if role == "autoencoder"), None)
-        files = Folder(source, folder, index, autoencoder)
+        files = Folder(source, folder, index, autoencoder, self.stated)
         self._check_classes(files)
         info = self.describe(files)
         self._check_weights(files)
+        warn_of_unused(files)
         return info
 
     def load(self, info: ModelInfo, place: Place) -> Model:
@@ -81,11 +90,17 @@ class DiffusersFolder(Family):
         return self._make(info, parts, place)
 
     def default_config(self, shapes: Shapes) -> str | None:
-        return default_config(shapes)
+        return default_config(usual_shapes(shapes))
 
     def of_file(self, file: Path, shapes: Shapes) -> Self:
         family = copy.copy(self)
-        family.shapes = shapes
+        header = read_header(file)
+        try:
+            scale_names(header)
+            family.stated = scheduler_settings(header)
+        except LdmError as error:
+            raise LdmError(f"'{file}': {error.message}", error.hint) from None
+        family.shapes = usual_shapes(shapes)
         return family
 
     def _make(self, info: ModelInfo, parts: Mapping[str, Part], place: Place) -> Model:
@@ -127,6 +142,25 @@ class DiffusersFolder(Family):
             check_file(folder, self.shapes, weighty)
         else:
             check_weights(folder.path, [part.name for part in weighty])
+
+
+def warn_of_unused(folder: Folder) -> None:
+    """Say what a folder of another task's class has beside the model, or does by itself there."""
+    for name in ("controlnet", "adapter"):
+        if folder.class_of(name) is not None:
+            warnings.warn(
+                f"'{folder.source}' has a {name} beside the model, which is not used unless it is "
+                f'named: {{ name = "control", models = ["{folder.path / name}"] }}.',
+                LdmWarning,
+                stacklevel=2,
+            )
+    if "PAG" in folder.pipeline:
+        warnings.warn(
+            f"'{folder.source}' was saved from {folder.pipeline}; its guidance by perturbed "
+            "attention is not used unless it is chosen: perturbed_attention.",
+            LdmWarning,
+            stacklevel=2,
+        )
 
 
 def _normalisation(model: Model) -> dict[str, Any]:

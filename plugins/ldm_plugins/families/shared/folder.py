@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ldm_core.contracts import LatentSpace, ModelInfo
@@ -22,15 +23,22 @@ class Folder:
         source: the model as a person named it, for messages.
         index: its ``model_index.json``.
         autoencoder: the component that is one; None where the model draws pixels.
+        stated: what the weights say of the scheduler's settings, in place of its config.
     """
 
     def __init__(
-        self, source: str, path: Path, index: Mapping[str, Any], autoencoder: str | None
+        self,
+        source: str,
+        path: Path,
+        index: Mapping[str, Any],
+        autoencoder: str | None,
+        stated: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         self.source = source
         self.path = path
         self.index = index
         self._autoencoder = autoencoder
+        self._stated = stated
         self._read: dict[Path, dict[str, Any]] = {}
 
     @property
@@ -48,8 +56,9 @@ class Folder:
 
     @property
     def scheduler(self) -> dict[str, Any]:
-        """The ``scheduler_config.json``."""
-        return self._json(self.path / "scheduler" / "scheduler_config.json")
+        """The ``scheduler_config.json``, but for what the weights say themselves."""
+        config = self._json(self.path / "scheduler" / "scheduler_config.json")
+        return {**config, **self._stated}
 
     @property
     def autoencoder(self) -> dict[str, Any]:

@@ -14,7 +14,13 @@ from typing import Any
 
 from ldm_core.contracts import Part, PartInfo, Place
 from ldm_core.errors import LdmError
-from ldm_core.model.files import check_weights
+from ldm_core.model.weight_files import check_weights
+from ldm_plugins.families.shared.checkpoint import (
+    check_count,
+    check_texts,
+    read_tensors,
+    warn_of_unread,
+)
 from ldm_plugins.families.shared.component import in_place
 from ldm_plugins.families.shared.folder import Folder
 from ldm_plugins.shared.classes import find_class
@@ -45,12 +51,18 @@ OTHERS = {
     "T5EncoderModel": ("text_encoders.t5xxl.transformer.shared.weight",),
 }
 """How the names of a component's weights begin, by its class or else by its own name."""
+COUNTED = {"network": (NETWORK,), "autoencoder": OTHERS["vae"]}
+"""The roles whose weights all begin alike, and nothing else does."""
 
 
 def holds(shapes: Shapes, component: str, cls: str) -> bool:
     """Whether a file with these tensors has the weights of this component."""
-    starts = NETWORKS.get(cls) or OTHERS.get(cls) or OTHERS.get(component, ())
+    starts = _starts(component, cls)
     return bool(starts) and any(name.startswith(starts) for name in shapes)
+
+
+def _starts(component: str, cls: str) -> tuple[str, ...]:
+    return NETWORKS.get(cls) or OTHERS.get(cls) or OTHERS.get(component, ())
 
 
 def default_config(shapes: Shapes) -> str | None:
@@ -90,6 +102,11 @@ def check_file(folder: Folder, shapes: Shapes, weighty: Sequence[PartInfo]) -> N
                     f"{source} holds no {part.name} ({part.cls}), so it must lie beside the "
                     f"configs: {error}"
                 ) from None
+    starts = {start for kind in OTHERS for start in OTHERS[kind] if kind != "vae"}
+    texts = [part for part in weighty if part.role == "text"]
+    taken = {start for part in texts for start in _starts(part.name, part.cls)}
+    check_texts(folder.source, shapes, starts, taken)
+    warn_of_unread(folder.source, shapes)
 
 
 def check_config(folder: Folder, shapes: Shapes, part: PartInfo) -> None:
@@ -114,9 +131,8 @@ def read_file(
     Raises:
         LdmError: weights are missing or of other shapes than the configs say.
     """
-    from safetensors.torch import load_file
-
-    checkpoint = load_file(file)
+    checkpoint = read_tensors(file, place.dtype)
+    shapes = {name: tuple(tensor.shape) for name, tensor in checkpoint.items()}
     parts = {}
     for info in inside:
         config = folder / info.name
@@ -141,6 +157,9 @@ def read_file(
         missing = [key for key, tensor in module.named_parameters() if tensor.is_meta]
         if missing:
             raise LdmError(f"{lacks}, such as {missing[0]}.")
+        for start in COUNTED.get(info.role, ()):
+            if any(name.startswith(start) for name in shapes):
+                check_count(f"the {info.name} in '{file}'", shapes, start, module)
         parts[info.name] = in_place(place.put(module), info, place)
     return parts
 
