@@ -156,6 +156,9 @@ def train_autoencoder(settings: AutoencoderSettings) -> None:
     autoencoder = build_autoencoder(settings.latent_channels, seed)
     if settings.from_model is not None:
         take_weights(autoencoder, settings.from_model, "vae")
+    if settings.decoder_only:
+        autoencoder.encoder.requires_grad_(False)
+        autoencoder.quant_conv.requires_grad_(False)
     module = AutoencoderLoss(autoencoder, settings.kl_weight)
     drawn = Ahead(
         DrawnBatches(source, settings, accelerator.process_index),
@@ -169,8 +172,9 @@ def train_autoencoder(settings: AutoencoderSettings) -> None:
 
     def write() -> None:
         module.to("cpu").eval()
-        pictures, _ = source.draw(step_rng(seed, settings.steps, 0), STATISTICS_PICTURES)
-        standardise_latents(module.autoencoder, to_tensor(pictures, torch.device("cpu")))
+        if not settings.decoder_only:
+            pictures, _ = source.draw(step_rng(seed, settings.steps, 0), STATISTICS_PICTURES)
+            standardise_latents(module.autoencoder, to_tensor(pictures, torch.device("cpu")))
         with new_folder(settings.out / "vae") as folder:
             module.autoencoder.half().save_pretrained(folder)
 

@@ -90,6 +90,7 @@ class AutoencoderSettings(TrainingSettings):
         latent_channels: Channels of the latents.
         mixed_precision: "bf16" or "no".
         num_workers: Processes that draw pictures beside this one; 0 draws them in this one.
+        decoder_only: Train the decoder of from_model alone; denoisers of its latents stay right.
     """
 
     data: str = "shapes"
@@ -103,11 +104,17 @@ class AutoencoderSettings(TrainingSettings):
     latent_channels: int = 4
     mixed_precision: str = "bf16"
     num_workers: int = 0
+    decoder_only: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.num_workers < 0:
             raise LdmError(f"num_workers must not be negative, as {self.num_workers} is")
+        if self.decoder_only and self.from_model is None:
+            raise LdmError(
+                "decoder_only needs from_model, whose encoder stays as it is",
+                "the encoder of a new autoencoder has learnt nothing yet.",
+            )
 
     def sizes(self) -> dict[str, int]:
         return {**super().sizes(), "latent_channels": self.latent_channels}
