@@ -13,6 +13,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ["OMP_NUM_THREADS"] = "1"  # torch.set_num_threads holds for its own thread alone
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TQDM_DISABLE"] = "1"
+os.environ.setdefault("ACCELERATE_TORCH_DEVICE", "cpu")  # as the peers are, also beside a GPU
 
 import torch
 

@@ -1,0 +1,61 @@
+"""The benchmark for GPUs works on a CPU, and says what it did not measure."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "cuda.py"
+
+
+def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(SCRIPT), *map(str, arguments)]
+    known = {**os.environ, **environment}
+    return subprocess.run(command, capture_output=True, text=True, env=known, check=False)
+
+
+def report(file: Path) -> dict[str, Any]:
+    return dict(json.loads(file.read_text()))
+
+
+def test_a_stage_measures_on_a_cpu_and_its_figures_become_rows(tmp_path: Path) -> None:
+    file = tmp_path / "cuda.json"
+    ended = run("--device", "cpu", "--quick", "--stages", "kernels", "--json", file)
+    assert ended.returncode == 0, ended.stderr
+    stage = report(file)["stages"]["kernels"]
+    assert stage["end"] == "done"
+    rows = {row["name"]: row for row in stage["rows"]}
+    # what float32 resolves, and what is left of it in half precision
+    assert rows["chunked, float32, 256 tokens"]["error"] < 1e-6
+    assert 1e-4 < rows["chunked, bfloat16, 256 tokens"]["error"] < 1e-2
+    assert rows["shapes with chunked, float32"]["native"] < 1e-4
+    shown = run("--table", file).stdout
+    assert "| kernels | chunked, float32, 256 tokens | error " in shown
+    assert shown.count("| kernels |") == len(rows)
+
+
+def test_what_had_no_time_is_said(tmp_path: Path) -> None:
+    file = tmp_path / "cuda.json"
+    stages = ("--stages", "training", "agreement", "--seconds", "0.000001")
+    ended = run("--device", "cpu", "--quick", *stages, "--json", file)
+    assert ended.returncode == 0, ended.stderr
+    found = report(file)["stages"]
+    assert list(found) == ["training", "agreement"]
+    for stage in found.values():
+        assert all(row["not_measured"] == "the stage's time was up" for row in stage["rows"])
+    assert "not measured: the stage's time was up" in run("--table", file).stdout
+
+
+def test_without_a_device_it_says_so() -> None:
+    ended = run("--stages", "kernels", CUDA_VISIBLE_DEVICES="")
+    assert (ended.returncode, ended.stdout) == (0, "no CUDA device: not measured\n")
+
+
+def test_an_unknown_stage_is_refused() -> None:
+    ended = run("--stages", "speeed")
+    assert ended.returncode == 2
+    assert "invalid choice: 'speeed'" in ended.stderr
