@@ -106,7 +106,7 @@ def test_a_bad_recipe_is_one_clear_message(tmp_path: Path, text: str, message: s
     [
         ({"scheduler": "dimm"}, "Did you mean 'ddim'"),
         ({"scheduler": {"name": "ddim", "eat": 1}}, "Did you mean 'eta'"),
-        ({"guidance": {"name": "none", "scale": 2.0}}, "no option 'scale'"),
+        ({"guidance": {"name": "none", "scale": 2.0}}, "has no strength"),
         ({"dtype": "float12"}, "no dtype"),
         ({"device": "gpu"}, "no device"),
         ({"model": "shaps"}, "Did you mean 'shapes'"),
