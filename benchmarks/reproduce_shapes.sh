@@ -4,8 +4,7 @@
 #
 #   benchmarks/reproduce_shapes.sh [WORKING_FOLDER [OPTION OF ldm train denoiser]...]
 #
-# It needs no weights that were there before. The model that ships was made on a GPU, with the
-# settings of the first branch below.
+# It needs no weights that were there before. The model that ships was made otherwise: its card tells how.
 set -eu
 cd "$(dirname "$0")/.."
 runs=${1:-runs/shapes}

@@ -175,3 +175,17 @@ def test_the_transformer_starts_from_the_models_weights(tmp_path):
     assert all(torch.equal(stored[name], written[name]) for name in stored)
     fresh = build_transformer(4, 4, width=16, layers=1, seed=0).half().state_dict()
     assert any(not torch.equal(stored[name], fresh[name]) for name in stored)
+
+
+def test_the_decoder_alone_is_trained_where_its_latents_must_stay(tmp_path, model):
+    learning = {**STILL, "learning_rate": 1e-3, "warmup": 0, "crop_steps": 2}
+    commands.train_autoencoder(
+        AutoencoderSettings(out=tmp_path, from_model=model, decoder_only=True, **learning)
+    )
+    before, after = weights(model, "vae"), weights(tmp_path, "vae")
+    kept = {name for name in before if name.startswith(("encoder.", "quant_conv."))}
+    assert kept
+    assert all(before[name].equal(after[name]) for name in kept)
+    assert not before["decoder.conv_in.weight"].equal(after["decoder.conv_in.weight"])
+    with pytest.raises(LdmError, match="needs from_model"):
+        AutoencoderSettings(out=tmp_path, decoder_only=True)

@@ -3,7 +3,8 @@
 A picture is parted into two colours (principal axis and Otsu's threshold), the larger blob's
 holes are filled, and the distance r(theta) from its centroid to its edge is expanded in
 harmonics. A star is its fifth harmonic, a triangle its third, a square and a cross their fourth
-with opposite signs, a circle none; a turned shape has other phases and is not recognised. Size
+with opposite signs, a circle none; a turned shape has other phases and is not recognised. A shape
+is recognised within half its distance to the next one, where none other can be meant. Size
 and position follow from area and centroid. No picture is drawn and compared, and nothing is shared
 with `ldm_pipelines.shapes.checker`.
 
@@ -30,7 +31,6 @@ Complexes = npt.NDArray[np.complex128]
 
 ANGLES, HARMONICS = 180, 8
 FLAT = 8.0  # levels of standard deviation below which a picture is one colour
-FAR = 0.05  # from every shape's harmonics: no shape is recognised
 STRAY = 0.04  # of the blob's area may be painted elsewhere
 RING_HOLE, NO_HOLE = (0.2, 0.4), 0.03  # of the filled area; the ring's is 0.55² = 0.30
 SIZE_SLACK = 2.0  # pixels beyond a size's own range
@@ -158,11 +158,19 @@ def _shape(harmonics: Complexes, hole: float) -> str | None:
         if shape != "ring"
     }
     nearest = min(distances, key=distances.__getitem__)
-    if distances[nearest] > FAR:
+    if distances[nearest] > _reach(nearest):
         return None
     if nearest == "circle" and RING_HOLE[0] <= hole <= RING_HOLE[1]:
         return "ring"
     return nearest if hole <= NO_HOLE else None
+
+
+@cache
+def _reach(shape: str) -> float:
+    """Half the distance of a shape's harmonics to those of the next shape."""
+    own = outlines()[shape].harmonics
+    others = (o.harmonics for name, o in outlines().items() if name not in (shape, "ring"))
+    return min(float(np.linalg.norm(own - other)) for other in others) / 2
 
 
 def _size(width: float) -> str | None:

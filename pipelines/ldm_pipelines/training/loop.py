@@ -6,8 +6,7 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -41,17 +40,6 @@ def make_accelerator(mixed_precision: str) -> Accelerator:
     return Accelerator(mixed_precision=mixed_precision, cpu=not torch.cuda.is_available())
 
 
-@contextmanager
-def repeatable() -> Iterator[None]:
-    """Have a GPU add up in one order, so that the same run gives the same weights again."""
-    before = torch.backends.cudnn.deterministic
-    torch.backends.cudnn.deterministic = True
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.deterministic = before
-
-
 def train_and_write(
     settings: TrainingSettings,
     accelerator: Accelerator,
@@ -66,8 +54,7 @@ def train_and_write(
     Args:
         write: called once `module` holds the weights that are to be written.
     """
-    with repeatable():
-        weights = train(settings, accelerator, module, batch_of_step, ema_decay=ema_decay)
+    weights = train(settings, accelerator, module, batch_of_step, ema_decay=ema_decay)
     if accelerator.is_main_process:
         module.load_state_dict(weights)
         write()
