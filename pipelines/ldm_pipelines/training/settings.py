@@ -119,6 +119,10 @@ class AutoencoderSettings(TrainingSettings):
     def sizes(self) -> dict[str, int]:
         return {**super().sizes(), "latent_channels": self.latent_channels}
 
+    def course(self, processes: int) -> dict[str, Any]:
+        # None where all is trained, as it is for a checkpoint that does not know the entry.
+        return {**super().course(processes), "decoder_only": self.decoder_only or None}
+
 
 @dataclass(frozen=True, kw_only=True)
 class LatentSettings(TrainingSettings):
