@@ -287,7 +287,8 @@ class TestRestore:
 class TestUpscale:
     @pytest.mark.parametrize("by", ["latents", "pixels"])
     def test_it_is_larger_and_shows_the_same(self, shapes: Pipeline, by: Any) -> None:
-        (made,) = upscale(shapes, circle(), CAPTION, by=by, strength=0.1, seed=1).images
+        call: dict[str, Any] = {"strength": 0.1, "seed": 1, "num_inference_steps": 25}
+        (made,) = upscale(shapes, circle(), CAPTION, by=by, **call).images
         assert made.size == (2 * SIDE, 2 * SIDE)
         small = made.resize((SIDE, SIDE), Image.Resampling.BOX)
         assert psnr(small, circle()) > 15  # the model never saw pictures of this size
