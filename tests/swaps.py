@@ -128,6 +128,7 @@ SWAPS = {
 FLOW_SWAPS = {
     **{name: swap for name, swap in SWAPS.items() if swap.flow},
     "euler": Swap("FlowMatchEulerDiscreteScheduler"),
+    "heun": Swap("FlowMatchHeunDiscreteScheduler"),
 }
 
 

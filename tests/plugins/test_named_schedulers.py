@@ -46,7 +46,10 @@ EXCEPTIONS = {
 """Where ours goes another way: the row of the page of differences that says why, and how far each
 is from the closed form."""
 CASES = [
-    (folder, name) for folder in PUBLISHED for name in (FLOW_SWAPS if folder in FLOWS else SWAPS)
+    (folder, name)
+    for folder in PUBLISHED
+    for name in (FLOW_SWAPS if folder in FLOWS else SWAPS)
+    if (folder, name) != ("Flux dev", "heun")  # whose class cannot be told the shift
 ]
 
 

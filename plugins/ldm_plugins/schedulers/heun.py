@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ldm_core.contracts import Denoise, Grid, Noise, of_order, starts_with
 from ldm_core.numerics.moves import move
@@ -15,17 +15,34 @@ if TYPE_CHECKING:
 
 @starts_with(karras_start)
 @of_order(2)
-def heun(x: Tensor, grid: Grid, denoise: Denoise, noise: Noise) -> Tensor:
+def heun(
+    x: Tensor,
+    grid: Grid,
+    denoise: Denoise,
+    noise: Noise,
+    *,
+    over: Literal["ratio", "sigma"] = "ratio",
+) -> Tensor:
     """Heun's second-order method (Karras et al. 2022, arXiv:2206.00364, Alg. 1 with gamma = 0).
 
-    The trapezoid rule in the ratio sigma/alpha, written as a correction of Euler's step that
-    needs no division by alpha. Where a step leaves pure noise (alpha = 0), or arrives at no noise,
-    the trapezoid has no finite end and Euler's step stands. Two evaluations a step.
+    The trapezoid rule, written as a correction of Euler's step that needs no division by alpha.
+    Where it has no finite end Euler's step stands: arriving at no noise, and over the ratio leaving
+    pure noise (alpha = 0). Two evaluations a step.
+
+    Args:
+        over: what the slope is taken over: "ratio" is sigma/alpha, as in the paper; "sigma" is the
+            time of a rectified flow, as in Diffusers' class for flows, and for these alone.
     """
     for here, there in pairwise(grid):
         x0 = denoise(x, here)
         x = move(x, x0, here, there)
-        if here.alpha > 0 and there.sigma > 0:
+        if there.sigma == 0:
+            continue
+        if over == "sigma":
+            weight = (here.sigma / there.sigma - 1) / 2
+        elif here.alpha > 0:
             weight = there.alpha * (here.ratio / there.ratio - 1) / 2
-            x = x + weight * (denoise(x, there) - x0)
+        else:
+            continue
+        x = x + weight * (denoise(x, there) - x0)
     return x

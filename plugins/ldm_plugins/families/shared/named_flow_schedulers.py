@@ -32,6 +32,8 @@ def for_flow_scheduler(
         scheduler, spacing: ids of the plugins that are named.
     """
     name = scheduler.removeprefix(OWN)
+    if scheduler == f"{OWN}heun":
+        return {"scheduler": {"over": "sigma"}}
     if not scheduler.startswith(OWN) or name not in MULTISTEP:
         return {}
     cls, settings = CLASSES[name]
