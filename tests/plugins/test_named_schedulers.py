@@ -186,6 +186,13 @@ def test_a_class_that_cannot_be_told_the_shift_is_refused(composed: Any) -> None
     assert recompose(flux, {"scheduler": {"name": heun, "config": {"shift": 3.0}}}).grid(4)
 
 
+def test_a_slope_over_the_time_of_a_flow_is_refused_elsewhere(composed: Any) -> None:
+    named = recompose(composed("SD 1.5"), {"scheduler": {"name": "heun", "over": "sigma"}})
+    grid = named.grid(4)
+    with pytest.raises(LdmError, match="rectified flow alone"):
+        named.scheduler(torch.zeros(1), grid, lambda x, point: x, torch.zeros_like)
+
+
 def test_inpainting_skips_the_runge_kutta_start(tmp_path: Path) -> None:
     """Its pipeline in Diffusers says so to a scheduler of its folder that does not."""
     inpaint = "StableDiffusionInpaintPipeline"

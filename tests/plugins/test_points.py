@@ -35,7 +35,8 @@ told the timestep alone. The least error of a row is bold. `heun` and `dpm_2` ca
 a step.
 
 The first column, *Diffusers*, is what a scheduler has where it is named and no spacing is: the
-points of its class in Diffusers on a folder that says nothing of them. The others are those that a
+points of its class in Diffusers on a folder that says nothing of them. Its options are in every
+column those that go with its name, as `ldm explain` shows them. The others are those that a
 spacing chooses beside it, by its name without options; so `--scheduler dpmpp_2m --spacing
 exponential` chooses better ones. Nothing chooses them silently. Real data is not Gaussian: look at
 pictures before you decide.
@@ -101,15 +102,17 @@ def error(scheduler: Any, grid: Grid) -> float:
     return math.sqrt(total / len(WIDTHS))
 
 
-def chosen(name: str, spacing: str | None, schedule: str) -> Any:
-    """The spacing in use where a scheduler is named, and a spacing or none, on a folder that says
-    nothing of points."""
+def chosen(name: str, spacing: str | None, schedule: str) -> tuple[Any, Any]:
+    """The scheduler with its options and the spacing in use, where a scheduler is named, and a
+    spacing or none, on a folder that says nothing of points."""
     config = CONFIGS[schedule]
     read = read_flow_scheduler if config["_class_name"] == EULER else read_scheduler
     folder = read(config)
     named = None if spacing is None else f"ldm-core:{spacing}"
-    beside = folder.goes_with(f"ldm-core:{name}", named).get("spacing", folder.recipe["spacing"])
-    return beside if spacing in (None, beside["name"]) else spacing
+    layer = folder.goes_with(f"ldm-core:{name}", named)
+    beside = layer.get("spacing", folder.recipe["spacing"])
+    points = beside if spacing in (None, beside["name"]) else spacing
+    return {**layer.get("scheduler", {}), "name": name}, points
 
 
 @cache
@@ -117,13 +120,15 @@ def figures(schedule: str) -> dict[str, dict[str, float]]:
     """The errors of each scheduler, by spacing."""
     path, rows = SCHEDULES[schedule], {}
     for name in SCHEDULERS:
-        scheduler = made("scheduler", name)
         choices = {"Diffusers": chosen(name, None, schedule)}
         choices |= {spacing: chosen(name, spacing, schedule) for spacing in SPACINGS}
-        grids = {
-            s: Grid(made("spacing", c).points(path, STEPS, None), path) for s, c in choices.items()
+        rows[name] = {
+            column: error(
+                made("scheduler", scheduler),
+                Grid(made("spacing", points).points(path, STEPS, None), path),
+            )
+            for column, (scheduler, points) in choices.items()
         }
-        rows[name] = {spacing: error(scheduler, grid) for spacing, grid in grids.items()}
     return rows
 
 

@@ -6,11 +6,15 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 from ldm_core.contracts import Denoise, Grid, Noise, of_order, starts_with
+from ldm_core.errors import LdmError
 from ldm_core.numerics.moves import move
 from ldm_plugins.schedulers.shared.start import karras_start
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+TOLERANCE = 1e-6
 
 
 @starts_with(karras_start)
@@ -32,7 +36,14 @@ def heun(
     Args:
         over: what the slope is taken over: "ratio" is sigma/alpha, as in the paper; "sigma" is the
             time of a rectified flow, as in Diffusers' class for flows, and for these alone.
+    Raises:
+        LdmError: the slope is to be taken over a flow's time, and the path is none.
     """
+    if over == "sigma" and any(abs(point.alpha + point.sigma - 1) > TOLERANCE for point in grid):
+        raise LdmError(
+            "heun takes its slope over sigma on a rectified flow alone; this model's path is none.",
+            'over = "ratio", the default, is for every path.',
+        )
     for here, there in pairwise(grid):
         x0 = denoise(x, here)
         x = move(x, x0, here, there)
