@@ -25,6 +25,7 @@ from ldm_core.media import manifest as manifests
 from ldm_core.media.names import write_new
 from ldm_core.media.png import read_png, save_png
 from ldm_core.model.files import model_hash
+from ldm_core.model.hub import at_commit
 from ldm_core.plugins.options import describe
 from ldm_core.plugins.registry import installed
 from ldm_core.run.in_batches import InBatches
@@ -53,6 +54,8 @@ def replay(
     recipe = manifests.recipe_of(manifest)
     layer = gather(None, {**recipe, "observers": None}, None)
     moved = {"model": model, "model_config": model_config, "loras": lora, "device": device}
+    if "model_revision" in manifest:  # the branch that was named may have moved on
+        layer["model"] = at_commit(layer["model"], manifest["model_revision"])
     layer = {**layer, **gather(None, moved, None)}
     then: dict[str, str] = manifest["versions"]
     notes = manifests.differences(then, manifests.versions(set(then)))

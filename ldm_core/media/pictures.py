@@ -32,7 +32,6 @@ def open_picture(source: Path | str, name: str = "image") -> Image.Image:
     try:
         image = _open(path)
         scaled = image.mode == "I" and image.format in SCALED_TO_16_BITS
-        image.load()
         upright = ImageOps.exif_transpose(image)
         return grey_of_16_bits(upright.convert("I;16") if scaled else upright)
     except UnidentifiedImageError:
@@ -45,12 +44,16 @@ def open_picture(source: Path | str, name: str = "image") -> Image.Image:
 
 def _open(path: Path) -> Image.Image:
     try:
-        return Image.open(path)
+        image = Image.open(path)
+        image.load()  # text may stand behind the pixels too
+        return image
     except ValueError:  # Pillow bounds the text in a PNG, which says nothing of its pixels
         data = path.read_bytes()
         if not data.startswith(SIGNATURE):
             raise
-        return Image.open(BytesIO(split_text(data)[0]))
+        image = Image.open(BytesIO(split_text(data)[0]))
+        image.load()
+        return image
 
 
 def grey_of_16_bits(image: Image.Image) -> Image.Image:

@@ -30,11 +30,21 @@ def check_sheet(path: Path) -> None:
 
 
 def save_sheet(sheet: Image.Image, path: Path) -> None:
-    """Write a sheet in the format of its suffix, whole or not at all."""
+    """Write a sheet in the format of its suffix, whole or not at all.
+
+    Raises:
+        LdmError: the format holds no picture of this size.
+    """
     partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     try:
         sheet.save(partial, format=FORMATS[path.suffix.lower()], quality=95)
         os.replace(partial, path)
+    except ValueError as error:  # WebP ends at 16,383 pixels a side, JPEG at 65,535
+        raise LdmError(
+            f"a contact sheet of {sheet.width}x{sheet.height} cannot be written to '{path}': "
+            f"{error}.",
+            "the pictures are there; a sheet whose name ends in .png takes more of them.",
+        ) from None
     finally:
         partial.unlink(missing_ok=True)
 

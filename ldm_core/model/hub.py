@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -67,6 +67,12 @@ def commit(source: str, folder: Path) -> str | None:
     return folder.name if inside else None
 
 
+def at_commit(source: str, commit: str) -> str:
+    """A repository by its name, at a commit; anything else as it is."""
+    hub = as_folder(source)
+    return source if hub is None or Path(source).exists() else f"{hub.id}@{commit}"
+
+
 def download_model(hub: HubName, index: str, beside: Iterable[str], weights: bool) -> str:
     """The folder with a model's components, and no other file of the repository.
 
@@ -105,9 +111,9 @@ def download_file(hub: HubName, beside: Iterable[str] = ()) -> str:
     Raises:
         LdmError: the repository has several.
     """
-    from huggingface_hub import hf_hub_download, list_repo_files
+    from huggingface_hub import hf_hub_download
 
-    name, names = hub.file, [] if hub.file else list_repo_files(hub.id, **hub.where)
+    name, names = hub.file, [] if hub.file else (_listed(hub) or _cached(hub))
     if name is None:
         files = [file for file in names if file.endswith(".safetensors")]
         if len(files) != 1:
@@ -142,11 +148,35 @@ def _component(hub: HubName, part: str, names: list[str], weights: bool = True) 
     return files
 
 
-def _download(hub: HubName, wanted: Any) -> str:
-    from huggingface_hub import list_repo_files, snapshot_download
+def _download(hub: HubName, wanted: Callable[[list[str]], list[str]]) -> str:
+    from huggingface_hub import snapshot_download
 
-    try:
-        names = list_repo_files(hub.id, **hub.where)
-    except Exception:  # without the network, what an earlier download left in the cache
+    names = _listed(hub)
+    if names is None:
         return str(snapshot_download(hub.id, local_files_only=True, **hub.where))
     return str(snapshot_download(hub.id, allow_patterns=wanted(names), **hub.where))
+
+
+def _listed(hub: HubName) -> list[str] | None:
+    """The names of a repository's files; None without the network.
+
+    Raises:
+        HfHubHTTPError: the Hub's own answer, such as that there is none, or no access to it.
+    """
+    from huggingface_hub import list_repo_files
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        return list(list_repo_files(hub.id, **hub.where))
+    except HfHubHTTPError:
+        raise
+    except Exception:
+        return None
+
+
+def _cached(hub: HubName) -> list[str]:
+    """The names of the files that earlier downloads left in the cache."""
+    from huggingface_hub import snapshot_download
+
+    folder = Path(snapshot_download(hub.id, local_files_only=True, **hub.where))
+    return [file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()]

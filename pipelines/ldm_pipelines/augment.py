@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -125,7 +125,7 @@ def _write_lines(out: Path, samples: Sequence[Sample]) -> None:
 def _of_classes(
     pipe: Pipeline, classes: Sequence[str], num_images: int, seed: int
 ) -> Iterator[Sample]:
-    _check_inputs(pipe, ["class_label"])
+    _check_inputs(pipe, ["class_label"], "classes alone do not say it")
     folders: dict[str, str] = {}
     counts: dict[str, int] = {}
     for name in classes:
@@ -147,7 +147,7 @@ def _of_table(pipe: Pipeline, table: Path, num_images: int, seed: int | None) ->
     text = table.suffix.lower() == ".csv"
     types: dict[str, type] = {**OF_A_CALL, **dict.fromkeys(pipe.axes, int)}
     _check_columns(rows[0], {*declared, *types, "seed"})
-    _check_inputs(pipe, rows[0])
+    _check_inputs(pipe, rows[0], "the table has no such column")
     if seed is not None and "seed" in rows[0]:
         raise LdmError("the seed is given twice: the table has a column of it.")
     count, first = 0, seed or 0
@@ -166,11 +166,11 @@ def _of_table(pipe: Pipeline, table: Path, num_images: int, seed: int | None) ->
             count += 1
 
 
-def _check_inputs(pipe: Pipeline, names: Mapping[str, Any] | Sequence[str]) -> None:
-    """See that what the model needs is among these names."""
+def _check_inputs(pipe: Pipeline, names: Collection[str], where: str) -> None:
+    """See that what the model needs is among these names; `where` says what lacks it."""
     for name, one in pipe.composition.inputs.items():
         if one.required and name not in names:
-            raise LdmError(f"the model needs '{name}', and the table has no such column.")
+            raise LdmError(f"the model needs '{name}', and {where}.")
 
 
 def _check_columns(columns: Mapping[str, Any], taken: set[str]) -> None:
@@ -179,6 +179,11 @@ def _check_columns(columns: Mapping[str, Any], taken: set[str]) -> None:
         raise LdmError(
             "the table has a column 'file_name', which is what a data set calls its own pictures; "
             "call it otherwise, such as 'source'."
+        )
+    if {"prompt", "text"} <= columns.keys():
+        raise LdmError(
+            "the table has a column 'text', which is where a data set has its captions, and they "
+            "are the prompts; call it otherwise, such as 'words'."
         )
     if {"steps", "num_inference_steps"} <= columns.keys():
         raise LdmError("the number of steps is given twice: by 'steps' and 'num_inference_steps'.")
@@ -210,7 +215,7 @@ def _number(name: str, value: Any, kind: type, row: int) -> Any:
         if isinstance(value, bool):
             raise ValueError
         return kind(value) if isinstance(value, str) or kind is float else whole(name, value)
-    except ValueError:
+    except (ValueError, TypeError):
         words = "a whole number" if kind is int else "a number"
         raise LdmError(
             f"the {name} in row {row} of the table should be {words}, not {value!r}."

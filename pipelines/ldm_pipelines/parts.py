@@ -14,6 +14,7 @@ from ldm_core.contracts import Plan, Request
 from ldm_core.contracts.files import in_full
 from ldm_core.errors import LdmError
 from ldm_core.media import pictures
+from ldm_core.numerics.strength import cut
 from ldm_core.run.call import CallArguments, whole_seed
 
 if TYPE_CHECKING:
@@ -144,16 +145,16 @@ def walk_from(pipe: Pipeline, plan: Plan, x0: Tensor, strength: float) -> Tensor
 
     Args:
         x0: clean latents (batch, channels, ...) of the plan's size.
-        strength: share of the steps that is walked; 0 leaves x0 as it is.
+        strength: share of the steps that is walked, rounded as from a picture; 0, or less than
+            one step, leaves x0 as it is.
     """
-    grid, request = plan.grid, plan.request
-    steps = len(grid) - 1
-    first = steps - int(steps * strength)
-    if first == steps:
+    request = plan.request
+    left = cut(plan.grid, request.num_inference_steps, strength)
+    if len(left) == 1:
         return x0
     noise = pipe.noise(request.seeds, request.extent)
-    x = grid[first].alpha * x0 + grid[first].sigma * noise()
-    sampling = pipe.resume(plan, x, grid[first], noise)
+    x = left[0].alpha * x0 + left[0].sigma * noise()
+    sampling = pipe.resume(plan, x, left[0], noise)
     return sampling.walk(sampling.x)
 
 

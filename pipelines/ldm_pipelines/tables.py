@@ -59,12 +59,17 @@ def json_lines(text: str, whose: str) -> Iterator[tuple[int, Row]]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = json.loads(line, parse_constant=_no_number)
         except ValueError as error:
             raise LdmError(f"line {number} of {whose} is no JSON: {error}.") from None
         if not isinstance(row, dict):
             raise LdmError(f"line {number} of {whose} should be a JSON object.")
         yield number, row
+
+
+def _no_number(word: str) -> None:
+    """Refuse what Python reads and JSON does not have: NaN and Infinity."""
+    raise ValueError(f"it has no {word}")
 
 
 def _cells(text: str, whose: str) -> list[Row]:

@@ -15,6 +15,7 @@ from PIL import Image
 import tiny
 from ldm_core import LdmError, Output, Pipeline, chain
 from ldm_core.contracts import LatentSpace, Step
+from ldm_core.errors import LdmWarning
 from ldm_core.media.manifest import recipe_of
 from ldm_core.numerics.grid import Grid
 from ldm_core.numerics.noise_schedule import FlowSchedule, vp_schedule
@@ -238,9 +239,17 @@ def test_what_a_mask_keeps_is_kept_by_all(pipe: Pipeline) -> None:
     assert not found[:, :, :4].allclose(other[:, :, :4])
 
 
+@torch.no_grad()
 def test_autoencoders_of_one_shape_and_scale_may_be_strangers() -> None:
     """`shapes` and `digits` have latents of one shape, factor and noise schedule."""
     shapes = Pipeline.from_pretrained("shapes")
     with pytest.raises(LdmError, match="different latents for one picture"):
         chain(shapes, Pipeline.from_pretrained("digits"), at=0.5)
     assert chain(shapes, Pipeline.from_pretrained("shapes", dtype="bfloat16"), at=0.5)
+    broken = Pipeline.from_pretrained("shapes")
+    broken.model.parts["vae"].module.encoder.conv_in.bias.fill_(torch.nan)
+    with (
+        pytest.raises(LdmError, match="different latents for one picture"),
+        pytest.warns(LdmWarning),
+    ):
+        chain(shapes, broken, at=0.5)

@@ -15,7 +15,9 @@ from PIL import Image
 
 import tiny
 from ldm_core import Pipeline
+from ldm_core.errors import LdmError
 from ldm_core.media.png import read_png
+from ldm_core.media.sheet import save_sheet
 
 
 def test_generate_writes_pictures_with_their_manifests(ldm: Any, folder: Path) -> None:
@@ -72,6 +74,12 @@ def test_the_contact_sheet_is_what_its_suffix_says(
     assert ldm(*run, "--sheet", name)[0] == 0
     assert Image.open(name).format == form
     assert {path.name for path in Path().iterdir()} == {name, "pictures"}
+
+
+def test_a_contact_sheet_too_large_for_its_format_is_said(tmp_path: Path) -> None:
+    with pytest.raises(LdmError, match="2x17000 cannot be written"):
+        save_sheet(Image.new("RGB", (2, 17_000)), tmp_path / "s.webp")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["s.gif", "sheet", "s.png.txt"])

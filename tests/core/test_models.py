@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import huggingface_hub
 import pytest
@@ -13,10 +14,12 @@ import torch
 from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
+import tiny
 from ldm_core import Pipeline
 from ldm_core.composition.compose import compose
 from ldm_core.errors import LdmError
 from ldm_core.model.files import find_model, model_hash
+from ldm_core.model.lora import find_loras
 from ldm_core.plugins.registry import installed
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
@@ -233,6 +236,19 @@ def test_without_the_network_it_is_what_the_cache_holds(
     assert hub.fetched == ["model_index.json"]
 
 
+def test_what_the_hub_answers_is_said_though_the_cache_holds_something(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played(monkeypatch, folder, CONFIGS)
+
+    def gated(*args: Any, **options: Any) -> None:
+        raise huggingface_hub.errors.GatedRepoError("accept its licence", response=Mock())
+
+    monkeypatch.setattr(huggingface_hub, "list_repo_files", gated)
+    with pytest.raises(LdmError, match="accept its licence"):
+        find_model("owner/model", installed())
+
+
 def shards(folder: Path, variant: str | None, legacy: bool = False) -> None:
     """The network's weights in several files, as Diffusers saves them, or named as it once did."""
     unet = UNet2DConditionModel.from_pretrained(folder / "unet")
@@ -289,3 +305,60 @@ def test_a_shard_that_is_missing_or_of_another_model(copied: Path) -> None:
 def test_a_variant_that_is_not_read_is_named(copied: Path) -> None:
     (copied / UNET).rename((copied / UNET).with_suffix(".non_ema.safetensors"))
     refuses(copied, r"no weights under a name that is read: .*non_ema")
+
+
+class MovingHub:
+    """Repositories whose branches lie at commits, as in the Hub's cache without the network."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.branches: dict[str | None, str] = {}
+
+    def snapshot(self, hub_id: str, revision: str | None = None, **more: Any) -> str:
+        return str(self.root / "snapshots" / self.branches.get(revision, str(revision)))
+
+    def file(self, hub_id: str, name: str, revision: str | None = None) -> str:
+        return str(Path(self.snapshot(hub_id, revision)) / name)
+
+    def listed(self, hub_id: str, **more: Any) -> None:
+        raise huggingface_hub.errors.OfflineModeIsEnabled("no network")
+
+
+@pytest.fixture
+def moving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MovingHub:
+    hub = MovingHub(tmp_path / "hub")
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", hub.file)
+    monkeypatch.setattr(huggingface_hub, "list_repo_files", hub.listed)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", hub.snapshot)
+    return hub
+
+
+def test_a_picture_of_a_branch_is_replayed_at_its_commit(ldm: Any, moving: MovingHub) -> None:
+    first, second = "a" * 40, "b" * 40
+    tiny.write_stable_diffusion(moving.root / "snapshots" / first)
+    other = tiny.write_stable_diffusion(moving.root / "snapshots" / second)
+    weights = other / "unet" / "diffusion_pytorch_model.safetensors"
+    save_file({k: 1.1 * v for k, v in load_file(weights).items()}, weights, {"format": "pt"})
+    moving.branches["main"] = first
+    run = ("generate", "a red star", "--model", "o/m@main", "--steps", 1, "--seed", 1)
+    code, out, _ = ldm(*run)
+    assert code == 0
+    moving.branches["main"] = second
+    code, again, err = ldm("replay", out.strip())
+    assert (code, err) == (0, "")
+    assert "pixel for pixel" in again
+    assert ldm(*run)[1] != out
+    assert "pixel for pixel" not in ldm("replay", out.strip(), "--model", "o/m@main")[1]
+
+
+def test_a_lora_in_the_cache_is_found_without_the_network(moving: MovingHub) -> None:
+    folder = moving.root / "snapshots" / "c"
+    folder.mkdir(parents=True)
+    pair = {
+        "unet.x.lora.down.weight": torch.zeros(1, 2),
+        "unet.x.lora.up.weight": torch.zeros(2, 1),
+    }
+    save_file(pair, folder / "any.safetensors")
+    moving.branches[None] = "c"
+    (lora,) = find_loras([{"path": "o/l", "scale": 1.0}])
+    assert lora.file == folder / "any.safetensors"

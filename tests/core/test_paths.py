@@ -11,13 +11,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 import tiny
 from ldm_core import LdmError, Pipeline
+from ldm_core.composition.compose import compose
 from ldm_core.composition.recipe import read_recipe
 from ldm_core.contracts.files import expanded, parts_of
 from ldm_core.media.png import read_png, save_png
+from ldm_core.plugins.registry import installed
 from ldm_pipelines.augment import augment
 from ldm_pipelines.features import features
 from ldm_pipelines.interpolate import interpolate
@@ -151,3 +155,15 @@ def test_names_of_files_that_are_no_unicode_are_kept(folder: Path, tmp_path: Pat
     assert run.stdout == out + b"/a-star-seed7.png\n"
     manifest = read_png(place / "out" / "a-star-seed7.png")[1]
     assert manifest["inputs"]["image"] == str(place / "a.png")
+
+
+def test_the_files_of_the_converter_lora_are_named_in_full(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    down = {"lora_unet_conv_in.lora_down.weight": torch.zeros(1, 4, 3, 3)}
+    up = {"lora_unet_conv_in.lora_up.weight": torch.zeros(16, 1, 1, 1)}
+    save_file({**down, **up}, "l.safetensors")
+    converter = {"name": "lora", "files": ["l.safetensors"]}
+    composition = compose({"model": str(folder), "converters": [converter]}, installed())
+    assert composition.recipe["converters"][0]["files"] == [str(tmp_path / "l.safetensors")]

@@ -183,20 +183,22 @@ def chunk(kind: bytes, body: bytes) -> bytes:
     return len(body).to_bytes(4, "big") + kind + body + zlib.crc32(kind + body).to_bytes(4, "big")
 
 
-def bloated(path: Path) -> Path:
-    """A picture with more compressed text than Pillow takes."""
+def bloated(path: Path, behind: bool = False) -> Path:
+    """A picture with more compressed text than Pillow takes, before its pixels or behind them."""
     Image.fromarray(RAMP).save(path)
     data = path.read_bytes()
     text = b"workflow\0\0" + zlib.compress(b"x" * (PngImagePlugin.MAX_TEXT_CHUNK + 1))
-    path.write_bytes(data[:33] + chunk(b"zTXt", text) + data[33:])
+    at = len(data) - 12 if behind else 33
+    path.write_bytes(data[:at] + chunk(b"zTXt", text) + data[at:])
     with pytest.raises(ValueError, match="Decompressed data too large"):
-        Image.open(path)
+        Image.open(path).load()
     return path
 
 
+@pytest.mark.parametrize("behind", [False, True])
 @pytest.mark.parametrize("read", READERS, ids=lambda read: read.__name__)
-def test_text_in_a_picture_is_no_hindrance(tmp_path: Path, read: Read) -> None:
-    seen = read(bloated(tmp_path / "a.png"))
+def test_text_in_a_picture_is_no_hindrance(tmp_path: Path, read: Read, behind: bool) -> None:
+    seen = read(bloated(tmp_path / "a.png", behind))
     np.testing.assert_array_equal(seen[..., 0], RAMP)
 
 

@@ -147,6 +147,8 @@ def test_encode_is_the_inverse_of_decode_in_shape_and_reproducible(pipe: Pipelin
         ({"prompt": []}, "nothing to make"),
         ({"width": 0}, "multiples of 2"),
         ({"prompt": 3}, "should be text"),
+        ({"prompt": [["a", "b"]]}, "should be text"),
+        ({"prompt": {"a": 1}}, "should be text"),
         ({"prompt": None}, "needs 'prompt'"),
         ({"width": 15}, "multiples of 2"),
         ({"width": "16"}, "width must be a whole number, not '16'"),

@@ -520,6 +520,7 @@ def test_pictures_of_a_row_count_up_from_its_seed(ldm: Any, folder: Path) -> Non
     ("text", "more", "message"),
     [
         ("prompt,file_name\na,x.png\n", [], "column 'file_name', which is what a data set calls"),
+        ("prompt,text\na,b\n", [], "column 'text', which is where a data set has its captions"),
         ("prompt,seed\na,1\n", ["--seed", "2"], "seed is given twice"),
         ("prompt,seed\na,1.5\n", [], "the seed in row 1 of the table should be a whole number"),
         ("prompt,width\na,16\nb,wide\n", [], "the width in row 2 .* whole number, not 'wide'"),
@@ -610,3 +611,19 @@ def test_several_processes_make_the_same_data_set(ldm: Any, folder: Path) -> Non
         images = [read_png(Path(place, line["file_name"]))[0] for place in ("one", "two")]
         apart = np.abs(np.subtract(*(np.asarray(image, dtype=int) for image in images)))
         assert apart.max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"prompt": "a", "x": NaN}', "line 1 of .* is no JSON: it has no NaN"),
+        ('{"prompt": "a", "guidance_scale": [1]}', "guidance_scale in row 1 .* should be a number"),
+    ],
+)
+def test_what_json_does_not_have_or_a_call_does_not_take_is_refused(
+    ldm: Any, folder: Path, line: str, message: str
+) -> None:
+    path = table(line, "t.jsonl")
+    code, _, err = ldm("augment", "--table", path, "--out", "set", "--model", folder)
+    assert code == 2
+    assert re.search(message, " ".join(err.split()))

@@ -177,6 +177,18 @@ def test_the_transformer_starts_from_the_models_weights(tmp_path):
     assert any(not torch.equal(stored[name], fresh[name]) for name in stored)
 
 
+def test_a_training_goes_on_from_what_another_left_with_its_checkpoint(tmp_path):
+    commands.train_autoencoder(AutoencoderSettings(out=tmp_path / "a", crop_steps=2, **STILL))
+    assert (tmp_path / "a" / "checkpoint").is_dir()
+    commands.train_autoencoder(
+        AutoencoderSettings(
+            out=tmp_path / "b", from_model=tmp_path / "a", decoder_only=True, crop_steps=2, **STILL
+        )
+    )
+    first, second = weights(tmp_path / "a", "vae"), weights(tmp_path / "b", "vae")
+    assert all(weight.equal(second[name]) for name, weight in first.items())
+
+
 def test_the_decoder_alone_is_trained_where_its_latents_must_stay(tmp_path, model):
     learning = {**STILL, "learning_rate": 1e-3, "warmup": 0, "crop_steps": 2}
     commands.train_autoencoder(

@@ -22,7 +22,12 @@ from ldm_core.numerics.noise_schedule import vp_schedule
 from ldm_core.numerics.point import Point
 from ldm_core.plugins.registry import installed
 from ldm_core.run.weights import Weights
-from ldm_plugins.families.shared.scheduler_config import read_defaults, read_schedule
+from ldm_plugins.families.shared.scheduler_config import (
+    read_defaults,
+    read_schedule,
+    read_scheduler,
+    with_stated,
+)
 from ldm_plugins.families.shared.scheduler_settings import SETTINGS
 from ldm_plugins.schedulers.diffusers import from_diffusers
 
@@ -352,3 +357,16 @@ def test_a_rescaling_that_the_class_does_not_know_is_not_done() -> None:
     config = {"rescale_betas_zero_snr": True, **PATH}
     assert read_schedule({"_class_name": "HeunDiscreteScheduler", **config}).alphas[-1] > 0
     assert read_schedule({"_class_name": "EulerDiscreteScheduler", **config}).alphas[-1] == 0
+
+
+def test_zero_terminal_snr_that_a_file_states_holds_under_a_class_that_reads_no_such_setting() -> (
+    None
+):
+    config = {"_class_name": "PNDMScheduler", "beta_schedule": "scaled_linear"}
+    read = read_scheduler(with_stated(config, {"rescale_betas_zero_snr": True}))
+    theirs = diffusers.DDIMScheduler(beta_schedule="scaled_linear", rescale_betas_zero_snr=True)
+    for t in (0, 500, 999):
+        expected = float(theirs.alphas_cumprod[t])
+        assert read.noise_schedule.at(t).alpha ** 2 == pytest.approx(expected, abs=1e-6)
+    folder = read_scheduler({**config, "rescale_betas_zero_snr": True})
+    assert folder.noise_schedule.at(999).alpha > 0.01  # where the folder says it, it is not read

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Sequence
@@ -426,3 +427,31 @@ def test_ddpm_is_ddim_with_all_noise_drawn_anew(pipe: Pipeline) -> None:
         "a red star", seed=1, output_type="latent"
     ).images
     assert (one - two).norm() < 1e-5 * two.norm()
+
+
+MULTISTEP = sorted(
+    plugin.name
+    for plugin in installed().of_kind("scheduler")
+    if "lower_order_final" in plugin.options or plugin.name == "sa_solver"
+)
+
+
+@pytest.mark.parametrize("name", [n for n in MULTISTEP if n != "dpmpp_single"])
+def test_a_part_of_the_way_ends_where_the_whole_way_comes_by(name: str) -> None:
+    """Orders are lowered at the end of the whole way, not where a part of it ends."""
+    trailing = with_options(installed().find("spacing", "trailing").loaded, {})
+    grid = Grid(trailing(SCHEDULE, 8), SCHEDULE)
+    passed: dict[Point, torch.Tensor] = {}
+
+    def denoise(x: torch.Tensor, point: Point) -> torch.Tensor:
+        passed[point] = x
+        return torch.tanh(x)
+
+    def walk(part: Grid) -> torch.Tensor:
+        x, drawn = torch.linspace(-1, 1, 5).double(), torch.Generator().manual_seed(0)
+        noise = functools.partial(torch.randn, 5, generator=drawn, dtype=torch.float64)
+        return as_scheduler(scheduler(name))(x, part, denoise, noise)
+
+    walk(grid)
+    by = passed[grid[5]]
+    assert walk(grid[:6]).equal(by)

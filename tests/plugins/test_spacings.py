@@ -18,7 +18,7 @@ from ldm_core.conformance.spacings import PATHS, PICTURE
 from ldm_core.contracts import LatentShape, as_spacing, sees_latent
 from ldm_core.contracts.spacing import checked
 from ldm_core.errors import LdmError
-from ldm_core.numerics.noise_schedule import NoiseSchedule, VESchedule, vp_schedule
+from ldm_core.numerics.noise_schedule import FlowSchedule, NoiseSchedule, VESchedule, vp_schedule
 from ldm_core.numerics.point import CLEAN, Point
 from ldm_core.plugins.options import check_options, with_options
 from ldm_core.plugins.registry import installed
@@ -403,3 +403,9 @@ def test_more_steps_than_timesteps_are_refused(name: str) -> None:
     if name in OPEN:
         with pytest.raises(LdmError, match="is 1000, and open_end places one more"):
             spacing(name, open_end=True)(SCHEDULE, 1000)
+
+
+def test_a_least_alpha_is_refused_off_its_path() -> None:
+    spacing = with_options(installed().find("spacing", "linspace").loaded, {"least_alpha": 0.005})
+    with pytest.raises(LdmError, match="variance-preserving"):
+        spacing(FlowSchedule(), 4)

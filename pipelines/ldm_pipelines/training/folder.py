@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ldm_core.errors import LdmError
+from ldm_core.model.files import file_hash
+from ldm_core.model.weight_files import find_weights
 
 SCHEDULE: dict[str, Any] = {  # Rombach et al. 2022, arXiv:2112.10752, as their released models
     "beta_schedule": "scaled_linear",
@@ -33,10 +35,19 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
 
 def fingerprint(folder: Path, part: str = "*") -> str:
-    """SHA-256 over the weights of a part of a model folder, or of all, in hexadecimal."""
+    """SHA-256 over the weights of a part of a model folder, or of all, in hexadecimal.
+
+    Raises:
+        LdmError: there are none.
+    """
     digest = hashlib.sha256()
-    for file in sorted(folder.glob(f"{part}/*model.safetensors")):
-        digest.update(file.read_bytes())
+    components = (place for place in folder.glob(part) if (place / "config.json").is_file())
+    parts = sorted(place for place in components if any(place.glob("*.safetensors")))
+    if not parts:
+        raise LdmError(f"no weights (*.safetensors) in {folder / part}.")
+    for place in parts:
+        for name in sorted(find_weights(place).names):
+            digest.update(file_hash(place / name).encode())
     return digest.hexdigest()
 
 

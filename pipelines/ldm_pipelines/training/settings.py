@@ -48,6 +48,8 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "out", _expanded(self.out))
+        if self.from_model is not None:
+            object.__setattr__(self, "from_model", _expanded(self.from_model))
         *names, last = self.sizes()
         for name, size in self.sizes().items():
             if size < 1:

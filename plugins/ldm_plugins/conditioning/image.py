@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ldm_core.contracts import Conditioning, Grid, Input, ModelInfo, Request, Run, RunHooks
+from ldm_core.numerics.strength import cut, on_flow
 from ldm_plugins.conditioning.shared.pictures import (
     IMAGE,
     check_draws_pictures,
@@ -18,8 +19,6 @@ from ldm_plugins.conditioning.shared.pictures import (
 from ldm_plugins.conditioning.shared.strength import (
     FromPicture,
     check_strength,
-    cut,
-    on_flow,
     strength,
 )
 
@@ -63,7 +62,7 @@ class ImageStart(Conditioning):
             check_size("image", read_picture("image", picture, self.mode), request)
 
     def cut(self, grid: Grid, request: Request) -> Grid:
-        return cut(grid, request)
+        return cut(grid, request.num_inference_steps, request.inputs["strength"][0])
 
     def bind(self, run: Run) -> RunHooks:
         pictures = to_pixels("image", run.request.inputs["image"], self.mode)

@@ -21,6 +21,7 @@ from ldm_core.contracts import (
 )
 from ldm_core.errors import LdmError
 from ldm_core.numerics.point import Point
+from ldm_core.numerics.strength import cut, on_flow
 from ldm_plugins.conditioning.shared.pictures import (
     IMAGE,
     check_draws_pictures,
@@ -36,9 +37,7 @@ from ldm_plugins.conditioning.shared.strength import (
     FromPicture,
     add_noise,
     check_strength,
-    cut,
     noised,
-    on_flow,
     strength,
 )
 
@@ -124,7 +123,7 @@ class Mask(Conditioning):
                 )
 
     def cut(self, grid: Grid, request: Request) -> Grid:
-        return cut(grid, request)
+        return cut(grid, request.num_inference_steps, request.inputs["strength"][0])
 
     def encode(self, run: Run, branches: Sequence[str]) -> Mapping[str, Condition]:
         """``mask`` (batch, 1, height, width) of latents, 1 where to repaint, and the latents

@@ -55,8 +55,11 @@ class Text(Conditioning):
 
     def check(self, request: Request) -> None:
         for name in INPUTS:
-            for entry in dict.fromkeys(request.inputs[name]):
-                self.check_prompt(name, entry)
+            seen: set[str | None] = set()
+            for entry in request.inputs[name]:
+                if not isinstance(entry, str | None) or entry not in seen:
+                    self.check_prompt(name, entry)
+                    seen.add(entry)
 
     def check_prompt(self, name: str, entry: Any) -> None:
         """Raise `LdmError` for what is no prompt; None is the lack of one."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ldm_core.contracts import Converter, Model, ModelInfo, Part, Phase, PlaceNames
+from ldm_core.contracts.files import FileName
 from ldm_core.errors import LdmError, LdmWarning
 from ldm_core.model.files import class_name, read_index
 from ldm_core.model.lora import Lora, as_lora, find_loras
@@ -25,7 +26,7 @@ from ldm_plugins.shared.quiet import quiet
 OTHER = "it was made for a model of another kind or size."
 
 
-def lora(*, files: list[str | dict[str, Any]]) -> Converter:
+def lora(*, files: list[FileName | dict[str, Any]]) -> Converter:
     """Low-rank changes to the weights, read from safetensors files, in copies that share them.
 
     A recipe's ``loras`` stand for this.

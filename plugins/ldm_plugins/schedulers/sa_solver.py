@@ -51,7 +51,7 @@ def sa_solver(
     """
     history: deque[tuple[Point, Tensor]] = deque(maxlen=max(predictor_order, corrector_order - 1))
     simple = second_order == "simple"
-    steps = len(grid) - 1
+    steps = len(grid) - 1 + grid.after  # of a part, those of the whole way
     length = grid.schedule.last - grid.schedule.first + 1
     left = None  # the last step: x0 apart, its estimates, where it began, how strong
     for i, (here, there) in enumerate(pairwise(grid)):

@@ -41,7 +41,7 @@ def unipc(
     """
     history: deque[tuple[Point, Tensor]] = deque(maxlen=order)  # newest first
     left: _Step | None = None  # the last step, until the estimate at its end corrects it
-    steps = len(grid) - 1
+    steps = len(grid) - 1 + grid.after  # of a part, those of the whole way
     for i, (here, there) in enumerate(pairwise(grid)):
         x0 = denoise(x, here)
         if left is not None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from ldm_core.contracts import Grid, Input, Noise, Request, Run, RunHooks
+from ldm_core.contracts import Input, Noise, Request, Run, RunHooks
 from ldm_core.errors import LdmError
-from ldm_core.numerics.noise_schedule import FlowSchedule, NoiseSchedule
 from ldm_core.numerics.point import Point
+from ldm_core.numerics.strength import steps_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,11 +25,7 @@ def strength(default: float) -> Input:
 
 
 def check_strength(request: Request, flow: bool) -> None:
-    """Raise `LdmError` for a strength outside [0, 1], several of them, or less than one step.
-
-    Args:
-        flow: as of `steps_of`.
-    """
+    """Raise `LdmError` for a strength outside [0, 1], several of them, or less than one step."""
     values = request.inputs["strength"]
     for value in values:
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
@@ -46,33 +42,6 @@ def check_strength(request: Request, flow: bool) -> None:
             f"a strength of {values[0]:g} is less than one of the {steps} steps; at least "
             f"{math.ceil(1000 / steps) / 1000:g} is, or more steps, or 0 for none at all."
         )
-
-
-def on_flow(schedule: NoiseSchedule) -> bool:
-    """Whether a schedule is a rectified flow."""
-    return isinstance(schedule, FlowSchedule)
-
-
-def steps_of(steps: int, strength: float, flow: bool) -> int:
-    """How many of the steps are walked.
-
-    Args:
-        flow: the model is one of rectified flow, for which Diffusers' pipelines round up; those of
-            all other models round down.
-    """
-    share = min(steps * strength, steps)
-    return steps - int(steps - share) if flow else int(share)
-
-
-def cut(grid: Grid, request: Request) -> Grid:
-    """The end of a grid that a strength leaves, which may be the last point alone.
-
-    What is left out is counted in the steps that were asked for: a grid has one fewer where its
-    last step would lead from a point to itself, as in Diffusers, whose pipelines count it.
-    """
-    steps = request.num_inference_steps
-    walked = steps_of(steps, request.inputs["strength"][0], on_flow(grid.schedule))
-    return grid[min(steps - walked, len(grid) - 1) :]
 
 
 def add_noise(x0: Tensor, noise: Tensor, point: Point) -> Tensor:

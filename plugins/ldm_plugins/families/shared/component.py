@@ -65,7 +65,8 @@ def read_part(folder: Path, part: PartInfo, place: Place) -> Part:
         if isinstance(error, LdmError) or _out_of_memory(error):
             raise
         reason = " ".join(str(error).split())[:300]
-        raise LdmError(f"{what} cannot be read: {reason}", NOT_WHOLE) from error
+        hint = "" if isinstance(error, ImportError) else NOT_WHOLE
+        raise LdmError(f"{what} cannot be read: {reason}", hint) from error
     check_report(what, report)
     return in_place(place.put(module), part, place)
 
@@ -94,7 +95,8 @@ def check_report(what: str, report: Mapping[str, Any]) -> None:
 def _out_of_memory(error: Exception) -> bool:
     import torch
 
-    return isinstance(error, torch.OutOfMemoryError)
+    # the allocator of the CPU has no error of its own
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def in_place(module: Any, part: PartInfo, place: Place) -> Part:

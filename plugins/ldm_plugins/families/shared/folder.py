@@ -10,7 +10,7 @@ from typing import Any
 from ldm_core.contracts import LatentSpace, ModelInfo
 from ldm_core.errors import LdmError
 from ldm_core.model.files import read_json
-from ldm_plugins.families.shared.scheduler_config import FolderScheduler
+from ldm_plugins.families.shared.scheduler_config import FolderScheduler, with_stated
 
 CODECS = {"AutoencoderKL": "autoencoder_kl", "VQModel": "vq", None: "pixels"}
 """The encoder and decoder of an autoencoder, by its class."""
@@ -58,7 +58,7 @@ class Folder:
     def scheduler(self) -> dict[str, Any]:
         """The ``scheduler_config.json``, but for what the weights say themselves."""
         config = self._json(self.path / "scheduler" / "scheduler_config.json")
-        return {**config, **self._stated}
+        return with_stated(config, self._stated)
 
     @property
     def autoencoder(self) -> dict[str, Any]:

@@ -70,6 +70,20 @@ def read_scheduler(
     )
 
 
+def with_stated(config: Mapping[str, Any], stated: Mapping[str, Any]) -> dict[str, Any]:
+    """A config with what a file of weights says of its own training.
+
+    Betas rescaled to zero terminal SNR are then the network's, also under a class that reads no
+    such setting.
+    """
+    said = {**config, **stated}
+    known = SETTINGS.get(str(config.get("_class_name")), RESCALED)
+    if stated.get("rescale_betas_zero_snr") and not RESCALED.keys() <= known.keys():
+        rescaled = zero_terminal_snr(read_schedule(said).betas)
+        said["trained_betas"] = rescaled.tolist()
+    return said
+
+
 def _clips(config: Mapping[str, Any]) -> bool:
     """Whether the config's class clips x0."""
     defaults = SETTINGS.get(str(config["_class_name"]), {})

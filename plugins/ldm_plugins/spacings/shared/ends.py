@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ldm_core.errors import LdmError
-from ldm_core.numerics.noise_schedule import NoiseSchedule
+from ldm_core.numerics.noise_schedule import NoiseSchedule, VPSchedule
 from ldm_core.numerics.point import CLEAN, Point
 
 Final = Literal["zero", "sigma_min"]
@@ -47,8 +47,10 @@ def grid_at(
         final: ``zero`` ends without noise, ``sigma_min`` at the least noise of the training. A
             last step from there to there would change nothing, so it is left out.
     Raises:
-        LdmError: a timestep outside the trained ones.
+        LdmError: a timestep outside the trained ones, or a least alpha on another path.
     """
+    if least_alpha and not isinstance(schedule, VPSchedule):
+        raise LdmError("least_alpha is for variance-preserving paths, and this model's is another.")
     for t in times:
         if not schedule.first <= t <= schedule.last:
             raise LdmError(
