@@ -167,3 +167,13 @@ def test_the_files_of_the_converter_lora_are_named_in_full(
     converter = {"name": "lora", "files": ["l.safetensors"]}
     composition = compose({"model": str(folder), "converters": [converter]}, installed())
     assert composition.recipe["converters"][0]["files"] == [str(tmp_path / "l.safetensors")]
+
+
+def test_a_model_inside_another_guidance_is_named_in_full(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder.parent)
+    inner = {"name": "autoguidance", "model": folder.name}
+    guidance = {"name": "dynamic_threshold", "inner": inner}
+    composition = compose({"model": str(folder), "guidance": guidance}, installed())
+    assert composition.recipe["guidance"]["inner"]["model"] == str(folder)

@@ -125,3 +125,19 @@ def test_a_reading_is_held_against_a_scene_word_by_word():
     assert wrong.agrees(scene) == {
         "background": True, "colour": False, "size": False, "place": True, "shape": False,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", [shape for shape in SHAPES if shape != "ring"])
+def test_a_shape_is_recognised_within_half_its_distance_to_the_next(shape):
+    exact = {name: o.harmonics for name, o in outline.outlines().items() if name != "ring"}
+    own = exact.pop(shape)
+    away = own - min(exact.values(), key=lambda other: np.linalg.norm(own - other))
+    assert outline._shape(own + 0.45 * away, 0.0) == shape
+    assert outline._shape(own + 0.55 * away, 0.0) != shape
+
+
+@pytest.mark.parametrize("shape", ["square", "cross", "circle"])
+def test_a_shape_with_a_hole_is_not_that_shape(shape):
+    drawn = picture(shape, 48, 8, 8, COLOURS["red"], COLOURS["blue"])
+    drawn[27:37, 27:37] = COLOURS["blue"]
+    assert outline.read(drawn).shape is None

@@ -8,7 +8,7 @@ import warnings
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from ldm_core import Pipeline
 from ldm_core.errors import LdmError, LdmWarning
@@ -130,7 +130,7 @@ def test_a_model_of_another_make_is_refused(model, tmp_path, file, entries, mess
     assert not (tmp_path / "out").exists()
 
 
-def test_other_words_missing_parts_and_lacking_weights_are_refused(model, tmp_path):
+def test_missing_parts_and_another_architecture_are_refused(model, tmp_path):
     run = {"autoencoder": model, "out": tmp_path / "out", **STILL, **POOL}
     with pytest.raises(LdmError, match="no text_encoder in"):
         commands.train_denoiser(DenoiserSettings(from_model=tmp_path, **run))
@@ -146,6 +146,29 @@ def test_other_words_missing_parts_and_lacking_weights_are_refused(model, tmp_pa
         )
     with pytest.raises(LdmError, match="no transformer in"):
         commands.train_transformer(TransformerSettings(from_model=model, **run))
+
+
+def test_captions_of_other_words_are_refused(model, tmp_path):
+    copy = shutil.copytree(model, tmp_path / "other")
+    file = copy / "tokenizer" / "tokenizer.json"
+    table = json.loads(file.read_text())
+    words = table["model"]["vocab"]
+    words["star</w>"], words["ring</w>"] = words["ring</w>"], words["star</w>"]
+    file.write_text(json.dumps(table))
+    run = {"autoencoder": model, "out": tmp_path / "out", **STILL, **POOL}
+    with pytest.raises(LdmError, match="have other words than those of"):
+        commands.train_denoiser(DenoiserSettings(from_model=copy, **run))
+
+
+def test_lacking_weights_are_refused(model, tmp_path):
+    copy = shutil.copytree(model, tmp_path / "other")
+    file = copy / "unet" / "diffusion_pytorch_model.safetensors"
+    state = load_file(file)
+    del state["conv_out.weight"]
+    save_file(state, file, metadata={"format": "pt"})
+    run = {"autoencoder": model, "out": tmp_path / "out", **STILL, **POOL}
+    with pytest.raises(LdmError, match=r"lacks weights: conv_out\.weight"):
+        commands.train_denoiser(DenoiserSettings(from_model=copy, **run))
 
 
 def test_latents_of_another_autoencoder_are_told(model, tmp_path):

@@ -174,3 +174,47 @@ def test_half_a_pair_is_refused(pipe: Pipeline, tmp_path: Path) -> None:
     save_file(state, file)
     with pytest.raises(LdmError, match=r"is not whole: it has .*lora_down.weight and lacks"):
         pipe.replace(loras=[file])
+
+
+def test_three_factors_of_tucker_make_one_change(folder: Path, tmp_path: Path) -> None:
+    """W' = W + alpha / rank · up_oa mid_abhw down_bi, as LyCORIS writes a convolution."""
+    draws = torch.Generator().manual_seed(0)
+    theirs = Pipeline.from_pretrained(folder)
+    layer = theirs.model.parts["unet"].module.get_submodule("mid_block.resnets.0.conv1")
+    out, into = layer.weight.shape[:2]
+    shapes = {"down": (2, into, 1, 1), "mid": (2, 2, 3, 3), "up": (out, 2, 1, 1)}
+    three = {name: torch.randn(shape, generator=draws) for name, shape in shapes.items()}
+    key = "lora_unet_mid_block_resnets_0_conv1"
+    state = {f"{key}.lora_{name}.weight": tensor for name, tensor in three.items()}
+    save_file({**state, f"{key}.alpha": torch.tensor(1.0)}, tmp_path / "lora.safetensors")
+    base = theirs("a red star", **CALL).images
+    layer.weight.data += 0.5 * torch.einsum(
+        "oa,abhw,bi->oihw", three["up"].flatten(1), three["mid"], three["down"].flatten(1)
+    )
+    right = theirs("a red star", **CALL).images
+    plain = Pipeline.from_pretrained(folder)
+    found = plain.replace(loras=[tmp_path / "lora.safetensors"])("a red star", **CALL).images
+    assert (found - right).norm() < 1e-4 * (right - base).norm()
+
+
+@pytest.mark.filterwarnings("ignore:.*bias")
+def test_a_bias_of_the_second_factor_has_the_strength_too(folder: Path, tmp_path: Path) -> None:
+    theirs = Pipeline.from_pretrained(folder)
+    torch.manual_seed(1)
+    config = LoraConfig(
+        r=2,
+        lora_alpha=5,
+        target_modules=["to_q", "to_out.0"],
+        init_lora_weights=False,
+        lora_bias=True,
+    )
+    adapted = get_peft_model(theirs.model.parts["unet"].module, config)
+    for name, tensor in adapted.named_parameters():
+        if "lora_B" in name and name.endswith("bias"):
+            tensor.data.normal_()
+    adapted.save_pretrained(tmp_path)
+    right = theirs("a red star", **CALL).images
+    plain = Pipeline.from_pretrained(folder)
+    base = plain("a red star", **CALL).images
+    found = plain.replace(loras=[tmp_path])("a red star", **CALL).images
+    assert (found - right).norm() < 1e-4 * (right - base).norm()

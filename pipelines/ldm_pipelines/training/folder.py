@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from ldm_core.errors import LdmError
-from ldm_core.model.files import file_hash
-from ldm_core.model.weight_files import find_weights
 
 SCHEDULE: dict[str, Any] = {  # Rombach et al. 2022, arXiv:2112.10752, as their released models
     "beta_schedule": "scaled_linear",
@@ -40,6 +38,9 @@ def fingerprint(folder: Path, part: str = "*") -> str:
     Raises:
         LdmError: there are none.
     """
+    from ldm_core.model.files import file_hash  # it is not needed to list the commands
+    from ldm_core.model.weight_files import find_weights
+
     digest = hashlib.sha256()
     components = (place for place in folder.glob(part) if (place / "config.json").is_file())
     parts = sorted(place for place in components if any(place.glob("*.safetensors")))
