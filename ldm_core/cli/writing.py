@@ -107,7 +107,8 @@ class BatchWriter:
         """Put all pictures on the contact sheet, where one is asked for."""
         sheet = self._choices.sheet
         if sheet is not None and self._thumbnails:
-            save_sheet(contact_sheet(self._thumbnails, self._captions), sheet)
+            whole = contact_sheet(self._thumbnails, self._captions)
+            save_sheet(whole, sheet, overwrite=self._choices.overwrite)
             typer.echo(f"contact sheet: {sheet.resolve()}", err=self._choices.json)
 
     def summary(self) -> str:
@@ -137,11 +138,13 @@ class BatchWriter:
         def write(path: Path) -> None:
             writer.write(shown, manifest, path)
 
-        path = write_new(self._choices.out, stem, writer.suffix, write, ending=ending)
-        if not writer.holds_manifest:
-            beside = path.with_name(f"{path.name}.json")
-            beside.write_text(json_text(manifest, indent=2) + "\n", encoding="utf-8")
-        return path
+        def write_beside(path: Path) -> None:
+            path.write_text(json_text(manifest, indent=2) + "\n", encoding="utf-8")
+
+        beside = None if writer.holds_manifest else (".json", write_beside)
+        return write_new(
+            self._choices.out, stem, writer.suffix, write, ending=ending, beside=beside
+        )
 
     def _notes(self) -> list[str]:
         ours = [str(w.message) for w in self._caught if issubclass(w.category, LdmWarning)]
