@@ -199,23 +199,26 @@ def _blocks_end(data: bytes, at: int) -> int:
 
 OF_BYTES = frozenset({1, 2, 6, 7})
 """Types of a TIFF's entries that are read as one string."""
+WIDTH, HEIGHT = 256, 257
+LENGTHS = {1: 1, 3: 2, 4: 4}
+"""Bytes of a number in a TIFF, by its type; of others, those of an offset."""
 INNER = frozenset({34665, 34853, 40965})
 """Entries that point to a directory that Pillow reads too: EXIF, GPS, interoperability."""
 
 
 def _tiff(data: bytes) -> Form:
     """TIFF 6.0, Section 2, and BigTIFF: the first directory, whose counts are within reason."""
-    order: str = "little" if data[:2] == b"II" else "big"
     big = 43 in data[2:4]
 
     def number(at: int, size: int) -> int:
         if at + size > len(data):
             raise Unreadable(CUT_OFF)
-        return int.from_bytes(data[at : at + size], "little" if order == "little" else "big")
+        return int.from_bytes(data[at : at + size], "little" if data[:1] == b"I" else "big")
 
     size, head, entry = (8, 8, 20) if big else (4, 2, 12)
     first = number(8 if big else 4, size)
     places, several, seen = [first], False, set[int]()
+    sides = {WIDTH: 1, HEIGHT: 1}
     while places:
         place = places.pop()
         if place in seen or (place != first and place + head > len(data)):
@@ -230,11 +233,15 @@ def _tiff(data: bytes) -> Form:
             length = number(at + 4, size)
             if length > MOST_PARTS and number(at + 2, 2) not in OF_BYTES:
                 raise Unreadable(f"it is stored in more than {MOST_PARTS:,} parts")
-            if number(at, 2) in INNER:
-                places.append(number(at + entry - size, size))
+            tag, value = number(at, 2), at + entry - size
+            if tag in INNER:
+                places.append(number(value, size))
+            if place == first and tag in sides:
+                sides[tag] = number(value, LENGTHS.get(number(at + 2, 2), size))
         if place == first:
             end = place + head + count * entry
             several = end + size <= len(data) and number(end, size) != 0
+            check_size(sides[WIDTH], sides[HEIGHT])
     return Form("TIFF", data, several)
 
 

@@ -100,10 +100,9 @@ def _read(path: Path) -> bytes:
     with os.fdopen(descriptor, "rb") as file:
         about = os.fstat(descriptor)
         _check_file(about.st_mode)
-        data = file.read(MOST_BYTES + 1) if about.st_size <= MOST_BYTES else None
-    if data is None or len(data) > MOST_BYTES:
-        raise Unreadable(f"the file has more than {MOST_BYTES >> 20} MiB, the most that is read")
-    return data
+        if about.st_size > MOST_BYTES:
+            raise Unreadable(f"the file has more than {MOST_BYTES >> 20} MiB, which is not read")
+        return file.read(about.st_size)
 
 
 def _check_file(mode: int) -> None:
@@ -117,6 +116,8 @@ def _decoded(form: Form) -> tuple[Image.Image, bool]:
     """The picture of a form, upright, and whether what says its orientation is damaged."""
     four = deep.grey_and_alpha_of_16_bits(form.data) if form.format == "PNG" else None
     file = _opened(form, four)
+    if isinstance(file, TiffImageFile):
+        _check_bits(file)
     image: Image.Image
     if match := deep.DEEP.fullmatch(deep.raw_mode(file)):
         image = _of_16_bits(form, file, *match.groups())
@@ -141,6 +142,16 @@ def _decoded(form: Form) -> tuple[Image.Image, bool]:
         clear *= OF_FEW_BITS.get(form.data[24], 1)
     image.info = {} if clear is None else {"transparency": clear}
     return _turned(image, orientation), damaged
+
+
+def _check_bits(file: TiffImageFile) -> None:
+    """Refuse colours of which Pillow drops bits beyond the reach of `deep_pictures`."""
+    bits, planes = file.tag_v2.get(258, (1,)), file.tag_v2.get(284) == 2
+    if len(bits) > 1 and max(bits) > 8 and (planes or not deep.DEEP.fullmatch(deep.raw_mode(file))):
+        raise Unreadable(
+            f"its {max(bits)} bits are stored in {'planes' if planes else 'a way'} that cannot be "
+            "read; save it as PNG"
+        )
 
 
 def _opened(form: Form, data: bytes | None = None) -> ImageFile.ImageFile:
