@@ -1,19 +1,46 @@
-"""Names of new files, which no other writer has."""
+"""New files, under a name that no other writer has, whole or not at all.
+
+A file is written beside its later place, see `ldm_core.media.partial`, and gets its name by a hard
+link, which fails where the name is taken. On a file system without hard links it is renamed to a
+name that was free a moment before, with the folder locked meanwhile: writers of this package still
+exclude each other there, and another program that takes the very name in that moment loses its
+file. Nowhere does an unfinished file stand under a final name.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import re
-import secrets
+import stat
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext, suppress
 from pathlib import Path
+
+from ldm_core.errors import LdmError
+from ldm_core.media.partial import locked, partial, partial_folder, sweep
+
+__all__ = ["check_new", "partial", "partial_folder", "sweep", "write_new", "write_whole"]
 
 LONGEST = 100
 """Letters of a name before its number and suffix."""
+NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
+"""What `os.link` fails with where a file system has no hard links, or no more of them."""
+NO_SYNC = {errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
+"""What `os.fsync` fails with where a file system has no such thing; a full disk says otherwise."""
+
+Write = Callable[[Path], object]
+"""``write(path)`` writes a file under a name for the time being."""
 
 
 def write_new(
-    folder: Path, stem: str, suffix: str, write: Callable[[Path], None], *, ending: str = ""
+    folder: Path,
+    stem: str,
+    suffix: str,
+    write: Write,
+    *,
+    ending: str = "",
+    beside: tuple[str, Write] | None = None,
 ) -> Path:
     """Write a file under a name made of these words that no file in the folder has, whole or not
     at all; of two writers, in one process or several, neither loses its file.
@@ -21,33 +48,154 @@ def write_new(
     Args:
         stem: words, which are cut where they are many.
         ending: of the name before the suffix, which is kept whole, such as ``-seed7``.
-        write: ``write(path)`` writes it under a name for the time being.
+        beside: ending and writer of a file that belongs to it, such as ``.json`` for ``NAME.json``
+            beside ``NAME``: it comes first, so that whoever sees the one finds the other. One that
+            a kill left alone, and that is the same, is taken over.
     Returns:
         The path that it then has.
     """
-    partial = folder / f".{secrets.token_hex(8)}.part"
-    try:
-        write(partial)
+    with partial(folder) as fresh, partial(folder) if beside else nullcontext(folder) as other:
+        write(fresh)
+        _to_disk(fresh)
+        if beside is not None:
+            beside[1](other)
+            _to_disk(other)
         for path in _candidates(folder, _name(stem, ending), suffix):
-            try:
-                _take(partial, path)
-            except FileExistsError:
-                continue
-            return path
+            with suppress(FileExistsError):
+                if beside is None:
+                    _take(fresh, path)
+                else:
+                    _take_both(fresh, path, other, path.with_name(f"{path.name}{beside[0]}"))
+                return path
         raise AssertionError("there are names without end")
-    finally:
-        partial.unlink(missing_ok=True)
 
 
-def _take(partial: Path, path: Path) -> None:
-    """Give a file a name, unless one has it."""
+def write_whole(path: Path, write: Write, *, overwrite: bool = False) -> None:
+    """Write the file of a name that was asked for, whole or not at all.
+
+    Args:
+        overwrite: replace a file of that name. A symbolic link of that name is replaced itself,
+            and what it points to stays as it is.
+    Raises:
+        LdmError: as of `check_new`; also where the name was taken meanwhile.
+    """
+    check_new(path, overwrite=overwrite)
+    with partial(path.parent) as fresh:
+        write(fresh)
+        _to_disk(fresh)
+        if overwrite:
+            os.replace(fresh, path)
+            return
+        try:
+            _take(fresh, path)
+        except FileExistsError:
+            raise _taken(path) from None
+
+
+def check_new(path: Path, *, overwrite: bool = False, name: str = "file") -> None:
+    """See that a file may be written under a name, before anything is computed.
+
+    Args:
+        name: what to call it in an error.
+    Raises:
+        LdmError: something has the name, and is not to be overwritten or is no file; or the file
+            system has no such names.
+    """
     try:
-        os.link(partial, path)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without hard links
-        path.open("x").close()
-        os.replace(partial, path)
+        length, most = len(os.fsencode(path.name)), _longest(path.parent)
+        mode = path.lstat().st_mode if length <= most else None
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:  # a path too long; NUL, or half a letter, in it
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise LdmError(f"the {name} '{_printed(path)}' cannot be written: {reason}.") from None
+    if mode is None:
+        raise LdmError(
+            f"the {name} '{_printed(path)}' cannot be written: its name has {length} bytes, and "
+            f"the file system has names of at most {most}."
+        )
+    if stat.S_ISDIR(mode):
+        raise LdmError(f"the {name} '{_printed(path)}' should be a file, and is a folder.")
+    if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
+        raise LdmError(
+            f"the {name} '{_printed(path)}' is a device or a pipe, and no file can take its place."
+        )
+    if not overwrite:
+        raise _taken(path, name)
+
+
+def _take(fresh: Path, path: Path) -> None:
+    """Give a file a name, unless something has it."""
+    try:
+        os.link(fresh, path)
+    except OSError as error:
+        if isinstance(error, FileExistsError) or error.errno not in NO_LINKS:
+            raise
+        with locked(path.parent):
+            _give(fresh, path)
+
+
+def _give(fresh: Path, path: Path) -> None:
+    """Give a file a name, unless something has it; the folder is locked."""
+    try:
+        os.link(fresh, path)
+    except OSError as error:
+        if isinstance(error, FileExistsError) or error.errno not in NO_LINKS:
+            raise
+        _check_free(path)
+        os.rename(fresh, path)
+
+
+def _take_both(fresh: Path, path: Path, other: Path, beside: Path) -> None:
+    """Give two files names that belong together, unless something has one of them."""
+    with locked(path.parent):
+        _check_free(path)
+        alone = os.path.lexists(beside) and stat.S_ISREG(beside.lstat().st_mode)
+        if not (alone and beside.read_bytes() == other.read_bytes()):
+            _give(other, beside)
+        try:
+            _give(fresh, path)
+        except FileExistsError:  # of another program, since the check
+            beside.unlink()
+            raise
+
+
+def _check_free(path: Path) -> None:
+    if os.path.lexists(path):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+
+
+def _to_disk(path: Path) -> None:
+    """See that a file outlives a power cut, before it gets its name."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in NO_SYNC:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _longest(folder: Path) -> int:
+    """Bytes that a name in a folder may have."""
+    try:
+        return os.pathconf(folder, "PC_NAME_MAX")
+    except OSError:  # it is not there yet
+        return 255
+
+
+def _taken(path: Path, name: str = "file") -> LdmError:
+    return LdmError(
+        f"the {name} '{_printed(path)}' is there already, and is not overwritten.",
+        "give another name; or --overwrite, in Python overwrite=True, replaces it.",
+    )
+
+
+def _printed(path: Path) -> str:
+    """A path as it can be printed, and not all of a long one."""
+    text = str(path).encode("utf-8", "backslashreplace").decode().replace("\0", r"\0")
+    return text if len(text) <= 300 else f"{text[:300]}…"
 
 
 def _name(stem: str, ending: str) -> str:
