@@ -63,9 +63,7 @@ def open_streams() -> None:
         sys.stdout = sys.__stdout__ = StandardOutput(io.BufferedWriter(raw), "utf-8")
     elif stream is sys.__stdout__ and type(stream) is io.TextIOWrapper:
         encoding, lines = stream.encoding, stream.line_buffering
-        own = StandardOutput(
-            stream.detach(), encoding, "surrogateescape", line_buffering=lines
-        )
+        own = StandardOutput(stream.detach(), encoding, "surrogateescape", line_buffering=lines)
         sys.stdout = sys.__stdout__ = own
     elif isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="surrogateescape")

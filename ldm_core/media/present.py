@@ -1,0 +1,127 @@
+"""The pictures that a folder holds already, by how they were made."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from ldm_core.contracts import Writer
+from ldm_core.media.manifest import pixel_hash
+from ldm_core.media.png import KEYWORD
+from ldm_core.media.png_chunks import read_text
+
+OF_PIXELS = "pixels_sha256"
+"""What a manifest says of the pixels, which is known only once they are there."""
+
+A_MOMENT = 100_000_000
+"""Nanoseconds, more than any file system's clock is coarse."""
+
+
+class Present:
+    """What a folder holds, by all that its manifests say but the pixels.
+
+    The folder is looked through when it is first asked, and later for what has come since. Of each
+    file only the manifest is read; the pixels of one that is asked for are checked against it, so
+    that what is torn or was changed does not count.
+
+    Args:
+        folder: which need not be there.
+        writer: of the files.
+    """
+
+    def __init__(self, folder: Path, writer: Writer) -> None:
+        self._folder = folder
+        self._suffix = writer.suffix if writer.holds_manifest else f"{writer.suffix}.json"
+        self._beside = not writer.holds_manifest
+        self._by_key: dict[bytes, list[Path]] = {}
+        self._seen: dict[str, tuple[int, int]] = {}
+        self._looked: int | None = None
+
+    def path_of(self, manifest: Mapping[str, Any]) -> Path | None:
+        """A whole file made as a manifest says; None where there is none."""
+        self._look()
+        return next((p for p in self._by_key.get(_key(manifest), ()) if self._is_whole(p)), None)
+
+    def _look(self) -> None:
+        """Read the manifests that have come since."""
+        try:
+            changed = os.stat(self._folder).st_mtime_ns
+            if changed == self._looked:
+                return
+            entries = [e for e in os.scandir(self._folder) if e.name.endswith(self._suffix)]
+        except OSError:
+            return
+        # within a moment of a change another one may leave the same time
+        self._looked = changed if time.time_ns() - changed > A_MOMENT else None
+        for entry in entries:
+            with suppress(OSError):
+                about = entry.stat()
+                state = (about.st_mtime_ns, about.st_size)
+                if self._seen.get(entry.name) == state or not entry.is_file():
+                    continue
+                self._seen[entry.name] = state
+                path = Path(entry.path)
+                manifest = self._manifest(path)
+                if manifest is not None:
+                    if self._beside:
+                        path = path.with_suffix("")
+                    self._by_key.setdefault(_key(manifest), []).append(path)
+
+    def _manifest(self, path: Path) -> dict[str, Any] | None:
+        """The manifest of a file, as far as it can be read."""
+        try:
+            if self._beside:
+                text: str | None = path.read_text(encoding="utf-8")
+            elif self._suffix == ".png":
+                with path.open("rb") as file:
+                    text = read_text(file).get(KEYWORD)
+            else:
+                return None
+            manifest = json.loads(text) if text is not None else None
+        except (OSError, ValueError, RecursionError):
+            return None
+        return manifest if isinstance(manifest, dict) else None
+
+    def _is_whole(self, path: Path) -> bool:
+        if self._beside:  # which comes first, and the file then whole
+            return path.is_file()
+        return is_whole(path)
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a PNG can be read to its end, and its pixels are those of its manifest."""
+    try:
+        with path.open("rb") as file:
+            manifest = json.loads(read_text(file).get(KEYWORD, "null"))
+            file.seek(0)
+            image = Image.open(file, formats=["PNG"])
+            image.load()
+            hashed = pixel_hash(image)
+    except Exception:  # whatever the decoder makes of a damaged file
+        return False
+    return isinstance(manifest, dict) and manifest.get(OF_PIXELS) in (None, hashed)
+
+
+def same_manifest(path: Path, manifest: Mapping[str, Any]) -> bool:
+    """Whether a PNG holds this manifest, whatever its pixels."""
+    try:
+        with path.open("rb") as file:
+            there = json.loads(read_text(file).get(KEYWORD, "null"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(there, dict) and _key(there) == _key(manifest)
+
+
+def _key(manifest: Mapping[str, Any]) -> bytes:
+    """A manifest in short, without its pixels."""
+    rest = {name: value for name, value in manifest.items() if name != OF_PIXELS}
+    text = json.dumps(rest, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
