@@ -38,7 +38,7 @@ def ended(error: BaseException, signum: int | None = None) -> int:
         error: what was raised. Its notes (`BaseException.add_note`) say what is on disk.
         signum: a signal that was heard, whatever a library made of it.
     """
-    notes: list[str] = list(error.__dict__.get("__notes__", ()))
+    notes: list[str] = list(getattr(error, "__notes__", ()))
     if os.environ.get(TRACEBACK):
         say("".join(traceback.format_exception(error)).rstrip())
     if isinstance(error, Stop):

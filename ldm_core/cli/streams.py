@@ -56,14 +56,19 @@ def open_streams() -> None:
         except OSError:  # the lowest free number is the one that is opened
             os.open(os.devnull, os.O_RDWR if number == 2 else os.O_RDONLY)
     if sys.stderr is None:
-        sys.stderr = sys.__stderr__ = open(os.devnull, "w")
+        sys.stderr = io.TextIOWrapper(io.FileIO(os.devnull, "w"), write_through=True)
     stream = sys.stdout
     if stream is None:
         raw = io.FileIO(os.open(os.devnull, os.O_RDONLY), "w")  # which takes nothing
-        sys.stdout = sys.__stdout__ = StandardOutput(io.BufferedWriter(raw), "utf-8")
+        _put(StandardOutput(io.BufferedWriter(raw), "utf-8"))
     elif stream is sys.__stdout__ and type(stream) is io.TextIOWrapper:
         encoding, lines = stream.encoding, stream.line_buffering
-        own = StandardOutput(stream.detach(), encoding, "surrogateescape", line_buffering=lines)
-        sys.stdout = sys.__stdout__ = own
+        _put(StandardOutput(stream.detach(), encoding, "surrogateescape", line_buffering=lines))
     elif isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="surrogateescape")
+
+
+def _put(stream: StandardOutput) -> None:
+    """Make it the standard output, also where Python flushes it at its end."""
+    sys.stdout = stream
+    sys.__stdout__ = stream  # type: ignore[misc]

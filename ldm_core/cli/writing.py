@@ -88,8 +88,8 @@ class BatchWriter:
         seconds = (time.perf_counter() - self._since) / len(output.images)
         beside = self._beside(output)
         notes = self._notes()
-        for index, (image, seed, manifest) in enumerate(
-            zip(output.images, output.seeds, output.manifests, strict=True)
+        for index, (image, manifest) in enumerate(
+            zip(output.images, output.manifests, strict=True)
         ):
             place = self._left.popleft() if self._asked else self.count
             if output.kind == "image":
@@ -97,21 +97,14 @@ class BatchWriter:
             if "finish" in manifest or python_inputs(manifest["inputs"]):
                 manifest["command"] = {**self._call, "image": place}
             try:
-                with locked(self._choices.out):
-                    path = self._present and self._present.path_of(manifest)
-                    made = path is None
-                    if path is None:
-                        shown, name = Shown(image, output.rate), caption(manifest)
-                        path = self._save(self._writer, shown, manifest, name, f"-seed{seed}")
-                        for writer, other in beside:
-                            show = Shown(other.images[index], other.rate)
-                            self._save(writer, show, manifest, "", path.stem)
+                with locked(self._choices.out):  # until it is there: others may make it too
+                    there = None if self._present is None else self._present.path_of(manifest)
+                    path = there or self._save_all(image, output, index, manifest, beside)
             except OSError as error:
-                raise refused(
-                    f"no picture can be written to '{self._choices.out}'", error
-                ) from None
+                out = self._choices.out
+                raise refused(f"no picture can be written to '{out}'", error) from None
             small = image if output.kind == "image" else None
-            self._report(path, manifest, place, made, seconds, notes, small)
+            self._report(path, manifest, place, there is None, seconds, notes, small)
         self.rest()
 
     def _report(
@@ -187,6 +180,22 @@ class BatchWriter:
             else:
                 pairs.append((writer, other))
         return pairs
+
+    def _save_all(
+        self,
+        data: Any,
+        output: Output,
+        index: int,
+        manifest: dict[str, Any],
+        beside: Sequence[tuple[Writer, Output]],
+    ) -> Path:
+        """Save one entry of an output, and what belongs to it."""
+        shown, ending = Shown(data, output.rate), f"-seed{manifest['seed']}"
+        path = self._save(self._writer, shown, manifest, caption(manifest), ending)
+        for writer, other in beside:
+            show = Shown(other.images[index], other.rate)
+            self._save(writer, show, manifest, "", path.stem)
+        return path
 
     def _save(
         self, writer: Writer, shown: Shown, manifest: dict[str, Any], stem: str, ending: str
