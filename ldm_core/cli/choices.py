@@ -126,6 +126,8 @@ class RunChoices(PipelineChoices):
         out: Folder for the pictures.
         format: Name of a writer, the format of the files.
         sheet: Also write all pictures on one contact sheet, a .png, .jpg or .webp file.
+        overwrite: Replace a file of the name that the contact sheet, or another such file, is to
+            have. Pictures get names that are free.
         json: Print one JSON object for each image.
     """
 
@@ -137,6 +139,7 @@ class RunChoices(PipelineChoices):
     out: Path = Path("pictures")
     format: str | None = None
     sheet: Path | None = None
+    overwrite: bool = False
     json: bool = False
 
 

@@ -33,6 +33,7 @@ def explain(
     choices: PipelineChoices,
     *,
     plot: Path | None = None,
+    overwrite: bool = False,
     json: bool = False,
 ) -> None:
     """Show what a run would do: every stage, the grid, and the scheduler's coefficients.
@@ -41,17 +42,18 @@ def explain(
 
     Args:
         plot: Also draw grid and coefficients: a .png, .svg or .pdf file.
+        overwrite: Replace a file of the plot's name.
         json: Print one JSON object.
     """
     if plot is not None:
-        check_plot(plot)
+        check_plot(plot, overwrite=overwrite)
     report = describe(compose(choices.layer(), installed()))
     if json:
         typer.echo(dumps(report, indent=2))
     else:
         _print(report)
     if plot is not None:
-        save(draw(report), plot)
+        save(draw(report), plot, overwrite=overwrite)
         typer.echo(f"plot: {plot.resolve()}", err=json)
 
 

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import importlib.util
 import math
-import os
 from pathlib import Path
 from typing import Any
 
 from ldm_core.errors import LdmError
+from ldm_core.media.names import check_new, write_whole
 
 FORMATS = (".png", ".svg", ".pdf")
 MOST_TICKS = 12
 
 
-def check_plot(path: Path) -> None:
+def check_plot(path: Path, *, overwrite: bool = False) -> None:
     """See that a picture can be written there, before anything is computed.
 
     Raises:
-        LdmError: another suffix, no such folder, or matplotlib is not installed.
+        LdmError: another suffix, no such folder, the name is taken, or matplotlib is not installed.
     """
     if path.suffix.lower() not in FORMATS:
         raise LdmError(
@@ -28,10 +28,7 @@ def check_plot(path: Path) -> None:
     folder = path.absolute().parent
     if not folder.is_dir():
         raise LdmError(f"the plot '{path}' cannot be written: there is no folder '{folder}'.")
-    if path.is_dir():
-        raise LdmError(f"the plot '{path}' should be a file, and is a folder.")
-    if not os.access(path if path.exists() else folder, os.W_OK):
-        raise LdmError(f"the plot '{path}' cannot be written to.")
+    check_new(path, overwrite=overwrite, name="plot")
     if importlib.util.find_spec("matplotlib") is None:
         raise LdmError(
             "plots need the package matplotlib, which is not installed.",
@@ -66,16 +63,16 @@ def draw(report: dict[str, Any]) -> Any:
     return figure
 
 
-def save(figure: Any, path: Path) -> None:
-    """Write the figure in the format of the path's suffix.
+def save(figure: Any, path: Path, *, overwrite: bool = False) -> None:
+    """Write the figure in the format of the path's suffix, whole or not at all.
 
     Raises:
-        LdmError: the file cannot be written.
+        LdmError: the name is taken, and is not to be overwritten.
     """
-    try:
-        figure.savefig(path, dpi=120)
-    except OSError as error:
-        raise LdmError(f"the plot '{path}' cannot be written: {error.strerror}.") from None
+    form = path.suffix.lower().removeprefix(".")
+    write_whole(
+        path, lambda fresh: figure.savefig(fresh, dpi=120, format=form), overwrite=overwrite
+    )
 
 
 def _draw_grid(axes: Any, grid: list[dict[str, Any]]) -> None:

@@ -23,7 +23,7 @@ from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError
 from ldm_core.media import manifest as manifests
 from ldm_core.media.names import write_new
-from ldm_core.media.png import read_png, save_png
+from ldm_core.media.png import read_png, write_png
 from ldm_core.model.files import model_hash
 from ldm_core.model.hub import at_commit
 from ldm_core.plugins.options import describe
@@ -99,7 +99,7 @@ def replay(
     if call is not None:
         new["command"] = manifest["command"]
     path = write_new(
-        folder, image.stem, ".png", lambda path: save_png(again, new, path), ending="-replay"
+        folder, image.stem, ".png", lambda path: write_png(again, new, path), ending="-replay"
     )
     verdict = compare(original, again)
     if as_json:

@@ -6,6 +6,7 @@ import inspect
 import secrets
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,10 @@ from ldm_core.run.in_batches import InBatches
 
 if TYPE_CHECKING:
     from ldm_core.run.pipeline import Pipeline
+
+OVERWRITE = "overwrite"
+"""The option that a function has too which writes a file of a name that is asked for; it says
+nothing of how pictures are made."""
 
 
 def run_pipeline(
@@ -76,7 +81,9 @@ def _write_batches(
     call = _inputs(choices, read_flags(flags, composition), function, arguments)
     call = with_full_paths(call, composition)
     form = find_writer(composition, choices.format)
-    check_places(choices.out, choices.sheet)
+    choices = replace(choices, overwrite=bool(options.get(OVERWRITE, choices.overwrite)))
+    check_places(choices.out, choices.sheet, choices.overwrite)
+    check_different(choices.sheet, options)
     prepare_libraries()
     from ldm_core.cli.writing import BatchWriter
     from ldm_core.run.pipeline import Pipeline
@@ -88,7 +95,8 @@ def _write_batches(
         call["width"], call["height"] = parse_size(choices.size)
     if "num_images" not in options:
         call["num_images_per_prompt"] = choices.num_images
-    record = {"name": plugin.id, "arguments": _plain(arguments), "options": _plain(options | call)}
+    made_by = {name: value for name, value in (options | call).items() if name != OVERWRITE}
+    record = {"name": plugin.id, "arguments": _plain(arguments), "options": _plain(made_by)}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", LdmWarning)
         writer = BatchWriter(choices, form, composition.registry, record, caught)
@@ -140,14 +148,18 @@ def _inputs(
     return inputs
 
 
-def check_places(out: Path, sheet: Path | None) -> None:
+def check_places(out: Path, sheet: Path | None, overwrite: bool) -> None:
     """See that pictures and contact sheet can be written, before anything is computed."""
     check_folder(out)
     if sheet is not None:
-        check_sheet(sheet)
-        check_folder(sheet.parent)
-        if sheet.is_dir():
-            raise LdmError(f"the contact sheet '{sheet}' should be a file, and is a folder.")
+        check_sheet(sheet, overwrite=overwrite)
+
+
+def check_different(sheet: Path | None, options: dict[str, Any]) -> None:
+    """See that no other file is to have the contact sheet's name."""
+    for name, value in options.items():
+        if isinstance(value, Path) and sheet is not None and in_full(value) == in_full(sheet):
+            raise LdmError(f"--sheet and --{name.replace('_', '-')} name the same file, '{sheet}'.")
 
 
 def _plain(value: Any) -> Any:

@@ -148,7 +148,7 @@ class BatchWriter:
             several = [self._small[place] for place in sorted(self._small)]
             whole = contact_sheet([small for small, _ in several], [name for _, name in several])
             try:
-                save_sheet(whole, sheet)
+                save_sheet(whole, sheet, overwrite=self._choices.overwrite)
             except OSError as error:
                 raise refused(f"the contact sheet '{sheet}' cannot be written", error) from None
             typer.echo(f"contact sheet: {sheet.resolve()}", err=self._choices.json)
@@ -203,11 +203,13 @@ class BatchWriter:
         def write(path: Path) -> None:
             writer.write(shown, manifest, path)
 
-        path = write_new(self._choices.out, stem, writer.suffix, write, ending=ending)
-        if not writer.holds_manifest:
-            beside = path.with_name(f"{path.name}.json")
-            beside.write_text(json_text(manifest, indent=2) + "\n", encoding="utf-8")
-        return path
+        def write_beside(path: Path) -> None:
+            path.write_text(json_text(manifest, indent=2) + "\n", encoding="utf-8")
+
+        beside = None if writer.holds_manifest else (".json", write_beside)
+        return write_new(
+            self._choices.out, stem, writer.suffix, write, ending=ending, beside=beside
+        )
 
     def _notes(self) -> list[str]:
         ours = [str(w.message) for w in self._caught if issubclass(w.category, LdmWarning)]

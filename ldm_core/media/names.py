@@ -105,6 +105,7 @@ def check_new(path: Path, *, overwrite: bool = False, name: str = "file") -> Non
         length, most = len(os.fsencode(path.name)), _longest(path.parent)
         mode = path.lstat().st_mode if length <= most else None
     except FileNotFoundError:
+        _check_folder(path.absolute().parent, name)
         return
     except (OSError, ValueError) as error:  # a path too long; NUL, or half a letter, in it
         reason = error.strerror if isinstance(error, OSError) else str(error)
@@ -122,28 +123,34 @@ def check_new(path: Path, *, overwrite: bool = False, name: str = "file") -> Non
         )
     if not overwrite:
         raise _taken(path, name)
+    _check_folder(path.absolute().parent, name)
 
 
-def _take(fresh: Path, path: Path) -> None:
-    """Give a file a name, unless something has it."""
+def _check_folder(folder: Path, name: str) -> None:
+    """See that a file can be made in a folder, or in one that can be made."""
+    there = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+    if not there.is_dir():
+        raise LdmError(f"the {name} cannot be written: '{_printed(there)}' is no folder.")
+    if not os.access(there, os.W_OK):
+        raise LdmError(
+            f"the {name} cannot be written: nothing can be put into '{_printed(there)}'."
+        )
+
+
+def _take(fresh: Path, path: Path, *, lock: bool = True) -> None:
+    """Give a file a name, unless something has it.
+
+    Args:
+        lock: the folder where that is needed, because it is not locked yet.
+    """
     try:
         os.link(fresh, path)
     except OSError as error:
         if isinstance(error, FileExistsError) or error.errno not in NO_LINKS:
             raise
-        with locked(path.parent):
-            _give(fresh, path)
-
-
-def _give(fresh: Path, path: Path) -> None:
-    """Give a file a name, unless something has it; the folder is locked."""
-    try:
-        os.link(fresh, path)
-    except OSError as error:
-        if isinstance(error, FileExistsError) or error.errno not in NO_LINKS:
-            raise
-        _check_free(path)
-        os.rename(fresh, path)
+        with locked(path.parent) if lock else nullcontext():
+            _check_free(path)
+            os.rename(fresh, path)
 
 
 def _take_both(fresh: Path, path: Path, other: Path, beside: Path) -> None:
@@ -152,9 +159,9 @@ def _take_both(fresh: Path, path: Path, other: Path, beside: Path) -> None:
         _check_free(path)
         alone = os.path.lexists(beside) and stat.S_ISREG(beside.lstat().st_mode)
         if not (alone and beside.read_bytes() == other.read_bytes()):
-            _give(other, beside)
+            _take(other, beside, lock=False)
         try:
-            _give(fresh, path)
+            _take(fresh, path, lock=False)
         except FileExistsError:  # of another program, since the check
             beside.unlink()
             raise

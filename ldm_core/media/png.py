@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError
 from ldm_core.media.json_text import json_text
+from ldm_core.media.names import write_whole
 from ldm_core.media.pictures import open_picture
 from ldm_core.media.png_chunks import SIGNATURE, split_text
 
@@ -21,16 +21,26 @@ KEYWORD = "ldm"
 """The PNG text chunk that holds a manifest."""
 
 
-def save_png(image: Image.Image, manifest: Mapping[str, Any], path: Path) -> None:
-    """Write a PNG with its manifest; whole or not at all, so an interrupt leaves no broken file."""
+def save_png(
+    image: Image.Image, manifest: Mapping[str, Any], path: Path, *, overwrite: bool = False
+) -> None:
+    """Write a PNG with its manifest; whole or not at all, so an interrupt leaves no broken file.
+
+    Args:
+        overwrite: replace a file of that name.
+    Raises:
+        LdmError: the name is taken, and is not to be overwritten.
+    """
+    write_whole(
+        expanded(path), lambda fresh: write_png(image, manifest, fresh), overwrite=overwrite
+    )
+
+
+def write_png(image: Image.Image, manifest: Mapping[str, Any], path: Path) -> None:
+    """Write a PNG with its manifest into a file that is there for it, such as a writer gets."""
     info = PngInfo()
     info.add_itxt(KEYWORD, json_text(manifest))
-    partial = path.with_name(f".{path.name}.part")
-    try:
-        image.save(partial, format="PNG", pnginfo=info)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    image.save(path, format="PNG", pnginfo=info)
 
 
 def read_png(path: Path) -> tuple[Image.Image, dict[str, Any]]:

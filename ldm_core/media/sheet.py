@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import secrets
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +10,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from ldm_core.errors import LdmError
+from ldm_core.media.names import check_new, write_whole
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 """Of the file of a sheet, by its suffix."""
@@ -19,34 +18,39 @@ CELL = 192
 """Pixels a side that a picture has on a sheet."""
 
 
-def check_sheet(path: Path) -> None:
-    """Raise `LdmError` for a name that does not say which format a sheet is to have."""
+def check_sheet(path: Path, *, overwrite: bool = False) -> None:
+    """Raise `LdmError` for a name that does not say which format a sheet is to have, or that
+    something has, unless it is to be overwritten."""
     if path.suffix.lower() not in FORMATS:
         several = [*FORMATS]
         raise LdmError(
             f"a contact sheet is a file that ends in {', '.join(several[:-1])} or {several[-1]}, "
             f"not '{path.name}'."
         )
+    check_new(path, overwrite=overwrite, name="contact sheet")
 
 
-def save_sheet(sheet: Image.Image, path: Path) -> None:
+def save_sheet(sheet: Image.Image, path: Path, *, overwrite: bool = False) -> None:
     """Write a sheet in the format of its suffix, whole or not at all.
 
     Raises:
-        LdmError: the format holds no picture of this size.
+        LdmError: the format holds no picture of this size, or as of `check_sheet`.
     """
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
+
+    def write(fresh: Path) -> None:
+        sheet.save(fresh, format=FORMATS[path.suffix.lower()], quality=95)
+
+    check_sheet(path, overwrite=overwrite)
     try:
-        sheet.save(partial, format=FORMATS[path.suffix.lower()], quality=95)
-        os.replace(partial, path)
+        write_whole(path, write, overwrite=overwrite)
+    except LdmError:
+        raise
     except ValueError as error:  # WebP ends at 16,383 pixels a side, JPEG at 65,535
         raise LdmError(
             f"a contact sheet of {sheet.width}x{sheet.height} cannot be written to '{path}': "
             f"{error}.",
             "the pictures are there; a sheet whose name ends in .png takes more of them.",
         ) from None
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def contact_sheet(images: Sequence[Image.Image], captions: Sequence[str]) -> Image.Image:

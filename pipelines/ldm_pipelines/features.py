@@ -11,6 +11,7 @@ from pydantic import Field
 
 from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError
+from ldm_core.media.names import check_new, write_whole
 from ldm_pipelines.parts import channels_of, check_fits, open_picture
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def features(
     out: Path,
     batch_size: Annotated[int, Field(ge=1)] = 8,
     seed: int = 0,
+    overwrite: bool = False,
 ) -> list[Path]:
     """Encode a folder of images: their latents in one safetensors file, by the files' names.
 
@@ -37,12 +39,14 @@ def features(
         out: The file to write, which ends in .safetensors.
         batch_size: Images encoded at once.
         seed: Of the draw from the encoder's posterior, where it draws.
+        overwrite: Replace a file of that name.
     """
     folder, out = expanded(folder), expanded(out)
     if out.suffix != ".safetensors":
         raise LdmError(f"the file of features should end in .safetensors, not '{out.name}'.")
     if not out.absolute().parent.is_dir():
         raise LdmError(f"there is no folder '{out.parent}' for the file of features.")
+    check_new(out, overwrite=overwrite, name="file of features")
     if not folder.is_dir():
         raise LdmError(f"there is no folder '{folder}'.")
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
@@ -77,7 +81,9 @@ def features(
         "encoder": json.dumps(pipe.recipe["encoder"]),
         "seed": str(seed),
     }
-    save_file(latents, out, metadata=metadata)
+    write_whole(
+        out, lambda fresh: save_file(latents, fresh, metadata=metadata), overwrite=overwrite
+    )
     return [out]
 
 

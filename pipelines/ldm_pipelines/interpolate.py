@@ -24,6 +24,7 @@ from ldm_core.contracts import (
 )
 from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError
+from ldm_core.media.names import check_new, write_whole
 from ldm_core.run.call import CallArguments
 from ldm_core.run.in_batches import in_batches
 from ldm_pipelines.parts import (
@@ -69,6 +70,7 @@ def interpolate(
     num_images: Annotated[int, Field(ge=2)] = 8,
     animation: Path | None = None,
     milliseconds: Annotated[int, Field(ge=1)] = 100,
+    overwrite: bool = False,
     **call: Any,
 ) -> Iterator[Output]:
     """Make pictures on the way between prompts, seeds or images.
@@ -83,10 +85,15 @@ def interpolate(
         num_images: Frames from each stop to the next, both of them counted.
         animation: Also write the frames as an animation, a .gif or .png (APNG) file.
         milliseconds: How long the animation shows each frame.
+        overwrite: Replace a file of the animation's name.
     """
     animation = None if animation is None else expanded(animation)
-    if animation is not None and animation.suffix.lower() not in FORMATS:
-        raise LdmError(f"an animation is a file that ends in .gif or .png, not '{animation.name}'.")
+    if animation is not None:
+        if animation.suffix.lower() not in FORMATS:
+            raise LdmError(
+                f"an animation is a file that ends in .gif or .png, not '{animation.name}'."
+            )
+        check_new(animation, overwrite=overwrite, name="animation")
     if num_images < 2:
         raise LdmError(f"there are at least 2 frames, both stops, not {num_images}.")
     if images and (prompts or seeds):
@@ -111,7 +118,7 @@ def interpolate(
             frames += output.images
         yield output
     if animation is not None:
-        write_animation(frames, animation, milliseconds)
+        write_animation(frames, animation, milliseconds, overwrite=overwrite)
 
 
 def _between_images(
@@ -280,21 +287,28 @@ def _ends(request: Request, end: End) -> Request:
     return replace(request, inputs=inputs)
 
 
-def write_animation(frames: Sequence[Image.Image], path: Path, milliseconds: int) -> None:
-    """Write a GIF, or a PNG that moves, that goes round for ever.
+def write_animation(
+    frames: Sequence[Image.Image], path: Path, milliseconds: int, *, overwrite: bool = False
+) -> None:
+    """Write a GIF, or a PNG that moves, that goes round for ever; whole or not at all.
 
     Raises:
-        LdmError: the file cannot be written.
+        LdmError: the name is taken and is not to be overwritten, or the file cannot be written.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+
+    def write(fresh: Path) -> None:
         frames[0].save(
-            path,
+            fresh,
             format=FORMATS[path.suffix.lower()],
             save_all=True,
             append_images=list(frames[1:]),
             duration=milliseconds,
             loop=0,
         )
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, write, overwrite=overwrite)
     except OSError as error:
-        raise LdmError(f"the animation '{path}' cannot be written: {error.strerror}.") from None
+        reason = error.strerror or error
+        raise LdmError(f"the animation '{path}' cannot be written: {reason}.") from None

@@ -87,7 +87,7 @@ def test_what_was_finished_in_python_is_not_replayed(
     ldm: Any, pipe: Pipeline, picture: Path
 ) -> None:
     made = inpaint(pipe, picture, "a red star", mask_box="0,0,8,16", seed=1)
-    save_png(made.images[0], made.manifests[0], Path("x.png"))
+    save_png(made.images[0], made.manifests[0], Path("x.png"), overwrite=True)
     code, _, err = ldm("replay", "x.png")
     assert code == 2
     assert "finished in Python (pasted into the original" in err

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ldm_core.contracts import Shown, writes
-from ldm_core.media.png import save_png
+from ldm_core.media.png import write_png
 
 
 @writes("image", ".png", holds_manifest=True)
 def png(shown: Shown, manifest: Mapping[str, Any], path: Path) -> None:
     """A picture as PNG, without loss, its manifest inside."""
-    save_png(shown.data, manifest, path)
+    write_png(shown.data, manifest, path)
