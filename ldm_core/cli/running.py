@@ -27,6 +27,7 @@ from ldm_core.contracts import Model
 from ldm_core.contracts.files import in_full
 from ldm_core.errors import LdmError, LdmWarning
 from ldm_core.machine import machine_error
+from ldm_core.media.partial import sweep
 from ldm_core.media.sheet import check_sheet
 from ldm_core.plugins.registry import Plugin, installed
 from ldm_core.run.in_batches import InBatches
@@ -107,6 +108,7 @@ def _write_batches(
             writer.rest()
             return model
 
+        sweep(choices.out)  # of what a kill left, also where nothing is left to make
         pipe: Pipeline = Pipeline.from_composition(composition, load)
         if function.skips and choices.seed is not None:
             call["skip"] = writer.skip

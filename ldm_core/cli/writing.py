@@ -21,7 +21,7 @@ from ldm_core.machine import refused
 from ldm_core.media.json_text import json_text
 from ldm_core.media.manifest import extent_of, pixel_hash, python_inputs
 from ldm_core.media.names import write_new
-from ldm_core.media.partial import locked, sweep
+from ldm_core.media.partial import locked
 from ldm_core.media.pictures import open_picture
 from ldm_core.media.present import Present
 from ldm_core.media.sheet import CELL, contact_sheet, save_sheet
@@ -63,7 +63,6 @@ class BatchWriter:
     def open(self) -> None:
         """Make the folders; called once all that can be checked is checked."""
         make_folder(self._choices.out)
-        sweep(self._choices.out)
         if self._choices.sheet is not None:
             make_folder(self._choices.sheet.parent)
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from PIL import Image
 
@@ -98,16 +98,23 @@ class Present:
 
 def is_whole(path: Path) -> bool:
     """Whether a PNG can be read to its end, and its pixels are those of its manifest."""
+    return state(path) == "whole"
+
+
+def state(path: Path) -> Literal["whole", "changed", "torn"]:
+    """Whether a PNG is whole: ``changed`` where its pixels are not those of its manifest, ``torn``
+    where it cannot be read to its end, or has no manifest."""
     try:
         with path.open("rb") as file:
-            manifest = json.loads(read_text(file).get(KEYWORD, "null"))
+            said = json.loads(read_text(file)[KEYWORD]).get(OF_PIXELS)
             file.seek(0)
             image = Image.open(file, formats=["PNG"])
             image.load()
-            hashed = pixel_hash(image)
+            return "whole" if said in (None, pixel_hash(image)) else "changed"
+    except MemoryError:
+        raise
     except Exception:  # whatever the decoder makes of a damaged file
-        return False
-    return isinstance(manifest, dict) and manifest.get(OF_PIXELS) in (None, hashed)
+        return "torn"
 
 
 def same_manifest(path: Path, manifest: Mapping[str, Any]) -> bool:
