@@ -19,7 +19,6 @@ REFUSALS = frozenset(
         errno.EMFILE,
         errno.ENFILE,
         errno.ENOMEM,
-        errno.EAGAIN,
         errno.EPIPE,
         errno.EBADF,
         errno.ENODEV,
@@ -28,8 +27,8 @@ REFUSALS = frozenset(
     }
 )
 """Errors of the system that are never a person's: disk, quota, memory, open files."""
-OF_PLACES = frozenset({errno.EACCES, errno.EPERM, errno.ENAMETOOLONG})
-"""Those that a place refuses, where nobody has said more of it."""
+OF_PLACES = frozenset({errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.EAGAIN})
+"""Those that are the machine's only where nobody has said more of it."""
 MEMORY = re.compile(
     r"can't allocate memory|cannot allocate memory|out of memory|std::bad_alloc|"
     r"failed to map segment|can't start new thread",

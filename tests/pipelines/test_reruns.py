@@ -242,7 +242,7 @@ TABLE = "prompt,colour\na red star,red\na blue star,blue\na green star,green\n"
 def data_set(folder: Path, *more: Any) -> tuple[Any, ...]:
     Path("t.csv").write_text(TABLE)
     run = ("augment", "--table", "t.csv", "--model", folder, "--steps", 1, "--out", "set")
-    return (*run, "--num-images", 2, "--batch-size", 4, *more)
+    return (*run, "--num-images", 2, "--batch-size", 1, *more)
 
 
 @pytest.mark.parametrize(
