@@ -18,7 +18,7 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from ldm_core.errors import LdmError
-from ldm_core.media.partial import locked, partial, partial_folder, sweep
+from ldm_core.media.partial import locked, partial, partial_folder, sweep, to_disk
 
 __all__ = ["check_new", "partial", "partial_folder", "sweep", "write_new", "write_whole"]
 
@@ -26,8 +26,6 @@ LONGEST = 100
 """Letters of a name before its number and suffix."""
 NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
 """What `os.link` fails with where a file system has no hard links, or no more of them."""
-NO_SYNC = {errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
-"""What `os.fsync` fails with where a file system has no such thing; a full disk says otherwise."""
 
 Write = Callable[[Path], object]
 """``write(path)`` writes a file under a name for the time being."""
@@ -56,10 +54,10 @@ def write_new(
     """
     with partial(folder) as fresh, partial(folder) if beside else nullcontext(folder) as other:
         write(fresh)
-        _to_disk(fresh)
+        to_disk(fresh)
         if beside is not None:
             beside[1](other)
-            _to_disk(other)
+            to_disk(other)
         for path in _candidates(folder, _name(stem, ending), suffix):
             with suppress(FileExistsError):
                 if beside is None:
@@ -83,7 +81,7 @@ def write_whole(path: Path, write: Write, *, overwrite: bool = False) -> None:
     sweep(path.parent)
     with partial(path.parent) as fresh:
         write(fresh)
-        _to_disk(fresh)
+        to_disk(fresh)
         if overwrite:
             os.replace(fresh, path)
             return
@@ -171,18 +169,6 @@ def _take_both(fresh: Path, path: Path, other: Path, beside: Path) -> None:
 def _check_free(path: Path) -> None:
     if os.path.lexists(path):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
-
-
-def _to_disk(path: Path) -> None:
-    """See that a file outlives a power cut, before it gets its name."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in NO_SYNC:
-            raise
-    finally:
-        os.close(descriptor)
 
 
 def _longest(folder: Path) -> int:

@@ -6,6 +6,7 @@ removes.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -22,6 +23,8 @@ PARTIAL = re.compile(r"\.ldm-[0-9a-f]{16}\.part")
 """Names of what is being written."""
 LONGEST_WAIT = 10.0
 """Seconds for a lock, which anyone who may read a file can hold; then it goes on without."""
+NO_SYNC = {errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
+"""What `os.fsync` fails with where a file system has no such thing; a full disk says otherwise."""
 
 
 @contextmanager
@@ -130,6 +133,18 @@ class _Own(threading.local):
 
 
 _own = _Own()
+
+
+def to_disk(path: Path) -> None:
+    """See that a file outlives a power cut, before it gets its name."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in NO_SYNC:
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def _lock(descriptor: int, seconds: float) -> bool:

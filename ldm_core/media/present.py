@@ -7,7 +7,6 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,13 +41,15 @@ class Present:
         self._suffix = writer.suffix if writer.holds_manifest else f"{writer.suffix}.json"
         self._beside = not writer.holds_manifest
         self._by_key: dict[bytes, list[Path]] = {}
-        self._seen: dict[str, tuple[int, int]] = {}
+        self._seen: set[str] = set()
         self._looked: int | None = None
 
     def path_of(self, manifest: Mapping[str, Any]) -> Path | None:
         """A whole file made as a manifest says; None where there is none."""
         self._look()
-        return next((p for p in self._by_key.get(_key(manifest), ()) if self._is_whole(p)), None)
+        key = _key(manifest)
+        path = next((p for p in self._by_key.get(key, ()) if self._holds(p, key)), None)
+        return None if path is None else self._file(path)
 
     def _look(self) -> None:
         """Read the manifests that have come since."""
@@ -62,18 +63,12 @@ class Present:
         # within a moment of a change another one may leave the same time
         self._looked = changed if time.time_ns() - changed > A_MOMENT else None
         for entry in entries:
-            with suppress(OSError):
-                about = entry.stat()
-                state = (about.st_mtime_ns, about.st_size)
-                if self._seen.get(entry.name) == state or not entry.is_file():
-                    continue
-                self._seen[entry.name] = state
-                path = Path(entry.path)
-                manifest = self._manifest(path)
-                if manifest is not None:
-                    if self._beside:
-                        path = path.with_suffix("")
-                    self._by_key.setdefault(_key(manifest), []).append(path)
+            if entry.name in self._seen:
+                continue
+            self._seen.add(entry.name)
+            manifest = self._manifest(Path(entry.path)) if _is_file(entry) else None
+            if manifest is not None:
+                self._by_key.setdefault(_key(manifest), []).append(Path(entry.path))
 
     def _manifest(self, path: Path) -> dict[str, Any] | None:
         """The manifest of a file, as far as it can be read."""
@@ -90,10 +85,25 @@ class Present:
             return None
         return manifest if isinstance(manifest, dict) else None
 
+    def _holds(self, path: Path, key: bytes) -> bool:
+        """Whether a file, as it is now, has a manifest, and is whole."""
+        manifest = self._manifest(path)
+        return manifest is not None and _key(manifest) == key and self._is_whole(path)
+
     def _is_whole(self, path: Path) -> bool:
-        if self._beside:  # which comes first, and the file then whole
-            return path.is_file()
-        return is_whole(path)
+        # of two files, the manifest comes first, and the other one whole
+        return self._file(path).is_file() if self._beside else is_whole(path)
+
+    def _file(self, path: Path) -> Path:
+        """The file whose manifest is here."""
+        return path.with_suffix("") if self._beside else path
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
 
 
 def is_whole(path: Path) -> bool:

@@ -163,7 +163,7 @@ def test_replay_says_what_differs(ldm: Any, copied: Path) -> None:
     image.putpixel((3, 3), (1, 2, 3))
     from ldm_core.media.png import save_png
 
-    save_png(image, manifest, path)
+    save_png(image, manifest, path, overwrite=True)
     code, out, err = ldm("replay", path)
     assert code == 0
     assert "torch: 1.0 then" in err

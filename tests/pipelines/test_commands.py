@@ -100,7 +100,7 @@ def test_a_manifest_whose_command_is_damaged_is_refused(
     (path,) = Path("pictures").iterdir()
     image, manifest = read_png(path)
     del manifest["command"]["options"]
-    save_png(image, manifest, path)
+    save_png(image, manifest, path, overwrite=True)
     code, _, err = ldm("replay", path)
     assert (code, "its command lacks 'options'" in err) == (2, True)
 

@@ -150,6 +150,7 @@ class DrawnBatches:
 
 def train_autoencoder(settings: AutoencoderSettings) -> None:
     """See `ldm_pipelines.training.commands.train_autoencoder`."""
+    settings.check_free()
     source = open_source(settings.data, resolution=settings.resolution)
     accelerator = make_accelerator(settings.mixed_precision)
     device, seed = accelerator.device, settings.seed
@@ -175,7 +176,7 @@ def train_autoencoder(settings: AutoencoderSettings) -> None:
         if not settings.decoder_only:
             pictures, _ = source.draw(step_rng(seed, settings.steps, 0), STATISTICS_PICTURES)
             standardise_latents(module.autoencoder, to_tensor(pictures, torch.device("cpu")))
-        with new_folder(settings.out / "vae") as folder:
+        with new_folder(settings.out / settings.result) as folder:
             module.autoencoder.half().save_pretrained(folder)
 
     train_and_write(settings, accelerator, module, batch_of_step, write)

@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ldm_core.errors import LdmError, LdmWarning
+from ldm_core.media.partial import partial_folder, to_disk
 from ldm_pipelines.training.ema import Ema
 
 WEIGHTS, AVERAGE, OPTIMIZER, STATE = (
@@ -42,18 +43,21 @@ def save(
     ema: Ema | None = None,
 ) -> None:
     """Write the state after `step` updates to ``folder``, replacing what was there."""
-    fresh, old = folder.with_name(folder.name + ".new"), folder.with_name(folder.name + ".old")
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
-    save_file(_plain(module.state_dict()), fresh / WEIGHTS)
-    save_file(_plain(_optimizer_tensors(optimizer)), fresh / OPTIMIZER)
-    if ema is not None:
-        save_file(_plain(ema.average), fresh / AVERAGE)
-    (fresh / STATE).write_text(json.dumps({"step": step, "settings": settings}, indent=2) + "\n")
-    if folder.exists():
-        shutil.rmtree(old, ignore_errors=True)
-        os.replace(folder, old)
-    os.replace(fresh, folder)
+    old = folder.with_name(folder.name + ".old")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with partial_folder(folder.parent) as fresh:
+        save_file(_plain(module.state_dict()), fresh / WEIGHTS)
+        save_file(_plain(_optimizer_tensors(optimizer)), fresh / OPTIMIZER)
+        if ema is not None:
+            save_file(_plain(ema.average), fresh / AVERAGE)
+        state = json.dumps({"step": step, "settings": settings}, indent=2) + "\n"
+        (fresh / STATE).write_text(state)
+        for file in fresh.iterdir():
+            to_disk(file)
+        if folder.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            os.replace(folder, old)
+        os.replace(fresh, folder)
     shutil.rmtree(old, ignore_errors=True)
 
 

@@ -38,6 +38,7 @@ class DenoisingLoss(nn.Module):
 
 def train_denoiser(settings: DenoiserSettings) -> None:
     """See `ldm_pipelines.training.commands.train_denoiser`."""
+    settings.check_free()
     source = open_source(settings.data, resolution=settings.resolution, need_captions=True)
     vae = read_autoencoder(settings.autoencoder)
     accelerator = make_accelerator(settings.mixed_precision)
@@ -61,7 +62,7 @@ def train_denoiser(settings: DenoiserSettings) -> None:
 
     def write() -> None:
         write_stable_diffusion(
-            settings.out / "model", settings.autoencoder, text_encoder, tokenizer, unet
+            settings.out / settings.result, settings.autoencoder, text_encoder, tokenizer, unet
         )
 
     train_and_write(

@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,21 @@ PREDICTION = "v_prediction"
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
-    """A folder to write into, which at the end takes the place of `folder` and what was there."""
-    fresh = folder.with_name(folder.name + ".new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
-    yield fresh
-    shutil.rmtree(folder, ignore_errors=True)
-    fresh.rename(folder)
+    """A folder to write into, which at the end takes the place of `folder` and what was there.
+
+    A symbolic link of that name is replaced itself, and what it points to stays as it is.
+    """
+    from ldm_core.media.partial import partial_folder, to_disk
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with partial_folder(folder.parent) as fresh, partial_folder(folder.parent) as earlier:
+        yield fresh
+        for file in fresh.rglob("*"):
+            if file.is_file():
+                to_disk(file)
+        with suppress(FileNotFoundError):
+            folder.rename(earlier / folder.name)
+        fresh.rename(folder)
 
 
 def fingerprint(folder: Path, part: str = "*") -> str:

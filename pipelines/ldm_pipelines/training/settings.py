@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ldm_core.errors import LdmError
 from ldm_pipelines.training.folder import fingerprint
 
-MAY_CHANGE = frozenset({"out", "autoencoder", "resume", "checkpoint_seconds", "num_workers"})
+MAY_CHANGE = frozenset(
+    {"out", "autoencoder", "resume", "overwrite", "checkpoint_seconds", "num_workers"}
+)
 """Where files lie, when they are written and who draws; a run may continue with others."""
 
 
@@ -27,11 +30,15 @@ class TrainingSettings:
         out: Output folder; holds the checkpoint too.
         seed: Seed of weights, data and noise.
         resume: Continue from the checkpoint in the output folder.
+        overwrite: Replace a model in the output folder that no run with a checkpoint there made.
         checkpoint_seconds: Time between checkpoints.
         from_model: Folder of a model whose weights the run starts from; random ones otherwise.
     Raises:
         LdmError: a value that no run can have.
     """
+
+    result: ClassVar[str] = "model"
+    """The folder in the output folder that the run writes."""
 
     data: str
     out: Path
@@ -43,6 +50,7 @@ class TrainingSettings:
     mixed_precision: str
     seed: int = 0
     resume: bool = True
+    overwrite: bool = False
     checkpoint_seconds: float = 120.0
     from_model: Path | None = None
 
@@ -62,6 +70,21 @@ class TrainingSettings:
             raise LdmError(f"learning_rate must not be negative, as {self.learning_rate} is")
         if self.seed < 0:
             raise LdmError(f"seed must not be negative, as {self.seed} is")
+
+    def check_free(self) -> None:
+        """See that what is trained takes the place of nothing but an earlier state of its run.
+
+        Raises:
+            LdmError: there is a model that the run did not make.
+        """
+        place, checkpoint = self.out / self.result, self.out / "checkpoint"
+        own = checkpoint.exists() or checkpoint.with_name("checkpoint.old").exists()
+        if os.path.lexists(place) and not (own or self.overwrite):
+            raise LdmError(
+                f"'{place}' is there already, without the checkpoint of a run that made it, and is "
+                "not overwritten.",
+                "give another output folder; --overwrite, in Python overwrite=True, replaces it.",
+            )
 
     def sizes(self) -> dict[str, int]:
         """Those that must be at least 1, by name."""
@@ -94,6 +117,8 @@ class AutoencoderSettings(TrainingSettings):
         num_workers: Processes that draw pictures beside this one; 0 draws them in this one.
         decoder_only: Train the decoder of from_model alone; denoisers of its latents stay right.
     """
+
+    result: ClassVar[str] = "vae"
 
     data: str = "shapes"
     resolution: int = 64

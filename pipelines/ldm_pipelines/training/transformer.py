@@ -69,6 +69,7 @@ def build_transformer(
 
 def train_transformer(settings: TransformerSettings) -> None:
     """See `ldm_pipelines.training.commands.train_transformer`."""
+    settings.check_free()
     source = open_source(settings.data, resolution=settings.resolution, need_captions=True)
     classes = read_classes(source, settings)
     vae = read_autoencoder(settings.autoencoder)
@@ -89,7 +90,7 @@ def train_transformer(settings: TransformerSettings) -> None:
         return torch.tensor([[classes.index(caption)] for caption in captions])
 
     def write() -> None:
-        write_dit(settings.out / "model", settings.autoencoder, transformer, classes)
+        write_dit(settings.out / settings.result, settings.autoencoder, transformer, classes)
 
     null = torch.tensor([NULL_CLASS])
     train_and_write(
