@@ -25,6 +25,7 @@ def held(folder: Path) -> Iterator[None]:
     Raises:
         LdmError: another run has it.
     """
+    new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / LOCK
     while True:
@@ -53,6 +54,8 @@ def held(folder: Path) -> Iterator[None]:
         if descriptor in _ours:  # not in a child
             with suppress(OSError):
                 path.unlink(missing_ok=True)
+                if new:
+                    folder.rmdir()  # where nothing was written
             _ours.discard(descriptor)
             os.close(descriptor)
 
