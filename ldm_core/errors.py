@@ -20,6 +20,15 @@ class LdmError(ValueError):
         self.hint = hint
 
 
+class MachineError(LdmError):
+    """What the machine refuses: a full or read-only disk, memory, a folder that vanished, an
+    output that is closed. It says what is on disk."""
+
+
+class NotFiniteError(LdmError):
+    """Something came out that is no number: weights, latents or pixels."""
+
+
 class LdmWarning(UserWarning):
     """Something that is done, though perhaps not as it was meant; the command line shows these."""
 

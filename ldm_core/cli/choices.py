@@ -12,7 +12,8 @@ from pydantic import Field
 
 from ldm_core.composition.parts import same_plugin
 from ldm_core.composition.recipe import Layer, as_layer, lay, override, read_recipe
-from ldm_core.errors import LdmError
+from ldm_core.errors import LdmError, MachineError
+from ldm_core.machine import refused
 from ldm_core.plugins.registry import installed
 
 DEFAULT_MODEL = "shapes"
@@ -170,22 +171,38 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def check_folder(folder: Path) -> None:
-    """See that the folder for pictures is there or can be made, without making it."""
-    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    """See that the folder for pictures is there or can be made, without making it.
+
+    Raises:
+        LdmError: a file is in its place.
+        MachineError: it cannot be written to.
+    """
+    try:
+        there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    except OSError as error:
+        raise refused(f"{_short(folder)} cannot be the folder for pictures", error) from None
     if not there.is_dir():
         raise LdmError(f"'{folder}' cannot be the folder for pictures: '{there}' is a file.")
     if not os.access(there, os.W_OK):
-        raise LdmError(f"the folder '{there}' cannot be written to.")
+        raise MachineError(f"the folder '{there}' cannot be written to.")
 
 
 def make_folder(folder: Path) -> None:
-    """Make the folder for pictures; `LdmError` where that cannot be."""
+    """Make the folder for pictures; `LdmError` or `MachineError` where that cannot be."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+    except (FileExistsError, NotADirectoryError) as error:
         raise LdmError(f"'{folder}' cannot be the folder for pictures: {error.strerror}.") from None
+    except OSError as error:
+        raise refused(f"{_short(folder)} cannot be the folder for pictures", error) from None
     if not os.access(folder, os.W_OK):
-        raise LdmError(f"the folder '{folder}' cannot be written to.")
+        raise MachineError(f"the folder '{folder}' cannot be written to.")
+
+
+def _short(path: Path) -> str:
+    """A path in a message, the end of a long one left out."""
+    text = str(path)
+    return f"'{text}'" if len(text) <= 200 else f"'{text[:200]}…'"
 
 
 def prepare_libraries() -> None:

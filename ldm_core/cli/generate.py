@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ldm_core.cli.inputs import check_inputs
-from ldm_core.run.in_batches import in_batches
+from ldm_core.run.in_batches import skipping
 
 if TYPE_CHECKING:
     from ldm_core.run.output import Output
     from ldm_core.run.pipeline import Pipeline
 
 
-@in_batches
+@skipping
 def generate(pipe: Pipeline, *prompts: str, **call: Any) -> Iterator[Output]:
     """Make pictures, each with its manifest inside.
 

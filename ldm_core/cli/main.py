@@ -1,29 +1,29 @@
-"""``ldm``: the commands, and how errors leave the program."""
+"""``ldm``: the commands."""
 
 from __future__ import annotations
 
-import io
-import os
 import sys
 import warnings
 from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from ldm_core.cli import explain, generate, models, plugins, recipes, replay
 from ldm_core.cli.commands import add_command, add_plugin_commands, own_command
-from ldm_core.errors import LdmError, LdmWarning
-from ldm_core.plugins.registry import installed, raised_in
-
-BAD_INPUT = 2
-INTERRUPTED = 130
+from ldm_core.cli.ends import ended, say
+from ldm_core.cli.signals import StopSignals
+from ldm_core.cli.streams import open_streams
+from ldm_core.errors import LdmWarning
+from ldm_core.plugins.registry import installed
 
 
 def make_app() -> typer.Typer:
     """All commands, those of the installed plugins among them."""
     app = typer.Typer(
         name="ldm",
+        cls=_Commands,
         help="Latent-diffusion pipelines whose every choice is a plugin.",
         no_args_is_help=True,
         add_completion=False,
@@ -59,36 +59,42 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line; bad input ends with one message and exit code 2."""
+    """Run the command line; whatever goes wrong ends with one message and its own exit code."""
     warnings.showwarning = _show_warning
-    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may be no Unicode
-        sys.stdout.reconfigure(errors="surrogateescape")
-    try:
-        make_app()()
-    except LdmError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(BAD_INPUT)
-    except Exception as error:
-        if place := raised_in(error, installed()):
-            error.add_note(f"raised in {place}")
-        raise
-    except KeyboardInterrupt:
-        typer.echo("interrupted", err=True)
-        sys.exit(INTERRUPTED)
-    finally:
-        _leave_the_pipe()
+    open_streams()
+    with StopSignals() as signals:
+        try:
+            try:
+                make_app()(prog_name="ldm")
+            finally:
+                if sys.stdout is not None:
+                    sys.stdout.flush()
+        except SystemExit:
+            raise
+        except _Carried as carried:
+            sys.exit(ended(carried.error, signals.signum))
+        except BaseException as error:
+            sys.exit(ended(error, signals.signum))
 
 
-def _leave_the_pipe() -> None:
-    """Be silent at exit where who read the output, such as ``head``, has gone."""
-    if sys.__stdout__ is None:
-        return
-    try:
-        sys.__stdout__.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())
+class _Carried(BaseException):
+    """An error that typer would end the program with before all was said."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error = error
+
+
+class _Commands(TyperGroup):
+    """All commands; a Ctrl-C and a closed output, which typer takes for its own, get out."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (KeyboardInterrupt, EOFError, OSError) as error:
+            raise _Carried(error) from None
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     if issubclass(category, LdmWarning):
-        typer.echo(f"warning: {message}", err=True)
+        say(f"warning: {message}")

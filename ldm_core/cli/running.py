@@ -26,6 +26,8 @@ from ldm_core.composition.composition import Composition
 from ldm_core.contracts import Model
 from ldm_core.contracts.files import in_full
 from ldm_core.errors import LdmError, LdmWarning
+from ldm_core.machine import machine_error
+from ldm_core.media.partial import sweep
 from ldm_core.media.sheet import check_sheet
 from ldm_core.plugins.registry import Plugin, installed
 from ldm_core.run.in_batches import InBatches
@@ -106,16 +108,21 @@ def _write_batches(
             writer.rest()
             return model
 
+        sweep(choices.out)  # of what a kill left, also where nothing is left to make
         pipe: Pipeline = Pipeline.from_composition(composition, load)
+        if function.skips and choices.seed is not None:
+            call["skip"] = writer.skip
         try:
             for output in function.batches(
                 pipe, *arguments, **options, **call, batch_size=choices.batch_size
             ):
                 writer.write(output)
-        except KeyboardInterrupt:
-            typer.echo(f"interrupted: {writer.summary()}", err=True)
-            raise typer.Exit(130) from None
-        writer.write_sheet()
+            writer.write_sheet()
+        except BaseException as error:
+            if writer.count or isinstance(error, KeyboardInterrupt) or machine_error(error):
+                error.add_note(writer.summary())
+            raise
+        writer.note()
 
 
 def _inputs(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,17 @@ import typer
 from PIL import Image
 
 from ldm_core.cli.choices import RunChoices, make_folder
+from ldm_core.cli.ends import say
 from ldm_core.cli.writers import writer_of
 from ldm_core.contracts import Shown, Writer
 from ldm_core.errors import LdmWarning
+from ldm_core.machine import refused
 from ldm_core.media.json_text import json_text
 from ldm_core.media.manifest import extent_of, pixel_hash, python_inputs
 from ldm_core.media.names import write_new
+from ldm_core.media.partial import locked
+from ldm_core.media.pictures import open_picture
+from ldm_core.media.present import Present
 from ldm_core.media.sheet import CELL, contact_sheet, save_sheet
 from ldm_core.plugins.registry import Registry
 from ldm_core.run.output import Output
@@ -42,14 +48,16 @@ class BatchWriter:
         call: dict[str, Any],
         caught: list[warnings.WarningMessage],
     ) -> None:
-        self.count = 0
-        self._thumbnails: list[Image.Image] = []
-        self._captions: list[str] = []
+        self.count = self.there = 0
+        self._small: dict[int, tuple[Image.Image, str]] = {}
         self._choices = choices
         self._writer = writer
         self._registry = registry
         self._call = call
         self._caught = caught
+        self._present = None if choices.seed is None else Present(choices.out, writer)
+        self._asked = 0
+        self._left: deque[int] = deque()
         self._since = time.perf_counter()
 
     def open(self) -> None:
@@ -62,59 +70,99 @@ class BatchWriter:
         """Begin to measure time anew."""
         self._since = time.perf_counter()
 
+    def skip(self, manifest: Mapping[str, Any]) -> bool:
+        """Whether a picture is in the folder already, by what its manifest would be: it is then
+        reported, and need not be made. Asked of each picture before the first is made, or of
+        none."""
+        place, self._asked = self._asked, self._asked + 1
+        path = None if self._present is None else self._present.path_of(manifest)
+        if path is None:
+            self._left.append(place)
+            return False
+        self._report(path, manifest, place, made=False)
+        return True
+
     def write(self, output: Output) -> None:
         """Write a batch."""
         seconds = (time.perf_counter() - self._since) / len(output.images)
         beside = self._beside(output)
         notes = self._notes()
-        for index, (image, seed, manifest) in enumerate(
-            zip(output.images, output.seeds, output.manifests, strict=True)
+        for index, (image, manifest) in enumerate(
+            zip(output.images, output.manifests, strict=True)
         ):
-            name = caption(manifest)
+            place = self._left.popleft() if self._asked else self.count
             if output.kind == "image":
                 manifest["pixels_sha256"] = pixel_hash(image)
             if "finish" in manifest or python_inputs(manifest["inputs"]):
-                manifest["command"] = {**self._call, "image": self.count}
-            path = self._save(
-                self._writer, Shown(image, output.rate), manifest, name, f"-seed{seed}"
-            )
-            for writer, other in beside:
-                show = Shown(other.images[index], other.rate)
-                self._save(writer, show, manifest, "", path.stem)
-            self.count += 1
-            if self._choices.sheet is not None and output.kind == "image":
-                small = image.copy()
-                small.thumbnail((CELL, CELL), Image.Resampling.LANCZOS)
-                self._thumbnails.append(small)
-                self._captions.append(name)
-            if not self._choices.json:
-                typer.echo(str(path))
-                continue
-            record = {
-                "path": str(path),
-                "seed": seed,
-                "seconds": round(seconds, 3),
-                "prompt": manifest["inputs"].get("prompt"),
-                "inputs": manifest["inputs"],
-                **extent_of(manifest),
-                "num_inference_steps": manifest["num_inference_steps"],
-                "warnings": notes,
-            }
-            typer.echo(json_text(record))
+                manifest["command"] = {**self._call, "image": place}
+            try:
+                with locked(self._choices.out):  # until it is there: others may make it too
+                    there = None if self._present is None else self._present.path_of(manifest)
+                    path = there or self._save_all(image, output, index, manifest, beside)
+            except OSError as error:
+                out = self._choices.out
+                raise refused(f"no picture can be written to '{out}'", error) from None
+            small = image if output.kind == "image" else None
+            self._report(path, manifest, place, there is None, seconds, notes, small)
         self.rest()
+
+    def _report(
+        self,
+        path: Path,
+        manifest: Mapping[str, Any],
+        place: int,
+        made: bool,
+        seconds: float = 0.0,
+        notes: Sequence[str] = (),
+        image: Image.Image | None = None,
+    ) -> None:
+        """Print where a picture is, and keep a small one for the sheet."""
+        self.count += 1
+        self.there += not made
+        if self._choices.sheet is not None and self._writer.kind == "image":
+            small = open_picture(path) if image is None else image.copy()
+            small.thumbnail((CELL, CELL), Image.Resampling.LANCZOS)
+            self._small[place] = (small, caption(manifest))
+        if not self._choices.json:
+            typer.echo(str(path))
+            return
+        record = {
+            "path": str(path),
+            "made": made,
+            "seed": manifest["seed"],
+            "seconds": round(seconds, 3),
+            "prompt": manifest["inputs"].get("prompt"),
+            "inputs": manifest["inputs"],
+            **extent_of(manifest),
+            "num_inference_steps": manifest["num_inference_steps"],
+            "warnings": notes,
+        }
+        typer.echo(json_text(record))
 
     def write_sheet(self) -> None:
         """Put all pictures on the contact sheet, where one is asked for."""
         sheet = self._choices.sheet
-        if sheet is not None and self._thumbnails:
-            whole = contact_sheet(self._thumbnails, self._captions)
-            save_sheet(whole, sheet, overwrite=self._choices.overwrite)
+        if sheet is not None and self._small:
+            make_folder(sheet.parent)
+            several = [self._small[place] for place in sorted(self._small)]
+            whole = contact_sheet([small for small, _ in several], [name for _, name in several])
+            try:
+                save_sheet(whole, sheet, overwrite=self._choices.overwrite)
+            except OSError as error:
+                raise refused(f"the contact sheet '{sheet}' cannot be written", error) from None
             typer.echo(f"contact sheet: {sheet.resolve()}", err=self._choices.json)
 
     def summary(self) -> str:
         """How many pictures are written, and where."""
         noun = "picture is" if self.count == 1 else "pictures are"
-        return f"{self.count} {noun} in {self._choices.out}"
+        before = f", {self.there} of them from before" if self.there else ""
+        return f"{self.count} {noun} in {self._choices.out}{before}"
+
+    def note(self) -> None:
+        """Say how many pictures were there already, where some were."""
+        if self.there:
+            were = "picture was" if self.there == 1 else "pictures were"
+            say(f"note: {self.there} {were} there already, and not made again")
 
     def _beside(self, output: Output) -> list[tuple[Writer, Output]]:
         """What belongs to an output, with its writers; what none writes is said."""
@@ -131,6 +179,22 @@ class BatchWriter:
             else:
                 pairs.append((writer, other))
         return pairs
+
+    def _save_all(
+        self,
+        data: Any,
+        output: Output,
+        index: int,
+        manifest: dict[str, Any],
+        beside: Sequence[tuple[Writer, Output]],
+    ) -> Path:
+        """Save one entry of an output, and what belongs to it."""
+        shown, ending = Shown(data, output.rate), f"-seed{manifest['seed']}"
+        path = self._save(self._writer, shown, manifest, caption(manifest), ending)
+        for writer, other in beside:
+            show = Shown(other.images[index], other.rate)
+            self._save(writer, show, manifest, "", path.stem)
+        return path
 
     def _save(
         self, writer: Writer, shown: Shown, manifest: dict[str, Any], stem: str, ending: str

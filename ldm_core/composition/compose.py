@@ -32,7 +32,7 @@ from ldm_core.plugins.registry import Plugin, Registry
 DEFAULT_STEPS = 50  # where neither the family nor a person says
 RESERVED = {
     "seed", "num_images_per_prompt", "num_inference_steps", "guidance_scale", "width", "height",
-    "extent", "batch_size", "output_type", "on_step", "inputs",
+    "extent", "batch_size", "output_type", "on_step", "inputs", "skip",
 }  # fmt: skip
 """What a call takes beside inputs; a test holds it to `CallArguments`."""
 OF_WEIGHTS = ("model", "model_config", "device", "dtype", "compute_dtype")

@@ -50,6 +50,11 @@ class Request:
         inputs = {name: values[part] for name, values in self.inputs.items()}
         return replace(self, inputs=inputs, seeds=self.seeds[part])
 
+    def at(self, indices: Sequence[int]) -> Request:
+        """What was asked of some of the images, by their indices."""
+        inputs = {name: [values[i] for i in indices] for name, values in self.inputs.items()}
+        return replace(self, inputs=inputs, seeds=[self.seeds[i] for i in indices])
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -61,7 +66,7 @@ class Plan:
     def batches(self, size: int | None) -> list[Plan]:
         """The plan in parts of so many images at most; whole where the size is None."""
         count = len(self.request.seeds)
-        step = size or count
+        step = size or max(count, 1)
         return [
             replace(self, request=self.request.images(start, start + step))
             for start in range(0, count, step)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,19 @@ def make_manifest(
     Args:
         place: where it was made; of half precision, what the networks computed in is then stated.
     """
+    return next(make_manifests(composition, request, place, [index]))
+
+
+def make_manifests(
+    composition: Composition,
+    request: Request,
+    place: Place | None = None,
+    indices: Iterable[int] | None = None,
+) -> Iterator[dict[str, Any]]:
+    """The manifests of images of a request, of all of them where no indices are given.
+
+    They share what is the same in all of them.
+    """
     declared = composition.inputs
     # who watches a run has no part in the picture
     plugins = [plugin for plugin in composition.plugins if plugin.kind != "observer"]
@@ -38,15 +51,7 @@ def make_manifest(
     recipe = _plain({k: v for k, v in composition.recipe_in_use.items() if k != "observers"})
     if place is not None and place.dtype.itemsize < 4:
         recipe["compute_dtype"] = str(place.compute_dtype).removeprefix("torch.")
-    return {
-        "format": FORMAT,
-        "seed": request.seeds[index],
-        "inputs": {
-            name: _input(
-                declared[name].in_full(values[index]) if name in declared else values[index]
-            )
-            for name, values in request.inputs.items()
-        },
+    shared = {
         **_extent(request.extent),
         "num_inference_steps": request.num_inference_steps,
         "recipe": recipe,
@@ -57,6 +62,14 @@ def make_manifest(
         "plugins": sorted({f"{p.kind} {p.id}" for p in plugins}),
         "versions": versions(packages),
     }
+    for index in range(len(request.seeds)) if indices is None else indices:
+        inputs = {
+            name: _input(
+                declared[name].in_full(values[index]) if name in declared else values[index]
+            )
+            for name, values in request.inputs.items()
+        }
+        yield {"format": FORMAT, "seed": request.seeds[index], "inputs": inputs, **shared}
 
 
 def _revision(composition: Composition) -> dict[str, str]:

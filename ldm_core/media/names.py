@@ -78,6 +78,7 @@ def write_whole(path: Path, write: Write, *, overwrite: bool = False) -> None:
         LdmError: as of `check_new`; also where the name was taken meanwhile.
     """
     check_new(path, overwrite=overwrite)
+    sweep(path.parent)
     with partial(path.parent) as fresh:
         write(fresh)
         to_disk(fresh)

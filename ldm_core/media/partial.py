@@ -13,6 +13,7 @@ import re
 import secrets
 import shutil
 import stat
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -101,17 +102,37 @@ def sweep(folder: Path) -> int:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Have a folder to oneself among the writers of this package, where it can be locked."""
+    """Have a folder to oneself among the writers of this package, where it can be locked; within
+    itself, in one thread, it does nothing more."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
     except PermissionError:  # one that may be written to, and not read
         yield
         return
     try:
+        about = os.fstat(descriptor)
+        mine = (about.st_dev, about.st_ino)
+        if mine in _own.folders:
+            yield
+            return
         _lock(descriptor, LONGEST_WAIT)
-        yield
+        _own.folders.add(mine)
+        try:
+            yield
+        finally:
+            _own.folders.remove(mine)
     finally:
         os.close(descriptor)
+
+
+class _Own(threading.local):
+    """The folders that this thread has to itself."""
+
+    def __init__(self) -> None:
+        self.folders: set[tuple[int, int]] = set()
+
+
+_own = _Own()
 
 
 def to_disk(path: Path) -> None:

@@ -6,10 +6,14 @@ beyond which it refuses the whole file.
 
 from __future__ import annotations
 
+import os
 import zlib
+from typing import BinaryIO
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 TEXT = (b"tEXt", b"zTXt", b"iTXt")
+LONGEST_TEXT = 2**24
+"""Bytes of a text that `read_text` reads."""
 TELLS_ORIENTATION = (b"XML:com.adobe.xmp\0", b"Raw profile type ")
 """How text begins that Pillow reads more than words from."""
 
@@ -32,6 +36,23 @@ def split_text(data: bytes) -> tuple[bytes, dict[str, str]]:
             kept.append(data[start:end])
         start = end
     return b"".join([*kept, data[start:]]), texts
+
+
+def read_text(file: BinaryIO) -> dict[str, str]:
+    """The international text of a PNG that stands before its pixels, which are not read; none where
+    the file is no PNG, or ends within its text."""
+    texts: dict[str, str] = {}
+    if file.read(len(SIGNATURE)) != SIGNATURE:
+        return texts
+    while len(head := file.read(8)) == 8 and head[4:] not in (b"IDAT", b"IEND"):
+        length = int.from_bytes(head[:4], "big")
+        if head[4:] != b"iTXt" or length > LONGEST_TEXT:
+            file.seek(length + 4, os.SEEK_CUR)
+        elif len(body := file.read(length + 4)) == length + 4 and (
+            entry := _international(body[:-4])
+        ):
+            texts[entry[0]] = entry[1]
+    return texts
 
 
 def _international(body: bytes) -> tuple[str, str] | None:

@@ -11,6 +11,7 @@ from typing import Any
 from ldm_core.composition.composition import is_one_each
 from ldm_core.contracts import Extent, Step
 from ldm_core.errors import LdmError
+from ldm_core.run.skipping import Skip
 
 WHOLE = ("num_images_per_prompt", "num_inference_steps", "batch_size")
 """Arguments of a call that are whole numbers, beside seeds and lengths."""
@@ -34,6 +35,8 @@ class CallArguments:
         output_type: ``pil``, ``np`` (batch, height, width, channels), ``pt`` (batch, channels,
             height, width) or ``latent`` (batch, channels, ...).
         on_step: called after each evaluation of the denoiser.
+        skip: asked of each image, before the first is made, with what its manifest would be; one
+            that is to be left out, such as one that is there already, is not made.
     """
 
     inputs: Mapping[str, Any] = field(default_factory=dict)
@@ -45,6 +48,7 @@ class CallArguments:
     batch_size: int | None = None
     output_type: str = "pil"
     on_step: Callable[[Step], None] | None = None
+    skip: Skip | None = None
 
     @classmethod
     def of(cls, axes: Sequence[str], **arguments: Any) -> CallArguments:

@@ -106,6 +106,8 @@ class Chain(Generates):
         return Chain(tuple(part.replace(**changes) for part in self.pipelines), self.shares)
 
     def batches_of(self, call: CallArguments) -> Iterator[Output]:
+        if call.skip is not None:
+            raise LdmError("a chain takes no 'skip': it makes every image that is asked for.")
         chained = self
         if call.guidance_scale is not None:
             chained = self.replace(guidance={"scale": call.guidance_scale})

@@ -12,10 +12,15 @@ if TYPE_CHECKING:
 
 class InBatches:
     """A function of a pipeline that yields outputs, made by `in_batches`. Called, it returns them
-    as one; `batches` yields them."""
+    as one; `batches` yields them.
 
-    def __init__(self, batches: Callable[..., Iterator[Output]]) -> None:
+    Attributes:
+        skips: it takes what a call takes as ``skip``, and gives pictures as that call makes them.
+    """
+
+    def __init__(self, batches: Callable[..., Iterator[Output]], skips: bool = False) -> None:
         self.batches = batches
+        self.skips = skips
         update_wrapper(self, batches)
 
     def __call__(self, *args: Any, **arguments: Any) -> Output:
@@ -28,3 +33,9 @@ def in_batches(function: Callable[..., Iterator[Output]]) -> InBatches:
     """Make a pipeline's function of a generator of outputs: called from Python it returns one
     `Output`, and the command line writes each as it comes."""
     return InBatches(function)
+
+
+def skipping(function: Callable[..., Iterator[Output]]) -> InBatches:
+    """`in_batches` for a function that hands ``skip`` on to the one call that makes its pictures,
+    and changes nothing of what that gives: what a folder holds already it does not make again."""
+    return InBatches(function, skips=True)

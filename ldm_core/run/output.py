@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ldm_core.errors import LdmError
+
 
 @dataclass(frozen=True)
 class Output:
@@ -33,7 +35,13 @@ class Output:
 
     @classmethod
     def join(cls, parts: Sequence[Output]) -> Output:
-        """Several outputs as one; at least one, all of one kind and output type."""
+        """Several outputs as one, all of one kind and output type.
+
+        Raises:
+            LdmError: there are none.
+        """
+        if not parts:
+            raise LdmError("nothing was made: every image that was asked for was left out.")
         first = parts[0]
         beside = zip(*(part.beside for part in parts), strict=True)
         return cls(

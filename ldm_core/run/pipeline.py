@@ -28,7 +28,7 @@ from ldm_core.contracts import (
 )
 from ldm_core.errors import LdmError, LdmWarning
 from ldm_core.media import pixels
-from ldm_core.media.manifest import make_manifest
+from ldm_core.media.manifest import make_manifests
 from ldm_core.media.shown import check_output_type, shown
 from ldm_core.model import place
 from ldm_core.numerics.grid import Grid
@@ -40,6 +40,7 @@ from ldm_core.run.batches import Generates
 from ldm_core.run.call import CallArguments, seeds_for
 from ldm_core.run.output import Output
 from ldm_core.run.sampling import Sampling
+from ldm_core.run.skipping import without
 from ldm_core.run.weights import Weights
 
 
@@ -152,6 +153,8 @@ class Pipeline(Generates):
         check_output_type(call.output_type, parts.decoder.kind, parts.info.image_channels)
         seeds, inputs = call.images()
         plan = parts.plan(inputs, seeds, call.extent, call.num_inference_steps)
+        if call.skip is not None:
+            plan = without(parts, plan, call.skip)
         return pipe.outputs(plan.batches(call.batch_size), call)
 
     def outputs(self, plans: Sequence[Plan], call: CallArguments) -> Iterator[Output]:
@@ -165,10 +168,7 @@ class Pipeline(Generates):
         Args:
             output_type: as of a call.
         """
-        manifests = [
-            make_manifest(self.composition, request, index, self.model.place)
-            for index in range(len(request.seeds))
-        ]
+        manifests = list(make_manifests(self.composition, request, self.model.place))
         _note_not_finite(latents, "the final latents hold")
         if output_type == "latent":
             return Output(latents, list(request.seeds), manifests, self.composition.decoder.kind)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -15,18 +16,18 @@ from ldm_core.composition.compose import RESERVED
 from ldm_core.contracts import Input
 from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError, did_you_mean
+from ldm_core.media.held import held
 from ldm_core.media.json_text import json_text
-from ldm_core.media.png import save_png
 from ldm_core.run.call import whole
 from ldm_pipelines.class_to_image import as_label
-from ldm_pipelines.processes import Processes, processes
+from ldm_pipelines.data_set import DataSet
+from ldm_pipelines.processes import processes
 from ldm_pipelines.tables import Row, read_table
 
 if TYPE_CHECKING:
     from ldm_core.run.output import Output
     from ldm_core.run.pipeline import Pipeline
 
-METADATA = "metadata.jsonl"
 OF_A_CALL = {"guidance_scale": float, "num_inference_steps": int, "steps": int}
 """Columns that are arguments of a call beside its inputs and lengths, with their types."""
 
@@ -68,10 +69,12 @@ def augment(
 
     From a table: pictures, and a metadata.jsonl with a line for each, which holds its file_name,
     its prompt as text, and all columns of its row. From classes: a folder of pictures for each.
-    Every picture carries its manifest. Several processes under torchrun share the work.
+    Every picture carries its manifest. Several processes under torchrun share the work. A run that
+    was stopped goes on with the same command: what the folder holds of the data set is not made
+    again.
 
     Args:
-        out: Folder for the data set; new or empty.
+        out: Folder for the data set; new or empty, or with a part of the same data set.
         table: A .csv or .jsonl file with a row for each prompt or class: columns named as the
             model's inputs, such as prompt, are given to it, and so are seed, width, height, steps
             and guidance_scale; all others are labels to be kept.
@@ -84,42 +87,38 @@ def augment(
         raise LdmError("say what to make: a --table, or --classes, and not both.")
     out, together = expanded(out), processes()
     table = None if table is None else expanded(table)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise LdmError(f"'{out}' is not a new or empty folder; a data set would be mixed with it.")
     samples = list(
         _of_classes(pipe, classes or [], num_images, seed or 0)
         if table is None
         else _of_table(pipe, table, num_images, seed)
     )
+    there = DataSet(out, [s.file_name for s in samples], _lines(samples) if table else None)
+    there.check()  # before the folder is made, or held
     own = samples[together.rank :: together.count]
-    outputs = [(part, _call(pipe, part, batch_size)) for part in _alike(own)]
-    together.wait()  # until all have seen the folder empty
-    lines = table is not None and together.count == 1
-    for part, several in outputs:
-        remaining = iter(part)
-        for output in several:
-            for image, manifest in zip(output.images, output.manifests, strict=True):
-                sample = next(remaining)
-                path = out / sample.file_name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                save_png(image, manifest, path)
-                if lines:
-                    _write_lines(out, [sample])
-    _finish(out, samples if table is not None else [], together)
+    outputs = [(part, _call(pipe, part, batch_size, there)) for part in _alike(own)]
+    with held(out) if together.rank == 0 else nullcontext():
+        together.wait()  # until all have seen the folder as it was
+        there.begin(first=together.rank == 0, alone=together.count == 1)
+        try:
+            for part, several in outputs:
+                remaining = (sample for sample in part if sample.file_name not in there.whole)
+                for output in several:
+                    for image, manifest in zip(output.images, output.manifests, strict=True):
+                        there.write(next(remaining).file_name, image, manifest)
+            together.wait()
+            if together.rank == 0:
+                there.finish()
+            together.wait()
+        except BaseException as error:
+            error.add_note(there.summary())
+            raise
+    there.note()
     return [out]
 
 
-def _finish(out: Path, samples: Sequence[Sample], together: Processes) -> None:
-    """Write what several processes made into one list, once all of it is there."""
-    together.wait()
-    if together.count > 1 and together.rank == 0:
-        _write_lines(out, samples)
-    together.wait()
-
-
-def _write_lines(out: Path, samples: Sequence[Sample]) -> None:
-    with (out / METADATA).open("a", encoding="utf-8") as file:
-        file.writelines(json_text(sample.record) + "\n" for sample in samples)
+def _lines(samples: Sequence[Sample]) -> dict[str, str]:
+    """Each sample's line of metadata, by its file's name."""
+    return {sample.file_name: json_text(sample.record) for sample in samples}
 
 
 def _of_classes(
@@ -227,12 +226,16 @@ def _alike(samples: Sequence[Sample]) -> list[list[Sample]]:
     return [list(part) for _, part in groupby(samples, lambda sample: sample.arguments)]
 
 
-def _call(pipe: Pipeline, samples: Sequence[Sample], batch_size: int) -> Iterator[Output]:
-    """The outputs of samples that one call makes; all is checked before the first."""
-    names = samples[0].inputs
+def _call(
+    pipe: Pipeline, samples: Sequence[Sample], batch_size: int, there: DataSet
+) -> Iterator[Output]:
+    """The outputs of samples that one call makes, but for those that are there already; all is
+    checked before the first."""
+    names, asked = samples[0].inputs, iter(samples)
     return pipe.batches(
         inputs={name: [sample.inputs[name] for sample in samples] for name in names},
         seed=[sample.seed for sample in samples],
         batch_size=batch_size,
+        skip=lambda manifest: there.has(next(asked).file_name, manifest),
         **samples[0].arguments,
     )

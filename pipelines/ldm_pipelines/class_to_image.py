@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ldm_core.errors import LdmError
-from ldm_core.run.in_batches import in_batches
+from ldm_core.run.in_batches import skipping
 
 if TYPE_CHECKING:
     from ldm_core.run.output import Output
     from ldm_core.run.pipeline import Pipeline
 
 
-@in_batches
+@skipping
 def class_to_image(pipe: Pipeline, *classes: str | int, **call: Any) -> Iterator[Output]:
     """Make pictures of classes.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from ldm_core.run.in_batches import in_batches
+from ldm_core.run.in_batches import skipping
 from ldm_pipelines.parts import Picture, arguments, conditioned, scaled, with_size
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ldm_core.run.pipeline import Pipeline
 
 
-@in_batches
+@skipping
 def image_to_image(
     pipe: Pipeline, image: Picture, *prompts: str, strength: float = 0.8, **call: Any
 ) -> Iterator[Output]:

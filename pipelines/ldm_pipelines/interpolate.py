@@ -182,10 +182,7 @@ def _between_runs(
 
 def _at(plan: Plan, stops: Sequence[int]) -> Plan:
     """What is asked at some of the stops."""
-    request = plan.request
-    inputs = {name: [values[stop] for stop in stops] for name, values in request.inputs.items()}
-    seeds = [request.seeds[stop] for stop in stops]
-    return replace(plan, request=replace(request, inputs=inputs, seeds=seeds))
+    return replace(plan, request=plan.request.at(stops))
 
 
 def _batches(places: Sequence[Place], call: CallArguments) -> Iterator[tuple[int, Sequence[Place]]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ldm_core.errors import LdmError
-from ldm_core.run.in_batches import in_batches
+from ldm_core.run.in_batches import skipping
 from ldm_pipelines.parts import arguments
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ldm_core.run.pipeline import Pipeline
 
 
-@in_batches
+@skipping
 def text_to_image(pipe: Pipeline, *prompts: str, **call: Any) -> Iterator[Output]:
     """Make pictures of prompts.
 

@@ -48,8 +48,8 @@ def test_command_line_and_python_make_the_same_picture(
 
 
 def test_pictures_already_made_are_never_overwritten(ldm: Any, folder: Path) -> None:
-    for _ in range(2):
-        ldm("generate", "a red star", "--model", folder, "--steps", 1, "--seed", 7)
+    for steps in (1, 2):
+        ldm("generate", "a red star", "--model", folder, "--steps", steps, "--seed", 7)
     names = {path.name for path in Path("pictures").iterdir()}
     assert names == {"a-red-star-seed7.png", "a-red-star-seed7-2.png"}
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ldm_core.cli import main
 from ldm_core.composition.compose import compose
 from ldm_core.errors import LdmError
 from ldm_core.plugins import hookspecs
@@ -181,17 +182,29 @@ def test_entry_points_are_of_the_documented_group() -> None:
 
 
 def test_an_error_of_a_package_says_which_and_where(
-    ldm: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ldm: Any,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """It is not taken for bad input, and ends in its own traceback."""
+    """It is not taken for bad input, and shows its traceback where that is asked for."""
     file = tmp_path / "their_scheduler.py"
     file.write_text("def broken(x, grid, denoise, noise):\n    return x * float('nothing')\n")
     monkeypatch.syspath_prepend(tmp_path)
     theirs = Plugin("scheduler", "broken", "pkg-a", "1.2", "their_scheduler:broken")
     monkeypatch.setattr(installed(), "plugins", [*installed().plugins, theirs])
-    with pytest.raises(ValueError, match="could not convert string to float") as error:
-        ldm("generate", "a red star", "--model", "shapes", "--steps", 2, "--scheduler", "broken")
-    assert error.value.__notes__ == [f"raised in the package pkg-a 1.2, {file}:2"]
+    run = ("generate", "a red star", "--model", folder, "--steps", 2, "--scheduler", "broken")
+    code, out, err = ldm(*run)
+    assert (code, out) == (1, "")
+    assert "error: ValueError: could not convert string to float" in err
+    assert f"raised in the package pkg-a 1.2, {file}:2" in err
+    monkeypatch.setenv("LDM_TRACEBACK", "1")
+    monkeypatch.setattr(sys, "argv", ["ldm", *map(str, run)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 1
+    assert "Traceback (most recent call last):" in capsys.readouterr().err
     euler: Any = installed().find("scheduler", "euler").loaded
     with pytest.raises(TypeError) as own:
         euler(None, (None, None), None, None)

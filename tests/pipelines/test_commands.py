@@ -313,7 +313,7 @@ BAD = [
     (["augment", "--out", "set"], "a --table, or --classes"),
     (["augment", "--out", "set", "--table", "bad.csv"], "no such column"),
     (["augment", "--out", "set", "--table", "photo.png"], "cannot be read|a .csv or .jsonl"),
-    (["augment", "--out", "empty.d", "--table", "bad.csv"], "not a new or empty folder"),
+    (["augment", "--out", "empty.d", "--table", "good.csv"], "not a new or empty folder"),
     (["augment", "--out", "set", "--classes", "2000", "--model", "{classes}"], "no class 2000"),
 ]
 
@@ -333,6 +333,7 @@ def test_bad_input_is_one_message_before_anything_is_sampled(
     Image.new("L", (16, 16)).save("black.png")
     Path("text.png").write_text("no picture")
     Path("bad.csv").write_text("caption\na star\n")
+    Path("good.csv").write_text("prompt\na star\n")
     Path("empty").mkdir()
     Path("empty.d").mkdir()
     Path("empty.d/x").touch()

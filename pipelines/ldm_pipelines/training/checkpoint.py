@@ -14,11 +14,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 from torch import Tensor
 
 from ldm_core.errors import LdmError, LdmWarning
+from ldm_core.machine import refused
 from ldm_core.media.partial import partial_folder, to_disk
+from ldm_core.model.files import file_hash
+from ldm_pipelines.training.damage import (
+    Damaged,
+    check_shapes,
+    moments,
+    read_state,
+    read_tensors,
+)
 from ldm_pipelines.training.ema import Ema
 
 WEIGHTS, AVERAGE, OPTIMIZER, STATE = (
@@ -42,7 +52,25 @@ def save(
     optimizer: torch.optim.Optimizer,
     ema: Ema | None = None,
 ) -> None:
-    """Write the state after `step` updates to ``folder``, replacing what was there."""
+    """Write the state after `step` updates to ``folder``, replacing what was there.
+
+    Raises:
+        MachineError: it cannot be written, as on a full disk; what was there stays.
+    """
+    try:
+        _save(folder, step, settings, module, optimizer, ema)
+    except (OSError, SafetensorError) as error:
+        raise refused(f"the checkpoint '{folder}' cannot be written", error) from None
+
+
+def _save(
+    folder: Path,
+    step: int,
+    settings: dict[str, Any],
+    module: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    ema: Ema | None,
+) -> None:
     old = folder.with_name(folder.name + ".old")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with partial_folder(folder.parent) as fresh:
@@ -50,14 +78,16 @@ def save(
         save_file(_plain(_optimizer_tensors(optimizer)), fresh / OPTIMIZER)
         if ema is not None:
             save_file(_plain(ema.average), fresh / AVERAGE)
-        state = json.dumps({"step": step, "settings": settings}, indent=2) + "\n"
-        (fresh / STATE).write_text(state)
-        for file in fresh.iterdir():
+        hashes = {file.name: file_hash(file) for file in sorted(fresh.iterdir())}
+        state = {"step": step, "settings": settings, "sha256": hashes}
+        (fresh / STATE).write_text(json.dumps(state, indent=2) + "\n")
+        for file in (*fresh.iterdir(), fresh):
             to_disk(file)
         if folder.exists():
             shutil.rmtree(old, ignore_errors=True)
             os.replace(folder, old)
         os.replace(fresh, folder)
+        to_disk(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -71,17 +101,32 @@ def restore(
 ) -> int:
     """Load a checkpoint into the given objects; return its step, or 0 where there is none.
 
-    A run may go on for more steps, or fewer, than it was begun with, which is said.
+    A run may go on for more steps, or fewer, than it was begun with, which is said. Nothing is
+    taken over of a checkpoint that is damaged.
 
     Raises:
-        LdmError: the checkpoint was made with other settings, or has more steps than are asked for.
+        LdmError: the checkpoint was made with other settings, or has more steps than are asked for,
+            or is damaged.
     """
-    if not (folder / STATE).exists():
-        folder = folder.with_name(folder.name + ".old")  # killed between the two renames
-        if not (folder / STATE).exists():
-            return 0
-    state = json.loads((folder / STATE).read_text())
-    before = state["settings"]
+    old = folder.with_name(folder.name + ".old")
+    place = folder if os.path.lexists(folder) else old  # killed between the two renames
+    if not os.path.lexists(place):
+        return 0
+    try:
+        return _restore(place, settings, module, optimizer, ema)
+    except Damaged as error:
+        raise LdmError(error.message, _way_out(place, old)) from error
+
+
+def _restore(
+    folder: Path,
+    settings: dict[str, Any],
+    module: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    ema: Ema | None,
+) -> int:
+    state = read_state(folder / STATE)
+    before = state.settings
     differences = [
         f"{name} was {before.get(name)!r}, now {value!r}"
         for name, value in settings.items()
@@ -93,12 +138,41 @@ def restore(
             "give another output folder, or start again",
             START_AGAIN,
         )
-    _check_steps(folder, state["step"], before.get(STEPS), settings.get(STEPS))
-    module.load_state_dict(load_file(folder / WEIGHTS))
-    _load_optimizer(optimizer, load_file(folder / OPTIMIZER))
-    if ema is not None:
-        ema.load(load_file(folder / AVERAGE))
-    return int(state["step"])
+    _check_steps(folder, state.step, before.get(STEPS), settings.get(STEPS))
+    weights = read_tensors(folder / WEIGHTS, state)
+    check_shapes(folder / WEIGHTS, weights, module.state_dict())
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    kept = moments(folder / OPTIMIZER, read_tensors(folder / OPTIMIZER, state), parameters)
+    average = None if ema is None else read_tensors(folder / AVERAGE, state)
+    if ema is not None and average is not None:
+        check_shapes(folder / AVERAGE, average, ema.average)
+        ema.load(average)
+    module.load_state_dict(weights)
+    _load_optimizer(optimizer, kept, parameters)
+    return state.step
+
+
+def tidy(folder: Path) -> None:
+    """Remove what a kill left beside a checkpoint that is there."""
+    if (folder / STATE).exists():
+        for ending in (".new", ".old"):
+            shutil.rmtree(folder.with_name(folder.name + ending), ignore_errors=True)
+
+
+def _way_out(folder: Path, old: Path) -> str:
+    """What to do about a damaged checkpoint."""
+    if folder != old and old.is_dir():
+        try:
+            state = read_state(old / STATE)
+            for name in (WEIGHTS, OPTIMIZER):
+                read_tensors(old / name, state)
+        except LdmError:
+            return f"{START_AGAIN}, starts again."
+        return (
+            f"the one before, of step {state.step}, is whole: rename '{old.name}' to "
+            f"'{folder.name}' to go on from it; {START_AGAIN}, starts again."
+        )
+    return f"{START_AGAIN}, starts again."
 
 
 def _check_steps(folder: Path, done: int, before: int | None, now: int | None) -> None:
@@ -116,7 +190,7 @@ def _check_steps(folder: Path, done: int, before: int | None, now: int | None) -
         f"its learning rate is that of {now} steps, so that it is not the run that {now} steps "
         "from the beginning would be",
         LdmWarning,
-        stacklevel=3,
+        stacklevel=4,
     )
 
 
@@ -134,20 +208,25 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     }
 
 
-def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+def _load_optimizer(
+    optimizer: torch.optim.Optimizer,
+    kept: dict[int, dict[str, Tensor]],
+    parameters: list[Tensor],
+) -> None:
     """Take over stored state; each tensor gets the memory layout of its parameter.
 
     Fused optimizers walk parameter and state through memory side by side, so that a state in
     another layout, such as row-major beside channels-last, would be applied to other weights.
     """
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        number, name = key.split(".", 1)
-        parameter = parameters[int(number)]
-        if value.shape == parameter.shape:
-            value = torch.empty_like(parameter).copy_(value)
-        state.setdefault(int(number), {})[name] = value
+    state = {
+        number: {
+            name: torch.empty_like(parameters[number]).copy_(value)
+            if value.shape == parameters[number].shape
+            else value
+            for name, value in entries.items()
+        }
+        for number, entries in kept.items()
+    }
     optimizer.load_state_dict(
         {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
     )

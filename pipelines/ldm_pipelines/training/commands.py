@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 from ldm_pipelines.training.settings import (
     AutoencoderSettings,
     DenoiserSettings,
     TransformerSettings,
 )
+
+
+@contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """Have the output folder to this run, without what kills of earlier ones left there; of several
+    processes the first holds it for all.
+
+    Raises:
+        LdmError: another run writes there.
+    """
+    from ldm_core.media.held import held
+    from ldm_core.media.partial import sweep
+
+    if os.environ.get("RANK", "0") != "0":
+        yield
+        return
+    with held(out):
+        sweep(out)
+        yield
 
 
 def train_autoencoder(settings: AutoencoderSettings) -> None:
@@ -17,11 +41,13 @@ def train_autoencoder(settings: AutoencoderSettings) -> None:
     Args:
         settings: What is trained, on what and how; see `AutoencoderSettings`.
     Raises:
-        LdmError: Unusable data, or a checkpoint of a run with other settings.
+        LdmError: Unusable data, a checkpoint of a run with other settings, or a damaged one, or
+            another run in the output folder.
     """
     from ldm_pipelines.training import autoencoder
 
-    autoencoder.train_autoencoder(settings)
+    with alone(settings.out):
+        autoencoder.train_autoencoder(settings)
 
 
 def train_denoiser(settings: DenoiserSettings) -> None:
@@ -32,11 +58,13 @@ def train_denoiser(settings: DenoiserSettings) -> None:
     Args:
         settings: What is trained, on what and how; see `DenoiserSettings`.
     Raises:
-        LdmError: Unusable data, or a checkpoint of a run with other settings.
+        LdmError: Unusable data, a checkpoint of a run with other settings, or a damaged one, or
+            another run in the output folder.
     """
     from ldm_pipelines.training import denoiser
 
-    denoiser.train_denoiser(settings)
+    with alone(settings.out):
+        denoiser.train_denoiser(settings)
 
 
 def train_transformer(settings: TransformerSettings) -> None:
@@ -47,8 +75,10 @@ def train_transformer(settings: TransformerSettings) -> None:
     Args:
         settings: What is trained, on what and how; see `TransformerSettings`.
     Raises:
-        LdmError: Unusable data, or a checkpoint of a run with other settings.
+        LdmError: Unusable data, a checkpoint of a run with other settings, or a damaged one, or
+            another run in the output folder.
     """
     from ldm_pipelines.training import transformer
 
-    transformer.train_transformer(settings)
+    with alone(settings.out):
+        transformer.train_transformer(settings)

@@ -100,6 +100,8 @@ def train(
     parallel = accelerator.prepare(module)
     main = accelerator.is_main_process
     if main:
+        checkpoint.tidy(folder)
+    if main:
         logger.info("from step %d to %d, %d processes", first, steps, accelerator.num_processes)
     done = last_step = first
     last_log = last_save = time.monotonic()

@@ -1,0 +1,73 @@
+"""How the program ends: one message, and an exit code that says whose fault it was."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+
+from ldm_core.cli.signals import Stop
+from ldm_core.cli.streams import ClosedOutput
+from ldm_core.errors import LdmError, NotFiniteError
+from ldm_core.machine import machine_error
+from ldm_core.plugins.registry import installed, raised_in
+
+FAILED = 1
+"""A plugin failed, or this program did, or what came out is not finite."""
+BAD_INPUT = 2
+MACHINE = 3
+SIGNALLED = 128
+"""And the signal's number: 130 for Ctrl-C, 143 for SIGTERM."""
+TRACEBACK = "LDM_TRACEBACK"
+"""The variable that, set to anything, has the whole traceback printed."""
+
+
+def say(text: str) -> None:
+    """Print to the standard error stream, where there still is one."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except (OSError, ValueError):  # closed, full, or read by nobody any longer
+        return
+
+
+def ended(error: BaseException, signum: int | None = None) -> int:
+    """Say what ended the program, in one message, and return its exit code.
+
+    Args:
+        error: what was raised. Its notes (`BaseException.add_note`) say what is on disk.
+        signum: a signal that was heard, whatever a library made of it.
+    """
+    notes: list[str] = list(getattr(error, "__notes__", ()))
+    if os.environ.get(TRACEBACK):
+        say("".join(traceback.format_exception(error)).rstrip())
+    if isinstance(error, Stop):
+        signum = error.signum
+    elif isinstance(error, KeyboardInterrupt):
+        signum = signal.SIGINT
+    if signum is not None:
+        say(": ".join(["interrupted", *notes]))
+        return SIGNALLED + signum
+    message, code = _judged(error)
+    if message is not None or notes:
+        words = str(error) if message is None else message
+        say("\n  ".join([f"error: {words}", *notes]))
+    return code
+
+
+def _judged(error: BaseException) -> tuple[str | None, int]:
+    """What to say of an error, or nothing where that is no complaint, and the exit code."""
+    if isinstance(error, ClosedOutput) and error.left:
+        return None, MACHINE
+    if fault := machine_error(error):
+        return str(error if isinstance(error, LdmError) else fault), MACHINE
+    if isinstance(error, NotFiniteError):
+        return str(error), FAILED
+    if isinstance(error, LdmError):
+        return str(error), BAD_INPUT
+    said = " ".join(str(error).split())
+    what = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    look = f"{TRACEBACK}=1 in the environment shows where."
+    if place := raised_in(error, installed()):
+        return f"{what}\n  raised in {place}; it is for that package to mend. {look}", FAILED
+    return f"{what}\n  This is a fault of ldm: please report it. {look}", FAILED

@@ -1,0 +1,66 @@
+"""Signals that ask the program to stop: each raises what a Ctrl-C raises, on the main thread."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from typing import Any
+
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+"""Of the signals; a system may lack the last."""
+
+
+class Stop(KeyboardInterrupt):
+    """A signal asked to stop.
+
+    Args:
+        signum: its number.
+    """
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signum = signum
+
+    def __str__(self) -> str:
+        return ""
+
+
+class StopSignals:
+    """While it is open, the first signal raises `Stop`, and a second one does what it did before.
+
+    One that is ignored, as under ``nohup``, stays so, and what a child process hears is its own.
+    Outside the main thread, which alone hears of signals, it does nothing.
+
+    Attributes:
+        signum: the signal that was heard; None while there was none.
+    """
+
+    def __init__(self) -> None:
+        self.signum: int | None = None
+        self._process = os.getpid()
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> StopSignals:
+        if threading.current_thread() is threading.main_thread():
+            for name in NAMES:
+                signum: int | None = signal.__dict__.get(name)
+                usual = (signal.SIG_DFL, signal.default_int_handler)
+                if signum is not None and (before := signal.getsignal(signum)) in usual:
+                    self._before[signum] = before
+                    signal.signal(signum, self._hear)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for signum, handler in self._before.items():
+            signal.signal(signum, handler)
+        self._before.clear()
+
+    def _hear(self, signum: int, _: object) -> None:
+        if os.getpid() != self._process:
+            signal.signal(signum, signal.SIG_DFL)
+            os.kill(os.getpid(), signum)
+            return
+        self.signum = signum
+        self.__exit__()
+        raise Stop(signum)

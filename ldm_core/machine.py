@@ -1,0 +1,104 @@
+"""What the machine refuses, told from what a person or a program got wrong."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Iterator
+
+from ldm_core.errors import MachineError
+
+REFUSALS = frozenset(
+    {
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EFBIG,
+        errno.EROFS,
+        errno.EIO,
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENOMEM,
+        errno.EPIPE,
+        errno.EBADF,
+        errno.ENODEV,
+        errno.ENXIO,
+        errno.ESTALE,
+    }
+)
+"""Errors of the system that are never a person's: disk, quota, memory, open files."""
+OF_PLACES = frozenset({errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.EAGAIN})
+"""Those that are the machine's only where nobody has said more of it."""
+MEMORY = re.compile(
+    r"can't allocate memory|cannot allocate memory|out of memory|std::bad_alloc|"
+    r"failed to map segment|can't start new thread",
+    re.IGNORECASE,
+)
+"""How libraries say it that have no error of their own for it (torch, the loader of libraries)."""
+OS_ERROR = re.compile(r"\(os error (\d+)\)")
+"""How safetensors and tokenizers, being written in Rust, name an error of the system."""
+
+
+def machine_error(error: BaseException) -> MachineError | None:
+    """What the machine refused where an error says so, itself or by what it came from; else None.
+
+    An error that says in words of its own what was wrong, such as an `LdmError`, is one of the
+    machine's only where it came from one that can be nothing else.
+    """
+    if isinstance(error, MachineError):
+        return error
+    for cause in _causes(error):
+        number = _number(cause)
+        if _is_memory(cause) or number == errno.ENOMEM:
+            return MachineError(
+                f"the memory does not suffice: {_line(cause)}.",
+                "smaller pictures or a smaller batch size need less.",
+            )
+        if number in REFUSALS or (number in OF_PLACES and cause is error):
+            return MachineError(f"the machine refuses: {os_words(cause, number)}.")
+    return None
+
+
+def refused(what: str, error: BaseException) -> MachineError:
+    """That something could not be done, such as ``"'a.png' cannot be written"``, and why."""
+    number = _number(error)
+    if number is None:
+        return MachineError(f"{what}: {_line(error)}.")
+    return MachineError(f"{what}: {os.strerror(number)}.")
+
+
+def os_words(error: BaseException, number: int | None) -> str:
+    """What the system says, and of which file."""
+    said = os.strerror(number) if number is not None else _line(error)
+    file = error.filename if isinstance(error, OSError) else None
+    return said if file is None else f"{said}: '{os.fsdecode(file)}'"
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error, and those that it was raised from or while they were handled."""
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def _number(error: BaseException) -> int | None:
+    """The system's number of an error."""
+    if isinstance(error, OSError):
+        return error.errno
+    match = OS_ERROR.search(str(error))
+    return int(match[1]) if match else None
+
+
+def _is_memory(error: BaseException) -> bool:
+    if isinstance(error, MemoryError):
+        return True
+    return isinstance(error, RuntimeError | ImportError) and bool(MEMORY.search(str(error)))
+
+
+def _line(error: BaseException) -> str:
+    """An error in one line."""
+    text = " ".join(str(error).split()).rstrip(".")
+    return text if text else type(error).__name__

@@ -1,0 +1,144 @@
+"""The pictures that a folder holds already, by how they were made."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from PIL import Image
+
+from ldm_core.contracts import Writer
+from ldm_core.media.manifest import pixel_hash
+from ldm_core.media.png import KEYWORD
+from ldm_core.media.png_chunks import read_text
+
+OF_PIXELS = "pixels_sha256"
+"""What a manifest says of the pixels, which is known only once they are there."""
+
+A_MOMENT = 100_000_000
+"""Nanoseconds, more than any file system's clock is coarse."""
+
+
+class Present:
+    """What a folder holds, by all that its manifests say but the pixels.
+
+    The folder is looked through when it is first asked, and later for what has come since. Of each
+    file only the manifest is read; the pixels of one that is asked for are checked against it, so
+    that what is torn or was changed does not count.
+
+    Args:
+        folder: which need not be there.
+        writer: of the files.
+    """
+
+    def __init__(self, folder: Path, writer: Writer) -> None:
+        self._folder = folder
+        self._suffix = writer.suffix if writer.holds_manifest else f"{writer.suffix}.json"
+        self._beside = not writer.holds_manifest
+        self._by_key: dict[bytes, list[Path]] = {}
+        self._seen: set[str] = set()
+        self._looked: int | None = None
+
+    def path_of(self, manifest: Mapping[str, Any]) -> Path | None:
+        """A whole file made as a manifest says; None where there is none."""
+        self._look()
+        key = _key(manifest)
+        path = next((p for p in self._by_key.get(key, ()) if self._holds(p, key)), None)
+        return None if path is None else self._file(path)
+
+    def _look(self) -> None:
+        """Read the manifests that have come since."""
+        try:
+            changed = os.stat(self._folder).st_mtime_ns
+            if changed == self._looked:
+                return
+            entries = [e for e in os.scandir(self._folder) if e.name.endswith(self._suffix)]
+        except OSError:
+            return
+        # within a moment of a change another one may leave the same time
+        self._looked = changed if time.time_ns() - changed > A_MOMENT else None
+        for entry in entries:
+            if entry.name in self._seen:
+                continue
+            self._seen.add(entry.name)
+            manifest = self._manifest(Path(entry.path)) if _is_file(entry) else None
+            if manifest is not None:
+                self._by_key.setdefault(_key(manifest), []).append(Path(entry.path))
+
+    def _manifest(self, path: Path) -> dict[str, Any] | None:
+        """The manifest of a file, as far as it can be read."""
+        try:
+            if self._beside:
+                text: str | None = path.read_text(encoding="utf-8")
+            elif self._suffix == ".png":
+                with path.open("rb") as file:
+                    text = read_text(file).get(KEYWORD)
+            else:
+                return None
+            manifest = json.loads(text) if text is not None else None
+        except (OSError, ValueError, RecursionError):
+            return None
+        return manifest if isinstance(manifest, dict) else None
+
+    def _holds(self, path: Path, key: bytes) -> bool:
+        """Whether a file, as it is now, has a manifest, and is whole."""
+        manifest = self._manifest(path)
+        return manifest is not None and _key(manifest) == key and self._is_whole(path)
+
+    def _is_whole(self, path: Path) -> bool:
+        # of two files, the manifest comes first, and the other one whole
+        return self._file(path).is_file() if self._beside else is_whole(path)
+
+    def _file(self, path: Path) -> Path:
+        """The file whose manifest is here."""
+        return path.with_suffix("") if self._beside else path
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a PNG can be read to its end, and its pixels are those of its manifest."""
+    return state(path) == "whole"
+
+
+def state(path: Path) -> Literal["whole", "changed", "torn"]:
+    """Whether a PNG is whole: ``changed`` where its pixels are not those of its manifest, ``torn``
+    where it cannot be read to its end, or has no manifest."""
+    try:
+        with path.open("rb") as file:
+            said = json.loads(read_text(file)[KEYWORD]).get(OF_PIXELS)
+            file.seek(0)
+            image = Image.open(file, formats=["PNG"])
+            image.load()
+            return "whole" if said in (None, pixel_hash(image)) else "changed"
+    except MemoryError:
+        raise
+    except Exception:  # whatever the decoder makes of a damaged file
+        return "torn"
+
+
+def same_manifest(path: Path, manifest: Mapping[str, Any]) -> bool:
+    """Whether a PNG holds this manifest, whatever its pixels."""
+    try:
+        with path.open("rb") as file:
+            there = json.loads(read_text(file).get(KEYWORD, "null"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(there, dict) and _key(there) == _key(manifest)
+
+
+def _key(manifest: Mapping[str, Any]) -> bytes:
+    """A manifest in short, without its pixels."""
+    rest = {name: value for name, value in manifest.items() if name != OF_PIXELS}
+    text = json.dumps(rest, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()

@@ -1,0 +1,145 @@
+"""``ldm`` run in forks of one process that has imported everything once.
+
+A fresh interpreter takes seconds to import torch; a fork of one that has takes milliseconds. What
+is forked has no threads yet, and its signals are as a shell's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+
+class Server:
+    """Forks runs of ``ldm``."""
+
+    def __init__(self, warm: Sequence[Sequence[str]], cwd: Path) -> None:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        self._process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        for words in warm:  # in forks would not do: what they import ends with them
+            self._ask({"do": "warm", "argv": [*words], "cwd": str(cwd)})
+
+    def start(
+        self,
+        argv: Sequence[str],
+        cwd: Path,
+        limits: dict[str, int] | None = None,
+        environment: dict[str, str] | None = None,
+    ) -> int:
+        """Begin a run; its process id. Its output goes to ``cwd``'s ``.out`` and ``.err`` files.
+
+        Args:
+            limits: of the run's resources, such as ``RLIMIT_FSIZE``; that of memory counts from
+                what it has at its beginning.
+        """
+        request = {
+            "do": "start",
+            "argv": [*map(str, argv)],
+            "cwd": str(cwd),
+            "limits": limits or {},
+        }
+        return int(self._ask({**request, "environment": environment or {}}))
+
+    def wait(self, pid: int) -> int:
+        """A run's exit code, or the negative of the signal that ended it."""
+        return int(self._ask({"do": "wait", "pid": pid}))
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+    def _ask(self, request: dict[str, Any]) -> Any:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
+
+
+def output_of(cwd: Path, pid: int) -> tuple[str, str]:
+    """The standard output and error of a run."""
+    return tuple(  # type: ignore[return-value]
+        (cwd.parent / f"{cwd.name}.{pid}{end}").read_text(errors="surrogateescape")
+        for end in (".out", ".err")
+    )
+
+
+def _serve() -> None:
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    for line in sys.stdin:
+        request = json.loads(line)
+        answer: Any = None
+        match request["do"]:
+            case "warm":
+                answer = _run(request["argv"], request["cwd"])
+            case "start":
+                answer = _fork(request)
+            case "wait":
+                status = os.waitpid(request["pid"], 0)[1]
+                answer = os.waitstatus_to_exitcode(status)
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+def _fork(request: dict[str, Any]) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    cwd = Path(request["cwd"])
+    stem = cwd.parent / f"{cwd.name}.{os.getpid()}"
+    for number, end in ((1, ".out"), (2, ".err")):
+        descriptor = os.open(f"{stem}{end}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    os.environ.update(request["environment"])
+    code = 70
+    try:
+        for name, limit in request["limits"].items():
+            if name == "RLIMIT_AS":
+                pages = int(Path("/proc/self/statm").read_text().split()[0])
+                limit += pages * resource.getpagesize()
+            number = resource.__dict__[name]
+            resource.setrlimit(number, (limit, resource.getrlimit(number)[1]))
+        code = _run(request["argv"], request["cwd"])
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)
+
+
+def _run(argv: list[str], cwd: str) -> int:
+    from ldm_core.cli import main
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.chdir(cwd)
+    sys.argv = ["ldm", *argv]
+    try:
+        main()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+    return 0
+
+
+if __name__ == "__main__":
+    _serve()

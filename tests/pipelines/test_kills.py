@@ -1,0 +1,279 @@
+"""Whatever ends a run, and whenever: no file is torn, none is lost, and the same command goes on
+and leaves what it would have left by itself, once, and no litter."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import load_file
+
+import tiny
+from forked import Server, output_of
+from ldm_core.media.png import read_png
+from ldm_core.media.present import state
+
+SIGNALS = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGHUP: 129}
+FAULTS = {
+    "RLIMIT_FSIZE": (100, 4000),
+    "RLIMIT_NOFILE": (3, 40),
+    "RLIMIT_AS": (0, 60_000_000),
+}
+"""Limits of a run, and between what they are drawn."""
+
+
+@dataclass
+class Stage:
+    """Where runs are killed: their commands, what each leaves by itself, and how long it takes."""
+
+    server: Server
+    place: Path
+    commands: dict[str, list[str]]
+    whole: dict[str, dict[str, object]]
+    seconds: dict[str, float]
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    place = tmp_path_factory.mktemp("kills")
+    model = str(tiny.write_stable_diffusion(place / "models" / "tiny"))
+    classes = str(tiny.write_dit(place / "models" / "classes"))
+    pictures = place / "data"
+    pictures.mkdir()
+    for number in range(6):
+        noise = np.random.default_rng(number).integers(0, 255, (16, 16, 3), np.uint8)
+        Image.fromarray(noise).save(pictures / f"{number}.png")
+    photo = str(pictures / "0.png")
+    (place / "t.csv").write_text("prompt,colour\na red star,red\na blue star,blue\n")
+    run = ["--model", model, "--steps", "2", "--seed", "7"]
+    several = [*run, "--num-images", "5", "--batch-size", "2"]
+    train = ["--resolution", "16", "--steps", "3", "--crop-steps", "0", "--batch-size", "2"]
+    train += ["--mixed-precision", "no", "--checkpoint-seconds", "0", "--out", "out"]
+    commands = {
+        "generate": ["generate", "a red star", *several],
+        "sheet": ["generate", "a red star", *several, "--sheet", "sheet.png"],
+        "json": ["generate", "a red star", *several, "--json"],
+        "image-to-image": ["image-to-image", photo, "a red star", *several],
+        "inpaint": ["inpaint", photo, "a star", "--mask-box", "0,0,8,8", *several],
+        "upscale": ["upscale", photo, "a red star", *run],
+        "interpolate": ["interpolate", "a red star", "a blue star", *run, "--num-images", "4"],
+        "animation": [
+            "interpolate", "a red star", "a blue star", *run, "--num-images", "4",
+            "--batch-size", "2", "--animation", "way.gif",
+        ],
+        "features": ["features", str(pictures), "--model", model, "--out", "f.safetensors"],
+        "table": [
+            "augment", "--table", str(place / "t.csv"), *run[:4], "--out", "set",
+            "--num-images", "3", "--batch-size", "2",
+        ],
+        "classes": [
+            "augment", "--classes", "1", "--classes", "tench", "--model", classes, "--steps", "1",
+            "--out", "set", "--num-images", "3", "--batch-size", "2",
+        ],
+        "train": ["train", "autoencoder", "--data", str(pictures), *train],
+    }  # fmt: skip
+    warm = place / "warm"
+    warm.mkdir()
+    # what a training's first backward pass starts is no thread on a processor
+    server = Server([commands["generate"], commands["classes"]], warm)
+    whole, seconds = {}, {}
+    for name, words in commands.items():
+        (place / name).mkdir()
+        start = time.monotonic()
+        pid = server.start(words, place / name)
+        assert server.wait(pid) == 0, output_of(place / name, pid)
+        seconds[name] = time.monotonic() - start
+        whole[name] = contents(place / name)
+        assert whole[name]
+    yield Stage(server, place, commands, whole, seconds)
+    server.close()
+
+
+def contents(folder: Path) -> dict[str, object]:
+    """What a folder holds, litter and torn files too, in a form that can be compared."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): _content(path) for path in files}
+
+
+def _content(path: Path) -> object:
+    if path.suffix in (".png", ".gif"):
+        with Image.open(path) as image:
+            frames = []
+            for frame in range(getattr(image, "n_frames", 1)):
+                image.seek(frame)
+                frames.append(np.asarray(image.convert("RGB"), dtype=int))
+            return frames
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    return path.read_text()
+
+
+def equal(one: object, other: object) -> bool:
+    """Whether two contents are the same, pictures but for the rounding of another batch."""
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(
+            a.shape == b.shape and abs(a - b).max() <= 2 for a, b in zip(one, other, strict=True)
+        )
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(
+            np.allclose(value, other[name], atol=1e-4) for name, value in one.items()
+        )
+    return one == other
+
+
+def check_whole(folder: Path) -> int:
+    """See that no file is torn; how many pictures with manifests there are."""
+    pictures = [path for path in folder.rglob("*.png") if path.parent != folder]
+    for path in pictures:
+        assert state(path) == "whole", path
+        assert read_png(path)[1]["pixels_sha256"]
+    for path in folder.rglob("*"):
+        if path.is_file() and not any(part.startswith(".ldm") for part in path.parts):
+            _content(path)
+    return len(pictures)
+
+
+def check_end(stage: Stage, folder: Path, pid: int, code: int, expected: set[int]) -> str:
+    """See that a run ended with one message, and lost nothing that it spoke of."""
+    out, err = output_of(folder, pid)
+    assert code in expected, (code, expected, err)
+    assert "Traceback" not in err, err
+    assert err.count("error: ") <= 1, err
+    for line in out.splitlines():
+        if line.endswith(".png") and not line.startswith("contact sheet"):
+            assert (folder / line).is_file(), line
+    return err
+
+
+def check_rerun(stage: Stage, name: str, folder: Path) -> None:
+    """See that the same command leaves what it would have left by itself."""
+    pid = stage.server.start(stage.commands[name], folder)
+    code = stage.server.wait(pid)
+    err = output_of(folder, pid)[1]
+    named = [folder / "sheet.png", folder / "way.gif", folder / "f.safetensors"]
+    if code == 2 and any(path.exists() for path in named):
+        assert "is there already" in err  # the run had come to its end
+    else:
+        assert code == 0, (code, err)
+    left, whole = contents(folder), stage.whole[name]
+    assert left.keys() == whole.keys()
+    for path, content in whole.items():
+        assert equal(content, left[path]), path
+
+
+def kill(stage: Stage, case: int) -> str:
+    """One run that is ended at some moment by some signal, once or twice, and gone on with."""
+    rng = random.Random(case)
+    name = [*stage.commands][case % len(stage.commands)]
+    folder = stage.place / f"case{case}"
+    folder.mkdir()
+    said = name
+    for _ in range(rng.choice((1, 1, 2))):
+        signum = rng.choice([*SIGNALS])
+        pid = stage.server.start(stage.commands[name], folder)
+        time.sleep(rng.uniform(0, 1.1 * stage.seconds[name]))
+        with suppress(ProcessLookupError):
+            os.kill(pid, signum)
+        code = stage.server.wait(pid)
+        ended = {0, SIGNALS[signum], -signum}  # before it listens, a signal does what it does
+        if [*folder.glob("*.*")]:
+            ended.add(2)  # it had come to its end before, and said so
+        err = check_end(stage, folder, pid, code, ended)
+        count = check_whole(folder)
+        if code in (130, 143, 129) and "pictures are in" in err and "before" not in err:
+            assert f" {count} pictures are in" in err or f"{count} picture" in err, (count, err)
+        said += f" {signal.Signals(signum).name}:{code}"
+    check_rerun(stage, name, folder)
+    shutil.rmtree(folder)
+    return said
+
+
+def fault(stage: Stage, case: int) -> str:
+    """One run on a machine that gives too little, and gone on with where it gives enough."""
+    rng = random.Random(10_000 + case)
+    name = [*stage.commands][case % len(stage.commands)]
+    folder = stage.place / f"fault{case}"
+    folder.mkdir()
+    what = rng.choice([*FAULTS, "folder"])
+    if what == "folder":
+        pid = stage.server.start(stage.commands[name], folder)
+        time.sleep(rng.uniform(0, stage.seconds[name]))
+        for path in ("pictures", "set", "out"):
+            shutil.rmtree(folder / path, ignore_errors=True)
+    else:
+        limit = {what: rng.randint(*FAULTS[what])}
+        pid = stage.server.start(stage.commands[name], folder, limit)
+    code = stage.server.wait(pid)
+    err = output_of(folder, pid)[1]
+    if what != "folder":
+        check_end(stage, folder, pid, code, {0, 3})
+        check_whole(folder)
+    assert code in (0, 3), (what, code, err)
+    assert code != 3 or err.count("error: ") == 1, err
+    if what == "folder" and code == 0:  # it vanished before, or after
+        shutil.rmtree(folder)
+        folder.mkdir()
+    check_rerun(stage, name, folder)
+    shutil.rmtree(folder)
+    return f"{name} {what}:{code}"
+
+
+@pytest.mark.parametrize("case", range(12))
+def test_a_killed_run_goes_on(stage: Stage, case: int) -> None:
+    print(kill(stage, case))
+
+
+@pytest.mark.parametrize("case", range(6))
+def test_a_machine_that_gives_too_little_loses_nothing(stage: Stage, case: int) -> None:
+    print(fault(stage, case))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", range(12, 232))
+def test_many_killed_runs_go_on(stage: Stage, case: int) -> None:
+    print(kill(stage, case))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", range(6, 86))
+def test_many_machines_that_give_too_little(stage: Stage, case: int) -> None:
+    print(fault(stage, case))
+
+
+@pytest.mark.parametrize("name", ["generate", "sheet", "interpolate", "table"])
+def test_eight_runs_at_once_leave_what_one_does(stage: Stage, name: str, tmp_path: Path) -> None:
+    """The same picture is there once; a data set is made by one of them."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    runs = [stage.server.start(stage.commands[name], folder) for _ in range(8)]
+    codes = [stage.server.wait(pid) for pid in runs]
+    for pid, code in zip(runs, codes, strict=True):
+        err = check_end(stage, folder, pid, code, {0, 2})
+        assert code == 0 or "is there already" in err or "another run is writing" in err
+    assert 0 in codes
+    left = contents(folder)
+    assert left.keys() == stage.whole[name].keys()
+    assert all(equal(content, left[path]) for path, content in stage.whole[name].items())
+
+
+def test_eight_runs_of_other_pictures_lose_none(stage: Stage, tmp_path: Path) -> None:
+    folder = tmp_path / "here"
+    folder.mkdir()
+    words = stage.commands["generate"]
+    own = [[*words, "--seed", str(100 * run)] for run in range(8)]
+    runs = [stage.server.start(run, folder) for run in own]
+    assert [stage.server.wait(pid) for pid in runs] == [0] * 8
+    seeds = [read_png(path)[1]["seed"] for path in (folder / "pictures").iterdir()]
+    assert sorted(seeds) == [100 * run + image for run in range(8) for image in range(5)]
+    printed = [output_of(folder, pid)[0].splitlines() for pid in runs]
+    assert len({path for several in printed for path in several}) == 40
