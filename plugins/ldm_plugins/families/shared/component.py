@@ -8,7 +8,10 @@ from typing import Any, NamedTuple
 
 from ldm_core.contracts import Part, PartInfo, Place
 from ldm_core.errors import LdmError
-from ldm_core.model.weight_files import find_weights
+from ldm_core.model.configs import attention_of, read_config
+from ldm_core.model.loading import Size, check_finite, no_larger, reading
+from ldm_core.model.weight_files import find_weights, read_headers
+from ldm_plugins.families.shared.tokenizer_files import read_tokenizer
 from ldm_plugins.shared.classes import find_class
 from ldm_plugins.shared.quiet import quiet
 
@@ -42,33 +45,38 @@ def read_part(folder: Path, part: PartInfo, place: Place) -> Part:
 
     Args:
         folder: the component's own.
+    Raises:
+        LdmError: for whatever it is that keeps it from being read as it was saved.
     """
+    what = f"the {part.name} ({part.cls}) in {folder}"
     cls = find_class(part.cls)
     if is_tokenizer(part.cls):
-        return in_place(cls.from_pretrained(folder, local_files_only=True), part, place)
+        return in_place(read_tokenizer(cls, folder, what), part, place)
     from diffusers import ModelMixin
 
-    what = f"the {part.name} ({part.cls}) in {folder}"
+    config, headers, variant = (
+        read_config(folder),
+        read_headers(folder),
+        find_weights(folder).variant,
+    )
     options: dict[str, Any] = {"use_safetensors": True, "local_files_only": True}
     if issubclass(cls, ModelMixin):
         options["torch_dtype"] = place.dtype
     else:
         # it then reports them, where it would else fail without saying which
         options |= {"dtype": place.dtype, "ignore_mismatched_sizes": True}
-    if (variant := find_weights(folder).variant) is not None:
+        options |= {"trust_remote_code": False, "allow_all_kernels": False}
+        if (attention := attention_of(config)) is not None:
+            options["attn_implementation"] = attention
+    if variant is not None:
         options["variant"] = variant
     options |= place.loading(part)
-    try:
-        with quiet():
-            module, report = cls.from_pretrained(folder, output_loading_info=True, **options)
-    except (ValueError, OSError, RuntimeError, ImportError, KeyError) as error:
-        if isinstance(error, LdmError) or _out_of_memory(error):
-            raise
-        reason = " ".join(str(error).split())[:300]
-        hint = "" if isinstance(error, ImportError) else NOT_WHOLE
-        raise LdmError(f"{what} cannot be read: {reason}", hint) from error
+    with reading(what, NOT_WHOLE), quiet(), no_larger(what, Size.of(headers)):
+        module, report = cls.from_pretrained(folder, output_loading_info=True, **options)
     check_report(what, report)
-    return in_place(place.put(module), part, place)
+    module = place.put(module)
+    check_finite(what, module.state_dict())
+    return in_place(module, part, place)
 
 
 def check_report(what: str, report: Mapping[str, Any]) -> None:
@@ -90,13 +98,6 @@ def check_report(what: str, report: Mapping[str, Any]) -> None:
     ):
         if names:
             raise LdmError(f"{what} {wrong.format(len(names), min(map(str, names)))}", NOT_WHOLE)
-
-
-def _out_of_memory(error: Exception) -> bool:
-    import torch
-
-    # the allocator of the CPU has no error of its own
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def in_place(module: Any, part: PartInfo, place: Place) -> Part:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 
 from ldm_core.contracts import Family, Model, ModelInfo, Part, PartInfo, Place
 from ldm_core.errors import LdmError, LdmWarning
-from ldm_core.model.files import read_index, read_json
+from ldm_core.model.files import read_index
 from ldm_core.model.quantised import scale_names
 from ldm_core.model.safetensors_header import read_header
 from ldm_core.model.weight_files import check_weights
@@ -28,6 +28,7 @@ from ldm_plugins.families.shared.single_file import (
     read_file,
 )
 from ldm_plugins.families.shared.t5_text import check_tokenizer
+from ldm_plugins.families.shared.tokenizer_files import check_files, check_numbers
 
 NORMALISATION = ("scaling_factor", "shift_factor", "latents_mean", "latents_std")
 """What an autoencoder's config says of the numbers that its latents are normalised by."""
@@ -86,6 +87,7 @@ class DiffusersFolder(Family):
         }
         if info.file is not None:
             parts |= read_file(info.file, info.folder, inside, place)
+        _check_tokens(info, parts)
         parts = {name: self.prepare(name, part, place) for name, part in parts.items()}
         return self._make(info, parts, place)
 
@@ -133,7 +135,7 @@ class DiffusersFolder(Family):
             if "T5Tokenizer" in component.classes:
                 check_tokenizer(folder.path / name)
             elif is_tokenizer(cls):
-                read_json(folder.path / name / "tokenizer_config.json")
+                check_files(folder.path / name, cls)
 
     def _check_weights(self, folder: Folder) -> None:
         """See that the weights are whole."""
@@ -142,6 +144,18 @@ class DiffusersFolder(Family):
             check_file(folder, self.shapes, weighty)
         else:
             check_weights(folder.path, [part.name for part in weighty])
+
+
+def _check_tokens(info: ModelInfo, parts: Mapping[str, Part]) -> None:
+    """See that each text encoder knows the tokens of its tokenizer, which is named alike."""
+    texts = {name: part for name, part in parts.items() if part.role == "text"}
+    for name, part in parts.items():
+        number = name.removeprefix("tokenizer")
+        if number == name:
+            continue
+        for text, encoder in texts.items():
+            if len(texts) == 1 or text == f"text_encoder{number}":
+                check_numbers(encoder, part.module, f"the {name} in {info.folder / name}")
 
 
 def warn_of_unused(folder: Folder) -> None:
