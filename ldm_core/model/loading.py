@@ -23,12 +23,13 @@ PANIC = "PanicException"
 
 
 @contextmanager
-def reading(what: str, hint: str = "") -> Iterator[None]:
+def reading(what: str, hint: str = "", wrong: str = "cannot be read") -> Iterator[None]:
     """See that whatever a library raises while it reads files is an `LdmError`.
 
     Args:
         what: the part and its file or folder, for the message.
-        hint: what is wrong most often.
+        hint: what is the reason most often.
+        wrong: what is the matter with it.
     Raises:
         LdmError: for all but what is of the machine, such as too little memory, or the person.
     """
@@ -40,11 +41,11 @@ def reading(what: str, hint: str = "") -> Iterator[None]:
         if out_of_memory(error) or (isinstance(error, OSError) and error.errno in MACHINE):
             raise
         why = "" if isinstance(error, ImportError) else hint
-        raise LdmError(f"{what} cannot be read: {in_short(error)}", why) from error
+        raise LdmError(f"{what} {wrong}: {in_short(error)}", why) from error
     except BaseException as error:
         if type(error).__name__ != PANIC:
             raise
-        raise LdmError(f"{what} cannot be read: {in_short(error)}", hint) from error
+        raise LdmError(f"{what} {wrong}: {in_short(error)}", hint) from error
 
 
 def in_short(error: BaseException) -> str:

@@ -142,11 +142,11 @@ def read_file(
     parts = {}
     for info in inside:
         config = folder / info.name
-        what, misfit = f"the {info.name} in '{file}'", f"it does not fit the config in {config}."
+        what, wrong = f"the {info.name} in '{file}'", f"does not fit the config in {config}"
         lacks = f"'{file}' lacks some weights of the {info.name} that {config} describes"
         read_config(config)
         try:
-            with reading(what, misfit), quiet(), no_larger(what, size):
+            with reading(what, wrong=wrong), quiet(), no_larger(what, size):
                 module = _converter(find_class(info.cls))(
                     checkpoint=dict(checkpoint),  # converters take out of it what they use
                     config=str(folder),
