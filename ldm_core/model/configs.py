@@ -68,7 +68,7 @@ def check_config(config: Mapping[str, Any], file: Path) -> None:
             raise LdmError(
                 f"{file}: {key} should be one of {', '.join(DTYPES)}, not {_short(value)}."
             )
-        elif isinstance(value, int) and abs(value) > LARGEST:
+        elif isinstance(value, int | float) and abs(value) > LARGEST:
             raise LdmError(f"{file}: {key} = {_short(value)} is beyond all that can be.")
 
 
@@ -97,7 +97,7 @@ def _entries(value: Any) -> Iterator[tuple[str, Any]]:
             yield str(key), inner
             yield from _entries(inner)
             if isinstance(inner, list):
-                yield from ((str(key), entry) for entry in inner if isinstance(entry, int))
+                yield from ((str(key), entry) for entry in inner if isinstance(entry, int | float))
     elif isinstance(value, list):
         for entry in value:
             yield from _entries(entry)

@@ -32,7 +32,7 @@ def read_json(path: Path) -> dict[str, Any]:
         LdmError: it is missing, no plain file, or broken; see `strict_json`.
     """
     try:
-        content = strict_json(read_bytes(path))
+        content = strict_json(read_bytes(path), infinite=True)
     except FileNotFoundError:
         raise LdmError(f"the model folder lacks {path.parent.name}/{path.name}: {path}") from None
     except (OSError, ValueError) as error:
@@ -59,9 +59,11 @@ def read_bytes(path: Path, longest: int = LONGEST) -> bytes:
     return path.read_bytes()
 
 
-def strict_json(data: bytes | str) -> Any:
+def strict_json(data: bytes | str, *, infinite: bool = False) -> Any:
     """What JSON says, where it says one thing alone.
 
+    Args:
+        infinite: take -Infinity and Infinity, which Diffusers writes into its schedulers' configs.
     Raises:
         ValueError: it is no UTF-8 or no JSON, gives one key twice, holds a number that is not
             finite or a text that has no encoding, or is nested more deeply than 64 times.
@@ -69,7 +71,10 @@ def strict_json(data: bytes | str) -> Any:
     text = data if isinstance(data, str) else data.decode("utf-8-sig")
     try:
         content = json.loads(
-            text, object_pairs_hook=_table, parse_constant=_not_finite, parse_float=_finite
+            text,
+            object_pairs_hook=_table,
+            parse_constant=_infinite if infinite else _not_finite,
+            parse_float=_finite,
         )
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
@@ -91,6 +96,10 @@ def _table(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
 def _finite(number: str) -> float:
     value = float(number)
     return value if math.isfinite(value) else _not_finite(number)
+
+
+def _infinite(number: str) -> float:
+    return _not_finite(number) if number == "NaN" else float(number)
 
 
 def _not_finite(number: str) -> NoReturn:

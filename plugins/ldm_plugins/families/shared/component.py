@@ -11,6 +11,7 @@ from ldm_core.errors import LdmError
 from ldm_core.model.configs import attention_of, read_config
 from ldm_core.model.loading import Size, check_finite, no_larger, reading
 from ldm_core.model.weight_files import find_weights, read_headers
+from ldm_plugins.families.shared.config_types import check_component
 from ldm_plugins.families.shared.tokenizer_files import read_tokenizer
 from ldm_plugins.shared.classes import find_class
 from ldm_plugins.shared.quiet import quiet
@@ -54,11 +55,8 @@ def read_part(folder: Path, part: PartInfo, place: Place) -> Part:
         return in_place(read_tokenizer(cls, folder, what), part, place)
     from diffusers import ModelMixin
 
-    config, headers, variant = (
-        read_config(folder),
-        read_headers(folder),
-        find_weights(folder).variant,
-    )
+    config, headers = read_config(folder), read_headers(folder)
+    check_component(config, folder / "config.json")
     options: dict[str, Any] = {"use_safetensors": True, "local_files_only": True}
     if issubclass(cls, ModelMixin):
         options["torch_dtype"] = place.dtype
@@ -68,7 +66,7 @@ def read_part(folder: Path, part: PartInfo, place: Place) -> Part:
         options |= {"trust_remote_code": False, "allow_all_kernels": False}
         if (attention := attention_of(config)) is not None:
             options["attn_implementation"] = attention
-    if variant is not None:
+    if (variant := find_weights(folder).variant) is not None:
         options["variant"] = variant
     options |= place.loading(part)
     with reading(what, NOT_WHOLE), quiet(), no_larger(what, Size.of(headers)):

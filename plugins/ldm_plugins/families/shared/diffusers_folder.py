@@ -30,6 +30,8 @@ from ldm_plugins.families.shared.single_file import (
 from ldm_plugins.families.shared.t5_text import check_tokenizer
 from ldm_plugins.families.shared.tokenizer_files import check_files, check_numbers
 
+DATA_ERRORS = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
+"""What ordinary code raises where a value is of another kind than it expects."""
 NORMALISATION = ("scaling_factor", "shift_factor", "latents_mean", "latents_std")
 """What an autoencoder's config says of the numbers that its latents are normalised by."""
 
@@ -72,7 +74,17 @@ class DiffusersFolder(Family):
         autoencoder = next((name for name, role in roles if role == "autoencoder"), None)
         files = Folder(source, folder, index, autoencoder, self.stated)
         self._check_classes(files)
-        info = self.describe(files)
+        for part in self._present(index):
+            if not is_tokenizer(part.cls):
+                files.config(part.name)
+        try:
+            info = self.describe(files)
+        except DATA_ERRORS as error:
+            if isinstance(error, LdmError):
+                raise
+            raise files.error(
+                f"its JSON files say what cannot be: {type(error).__name__}: {error}."
+            ) from error
         self._check_weights(files)
         warn_of_unused(files)
         return info
