@@ -76,7 +76,7 @@ def read_tokenizer(cls: Any, folder: Path, what: str) -> Any:
     """
     check_files(folder, cls.__name__)
     with reading(what, LOOK), quiet():
-        tokenizer = cls.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        tokenizer = cls.from_pretrained(folder, local_files_only=True)
         empty = len(tokenizer.get_vocab()) <= len(tokenizer.added_tokens_decoder)
         tokens = tokenizer(
             ["a", ""],
