@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -111,3 +113,42 @@ def _text(value: Any) -> Any:
 def _short(value: Any) -> str:
     words = repr(value)
     return words if len(words) <= 60 else f"{words[:57]}..."
+
+
+def check_kinds(config: Mapping[str, Any], cls: type, file: Path) -> None:
+    """See that no text or table stands where a class takes numbers, and the like.
+
+    Only the kinds are compared, and only where the class states them: numbers, true and false are
+    one, and a list is as its entries.
+
+    Args:
+        cls: a class of Diffusers, whose arguments are the config's keys.
+    Raises:
+        LdmError: one does; the class itself would go on, and err in the middle of a run.
+    """
+    for name, parameter in inspect.signature(cls).parameters.items():
+        words = set(re.findall(r"\w+", str(parameter.annotation)))
+        allowed = {kind for kind, names in KINDS.items() if names & words}
+        stated = words & {"Any", "_empty", "Callable"} or not allowed
+        if not stated and (others := {*_kinds(config.get(name))} - allowed):
+            raise LdmError(
+                f"{file}: {name} should be made of {' or '.join(sorted(allowed))}, not "
+                f"{' or '.join(sorted(others))}: {_short(config[name])}."
+            )
+
+
+KINDS = {
+    "numbers": {"int", "float", "bool"},
+    "text": {"str", "Literal"},
+    "tables": {"dict", "Dict", "Mapping"},
+}
+
+
+def _kinds(value: Any) -> Iterator[str]:
+    if isinstance(value, list):
+        for entry in value:
+            yield from _kinds(entry)
+    elif isinstance(value, dict):
+        yield "tables"
+    elif value is not None and value is not False:  # which some say for nothing
+        yield "text" if isinstance(value, str) else "numbers"

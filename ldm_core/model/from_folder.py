@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ldm_core.errors import LdmError
-from ldm_core.model.configs import attention_of, read_config
+from ldm_core.model.configs import attention_of, check_kinds, read_config
 from ldm_core.model.loading import Size, no_larger, reading
 from ldm_core.model.weight_files import find_weights, read_headers
 
@@ -32,7 +32,9 @@ def read_module(what: str, folder: Path, cls: Any, diffusers: bool, **options: A
     """
     config, headers = read_config(folder), read_headers(folder)
     options |= {"use_safetensors": True, "local_files_only": True}
-    if not diffusers:
+    if diffusers:
+        check_kinds(config, cls, folder / "config.json")
+    else:
         # it then reports them, where it would else fail without saying which
         options |= {"ignore_mismatched_sizes": True}
         if (attention := attention_of(config)) is not None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from ldm_core.contracts import Part, PartInfo, Place
 from ldm_core.errors import LdmError
-from ldm_core.model.configs import read_config
+from ldm_core.model.configs import check_kinds, read_config
 from ldm_core.model.loading import Size, check_finite, no_larger, reading
 from ldm_core.model.safetensors_header import read_header
 from ldm_core.model.weight_files import check_weights
@@ -144,10 +144,12 @@ def read_file(
         config = folder / info.name
         what, wrong = f"the {info.name} in '{file}'", f"does not fit the config in {config}"
         lacks = f"'{file}' lacks some weights of the {info.name} that {config} describes"
-        read_config(config)
+        cls, described = find_class(info.cls), read_config(config)
+        if "_class_name" in described:
+            check_kinds(described, cls, config / "config.json")
         try:
             with reading(what, wrong=wrong), quiet(), no_larger(what, size):
-                module = _converter(find_class(info.cls))(
+                module = _converter(cls)(
                     checkpoint=dict(checkpoint),  # converters take out of it what they use
                     config=str(folder),
                     subfolder=info.name,
