@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ldm_core.errors import LdmError, did_you_mean
+from ldm_core.model.configs import read_config
 from ldm_core.model.quantised import check_unscaled
 from ldm_core.model.reading import CONVERT, PICKLE_RUNS, PICKLED, read_json
-from ldm_core.model.safetensors_header import Shapes, read_header
+from ldm_core.model.safetensors_header import Header, Shapes, read_header
 
 VARIANTS = (None, "fp16", "bf16")
 """Which of a component's precisions is read: the first of these that it has."""
+DIFFUSERS, TRANSFORMERS = "diffusion_pytorch_model", "model"
 NAME = re.compile(
-    r"(?:diffusion_pytorch_model|model)"
+    rf"(?P<stem>{DIFFUSERS}|{TRANSFORMERS})"
     r"(?:\.(?P<before>\w+))?(?P<shard>-\d+-of-\d+)?(?:\.(?P<behind>\w+))?"
     r"\.safetensors(?P<index>\.index(?:\.(?P<variant>\w+))?\.json)?"
 )
 """How Diffusers and Transformers name weights, their parts, and the index of parts."""
+PART = re.compile(r"\w[\w.+=-]*\.safetensors")
+"""A file that an index may name: one beside it, whatever the system."""
 
 
 @dataclass(frozen=True)
@@ -41,22 +45,40 @@ def choose(names: Iterable[str]) -> WeightFiles | None:
     """Those files of a component's folder that its weights are read from; None where there are
     none that can be.
 
-    The precision in full where there is one, or else a half one.
+    The precision in full where there is one, or else a half one. Of a whole file and an index of
+    parts, that which the library reads whose names they have.
     """
-    sets: dict[str | None, list[str]] = {}
-    whole: dict[str | None, str | None] = {}
-    for name in sorted(names):
-        match = NAME.fullmatch(name)
-        if match is None:
-            continue
-        variant = match["before"] or match["behind"] or match["variant"]
-        sets.setdefault(variant, []).append(name)
-        if match["index"]:
-            whole[variant] = name
-        elif not match["shard"]:
-            whole.setdefault(variant, None)
-    variant = next((variant for variant in VARIANTS if variant in whole), "")
-    return WeightFiles(variant, tuple(sets[variant]), whole[variant]) if variant != "" else None
+    present = sorted(names)
+    several = [
+        files for stem in (DIFFUSERS, TRANSFORMERS) if (files := _choose(stem, present)) is not None
+    ]
+    return several[0] if several else None
+
+
+def _choose(stem: str, present: Sequence[str]) -> WeightFiles | None:
+    """`choose`, of the names of one library."""
+    for variant in VARIANTS:
+        ending = f".{variant}" if variant else ""
+        whole, index = f"{stem}{ending}.safetensors", f"{stem}.safetensors.index{ending}.json"
+        order: tuple[str, ...]
+        if stem == DIFFUSERS:  # whose older versions set the variant elsewhere
+            order = (index, f"{stem}{ending}.safetensors.index.json", whole)
+        else:
+            order = (whole, index)
+        first = next((name for name in order if name in present), None)
+        if first == whole:
+            return WeightFiles(variant, (whole,), None)
+        if first is not None:
+            matches = [match for name in present if (match := NAME.fullmatch(name))]
+            parts = [
+                match.string
+                for match in matches
+                if match["stem"] == stem
+                and match["shard"]
+                and (match["before"] or match["behind"]) == variant
+            ]
+            return WeightFiles(variant, (*parts, first), first)
+    return None
 
 
 def find_weights(folder: Path) -> WeightFiles:
@@ -66,8 +88,18 @@ def find_weights(folder: Path) -> WeightFiles:
         LdmError: there are none, or only such as nothing reads.
     """
     names = [file.name for file in folder.glob("*") if file.is_file()]
+    stems = [stem for stem in (DIFFUSERS, TRANSFORMERS) if _choose(stem, names) is not None]
+    if len(stems) > 1:
+        raise LdmError(
+            f"{folder} has weights under two names, {stems[0]}.* and {stems[1]}.*, of which one "
+            "alone is read.",
+            "take those away that are not meant.",
+        )
     if (files := choose(names)) is not None:
-        return files
+        if files.index is None:
+            return files
+        parts = sorted({*_places(folder / files.index).values()})
+        return WeightFiles(files.variant, (*parts, files.index), files.index)
     others = sorted(name for name in names if name.endswith(".safetensors"))
     if any("-of-" in name for name in others):
         raise LdmError(
@@ -88,45 +120,92 @@ def find_weights(folder: Path) -> WeightFiles:
 
 
 def check_weights(folder: Path, components: Iterable[str]) -> None:
-    """See that each component has whole safetensors files; reads their headers alone.
+    """See that each component has whole safetensors files, and a config that chooses no code;
+    reads their headers alone.
 
     Raises:
         LdmError: weights are missing, truncated, pickled, or need a scale that would be left out.
-            Nothing is ever unpickled.
+            Nothing is ever unpickled. Or `check_config` refuses the config.
     """
     for component in components:
         part = folder / component
-        files = find_weights(part)
-        headers = {
-            name: read_header(part / name) for name in files.names if name.endswith(".safetensors")
-        }
-        if files.index is not None:
-            _check_index(part / files.index, {name: h.shapes for name, h in headers.items()})
-        for name, header in headers.items():
+        config = read_config(part)
+        for name, header in read_headers(part).items():
             try:
                 check_unscaled(header)
             except LdmError as error:
-                if _says_how(part / "config.json"):
+                if config.get("quantization_config") is not None:
                     continue
                 raise LdmError(f"{part / name}: {error.message}", error.hint) from None
 
 
-def _says_how(config: Path) -> bool:
-    """Whether a component's config says how its quantised weights are to be read."""
-    return config.is_file() and "quantization_config" in read_json(config)
+def read_headers(folder: Path) -> dict[str, Header]:
+    """The header of each file that a component's weights are read from, by the file's name.
+
+    Raises:
+        LdmError: see `find_weights` and `read_header`; or what lies in the files is not what their
+            index says.
+    """
+    files = find_weights(folder)
+    headers = {
+        name: read_header(folder / name) for name in files.names if name.endswith(".safetensors")
+    }
+    if files.index is not None:
+        _check_index(folder / files.index, {name: h.shapes for name, h in headers.items()})
+    return headers
+
+
+def _places(index: Path) -> dict[str, str]:
+    """The file of each tensor, as an index says it.
+
+    Raises:
+        LdmError: it names what is no safetensors file beside it. The libraries follow an index to
+            any file, and unpickle one that is named so.
+    """
+    places = read_json(index).get("weight_map")
+    if not isinstance(places, dict) or not places:
+        raise LdmError(f"{index} should have a table weight_map.")
+    names = {str(name) for name in places.values()}
+    for name in sorted(names):
+        if PurePosixPath(name).suffix in PICKLED:
+            raise LdmError(f"{index} names {name}, a pickled file, {PICKLE_RUNS}", CONVERT)
+        if not PART.fullmatch(name):
+            raise LdmError(f"{index} should name safetensors files beside it, not {name[:200]!r}.")
+        part = index.parent / name
+        if not part.is_file():
+            raise LdmError(
+                f"{index.parent} lacks {name}, one of the {len(names)} files that {index.name} "
+                "names.",
+                "copy or download it again.",
+            )
+        if not _inside(part, index.parent):
+            raise LdmError(
+                f"{part} is a link to {part.resolve()}, outside of its folder.",
+                "put the file itself there.",
+            )
+    return places
+
+
+def _inside(file: Path, folder: Path) -> bool:
+    """Whether a file lies in a folder, or where the Hub's cache keeps what its folders link to."""
+    home, root = file.resolve().parent, folder.resolve()
+    if home == root:
+        return True
+    blobs = [
+        snapshots.parent / "blobs" for snapshots in root.parents if snapshots.name == "snapshots"
+    ]
+    return home in blobs
 
 
 def _check_index(index: Path, files: dict[str, Shapes]) -> None:
-    """See that every tensor of an index lies in the file that it names."""
-    places = read_json(index).get("weight_map")
-    if not isinstance(places, dict):
-        raise LdmError(f"{index} should have a table weight_map.")
+    """See that every tensor of an index lies in the file that it names, and no other is there."""
+    places = _places(index)
     for tensor, name in places.items():
-        if name not in files:
-            raise LdmError(
-                f"{index.parent} lacks {name}, one of the {len({*places.values()})} files that "
-                f"{index.name} names.",
-                "copy or download it again.",
-            )
         if tensor not in files[name]:
             raise LdmError(f"{index.parent / name} lacks {tensor}, which {index.name} puts there.")
+    for name, shapes in files.items():
+        for tensor in shapes:
+            if places.get(tensor) != name:
+                raise LdmError(
+                    f"{index.parent / name} has {tensor}, which {index.name} does not put there."
+                )

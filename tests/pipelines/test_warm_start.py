@@ -167,7 +167,7 @@ def test_lacking_weights_are_refused(model, tmp_path):
     del state["conv_out.weight"]
     save_file(state, file, metadata={"format": "pt"})
     run = {"autoencoder": model, "out": tmp_path / "out", **STILL, **POOL}
-    with pytest.raises(LdmError, match=r"lacks weights: conv_out\.weight"):
+    with pytest.raises(LdmError, match=r"lacks 1 of its weights, such as conv_out\.weight"):
         commands.train_denoiser(DenoiserSettings(from_model=copy, **run))
 
 

@@ -64,17 +64,22 @@ def read_autoencoder(folder: Path) -> Any:
     """The autoencoder that ``ldm train autoencoder`` left in ``folder/vae``, float32, frozen.
 
     Raises:
-        LdmError: there is none.
+        LdmError: there is none, or it is not whole; a pickled one is never read.
     """
     import torch
     from diffusers import AutoencoderKL
+
+    from ldm_core.model.from_folder import read_module
+    from ldm_core.model.loading import check_finite
 
     if not (folder / "vae" / "config.json").exists():
         raise LdmError(
             f"no autoencoder in {folder / 'vae'}; "
             f"make one with `ldm train autoencoder --out {folder}`"
         )
-    vae = AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=torch.float32)
+    what = f"the autoencoder in {folder / 'vae'}"
+    vae = read_module(what, folder / "vae", AutoencoderKL, True, torch_dtype=torch.float32)
+    check_finite(what, vae.state_dict())
     return vae.eval().requires_grad_(False)
 
 

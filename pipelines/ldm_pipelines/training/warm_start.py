@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ldm_core.errors import LdmError, LdmWarning
+from ldm_core.model.from_folder import read_module
+from ldm_core.model.loading import check_finite, reading
+from ldm_core.model.reading import read_json
 from ldm_pipelines.training.folder import PREDICTION, SCHEDULE, fingerprint
 
 BESIDE_THE_WEIGHTS = frozenset(
@@ -26,7 +29,9 @@ def take_weights(network: Any, folder: Path, part: str) -> None:
     """
     stored = _read(folder / part / "config.json")
     kind = type(network)
-    stored_kind = stored.get("_class_name") or (stored.get("architectures") or ["?"])[0]
+    architectures = stored.get("architectures")
+    named = architectures[0] if isinstance(architectures, list) and architectures else "?"
+    stored_kind = stored.get("_class_name") or named
     differences = [
         f"{name} is {stored[name]!r}, not {value!r}"
         for name, value in _config(network).items()
@@ -43,13 +48,9 @@ def take_weights(network: Any, folder: Path, part: str) -> None:
             + "; ".join(differences),
             "a training can start from the weights of a network of its own kind and size alone",
         )
-    loaded, report = kind.from_pretrained(
-        folder / part, use_safetensors=True, output_loading_info=True
-    )
-    if report["missing_keys"]:
-        raise LdmError(
-            f"{folder / part} lacks weights: {', '.join(sorted(report['missing_keys']))}"
-        )
+    what = f"the {part} in {folder / part}"
+    loaded = read_module(what, folder / part, kind, diffusers="_class_name" in stored)
+    check_finite(what, loaded.state_dict())
     network.load_state_dict(loaded.state_dict())
 
 
@@ -79,7 +80,9 @@ def check_start(folder: Path, autoencoder: Path, tokenizer: Any = None) -> None:
             raise LdmError(
                 f"no tokenizer in {folder}, from whose weights this training is to start"
             )
-        if CLIPTokenizer.from_pretrained(folder / "tokenizer").get_vocab() != tokenizer.get_vocab():
+        with reading(f"the tokenizer in {folder / 'tokenizer'}"):
+            words = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+        if words.get_vocab() != tokenizer.get_vocab():
             raise LdmError(
                 f"the captions of this training have other words than those of {folder}",
                 "start from a model that was trained on captions of the same words",
@@ -100,7 +103,7 @@ def _read(file: Path) -> dict[str, Any]:
             "to start",
             "name a model's folder that holds one, or leave it out to start from random weights",
         )
-    return dict(json.loads(file.read_text()))
+    return read_json(file)
 
 
 def _config(network: Any) -> dict[str, Any]:

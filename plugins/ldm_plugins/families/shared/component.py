@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ldm_core.contracts import Part, PartInfo, Place
-from ldm_core.errors import LdmError
-from ldm_core.model.weight_files import find_weights
+from ldm_core.model.configs import read_config
+from ldm_core.model.from_folder import read_module
+from ldm_core.model.loading import check_finite
+from ldm_plugins.families.shared.config_types import check_component
+from ldm_plugins.families.shared.tokenizer_files import read_tokenizer
 from ldm_plugins.shared.classes import find_class
 from ldm_plugins.shared.quiet import quiet
-
-LEFT_OVER = ("text_projection.weight", "lm_head.weight", "logit_scale", "position_ids")
-"""Of a larger model that an encoder was taken from; the encoder itself is whole without them."""
-
-NOT_WHOLE = "its config.json is of another model, or the weights are not whole."
 
 
 class Component(NamedTuple):
@@ -42,61 +39,23 @@ def read_part(folder: Path, part: PartInfo, place: Place) -> Part:
 
     Args:
         folder: the component's own.
+    Raises:
+        LdmError: for whatever it is that keeps it from being read as it was saved.
     """
+    what = f"the {part.name} ({part.cls}) in {folder}"
     cls = find_class(part.cls)
     if is_tokenizer(part.cls):
-        return in_place(cls.from_pretrained(folder, local_files_only=True), part, place)
+        return in_place(read_tokenizer(cls, folder, what), part, place)
     from diffusers import ModelMixin
 
-    what = f"the {part.name} ({part.cls}) in {folder}"
-    options: dict[str, Any] = {"use_safetensors": True, "local_files_only": True}
-    if issubclass(cls, ModelMixin):
-        options["torch_dtype"] = place.dtype
-    else:
-        # it then reports them, where it would else fail without saying which
-        options |= {"dtype": place.dtype, "ignore_mismatched_sizes": True}
-    if (variant := find_weights(folder).variant) is not None:
-        options["variant"] = variant
-    options |= place.loading(part)
-    try:
-        with quiet():
-            module, report = cls.from_pretrained(folder, output_loading_info=True, **options)
-    except (ValueError, OSError, RuntimeError, ImportError, KeyError) as error:
-        if isinstance(error, LdmError) or _out_of_memory(error):
-            raise
-        reason = " ".join(str(error).split())[:300]
-        hint = "" if isinstance(error, ImportError) else NOT_WHOLE
-        raise LdmError(f"{what} cannot be read: {reason}", hint) from error
-    check_report(what, report)
-    return in_place(place.put(module), part, place)
-
-
-def check_report(what: str, report: Mapping[str, Any]) -> None:
-    """See that a component got all its weights and no others.
-
-    Both libraries go on with random numbers where a weight is missing.
-
-    Args:
-        what: the component, for messages.
-        report: ``loading_info`` of ``from_pretrained``.
-    Raises:
-        LdmError: weights are missing, of other shapes, or left over.
-    """
-    extra = [name for name in report["unexpected_keys"] if not name.endswith(LEFT_OVER)]
-    for names, wrong in (
-        (report["missing_keys"], "lacks {} of its weights, such as {}."),
-        (report["mismatched_keys"], "has {} weights of other shapes than its config says: {}."),
-        (extra, "has {} weights that its config has no place for, such as {}."),
-    ):
-        if names:
-            raise LdmError(f"{what} {wrong.format(len(names), min(map(str, names)))}", NOT_WHOLE)
-
-
-def _out_of_memory(error: Exception) -> bool:
-    import torch
-
-    # the allocator of the CPU has no error of its own
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    check_component(read_config(folder), folder / "config.json")
+    diffusers = issubclass(cls, ModelMixin)
+    options = {"torch_dtype" if diffusers else "dtype": place.dtype, **place.loading(part)}
+    with quiet():
+        module = read_module(what, folder, cls, diffusers, **options)
+    module = place.put(module)
+    check_finite(what, module.state_dict())
+    return in_place(module, part, place)
 
 
 def in_place(module: Any, part: PartInfo, place: Place) -> Part:

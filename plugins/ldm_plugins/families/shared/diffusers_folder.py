@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 
 from ldm_core.contracts import Family, Model, ModelInfo, Part, PartInfo, Place
 from ldm_core.errors import LdmError, LdmWarning
-from ldm_core.model.files import read_index, read_json
+from ldm_core.model.files import read_index
 from ldm_core.model.quantised import scale_names
 from ldm_core.model.safetensors_header import read_header
 from ldm_core.model.weight_files import check_weights
@@ -28,7 +28,10 @@ from ldm_plugins.families.shared.single_file import (
     read_file,
 )
 from ldm_plugins.families.shared.t5_text import check_tokenizer
+from ldm_plugins.families.shared.tokenizer_files import check_files, check_numbers
 
+DATA_ERRORS = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
+"""What ordinary code raises where a value is of another kind than it expects."""
 NORMALISATION = ("scaling_factor", "shift_factor", "latents_mean", "latents_std")
 """What an autoencoder's config says of the numbers that its latents are normalised by."""
 
@@ -71,7 +74,17 @@ class DiffusersFolder(Family):
         autoencoder = next((name for name, role in roles if role == "autoencoder"), None)
         files = Folder(source, folder, index, autoencoder, self.stated)
         self._check_classes(files)
-        info = self.describe(files)
+        for part in self._present(index):
+            if not is_tokenizer(part.cls):
+                files.config(part.name)
+        try:
+            info = self.describe(files)
+        except DATA_ERRORS as error:
+            if isinstance(error, LdmError):
+                raise
+            raise files.error(
+                f"its JSON files say what cannot be: {type(error).__name__}: {error}."
+            ) from error
         self._check_weights(files)
         warn_of_unused(files)
         return info
@@ -86,6 +99,7 @@ class DiffusersFolder(Family):
         }
         if info.file is not None:
             parts |= read_file(info.file, info.folder, inside, place)
+        _check_tokens(info, parts)
         parts = {name: self.prepare(name, part, place) for name, part in parts.items()}
         return self._make(info, parts, place)
 
@@ -133,7 +147,7 @@ class DiffusersFolder(Family):
             if "T5Tokenizer" in component.classes:
                 check_tokenizer(folder.path / name)
             elif is_tokenizer(cls):
-                read_json(folder.path / name / "tokenizer_config.json")
+                check_files(folder.path / name, cls)
 
     def _check_weights(self, folder: Folder) -> None:
         """See that the weights are whole."""
@@ -142,6 +156,18 @@ class DiffusersFolder(Family):
             check_file(folder, self.shapes, weighty)
         else:
             check_weights(folder.path, [part.name for part in weighty])
+
+
+def _check_tokens(info: ModelInfo, parts: Mapping[str, Part]) -> None:
+    """See that each text encoder knows the tokens of its tokenizer, which is named alike."""
+    texts = {name: part for name, part in parts.items() if part.role == "text"}
+    for name, part in parts.items():
+        number = name.removeprefix("tokenizer")
+        if number == name:
+            continue
+        for text, encoder in texts.items():
+            if len(texts) == 1 or text == f"text_encoder{number}":
+                check_numbers(encoder, part.module, f"the {name} in {info.folder / name}")
 
 
 def warn_of_unused(folder: Folder) -> None:

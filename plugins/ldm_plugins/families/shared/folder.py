@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from ldm_core.contracts import LatentSpace, ModelInfo
 from ldm_core.errors import LdmError
 from ldm_core.model.files import read_json
+from ldm_plugins.families.shared.config_types import check_component, check_scheduler
 from ldm_plugins.families.shared.scheduler_config import FolderScheduler, with_stated
 
 CODECS = {"AutoencoderKL": "autoencoder_kl", "VQModel": "vq", None: "pixels"}
@@ -52,12 +53,13 @@ class Folder:
 
     def config(self, component: str) -> dict[str, Any]:
         """A component's ``config.json``; `LdmError` where it is missing or broken."""
-        return self._json(self.path / component / "config.json")
+        return self._json(self.path / component / "config.json", check_component)
 
     @property
     def scheduler(self) -> dict[str, Any]:
         """The ``scheduler_config.json``, but for what the weights say themselves."""
-        config = self._json(self.path / "scheduler" / "scheduler_config.json")
+        file = self.path / "scheduler" / "scheduler_config.json"
+        config = self._json(file, check_scheduler)
         return with_stated(config, self._stated)
 
     @property
@@ -183,9 +185,11 @@ class Folder:
             **more,
         )
 
-    def _json(self, path: Path) -> dict[str, Any]:
+    def _json(self, path: Path, check: Callable[[dict[str, Any], Path], None]) -> dict[str, Any]:
         if path not in self._read:
-            self._read[path] = read_json(path)
+            table = read_json(path)
+            check(table, path)
+            self._read[path] = table
         return self._read[path]
 
 

@@ -14,6 +14,9 @@ from typing import Any
 
 from ldm_core.contracts import Part, PartInfo, Place
 from ldm_core.errors import LdmError
+from ldm_core.model.configs import check_kinds, read_config
+from ldm_core.model.loading import Size, check_finite, no_larger, reading
+from ldm_core.model.safetensors_header import read_header
 from ldm_core.model.weight_files import check_weights
 from ldm_plugins.families.shared.checkpoint import (
     check_count,
@@ -131,15 +134,22 @@ def read_file(
     Raises:
         LdmError: weights are missing or of other shapes than the configs say.
     """
-    checkpoint = read_tensors(file, place.dtype)
+    with reading(f"'{file}'"):
+        checkpoint = read_tensors(file, place.dtype)
+    check_finite(f"'{file}'", checkpoint)
+    size = Size.of({file.name: read_header(file)})
     shapes = {name: tuple(tensor.shape) for name, tensor in checkpoint.items()}
     parts = {}
     for info in inside:
         config = folder / info.name
+        what, wrong = f"the {info.name} in '{file}'", f"does not fit the config in {config}"
         lacks = f"'{file}' lacks some weights of the {info.name} that {config} describes"
+        cls, described = find_class(info.cls), read_config(config)
+        if "_class_name" in described:
+            check_kinds(described, cls, config / "config.json")
         try:
-            with quiet():
-                module = _converter(find_class(info.cls))(
+            with reading(what, wrong=wrong), quiet(), no_larger(what, size):
+                module = _converter(cls)(
                     checkpoint=dict(checkpoint),  # converters take out of it what they use
                     config=str(folder),
                     subfolder=info.name,
@@ -147,21 +157,24 @@ def read_file(
                     local_files_only=True,
                     **place.loading(info),
                 )
-        except NotImplementedError as error:  # of torch, where a tensor is still without data
-            raise LdmError(f"{lacks}.") from error
-        except Exception as error:
-            reason = " ".join(str(error).split())[:300]
-            raise LdmError(
-                f"the {info.name} in '{file}' does not fit the config in {config}: {reason}"
-            ) from error
-        missing = [key for key, tensor in module.named_parameters() if tensor.is_meta]
-        if missing:
+        except LdmError as error:
+            # of torch, where a tensor is still without data
+            if isinstance(error.__cause__, NotImplementedError):
+                raise LdmError(f"{lacks}.") from error.__cause__
+            raise
+        if missing := _missing(module):
             raise LdmError(f"{lacks}, such as {missing[0]}.")
         for start in COUNTED.get(info.role, ()):
             if any(name.startswith(start) for name in shapes):
                 check_count(f"the {info.name} in '{file}'", shapes, start, module)
+        check_finite(what, module.state_dict())
         parts[info.name] = in_place(place.put(module), info, place)
     return parts
+
+
+def _missing(module: Any) -> list[str]:
+    """The parameters that are still without data."""
+    return [name for name, tensor in module.named_parameters() if tensor.is_meta]
 
 
 def _converter(cls: Any) -> Callable[..., Any]:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from ldm_core.contracts import Part
 from ldm_core.contracts.abilities import Span
 from ldm_core.errors import LdmError
-from ldm_core.model.files import read_json
 from ldm_plugins.families.shared import tokens
+from ldm_plugins.families.shared.tokenizer_files import check_files
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,12 +23,9 @@ def check_tokenizer(folder: Path) -> None:
     Raises:
         LdmError: it is missing, or packages that read it are.
     """
-    read_json(folder / "tokenizer_config.json")
+    check_files(folder, "T5Tokenizer")
     if (folder / "tokenizer.json").is_file():
         return
-    if not (folder / "spiece.model").is_file():
-        # Transformers would go on with an empty vocabulary.
-        raise LdmError(f"{folder} has no vocabulary: neither tokenizer.json nor spiece.model.")
     modules = {"sentencepiece": "sentencepiece", "protobuf": "google.protobuf"}
     missing = [package for package, module in modules.items() if not _installed(module)]
     if missing:

@@ -1,0 +1,151 @@
+"""What kinds of values the keys of a folder's configs have; one of another kind is said at once, by
+its file and key, and not by whatever first trips over it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ldm_core.errors import LdmError
+from ldm_plugins.families.shared.scheduler_settings import PATH, SETTINGS
+
+MANY = 2**20
+"""No size, width or count in a network's config is larger."""
+LEVELS = 16
+"""So many blocks may halve a picture; real ones have five at most."""
+POSITIONS = 2**32
+"""Bytes that a table of positions may take, which is computed and lies in no file."""
+
+Kind = tuple[str, Callable[[Any], bool]]
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MANY
+
+
+def _counts(value: Any) -> bool:
+    """A count, or a list of them, or of such lists."""
+    if isinstance(value, list):
+        return 0 < len(value) <= MANY and all(map(_counts, value))
+    return _count(value)
+
+
+def _listed(kind: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda v: isinstance(v, list) and 0 < len(v) <= LEVELS and all(map(kind, v))
+
+
+COUNT: Kind = f"a whole number from 1 to {MANY}", _count
+COUNTS: Kind = f"a whole number from 1 to {MANY}, or several", _counts
+LEVEL_COUNTS: Kind = f"a list of 1 to {LEVELS} whole numbers", _listed(_count)
+SIDES: Kind = (
+    f"a whole number from 1 to {MANY}, or two",
+    lambda v: _count(v) or (isinstance(v, list) and len(v) == 2 and all(map(_count, v))),
+)
+WORD: Kind = "a word", lambda v: isinstance(v, str)
+WORDS: Kind = f"a list of 1 to {LEVELS} words", _listed(lambda v: isinstance(v, str))
+SWITCH: Kind = "true or false", lambda v: isinstance(v, bool)
+NUMBER: Kind = "a finite number", _number
+POSITIVE: Kind = "a number above 0", lambda v: _number(v) and v > 0
+NUMBERS: Kind = (
+    "a list of finite numbers",
+    lambda v: isinstance(v, list) and 0 < len(v) <= MANY and all(map(_number, v)),
+)
+SEVERAL: Kind = "a list", lambda v: isinstance(v, list)
+LAYERS: Kind = "a whole number from 0", lambda v: v == 0 or _count(v)
+
+COMPONENT: Mapping[str, Kind] = {
+    **dict.fromkeys(("in_channels", "latent_channels", "patch_size", "hidden_size"), COUNT),
+    **dict.fromkeys(("d_model", "projection_dim", "vocab_size", "num_class_embeds"), COUNT),
+    **dict.fromkeys(("out_channels", "vq_embed_dim", "caption_channels"), COUNT),
+    **dict.fromkeys(("joint_attention_dim", "pooled_projection_dim", "pos_embed_max_size"), COUNT),
+    **dict.fromkeys(("addition_time_embed_dim", "time_cond_proj_dim"), COUNT),
+    **dict.fromkeys(("projection_class_embeddings_input_dim", "num_embeds_ada_norm"), COUNT),
+    **dict.fromkeys(("max_position_embeddings", "image_size", "norm_num_groups"), COUNT),
+    **dict.fromkeys(("num_layers", "num_single_layers", "num_hidden_layers"), LAYERS),
+    **dict.fromkeys(("cross_attention_dim", "attention_head_dim", "layers_per_block"), COUNTS),
+    **dict.fromkeys(("transformer_layers_per_block", "num_attention_heads"), COUNTS),
+    **dict.fromkeys(("block_out_channels", "channels"), LEVEL_COUNTS),
+    **dict.fromkeys(("down_block_types", "up_block_types"), WORDS),
+    **dict.fromkeys(("class_embed_type", "addition_embed_type", "norm_type"), WORD),
+    **dict.fromkeys(("guidance_embeds", "force_upcast", "use_attention_mask"), SWITCH),
+    "sample_size": SIDES,
+    "scaling_factor": POSITIVE,
+    "shift_factor": NUMBER,
+    "latents_mean": NUMBERS,
+    "latents_std": NUMBERS,
+}
+"""Of a network, autoencoder or text encoder. A key may also be null, which is its default."""
+SCHEDULER: Mapping[str, Kind] = {
+    "_class_name": WORD,
+    "num_train_timesteps": COUNT,
+    "trained_betas": NUMBERS,
+    **dict.fromkeys(("shift", "base_shift", "max_shift", "shift_terminal"), NUMBER),
+    **dict.fromkeys(("base_image_seq_len", "max_image_seq_len", "steps_offset"), LAYERS),
+    **dict.fromkeys(("use_dynamic_shifting", "stochastic_sampling", "invert_sigmas"), SWITCH),
+    **dict.fromkeys(("use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas"), SWITCH),
+    "use_flow_sigmas": SWITCH,
+    "flow_shift": POSITIVE,
+    "time_shift_type": WORD,
+    "lambda_min_clipped": ("a number", lambda v: isinstance(v, int | float)),
+}
+BY_DEFAULT: Mapping[type, Kind] = {
+    bool: SWITCH,
+    int: ("a whole number", lambda v: isinstance(v, int) and not isinstance(v, bool)),
+    float: NUMBER,
+    str: WORD,
+    list: SEVERAL,
+}
+"""What a setting of a scheduler's class may be whose default is of a type."""
+
+
+def check_component(config: Mapping[str, Any], file: Path) -> None:
+    """See that the values of a component's config are of their kinds.
+
+    Raises:
+        LdmError: one is not.
+    """
+    _check(config, COMPONENT, file)
+    _check_positions(config, file)
+
+
+def check_scheduler(config: Mapping[str, Any], file: Path) -> None:
+    """See that the values of a scheduler's config are of their kinds.
+
+    Raises:
+        LdmError: one is not, or there are more timesteps than any network was trained on.
+    """
+    defaults = SETTINGS.get(str(config.get("_class_name")), PATH)
+    kinds = {key: BY_DEFAULT[type(v)] for key, v in defaults.items() if type(v) in BY_DEFAULT}
+    _check(config, {**kinds, **SCHEDULER}, file)
+    if (config.get("num_train_timesteps") or 0) > 100_000:
+        raise LdmError(f"{file}: num_train_timesteps should be 100000 at most.")
+
+
+def _check(config: Mapping[str, Any], kinds: Mapping[str, Kind], file: Path) -> None:
+    for key, (what, fits) in kinds.items():
+        value = config.get(key)
+        if value is not None and not fits(value):
+            words = repr(value)
+            short = words if len(words) <= 60 else f"{words[:57]}..."
+            raise LdmError(f"{file}: {key} should be {what}, not {short}.")
+
+
+def _check_positions(config: Mapping[str, Any], file: Path) -> None:
+    """See that a transformer's table of positions, one for each patch, can be computed."""
+    heads, width = config.get("num_attention_heads"), config.get("attention_head_dim")
+    if not config.get("patch_size") or not _count(heads) or not _count(width):
+        return
+    sample = config.get("sample_size") or 1
+    side = max(sample) if isinstance(sample, list) else sample
+    patches = max(side // config["patch_size"], config.get("pos_embed_max_size") or 1)
+    if patches**2 * heads * width * 8 > POSITIONS:
+        raise LdmError(
+            f"{file} makes {patches} x {patches} patches of {heads} x {width} numbers, which are "
+            "more than any picture has."
+        )

@@ -1,0 +1,109 @@
+"""Tokenizers of model folders: seen to be whole, read, and seen to work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ldm_core.contracts import Part
+from ldm_core.errors import LdmError
+from ldm_core.model.loading import reading
+from ldm_core.model.reading import read_json
+from ldm_plugins.shared.quiet import quiet
+
+TOKENIZER, CONFIG = "tokenizer.json", "tokenizer_config.json"
+OWN = {
+    "CLIPTokenizer": ("vocab.json", "merges.txt"),
+    "T5Tokenizer": ("spiece.model",),
+    "BertTokenizer": ("vocab.txt",),
+}
+"""The vocabularies that older versions of each class wrote, in place of a tokenizer.json; without
+one Transformers goes on with an empty one."""
+TABLES = (CONFIG, "special_tokens_map.json", "added_tokens.json", "vocab.json")
+FILES = ("vocab_file", "merges_file", "tokenizer_file", "spm_file")
+"""Keys by which a config would have another file read."""
+LOOK = "copy or download it again."
+
+
+def check_files(folder: Path, cls: str) -> None:
+    """See that a tokenizer's files are there, and the small ones can be read.
+
+    Raises:
+        LdmError: one is missing, or says what none says; see `check_settings`.
+    """
+    check_settings(read_json(folder / CONFIG), folder / CONFIG)
+    for name in TABLES:
+        if (folder / name).exists():
+            read_json(folder / name)
+    own = OWN.get(cls.removesuffix("Fast"), (TOKENIZER,))
+    missing = [name for name in own if not (folder / name).is_file()]
+    if missing and not (folder / TOKENIZER).is_file():
+        raise LdmError(
+            f"{folder} has no vocabulary: neither {TOKENIZER} nor {' and '.join(own)}.", LOOK
+        )
+
+
+def check_settings(config: Mapping[str, Any], file: Path) -> None:
+    """See that a tokenizer's config chooses no other file, and that its length can be one.
+
+    Raises:
+        LdmError: it does, or cannot.
+    """
+    for key in FILES:
+        if config.get(key) is not None and (
+            not isinstance(config[key], str) or not (file.parent / Path(config[key]).name).is_file()
+        ):
+            raise LdmError(
+                f"{file} says {key} = {config[key]!r}, which is not followed.", f"take {key} out."
+            )
+    length = config.get("model_max_length")
+    if length is not None and (
+        isinstance(length, bool) or not isinstance(length, int | float) or length < 3
+    ):
+        raise LdmError(
+            f"{file}: model_max_length should be a number of tokens, 3 at least, not {length!r}."
+        )
+
+
+def read_tokenizer(cls: Any, folder: Path, what: str) -> Any:
+    """A tokenizer, once it has turned a text into tokens as it will be asked to.
+
+    Args:
+        what: the tokenizer, for messages.
+    Raises:
+        LdmError: it cannot be read, has no vocabulary, or does not do that.
+    """
+    check_files(folder, cls.__name__)
+    with reading(what, LOOK), quiet():
+        tokenizer = cls.from_pretrained(folder, local_files_only=True)
+        empty = len(tokenizer.get_vocab()) <= len(tokenizer.added_tokens_decoder)
+        tokens = tokenizer(
+            ["a", ""],
+            padding="max_length",
+            max_length=8,
+            truncation=True,
+            return_offsets_mapping=True,
+            return_tensors="pt",
+        )
+        shape = tuple(tokens.input_ids.shape)
+    if empty:
+        raise LdmError(f"{what} has an empty vocabulary.", LOOK)
+    if shape != (2, 8) or int(tokens.input_ids.min()) < 0:
+        raise LdmError(f"{what} does not fill a window of 8 tokens.", LOOK)
+    return tokenizer
+
+
+def check_numbers(encoder: Part, tokenizer: Any, what: str) -> None:
+    """See that a text encoder knows every token that its tokenizer gives.
+
+    Raises:
+        LdmError: the tokenizer is of another encoder.
+    """
+    size = encoder.module.config.to_dict().get("vocab_size")
+    last = max(tokenizer.get_vocab().values())
+    if isinstance(size, int) and last >= size:
+        raise LdmError(
+            f"{what} gives tokens up to number {last}, and its text encoder knows {size}.",
+            "the two are of different models.",
+        )
