@@ -29,7 +29,7 @@ os.environ.update(
 sys.dont_write_bytecode = True
 
 from fuzz.case import Case, read_cases
-from fuzz.pool import Pool
+from fuzz.pool import Ended, Pool
 from fuzz.verdicts import NAMES
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -48,13 +48,17 @@ class Tally:
     def __init__(self) -> None:
         self.cases = 0
         self.counts: Counter[str] = Counter()
-        self.kinds: Counter[str] = Counter()
+        self.kinds: dict[str, Counter[str]] = {}
+        self.messages: dict[str, Counter[str]] = {}
         self.firsts: dict[str, tuple[Case, str]] = {}
         self.since = time.monotonic()
 
-    def add(self, case: Case, faults: list[str]) -> None:
+    def add(self, ended: Ended) -> None:
+        case, code, faults, message = ended
         self.cases += 1
-        self.kinds[case.kind] += 1
+        self.kinds.setdefault(case.kind, Counter())[str(code)] += 1
+        if message:
+            self.messages.setdefault(case.kind, Counter())[signature(message)] += 1
         for name in {fault.partition(":")[0] for fault in faults}:
             self.counts[name] += 1
         for fault in faults:
@@ -66,7 +70,8 @@ class Tally:
             "seconds": round(time.monotonic() - self.since, 1),
             "faults": {name: self.counts[name] for name in NAMES},
             "broken_cases": self.counts["case"],
-            "kinds": dict(self.kinds),
+            "exit_codes": {kind: dict(counts) for kind, counts in self.kinds.items()},
+            "different_messages": {kind: len(texts) for kind, texts in self.messages.items()},
             "different": len(self.firsts),
         }
 
@@ -79,8 +84,8 @@ def run(options: argparse.Namespace, pool: Pool) -> Tally:
     tally = Tally()
     kinds = options.kind or [kind for kind in KINDS]
     if options.corpus:
-        for case, faults in pool.faults(list(read_cases(CORPUS))):
-            tally.add(case, faults)
+        for ended in pool.faults(list(read_cases(CORPUS))):
+            tally.add(ended)
     share = -(-options.cases // len(kinds))
     streams = {kind: stream(KINDS[kind](), share, options.seed) for kind in kinds}
     end = time.monotonic() + options.seconds if options.seconds else float("inf")
@@ -90,10 +95,10 @@ def run(options: argparse.Namespace, pool: Pool) -> Tally:
             if cases is None:
                 del streams[kind]
                 continue
-            for case, faults in pool.faults(cases):
-                tally.add(case, faults)
-                if faults and options.verbose:
-                    print(json.dumps({"faults": faults, "case": json.loads(case.line())}))
+            for ended in pool.faults(cases):
+                tally.add(ended)
+                if ended.faults and options.verbose:
+                    print(_shown(ended))
                 if time.monotonic() >= end:
                     break
             if options.verbose:
@@ -103,12 +108,17 @@ def run(options: argparse.Namespace, pool: Pool) -> Tally:
     return tally
 
 
+def _shown(ended: Ended) -> str:
+    return json.dumps({"faults": ended.faults, "case": json.loads(ended.case.line())})
+
+
 def serve(pool: Pool) -> None:
     """For each line, a list of cases, the list of their faults as a line."""
     print("ready", flush=True)
     for line in sys.stdin:
         cases = [Case.of(json.dumps(table)) for table in json.loads(line)]
-        print(json.dumps([faults for _, faults in pool.faults(cases)]), flush=True)
+        answers = [ended[1:] for ended in pool.faults(cases)]
+        print(json.dumps(answers), flush=True)
 
 
 def main() -> int:
@@ -121,6 +131,7 @@ def main() -> int:
     parser.add_argument("--corpus", action="store_true", help="run the corpus first")
     parser.add_argument("--findings", type=Path, help="write one case of each fault here")
     parser.add_argument("--verbose", action="store_true")
+    parser.add_argument("--messages", action="store_true", help="print each kind's messages")
     parser.add_argument("--file", type=Path, help="cases to replay, one a line")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
@@ -132,10 +143,10 @@ def main() -> int:
             lines = options.file.read_text().splitlines()
             cases = [Case.of(json.dumps(json.loads(line).get("case", json.loads(line)))) for line in lines]
             bad = 0
-            for case, faults in pool.faults(cases):
-                bad += bool(faults)
-                if faults:
-                    print(json.dumps({"faults": faults, "case": json.loads(case.line())}))
+            for ended in pool.faults(cases):
+                bad += bool(ended.faults)
+                if ended.faults:
+                    print(_shown(ended))
             print(json.dumps({"cases": len(cases), "faulty": bad}))
             return int(bad > 0)
         tally = run(options, pool)
@@ -145,6 +156,9 @@ def main() -> int:
                 for case, fault in tally.firsts.values()
             ]
             options.findings.write_text("".join(line + "\n" for line in lines))
+        for kind, texts in tally.messages.items() if options.messages else ():
+            for text, count in texts.most_common():
+                print(f"{kind} {count}: {text}")
         for case, fault in tally.firsts.values():
             print(f"{case.kind}: {fault[:240]}")
         print(json.dumps(tally.summary()))

@@ -20,14 +20,14 @@ from typing import Any
 from fuzz import hook
 from fuzz.building import build
 from fuzz.case import Case, placed
-from fuzz.verdicts import Outcome, judge, snapshot
+from fuzz.verdicts import Outcome, judge, message_of, snapshot
 
 LONGEST = 4000
 """Characters of a text that are kept."""
 
 
-def run_case(case: Case, shelf: Path) -> list[str]:
-    """The faults of a case, which is run in a folder of its own."""
+def run_case(case: Case, shelf: Path) -> tuple[int | None, list[str], str]:
+    """The exit code, the faults and the message of a case, which is run in a folder of its own."""
     top = Path(tempfile.mkdtemp(prefix="case-"))
     folder = top / "here"
     folder.mkdir()
@@ -36,13 +36,13 @@ def run_case(case: Case, shelf: Path) -> list[str]:
         try:
             build(placed(case.steps, shelf, folder), folder, shelf)
         except Exception as error:
-            return [f"case: {type(error).__name__}: {error}"]
+            return None, [f"case: {type(error).__name__}: {error}"], ""
         os.chdir(folder)
         if case.call is not None:
             outcome = _api(placed(case.call, shelf, folder), folder, top, shelf)
         else:
             outcome = run_ldm(placed(case.argv, shelf, folder), folder, top)
-        return judge(case, outcome, folder)
+        return outcome.code, judge(case, outcome, folder), message_of(outcome)
     finally:
         os.chdir(was)
         for path in (folder, *folder.rglob("*")):

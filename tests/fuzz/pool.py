@@ -13,8 +13,9 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from fuzz import hook
 from fuzz.case import Case
@@ -24,6 +25,16 @@ from fuzz.verdicts import SECONDS
 
 BATCH = 100
 """Cases of one child."""
+
+
+class Ended(NamedTuple):
+    """How a case ended: the exit code where there is one, its faults, and the first line of its
+    message."""
+
+    case: Case
+    code: int | None
+    faults: list[str]
+    message: str = ""
 
 
 class Pool:
@@ -67,8 +78,8 @@ class Pool:
         refuse_pickles()
         hook.install()
 
-    def faults(self, cases: Sequence[Case]) -> Iterator[tuple[Case, list[str]]]:
-        """Each case with its faults, in their order."""
+    def faults(self, cases: Sequence[Case]) -> Iterator[Ended]:
+        """How each case ended, in their order."""
         rest = list(cases)
         while rest:
             batch, rest = rest[:BATCH], rest[BATCH:]
@@ -76,7 +87,7 @@ class Pool:
                 done = yield from self._in_child(batch)
                 batch = batch[done:]
 
-    def _in_child(self, cases: Sequence[Case]) -> Iterator[tuple[Case, list[str]]]:
+    def _in_child(self, cases: Sequence[Case]) -> Generator[Ended, None, int]:
         """Run as many cases in one child as it survives; gives how many."""
         read, write = os.pipe()
         trace = self.folder / f"trace-{os.getpid()}.txt"
@@ -92,14 +103,15 @@ class Pool:
                 line = _line(read, SECONDS)
                 if line is None:
                     os.kill(child, signal.SIGKILL)
-                    yield case, [f"hang: {_where(trace)}"]
+                    yield Ended(case, None, [f"hang: {_where(trace)}"])
                     break
                 if not line:
                     status = os.waitpid(child, 0)[1]
                     child = 0
-                    yield case, [f"crash: {os.waitstatus_to_exitcode(status)}: {_where(trace)}"]
+                    ended = os.waitstatus_to_exitcode(status)
+                    yield Ended(case, None, [f"crash: {ended}: {_where(trace)}"])
                     break
-                yield case, json.loads(line)
+                yield Ended(case, *json.loads(line))
         finally:
             os.close(read)
             if child:
@@ -121,9 +133,9 @@ def _serve(cases: Sequence[Case], shelf: Path, write: int, trace: Path) -> None:
                 file.seek(0)
                 file.truncate()
                 faulthandler.dump_traceback_later(SECONDS - 2, file=file)
-                faults = run_case(case, shelf)
+                ended = run_case(case, shelf)
                 faulthandler.cancel_dump_traceback_later()
-                answers.write(json.dumps(faults) + "\n")
+                answers.write(json.dumps(ended) + "\n")
                 answers.flush()
         code = 0
     finally:

@@ -200,6 +200,12 @@ def _silent_numbers(outcome: Outcome) -> list[str]:
     return [f"silent: {outcome.out}"] if outcome.out.startswith("not finite") else []
 
 
+def message_of(outcome: Outcome) -> str:
+    """The first line of the message that it ended with."""
+    lines = [line for line in outcome.err.splitlines() if line.startswith("error: ")]
+    return lines[0][:300] if lines else ""
+
+
 def _last(outcome: Outcome) -> str:
     lines = [line for line in outcome.err.splitlines() if line.strip(" \r\n╰─╯│")]
     return lines[-1].strip()[-200:] if lines else "(nothing on standard error)"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 import functools
+import io
+import json
 from dataclasses import dataclass
 from typing import Any
 
 from hypothesis import strategies as st
 
 from fuzz.case import MODELS, Case
-from fuzz.kinds.values import argument_of, arguments, numbers, toml_of, values
+from fuzz.kinds.values import argument_of, arguments, numbers, seldom, toml_of, values
 from fuzz.shelf import SD
 
 RIGHT: dict[str, list[str]] = {
@@ -153,15 +156,15 @@ def invocations(draw: st.DrawFn) -> Case:
     """A command: what it needs, some of what it takes, and up to two odd values."""
     words, parameters = draw(st.sampled_from(commands()))
     optional = [p for p in parameters if not p.required]
-    chosen = draw(st.lists(st.sampled_from(optional), max_size=3, unique=True)) if optional else []
+    chosen = draw(st.lists(st.sampled_from(optional), max_size=2, unique=True)) if optional else []
     needed = [p for p in parameters if p.required]
     cheap = {"model", "steps", "data", "resolution", "prompts", "batch_size", "num_images"}
     needed += [p for p in parameters if p.name in cheap and p not in chosen and not p.required]
     if "train" in words:
         chosen = [p for p in chosen if p.name != "num_workers"]
     every = [*needed, *chosen]
-    odd = draw(st.sets(st.sampled_from(every), max_size=2)) if every else set()
-    left_out = draw(st.sampled_from(every)) if every and not draw(st.integers(0, 7)) else None
+    odd = draw(st.sets(st.sampled_from(every), max_size=1)) if every else set()
+    left_out = draw(st.sampled_from(every)) if every and draw(seldom(15)) else None
     places: list[str] = []
     flags: list[list[str]] = []
     for parameter in every:
@@ -177,10 +180,10 @@ def invocations(draw: st.DrawFn) -> Case:
             flags.append([parameter.flag, value])
         else:
             flags.append([f"{parameter.flag}={value}"])
-    if not draw(st.integers(0, 9)):
+    if draw(seldom(20)):
         name = argument_of(draw(arguments))
         flags.append([f"--{name}", argument_of(draw(arguments))])
-    if not draw(st.integers(0, 19)):
+    if draw(seldom(25)):
         flags.append([draw(st.sampled_from(["--", "-", "--help", "-h", "--version", "-x", "--json"]))])
     order = draw(st.permutations(flags)) if flags else []
     argv = [*words, *places, *(piece for flag in order for piece in flag)]
@@ -195,28 +198,44 @@ STEPS: list[list[Any]] = [
 ]
 
 
+COLUMNS = ["seed", "width", "height", "steps", "guidance_scale", "label", "file_name"]
+CELLS = {
+    "prompt": ["a red star", "a blue star", "a"],
+    "seed": ["1", "2"],
+    "width": ["16", "32"],
+    "height": ["16", "32"],
+    "steps": ["1", "2"],
+    "guidance_scale": ["1", "2.5"],
+}
+"""Right values of a table's columns."""
+
+
 @st.composite
 def tables(draw: st.DrawFn) -> Case:
     """Tables that ``ldm augment`` reads."""
-    columns = ["prompt", "seed", "width", "height", "steps", "guidance_scale", "label", "file_name"]
-    head = draw(st.lists(st.sampled_from(columns) | arguments, min_size=1, max_size=4))
-    if draw(st.integers(0, 3)) and "prompt" not in head:
-        head[0] = "prompt"
-    cell = st.sampled_from(["a red star", "1", "16", "", "nan", "-1", "1e30", '"', "\u0663"])
-    rows = draw(st.lists(st.lists(cell | arguments, max_size=5), min_size=0, max_size=3))
+    more = draw(st.lists(st.sampled_from(COLUMNS) | arguments, max_size=2, unique=True))
+    head = ["prompt", *(name for name in more if name != "prompt")]
+    if draw(seldom(10)):
+        head = head[1:]
+    rows = []
+    for _ in range(draw(st.integers(1, 2))):
+        row = [draw(st.sampled_from(CELLS.get(name, ["x"]))) for name in head]
+        if row and draw(seldom(3)):
+            row[draw(st.integers(0, len(row) - 1))] = draw(arguments | st.sampled_from(LARGE))
+        if draw(seldom(15)):
+            row = [*row, "x"]
+        rows.append(row)
     if draw(st.booleans()):
-        import csv
-        import io
-
         stream = io.StringIO()
         csv.writer(stream).writerows([head, *rows])
         text, name = stream.getvalue(), "t.csv"
     else:
-        import json
-
-        lines = [json.dumps(dict(zip(head, draw(st.lists(values, max_size=4)), strict=False)))]
-        lines += [json.dumps(draw(values))] if not draw(st.integers(0, 3)) else []
-        text, name = "\n".join(lines), "t.jsonl"
+        entries: list[Any] = [dict(zip(head, row, strict=False)) for row in rows]
+        if entries and entries[0] and draw(seldom(3)):
+            entries[0][draw(st.sampled_from(sorted(entries[0])))] = draw(values)
+        if draw(seldom(15)):
+            entries.append(draw(values))
+        text, name = "\n".join(map(json.dumps, entries)), "t.jsonl"
     steps: list[list[Any]] = [["text", name, text]]
     argv = ["augment", "--table", name, "--out", "out", "--model", f"{MODELS}/{SD}", "--steps", "1"]
     return Case("table", steps, argv)

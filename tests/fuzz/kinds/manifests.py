@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fuzz.case import HERE, MODELS, Case
 from fuzz.kinds.names import KIND_OF, LISTS, STAGES, choices, plugins
-from fuzz.kinds.values import numbers, values, words
+from fuzz.kinds.values import numbers, seldom, values, words
 from fuzz.shelf import FAMILIES
 
 MADE = (*(f"{family}.png" for family in FAMILIES), "lora.png", "frame.png", "inpainted.png")
@@ -39,9 +39,15 @@ OPTIONS = ("animation", "out", "images", "mask", "seeds", "num_images", "batch_s
 
 
 @st.composite
-def edits(draw: st.DrawFn) -> list[Any]:
-    """One change: keys and a value, or keys alone."""
-    form = draw(st.sampled_from(["top", "recipe", "inputs", "command", "options", "whole"]))
+def edits(draw: st.DrawFn, called: bool) -> list[Any]:
+    """One change: keys and a value, or keys alone.
+
+    Args:
+        called: whether the manifest has a command.
+    """
+    own = ["command", "options", "options"] if called or draw(seldom(10)) else []
+    form = draw(st.sampled_from(["top", "recipe", "recipe", "inputs", *own]))
+    form = "whole" if draw(seldom(12)) else form
     if form == "whole":
         return [[], draw(values | st.sampled_from(["{", "[]", "{}", "\x00", "9" * 5000, "[" * 100_000]))]
     if form == "top":
@@ -56,7 +62,7 @@ def edits(draw: st.DrawFn) -> list[Any]:
     elif form == "command":
         keys = ["command", draw(st.sampled_from(COMMAND))]
         if keys[1] == "name":
-            names = [name for name, _ in plugins("command")]
+            names = sorted(plugins("command"))
             return [keys, draw(st.sampled_from(names).map("ldm-core:{}".format) | values)]
     else:
         name = draw(st.sampled_from(OPTIONS) | words)
@@ -64,7 +70,7 @@ def edits(draw: st.DrawFn) -> list[Any]:
             ["command", "options", name],
             draw(values | st.sampled_from([f"{HERE}/kept.gif", f"{HERE}/a.png", f"{HERE}/set"])),
         ]
-    if not draw(st.integers(0, 5)):
+    if draw(seldom(6)):
         return [keys]
     return [keys, draw(numbers if keys == ["num_inference_steps"] else values)]
 
@@ -72,23 +78,23 @@ def edits(draw: st.DrawFn) -> list[Any]:
 @st.composite
 def manifests(draw: st.DrawFn) -> Case:
     """A replay of a picture whose manifest says something else than it did."""
-    name = draw(st.sampled_from(MADE))
-    changes = draw(st.lists(edits(), max_size=2))
+    name = draw(st.sampled_from((*MADE, "frame.png", "inpainted.png", "frame.png")))
+    changes = draw(st.lists(edits(name in ("frame.png", "inpainted.png")), max_size=2))
     steps = [
         ["picture", "a.png", {}],
         ["picture", "m.png", {"mode": "L"}],
         ["picture", "kept.gif", {"format": "GIF"}],
         ["manifest", "p.png", name, changes],
     ]
-    if not draw(st.integers(0, 5)):
+    if draw(seldom(8)):
         spots = st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)).map(list), max_size=3)
         keep = draw(st.sampled_from([1.0, 1.0, 0.99, 0.5, 0.1, 0.0]))
         steps.append(["damage", "p.png", draw(spots), keep])
     argv = ["replay", "p.png"]
     if draw(st.booleans()):
         argv += ["--out", "again"]
-    if not draw(st.integers(0, 4)):
+    if draw(seldom(6)):
         argv += ["--model", draw(st.sampled_from(FAMILIES).map(f"{MODELS}/{{}}".format))]
-    if not draw(st.integers(0, 4)):
+    if draw(seldom(6)):
         argv.append("--json")
     return Case("manifest", steps, argv)

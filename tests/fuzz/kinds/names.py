@@ -3,78 +3,98 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin
 
 from hypothesis import strategies as st
 
-from fuzz.kinds.values import numbers, values, words
+from fuzz.kinds.values import numbers, seldom, values, words
 
 STAGES = ("scheduler", "spacing", "guidance", "attention", "encoder", "decoder")
 LISTS = ("conditioning", "denoisers", "observers", "converters")
 KIND_OF = {"denoisers": "denoiser", "observers": "observer", "converters": "converter"}
 PLACES = ("device", "dtype", "compute_dtype")
 SIZES = ("num_inference_steps", "width", "height")
+INPUTS = (
+    "prompt",
+    "negative_prompt",
+    "class_label",
+    "image",
+    "mask",
+    "strength",
+    "control_image",
+    "control_scale",
+    "regions",
+    "batch_size",
+    "on_batch",
+    "on_step",
+    "output_type",
+    "seed",
+    "width",
+    "height",
+    "num_inference_steps",
+    "guidance_scale",
+    "num_images_per_prompt",
+    "self",
+    "pipe",
+    "call",
+    "__class__",
+)
+"""Names of inputs that conditionings declare, and of the run's own arguments."""
 
 
 @functools.cache
-def plugins(kind: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Each plugin of a kind with the names of its options, as the command line lists them."""
+def plugins(kind: str) -> Mapping[str, Mapping[str, Any]]:
+    """Each plugin of a kind with its options, as the command line lists them."""
     from ldm_core.plugins.registry import installed
 
-    return tuple(
-        (plugin.name, tuple(plugin.options)) for plugin in installed().of_kind(kind)
-    )
+    return {plugin.name: plugin.options for plugin in installed().of_kind(kind)}
+
+
+def option_values(option: Any) -> st.SearchStrategy[Any]:
+    """Right values of an option by its type and default."""
+    kinds = [k for k in get_args(option.annotation) if k is not NoneType] or [option.annotation]
+    if get_origin(option.annotation) is Literal or get_origin(kinds[0]) is Literal:
+        return st.sampled_from(get_args(kinds[0]) or get_args(option.annotation))
+    if bool in kinds:
+        return st.booleans()
+    default = option.default
+    near = [0, 1, 2, 0.5, 1.0]
+    if isinstance(default, int | float) and not isinstance(default, bool):
+        near += [default, default, default * 2, default / 2, default + 1, -default]
+    if option.name in ("first", "second", "inner", "scheduler", "then", "around"):
+        return st.sampled_from(sorted(plugins("scheduler")))
+    return st.sampled_from(near)
+
+
+@st.composite
+def tables(draw: st.DrawFn, kind: str) -> dict[str, Any]:
+    """A plugin with some of its options, one of which may be anything."""
+    name = draw(st.sampled_from(sorted(plugins(kind))))
+    options = plugins(kind)[name]
+    table: dict[str, Any] = {"name": name}
+    if options:
+        for option in draw(st.lists(st.sampled_from(sorted(options)), max_size=2, unique=True)):
+            table[option] = draw(option_values(options[option]))
+            if draw(seldom(4)):
+                table[option] = draw(numbers | values)
+    return table
 
 
 @st.composite
 def choices(draw: st.DrawFn, kind: str) -> Any:
-    """The value of a hook point: right, nearly right, or anything."""
-    form = draw(st.sampled_from(["name", "table", "table", "odd"]))
-    if form == "odd":
+    """The value of a hook point: right mostly, nearly right, or anything."""
+    if draw(seldom(8)):
         return draw(values)
-    name, options = draw(st.sampled_from(plugins(kind)))
-    if form == "name":
-        return draw(st.sampled_from([name, name, f"ldm-core:{name}", name[:-1], name.upper()]))
-    table: dict[str, Any] = {"name": name} if draw(st.integers(0, 9)) else {}
-    for option in draw(st.lists(st.sampled_from(options), max_size=2, unique=True)) if options else []:
-        table[option] = draw(option_values(option))
-    if not draw(st.integers(0, 9)):
+    if draw(st.booleans()):
+        name = draw(st.sampled_from(sorted(plugins(kind))))
+        if draw(seldom(6)):
+            return draw(st.sampled_from([f"ldm-core:{name}", name[:-1], name.upper(), f"{name}:x"]))
+        return name
+    table = draw(tables(kind))
+    if draw(seldom(8)):
         table[draw(words)] = draw(values)
+    if draw(seldom(12)):
+        del table["name"]
     return table
-
-
-def option_values(name: str) -> st.SearchStrategy[Any]:
-    """Of an option: numbers mostly, names of plugins where it takes one, or anything."""
-    if name in ("first", "second", "inner", "scheduler", "then", "around"):
-        return st.sampled_from([n for n, _ in plugins("scheduler")]) | values
-    return numbers | values
-
-
-def inputs() -> Sequence[str]:
-    """Names of inputs that conditionings declare, and of the run's own arguments."""
-    return (
-        "prompt",
-        "negative_prompt",
-        "class_label",
-        "image",
-        "mask",
-        "strength",
-        "control_image",
-        "control_scale",
-        "regions",
-        "batch_size",
-        "on_batch",
-        "on_step",
-        "output_type",
-        "seed",
-        "width",
-        "height",
-        "num_inference_steps",
-        "guidance_scale",
-        "num_images_per_prompt",
-        "self",
-        "pipe",
-        "call",
-        "__class__",
-    )

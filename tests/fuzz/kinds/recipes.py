@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fuzz.case import MODELS, Case
 from fuzz.kinds.names import KIND_OF, LISTS, PLACES, SIZES, STAGES, choices
-from fuzz.kinds.values import numbers, quoted, scalars, toml_of, values, words
+from fuzz.kinds.values import numbers, quoted, scalars, seldom, toml_of, values, words
 from fuzz.shelf import FAMILIES, SD, asked
 
 SPELT = st.sampled_from(
@@ -19,20 +19,20 @@ SPELT = st.sampled_from(
 
 @st.composite
 def tables(draw: st.DrawFn) -> dict[str, Any]:
-    """A recipe as a table."""
+    """A recipe as a table, right in most places."""
     family = draw(st.sampled_from((SD, SD, SD, *FAMILIES)))
     table: dict[str, Any] = {"model": f"{MODELS}/{family}", "num_inference_steps": 1}
-    for key in draw(st.lists(st.sampled_from((*STAGES, *STAGES, *LISTS)), max_size=3)):
+    for key in draw(st.lists(st.sampled_from((*STAGES, *STAGES, *LISTS)), max_size=2)):
         kind = KIND_OF.get(key, key)
         if key in LISTS and draw(st.booleans()):
             table[key] = draw(st.lists(choices(kind), max_size=2))
         else:
             table[key] = draw(choices(kind))
-    if not draw(st.integers(0, 2)):
+    if draw(seldom(3)):
         key = draw(st.sampled_from(("model", "model_config", "loras", "extent", *PLACES, *SIZES)))
         small = st.integers(-1, 3) if key == "num_inference_steps" else numbers
         table[key] = draw(small | values | SPELT)
-    if not draw(st.integers(0, 5)):
+    if draw(seldom(10)):
         table[draw(words)] = draw(scalars)
     return table
 
@@ -57,14 +57,15 @@ def broken(draw: st.DrawFn, text: str) -> str:
 def recipes(draw: st.DrawFn) -> Case:
     """A recipe that is checked, explained, or drawn with in one step."""
     table = draw(tables())
-    text = draw(broken(text_of(table))) if not draw(st.integers(0, 3)) else text_of(table)
-    raw = text.encode("utf-8", "surrogatepass")
-    if not draw(st.integers(0, 19)):
-        raw = draw(st.sampled_from([b"\xff\xfe", b"\xef\xbb\xbf", b"\x00"])) + raw
+    text = draw(broken(text_of(table))) if draw(seldom(6)) else text_of(table)
     model = table["model"]
     family = model.rpartition("/")[2] if isinstance(model, str) else SD
-    steps = [["bytes", "r.toml", base64.b64encode(raw).decode()]]
-    command = draw(st.sampled_from(["check", "check", "explain", "generate"]))
+    steps: list[list[Any]] = [["text", "r.toml", text]]
+    if draw(seldom(25)):
+        head = draw(st.sampled_from([b"\xff\xfe", b"\xef\xbb\xbf", b"\x00"]))
+        raw = head + text.encode("utf-8", "surrogatepass")
+        steps = [["bytes", "r.toml", base64.b64encode(raw).decode()]]
+    command = draw(st.sampled_from(["check", "explain", "generate", "generate"]))
     if command == "check":
         argv = ["recipe", "check", "r.toml"]
     elif command == "explain":

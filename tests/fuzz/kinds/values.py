@@ -95,6 +95,11 @@ plain_words = words.map(lambda text: text.encode("utf-8", "replace").decode())
 """Those that a UTF-8 file can hold."""
 
 
+def seldom(often: int) -> st.SearchStrategy[bool]:
+    """True about once in so many times."""
+    return st.integers(1, often).map(lambda number: number == often)
+
+
 def argument_of(text: str) -> str:
     """A text as an operating system hands it over: no NUL, and bytes that are no UTF-8 as they
     come in from the file system."""

@@ -121,7 +121,7 @@ def sides(draw: st.DrawFn) -> Case:
             'conditioning=["text", {name="image_prompt", path="i.safetensors", '
             f'image_encoder="{MODELS}/image-encoder"}}]'
         )
-        argv = ["generate", "a", *model, "--set", chosen, "--image-prompt", "a.png"]
+        argv = ["generate", "a", *model, "--set", chosen, "--prompt-image", "a.png"]
     else:
         steps += [["copy", "s.safetensors", "single/single.safetensors"], *draw(damages("s.safetensors"))]
         argv = ["generate", "a", "--model", "s.safetensors", "--model-config", f"{MODELS}/{SD}"]
