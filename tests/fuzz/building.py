@@ -201,6 +201,10 @@ def _pipe(path: Path, shelf: Path) -> None:
     os.mkfifo(path)
 
 
+def _gone(path: Path, shelf: Path) -> None:
+    path.unlink()
+
+
 def _locked(path: Path, shelf: Path, mode: int) -> None:
     path.chmod(mode)
 
@@ -219,6 +223,7 @@ STEPS: dict[str, Callable[..., None]] = {
     "folder": _folder,
     "link": _link,
     "pipe": _pipe,
+    "gone": _gone,
     "locked": _locked,
 }
 CHANGING = ("json", "damage", "header", "tensor", "shards")

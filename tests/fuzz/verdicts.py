@@ -94,6 +94,8 @@ def judge(case: Case, outcome: Outcome, folder: Path) -> list[str]:
 def _of_code(case: Case, outcome: Outcome) -> list[str]:
     code, errors = outcome.code, len(ERROR.findall(outcome.err))
     usages = len(USAGE.findall(outcome.err))
+    if code == 0 and 0 not in case.codes:
+        return ["code: 0, and it was to be refused"]
     if code == 0:
         return [f"code: 0 with an error: {_last(outcome)}"] if errors else []
     if code == 1:
