@@ -1,0 +1,1 @@
+"""Inputs made by someone who tries, one file a kind. Nothing of them is a binary in the repository."""
