@@ -11,6 +11,13 @@ NAMES_FILE = "names a file"
 FileName = Annotated[str, NAMES_FILE]
 """The type of an option that names a file or folder, where it may also be an id of the Hub: a
 recipe that is composed names it in full, so that it means the same wherever it is read."""
+READ, WRITTEN = "names a file that is read", "names a file that is written"
+InputPath = Annotated[Path, READ]
+"""The type of a command's argument or option that names a file or folder to read. ``ldm replay``
+asks the person before it reads one outside the picture's own folder."""
+OutputPath = Annotated[Path, WRITTEN]
+"""The type of a command's option that names a file or folder to write, beside what the command
+returns. ``ldm replay`` leaves it out, and refuses a `Path` of which neither is said."""
 
 
 def expanded(path: str | Path) -> Path:

@@ -143,9 +143,9 @@ class Repository:
         """
         from huggingface_hub import snapshot_download
 
-        patterns = {} if self.names is None else {"allow_patterns": names}
+        patterns = None if self.names is None else names
         try:
-            return str(snapshot_download(self.hub.id, **patterns, **self._where))
+            return str(snapshot_download(self.hub.id, allow_patterns=patterns, **self._where))
         except FileNotFoundError as error:
             raise self._missing(error) from None
 

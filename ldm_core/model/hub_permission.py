@@ -37,7 +37,8 @@ class NotAskedError(LdmError):
     """A repository is not in the Hub's cache, and the Hub may not be asked for it."""
 
 
-_permission = ContextVar("hub_permission", default=HubPermission(everything=True))
+EVERYTHING = HubPermission(everything=True)
+_permission = ContextVar("hub_permission", default=EVERYTHING)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from PIL import Image, ImageOps
 from pydantic import Field
 
+from ldm_core.contracts import InputPath, OutputPath
 from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError
 from ldm_pipelines.parts import channels_of, check_fits, open_picture
@@ -21,9 +22,9 @@ SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 def features(
     pipe: Pipeline,
-    folder: Path,
+    folder: InputPath,
     *,
-    out: Path,
+    out: OutputPath,
     batch_size: Annotated[int, Field(ge=1)] = 8,
     seed: int = 0,
 ) -> list[Path]:

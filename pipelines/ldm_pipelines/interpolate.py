@@ -16,6 +16,7 @@ from ldm_core.contracts import (
     Grid,
     Input,
     Model,
+    OutputPath,
     Plan,
     Request,
     Run,
@@ -67,7 +68,7 @@ def interpolate(
     seeds: list[int] | None = None,
     images: list[Picture] | None = None,
     num_images: Annotated[int, Field(ge=2)] = 8,
-    animation: Path | None = None,
+    animation: OutputPath | None = None,
     milliseconds: Annotated[int, Field(ge=1)] = 100,
     **call: Any,
 ) -> Iterator[Output]:
