@@ -26,6 +26,15 @@ def expanded(path: str | Path) -> Path:
     return Path(os.path.expanduser(path))
 
 
+def is_there(path: str | Path) -> bool:
+    """Whether there is such a file or folder; no where the name is too long, or holds what no name
+    can, for which `Path.exists` raises."""
+    try:
+        return expanded(path).exists()
+    except (OSError, ValueError):
+        return False
+
+
 def in_full(path: str | Path) -> str:
     """A path from the root, so that it means the same in every folder."""
     return str(expanded(path).resolve())

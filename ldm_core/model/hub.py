@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+from ldm_core.contracts.files import is_there
 from ldm_core.errors import LdmError
 from ldm_core.model.hub_permission import NotAskedError, may_ask
 from ldm_core.model.weight_files import NAME, choose
@@ -36,6 +37,10 @@ class HubName(NamedTuple):
     id: str
     revision: str | None
     file: str | None = None
+
+    def __str__(self) -> str:
+        revision = f"@{self.revision}" if self.revision else ""
+        return f"{self.id}{revision}{f'/{self.file}' if self.file else ''}"
 
     @property
     def where(self) -> dict[str, Any]:
@@ -79,7 +84,7 @@ def commit(source: str, folder: Path) -> str | None:
 def at_commit(source: str, commit: str) -> str:
     """A repository by its name, at a commit; anything else as it is."""
     hub = as_folder(source)
-    return source if hub is None or Path(source).exists() else f"{hub.id}@{commit}"
+    return source if hub is None or is_there(source) else f"{hub.id}@{commit}"
 
 
 def is_cached(hub: HubName) -> bool:
