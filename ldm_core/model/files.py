@@ -74,8 +74,8 @@ def from_hub(source: str, what: str, ask: Callable[[], T]) -> T:
     except NotAskedError:
         raise LdmError(
             f"'{source}' is no {what} here, nor in the Hub's cache, and the Hub is not asked for a "
-            "name that a file gives and no person.",
-            "--allow-hub asks the Hub for it.",
+            "name that a file gives and no person; --allow-hub asks it.",
+            LOOK,
         ) from None
     except Exception as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
