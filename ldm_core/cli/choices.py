@@ -52,6 +52,7 @@ class RecipeChoices:
         guidance_scale: Strength of the guidance.
         attention: Name of an attention kernel.
         set: Set an option of a hook point, as scheduler.eta=0.5; repeatable.
+        allow_hub: Also ask the Hub for names that a file gives, such as a recipe, and no person.
     """
 
     model: str | None = None
@@ -65,6 +66,7 @@ class RecipeChoices:
     guidance_scale: float | None = None
     attention: str | None = None
     set: list[str] | None = None
+    allow_hub: bool = False
 
     def layer(self) -> Layer:
         """The recipe file with the other choices, and then --set, laid over it."""

@@ -18,11 +18,14 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 import typer
 
-from ldm_core.cli.choices import PipelineChoices, RunChoices
+from ldm_core.cli.asking import hub_for
+from ldm_core.cli.choices import PipelineChoices, RecipeChoices, RunChoices
 from ldm_core.cli.inputs import KEY, Flags, TakesInputs
 from ldm_core.cli.running import run_pipeline
 from ldm_core.cli.words import without_marks
+from ldm_core.contracts.files import READ, WRITTEN
 from ldm_core.errors import LdmError
+from ldm_core.model.hub_permission import hub_permission
 from ldm_core.plugins.options import REQUIRED, Option, describe, read_fields
 from ldm_core.plugins.registry import Plugin, Registry
 from ldm_core.run.in_batches import InBatches
@@ -93,12 +96,15 @@ def as_command(plugin: Plugin) -> Callable[..., None]:
             entries = (values[name] or []) if name in several else [values[name]]
             positional += [option.check(value, owner) for value in entries]
         objects = {key: kind(**checked(shared[key])) for key, kind in choices.items()}
-        if takes_pipeline:
-            context = values.get("context")
-            flags = Flags({}, ()) if context is None else context.meta[KEY]
-            run_pipeline(plugin, objects[""], positional, checked(options), flags)
-        else:
-            function(*positional, **objects, **checked(options))
+        context = values.get("context")
+        flags = Flags({}, ()) if context is None else context.meta[KEY]
+        typed = [*(v for v in values.values() if isinstance(v, str | list)), *flags.values.values()]
+        whatever = any(isinstance(o, RecipeChoices) and o.allow_hub for o in objects.values())
+        with hub_permission(hub_for(typed, whatever)):
+            if takes_pipeline:
+                run_pipeline(plugin, objects[""], positional, checked(options), flags)
+            else:
+                function(*positional, **objects, **checked(options))
 
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return run
@@ -121,6 +127,8 @@ def _arguments(
 
 def _typed(annotation: Any) -> Any:
     """The type that the command line reads: of several, the first, or nothing."""
+    if {READ, WRITTEN} & {*get_args(annotation)}:
+        return get_args(annotation)[0]
     if get_origin(annotation) is list:
         return list[_typed(get_args(annotation)[0])]  # type: ignore[misc]
     if get_origin(annotation) not in (Union, UnionType):

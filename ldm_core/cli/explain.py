@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from json import dumps
-from pathlib import Path
 from typing import Any
 
 import typer
@@ -18,7 +17,7 @@ from ldm_core.composition.compose import compose
 from ldm_core.composition.composition import Composition
 from ldm_core.composition.recipe import LISTS, STAGES, as_choice
 from ldm_core.conformance.trace import trace
-from ldm_core.contracts import Extent
+from ldm_core.contracts import Extent, OutputPath
 from ldm_core.contracts.guidance import ModelsOwn
 from ldm_core.contracts.latents import describe as describe_extent
 from ldm_core.errors import LdmError
@@ -32,7 +31,7 @@ WIDEST = 12
 def explain(
     choices: PipelineChoices,
     *,
-    plot: Path | None = None,
+    plot: OutputPath | None = None,
     overwrite: bool = False,
     json: bool = False,
 ) -> None:

@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 
+from ldm_core.cli.asking import AllowHubOption, hub_for
 from ldm_core.cli.choices import SetOption, gather
 from ldm_core.cli.tables import print_table
 from ldm_core.composition.compose import compose
 from ldm_core.composition.recipe import LISTS, STAGES
+from ldm_core.model.hub_permission import hub_permission
 from ldm_core.plugins.registry import installed
 
 app = typer.Typer(no_args_is_help=True, help="Recipes: which plugin at each hook point.")
@@ -20,9 +22,11 @@ app = typer.Typer(no_args_is_help=True, help="Recipes: which plugin at each hook
 def check_recipe(
     recipe: Annotated[Path, typer.Argument(help="A recipe file (TOML).")],
     set_: SetOption = None,
+    allow_hub: AllowHubOption = False,
 ) -> None:
     """Check a recipe against the installed plugins and its model, and print it in full."""
-    composition = compose(gather(recipe, {}, set_), installed())
+    with hub_permission(hub_for(set_ or [], allow_hub)):
+        composition = compose(gather(recipe, {}, set_), installed())
     full = composition.recipe
     rows = [
         (key, str(value), "") for key, value in full.items() if not isinstance(value, dict | list)

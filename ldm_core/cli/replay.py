@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 import json
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ldm_core.cli.asking import allow, hub_for, names_in
 from ldm_core.cli.choices import (
     LoraOption,
     ModelConfigOption,
@@ -18,19 +17,25 @@ from ldm_core.cli.choices import (
     make_folder,
     prepare_libraries,
 )
+from ldm_core.cli.repeating import Repeated, repeated
 from ldm_core.composition.compose import compose
+from ldm_core.composition.composition import Composition
+from ldm_core.composition.reach import Reach
+from ldm_core.composition.saved_inputs import check_saved_inputs
 from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError
 from ldm_core.media import manifest as manifests
+from ldm_core.media.manifest_record import Manifest
 from ldm_core.media.names import write_new
 from ldm_core.media.png import read_png, write_png
 from ldm_core.model.files import model_hash
 from ldm_core.model.hub import at_commit
-from ldm_core.plugins.options import describe
+from ldm_core.model.hub_permission import hub_permission
 from ldm_core.plugins.registry import installed
-from ldm_core.run.in_batches import InBatches
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from ldm_core.run.output import Output
 
 
@@ -45,40 +50,100 @@ def replay(
     out: Annotated[
         Path | None, typer.Option(help="Folder for the new picture (default: the image's own).")
     ] = None,
+    allow_files: Annotated[
+        bool,
+        typer.Option("--allow-files", help="Read the files that it names outside its own folder."),
+    ] = False,
+    allow_hub: Annotated[
+        bool, typer.Option("--allow-hub", help="Ask the Hub for what it names there.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Make a picture again from its manifest, and say what differs."""
     image = expanded(image)
-    original, manifest = read_png(image)
-    call = called(manifest)
-    recipe = manifests.recipe_of(manifest)
-    layer = gather(None, {**recipe, "observers": None}, None)
-    moved = {"model": model, "model_config": model_config, "loras": lora, "device": device}
-    if "model_revision" in manifest:  # the branch that was named may have moved on
-        layer["model"] = at_commit(layer["model"], manifest["model_revision"])
-    layer = {**layer, **gather(None, moved, None)}
-    then: dict[str, str] = manifest["versions"]
+    original, table = read_png(image)
+    manifest = Manifest.of(table)
+    call = _call(manifest)
+    layer = gather(None, {**manifests.recipe_of(manifest), "observers": None}, None)
+    if manifest.model_revision and "model" in layer:  # the branch that was named may have moved on
+        layer["model"] = at_commit(layer["model"], manifest.model_revision)
+    choices = {"model": model, "model_config": model_config, "loras": lora, "device": device}
+    typed = gather(None, choices, None)
+    reach = _reach(manifest, {k: v for k, v in layer.items() if k not in typed}, call)
+    allowed = allow(reach, image.parent, allow_files, allow_hub)
+    names = [*names_in([model, model_config, lora]), *allowed]
+    with hub_permission(hub_for(names, allow_hub)):
+        _replay(image, original, table, manifest, {**layer, **typed}, call, out, as_json)
+
+
+def _call(manifest: Manifest) -> Repeated | None:
+    """The call of a picture that a ready-made pipeline made.
+
+    Raises:
+        LdmError: it cannot be made again.
+    """
+    if manifest.command is not None:
+        return repeated(manifest.command, installed())
+    if manifest.finish is not None:
+        raise LdmError(
+            f"the image was finished in Python ({manifest.finish}), and its manifest holds "
+            "no call that could be made again; the command of the same pipeline writes one."
+        )
+    return None
+
+
+def _reach(manifest: Manifest, layer: dict[str, Any], call: Repeated | None) -> Reach:
+    """What a picture would read.
+
+    Args:
+        layer: its recipe, without what the person typed in its place.
+    Raises:
+        LdmError: plugins that it was made with are not installed.
+    """
+    reach = Reach(installed())
+    reach.recipe(layer)
+    if reach.missing:
+        then = manifest.made_by
+        words = [
+            f"{kind} '{name}'"
+            + (f" of {then[f'{kind} {name}']}" if f"{kind} {name}" in then else "")
+            for kind, name in sorted(reach.missing)
+        ]
+        raise LdmError(
+            f"the picture was made by plugins that are not installed: {', '.join(words)}.",
+            "`ldm plugins list` shows those that are; nothing is installed for a picture.",
+        )
+    if call is None:
+        reach.value(manifest.inputs)
+    else:
+        call.tell(reach)
+    return reach
+
+
+def _replay(
+    image: Path,
+    original: Image,
+    table: Mapping[str, Any],
+    manifest: Manifest,
+    layer: dict[str, Any],
+    call: Repeated | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    then = manifest.versions
     notes = manifests.differences(then, manifests.versions(set(then)))
     for note in notes:
         typer.echo(f"differs: {note}", err=True)
     composition = compose(layer, installed())
-    extent = manifests.extent_of(manifest)
-    steps = manifest["num_inference_steps"]
     # One image's entry of each: an entry may itself be a list.
-    inputs: dict[str, Any] = {name: [entry] for name, entry in manifest["inputs"].items()}
+    inputs: dict[str, Any] = {name: [entry] for name, entry in manifest.inputs.items()}
+    steps = manifest.num_inference_steps
     if call is None:
-        composition.plan(inputs, [manifest["seed"]], extent, steps)
+        check_saved_inputs(composition, manifest.inputs)
+        composition.plan(inputs, [manifest.seed], manifest.size, steps)
     folder = image.parent if out is None else expanded(out)
     make_folder(folder)
-
-    if manifest.get("pixels_sha256") not in (None, manifests.pixel_hash(original)):
-        notes.append("the picture was changed after it was made")
-        typer.echo(f"differs: {notes[-1]}", err=True)
-    info = composition.info
-    if manifest.get("model_sha256") != model_hash(info.folder, info.file):
-        notes.append("the model's files are not those of then")
-        typer.echo(f"differs: {notes[-1]}", err=True)
-    for note in manifests.file_differences(manifest, composition):
+    for note in _differences(original, manifest, composition):
         notes.append(note)
         typer.echo(f"differs: {note}", err=True)
 
@@ -89,15 +154,21 @@ def replay(
     pipeline = Pipeline.from_composition(composition)
     if call is None:
         one = CallArguments(
-            inputs=inputs, seed=[manifest["seed"]], extent=extent, num_inference_steps=steps
+            inputs=inputs, seed=[manifest.seed], extent=manifest.size, num_inference_steps=steps
         )
         again, new = picked(pipeline.batches_of(one), 0)
     else:
-        function, number = call
-        again, new = picked(function(pipeline), number)
+        for name in call.left_out:
+            typer.echo(
+                f"the option '{name}' names what to write, and is left out: a picture alone is "
+                "made again",
+                err=True,
+            )
+        number = 0 if manifest.command is None else manifest.command.image
+        again, new = picked(call.outputs(pipeline), number)
     new["pixels_sha256"] = manifests.pixel_hash(again)
     if call is not None:
-        new["command"] = manifest["command"]
+        new["command"] = table["command"]
     path = write_new(
         folder, image.stem, ".png", lambda path: write_png(again, new, path), ending="-replay"
     )
@@ -107,6 +178,16 @@ def replay(
     else:
         typer.echo(str(path))
         typer.echo(str(verdict["verdict"]))
+
+
+def _differences(original: Image, then: Manifest, now: Composition) -> list[str]:
+    """One line for each file that is not what it was."""
+    notes = []
+    if then.pixels_sha256 not in (None, manifests.pixel_hash(original)):
+        notes.append("the picture was changed after it was made")
+    if then.model_sha256 != model_hash(now.info.folder, now.info.file):
+        notes.append("the model's files are not those of then")
+    return notes + manifests.file_differences(then, now)
 
 
 def picked(outputs: Iterable[Output], number: int) -> tuple[Any, dict[str, Any]]:
@@ -120,47 +201,6 @@ def picked(outputs: Iterable[Output], number: int) -> tuple[Any, dict[str, Any]]
             return output.images[number], dict(output.manifests[number])
         number -= len(output.images)
     raise LdmError("the manifest is damaged: its command makes fewer pictures than it says.")
-
-
-def called(manifest: dict[str, Any]) -> tuple[Callable[[Any], Iterable[Output]], int] | None:
-    """The command that made a picture by more than one run, as a function of a pipeline, and which
-    of its pictures it is.
-
-    Raises:
-        LdmError: the command is not installed, the call was made in Python, or the manifest is
-            damaged.
-    """
-    call = manifest.get("command")
-    if call is None:
-        if "finish" in manifest:
-            raise LdmError(
-                f"the image was finished in Python ({manifest['finish']}), and its manifest holds "
-                "no call that could be made again; the command of the same pipeline writes one."
-            )
-        return None
-    try:
-        name, arguments, options, index = (
-            call[key] for key in ("name", "arguments", "options", "image")
-        )
-        function = installed().find("command", name).loaded
-        if not isinstance(function, InBatches):
-            raise LdmError(f"the command '{name}' gives no pictures that could be made again.")
-        return partial(_call, function, list(arguments), dict(options)), int(index)
-    except (KeyError, TypeError) as error:
-        raise LdmError(f"the manifest is damaged: its command lacks {error}.") from None
-
-
-def _call(
-    function: InBatches, arguments: list[Any], options: dict[str, Any], pipe: Any
-) -> Iterable[Output]:
-    """A call as a manifest has it: paths are text there."""
-    parameters = list(inspect.signature(function).parameters.values())[1:]
-    declared = describe(function, [p for p in parameters if p.kind is p.KEYWORD_ONLY])
-    checked = {
-        name: declared[name].check(value, "the command") if name in declared else value
-        for name, value in options.items()
-    }
-    return function.batches(pipe, *arguments, **checked)
 
 
 def compare(original: Any, again: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ldm_core.composition.recipe import LISTS, STAGES, Layer, is_ready_made
-from ldm_core.contracts.files import NAMES_FILE, expanded, in_full, parts_of, with_full_paths
+from ldm_core.contracts.files import NAMES_FILE, in_full, is_there, parts_of, with_full_paths
 from ldm_core.plugins.registry import Registry
 
 KEY = "path"
@@ -43,4 +43,4 @@ def _choice(kind: str, choice: Any, registry: Registry) -> Any:
 
 
 def _lasting(name: str) -> str:
-    return in_full(name) if expanded(name).exists() else name
+    return in_full(name) if is_there(name) else name

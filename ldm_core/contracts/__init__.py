@@ -21,7 +21,7 @@ from ldm_core.contracts.conditioning import (
 )
 from ldm_core.contracts.converter import Converter, Phase, PlaceNames, as_converter
 from ldm_core.contracts.family import Family, Model, ModelInfo, OtherModel
-from ldm_core.contracts.files import FileName
+from ldm_core.contracts.files import FileName, InputPath, OutputPath
 from ldm_core.contracts.guidance import MODELS_OWN, Bound, Guidance, as_guidance
 from ldm_core.contracts.latents import Axis, Extent, LatentShape, LatentSpace
 from ldm_core.contracts.medium import Medium, Shown, Writer, writes
@@ -66,6 +66,7 @@ __all__ = [
     "Grid",
     "Guidance",
     "Input",
+    "InputPath",
     "Kernel",
     "LatentShape",
     "LatentSpace",
@@ -76,6 +77,7 @@ __all__ = [
     "Noise",
     "Observer",
     "OtherModel",
+    "OutputPath",
     "Part",
     "PartInfo",
     "Phase",

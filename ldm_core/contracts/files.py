@@ -11,12 +11,28 @@ NAMES_FILE = "names a file"
 FileName = Annotated[str, NAMES_FILE]
 """The type of an option that names a file or folder, where it may also be an id of the Hub: a
 recipe that is composed names it in full, so that it means the same wherever it is read."""
+READ, WRITTEN = "names a file that is read", "names a file that is written"
+InputPath = Annotated[Path, READ]
+"""The type of a command's argument or option that names a file or folder to read. ``ldm replay``
+asks the person before it reads one outside the picture's own folder."""
+OutputPath = Annotated[Path, WRITTEN]
+"""The type of a command's option that names a file or folder to write, beside what the command
+returns. ``ldm replay`` leaves it out, and refuses a `Path` of which neither is said."""
 
 
 def expanded(path: str | Path) -> Path:
     """A path whose leading ``~`` is the home folder that it stands for; as it is where it stands
     for none, as in ``~a.png``, for which `Path.expanduser` raises."""
     return Path(os.path.expanduser(path))
+
+
+def is_there(path: str | Path) -> bool:
+    """Whether there is such a file or folder; no where the name is too long, or holds what no name
+    can, for which `Path.exists` raises."""
+    try:
+        return expanded(path).exists()
+    except (OSError, ValueError):
+        return False
 
 
 def in_full(path: str | Path) -> str:

@@ -13,13 +13,13 @@ from ldm_core.composition.parts import qualified_name
 from ldm_core.composition.recipe import Layer, is_ready_made
 from ldm_core.contracts import Extent, Place, Request
 from ldm_core.errors import LdmError
+from ldm_core.media.manifest_record import FORMAT, Manifest
 from ldm_core.model.files import file_hash, model_hash
 from ldm_core.model.hub import commit
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-FORMAT = 1
 PACKAGES = ("ldm-core", "torch", "diffusers", "transformers", "accelerate", "numpy")
 
 
@@ -105,7 +105,7 @@ def _extent(extent: Extent) -> dict[str, Any]:
 
 
 def extent_of(manifest: Mapping[str, Any]) -> dict[str, int]:
-    """How large what a manifest describes is; see `recipe_of` for what is checked."""
+    """How large what a manifest of this process describes is."""
     sides = {side: manifest[side] for side in ("width", "height") if side in manifest}
     return {**manifest.get("extent", {}), **sides}
 
@@ -119,23 +119,18 @@ def lora_hashes(composition: Composition) -> list[dict[str, Any]]:
     ]
 
 
-def file_differences(then: Mapping[str, Any], composition: Composition) -> list[str]:
-    """One line for each LoRA, and file of a converter, that is not what it was.
-
-    Args:
-        then: the manifest of then.
-    """
-    loras, now = then.get("loras", []), lora_hashes(composition)
-    if len(loras) != len(now):
-        return [f"{len(loras)} LoRA then, {len(now)} now"]
-    words = {"sha256": "is not the file of then", "scale": "has another scale than then"}
-    notes = [
-        f"the LoRA {after['path']} {words[key]}"
-        for before, after in zip(loras, now, strict=True)
-        for key in words
-        if before.get(key) != after[key]
-    ]
-    files, read = then.get("converter_files", {}), converter_hashes(composition)
+def file_differences(then: Manifest, composition: Composition) -> list[str]:
+    """One line for each LoRA, and file of a converter, that is not what it was."""
+    now = lora_hashes(composition)
+    if len(then.loras) != len(now):
+        return [f"{len(then.loras)} LoRA then, {len(now)} now"]
+    notes = []
+    for before, after in zip(then.loras, now, strict=True):
+        if before.sha256 != after["sha256"]:
+            notes.append(f"the LoRA {after['path']} is not the file of then")
+        if before.scale != after["scale"]:
+            notes.append(f"the LoRA {after['path']} has another scale than then")
+    files, read = then.converter_files, converter_hashes(composition)
     if sorted(files.values()) != sorted(read.values()):
         changed = {path for path, _ in {*files.items()} ^ {*read.items()}}
         notes += [f"the converter's file {path} is not that of then" for path in sorted(changed)]
@@ -158,47 +153,28 @@ def pixel_hash(image: Image) -> str:
     return hashlib.sha256(image.convert("RGB").tobytes()).hexdigest()
 
 
-def recipe_of(manifest: Mapping[str, Any]) -> Layer:
+def recipe_of(manifest: Mapping[str, Any] | Manifest) -> Layer:
     """The recipe in a manifest.
 
     Raises:
-        LdmError: another format, or a part or input that was made in Python and has no name.
+        LdmError: it is damaged or of another format, or a part or input was made in Python and has
+            no name.
     """
-    if "chain" in manifest:
-        raise LdmError(
-            "the image was made by a chain of pipelines, which is made again in Python: its "
-            "manifest holds one of each pipeline, in their order, as 'chain'."
-        )
-    if manifest.get("format") != FORMAT:
-        raise LdmError(
-            f"the manifest has format {manifest.get('format')!r}; this version reads {FORMAT}."
-        )
-    try:
-        recipe: Layer = manifest["recipe"]
-        parts = [part for value in recipe.values() for part in _tables(value)]
-        sizes = [*extent_of(manifest).values()] or [manifest["width"]]
-        numbers = [manifest["seed"], manifest["num_inference_steps"], *sizes]
-        tables = [manifest[key] for key in ("inputs", "versions")]
-        if not all(isinstance(n, int) for n in numbers):
-            raise TypeError("a number is none")
-        if not all(isinstance(table, dict) for table in tables):
-            raise TypeError("a table is none")
-    except (KeyError, TypeError, AttributeError) as error:
-        raise LdmError(f"the manifest is damaged: {error}.") from None
-    for part in parts:
+    read = manifest if isinstance(manifest, Manifest) else Manifest.of(manifest)
+    for part in _tables(read.recipe):
         if "python" in part:
             raise LdmError(
                 f"the image was made with the Python object {part['python']}, which has no "
                 "plugin name; register it as a plugin to replay what it makes."
             )
-    if "command" in manifest:
-        return recipe  # which is given its own inputs again
-    for name, kind in python_inputs(manifest["inputs"]):
+    if read.command is not None:
+        return read.recipe  # which is given its own inputs again
+    for name, kind in python_inputs(read.inputs):
         raise LdmError(
             f"the image was made with a {kind} for its '{name}', which no manifest can hold; give "
             "it as a file to make pictures that can be made again."
         )
-    return recipe
+    return read.recipe
 
 
 def python_inputs(inputs: Mapping[str, Any]) -> list[tuple[str, str]]:

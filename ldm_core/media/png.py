@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,10 @@ from PIL.PngImagePlugin import PngInfo
 
 from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError
-from ldm_core.media.json_text import json_text
+from ldm_core.media.json_text import json_text, read_json_text
 from ldm_core.media.names import write_whole
 from ldm_core.media.pictures import open_picture
-from ldm_core.media.png_chunks import SIGNATURE, split_text
+from ldm_core.media.png_chunks import read_text
 
 KEYWORD = "ldm"
 """The PNG text chunk that holds a manifest."""
@@ -44,21 +43,23 @@ def write_png(image: Image.Image, manifest: Mapping[str, Any], path: Path) -> No
 
 
 def read_png(path: Path) -> tuple[Image.Image, dict[str, Any]]:
-    """An image and its manifest, however long that is.
+    """An image and its manifest, of up to 4 MiB.
 
     Raises:
-        LdmError: no such file, no image, or an image without a manifest.
+        LdmError: no such file, no image, or an image without a manifest, or with one that is
+            broken: see `read_text` and `read_json_text`.
     """
     image = open_picture(path)
-    data = expanded(path).read_bytes()
-    text = split_text(data)[1].get(KEYWORD) if data.startswith(SIGNATURE) else None
     try:
-        manifest = json.loads(text) if text is not None else None
-    except ValueError:
-        manifest = None
-    if not isinstance(manifest, dict):
+        text = read_text(expanded(path), KEYWORD)
+        manifest = None if text is None else read_json_text(text)
+    except ValueError as error:
+        raise LdmError(f"the manifest is damaged: {error}.") from None
+    if text is None:
         raise LdmError(
             f"{path} has no manifest inside, so it is not known how it was made.",
             "`ldm generate` writes one into every picture; some editors drop it on saving.",
         )
+    if not isinstance(manifest, dict):
+        raise LdmError("the manifest is damaged: it is no table.")
     return image, manifest

@@ -6,16 +6,19 @@ beyond which it refuses the whole file.
 
 from __future__ import annotations
 
-import os
 import zlib
+from collections.abc import Iterator
+from pathlib import Path
 from typing import BinaryIO
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 TEXT = (b"tEXt", b"zTXt", b"iTXt")
-LONGEST_TEXT = 2**24
-"""Bytes of a text that `read_text` reads."""
 TELLS_ORIENTATION = (b"XML:com.adobe.xmp\0", b"Raw profile type ")
 """How text begins that Pillow reads more than words from."""
+LONGEST = 4 * 2**20
+"""Bytes of a text that is read; what is packed may be many thousand times as long."""
+MOST = 200_000
+"""Chunks that are looked through."""
 
 
 def split_text(data: bytes) -> tuple[bytes, dict[str, str]]:
@@ -38,30 +41,62 @@ def split_text(data: bytes) -> tuple[bytes, dict[str, str]]:
     return b"".join([*kept, data[start:]]), texts
 
 
-def read_text(file: BinaryIO) -> dict[str, str]:
-    """The international text of a PNG that stands before its pixels, which are not read; none where
-    the file is no PNG, or ends within its text."""
-    texts: dict[str, str] = {}
-    if file.read(len(SIGNATURE)) != SIGNATURE:
-        return texts
-    while len(head := file.read(8)) == 8 and head[4:] not in (b"IDAT", b"IEND"):
-        length = int.from_bytes(head[:4], "big")
-        if head[4:] != b"iTXt" or length > LONGEST_TEXT:
-            file.seek(length + 4, os.SEEK_CUR)
-        elif len(body := file.read(length + 4)) == length + 4 and (
-            entry := _international(body[:-4])
-        ):
-            texts[entry[0]] = entry[1]
-    return texts
+def read_text(path: Path, keyword: str) -> str | None:
+    """The international text (iTXt) that a PNG file holds under a keyword, before or behind its
+    pixels; None where the file is another one, or has none.
+
+    Raises:
+        ValueError: the text is longer than `LONGEST`, cut off or broken, or there are several.
+    """
+    texts = set()
+    with path.open("rb") as file:
+        if file.read(len(SIGNATURE)) != SIGNATURE:
+            return None
+        for body in _bodies(file, keyword.encode("latin-1") + b"\0"):
+            entry = _international(body)
+            if entry is None:
+                raise ValueError("its text is no UTF-8, cannot be unpacked, or is too long")
+            texts.add(entry[1])
+    if len(texts) > 1:
+        raise ValueError(f"there are {len(texts)} of them, which say different things")
+    return next(iter(texts), None)
+
+
+def _bodies(file: BinaryIO, start: bytes) -> Iterator[bytes]:
+    """The data of each iTXt chunk that begins so; the rest of the file is passed over."""
+    for _ in range(MOST):
+        head = file.read(8)
+        length, kind = int.from_bytes(head[:4], "big"), head[4:]
+        if len(head) < 8 or kind == b"IEND":
+            return
+        begin = file.read(min(length, len(start))) if kind == b"iTXt" else b""
+        if begin != start:
+            file.seek(length - len(begin) + 4, 1)
+            continue
+        if length > LONGEST:
+            raise ValueError(f"it has {length} bytes, and at most {LONGEST} are read")
+        body = begin + file.read(length - len(begin))
+        if file.read(4) != zlib.crc32(kind + body).to_bytes(4, "big"):
+            raise ValueError("it is cut off, or its check sum is that of another text")
+        yield body
+    raise ValueError(f"the file has more than {MOST} chunks")
 
 
 def _international(body: bytes) -> tuple[str, str] | None:
-    """Keyword and text of an iTXt chunk; None where it is broken."""
+    """Keyword and text of an iTXt chunk; None where it is broken, or longer than `LONGEST`."""
     keyword, _, rest = body.partition(b"\0")
     compressed, rest = rest[:1] == b"\1", rest[2:]
     parts = rest.split(b"\0", 2)  # the language, the keyword in it, and the text
     try:
-        text = zlib.decompress(parts[2]) if compressed else parts[2]
+        text = _unpacked(parts[2]) if compressed else parts[2]
         return keyword.decode("latin-1"), text.decode("utf-8")
     except (IndexError, zlib.error, UnicodeDecodeError):
         return None
+
+
+def _unpacked(data: bytes) -> bytes:
+    unpacking = zlib.decompressobj()
+    text = unpacking.decompress(data, LONGEST)
+    if not unpacking.eof:
+        raise zlib.error("cut off, or too long")
+    return text

@@ -76,8 +76,7 @@ class Present:
             if self._beside:
                 text: str | None = path.read_text(encoding="utf-8")
             elif self._suffix == ".png":
-                with path.open("rb") as file:
-                    text = read_text(file).get(KEYWORD)
+                text = read_text(path, KEYWORD)
             else:
                 return None
             manifest = json.loads(text) if text is not None else None
@@ -115,9 +114,8 @@ def state(path: Path) -> Literal["whole", "changed", "torn"]:
     """Whether a PNG is whole: ``changed`` where its pixels are not those of its manifest, ``torn``
     where it cannot be read to its end, or has no manifest."""
     try:
+        said = json.loads(read_text(path, KEYWORD) or "null").get(OF_PIXELS)
         with path.open("rb") as file:
-            said = json.loads(read_text(file)[KEYWORD]).get(OF_PIXELS)
-            file.seek(0)
             image = Image.open(file, formats=["PNG"])
             image.load()
             return "whole" if said in (None, pixel_hash(image)) else "changed"
@@ -130,8 +128,7 @@ def state(path: Path) -> Literal["whole", "changed", "torn"]:
 def same_manifest(path: Path, manifest: Mapping[str, Any]) -> bool:
     """Whether a PNG holds this manifest, whatever its pixels."""
     try:
-        with path.open("rb") as file:
-            there = json.loads(read_text(file).get(KEYWORD, "null"))
+        there = json.loads(read_text(path, KEYWORD) or "null")
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(there, dict) and _key(there) == _key(manifest)

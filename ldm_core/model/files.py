@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.model.hub import as_folder, download_model
+from ldm_core.model.hub_permission import NotAskedError
 from ldm_core.model.reading import CONVERT as CONVERT
 from ldm_core.model.reading import PICKLE_RUNS as PICKLE_RUNS
 from ldm_core.model.reading import PICKLED as PICKLED
@@ -70,6 +71,12 @@ def from_hub(source: str, what: str, ask: Callable[[], T]) -> T:
     """What the Hub answers; `LdmError` where it does not give this folder or file."""
     try:
         return ask()
+    except NotAskedError:
+        raise LdmError(
+            f"'{source}' is no {what} here, nor in the Hub's cache, and the Hub is not asked for a "
+            "name that a file gives and no person; --allow-hub asks it.",
+            LOOK,
+        ) from None
     except Exception as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise LdmError(

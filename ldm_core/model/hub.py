@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+from ldm_core.contracts.files import is_there
 from ldm_core.errors import LdmError
+from ldm_core.model.hub_permission import NotAskedError, may_ask
 from ldm_core.model.weight_files import NAME, choose
 
 ID = r"(?P<id>[\w-][\w.-]*/[\w.-]+)"
@@ -19,6 +22,8 @@ FILE = re.compile(
 TEXTS = (".json", ".txt", ".model")
 UNREAD = ("safety_checker",)
 """Components that Diffusers' pipelines have and no family here reads."""
+SECONDS = 10.0
+"""How long the Hub may take to say that it is there."""
 
 
 class HubName(NamedTuple):
@@ -33,6 +38,10 @@ class HubName(NamedTuple):
     revision: str | None
     file: str | None = None
 
+    def __str__(self) -> str:
+        revision = f"@{self.revision}" if self.revision else ""
+        return f"{self.id}{revision}{f'/{self.file}' if self.file else ''}"
+
     @property
     def where(self) -> dict[str, Any]:
         """What the Hub's library is told beside the repository."""
@@ -42,7 +51,7 @@ class HubName(NamedTuple):
 def as_folder(source: str) -> HubName | None:
     """A repository by its name; None for what is no such name."""
     match = FOLDER.fullmatch(source)
-    if match is None or match["id"].endswith(".safetensors"):
+    if match is None or match["id"].endswith(".safetensors") or _climbs(source):
         return None
     return HubName(match["id"], match["revision"])
 
@@ -51,9 +60,14 @@ def as_file(source: str) -> HubName | None:
     """A repository, or one of its files: ``owner/name@revision/file.safetensors``; None for what
     is no such name."""
     match = FILE.fullmatch(source)
-    if match is None or match["id"].endswith(".safetensors"):
+    if match is None or match["id"].endswith(".safetensors") or _climbs(source):
         return None
     return HubName(match["id"], match["revision"], match["file"])
+
+
+def _climbs(source: str) -> bool:
+    """Whether a name would lead out of the Hub's cache, which is made of folders by its parts."""
+    return bool({".", "..", ""} & {*re.split("[/@]", source)})
 
 
 def commit(source: str, folder: Path) -> str | None:
@@ -70,7 +84,97 @@ def commit(source: str, folder: Path) -> str | None:
 def at_commit(source: str, commit: str) -> str:
     """A repository by its name, at a commit; anything else as it is."""
     hub = as_folder(source)
-    return source if hub is None or Path(source).exists() else f"{hub.id}@{commit}"
+    return source if hub is None or is_there(source) else f"{hub.id}@{commit}"
+
+
+def is_cached(hub: HubName) -> bool:
+    """Whether anything of a repository lies in the Hub's cache; no connection is made."""
+    try:
+        Repository(hub).snapshot()
+    except Exception:  # whatever the library raises of a name that it does not like
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class Repository:
+    """What can be had of a repository: the only door to the Hub.
+
+    Attributes:
+        names: its files, as the Hub says; None where it is not asked, or cannot be reached, so that
+            its cache alone is read.
+        reason: why it cannot be reached.
+    """
+
+    hub: HubName
+    names: list[str] | None = None
+    reason: str = ""
+
+    @classmethod
+    def ask(cls, hub: HubName) -> Repository:
+        """The repository as the Hub knows it, or its cache. A single request without a second try
+        says whether the Hub is there; its library would ask for 24 seconds.
+
+        Raises:
+            HfHubHTTPError: the Hub's own answer, such as that there is none, or no access to it.
+        """
+        from huggingface_hub import model_info
+        from huggingface_hub.errors import HfHubHTTPError
+
+        if not may_ask(hub.id):
+            return cls(hub)
+        try:
+            info = model_info(hub.id, timeout=SECONDS, **hub.where)
+        except HfHubHTTPError:
+            raise
+        except Exception as error:
+            return cls(hub, reason=str(error).strip() or type(error).__name__)
+        return cls(hub, [file.rfilename for file in info.siblings or []])
+
+    def file(self, name: str) -> Path:
+        """One of its files, fetched to the cache."""
+        from huggingface_hub import hf_hub_download
+
+        try:
+            return Path(hf_hub_download(self.hub.id, name, **self._where))
+        except FileNotFoundError as error:
+            raise self._missing(error) from None
+
+    def snapshot(self, names: list[str] | None = None) -> str:
+        """Its folder in the cache.
+
+        Args:
+            names: of the files that are fetched to it.
+        """
+        from huggingface_hub import snapshot_download
+
+        patterns = None if self.names is None else names
+        try:
+            return str(snapshot_download(self.hub.id, allow_patterns=patterns, **self._where))
+        except FileNotFoundError as error:
+            raise self._missing(error) from None
+
+    def held(self) -> list[str]:
+        """The names of its files: those it has, or those in the cache."""
+        if self.names is not None:
+            return self.names
+        folder = Path(self.snapshot())
+        return [file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()]
+
+    @property
+    def _where(self) -> dict[str, Any]:
+        if self.names is None:
+            return {**self.hub.where, "local_files_only": True}
+        return self.hub.where
+
+    def _missing(self, error: Exception) -> Exception:
+        if self.names is not None:
+            return error
+        if self.reason:
+            return LdmError(
+                f"it is not in the Hub's cache, and the Hub cannot be reached ({self.reason})"
+            )
+        return NotAskedError(f"'{self.hub.id}' is not in the Hub's cache")
 
 
 def download_model(hub: HubName, index: str, beside: Iterable[str], weights: bool) -> str:
@@ -83,24 +187,24 @@ def download_model(hub: HubName, index: str, beside: Iterable[str], weights: boo
     Raises:
         LdmError: a component has no weights that are read.
     """
-    from huggingface_hub import hf_hub_download
-
-    table = json.loads(Path(hf_hub_download(hub.id, index, **hub.where)).read_text("utf-8"))
+    repository = Repository.ask(hub)
+    if repository.names is None:
+        return repository.snapshot()
+    names = repository.names
+    table = json.loads(repository.file(index).read_text("utf-8"))
     parts = [n for n, entry in table.items() if isinstance(entry, list) and n not in UNREAD]
-
-    def wanted(names: list[str]) -> list[str]:
-        files = [name for name in (index, *beside) if name in names]
-        for part in parts:
-            own = [PurePosixPath(n).name for n in names if n.rpartition("/")[0] == part]
-            files += [f"{part}/{name}" for name in _component(hub, part, own, weights)]
-        return files
-
-    return _download(hub, wanted)
+    files = [name for name in (index, *beside) if name in names]
+    for part in parts:
+        own = [PurePosixPath(n).name for n in names if n.rpartition("/")[0] == part]
+        files += [f"{part}/{name}" for name in _component(hub, part, own, weights)]
+    return repository.snapshot(files)
 
 
 def download_component(hub: HubName) -> str:
     """The folder with a repository that is one component, such as a ControlNet's."""
-    return _download(hub, lambda names: _component(hub, "", [n for n in names if "/" not in n]))
+    repository = Repository.ask(hub)
+    own = [name for name in repository.names or [] if "/" not in name]
+    return repository.snapshot(_component(hub, "", own))
 
 
 def download_file(hub: HubName, beside: Iterable[str] = ()) -> str:
@@ -111,11 +215,11 @@ def download_file(hub: HubName, beside: Iterable[str] = ()) -> str:
     Raises:
         LdmError: the repository has several.
     """
-    from huggingface_hub import hf_hub_download
-
-    name, names = hub.file, [] if hub.file else (_listed(hub) or _cached(hub))
+    repository = Repository.ask(hub)
+    held = repository.held()
+    name = hub.file
     if name is None:
-        files = [file for file in names if file.endswith(".safetensors")]
+        files = [file for file in held if file.endswith(".safetensors")]
         if len(files) != 1:
             at = f"@{hub.revision}" if hub.revision else ""
             raise LdmError(
@@ -124,13 +228,9 @@ def download_file(hub: HubName, beside: Iterable[str] = ()) -> str:
             )
         name = files[0]
     for other in beside:
-        from huggingface_hub.errors import EntryNotFoundError
-
-        try:
-            hf_hub_download(hub.id, str(PurePosixPath(name).with_name(other)), **hub.where)
-        except EntryNotFoundError:  # it has none; also where only the cache can be asked
-            continue
-    return str(hf_hub_download(hub.id, name, **hub.where))
+        if (path := str(PurePosixPath(name).with_name(other))) in held:
+            repository.file(path)
+    return str(repository.file(name))
 
 
 def _component(hub: HubName, part: str, names: list[str], weights: bool = True) -> list[str]:
@@ -146,37 +246,3 @@ def _component(hub: HubName, part: str, names: list[str], weights: bool = True) 
             f"{', '.join(held[:3])}"
         )
     return files
-
-
-def _download(hub: HubName, wanted: Callable[[list[str]], list[str]]) -> str:
-    from huggingface_hub import snapshot_download
-
-    names = _listed(hub)
-    if names is None:
-        return str(snapshot_download(hub.id, local_files_only=True, **hub.where))
-    return str(snapshot_download(hub.id, allow_patterns=wanted(names), **hub.where))
-
-
-def _listed(hub: HubName) -> list[str] | None:
-    """The names of a repository's files; None without the network.
-
-    Raises:
-        HfHubHTTPError: the Hub's own answer, such as that there is none, or no access to it.
-    """
-    from huggingface_hub import list_repo_files
-    from huggingface_hub.errors import HfHubHTTPError
-
-    try:
-        return list(list_repo_files(hub.id, **hub.where))
-    except HfHubHTTPError:
-        raise
-    except Exception:
-        return None
-
-
-def _cached(hub: HubName) -> list[str]:
-    """The names of the files that earlier downloads left in the cache."""
-    from huggingface_hub import snapshot_download
-
-    folder = Path(snapshot_download(hub.id, local_files_only=True, **hub.where))
-    return [file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()]

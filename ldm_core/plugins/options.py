@@ -40,7 +40,7 @@ class Option:
 
     @property
     def type_name(self) -> str:
-        return _type_name(self.annotation)
+        return type_name(self.annotation)
 
     @property
     def kind(self) -> str | None:
@@ -179,16 +179,16 @@ def with_options(target: Callable[..., Any], options: Mapping[str, Any]) -> Any:
     return target(**options)
 
 
-def _type_name(annotation: Any) -> str:
+def type_name(annotation: Any) -> str:
     """A type as a person would write it, without the bounds that are annotated."""
     if get_origin(annotation) is Annotated:
-        return _type_name(get_args(annotation)[0])
+        return type_name(get_args(annotation)[0])
     if get_origin(annotation) in (Union, UnionType):
-        return " | ".join(_type_name(part) for part in get_args(annotation))
+        return " | ".join(type_name(part) for part in get_args(annotation))
     if annotation is NoneType:
         return "None"
     if get_origin(annotation) in (list, dict):
-        parts = ", ".join(_type_name(part) for part in get_args(annotation))
+        parts = ", ".join(type_name(part) for part in get_args(annotation))
         return f"{get_origin(annotation).__name__}[{parts}]"
     if isinstance(annotation, type):
         return annotation.__name__

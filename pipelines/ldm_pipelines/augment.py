@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 from pydantic import Field
 
 from ldm_core.composition.compose import RESERVED
-from ldm_core.contracts import Input
+from ldm_core.contracts import Input, InputPath, OutputPath
 from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.media.held import held
@@ -58,8 +58,8 @@ class Sample:
 def augment(
     pipe: Pipeline,
     *,
-    out: Path,
-    table: Path | None = None,
+    out: OutputPath,
+    table: InputPath | None = None,
     classes: list[str] | None = None,
     num_images: Annotated[int, Field(ge=1)] = 1,
     batch_size: Annotated[int, Field(ge=1)] = 8,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from PIL import Image, ImageOps
 from pydantic import Field
 
+from ldm_core.contracts import InputPath, OutputPath
 from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError
 from ldm_core.media.names import check_new, write_whole
@@ -22,9 +23,9 @@ SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 def features(
     pipe: Pipeline,
-    folder: Path,
+    folder: InputPath,
     *,
-    out: Path,
+    out: OutputPath,
     batch_size: Annotated[int, Field(ge=1)] = 8,
     seed: int = 0,
     overwrite: bool = False,

@@ -145,9 +145,9 @@ def test_replay_makes_the_same_picture_again(ldm: Any, folder: Path) -> None:
         "--scheduler", "euler_ancestral", "--spacing", "karras", "--guidance-scale", 2,
         "--size", "24x16",
     )  # fmt: skip
-    code, out, err = ldm("replay", "pictures/a-red-star-seed7.png", "--json")
+    code, out, err = ldm("replay", "--allow-files", "pictures/a-red-star-seed7.png", "--json")
     record = json.loads(out)
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, f"the picture asks for the file {folder}\n")
     assert record["differs"] == []
     assert record["verdict"] == "the same picture, pixel for pixel"
     assert Path(record["path"]).exists()
@@ -164,7 +164,7 @@ def test_replay_says_what_differs(ldm: Any, copied: Path) -> None:
     from ldm_core.media.png import save_png
 
     save_png(image, manifest, path, overwrite=True)
-    code, out, err = ldm("replay", path)
+    code, out, err = ldm("replay", "--allow-files", path)
     assert code == 0
     assert "torch: 1.0 then" in err
     assert "changed after it was made" in err
@@ -197,7 +197,7 @@ def test_a_model_without_conditions_needs_nothing_but_a_seed(ldm: Any, grey: Pat
     assert [Path(r["path"]).name for r in records] == [f"grey-noise-seed{n}.png" for n in (7, 8, 9)]
     assert Image.open(records[0]["path"]).mode == "L"
     assert Image.open("s.png").mode == "RGB"
-    verdict = json.loads(ldm("replay", records[1]["path"], "--json")[1])
+    verdict = json.loads(ldm("replay", "--allow-files", records[1]["path"], "--json")[1])
     assert (verdict["max_difference"], verdict["differs"]) == (0, [])
 
 
@@ -208,7 +208,7 @@ def test_any_input_is_given_by_name(ldm: Any, classes: Path) -> None:
     record = json.loads(out)
     assert Path(record["path"]).name == "class-label-goldfish-seed7.png"
     assert record["inputs"] == {"class_label": "GOLDFISH", "negative_class_label": None}
-    verdict = json.loads(ldm("replay", record["path"], "--json")[1])
+    verdict = json.loads(ldm("replay", "--allow-files", record["path"], "--json")[1])
     assert (verdict["max_difference"], verdict["differs"]) == (0, [])
     by_number = json.loads(
         ldm("generate", *run, "--input", "class_label = 1", "--input", "negative_class_label=0")[1]
@@ -373,7 +373,7 @@ def test_what_cannot_be_replayed_is_said(ldm: Any, make: str) -> None:
         from ldm_core.media.png import save_png
 
         image.save(path) if make == "plain" else save_png(image, DAMAGED, path)
-    code, _, err = ldm("replay", path)
+    code, _, err = ldm("replay", "--allow-files", path)
     assert code == 2
     assert err.startswith("error: ")
 
@@ -438,7 +438,7 @@ def test_a_relative_folder_is_found_again_from_elsewhere(
     picture = Path("pictures/a-red-star-seed7.png").resolve()
     (copied.parent / "elsewhere").mkdir()
     monkeypatch.chdir(copied.parent / "elsewhere")
-    assert ldm("replay", picture)[0] == 0
+    assert ldm("replay", "--allow-files", picture)[0] == 0
 
 
 def test_switches_of_a_plugins_command_can_be_turned_off() -> None:

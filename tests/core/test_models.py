@@ -169,9 +169,9 @@ class PlayedHub:
         self.fetched.append(name)
         return str(self.folder / name)
 
-    def listed(self, hub_id: str, revision: str | None = None) -> list[str]:
+    def info(self, hub_id: str, revision: str | None = None, **more: Any) -> Any:
         self.revisions.add(revision)
-        return self.names
+        return Mock(siblings=[Mock(rfilename=name) for name in self.names])
 
     def snapshot(self, hub_id: str, revision: str | None = None, **patterns: Any) -> str:
         self.revisions.add(revision)
@@ -183,7 +183,7 @@ class PlayedHub:
 def played(monkeypatch: pytest.MonkeyPatch, folder: Path, names: list[str]) -> PlayedHub:
     hub = PlayedHub(folder, names)
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", hub.file)
-    monkeypatch.setattr(huggingface_hub, "list_repo_files", hub.listed)
+    monkeypatch.setattr(huggingface_hub, "model_info", hub.info)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", hub.snapshot)
     return hub
 
@@ -230,10 +230,10 @@ def test_without_the_network_it_is_what_the_cache_holds(
         assert local_files_only, "the network is asked"
         return str(folder)
 
-    monkeypatch.setattr(huggingface_hub, "list_repo_files", unreachable)
+    monkeypatch.setattr(huggingface_hub, "model_info", unreachable)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", cached)
     assert find_model("owner/model", installed()) == folder
-    assert hub.fetched == ["model_index.json"]
+    assert hub.fetched == []
 
 
 def test_what_the_hub_answers_is_said_though_the_cache_holds_something(
@@ -244,7 +244,7 @@ def test_what_the_hub_answers_is_said_though_the_cache_holds_something(
     def gated(*args: Any, **options: Any) -> None:
         raise huggingface_hub.errors.GatedRepoError("accept its licence", response=Mock())
 
-    monkeypatch.setattr(huggingface_hub, "list_repo_files", gated)
+    monkeypatch.setattr(huggingface_hub, "model_info", gated)
     with pytest.raises(LdmError, match="accept its licence"):
         find_model("owner/model", installed())
 
@@ -317,10 +317,10 @@ class MovingHub:
     def snapshot(self, hub_id: str, revision: str | None = None, **more: Any) -> str:
         return str(self.root / "snapshots" / self.branches.get(revision, str(revision)))
 
-    def file(self, hub_id: str, name: str, revision: str | None = None) -> str:
+    def file(self, hub_id: str, name: str, revision: str | None = None, **more: Any) -> str:
         return str(Path(self.snapshot(hub_id, revision)) / name)
 
-    def listed(self, hub_id: str, **more: Any) -> None:
+    def info(self, hub_id: str, **more: Any) -> None:
         raise huggingface_hub.errors.OfflineModeIsEnabled("no network")
 
 
@@ -328,7 +328,7 @@ class MovingHub:
 def moving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MovingHub:
     hub = MovingHub(tmp_path / "hub")
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", hub.file)
-    monkeypatch.setattr(huggingface_hub, "list_repo_files", hub.listed)
+    monkeypatch.setattr(huggingface_hub, "model_info", hub.info)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", hub.snapshot)
     return hub
 
@@ -345,7 +345,8 @@ def test_a_picture_of_a_branch_is_replayed_at_its_commit(ldm: Any, moving: Movin
     assert code == 0
     moving.branches["main"] = second
     code, again, err = ldm("replay", out.strip())
-    assert (code, err) == (0, "")
+    asked = f"the picture asks for o/m@{first} of the Hub, from its cache\n"
+    assert (code, err) == (0, asked)
     assert "pixel for pixel" in again
     assert ldm(*run)[1] != out
     assert "pixel for pixel" not in ldm("replay", out.strip(), "--model", "o/m@main")[1]

@@ -82,7 +82,9 @@ def test_the_command_line_takes_a_tilde(ldm: Any, home: Path, command: str) -> N
 
 def test_replay_takes_a_tilde(ldm: Any, home: Path) -> None:
     ldm("generate", "a star", "--recipe=~/r.toml", "--out=~/out", "--seed=1")
-    code, _, err = ldm("replay", "~/out/a-star-seed1.png", "--model=~/model", "--out=~/again")
+    code, _, err = ldm(
+        "replay", "--allow-files", "~/out/a-star-seed1.png", "--model=~/model", "--out=~/again"
+    )
     assert (code, err) == (0, "")
     assert [path.name for path in (home / "again").iterdir()] == ["a-star-seed1-replay.png"]
 
@@ -126,7 +128,9 @@ def test_a_picture_is_replayed_from_another_folder(
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
     for number in range(len(runs)):
-        code, told, err = ldm("replay", home / f"{number}.png", "--json", "--out", elsewhere)
+        code, told, err = ldm(
+            "replay", "--allow-files", home / f"{number}.png", "--json", "--out", elsewhere
+        )
         assert code == 0, err
         assert json.loads(told)["max_difference"] == 0
     manifest = read_png(home / "1.png")[1]

@@ -54,7 +54,7 @@ def made(out: str) -> list[dict[str, Any]]:
 
 
 def replays(ldm: Any, path: str) -> bool:
-    verdict = json.loads(ldm("replay", path, "--json")[1])
+    verdict = json.loads(ldm("replay", "--allow-files", path, "--json")[1])
     return (verdict["max_difference"], verdict["differs"]) == (0, [])
 
 
@@ -88,7 +88,7 @@ def test_what_was_finished_in_python_is_not_replayed(
 ) -> None:
     made = inpaint(pipe, picture, "a red star", mask_box="0,0,8,16", seed=1)
     save_png(made.images[0], made.manifests[0], Path("x.png"), overwrite=True)
-    code, _, err = ldm("replay", "x.png")
+    code, _, err = ldm("replay", "--allow-files", "x.png")
     assert code == 2
     assert "finished in Python (pasted into the original" in err
 
@@ -101,8 +101,8 @@ def test_a_manifest_whose_command_is_damaged_is_refused(
     image, manifest = read_png(path)
     del manifest["command"]["options"]
     save_png(image, manifest, path, overwrite=True)
-    code, _, err = ldm("replay", path)
-    assert (code, "its command lacks 'options'" in err) == (2, True)
+    code, _, err = ldm("replay", "--allow-files", path)
+    assert (code, "damaged: command.options is missing" in err) == (2, True)
 
 
 def test_classes_are_drawn_by_number_and_name(ldm: Any, classes: Path) -> None:

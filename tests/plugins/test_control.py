@@ -683,7 +683,7 @@ def test_the_command_line_and_replay(
     assert code == 0, err
     record = json.loads(out)
     assert record["inputs"]["control_image"] == str(pictures[0])
-    code, out, err = ldm("replay", record["path"], "--json")
+    code, out, err = ldm("replay", "--allow-files", record["path"], "--json")
     assert code == 0, err
     assert json.loads(out)["max_difference"] == 0
     code, _, err = ldm("generate", "a red star", *common)

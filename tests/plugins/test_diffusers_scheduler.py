@@ -381,7 +381,7 @@ def test_a_picture_on_points_of_the_schedulers_own_is_made_again(ldm: Any) -> No
     made = ldm("generate", "a red star", "--steps", 2, "--seed", 3, "--scheduler",
         "diffusers:EulerDiscreteScheduler", "--out", ".")  # fmt: skip
     assert made[0] == 0, made
-    code, out, err = ldm("replay", made[1].strip().splitlines()[-1])
+    code, out, err = ldm("replay", "--allow-files", made[1].strip().splitlines()[-1])
     assert (code, "pixel for pixel" in out) == (0, True), err
     pipe = Pipeline.from_pretrained("shapes", scheduler="diffusers:EulerDiscreteScheduler")
     (manifest,) = pipe("a red star", seed=3, num_inference_steps=2).manifests

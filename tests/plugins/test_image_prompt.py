@@ -384,7 +384,7 @@ def test_the_command_line_and_replay(
     assert code == 0, err
     record = json.loads(out)
     assert record["inputs"]["prompt_image"] == str(pictures[0])
-    code, out, err = ldm("replay", record["path"], "--json")
+    code, out, err = ldm("replay", "--allow-files", record["path"], "--json")
     assert code == 0, err
     assert json.loads(out)["max_difference"] == 0
 

@@ -278,7 +278,7 @@ def test_regions_on_the_command_line(ldm: Any, folder: Path, tmp_path: Path) -> 
     assert code == 0, err
     made = [json.loads(line) for line in out.splitlines()]
     assert [len(one["inputs"]["regions"]) for one in made] == [2, 2]
-    code, out, err = ldm("replay", made[1]["path"], "--json")
+    code, out, err = ldm("replay", "--allow-files", made[1]["path"], "--json")
     assert code == 0, err
     assert json.loads(out)["verdict"] == "the same picture, pixel for pixel"
 

@@ -114,6 +114,8 @@ def test_an_empty_prompt_by_its_name_is_meant(
     image = Image.open(out.strip())
     assert image.tobytes() == pipe("", seed=7).images[0].tobytes()
     assert "seed7" in out
-    assert json.loads(ldm("replay", out.strip(), "--json")[1])["max_difference"] == 0
+    assert (
+        json.loads(ldm("replay", "--allow-files", out.strip(), "--json")[1])["max_difference"] == 0
+    )
     code, _, err = ldm("text-to-image", "", "--model", folder)
     assert (code, "an empty one that is meant" in err) == (2, True)
