@@ -41,11 +41,11 @@ def reading(what: str, hint: str = "", wrong: str = "cannot be read") -> Iterato
         if out_of_memory(error) or (isinstance(error, OSError) and error.errno in MACHINE):
             raise
         why = "" if isinstance(error, ImportError) else hint
-        raise LdmError(f"{what} {wrong}: {in_short(error)}", why) from error
+        raise LdmError(f"{what}{wrong and ' ' + wrong}: {in_short(error)}", why) from error
     except BaseException as error:
         if type(error).__name__ != PANIC:
             raise
-        raise LdmError(f"{what} {wrong}: {in_short(error)}", hint) from error
+        raise LdmError(f"{what}{wrong and ' ' + wrong}: {in_short(error)}", hint) from error
 
 
 def in_short(error: BaseException) -> str:
