@@ -181,8 +181,10 @@ def test_nothing_that_the_library_refuses_is_taken(tmp_path: Path) -> None:
         taken += 1
         try:
             with safe_open(file, "pt") as theirs:
-                shapes = {name: tuple(theirs.get_tensor(name).shape) for name in theirs.keys()}
+                shapes = {name: tuple(theirs.get_tensor(name).shape) for name in header.shapes}
+                names = theirs.offset_keys()
         except (SafetensorError, AttributeError, RuntimeError) as error:
             pytest.fail(f"{bytes(content[8:end])!r} is refused by the library: {error}")
         assert shapes == header.shapes
+        assert sorted(names) == sorted(shapes)
     assert 0 < taken < 1000

@@ -61,7 +61,8 @@ def check_settings(config: Mapping[str, Any], file: Path) -> None:
     endless = isinstance(length, float) and length > 2**31  # as Transformers writes no limit
     if length is not None and not endless and not (type(length) is int and length >= 3):
         raise LdmError(
-            f"{file}: model_max_length should be a whole number of tokens, 3 at least, not {length!r}."
+            f"{file}: model_max_length should be a whole number of tokens, 3 at least, not "
+            f"{length!r}."
         )
 
 
