@@ -41,11 +41,11 @@ def reading(what: str, hint: str = "", wrong: str = "cannot be read") -> Iterato
         if out_of_memory(error) or (isinstance(error, OSError) and error.errno in MACHINE):
             raise
         why = "" if isinstance(error, ImportError) else hint
-        raise LdmError(f"{what} {wrong}: {in_short(error)}", why) from error
+        raise LdmError(f"{what}{wrong and ' ' + wrong}: {in_short(error)}", why) from error
     except BaseException as error:
         if type(error).__name__ != PANIC:
             raise
-        raise LdmError(f"{what} {wrong}: {in_short(error)}", hint) from error
+        raise LdmError(f"{what}{wrong and ' ' + wrong}: {in_short(error)}", hint) from error
 
 
 def in_short(error: BaseException) -> str:
@@ -91,10 +91,30 @@ def no_larger(what: str, size: Size) -> Iterator[None]:
     Raises:
         LdmError: it does. Nothing has been allocated then but what the weights would fill.
     """
+    import torch
     from torch.nn.modules.module import (
         register_module_module_registration_hook,
         register_module_parameter_registration_hook,
     )
+
+    damaged = "it is of another model, or damaged."
+    makers = (torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn)
+
+    class Sized(torch.overrides.TorchFunctionMode):
+        """Sees how much is to be allocated, of this thread alone, before it is."""
+
+        def __torch_function__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            options = kwargs or {}
+            shape = options.get("size", args)
+            if func in makers and _numbers(shape) > size.numbers:
+                raise LdmError(
+                    f"{what} has a config.json by which it would have {_numbers(shape)} numbers in "
+                    f"one tensor, which is more than all its weights.",
+                    damaged,
+                )
+            return func(*args, **options)
 
     thread, left = threading.get_ident(), [size.tensors, size.modules]
 
@@ -103,7 +123,7 @@ def no_larger(what: str, size: Size) -> Iterator[None]:
         if left[which] < 0:
             raise LdmError(
                 f"{what} has a config.json that makes far more of it than its weights are.",
-                "it is of another model, or damaged.",
+                damaged,
             )
 
     def module(parent: nn.Module, name: str, child: nn.Module | None) -> None:
@@ -111,22 +131,16 @@ def no_larger(what: str, size: Size) -> Iterator[None]:
             spend(1)
 
     def parameter(parent: nn.Module, name: str, tensor: Tensor | None) -> None:
-        if threading.get_ident() != thread or tensor is None:
-            return
-        spend(0)
-        if tensor.numel() > size.numbers:
-            raise LdmError(
-                f"{what} has a config.json by which {name} in one {type(parent).__name__} is of "
-                f"shape {list(tensor.shape)}, which is more than all its weights.",
-                "it is of another model, or damaged.",
-            )
+        if threading.get_ident() == thread and tensor is not None:
+            spend(0)
 
     hooks = [
         register_module_module_registration_hook(module),
         register_module_parameter_registration_hook(parameter),
     ]
     try:
-        yield
+        with Sized():
+            yield
     finally:
         for hook in hooks:
             hook.remove()
@@ -174,6 +188,15 @@ def _ends(tensor: Tensor) -> Tensor:
     if values.itemsize < 2:  # of eight bits, which torch does not compare
         values = values.float()
     return torch.stack(tuple(values.aminmax())).double()
+
+
+def _numbers(shape: Any) -> int:
+    """How many a tensor has whose shape a function is told, as a list or one by one."""
+    count = 1
+    for side in shape if isinstance(shape, list | tuple) else [shape]:
+        count *= _numbers(side) if isinstance(side, list | tuple) else 1
+        count *= side if isinstance(side, int) else 1
+    return count
 
 
 def _product(shape: tuple[int, ...]) -> int:

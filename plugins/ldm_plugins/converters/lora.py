@@ -17,6 +17,7 @@ from ldm_core.contracts import Converter, Model, ModelInfo, Part, Phase, PlaceNa
 from ldm_core.contracts.files import FileName
 from ldm_core.errors import LdmError, LdmWarning
 from ldm_core.model.files import class_name, read_index
+from ldm_core.model.loading import reading
 from ldm_core.model.lora import Lora, as_lora, find_loras
 from ldm_core.model.modules import shallow_copy
 from ldm_plugins.converters.shared.lora_weights import read_weights
@@ -130,15 +131,9 @@ def with_loras(
             f"the LoRA '{lora.source}' does not fit the model '{info.source}' "
             f"(family {info.family})"
         )
-        try:
-            with quiet():
-                weights = read_weights(lora, modules)
-                pipeline.load_lora_weights(weights, adapter_name=name, use_safetensors=True)
-        except LdmError:
-            raise
-        except Exception as error:
-            reason = " ".join(str(error).split())[:300]
-            raise LdmError(f"{wrong}: {reason}", OTHER) from error
+        with reading(wrong, OTHER, wrong=""), quiet():
+            weights = read_weights(lora, modules)
+            pipeline.load_lora_weights(weights, adapter_name=name, use_safetensors=True)
         for layer in (layer for module in modules.values() for layer in module.modules()):
             if name in adapters_of(layer):  # its strength is in the weights already
                 layer.lora_alpha[name] = layer.r[name]

@@ -66,6 +66,12 @@ class Flux(DiffusersFolder):
                     f"the network takes text states of width {takes} from {name}, which gives "
                     f"{gives}."
                 )
+        axes, head = transformer.get("axes_dims_rope", (16, 56, 56)), "attention_head_dim"
+        if len(axes) != 3 or sum(axes) != transformer.get(head, 128) or any(n % 2 for n in axes):
+            raise folder.error(
+                f"the network's axes_dims_rope should be three even numbers that make {head} = "
+                f"{transformer.get(head, 128)} together, not {list(axes)}."
+            )
         guided = bool(transformer.get("guidance_embeds", False))
         return folder.info(
             "flux",

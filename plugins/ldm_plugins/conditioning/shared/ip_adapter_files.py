@@ -18,6 +18,7 @@ from ldm_core.model.files import (
     read_json,
 )
 from ldm_core.model.weight_files import check_weights
+from ldm_plugins.shared.config_types import check_component
 
 Shapes = Mapping[str, tuple[int, ...]]
 ENCODER = "CLIPVisionModelWithProjection"
@@ -69,8 +70,9 @@ def find_adapter(source: str, image_encoder: str, info: ModelInfo) -> AdapterFil
     if not folder.is_dir():
         raise LdmError(f"there is no folder '{image_encoder}' with an image encoder.")
     config = read_json(folder / "config.json")
-    if ENCODER not in config.get("architectures", []):
-        other = ", ".join(config.get("architectures", [])) or "nothing"
+    check_component(config, folder / "config.json")
+    if ENCODER not in (config.get("architectures") or []):
+        other = ", ".join(config.get("architectures") or []) or "nothing"
         raise LdmError(f"the image_encoder '{image_encoder}' should be a {ENCODER}, not {other}.")
     gives = config.get("projection_dim", 512) if pooled else config.get("hidden_size", 768)
     if gives != width:

@@ -17,6 +17,7 @@ from ldm_core.model.files import class_name, from_hub, read_json
 from ldm_core.model.hub import HubName, as_folder, download_component
 from ldm_core.model.weight_files import check_weights
 from ldm_plugins.conditioning.shared.pictures import mode_of
+from ldm_plugins.shared.config_types import check_component
 
 CONTROLNET, ADAPTER = "ControlNetModel", "T2IAdapter"
 OPTIONS = {"path": None, "weight": 1.0, "start": 0.0, "end": 1.0, "guess_mode": False}
@@ -129,6 +130,7 @@ def find_side_folder(source: str, info: ModelInfo) -> SideFolder:
     """
     folder = _find(source)
     config = read_json(folder / "config.json")
+    check_component(config, folder / "config.json")
     cls = class_name(config)
     if cls not in (CONTROLNET, ADAPTER):
         raise LdmError(

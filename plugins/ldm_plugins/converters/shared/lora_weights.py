@@ -9,14 +9,14 @@ it on a network has nothing more to know.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ldm_core.errors import LdmError
+from ldm_core.model.loading import check_finite, reading
 from ldm_core.model.lora import HALVES, PEFT_START, Lora
-from ldm_core.model.reading import read_json
+from ldm_core.model.reading import read_json, strict_json
 from ldm_core.model.safetensors_header import read_header
 
 if TYPE_CHECKING:
@@ -36,13 +36,18 @@ def read_weights(lora: Lora, modules: Mapping[str, nn.Module]) -> dict[str, Tens
     """
     from safetensors.torch import load_file
 
-    weights: dict[str, Tensor] = load_file(lora.file)
+    what = f"the LoRA '{lora.source}'"
+    with reading(what):
+        weights: dict[str, Tensor] = load_file(lora.file)
+    check_finite(what, weights)
     if lora.config is not None:
         config = read_json(lora.config)
+        _check_settings(what, config)
         component = _component(lora, config, weights, modules)
         weights = {f"{component}.{n.removeprefix(PEFT_START)}": t for n, t in weights.items()}
         return with_strength(weights, {component: config})
-    return with_strength(weights, _configs(read_header(lora.file).metadata.get(METADATA)))
+    configs = _configs(what, read_header(lora.file).metadata.get(METADATA))
+    return with_strength(weights, configs)
 
 
 def with_strength(
@@ -88,13 +93,45 @@ def _strength(layer: str, rank: int, configs: Mapping[str, Mapping[str, Any]]) -
     return float(alpha / math.sqrt(rank) if config.get("use_rslora") else alpha / rank)
 
 
-def _configs(metadata: str | None) -> dict[str, dict[str, Any]]:
-    """PEFT's config of each component, from the header."""
+def _configs(what: str, metadata: str | None) -> dict[str, dict[str, Any]]:
+    """PEFT's config of each component, from the header.
+
+    Raises:
+        LdmError: the header says there what no config says.
+    """
+    try:
+        table = strict_json(metadata or "{}")
+    except ValueError as error:
+        raise LdmError(f"{what} has a broken {METADATA} in its header: {error}.") from None
+    if not isinstance(table, dict):
+        raise LdmError(f"{what} has a {METADATA} in its header that is no table.")
     configs: dict[str, dict[str, Any]] = {}
-    for key, value in json.loads(metadata or "{}").items():
+    for key, value in table.items():
         component, _, option = key.partition(".")
         configs.setdefault(component, {})[option] = value
+    for config in configs.values():
+        _check_settings(what, config)
     return configs
+
+
+def _check_settings(what: str, config: Mapping[str, Any]) -> None:
+    """See that a config says the strength as numbers.
+
+    Raises:
+        LdmError: it does not.
+    """
+    alphas = [config.get("lora_alpha"), *_values(config.get("alpha_pattern"))]
+    if not all(type(alpha) in (int, float) and math.isfinite(alpha) for alpha in alphas):
+        raise LdmError(
+            f"{what}: lora_alpha, and each entry of alpha_pattern, should be a number, not "
+            f"{alphas!r}."
+        )
+
+
+def _values(patterns: Any) -> list[Any]:
+    if patterns is None or isinstance(patterns, dict):
+        return list((patterns or {}).values())
+    return [patterns]
 
 
 def _component(

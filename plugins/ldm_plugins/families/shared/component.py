@@ -9,9 +9,9 @@ from ldm_core.contracts import Part, PartInfo, Place
 from ldm_core.model.configs import read_config
 from ldm_core.model.from_folder import read_module
 from ldm_core.model.loading import check_finite
-from ldm_plugins.families.shared.config_types import check_component
 from ldm_plugins.families.shared.tokenizer_files import read_tokenizer
 from ldm_plugins.shared.classes import find_class
+from ldm_plugins.shared.config_types import check_component
 from ldm_plugins.shared.quiet import quiet
 
 

@@ -10,8 +10,9 @@ from typing import Any
 from ldm_core.contracts import LatentSpace, ModelInfo
 from ldm_core.errors import LdmError
 from ldm_core.model.files import read_json
-from ldm_plugins.families.shared.config_types import check_component, check_scheduler
 from ldm_plugins.families.shared.scheduler_config import FolderScheduler, with_stated
+from ldm_plugins.families.shared.scheduler_types import check_scheduler
+from ldm_plugins.shared.config_types import check_component
 
 CODECS = {"AutoencoderKL": "autoencoder_kl", "VQModel": "vq", None: "pixels"}
 """The encoder and decoder of an autoencoder, by its class."""

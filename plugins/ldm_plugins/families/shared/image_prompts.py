@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from ldm_core.contracts import Model, Part, Place
 from ldm_core.errors import LdmError
+from ldm_core.model.loading import check_finite, reading
 from ldm_core.model.modules import shallow_copy
+from ldm_core.model.reading import read_json
 from ldm_plugins.families.shared.shared_parts import SharedParts
 from ldm_plugins.shared.quiet import quiet
 
@@ -98,9 +100,38 @@ def _processor(encoder: Path, net: Any) -> Any:
         from transformers import CLIPImageProcessor
 
     if (encoder / "preprocessor_config.json").is_file():
-        return CLIPImageProcessor.from_pretrained(encoder, local_files_only=True)
+        return read_processor(CLIPImageProcessor, encoder, net.config.image_size)
     side = net.config.image_size
     return CLIPImageProcessor(size=side, crop_size=side)
+
+
+def read_processor(cls: Any, encoder: Path, side: int) -> Any:
+    """What scales and crops pictures, from an encoder's folder, once it made one of the right size.
+
+    Args:
+        side: of the pictures that the encoder takes.
+    Raises:
+        LdmError: it cannot be read, or gives pictures of another size.
+    """
+    from PIL import Image
+
+    file = encoder / "preprocessor_config.json"
+    config = read_json(file)
+    for key in ("size", "crop_size"):
+        table = config.get(key, side)
+        sides = table.values() if isinstance(table, dict) else [table]
+        if not all(type(n) is int and 1 <= n <= 4 * side for n in sides):
+            raise LdmError(f"{file}: {key} should be of about {side} pixels, not {table!r}.")
+    with reading(f"{file}"):
+        processor = cls.from_pretrained(encoder, local_files_only=True)
+        grey = Image.new("RGB", (side, side), "grey")
+        pixels = processor([grey], return_tensors="pt").pixel_values
+    if tuple(pixels.shape) != (1, 3, side, side) or not pixels.isfinite().all():
+        raise LdmError(
+            f"{file} makes pictures of shape {list(pixels.shape[1:])}, and the encoder takes "
+            f"{[3, side, side]} of finite numbers."
+        )
+    return processor
 
 
 def set_scale(unet: nn.Module, scale: float) -> None:
@@ -125,16 +156,13 @@ def read_layers(unet: Any, file: Path) -> None:
     """
     from safetensors.torch import load_file
 
+    what = f"the IP-Adapter '{file}'"
+    hint = "it was made for a model of another kind or size."
     parts: dict[str, dict[str, Any]] = {"image_proj": {}, "ip_adapter": {}}
-    for name, tensor in load_file(file).items():
-        part, _, rest = name.partition(".")
-        parts.setdefault(part, {})[rest] = tensor
-    try:
-        with quiet():
-            unet._load_ip_adapter_weights([parts], low_cpu_mem_usage=False)
-    except Exception as error:
-        reason = " ".join(str(error).split())[:300]
-        raise LdmError(
-            f"the IP-Adapter '{file}' does not fit the network: {reason}",
-            "it was made for a model of another kind or size.",
-        ) from error
+    with reading(what, hint, "does not fit the network"), quiet():
+        tensors = load_file(file)
+        check_finite(what, tensors)
+        for name, tensor in tensors.items():
+            part, _, rest = name.partition(".")
+            parts.setdefault(part, {})[rest] = tensor
+        unet._load_ip_adapter_weights([parts], low_cpu_mem_usage=False)

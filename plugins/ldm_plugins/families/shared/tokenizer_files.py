@@ -58,11 +58,11 @@ def check_settings(config: Mapping[str, Any], file: Path) -> None:
                 f"{file} says {key} = {config[key]!r}, which is not followed.", f"take {key} out."
             )
     length = config.get("model_max_length")
-    if length is not None and (
-        isinstance(length, bool) or not isinstance(length, int | float) or length < 3
-    ):
+    endless = isinstance(length, float) and length > 2**31  # as Transformers writes no limit
+    if length is not None and not endless and not (type(length) is int and length >= 3):
         raise LdmError(
-            f"{file}: model_max_length should be a number of tokens, 3 at least, not {length!r}."
+            f"{file}: model_max_length should be a whole number of tokens, 3 at least, not "
+            f"{length!r}."
         )
 
 

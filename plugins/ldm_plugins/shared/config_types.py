@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from ldm_core.errors import LdmError
-from ldm_plugins.families.shared.scheduler_settings import PATH, SETTINGS
 
 MANY = 2**20
 """No size, width or count in a network's config is larger."""
@@ -52,6 +51,7 @@ WORDS: Kind = f"a list of 1 to {LEVELS} words", _listed(lambda v: isinstance(v, 
 SWITCH: Kind = "true or false", lambda v: isinstance(v, bool)
 NUMBER: Kind = "a finite number", _number
 POSITIVE: Kind = "a number above 0", lambda v: _number(v) and v > 0
+SHARE: Kind = "a number from 0 to 1", lambda v: _number(v) and 0 <= v <= 1
 NUMBERS: Kind = (
     "a list of finite numbers",
     lambda v: isinstance(v, list) and 0 < len(v) <= MANY and all(map(_number, v)),
@@ -75,33 +75,20 @@ COMPONENT: Mapping[str, Kind] = {
     **dict.fromkeys(("class_embed_type", "addition_embed_type", "norm_type"), WORD),
     **dict.fromkeys(("guidance_embeds", "force_upcast", "use_attention_mask"), SWITCH),
     "sample_size": SIDES,
+    **dict.fromkeys(("conditioning_channels", "downscale_factor"), COUNT),
+    **dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), LAYERS),
+    "conditioning_embedding_out_channels": LEVEL_COUNTS,
+    "adapter_type": WORD,
+    "architectures": WORDS,
+    "axes_dims_rope": LEVEL_COUNTS,
+    "downsample_padding": ("0 or 1", lambda v: type(v) is int and v in (0, 1)),
+    **dict.fromkeys(("norm_eps", "layer_norm_eps", "layer_norm_epsilon"), POSITIVE),
     "scaling_factor": POSITIVE,
     "shift_factor": NUMBER,
     "latents_mean": NUMBERS,
     "latents_std": NUMBERS,
 }
 """Of a network, autoencoder or text encoder. A key may also be null, which is its default."""
-SCHEDULER: Mapping[str, Kind] = {
-    "_class_name": WORD,
-    "num_train_timesteps": COUNT,
-    "trained_betas": NUMBERS,
-    **dict.fromkeys(("shift", "base_shift", "max_shift", "shift_terminal"), NUMBER),
-    **dict.fromkeys(("base_image_seq_len", "max_image_seq_len", "steps_offset"), LAYERS),
-    **dict.fromkeys(("use_dynamic_shifting", "stochastic_sampling", "invert_sigmas"), SWITCH),
-    **dict.fromkeys(("use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas"), SWITCH),
-    "use_flow_sigmas": SWITCH,
-    "flow_shift": POSITIVE,
-    "time_shift_type": WORD,
-    "lambda_min_clipped": ("a number", lambda v: isinstance(v, int | float)),
-}
-BY_DEFAULT: Mapping[type, Kind] = {
-    bool: SWITCH,
-    int: ("a whole number", lambda v: isinstance(v, int) and not isinstance(v, bool)),
-    float: NUMBER,
-    str: WORD,
-    list: SEVERAL,
-}
-"""What a setting of a scheduler's class may be whose default is of a type."""
 
 
 def check_component(config: Mapping[str, Any], file: Path) -> None:
@@ -110,24 +97,17 @@ def check_component(config: Mapping[str, Any], file: Path) -> None:
     Raises:
         LdmError: one is not.
     """
-    _check(config, COMPONENT, file)
+    shares = {key: SHARE for key in config if "dropout" in key}
+    check_kinds(config, {**COMPONENT, **shares}, file)
     _check_positions(config, file)
 
 
-def check_scheduler(config: Mapping[str, Any], file: Path) -> None:
-    """See that the values of a scheduler's config are of their kinds.
+def check_kinds(config: Mapping[str, Any], kinds: Mapping[str, Kind], file: Path) -> None:
+    """See that the values of some keys are of their kinds; null is of any.
 
     Raises:
-        LdmError: one is not, or there are more timesteps than any network was trained on.
+        LdmError: one is not.
     """
-    defaults = SETTINGS.get(str(config.get("_class_name")), PATH)
-    kinds = {key: BY_DEFAULT[type(v)] for key, v in defaults.items() if type(v) in BY_DEFAULT}
-    _check(config, {**kinds, **SCHEDULER}, file)
-    if (config.get("num_train_timesteps") or 0) > 100_000:
-        raise LdmError(f"{file}: num_train_timesteps should be 100000 at most.")
-
-
-def _check(config: Mapping[str, Any], kinds: Mapping[str, Kind], file: Path) -> None:
     for key, (what, fits) in kinds.items():
         value = config.get(key)
         if value is not None and not fits(value):
