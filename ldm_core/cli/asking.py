@@ -27,7 +27,10 @@ AllowHubOption = Annotated[
 
 def answered(question: str) -> bool:
     """Whether the person says yes; no where no person is there to be asked."""
-    return can_ask() and typer.confirm(question, default=False, err=True)
+    try:
+        return can_ask() and typer.confirm(question, default=False, err=True)
+    except typer.Abort:
+        return False
 
 
 def can_ask() -> bool:
@@ -49,29 +52,44 @@ def allow(reach: Reach, folder: Path, files: bool, hub: bool) -> frozenset[str]:
     Returns:
         The repositories that may be asked for.
     Raises:
-        LdmError: something is not allowed; all of it is named. Nothing is read before.
+        LdmError: something is not allowed; all of it is named. Nothing of it is read before.
     """
-    outside = [f"the file {path}" for path in reach.outside(folder)]
+    reach.own_recipes(folder)
+    agreed = _allow(reach, folder, files, hub, frozenset())
+    while reach.own_recipes():  # of models that may be read now
+        agreed = _allow(reach, folder, files, hub, agreed)
+    return frozenset(name.id for name in reach.hub)
+
+
+def _allow(
+    reach: Reach, folder: Path, files: bool, hub: bool, agreed: frozenset[str]
+) -> frozenset[str]:
+    """What is allowed in all.
+
+    Args:
+        agreed: what was before.
+    """
     absent = {name for name in reach.hub if not is_cached(name)}
-    remote = [f"{name} of the Hub" for name in sorted(absent, key=str)]
-    cached = [f"{n} of the Hub, from its cache" for n in sorted(reach.hub - absent, key=str)]
-    owners = sorted({f"plugins of {p.distribution} {p.version}" for p in reach.plugins})
-    others = [owner for owner in owners if not owner.startswith("plugins of ldm-core ")]
-    needed = {
-        "--allow-files": outside if not files else [],
-        "--allow-hub": remote if not hub else [],
+    outside = {f"the file {path}" for path in reach.outside(folder)} - agreed
+    remote = {f"{name} of the Hub" for name in absent} - agreed
+    others = {f"{n} of the Hub, from its cache" for n in reach.hub - absent}
+    others |= {
+        f"plugins of {plugin.distribution} {plugin.version}"
+        for plugin in reach.plugins
+        if plugin.distribution != "ldm-core"
     }
-    refused = [words for several in needed.values() for words in several]
+    flags = {"--allow-files": set() if files else outside, "--allow-hub": set() if hub else remote}
+    refused = [words for several in flags.values() for words in sorted(several)]
     if not refused or can_ask():
-        for words in (*others, *outside, *cached, *remote):
+        for words in [*sorted(others - agreed), *sorted(outside), *sorted(remote)]:
             typer.echo(f"the picture asks for {words}", err=True)
     if refused and not answered("is it to have that?"):
-        flags = " and ".join(flag for flag, several in needed.items() if several)
         raise LdmError(
             f"the picture asks for what does not lie beside it: {', '.join(refused)}.",
-            f"{flags} allows it; look at it first where the picture is not your own.",
+            f"{' and '.join(flag for flag, several in flags.items() if several)} allows it; look "
+            "at it first where the picture is not your own.",
         )
-    return frozenset(name.id for name in absent)
+    return agreed | others | outside | remote
 
 
 def hub_for(typed: list[Any], everything: bool = False) -> HubPermission:

@@ -20,7 +20,7 @@ from ldm_core.contracts.files import NAMES_FILE, READ, WRITTEN, parts_of
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.media.manifest_record import Command
 from ldm_core.plugins.options import REQUIRED, Option, describe
-from ldm_core.plugins.registry import Registry
+from ldm_core.plugins.registry import Plugin, Registry
 from ldm_core.run.in_batches import InBatches
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class Repeated:
         left_out: its options that name something to write; the pictures are the same without.
     """
 
+    plugin: Plugin
     function: InBatches
     arguments: Sequence[tuple[Option, Any]]
     options: Mapping[str, tuple[Option, Any]]
@@ -48,6 +49,7 @@ class Repeated:
 
     def tell(self, reach: Reach) -> None:
         """Say what it would read."""
+        reach.plugins.add(self.plugin)
         for option, value in (*self.arguments, *self.options.values()):
             reach.value(
                 value, Path if Image.Image in parts_of(option.annotation) else option.annotation
@@ -68,7 +70,8 @@ def repeated(command: Command, registry: Registry) -> Repeated:
         LdmError: the command is not installed or gives no pictures, or does not take these
             arguments.
     """
-    function = registry.find("command", command.name).loaded
+    plugin = registry.find("command", command.name)
+    function = plugin.loaded
     owner = f"the command '{command.name}'"
     if not isinstance(function, InBatches):
         raise LdmError(f"{owner} gives no pictures that could be made again.")
@@ -88,7 +91,7 @@ def repeated(command: Command, registry: Registry) -> Repeated:
         if needed and parameter.name not in options:
             raise LdmError(f"the manifest is damaged: {owner} needs the option '{parameter.name}'.")
     arguments = _arguments(command.arguments, parameters, declared, owner)
-    return Repeated(function, arguments, options, more, left_out)
+    return Repeated(plugin, function, arguments, options, more, left_out)
 
 
 def _arguments(

@@ -33,6 +33,7 @@ class Reach:
         self.plugins: set[Plugin] = set()
         self.missing: set[tuple[str, str]] = set()
         self._registry = registry
+        self._models: set[Path] = set()
 
     def recipe(self, layer: Layer) -> None:
         """A recipe with its model, where it names one."""
@@ -45,13 +46,12 @@ class Reach:
             self._choice(LISTS.get(key, key), choice)
 
     def model(self, source: str) -> None:
-        """A model by any name, with the recipe in its folder."""
+        """A model by any name; see `own_recipes`."""
         if any(source in (m.name, f"{m.distribution}:{m.name}") for m in self._registry.models):
             return
         folder = self.file(source, as_folder)
-        if folder is not None and is_there(folder / MODEL_RECIPE):
-            own = read_recipe(folder / MODEL_RECIPE)
-            self.recipe({key: v for key, v in own.items() if key not in ("model", "model_config")})
+        if folder is not None:
+            self._models.add(folder)
 
     def file(self, source: str, as_hub: Callable[[str], HubName | None]) -> Path | None:
         """A file or folder, or else a repository; the path where it is there."""
@@ -80,15 +80,30 @@ class Reach:
             elif _leads_to_a_file(text):
                 self.files.add(expanded(text).resolve())
 
+    def own_recipes(self, folder: Path | None = None) -> bool:
+        """Take in the recipes that lie in the folders of models, which are read for it.
+
+        Args:
+            folder: of the models in it alone.
+        Returns:
+            Whether there were any.
+        """
+        home = None if folder is None else folder.resolve()
+        models = {path for path in self._models if home is None or _lies_in(path, home)}
+        self._models -= models
+        files = [path / MODEL_RECIPE for path in models if is_there(path / MODEL_RECIPE)]
+        for file in files:
+            own = read_recipe(file)
+            self.recipe({key: v for key, v in own.items() if key not in ("model", "model_config")})
+        return bool(files)
+
     def outside(self, folder: Path) -> list[Path]:
         """The files that do not lie in a folder, and those to which symbolic links lead out of the
-        folders in it."""
+        folders in it. What is hidden in it, such as keys in a home folder, does not count as in."""
         home = folder.resolve()
-        inside = {path for path in self.files if path.is_relative_to(home)}
+        inside = {path for path in self.files if _lies_in(path, home)}
         linked = {target for path in inside for target in _linked(path)}
-        return sorted(
-            path for path in self.files - inside | linked if not path.is_relative_to(home)
-        )
+        return sorted(path for path in self.files | linked if not _lies_in(path, home))
 
     def _choice(self, kind: str, choice: Layer) -> None:
         name = choice.get("name")
@@ -137,6 +152,12 @@ def _leads_to_a_file(text: str) -> bool:
     if os.sep not in text and not text.startswith("~"):
         return is_there(path) and path.is_file()
     return is_there(path) or bool(path.suffix and is_there(path.parent))
+
+
+def _lies_in(path: Path, home: Path) -> bool:
+    if not path.is_relative_to(home):
+        return False
+    return not any(part.startswith(".") for part in path.relative_to(home).parts)
 
 
 def _linked(folder: Path) -> Iterator[Path]:

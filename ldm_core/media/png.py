@@ -14,7 +14,7 @@ from ldm_core.errors import LdmError
 from ldm_core.media.json_text import json_text, read_json_text
 from ldm_core.media.names import write_whole
 from ldm_core.media.pictures import open_picture
-from ldm_core.media.png_chunks import read_text
+from ldm_core.media.png_chunks import text_under
 
 KEYWORD = "ldm"
 """The PNG text chunk that holds a manifest."""
@@ -47,11 +47,11 @@ def read_png(path: Path) -> tuple[Image.Image, dict[str, Any]]:
 
     Raises:
         LdmError: no such file, no image, or an image without a manifest, or with one that is
-            broken: see `read_text` and `read_json_text`.
+            broken: see `text_under` and `read_json_text`.
     """
     image = open_picture(path)
     try:
-        text = read_text(expanded(path), KEYWORD)
+        text = text_under(expanded(path), KEYWORD)
         manifest = None if text is None else read_json_text(text)
     except ValueError as error:
         raise LdmError(f"the manifest is damaged: {error}.") from None

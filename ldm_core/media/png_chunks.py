@@ -41,7 +41,7 @@ def split_text(data: bytes) -> tuple[bytes, dict[str, str]]:
     return b"".join([*kept, data[start:]]), texts
 
 
-def read_text(path: Path, keyword: str) -> str | None:
+def text_under(path: Path, keyword: str) -> str | None:
     """The international text (iTXt) that a PNG file holds under a keyword, before or behind its
     pixels; None where the file is another one, or has none.
 

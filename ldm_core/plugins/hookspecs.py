@@ -186,7 +186,9 @@ def ldm_commands(register: Register) -> None:
     needed. One marked by `ldm_core.run.in_batches.in_batches` also takes ``**call``, to hand to the
     pipeline, gets seed, batch size and the other inputs, and yields one `Output` a batch, which the
     command writes as it comes; any other returns the paths of the files that it wrote. Where a
-    manifest has a ``finish``, it also gets the call, so that ``ldm replay`` can repeat it.
+    manifest has a ``finish``, it also gets the call, so that ``ldm replay`` can repeat it. A replay
+    leaves out what is annotated `ldm_core.contracts.OutputPath`, asks before it reads what is
+    `ldm_core.contracts.InputPath`, and refuses a plain ``Path``, of which neither is said.
     """
 
 

@@ -19,7 +19,7 @@ from ldm_core import LdmError, Pipeline
 from ldm_core.media.json_text import DEEPEST, read_json_text
 from ldm_core.media.manifest_record import Manifest
 from ldm_core.media.png import read_png, save_png
-from ldm_core.media.png_chunks import LONGEST, MOST
+from ldm_core.media.png_chunks import LONGEST, MOST, text_under
 
 
 @pytest.fixture(scope="module")
@@ -194,11 +194,9 @@ def test_text_that_unpacks_to_hundreds_of_megabytes_takes_little_memory(tmp_path
 
 
 def test_chunks_without_end_are_not_looked_through(tmp_path: Path) -> None:
-    from ldm_core.media.png_chunks import read_text
-
     path = with_chunks(tmp_path / "a.png", chunk(b"", b"tEXt") * (MOST + 1))
     with pytest.raises(ValueError, match="more than"):
-        read_text(path, "ldm")
+        text_under(path, "ldm")
 
 
 def test_a_picture_that_moves_has_its_manifest(tmp_path: Path) -> None:

@@ -254,6 +254,30 @@ def test_a_models_own_recipe_is_seen_too(ldm: Any, beside: Path, tmp_path: Path)
     assert (code, f"the file {tmp_path / 'ink.safetensors'}" in err) == (2, True)
 
 
+def test_a_model_elsewhere_is_not_looked_into_before_it_is_allowed(
+    ldm: Any, beside: Path, tmp_path: Path, opened: list[str]
+) -> None:
+    """Then its own recipe asks in its turn."""
+    model = Path(shutil.copytree(beside / "model", tmp_path / "model"))
+    (model / "ldm.toml").write_text('loras = ["o/l"]\n')
+    picture = changed(beside / "star.png", lambda m: m["recipe"].update(model=str(model)))
+    opened.clear()
+    code, _, err = ldm("replay", picture)
+    assert (code, f"beside it: the file {model}.\n" in err) == (2, True)
+    assert not [path for path in opened if path.startswith(str(model))]
+    code, _, err = ldm("replay", picture, "--allow-files")
+    assert (code, "beside it: o/l of the Hub.\n  --allow-hub allows it" in err) == (2, True)
+
+
+def test_what_is_hidden_beside_a_picture_is_asked_for(ldm: Any, beside: Path) -> None:
+    """A picture in a home folder does not read what other programs keep there."""
+    shutil.copytree(beside / "model", beside / ".keys" / "model")
+    hidden = str(beside / ".keys" / "model")
+    picture = changed(beside / "star.png", lambda m: m["recipe"].update(model=hidden))
+    code, _, err = ldm("replay", picture)
+    assert (code, f"the file {hidden}." in err) == (2, True)
+
+
 def test_what_lies_beside_a_picture_or_is_typed_needs_no_leave(
     ldm: Any, beside: Path, folder: Path
 ) -> None:
