@@ -57,8 +57,8 @@ GENERATORS = (
 )
 """Libraries' files that write code of their own making and run it: the origin decides, since what
 they compile has no file."""
-LAWFUL_STARTS = ("multiprocessing/", "fuzz/")
-"""Who may start a process: a training's own workers, and the fuzzer."""
+LAWFUL_STARTS = ("multiprocessing/",)
+"""Who may start a process and read what it sends: a training's own workers."""
 STARTS = {
     "os.exec",
     "os.fork",

@@ -21,7 +21,6 @@ from fuzz import hook
 from fuzz.case import Case
 from fuzz.child import quicken, refuse_pickles, run_case, run_ldm
 from fuzz.shelf import finish_shelf, write_shelf
-from fuzz.verdicts import SECONDS
 
 BATCH = 100
 """Cases of one child."""
@@ -100,7 +99,7 @@ class Pool:
         done = 0
         try:
             for done, case in enumerate(cases, 1):
-                line = _line(read, SECONDS)
+                line = _line(read, case.seconds)
                 if line is None:
                     os.kill(child, signal.SIGKILL)
                     yield Ended(case, None, [f"hang: {_where(trace)}"])
@@ -132,7 +131,7 @@ def _serve(cases: Sequence[Case], shelf: Path, write: int, trace: Path) -> None:
             for case in cases:
                 file.seek(0)
                 file.truncate()
-                faulthandler.dump_traceback_later(SECONDS - 2, file=file)
+                faulthandler.dump_traceback_later(0.9 * case.seconds, file=file)
                 ended = run_case(case, shelf)
                 faulthandler.cancel_dump_traceback_later()
                 answers.write(json.dumps(ended) + "\n")

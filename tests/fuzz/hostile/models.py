@@ -82,6 +82,50 @@ INDEXES = [
         ["json", f"{UNET}.index.json", ["weight_map"], [["a", "b"]]],
     ),
 ]
+
+
+def _decoy(note: str, copied: str, argv: list[str], folder: str, *steps: list[Any]) -> Case:
+    """Every name of an index that a library or this package might read, one of them honest."""
+    whole = f"{folder}/model.safetensors"
+    shown = f"{folder}/diffusion_pytorch_model.safetensors"
+    first = whole if "encoder" in folder or folder == "e" else shown
+    lies = {"metadata": {}, "weight_map": {"a": "w.bin", "b": "w.bin"}}
+    laid: list[list[Any]] = [
+        ["copy", copied.partition(" ")[0], copied.partition(" ")[2]],
+        ["text", f"{first}.index.json", json.dumps(lies)],
+        blobs.step(f"{folder}/w.bin", blobs.PICKLE),
+        ["copy", f"{folder}/decoy.safetensors", "lora.safetensors"],
+    ]
+    return Case("hostile", [*laid, *steps], argv, codes=(2,), note=note)
+
+
+def _honest(name: str) -> str:
+    """An index of a decoy that is whole."""
+    return json.dumps({"metadata": {}, "weight_map": {"a": name}})
+
+
+DECOYS = [
+    case
+    for place, copied, folder, variant, argv in (
+        ("a UNet", f"m {SD}", "m/unet", "", RUN),
+        ("a text encoder", f"m {SD}", "m/text_encoder", ".fp16", RUN),
+        ("a ControlNet", "c controlnet", "c", "",
+         [*KNOWN, "--control-image", "a.png",
+          "--set", 'conditioning=["text", {name="control", models=["c"]}]']),
+        ("an image encoder", "e image-encoder", "e",
+         [*KNOWN, "--prompt-image", "a.png", "--set",
+          f'conditioning=["text", {{name="image_prompt", path="{MODELS}/ip-adapter.safetensors", '
+          'image_encoder="e"}]']),
+    )
+    for case in (
+        _decoy(f"an index beside {place} that is whole", copied, argv, folder,
+               ["picture", "a.png", {}]),
+        _decoy(f"two indexes of {place}", copied, argv, folder, ["picture", "a.png", {}],
+               ["copy", f"{folder}/model-00001-of-00001.safetensors", "lora.safetensors"],
+               ["text", f"{folder}/model{variant}.safetensors.index.json",
+                _honest("model-00001-of-00001.safetensors")]),
+    )
+]  # fmt: skip
 PICKLES = [
     _model("nothing but a pickle", ["gone", UNET],
            blobs.step("m/unet/diffusion_pytorch_model.bin", blobs.PICKLE)),
@@ -110,14 +154,14 @@ PICKLES = [
           'conditioning=["text", {name="image_prompt", path="i.bin", '
           f'image_encoder="{MODELS}/image-encoder"}}]'],
          codes=(2,), note="a pickled IP-Adapter"),
-    Case("hostile", [["copy", "v", f"{SD}/vae"], ["gone", "v/diffusion_pytorch_model.safetensors"],
-                     blobs.step("v/diffusion_pytorch_model.bin", blobs.PICKLE)],
+    Case("hostile", [["copy", "v", SD], ["gone", "v/vae/diffusion_pytorch_model.safetensors"],
+                     blobs.step("v/vae/diffusion_pytorch_model.bin", blobs.PICKLE)],
          ["train", "denoiser", "--data", f"{MODELS}/data", "--autoencoder", "v", "--out", "run",
           "--resolution", "16", "--steps", "1"],
          codes=(2,), note="a pickled autoencoder to train with"),
     Case("hostile", [["copy", "m", SD], ["gone", UNET],
                      blobs.step("m/unet/diffusion_pytorch_model.bin", blobs.PICKLE)],
-         ["train", "denoiser", "--data", f"{MODELS}/data", "--autoencoder", f"{MODELS}/{SD}/vae",
+         ["train", "denoiser", "--data", f"{MODELS}/data", "--autoencoder", f"{MODELS}/{SD}",
           "--from-model", "m", "--out", "run", "--resolution", "16", "--steps", "1"],
          codes=(2,), note="a pickled model to train on"),
 ]  # fmt: skip
@@ -218,7 +262,6 @@ RECIPES = [
          ["augment", "--table", "t.csv", "--out", "o", *KNOWN[-2:]],
          codes=(2,), note="a table without end"),
 ]  # fmt: skip
-MODELS_REFUSED = [*WEIGHTS, *INDEXES, *PICKLES, *CONFIGS]
 HARMLESS = [
     _model(f"{json.dumps(value)[:40]} as {key} of {file}", ["json", f"m/{file}", [key], value],
            codes=(0, 2))

@@ -56,7 +56,7 @@ RIGHT: dict[str, list[str]] = {
     "mask": ["m.png"],
     "mask_box": ["2,2,8,8"],
     "data": [f"{MODELS}/data"],
-    "autoencoder": [f"{MODELS}/{SD}/vae"],
+    "autoencoder": [f"{MODELS}/{SD}"],
     "resolution": ["16"],
     "name": ["euler", "text"],
     "kind": ["scheduler"],
