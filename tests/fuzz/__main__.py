@@ -141,7 +141,10 @@ def main() -> int:
             return 0
         if options.mode == "replay":
             lines = options.file.read_text().splitlines()
-            cases = [Case.of(json.dumps(json.loads(line).get("case", json.loads(line)))) for line in lines]
+            cases = [
+                Case.of(json.dumps(json.loads(line).get("case", json.loads(line))))
+                for line in lines
+            ]
             bad = 0
             for ended in pool.faults(cases):
                 bad += bool(ended.faults)

@@ -272,7 +272,9 @@ def _origin() -> str:
     frame, names = _caller(), []
     while frame is not None:
         file = _file(frame)
-        ours = any(f"/{package}/" in file for package in ("ldm_core", "ldm_plugins", "ldm_pipelines"))
+        ours = any(
+            f"/{package}/" in file for package in ("ldm_core", "ldm_plugins", "ldm_pipelines")
+        )
         if not names or ours:
             names.append(f"{'/'.join(file.split('/')[-2:])}:{frame.f_code.co_name}")
         if len(names) > 2:

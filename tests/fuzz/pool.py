@@ -157,5 +157,7 @@ def _line(read: int, seconds: float) -> bytes | None:
 
 def _where(trace: Path) -> str:
     """The innermost places of the last stack that was written."""
-    lines = [line.strip() for line in trace.read_text(errors="replace").splitlines() if "File" in line]
+    lines = [
+        line.strip() for line in trace.read_text(errors="replace").splitlines() if "File" in line
+    ]
     return " < ".join(lines[:3])

@@ -95,7 +95,13 @@ def main() -> None:
         except LdmError:
             return
 
-    limits = [f"-max_len={LONGEST}", "-timeout=20", "-rss_limit_mb=4096", "-verbosity=0"]
+    limits = [
+        f"-max_len={LONGEST}",
+        "-timeout=20",
+        "-rss_limit_mb=4096",
+        "-verbosity=0",
+        "-print_final_stats=1",
+    ]
     artifacts = f"-artifact_prefix={folder}/"
     atheris.Setup([sys.argv[0], *limits, artifacts, *options, str(corpus)], one)
     atheris.Fuzz()

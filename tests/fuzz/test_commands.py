@@ -90,8 +90,8 @@ def test_nothing_that_is_loaded_brings_code(name: str, fuzzer: Fuzzer) -> None:
     _done(Case("command", PICTURES, ["generate", *LOADED[name]], codes=(0,), seconds=60), fuzzer)
 
 
-def test_a_training_goes_on_from_its_checkpoint_and_from_a_model(fuzzer: Fuzzer) -> None:
-    argv = ["train", "denoiser", *TRAIN, *POOL, "--from-model", f"{MODELS}/{SD}"]
+def test_a_training_from_a_model_reads_it_and_no_more(fuzzer: Fuzzer) -> None:
+    argv = ["train", "autoencoder", *TRAIN, "--from-model", f"{MODELS}/{SD}"]
     _done(Case("command", [], argv, codes=(0,), seconds=60), fuzzer)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 
@@ -11,7 +12,7 @@ import pytest
 
 from fuzz.conftest import TESTS
 
-RUNS = 3000
+RUNS = 20_000
 """Inputs of each reader at every change; the same ones every time, by the seed."""
 HERE = pytest.mark.skipif(
     importlib.util.find_spec("atheris") is None,
@@ -19,7 +20,8 @@ HERE = pytest.mark.skipif(
 )
 
 
-def fuzz(reader: str, *options: str) -> None:
+def fuzz(reader: str, *options: str) -> int:
+    """How many inputs were read."""
     end = subprocess.run(
         [sys.executable, "-m", "fuzz.readers", reader, *options],
         stderr=subprocess.PIPE,
@@ -29,13 +31,15 @@ def fuzz(reader: str, *options: str) -> None:
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])},
     )
     assert end.returncode == 0, (end.stdout + end.stderr)[-4000:]
-    assert "Done" in end.stderr or "runs in" in end.stderr, end.stderr[-1000:]
+    executed = re.search(r"number_of_executed_units: (\d+)", end.stderr)
+    assert executed is not None
+    return int(executed[1])
 
 
 @HERE
 @pytest.mark.parametrize("reader", ["png", "toml", "safetensors"])
 def test_bytes_end_in_a_value_or_one_of_our_errors(reader: str) -> None:
-    fuzz(reader, f"-runs={RUNS}", "-seed=1")
+    assert fuzz(reader, f"-runs={RUNS}", "-seed=1") >= RUNS
 
 
 @HERE
@@ -43,4 +47,4 @@ def test_bytes_end_in_a_value_or_one_of_our_errors(reader: str) -> None:
 @pytest.mark.parametrize("reader", ["png", "toml", "safetensors"])
 def test_so_do_others_for_some_minutes(reader: str) -> None:
     seconds = float(os.environ.get("LDM_FUZZ_SECONDS", 3600)) / 12
-    fuzz(reader, f"-max_total_time={int(seconds)}")
+    assert fuzz(reader, f"-max_total_time={int(seconds)}") > RUNS

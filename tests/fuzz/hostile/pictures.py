@@ -60,9 +60,7 @@ REFUSED = [
     _read("process's own memory", name="/proc/self/mem"),
     _elsewhere("EPS as a mask", ["inpaint", "a.png", "a", "--mask", "p.png", *MODEL]),
     _elsewhere("EPS as the second picture", ["blend", "a.png", "p.png", *MODEL]),
-    _elsewhere(
-        "EPS as a stop", ["interpolate", "--images", "a.png", "--images", "p.png", *MODEL]
-    ),
+    _elsewhere("EPS as a stop", ["interpolate", "--images", "a.png", "--images", "p.png", *MODEL]),
     _elsewhere(
         "EPS as a control image",
         ["generate", "a", *MODEL, "--set", CONTROL, "--control-image", "p.png"],

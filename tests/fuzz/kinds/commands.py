@@ -184,7 +184,9 @@ def invocations(draw: st.DrawFn) -> Case:
         name = argument_of(draw(arguments))
         flags.append([f"--{name}", argument_of(draw(arguments))])
     if draw(seldom(25)):
-        flags.append([draw(st.sampled_from(["--", "-", "--help", "-h", "--version", "-x", "--json"]))])
+        flags.append(
+            [draw(st.sampled_from(["--", "-", "--help", "-h", "--version", "-x", "--json"]))]
+        )
     order = draw(st.permutations(flags)) if flags else []
     argv = [*words, *places, *(piece for flag in order for piece in flag)]
     return Case("command", STEPS, argv)

@@ -116,14 +116,20 @@ def sides(draw: st.DrawFn) -> Case:
         chosen = 'conditioning=["text", {name="control", models=["c"]}]'
         argv = ["generate", "a", *model, "--set", chosen, "--control-image", "a.png"]
     elif form == "adapter":
-        steps += [["copy", "i.safetensors", "ip-adapter.safetensors"], *draw(damages("i.safetensors"))]
+        steps += [
+            ["copy", "i.safetensors", "ip-adapter.safetensors"],
+            *draw(damages("i.safetensors")),
+        ]
         chosen = (
             'conditioning=["text", {name="image_prompt", path="i.safetensors", '
             f'image_encoder="{MODELS}/image-encoder"}}]'
         )
         argv = ["generate", "a", *model, "--set", chosen, "--prompt-image", "a.png"]
     else:
-        steps += [["copy", "s.safetensors", "single/single.safetensors"], *draw(damages("s.safetensors"))]
+        steps += [
+            ["copy", "s.safetensors", "single/single.safetensors"],
+            *draw(damages("s.safetensors")),
+        ]
         argv = ["generate", "a", "--model", "s.safetensors", "--model-config", f"{MODELS}/{SD}"]
         argv += model[2:]
     return Case("side", steps, argv)
