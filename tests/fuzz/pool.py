@@ -98,7 +98,8 @@ class Pool:
         os.close(write)
         done = 0
         try:
-            for done, case in enumerate(cases, 1):
+            for case in cases:
+                done += 1
                 line = _line(read, case.seconds)
                 if line is None:
                     os.kill(child, signal.SIGKILL)

@@ -50,23 +50,39 @@ LOADED: dict[str, list[str]] = {
     "the model that ships": ["a large red circle", "--steps", "1", "--seed", "1"],
     "a LoRA": ["a", *MODEL, "--lora", f"{MODELS}/lora.safetensors"],
     "a model in one file": [
-        "a", "--model", f"{MODELS}/single/single.safetensors", "--model-config", f"{MODELS}/{SD}",
+        "a",
+        "--model",
+        f"{MODELS}/single/single.safetensors",
+        "--model-config",
+        f"{MODELS}/{SD}",
         *MODEL[2:],
     ],
     "a ControlNet": [
-        "a", *MODEL, "--control-image", "a.png",
-        "--set", f'conditioning=["text", {{name="control", models=["{MODELS}/controlnet"]}}]',
+        "a",
+        *MODEL,
+        "--control-image",
+        "a.png",
+        "--set",
+        f'conditioning=["text", {{name="control", models=["{MODELS}/controlnet"]}}]',
     ],
     "a T2I-Adapter": [
-        "a", *MODEL, "--control-image", "a.png",
-        "--set", f'conditioning=["text", {{name="control", models=["{MODELS}/t2i-adapter"]}}]',
+        "a",
+        *MODEL,
+        "--control-image",
+        "a.png",
+        "--set",
+        f'conditioning=["text", {{name="control", models=["{MODELS}/t2i-adapter"]}}]',
     ],
     "an IP-Adapter": [
-        "a", *MODEL, "--prompt-image", "a.png", "--set",
+        "a",
+        *MODEL,
+        "--prompt-image",
+        "a.png",
+        "--set",
         'conditioning=["text", {name="image_prompt", '
         f'path="{MODELS}/ip-adapter.safetensors", image_encoder="{MODELS}/image-encoder"}}]',
     ],
-}  # fmt: skip
+}
 """Everything that weights are read from."""
 
 

@@ -24,8 +24,7 @@ def fuzz(reader: str, *options: str) -> int:
     """How many inputs were read."""
     end = subprocess.run(
         [sys.executable, "-m", "fuzz.readers", reader, *options],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
+        capture_output=True,
         text=True,
         errors="replace",
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])},

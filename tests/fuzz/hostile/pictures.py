@@ -84,8 +84,12 @@ REFUSED = [
 ]
 LONG = 300 * 2**20
 HARMLESS = [
-    Case("hostile", [*WHOLE, blobs.step("p.png", data)], ["image-to-image", "p.png", "a", *MODEL],
-         note=note)
+    Case(
+        "hostile",
+        [*WHOLE, blobs.step("p.png", data)],
+        ["image-to-image", "p.png", "a", *MODEL],
+        note=note,
+    )
     for note, data in {
         "zTXt that unfolds": blobs.png(16, 16, blobs.ztxt(b"x", blobs.zeros(LONG))),
         "iTXt that unfolds": blobs.png(16, 16, blobs.itxt(b"ldm", blobs.zeros(LONG))),
@@ -100,5 +104,5 @@ HARMLESS = [
         ),
         "very many chunks": blobs.png(16, 16, *[blobs.ztxt(b"x", blobs.zeros(9))] * 20_000),
     }.items()
-]  # fmt: skip
+]
 """What may be drawn from, or refused, as long as it costs nothing."""

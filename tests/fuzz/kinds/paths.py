@@ -125,7 +125,7 @@ FORMS: dict[str, Any] = {
         "--animation",
         t,
         *MODEL,
-    ],  # fmt: skip
+    ],
     "features": lambda s, t: ["features", s, *MODEL[:2], "--out", t],
     "features out": lambda s, t: ["features", f"{MODELS}/data", *MODEL[:2], "--out", t],
     "table": lambda s, t: ["augment", "--table", s, *MODEL[:4], "--out", "set"],
@@ -139,7 +139,7 @@ FORMS: dict[str, Any] = {
         "1",
         "--out",
         t,
-    ],  # fmt: skip
+    ],
     "control": lambda s, t: [
         "generate",
         "a",
@@ -148,7 +148,7 @@ FORMS: dict[str, Any] = {
         f'conditioning=["text", {{name="control", models=["{s}"]}}]',
         "--control-image",
         "a.png",
-    ],  # fmt: skip
+    ],
     "data": lambda s, t: [
         "train",
         "autoencoder",
@@ -160,7 +160,7 @@ FORMS: dict[str, Any] = {
         "1",
         "--batch-size",
         "1",
-    ],  # fmt: skip
+    ],
     "autoencoder": lambda s, t: [
         "train",
         "denoiser",
@@ -172,5 +172,5 @@ FORMS: dict[str, Any] = {
         "run",
         "--steps",
         "1",
-    ],  # fmt: skip
+    ],
 }

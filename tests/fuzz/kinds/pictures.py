@@ -114,7 +114,7 @@ FORMS: dict[str, Any] = {
         "--num-images",
         "2",
         *MODEL,
-    ],  # fmt: skip
+    ],
     "control": lambda p: [
         "generate",
         "a",
@@ -123,7 +123,7 @@ FORMS: dict[str, Any] = {
         f'conditioning=["text", {{name="control", models=["{MODELS}/controlnet"]}}]',
         "--control-image",
         p,
-    ],  # fmt: skip
+    ],
     "features": lambda p: ["features", "d", *MODEL[:2], "--out", "f.safetensors"],
     "replay": lambda p: ["replay", p],
 }
