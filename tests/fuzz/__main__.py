@@ -17,21 +17,19 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-os.environ.update(
-    OMP_NUM_THREADS="1",
-    OMP_WAIT_POLICY="PASSIVE",
-    TOKENIZERS_PARALLELISM="false",
-    TQDM_DISABLE="1",
-    ACCELERATE_TORCH_DEVICE="cpu",
-    HF_HUB_OFFLINE="0",  # a connection that is not lawful is to be seen
-    HF_HUB_DISABLE_TELEMETRY="1",
-)
-sys.dont_write_bytecode = True
-
 from fuzz.case import Case, read_cases
 from fuzz.pool import Ended, Pool
 from fuzz.verdicts import NAMES
 
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "TOKENIZERS_PARALLELISM": "false",
+    "TQDM_DISABLE": "1",
+    "ACCELERATE_TORCH_DEVICE": "cpu",
+    "HF_HUB_OFFLINE": "0",  # a connection that is not lawful is to be seen
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}
 CORPUS = Path(__file__).parent / "corpus"
 
 
@@ -82,7 +80,7 @@ def run(options: argparse.Namespace, pool: Pool) -> Tally:
     from fuzz.kinds.all import KINDS
 
     tally = Tally()
-    kinds = options.kind or [kind for kind in KINDS]
+    kinds = options.kind or list(KINDS)
     if options.corpus:
         for ended in pool.faults(list(read_cases(CORPUS))):
             tally.add(ended)
@@ -134,6 +132,8 @@ def main() -> int:
     parser.add_argument("--messages", action="store_true", help="print each kind's messages")
     parser.add_argument("--file", type=Path, help="cases to replay, one a line")
     options = parser.parse_args()
+    os.environ.update(ENVIRONMENT)  # before torch is imported, which the pool does
+    sys.dont_write_bytecode = True
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
         pool = Pool(Path(folder))
         if options.mode == "serve":
@@ -141,7 +141,10 @@ def main() -> int:
             return 0
         if options.mode == "replay":
             lines = options.file.read_text().splitlines()
-            cases = [Case.of(json.dumps(json.loads(line).get("case", json.loads(line)))) for line in lines]
+            cases = [
+                Case.of(json.dumps(json.loads(line).get("case", json.loads(line))))
+                for line in lines
+            ]
             bad = 0
             for ended in pool.faults(cases):
                 bad += bool(ended.faults)

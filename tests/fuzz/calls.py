@@ -8,6 +8,7 @@ from __future__ import annotations
 import decimal
 import fractions
 import functools
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,11 @@ def _forever(table: Mapping[str, Any]) -> Iterator[str]:
         yield "a red star"
 
 
+def _sleep(table: Mapping[str, Any]) -> Any:
+    """Stands for a call that never ends, to try the judges."""
+    time.sleep(3600)
+
+
 VALUES: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     "array": _array,
     "tensor": _tensor,
@@ -71,6 +77,7 @@ VALUES: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     "range": lambda table: range(3),
     "generator": lambda table: (n for n in range(3)),
     "forever": _forever,
+    "sleep": _sleep,
     "text": lambda table: str(table["of"]) * int(table.get("times", 1)),
     "device": lambda table: __import__("torch").device(table["of"]),
     "dtype": lambda table: getattr(__import__("torch"), table["of"]),

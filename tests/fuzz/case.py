@@ -24,6 +24,7 @@ class Case:
         call: a call of the Python API; see `fuzz.calls`.
         codes: the exit codes that are right.
         writes: names in its folder that it may write or change beside those its options name.
+        seconds: in which it ends.
         note: what it is about, where a person wrote it.
     """
 
@@ -33,6 +34,7 @@ class Case:
     call: dict[str, Any] | None = None
     codes: tuple[int, ...] = (0, 2)
     writes: tuple[str, ...] = ()
+    seconds: float = 20
     note: str = ""
 
     def line(self) -> str:

@@ -57,8 +57,8 @@ GENERATORS = (
 )
 """Libraries' files that write code of their own making and run it: the origin decides, since what
 they compile has no file."""
-LAWFUL_STARTS = ("multiprocessing/", "fuzz/")
-"""Who may start a process: a training's own workers, and the fuzzer."""
+LAWFUL_STARTS = ("multiprocessing/",)
+"""Who may start a process and read what it sends: a training's own workers."""
 STARTS = {
     "os.exec",
     "os.fork",
@@ -272,7 +272,9 @@ def _origin() -> str:
     frame, names = _caller(), []
     while frame is not None:
         file = _file(frame)
-        ours = any(f"/{package}/" in file for package in ("ldm_core", "ldm_plugins", "ldm_pipelines"))
+        ours = any(
+            f"/{package}/" in file for package in ("ldm_core", "ldm_plugins", "ldm_pipelines")
+        )
         if not names or ours:
             names.append(f"{'/'.join(file.split('/')[-2:])}:{frame.f_code.co_name}")
         if len(names) > 2:

@@ -21,7 +21,6 @@ from fuzz import hook
 from fuzz.case import Case
 from fuzz.child import quicken, refuse_pickles, run_case, run_ldm
 from fuzz.shelf import finish_shelf, write_shelf
-from fuzz.verdicts import SECONDS
 
 BATCH = 100
 """Cases of one child."""
@@ -99,8 +98,9 @@ class Pool:
         os.close(write)
         done = 0
         try:
-            for done, case in enumerate(cases, 1):
-                line = _line(read, SECONDS)
+            for case in cases:
+                done += 1
+                line = _line(read, case.seconds)
                 if line is None:
                     os.kill(child, signal.SIGKILL)
                     yield Ended(case, None, [f"hang: {_where(trace)}"])
@@ -132,7 +132,7 @@ def _serve(cases: Sequence[Case], shelf: Path, write: int, trace: Path) -> None:
             for case in cases:
                 file.seek(0)
                 file.truncate()
-                faulthandler.dump_traceback_later(SECONDS - 2, file=file)
+                faulthandler.dump_traceback_later(0.9 * case.seconds, file=file)
                 ended = run_case(case, shelf)
                 faulthandler.cancel_dump_traceback_later()
                 answers.write(json.dumps(ended) + "\n")
@@ -158,5 +158,7 @@ def _line(read: int, seconds: float) -> bytes | None:
 
 def _where(trace: Path) -> str:
     """The innermost places of the last stack that was written."""
-    lines = [line.strip() for line in trace.read_text(errors="replace").splitlines() if "File" in line]
+    lines = [
+        line.strip() for line in trace.read_text(errors="replace").splitlines() if "File" in line
+    ]
     return " < ".join(lines[:3])

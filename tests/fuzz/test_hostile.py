@@ -13,6 +13,7 @@ REFUSED = {
     "manifests": manifests.REFUSED,
     "weights": models.WEIGHTS,
     "indexes": models.INDEXES,
+    "decoys": models.DECOYS,
     "pickles": models.PICKLES,
     "configs": models.CONFIGS,
     "LoRA": models.LORAS,

@@ -17,8 +17,6 @@ from safetensors.numpy import load_file
 
 from fuzz.case import Case
 
-SECONDS = 20
-"""In which every case ends."""
 MEMORY = 2 * 2**30
 """Bytes that a case may take beyond what the process had."""
 OUTPUTS = ("--out", "--sheet", "--animation", "--plot")
@@ -218,7 +216,7 @@ NAMES = {
     "code": "a wrong exit code",
     "crash": "the process died",
     "elsewhere": "a file where none was asked for",
-    "hang": f"longer than {SECONDS} s",
+    "hang": f"longer than {Case.seconds} s",
     "litter": "a temporary file was left",
     "lost": "a file that was there is changed or gone",
     "memory": f"more than {MEMORY / 2**30:.0f} GiB",

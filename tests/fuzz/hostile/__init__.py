@@ -1,1 +1,1 @@
-"""Inputs made by someone who tries, one file a kind. Nothing of them is a binary in the repository."""
+"""Inputs made by someone who tries, one file a kind; none of them lies in the repository."""

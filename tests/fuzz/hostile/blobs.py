@@ -37,7 +37,9 @@ showpage
 """
 PDF = b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF\n"
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/passwd"/></svg>'
-WMF = struct.pack("<LHhhhhHLH", 0x9AC6CDD7, 0, 0, 0, 16, 16, 1440, 0, 0) + b"\x01\x00\x09\x00\x00\x03"
+WMF = (
+    struct.pack("<LHhhhhHLH", 0x9AC6CDD7, 0, 0, 0, 16, 16, 1440, 0, 0) + b"\x01\x00\x09\x00\x00\x03"
+)
 PSD = b"8BPS" + struct.pack(">H6xHLLHH", 1, 3, 16, 16, 8, 3) + bytes(12)
 FITS = b"SIMPLE  =                    T".ljust(80) + b"END".ljust(80)
 HDF5 = b"\x89HDF\r\n\x1a\n" + bytes(64)

@@ -92,16 +92,20 @@ REFUSED = [
 ]
 HARMLESS = [
     _replay(
-        "an animation over a file", "frame.png",
-        [["command", "options", "animation"], f"{HERE}/kept.gif"], codes=(0, 2),
+        "an animation over a file",
+        "frame.png",
+        [["command", "options", "animation"], f"{HERE}/kept.gif"],
+        codes=(0, 2),
     ),
     _replay(
-        "an animation beside it", "frame.png",
-        [["command", "options", "animation"], f"{HERE}/p/new.gif"], codes=(2,),
+        "an animation beside it",
+        "frame.png",
+        [["command", "options", "animation"], f"{HERE}/p/new.gif"],
+        codes=(2,),
     ),
     _replay("versions of everything", MADE, [["versions"], {"x" * 9: "1"}], codes=(0, 2)),
     _replay("a title with marks of a terminal", MADE, [["title"], "\x1b]0;x\x07"], codes=(0, 2)),
     _replay("a finish", MADE, [["finish"], "os.system"], codes=(0, 2)),
-]  # fmt: skip
+]
 """What may be made again without it, or refused, as long as nothing else is written."""
 MODEL_ELSEWHERE = f"{MODELS}/{SD}"

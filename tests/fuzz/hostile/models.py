@@ -82,71 +82,252 @@ INDEXES = [
         ["json", f"{UNET}.index.json", ["weight_map"], [["a", "b"]]],
     ),
 ]
+
+
+def _decoy(note: str, copied: str, argv: list[str], folder: str, *steps: list[Any]) -> Case:
+    """Every name of an index that a library or this package might read, one of them honest."""
+    whole = f"{folder}/model.safetensors"
+    shown = f"{folder}/diffusion_pytorch_model.safetensors"
+    first = whole if "encoder" in folder or folder == "e" else shown
+    lies = {"metadata": {}, "weight_map": {"a": "w.bin", "b": "w.bin"}}
+    laid: list[list[Any]] = [
+        ["copy", copied.partition(" ")[0], copied.partition(" ")[2]],
+        ["text", f"{first}.index.json", json.dumps(lies)],
+        blobs.step(f"{folder}/w.bin", blobs.PICKLE),
+        ["copy", f"{folder}/decoy.safetensors", "lora.safetensors"],
+    ]
+    return Case("hostile", [*laid, *steps], argv, codes=(2,), note=note)
+
+
+def _honest(name: str) -> str:
+    """An index of a decoy that is whole."""
+    return json.dumps({"metadata": {}, "weight_map": {"a": name}})
+
+
+DECOYS = [
+    case
+    for place, copied, folder, variant, argv in (
+        ("a UNet", f"m {SD}", "m/unet", "", RUN),
+        ("a text encoder", f"m {SD}", "m/text_encoder", ".fp16", RUN),
+        (
+            "a ControlNet",
+            "c controlnet",
+            "c",
+            "",
+            [
+                *KNOWN,
+                "--control-image",
+                "a.png",
+                "--set",
+                'conditioning=["text", {name="control", models=["c"]}]',
+            ],
+        ),
+        (
+            "an image encoder",
+            "e image-encoder",
+            "e",
+            [
+                *KNOWN,
+                "--prompt-image",
+                "a.png",
+                "--set",
+                f'conditioning=["text", {{name="image_prompt", path="{MODELS}/ip-adapter.safetensors", '
+                'image_encoder="e"}]',
+            ],
+        ),
+    )
+    for case in (
+        _decoy(
+            f"an index beside {place} that is whole", copied, argv, folder, ["picture", "a.png", {}]
+        ),
+        _decoy(
+            f"two indexes of {place}",
+            copied,
+            argv,
+            folder,
+            ["picture", "a.png", {}],
+            ["copy", f"{folder}/model-00001-of-00001.safetensors", "lora.safetensors"],
+            [
+                "text",
+                f"{folder}/model{variant}.safetensors.index.json",
+                _honest("model-00001-of-00001.safetensors"),
+            ],
+        ),
+    )
+]
 PICKLES = [
-    _model("nothing but a pickle", ["gone", UNET],
-           blobs.step("m/unet/diffusion_pytorch_model.bin", blobs.PICKLE)),
-    _model("nothing but a pickled text encoder", ["gone", TEXT],
-           blobs.step("m/text_encoder/pytorch_model.bin", blobs.PICKLE)),
-    Case("hostile", [blobs.step("m.ckpt", blobs.PICKLE)],
-         ["generate", "a", "--model", "m.ckpt", "--model-config", f"{MODELS}/{SD}"],
-         codes=(2,), note="a pickled checkpoint"),
-    Case("hostile", [blobs.step("m.safetensors", blobs.PICKLE)],
-         ["generate", "a", "--model", "m.safetensors", "--model-config", f"{MODELS}/{SD}"],
-         codes=(2,), note="a pickled checkpoint by another name"),
-    Case("hostile", [["copy", "c", "controlnet"],
-                     ["shards", "c/diffusion_pytorch_model.safetensors", [[0, "w.bin"]]],
-                     blobs.step("c/w.bin", blobs.PICKLE), ["picture", "a.png", {}]],
-         [*KNOWN, "--control-image", "a.png",
-          "--set", 'conditioning=["text", {name="control", models=["c"]}]'],
-         codes=(2,), note="a pickle in a ControlNet's index"),
-    Case("hostile", [["copy", "e", "image-encoder"], ["shards", "e/model.safetensors", [[0, "w.bin"]]],
-                     blobs.step("e/w.bin", blobs.PICKLE), ["picture", "a.png", {}]],
-         [*KNOWN, "--prompt-image", "a.png", "--set",
-          f'conditioning=["text", {{name="image_prompt", path="{MODELS}/ip-adapter.safetensors", '
-          'image_encoder="e"}]'],
-         codes=(2,), note="a pickle in an image encoder's index"),
-    Case("hostile", [blobs.step("i.bin", blobs.PICKLE), ["picture", "a.png", {}]],
-         [*KNOWN, "--prompt-image", "a.png", "--set",
-          'conditioning=["text", {name="image_prompt", path="i.bin", '
-          f'image_encoder="{MODELS}/image-encoder"}}]'],
-         codes=(2,), note="a pickled IP-Adapter"),
-    Case("hostile", [["copy", "v", f"{SD}/vae"], ["gone", "v/diffusion_pytorch_model.safetensors"],
-                     blobs.step("v/diffusion_pytorch_model.bin", blobs.PICKLE)],
-         ["train", "denoiser", "--data", f"{MODELS}/data", "--autoencoder", "v", "--out", "run",
-          "--resolution", "16", "--steps", "1"],
-         codes=(2,), note="a pickled autoencoder to train with"),
-    Case("hostile", [["copy", "m", SD], ["gone", UNET],
-                     blobs.step("m/unet/diffusion_pytorch_model.bin", blobs.PICKLE)],
-         ["train", "denoiser", "--data", f"{MODELS}/data", "--autoencoder", f"{MODELS}/{SD}/vae",
-          "--from-model", "m", "--out", "run", "--resolution", "16", "--steps", "1"],
-         codes=(2,), note="a pickled model to train on"),
-]  # fmt: skip
+    _model(
+        "nothing but a pickle",
+        ["gone", UNET],
+        blobs.step("m/unet/diffusion_pytorch_model.bin", blobs.PICKLE),
+    ),
+    _model(
+        "nothing but a pickled text encoder",
+        ["gone", TEXT],
+        blobs.step("m/text_encoder/pytorch_model.bin", blobs.PICKLE),
+    ),
+    Case(
+        "hostile",
+        [blobs.step("m.ckpt", blobs.PICKLE)],
+        ["generate", "a", "--model", "m.ckpt", "--model-config", f"{MODELS}/{SD}"],
+        codes=(2,),
+        note="a pickled checkpoint",
+    ),
+    Case(
+        "hostile",
+        [blobs.step("m.safetensors", blobs.PICKLE)],
+        ["generate", "a", "--model", "m.safetensors", "--model-config", f"{MODELS}/{SD}"],
+        codes=(2,),
+        note="a pickled checkpoint by another name",
+    ),
+    Case(
+        "hostile",
+        [
+            ["copy", "c", "controlnet"],
+            ["shards", "c/diffusion_pytorch_model.safetensors", [[0, "w.bin"]]],
+            blobs.step("c/w.bin", blobs.PICKLE),
+            ["picture", "a.png", {}],
+        ],
+        [
+            *KNOWN,
+            "--control-image",
+            "a.png",
+            "--set",
+            'conditioning=["text", {name="control", models=["c"]}]',
+        ],
+        codes=(2,),
+        note="a pickle in a ControlNet's index",
+    ),
+    Case(
+        "hostile",
+        [
+            ["copy", "e", "image-encoder"],
+            ["shards", "e/model.safetensors", [[0, "w.bin"]]],
+            blobs.step("e/w.bin", blobs.PICKLE),
+            ["picture", "a.png", {}],
+        ],
+        [
+            *KNOWN,
+            "--prompt-image",
+            "a.png",
+            "--set",
+            f'conditioning=["text", {{name="image_prompt", path="{MODELS}/ip-adapter.safetensors", '
+            'image_encoder="e"}]',
+        ],
+        codes=(2,),
+        note="a pickle in an image encoder's index",
+    ),
+    Case(
+        "hostile",
+        [blobs.step("i.bin", blobs.PICKLE), ["picture", "a.png", {}]],
+        [
+            *KNOWN,
+            "--prompt-image",
+            "a.png",
+            "--set",
+            'conditioning=["text", {name="image_prompt", path="i.bin", '
+            f'image_encoder="{MODELS}/image-encoder"}}]',
+        ],
+        codes=(2,),
+        note="a pickled IP-Adapter",
+    ),
+    Case(
+        "hostile",
+        [
+            ["copy", "v", SD],
+            ["gone", "v/vae/diffusion_pytorch_model.safetensors"],
+            blobs.step("v/vae/diffusion_pytorch_model.bin", blobs.PICKLE),
+        ],
+        [
+            "train",
+            "denoiser",
+            "--data",
+            f"{MODELS}/data",
+            "--autoencoder",
+            "v",
+            "--out",
+            "run",
+            "--resolution",
+            "16",
+            "--steps",
+            "1",
+        ],
+        codes=(2,),
+        note="a pickled autoencoder to train with",
+    ),
+    Case(
+        "hostile",
+        [
+            ["copy", "m", SD],
+            ["gone", UNET],
+            blobs.step("m/unet/diffusion_pytorch_model.bin", blobs.PICKLE),
+        ],
+        [
+            "train",
+            "denoiser",
+            "--data",
+            f"{MODELS}/data",
+            "--autoencoder",
+            f"{MODELS}/{SD}",
+            "--from-model",
+            "m",
+            "--out",
+            "run",
+            "--resolution",
+            "16",
+            "--steps",
+            "1",
+        ],
+        codes=(2,),
+        note="a pickled model to train on",
+    ),
+]
 CONFIGS = [
-    _model("a network of a module that it brings",
-           ["json", "m/model_index.json", ["unet"], ["evil", "Evil"]]),
-    _model("a network that is a function of the system",
-           ["json", "m/model_index.json", ["unet"], ["os", "system"]]),
-    _model("a tokenizer of a module that it brings",
-           ["json", "m/model_index.json", ["tokenizer"], ["evil", "Evil"]]),
-    _model("a pipeline of a file that it brings", ["text", "m/pipeline.py", blobs.CODE],
-           ["json", "m/model_index.json", ["_class_name"], ["pipeline", "Evil"]]),
+    _model(
+        "a network of a module that it brings",
+        ["json", "m/model_index.json", ["unet"], ["evil", "Evil"]],
+    ),
+    _model(
+        "a network that is a function of the system",
+        ["json", "m/model_index.json", ["unet"], ["os", "system"]],
+    ),
+    _model(
+        "a tokenizer of a module that it brings",
+        ["json", "m/model_index.json", ["tokenizer"], ["evil", "Evil"]],
+    ),
+    _model(
+        "a pipeline of a file that it brings",
+        ["text", "m/pipeline.py", blobs.CODE],
+        ["json", "m/model_index.json", ["_class_name"], ["pipeline", "Evil"]],
+    ),
     _model("a pipeline by a path", ["json", "m/model_index.json", ["_class_name"], "../evil"]),
-    _model("a scheduler that is none",
-           ["json", "m/scheduler/scheduler_config.json", ["_class_name"], "os.system"]),
+    _model(
+        "a scheduler that is none",
+        ["json", "m/scheduler/scheduler_config.json", ["_class_name"], "os.system"],
+    ),
     _model("an index that nests without end", ["text", "m/model_index.json", "[" * 200_000]),
     _model("a config that nests without end", ["text", "m/unet/config.json", '{"a":' * 100_000]),
-    _model("a network of a billion channels",
-           ["json", "m/unet/config.json", ["block_out_channels"], [2**30, 2**30]]),
-    _model("a text encoder of a billion words",
-           ["json", "m/text_encoder/config.json", ["vocab_size"], 2**31]),
-    _model("an index that is a pipe", ["gone", "m/model_index.json"], ["pipe", "m/model_index.json"]),
+    _model(
+        "a network of a billion channels",
+        ["json", "m/unet/config.json", ["block_out_channels"], [2**30, 2**30]],
+    ),
+    _model(
+        "a text encoder of a billion words",
+        ["json", "m/text_encoder/config.json", ["vocab_size"], 2**31],
+    ),
+    _model(
+        "an index that is a pipe", ["gone", "m/model_index.json"], ["pipe", "m/model_index.json"]
+    ),
     _model("an index without end", ["link", "m/model_index.json", "/dev/zero"]),
     _model("weights that are a pipe", ["gone", UNET], ["pipe", UNET]),
     _model("plugins that are Python's", ["text", "m/ldm.toml", 'scheduler = "os:system"\n']),
     _model("a LoRA of the Hub", ["text", "m/ldm.toml", 'loras = ["stranger/lora"]\n']),
-    _model("a LoRA up the folders", ["copy", "outside/lora.bin", "lora.safetensors"],
-           ["text", "m/ldm.toml", 'loras = ["../outside/lora.bin"]\n']),
-]  # fmt: skip
+    _model(
+        "a LoRA up the folders",
+        ["copy", "outside/lora.bin", "lora.safetensors"],
+        ["text", "m/ldm.toml", 'loras = ["../outside/lora.bin"]\n'],
+    ),
+]
 
 
 def _lora(note: str, data: bytes | None = None, *steps: list[Any], scale: str = "") -> Case:
@@ -169,19 +350,36 @@ LORAS = [
     *[_lora(f"a LoRA that holds {note}", data) for note, data in LIES.items()],
     _lora("a LoRA for paths", _of_names("../../x.lora_A.weight", "../../x.lora_B.weight")),
     _lora("a LoRA for attributes", _of_names("unet.__class__.lora_A.weight")),
-    _lora("a LoRA for methods", _of_names("unet.forward.lora_A.weight", "unet.forward.lora_B.weight")),
+    _lora(
+        "a LoRA for methods", _of_names("unet.forward.lora_A.weight", "unet.forward.lora_B.weight")
+    ),
     _lora("a LoRA of half a pair", _of_names(f"{KEY}.lora_A.weight")),
     _lora("a LoRA of no rank", None, ["tensor", "l.safetensors", 0, "empty"]),
     _lora("a LoRA that misfits", None, ["tensor", "l.safetensors", 0, "misfit"]),
     _lora("a LoRA of a strength that is no number", scale=":nan"),
     _lora("a LoRA of a strength without end", scale=":inf"),
-    Case("hostile", [blobs.step("l.pt", blobs.PICKLE)], [*KNOWN, "--lora", "l.pt"], codes=(2,),
-         note="a pickled LoRA"),
-    Case("hostile", [["pipe", "l.safetensors"]], [*KNOWN, "--lora", "l.safetensors"], codes=(2,),
-         note="a LoRA that is a pipe"),
-    Case("hostile", [["link", "l.safetensors", "/dev/zero"]], [*KNOWN, "--lora", "l.safetensors"],
-         codes=(2,), note="a LoRA without end"),
-]  # fmt: skip
+    Case(
+        "hostile",
+        [blobs.step("l.pt", blobs.PICKLE)],
+        [*KNOWN, "--lora", "l.pt"],
+        codes=(2,),
+        note="a pickled LoRA",
+    ),
+    Case(
+        "hostile",
+        [["pipe", "l.safetensors"]],
+        [*KNOWN, "--lora", "l.safetensors"],
+        codes=(2,),
+        note="a LoRA that is a pipe",
+    ),
+    Case(
+        "hostile",
+        [["link", "l.safetensors", "/dev/zero"]],
+        [*KNOWN, "--lora", "l.safetensors"],
+        codes=(2,),
+        note="a LoRA without end",
+    ),
+]
 
 
 def _recipe(note: str, text: str, *steps: list[Any]) -> Case:
@@ -209,21 +407,42 @@ RECIPES = [
     _recipe("a number without end", "num_inference_steps = " + "9" * 50_000),
     _recipe("steps without end", "num_inference_steps = 1000000000000"),
     _recipe("a size without end", "width = 1000000000000"),
-    Case("hostile", [["pipe", "r.toml"]], ["recipe", "check", "r.toml"], codes=(2,),
-         note="a recipe that is a pipe"),
+    Case(
+        "hostile",
+        [["pipe", "r.toml"]],
+        ["recipe", "check", "r.toml"],
+        codes=(2,),
+        note="a recipe that is a pipe",
+    ),
     Case("hostile", [], ["recipe", "check", "/dev/zero"], codes=(2,), note="a recipe without end"),
-    Case("hostile", [["pipe", "t.csv"]], ["augment", "--table", "t.csv", "--out", "o", *KNOWN[-2:]],
-         codes=(2,), note="a table that is a pipe"),
-    Case("hostile", [["link", "t.csv", "/dev/zero"]],
-         ["augment", "--table", "t.csv", "--out", "o", *KNOWN[-2:]],
-         codes=(2,), note="a table without end"),
-]  # fmt: skip
-MODELS_REFUSED = [*WEIGHTS, *INDEXES, *PICKLES, *CONFIGS]
+    Case(
+        "hostile",
+        [["pipe", "t.csv"]],
+        ["augment", "--table", "t.csv", "--out", "o", *KNOWN[-2:]],
+        codes=(2,),
+        note="a table that is a pipe",
+    ),
+    Case(
+        "hostile",
+        [["link", "t.csv", "/dev/zero"]],
+        ["augment", "--table", "t.csv", "--out", "o", *KNOWN[-2:]],
+        codes=(2,),
+        note="a table without end",
+    ),
+]
 HARMLESS = [
-    _model(f"{json.dumps(value)[:40]} as {key} of {file}", ["json", f"m/{file}", [key], value],
-           codes=(0, 2))
-    for file in ("unet/config.json", "vae/config.json", "text_encoder/config.json",
-                 "tokenizer/tokenizer_config.json", "scheduler/scheduler_config.json")
+    _model(
+        f"{json.dumps(value)[:40]} as {key} of {file}",
+        ["json", f"m/{file}", [key], value],
+        codes=(0, 2),
+    )
+    for file in (
+        "unet/config.json",
+        "vae/config.json",
+        "text_encoder/config.json",
+        "tokenizer/tokenizer_config.json",
+        "scheduler/scheduler_config.json",
+    )
     for key, value in {
         "auto_map": {"AutoModel": "evil.Evil", "AutoTokenizer": ["evil.Evil", "evil.Evil"]},
         "_attn_implementation": "stranger/kernel",
@@ -233,12 +452,24 @@ HARMLESS = [
         "tokenizer_class": "evil.Evil",
     }.items()
 ] + [
-    _model("weights that are a link to elsewhere", OUTSIDE, ["gone", UNET],
-           ["link", UNET, f"{MODELS}/{SD}/unet/diffusion_pytorch_model.safetensors"], codes=(0, 2)),
-    Case("hostile", [["copy", "l.safetensors", "lora.safetensors"],
-                     ["tensor", "l.safetensors", 1, "huge"]],
-         [*KNOWN, "--lora", "l.safetensors"], note="a LoRA of huge numbers"),
-    Case("hostile", [], [*KNOWN, "--lora", f"{MODELS}/lora.safetensors:1e30"],
-         note="a LoRA of huge strength"),
-]  # fmt: skip
+    _model(
+        "weights that are a link to elsewhere",
+        OUTSIDE,
+        ["gone", UNET],
+        ["link", UNET, f"{MODELS}/{SD}/unet/diffusion_pytorch_model.safetensors"],
+        codes=(0, 2),
+    ),
+    Case(
+        "hostile",
+        [["copy", "l.safetensors", "lora.safetensors"], ["tensor", "l.safetensors", 1, "huge"]],
+        [*KNOWN, "--lora", "l.safetensors"],
+        note="a LoRA of huge numbers",
+    ),
+    Case(
+        "hostile",
+        [],
+        [*KNOWN, "--lora", f"{MODELS}/lora.safetensors:1e30"],
+        note="a LoRA of huge strength",
+    ),
+]
 """What may be left aside, or refused, as long as no code of it runs and nothing is asked for."""

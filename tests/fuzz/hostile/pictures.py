@@ -60,9 +60,7 @@ REFUSED = [
     _read("process's own memory", name="/proc/self/mem"),
     _elsewhere("EPS as a mask", ["inpaint", "a.png", "a", "--mask", "p.png", *MODEL]),
     _elsewhere("EPS as the second picture", ["blend", "a.png", "p.png", *MODEL]),
-    _elsewhere(
-        "EPS as a stop", ["interpolate", "--images", "a.png", "--images", "p.png", *MODEL]
-    ),
+    _elsewhere("EPS as a stop", ["interpolate", "--images", "a.png", "--images", "p.png", *MODEL]),
     _elsewhere(
         "EPS as a control image",
         ["generate", "a", *MODEL, "--set", CONTROL, "--control-image", "p.png"],
@@ -86,8 +84,12 @@ REFUSED = [
 ]
 LONG = 300 * 2**20
 HARMLESS = [
-    Case("hostile", [*WHOLE, blobs.step("p.png", data)], ["image-to-image", "p.png", "a", *MODEL],
-         note=note)
+    Case(
+        "hostile",
+        [*WHOLE, blobs.step("p.png", data)],
+        ["image-to-image", "p.png", "a", *MODEL],
+        note=note,
+    )
     for note, data in {
         "zTXt that unfolds": blobs.png(16, 16, blobs.ztxt(b"x", blobs.zeros(LONG))),
         "iTXt that unfolds": blobs.png(16, 16, blobs.itxt(b"ldm", blobs.zeros(LONG))),
@@ -102,5 +104,5 @@ HARMLESS = [
         ),
         "very many chunks": blobs.png(16, 16, *[blobs.ztxt(b"x", blobs.zeros(9))] * 20_000),
     }.items()
-]  # fmt: skip
+]
 """What may be drawn from, or refused, as long as it costs nothing."""

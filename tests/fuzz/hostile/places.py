@@ -35,19 +35,40 @@ REFUSED = [
         _into(f"a sheet over {name}", "generate", "a red star", *MODEL, "--sheet", f"{name}.png"),
         _into(
             f"an animation over {name}",
-            "interpolate", "a", "b", "--num-images", "2", *MODEL, "--animation", f"{name}.gif",
+            "interpolate",
+            "a",
+            "b",
+            "--num-images",
+            "2",
+            *MODEL,
+            "--animation",
+            f"{name}.gif",
         ),
         _into(f"a plot over {name}", "explain", *MODEL[:2], "--plot", f"{name}.svg"),
         _into(
             f"features over {name}",
-            "features", f"{MODELS}/data", *MODEL[:2], "--out", f"{name}.safetensors",
+            "features",
+            f"{MODELS}/data",
+            *MODEL[:2],
+            "--out",
+            f"{name}.safetensors",
         ),
     )
 ] + [
-    _into("a data set into a folder that is full", "augment", "--classes", "3", "--model",
-          f"{MODELS}/dit", "--steps", "1", "--out", "full"),
+    _into(
+        "a data set into a folder that is full",
+        "augment",
+        "--classes",
+        "3",
+        "--model",
+        f"{MODELS}/dit",
+        "--steps",
+        "1",
+        "--out",
+        "full",
+    ),
     _into("pictures into a file", "generate", "a red star", *MODEL, "--out", "kept.txt"),
-]  # fmt: skip
+]
 STEM = "a-red-star-seed1"
 HARMLESS = [
     Case(

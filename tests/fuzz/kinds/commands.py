@@ -56,7 +56,7 @@ RIGHT: dict[str, list[str]] = {
     "mask": ["m.png"],
     "mask_box": ["2,2,8,8"],
     "data": [f"{MODELS}/data"],
-    "autoencoder": [f"{MODELS}/{SD}/vae"],
+    "autoencoder": [f"{MODELS}/{SD}"],
     "resolution": ["16"],
     "name": ["euler", "text"],
     "kind": ["scheduler"],
@@ -184,7 +184,9 @@ def invocations(draw: st.DrawFn) -> Case:
         name = argument_of(draw(arguments))
         flags.append([f"--{name}", argument_of(draw(arguments))])
     if draw(seldom(25)):
-        flags.append([draw(st.sampled_from(["--", "-", "--help", "-h", "--version", "-x", "--json"]))])
+        flags.append(
+            [draw(st.sampled_from(["--", "-", "--help", "-h", "--version", "-x", "--json"]))]
+        )
     order = draw(st.permutations(flags)) if flags else []
     argv = [*words, *places, *(piece for flag in order for piece in flag)]
     return Case("command", STEPS, argv)

@@ -35,7 +35,17 @@ TOP = (
     "chain",
 )
 COMMAND = ("name", "arguments", "options", "image")
-OPTIONS = ("animation", "out", "images", "mask", "seeds", "num_images", "batch_size", "prompt", "seed")
+OPTIONS = (
+    "animation",
+    "out",
+    "images",
+    "mask",
+    "seeds",
+    "num_images",
+    "batch_size",
+    "prompt",
+    "seed",
+)
 
 
 @st.composite
@@ -49,7 +59,10 @@ def edits(draw: st.DrawFn, called: bool) -> list[Any]:
     form = draw(st.sampled_from(["top", "recipe", "recipe", "inputs", *own]))
     form = "whole" if draw(seldom(12)) else form
     if form == "whole":
-        return [[], draw(values | st.sampled_from(["{", "[]", "{}", "\x00", "9" * 5000, "[" * 100_000]))]
+        return [
+            [],
+            draw(values | st.sampled_from(["{", "[]", "{}", "\x00", "9" * 5000, "[" * 100_000])),
+        ]
     if form == "top":
         keys = [draw(st.sampled_from(TOP))]
     elif form == "recipe":
@@ -58,7 +71,10 @@ def edits(draw: st.DrawFn, called: bool) -> list[Any]:
             return [["recipe", stage], draw(choices(KIND_OF.get(stage, stage)))]
         keys = ["recipe", stage]
     elif form == "inputs":
-        keys = ["inputs", draw(st.sampled_from(["prompt", "class_label", "image", "on_batch"]) | words)]
+        keys = [
+            "inputs",
+            draw(st.sampled_from(["prompt", "class_label", "image", "on_batch"]) | words),
+        ]
     elif form == "command":
         keys = ["command", draw(st.sampled_from(COMMAND))]
         if keys[1] == "name":

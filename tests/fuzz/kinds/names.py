@@ -1,4 +1,4 @@
-"""The names that a recipe can say, read from what is installed so that a new plugin is fuzzed too."""
+"""The names that a recipe can say, read from what is installed: a new plugin is fuzzed too."""
 
 from __future__ import annotations
 

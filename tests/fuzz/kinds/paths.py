@@ -103,7 +103,13 @@ FORMS: dict[str, Any] = {
     "check": lambda s, t: ["recipe", "check", s],
     "recipe": lambda s, t: ["explain", "--recipe", s],
     "model": lambda s, t: ["explain", "--model", s],
-    "config": lambda s, t: ["explain", "--model", f"{MODELS}/single/single.safetensors", "--model-config", s],
+    "config": lambda s, t: [
+        "explain",
+        "--model",
+        f"{MODELS}/single/single.safetensors",
+        "--model-config",
+        s,
+    ],
     "lora": lambda s, t: ["generate", "a", "--lora", s, *MODEL],
     "plot": lambda s, t: ["explain", *MODEL[:2], "--plot", t],
     "out": lambda s, t: ["generate", "a red star", *MODEL, "--out", t],
@@ -111,23 +117,60 @@ FORMS: dict[str, Any] = {
     "image": lambda s, t: ["image-to-image", s, "a red star", *MODEL],
     "mask": lambda s, t: ["inpaint", "a.png", "a red star", "--mask", s, *MODEL],
     "animation": lambda s, t: [
-        "interpolate", "a", "b", "--num-images", "2", "--animation", t, *MODEL
-    ],  # fmt: skip
+        "interpolate",
+        "a",
+        "b",
+        "--num-images",
+        "2",
+        "--animation",
+        t,
+        *MODEL,
+    ],
     "features": lambda s, t: ["features", s, *MODEL[:2], "--out", t],
     "features out": lambda s, t: ["features", f"{MODELS}/data", *MODEL[:2], "--out", t],
     "table": lambda s, t: ["augment", "--table", s, *MODEL[:4], "--out", "set"],
     "augment": lambda s, t: [
-        "augment", "--classes", "3", "--model", f"{MODELS}/dit", "--steps", "1", "--out", t
-    ],  # fmt: skip
+        "augment",
+        "--classes",
+        "3",
+        "--model",
+        f"{MODELS}/dit",
+        "--steps",
+        "1",
+        "--out",
+        t,
+    ],
     "control": lambda s, t: [
-        "generate", "a", *MODEL, "--set", f'conditioning=["text", {{name="control", models=["{s}"]}}]',
-        "--control-image", "a.png",
-    ],  # fmt: skip
+        "generate",
+        "a",
+        *MODEL,
+        "--set",
+        f'conditioning=["text", {{name="control", models=["{s}"]}}]',
+        "--control-image",
+        "a.png",
+    ],
     "data": lambda s, t: [
-        "train", "autoencoder", "--data", s, "--out", "run", "--steps", "1", "--batch-size", "1"
-    ],  # fmt: skip
+        "train",
+        "autoencoder",
+        "--data",
+        s,
+        "--out",
+        "run",
+        "--steps",
+        "1",
+        "--batch-size",
+        "1",
+    ],
     "autoencoder": lambda s, t: [
-        "train", "denoiser", "--data", f"{MODELS}/data", "--autoencoder", s, "--out", "run",
-        "--steps", "1",
-    ],  # fmt: skip
+        "train",
+        "denoiser",
+        "--data",
+        f"{MODELS}/data",
+        "--autoencoder",
+        s,
+        "--out",
+        "run",
+        "--steps",
+        "1",
+    ],
 }

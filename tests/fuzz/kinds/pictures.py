@@ -28,7 +28,20 @@ MODES = {
     "ICNS": ["RGBA"],
     "JPEG2000": ["L", "RGB"],
 }
-SUFFIXES = [".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".eps", ".pdf", "", ".PNG"]
+SUFFIXES = [
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".webp",
+    ".gif",
+    ".tif",
+    ".tiff",
+    ".bmp",
+    ".eps",
+    ".pdf",
+    "",
+    ".PNG",
+]
 SIZES = [(16, 16), (16, 16), (8, 8), (1, 1), (17, 15), (32, 24), (1, 60), (200, 1)]
 MODEL = ["--model", f"{MODELS}/{SD}", "--steps", "1", "--seed", "1"]
 
@@ -73,7 +86,11 @@ def pictures(draw: st.DrawFn) -> Case:
         steps.insert(0, ["folder", "d"])
         steps = [[s[0], f"d/{name}", *s[2:]] if s[1] == name else s for s in steps]
     if not draw(st.integers(0, 2)) and form not in ("features", "replay"):
-        argv += ["--strength", str(draw(numbers))] if form != "blend" else ["--weight", str(draw(numbers))]
+        argv += (
+            ["--strength", str(draw(numbers))]
+            if form != "blend"
+            else ["--weight", str(draw(numbers))]
+        )
     if not draw(st.integers(0, 3)) and form != "replay":
         argv += ["--size", "16x16"]
     return Case("picture", steps, argv)
@@ -89,13 +106,24 @@ FORMS: dict[str, Any] = {
     "restore": lambda p: ["restore", p, "a red star", *MODEL],
     "upscale": lambda p: ["upscale", p, "a red star", *MODEL],
     "interpolate": lambda p: [
-        "interpolate", "--images", "a.png", "--images", p, "--num-images", "2", *MODEL
-    ],  # fmt: skip
+        "interpolate",
+        "--images",
+        "a.png",
+        "--images",
+        p,
+        "--num-images",
+        "2",
+        *MODEL,
+    ],
     "control": lambda p: [
-        "generate", "a", *MODEL,
-        "--set", f'conditioning=["text", {{name="control", models=["{MODELS}/controlnet"]}}]',
-        "--control-image", p,
-    ],  # fmt: skip
+        "generate",
+        "a",
+        *MODEL,
+        "--set",
+        f'conditioning=["text", {{name="control", models=["{MODELS}/controlnet"]}}]',
+        "--control-image",
+        p,
+    ],
     "features": lambda p: ["features", "d", *MODEL[:2], "--out", "f.safetensors"],
     "replay": lambda p: ["replay", p],
 }

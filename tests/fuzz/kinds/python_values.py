@@ -57,7 +57,9 @@ plain = st.sampled_from(
     ]
 )
 things = arrays | typed_numbers | plain | values | numbers | st.none()
-small = st.sampled_from([1, 2, 0, -1]) | plain | typed_numbers | values.filter(lambda v: not _large(v))
+small = (
+    st.sampled_from([1, 2, 0, -1]) | plain | typed_numbers | values.filter(lambda v: not _large(v))
+)
 RUN = {
     "seed": things,
     "num_inference_steps": small,
@@ -90,7 +92,9 @@ def runs(draw: st.DrawFn) -> dict[str, Any]:
     options = {name: draw(RUN[name]) for name in names}
     options.setdefault("num_inference_steps", 1)
     options.setdefault("seed", 1)
-    arguments = [draw(things) if not draw(st.integers(0, 3)) else "a red star"] if model == SD else []
+    arguments = (
+        [draw(things) if not draw(st.integers(0, 3)) else "a red star"] if model == SD else []
+    )
     if model == "dit":
         options.setdefault("class_label", 3)
     name = draw(st.sampled_from(["call", "call", "batches", "stream"]))
@@ -112,7 +116,9 @@ def others(draw: st.DrawFn) -> dict[str, Any]:
         st.sampled_from(["encode", "decode", "medium", "noise", "from_pretrained", "chain"])
     )
     if name == "from_pretrained":
-        key = draw(st.sampled_from(["model", "recipe", "device", "dtype", "scheduler", "width", "x"]))
+        key = draw(
+            st.sampled_from(["model", "recipe", "device", "dtype", "scheduler", "width", "x"])
+        )
         options = {key: draw(things)}
         if key != "model":
             options["model"] = f"{MODELS}/{SD}"

@@ -48,7 +48,9 @@ def broken(draw: st.DrawFn, text: str) -> str:
     for _ in range(draw(st.integers(0, 2))):
         at = draw(st.integers(0, len(text)))
         length = draw(st.integers(0, 12))
-        piece = draw(st.sampled_from(["", text[at : at + length] * 2, "[", "]", "=", '"', "\n[a]\n"]) | words)
+        piece = draw(
+            st.sampled_from(["", text[at : at + length] * 2, "[", "]", "=", '"', "\n[a]\n"]) | words
+        )
         text = text[:at] + piece + text[at + length :]
     return text
 

@@ -60,7 +60,9 @@ def prompts(draw: st.DrawFn) -> Case:
     argv = ["generate", *draw(st.lists(prompt, min_size=1, max_size=2))]
     argv = [text if not text.startswith("-") else f" {text}" for text in argv]
     if draw(seldom(3)):
-        name = draw(st.sampled_from(INPUTS) | arguments) if draw(st.booleans()) else "negative_prompt"
+        name = (
+            draw(st.sampled_from(INPUTS) | arguments) if draw(st.booleans()) else "negative_prompt"
+        )
         value = argument_of(draw(arguments | values.map(toml_of) | numbers.map(str)))
         form = draw(st.sampled_from(["input", "flag", "flag="]))
         flag = f"--{name.replace('_', '-')}"

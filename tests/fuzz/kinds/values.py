@@ -104,7 +104,9 @@ def argument_of(text: str) -> str:
     """A text as an operating system hands it over: no NUL, and bytes that are no UTF-8 as they
     come in from the file system."""
     return "".join(
-        c for c in text.replace("\x00", "") if not "\ud800" <= c <= "\udfff" or "\udc80" <= c <= "\udcff"
+        c
+        for c in text.replace("\x00", "")
+        if not "\ud800" <= c <= "\udfff" or "\udc80" <= c <= "\udcff"
     )
 
 

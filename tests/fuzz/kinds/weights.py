@@ -1,4 +1,4 @@
-"""Safetensors files: tensors, headers, bytes, shards and indexes of a model; LoRA; side networks."""
+"""Safetensors files: tensors, headers, bytes, shards, indexes; LoRA; networks beside a model."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ INDEXED = [
 
 
 @st.composite
-def damages(draw: st.DrawFn, path: str, lora: bool = False) -> list[list[Any]]:
+def damages(draw: st.DrawFn, path: str) -> list[list[Any]]:
     """Steps that change a safetensors file."""
     form = draw(st.sampled_from(["tensor", "tensor", "header", "header", "bytes", "metadata"]))
     number = draw(st.integers(0, 40))
@@ -94,7 +94,7 @@ def loras(draw: st.DrawFn) -> Case:
     """A LoRA whose tensors or header were changed, and strengths of every kind."""
     steps: list[list[Any]] = [["copy", "l.safetensors", "lora.safetensors"]]
     for _ in range(draw(st.integers(0, 2))):
-        steps += draw(damages("l.safetensors", lora=True))
+        steps += draw(damages("l.safetensors"))
     scale = draw(st.just("") | numbers.map(":{}".format) | plain_words.map(":{}".format))
     scale = scale.replace("\x00", "")
     argv = ["generate", *asked(SD), "--model", f"{MODELS}/{SD}", "--lora", f"l.safetensors{scale}"]
@@ -116,14 +116,20 @@ def sides(draw: st.DrawFn) -> Case:
         chosen = 'conditioning=["text", {name="control", models=["c"]}]'
         argv = ["generate", "a", *model, "--set", chosen, "--control-image", "a.png"]
     elif form == "adapter":
-        steps += [["copy", "i.safetensors", "ip-adapter.safetensors"], *draw(damages("i.safetensors"))]
+        steps += [
+            ["copy", "i.safetensors", "ip-adapter.safetensors"],
+            *draw(damages("i.safetensors")),
+        ]
         chosen = (
             'conditioning=["text", {name="image_prompt", path="i.safetensors", '
             f'image_encoder="{MODELS}/image-encoder"}}]'
         )
         argv = ["generate", "a", *model, "--set", chosen, "--prompt-image", "a.png"]
     else:
-        steps += [["copy", "s.safetensors", "single/single.safetensors"], *draw(damages("s.safetensors"))]
+        steps += [
+            ["copy", "s.safetensors", "single/single.safetensors"],
+            *draw(damages("s.safetensors")),
+        ]
         argv = ["generate", "a", "--model", "s.safetensors", "--model-config", f"{MODELS}/{SD}"]
         argv += model[2:]
     return Case("side", steps, argv)
