@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -118,7 +119,10 @@ def _finish(out: Path, samples: Sequence[Sample], together: Processes) -> None:
 
 
 def _write_lines(out: Path, samples: Sequence[Sample]) -> None:
-    with (out / METADATA).open("a", encoding="utf-8") as file:
+    def opener(path: str, flags: int) -> int:
+        return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+
+    with open(out / METADATA, "a", encoding="utf-8", opener=opener) as file:
         file.writelines(json_text(sample.record) + "\n" for sample in samples)
 
 
