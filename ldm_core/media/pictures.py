@@ -19,7 +19,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError, LdmWarning
 from ldm_core.media import deep_pictures as deep
-from ldm_core.media.picture_forms import Form, Unreadable, check_size, form_of
+from ldm_core.media.picture_forms import CUT_OFF, Form, Unreadable, check_size, form_of
 from ldm_core.media.strict_pillow import strict_pillow
 
 MOST_BYTES = 1 << 29
@@ -118,6 +118,7 @@ def _decoded(form: Form) -> tuple[Image.Image, bool]:
     file = _opened(form, four)
     if isinstance(file, TiffImageFile):
         _check_bits(file)
+        _check_strips(file)
     image: Image.Image
     if match := deep.DEEP.fullmatch(deep.raw_mode(file)):
         image = _of_16_bits(form, file, *match.groups())
@@ -152,6 +153,24 @@ def _check_bits(file: TiffImageFile) -> None:
             f"its {max(bits)} bits are stored in {'planes' if planes else 'a way'} that cannot be "
             "read; save it as PNG"
         )
+
+
+def _check_strips(file: TiffImageFile) -> None:
+    """Refuse a TIFF of fewer strips or tiles than its size needs: Pillow leaves the rest black.
+
+    Source: TIFF 6.0, Sections 3 (StripsPerImage) and 15 (TilesPerImage).
+    """
+    tags = file.tag_v2
+    width, height = tags.get(256, 0), tags.get(257, 0)
+    if 322 in tags:
+        wide, high, offsets = tags[322], tags.get(323, 0), tags.get(324, ())
+    else:
+        wide, high, offsets = width, min(tags.get(278, height), height), tags.get(273, ())
+    if min(wide, high) < 1:
+        raise Unreadable("the file is damaged: its strips have no size")
+    planes = tags.get(277, 1) if tags.get(284) == 2 else 1
+    if len(offsets) < planes * -(-width // wide) * -(-height // high):
+        raise Unreadable(CUT_OFF)
 
 
 def _opened(form: Form, data: bytes | None = None) -> ImageFile.ImageFile:

@@ -244,6 +244,8 @@ LIES = {
     ),
     "TIFF of 2^30 a side": (tiff_entry(256, value=2**30), "the most that are read"),
     "TIFF of 2^30 strips": (tiff_entry(273, count=2**30), "more than 262,144 parts"),
+    "TIFF that is higher than its strips": (tiff_entry(257, value=500), "the file is cut off"),
+    "TIFF whose strips have no rows": (tiff_entry(278, value=0), "its strips have no size"),
     "TIFF whose strip is not there": (tiff_entry(273, value=2**31), "damaged"),
     "TIFF whose directory is in itself": (b"II*\0\4\0\0\0" + bytes(60), "cannot be read"),
 }  # fmt: skip
