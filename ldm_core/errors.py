@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 
 class LdmError(ValueError):
@@ -18,6 +19,24 @@ class LdmError(ValueError):
         super().__init__(f"{message}\n  {hint}" if hint else message)
         self.message = message
         self.hint = hint
+
+
+class NotFiniteError(LdmError):
+    """What was computed is not finite (NaN or infinite), so that some of what was asked for could
+    not be made; the rest is kept here.
+
+    Args:
+        output: what came out right: of a call the `Output` of the other images, of an encoder
+            their latents; None where there is nothing.
+        failures: one for each image that did not.
+    """
+
+    def __init__(
+        self, message: str, hint: str = "", output: Any = None, failures: Sequence[Any] = ()
+    ) -> None:
+        super().__init__(message, hint)
+        self.output = output
+        self.failures = tuple(failures)
 
 
 class LdmWarning(UserWarning):

@@ -13,9 +13,10 @@ import typer
 
 from ldm_core.cli import explain, generate, models, plugins, recipes, replay
 from ldm_core.cli.commands import add_command, add_plugin_commands, own_command
-from ldm_core.errors import LdmError, LdmWarning
+from ldm_core.errors import LdmError, LdmWarning, NotFiniteError
 from ldm_core.plugins.registry import installed, raised_in
 
+NOT_FINITE = 1
 BAD_INPUT = 2
 INTERRUPTED = 130
 
@@ -67,7 +68,7 @@ def main() -> None:
         make_app()()
     except LdmError as error:
         typer.echo(f"error: {error}", err=True)
-        sys.exit(BAD_INPUT)
+        sys.exit(NOT_FINITE if isinstance(error, NotFiniteError) else BAD_INPUT)
     except Exception as error:
         if place := raised_in(error, installed()):
             error.add_note(f"raised in {place}")

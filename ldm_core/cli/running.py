@@ -24,7 +24,7 @@ from ldm_core.composition.compose import compose
 from ldm_core.composition.composition import Composition
 from ldm_core.contracts import Model
 from ldm_core.contracts.files import in_full
-from ldm_core.errors import LdmError, LdmWarning
+from ldm_core.errors import LdmError, LdmWarning, NotFiniteError
 from ldm_core.media.sheet import check_sheet
 from ldm_core.plugins.registry import Plugin, installed
 from ldm_core.run.in_batches import InBatches
@@ -104,10 +104,16 @@ def _write_batches(
                 pipe, *arguments, **options, **call, batch_size=choices.batch_size
             ):
                 writer.write(output)
+        except NotFiniteError as error:
+            if not error.failures:
+                raise
+            writer.fail(error.failures)
         except KeyboardInterrupt:
             typer.echo(f"interrupted: {writer.summary()}", err=True)
             raise typer.Exit(130) from None
         writer.write_sheet()
+        if writer.failed:
+            raise typer.Exit(1)
 
 
 def _inputs(

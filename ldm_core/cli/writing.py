@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from ldm_core.media.manifest import extent_of, pixel_hash, python_inputs
 from ldm_core.media.names import write_new
 from ldm_core.media.sheet import CELL, contact_sheet, save_sheet
 from ldm_core.plugins.registry import Registry
-from ldm_core.run.output import Output
+from ldm_core.run.output import Failure, Output
 
 
 class BatchWriter:
@@ -43,6 +43,8 @@ class BatchWriter:
         caught: list[warnings.WarningMessage],
     ) -> None:
         self.count = 0
+        self.failed = 0
+        self._asked = 0
         self._thumbnails: list[Image.Image] = []
         self._captions: list[str] = []
         self._choices = choices
@@ -63,18 +65,17 @@ class BatchWriter:
         self._since = time.perf_counter()
 
     def write(self, output: Output) -> None:
-        """Write a batch."""
-        seconds = (time.perf_counter() - self._since) / len(output.images)
+        """Write a batch; of images that are not finite a message each."""
+        seconds = (time.perf_counter() - self._since) / output.asked
         beside = self._beside(output)
         notes = self._notes()
-        for index, (image, seed, manifest) in enumerate(
-            zip(output.images, output.seeds, output.manifests, strict=True)
-        ):
+        several = zip(output.images, output.seeds, output.manifests, output.indices, strict=True)
+        for index, (image, seed, manifest, place) in enumerate(several):
             name = caption(manifest)
             if output.kind == "image":
                 manifest["pixels_sha256"] = pixel_hash(image)
             if "finish" in manifest or python_inputs(manifest["inputs"]):
-                manifest["command"] = {**self._call, "image": self.count}
+                manifest["command"] = {**self._call, "image": self._asked + place}
             path = self._save(
                 self._writer, Shown(image, output.rate), manifest, name, f"-seed{seed}"
             )
@@ -101,7 +102,30 @@ class BatchWriter:
                 "warnings": notes,
             }
             typer.echo(json_text(record))
+        self.fail(output.failures)
+        self._asked += output.asked
         self.rest()
+
+    def fail(self, failures: Sequence[Failure]) -> None:
+        """Say which images are not made, and why."""
+        for failure in failures:
+            self.failed += 1
+            typer.echo(f"error: {failure.message}", err=True)
+            if failure.hint:
+                typer.echo(f"  {failure.hint}", err=True)
+            if self._choices.json:
+                inputs = failure.manifest.get("inputs", {})
+                record = {
+                    "error": failure.message,
+                    "hint": failure.hint,
+                    "seed": failure.seed,
+                    "prompt": inputs.get("prompt"),
+                    "inputs": inputs,
+                    "what": failure.what,
+                    "step": failure.step,
+                    "steps": failure.steps,
+                }
+                typer.echo(json_text(record))
 
     def write_sheet(self) -> None:
         """Put all pictures on the contact sheet, where one is asked for."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,6 +16,8 @@ from ldm_core.media.shown import check_output_type
 from ldm_core.model.same_latents import check_same_latents
 from ldm_core.run.batches import Generates
 from ldm_core.run.call import CallArguments
+from ldm_core.run.finite import Finiteness
+from ldm_core.run.outcome import outcome
 from ldm_core.run.output import Output
 from ldm_core.run.pipeline import Pipeline
 
@@ -118,9 +120,10 @@ class Chain(Generates):
     def outputs(self, plans: Sequence[Plan], call: CallArguments) -> Iterator[Output]:
         """The outputs of the pipelines' plans, batch by batch."""
         for parts in zip(*(plan.batches(call.batch_size) for plan in plans), strict=True):
-            latents = self.sample(parts, call.on_step)
-            output = self.pipelines[-1].output(latents, parts[-1].request, call.output_type)
-            yield replace(output, manifests=self.manifests(parts))
+            latents, walks = self._walked(parts, call.on_step)
+            seeds, manifests = parts[-1].request.seeds, self.manifests(parts)
+            last = self.pipelines[-1]
+            yield outcome(last, latents, seeds, manifests, call.output_type, walks)
 
     def plans(
         self,
@@ -160,14 +163,21 @@ class Chain(Generates):
     ) -> Tensor:
         """The final latents of the pipelines' plans, (batch, channels, ...) float32, in one
         batch."""
+        return self._walked(plans, on_step)[0]
+
+    def _walked(
+        self, plans: Sequence[Plan], on_step: Callable[[Step], None] | None
+    ) -> tuple[Tensor, list[Finiteness]]:
+        """The final latents, and what was heard of each pipeline's walk."""
         sampling = self.pipelines[0].start(plans[0])
-        x = sampling.x
+        x, walks = sampling.x, [sampling.finite]
         for share, part, plan in zip(self.shares, self.pipelines[1:], plans[1:], strict=True):
             grid = sampling.run.grid
             stop = steps_before(grid, share)
             x = sampling.walk(x, stop=stop, on_step=on_step)
             sampling = part.resume(plan, x, grid[stop], sampling.run.noise)
-        return sampling.walk(sampling.x, on_step=on_step)
+            walks.append(sampling.finite)
+        return sampling.walk(sampling.x, on_step=on_step), walks
 
     def manifests(self, plans: Sequence[Plan]) -> list[dict[str, Any]]:
         """Of each image: what each pipeline did, and where they changed."""

@@ -14,7 +14,7 @@ from pydantic import Field
 from ldm_core.composition.compose import RESERVED
 from ldm_core.contracts import Input
 from ldm_core.contracts.files import expanded
-from ldm_core.errors import LdmError, did_you_mean
+from ldm_core.errors import LdmError, NotFiniteError, did_you_mean
 from ldm_core.media.json_text import json_text
 from ldm_core.media.png import save_png
 from ldm_core.run.call import whole
@@ -23,7 +23,7 @@ from ldm_pipelines.processes import Processes, processes
 from ldm_pipelines.tables import Row, read_table
 
 if TYPE_CHECKING:
-    from ldm_core.run.output import Output
+    from ldm_core.run.output import Failure, Output
     from ldm_core.run.pipeline import Pipeline
 
 METADATA = "metadata.jsonl"
@@ -95,25 +95,34 @@ def augment(
     outputs = [(part, _call(pipe, part, batch_size)) for part in _alike(own)]
     together.wait()  # until all have seen the folder empty
     lines = table is not None and together.count == 1
+    failures: list[Failure] = []
     for part, several in outputs:
         remaining = iter(part)
         for output in several:
-            for image, manifest in zip(output.images, output.manifests, strict=True):
-                sample = next(remaining)
+            asked = [next(remaining) for _ in range(output.asked)]
+            failures += output.failures
+            images = zip(output.indices, output.images, output.manifests, strict=True)
+            for place, image, manifest in images:
+                sample = asked[place]
                 path = out / sample.file_name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 save_png(image, manifest, path)
                 if lines:
                     _write_lines(out, [sample])
     _finish(out, samples if table is not None else [], together)
+    if failures:
+        count = f"{len(failures)} of {len(own)} pictures are missing in '{out}'."
+        first = failures[0]
+        raise NotFiniteError(f"{first.message} {count}", first.hint, [out], failures)
     return [out]
 
 
 def _finish(out: Path, samples: Sequence[Sample], together: Processes) -> None:
-    """Write what several processes made into one list, once all of it is there."""
+    """Write what several processes made into one list, once all of it is there; what did not come
+    out finite is not."""
     together.wait()
     if together.count > 1 and together.rank == 0:
-        _write_lines(out, samples)
+        _write_lines(out, [s for s in samples if (out / s.file_name).exists()])
     together.wait()
 
 

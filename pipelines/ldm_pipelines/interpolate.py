@@ -169,7 +169,7 @@ def _between_runs(
         )
         plan = replace(near, request=replace(near.request, inputs=mixed))
         sampling = mixing.start(plan, noise)
-        output = pipe.output(sampling.walk(sampling.x), near.request)
+        output = pipe.output(sampling.walk(sampling.x), near.request, walks=[sampling.finite])
         yield finished(output, _titles(start, part), "interpolated")
 
 

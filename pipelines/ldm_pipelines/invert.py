@@ -107,10 +107,15 @@ def invert(
     # both ways walk the same points, those of the scheduler that makes the picture again
     first = len(source.grid) - 1 - int((len(source.grid) - 1) * strength)
     x0 = pipe.encode(open_picture(picture, channels_of(pipe)), seed=seed)
-    x = back.start(source).walk(x0, start=first)
-    again = plain.start(source).walk(x, start=first)
-    title = prompt or "reconstruction"
-    yield finished(plain.output(again, source.request), [title], RECONSTRUCTED)
+    inversion = back.start(source)
+    x = inversion.walk(x0, start=first)
+
+    def walked(pipe: Pipeline, plan: Plan, title: str) -> Output:
+        run = pipe.start(plan)
+        walks = [inversion.finite, run.finite]
+        output = pipe.output(run.walk(x, start=first), plan.request, walks=walks)
+        return finished(output, [title], RECONSTRUCTED)
+
+    yield walked(plain, source, prompt or "reconstruction")
     if edited is not None:
-        other = pipe.start(edited).walk(x, start=first)
-        yield finished(pipe.output(other, edited.request), [str(edit)], RECONSTRUCTED)
+        yield walked(pipe, edited, str(edit))

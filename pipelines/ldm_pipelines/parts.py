@@ -140,8 +140,8 @@ def check_share(name: str, value: float) -> None:
         raise LdmError(f"the {name} should be a number from 0 to 1, not {value!r}.")
 
 
-def walk_from(pipe: Pipeline, plan: Plan, x0: Tensor, strength: float) -> Tensor:
-    """Latents made anew from a part of the way (Meng et al. 2021, arXiv:2108.01073).
+def made_from(pipe: Pipeline, plan: Plan, x0: Tensor, strength: float) -> Output:
+    """Pictures made anew from a part of the way (Meng et al. 2021, arXiv:2108.01073).
 
     Args:
         x0: clean latents (batch, channels, ...) of the plan's size.
@@ -151,11 +151,11 @@ def walk_from(pipe: Pipeline, plan: Plan, x0: Tensor, strength: float) -> Tensor
     request = plan.request
     left = cut(plan.grid, request.num_inference_steps, strength)
     if len(left) == 1:
-        return x0
+        return pipe.output(x0, request)
     noise = pipe.noise(request.seeds, request.extent)
     x = left[0].alpha * x0 + left[0].sigma * noise()
     sampling = pipe.resume(plan, x, left[0], noise)
-    return sampling.walk(sampling.x)
+    return pipe.output(sampling.walk(sampling.x), request, walks=[sampling.finite])
 
 
 def titles_of(request: Request, default: str) -> list[str]:
@@ -179,9 +179,13 @@ def shown(
 
 
 def finished(output: Output, titles: Sequence[str], finish: str) -> Output:
-    """The output with manifests that say what was done beside the run."""
+    """The output with manifests that say what was done beside the run.
+
+    Args:
+        titles: one for each image that was asked for.
+    """
     manifests = [
-        {**manifest, "title": title, "finish": finish}
-        for manifest, title in zip(output.manifests, titles, strict=True)
+        {**manifest, "title": titles[index], "finish": finish}
+        for index, manifest in zip(output.indices, output.manifests, strict=True)
     ]
     return replace(output, manifests=manifests)

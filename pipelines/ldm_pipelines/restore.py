@@ -15,12 +15,12 @@ from ldm_pipelines.parts import (
     arguments,
     channels_of,
     finished,
+    made_from,
     open_picture,
     plans,
     scaled,
     titles_of,
     unguided,
-    walk_from,
     with_size,
 )
 
@@ -71,7 +71,7 @@ def restore(
         if share is None:
             share = strength_for(plan.grid, _in_latents(pipe, damaged, level, x0))
         many = x0.expand(len(plan.request.seeds), *x0.shape[1:])
-        output = pipe.output(walk_from(pipe, plan, many, share), plan.request)
+        output = made_from(pipe, plan, many, share)
         how = f"restored from noise {level:.1f} of 255, strength {share:.2f}"
         yield finished(output, titles_of(plan.request, "restored"), how)
 

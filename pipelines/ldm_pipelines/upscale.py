@@ -17,11 +17,11 @@ from ldm_pipelines.parts import (
     check_fits,
     check_share,
     finished,
+    made_from,
     nearest_size,
     open_picture,
     plans,
     titles_of,
-    walk_from,
     with_size,
 )
 
@@ -69,6 +69,6 @@ def upscale(
         latents = torch.nn.functional.interpolate(small, size=size, mode="bicubic")
     for plan in batches:
         many = latents.expand(len(plan.request.seeds), *latents.shape[1:])
-        output = pipe.output(walk_from(pipe, plan, many, strength), plan.request)
+        output = made_from(pipe, plan, many, strength)
         titles = titles_of(plan.request, "upscaled")
         yield finished(output, titles, f"from the picture's {by}, enlarged")
