@@ -115,11 +115,13 @@ class Chain(Generates):
         check_output_type(call.output_type, last.decoder.kind, last.info.image_channels)
         seeds, inputs = call.images()
         plans = chained.plans(inputs, seeds, call.extent, call.num_inference_steps)
-        return chained.outputs(plans, call)
+        parts = zip(chained.pipelines, plans, strict=True)
+        batches = [part.composition.batches(plan, call.batch_size) for part, plan in parts]
+        return chained.outputs(batches, call)
 
-    def outputs(self, plans: Sequence[Plan], call: CallArguments) -> Iterator[Output]:
-        """The outputs of the pipelines' plans, batch by batch."""
-        for parts in zip(*(plan.batches(call.batch_size) for plan in plans), strict=True):
+    def outputs(self, batches: Sequence[Sequence[Plan]], call: CallArguments) -> Iterator[Output]:
+        """The outputs of each pipeline's plans, batch by batch."""
+        for parts in zip(*batches, strict=True):
             latents, walks = self._walked(parts, call.on_step)
             seeds, manifests = parts[-1].request.seeds, self.manifests(parts)
             last = self.pipelines[-1]

@@ -191,11 +191,9 @@ class Finiteness:
 
 def _small(values: Tensor) -> bool:
     """Whether numbers are seen, at little cost, to be finite and not far out."""
-    if values.device.type != "cpu":
+    if not values.is_cpu or values.numel() >= 2**31:  # more than the routine takes
         return False
-    flat = values.detach().reshape(-1)
-    if flat.numel() >= 2**31:  # more than the routine takes
-        return False
+    flat = values.reshape(-1)
     return bool(torch.dot(flat, flat).item() <= FAR**2)  # nor where it is no number
 
 

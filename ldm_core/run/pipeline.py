@@ -153,7 +153,7 @@ class Pipeline(Generates):
         check_output_type(call.output_type, parts.decoder.kind, parts.info.image_channels)
         seeds, inputs = call.images()
         plan = parts.plan(inputs, seeds, call.extent, call.num_inference_steps)
-        return pipe.outputs(plan.batches(call.batch_size), call)
+        return pipe.outputs(parts.batches(plan, call.batch_size), call)
 
     def outputs(self, plans: Sequence[Plan], call: CallArguments) -> Iterator[Output]:
         """The outputs of several plans, one after the other."""

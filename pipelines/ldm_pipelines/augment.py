@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 from pydantic import Field
 
 from ldm_core.composition.compose import RESERVED
+from ldm_core.composition.limits import check_images
 from ldm_core.contracts import Input
 from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError, NotFiniteError, did_you_mean
@@ -135,6 +136,7 @@ def _of_classes(
     pipe: Pipeline, classes: Sequence[str], num_images: int, seed: int
 ) -> Iterator[Sample]:
     _check_inputs(pipe, ["class_label"], "classes alone do not say it")
+    check_images(len(classes) * num_images)
     folders: dict[str, str] = {}
     counts: dict[str, int] = {}
     for name in classes:
@@ -157,6 +159,7 @@ def _of_table(pipe: Pipeline, table: Path, num_images: int, seed: int | None) ->
     types: dict[str, type] = {**OF_A_CALL, **dict.fromkeys(pipe.axes, int)}
     _check_columns(rows[0], {*declared, *types, "seed"})
     _check_inputs(pipe, rows[0], "the table has no such column")
+    check_images(len(rows) * num_images)
     if seed is not None and "seed" in rows[0]:
         raise LdmError("the seed is given twice: the table has a column of it.")
     count, first = 0, seed or 0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from ldm_core.contracts import Denoise, Grid, Noise, Plan
-from ldm_core.errors import LdmError
+from ldm_core.errors import LdmError, in_short
 from ldm_core.run.in_batches import in_batches
 from ldm_pipelines.parts import (
     Picture,
@@ -63,7 +63,7 @@ def invert(
     *,
     edit: str | None = None,
     strength: float = 1.0,
-    iterations: Annotated[int, Field(ge=1)] = 3,
+    iterations: Annotated[int, Field(ge=1, le=100)] = 3,
     **call: Any,
 ) -> Iterator[Output]:
     """Find the noise that a picture comes from, make it again from there, and with another prompt
@@ -82,6 +82,8 @@ def invert(
     """
     if not 0 < strength <= 1:
         raise LdmError(f"the strength should be above 0 and at most 1, not {strength!r}.")
+    if not 1 <= iterations <= 100:
+        raise LdmError(f"the iterations should be from 1 to 100, not {in_short(iterations)}.")
     whole = arguments(pipe, call)
     if whole.num_images_per_prompt != 1:
         raise LdmError("an inversion has no chance in it, so it makes one picture.")

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from ldm_core.run.output import Output
     from ldm_core.run.pipeline import Pipeline
 
+MOST_PIXELS = 1e12
+"""A side of so many pixels is no picture's."""
 Picture = Path | str | Image.Image
 """A picture as a person gives it; the command line takes a file."""
 
@@ -84,6 +86,8 @@ def first_seed(call: CallArguments) -> int:
 
 def nearest_size(pipe: Pipeline, width: float, height: float) -> tuple[int, int]:
     """The width and height nearest to these that the model can draw."""
+    if not (0 < width < MOST_PIXELS and 0 < height < MOST_PIXELS):
+        raise LdmError(f"{width:.3g}x{height:.3g} pixels are no size of a picture.")
     latents = pipe.composition.info.latents
     return latents.axis("width").nearest(width), latents.axis("height").nearest(height)
 
@@ -108,6 +112,7 @@ def scaled(pipe: Pipeline, source: Picture, call: CallArguments) -> tuple[Pictur
     image = open_picture(source, channels_of(pipe))
     size = size_in(call) or image.size
     check_fits(pipe, size)
+    pipe.composition.extent({"width": size[0], "height": size[1]})
     if size != image.size:
         return image.resize(size, Image.Resampling.LANCZOS), size
     return (source if isinstance(source, Image.Image) else in_full(source)), size
@@ -131,7 +136,8 @@ def plans(pipe: Pipeline, call: CallArguments) -> list[Plan]:
     """The plan of a call, all of it checked, in batches."""
     seeds, inputs = call.images()
     steps = call.num_inference_steps
-    return pipe.composition.plan(inputs, seeds, call.extent, steps).batches(call.batch_size)
+    plan = pipe.composition.plan(inputs, seeds, call.extent, steps)
+    return pipe.composition.batches(plan, call.batch_size)
 
 
 def check_share(name: str, value: float) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -54,8 +53,8 @@ def restore(
     """
     if noise is not None and strength is not None:
         raise LdmError("a --noise and a --strength both say where to start; leave one out.")
-    if noise is not None and not (math.isfinite(noise) and noise >= 0):
-        raise LdmError(f"the noise should be a standard deviation from 0 on, not {noise!r}.")
+    if noise is not None and not 0 <= noise <= 255:
+        raise LdmError(f"the noise should be a standard deviation from 0 to 255, not {noise!r}.")
     if strength is not None and not 0 <= strength <= 1:
         raise LdmError(f"the strength should be a number from 0 to 1, not {strength!r}.")
     whole = arguments(pipe, call, prompts)

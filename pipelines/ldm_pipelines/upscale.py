@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -50,8 +51,8 @@ def upscale(
         strength: Share of the way from noise that is walked, 0 to 1.
     """
     check_share("strength", strength)
-    if not factor > 1:
-        raise LdmError(f"the factor should be more than 1, not {factor!r}.")
+    if not 1 < factor < math.inf:
+        raise LdmError(f"the factor should be a number above 1, not {factor!r}.")
     picture = open_picture(image, channels_of(pipe))
     width, height = nearest_size(pipe, *(side * factor for side in picture.size))
     if by == "latents":
