@@ -14,7 +14,7 @@ from ldm_core.numerics.point import Point
 FAR = 1e6
 """So large an x0 estimate is none, even if it is clipped later: ordinary ones are of the size of
 sigma/alpha at most, under 1,400 at the noisiest points of the models there are."""
-FAR_AT_THE_END = 100.0
+FAR_AT_THE_END = 1000.0
 """Final latents with so large a root mean square show nothing: that of data is about 1."""
 
 

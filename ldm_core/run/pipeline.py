@@ -30,6 +30,7 @@ from ldm_core.media import pixels
 from ldm_core.media.manifest import make_manifest
 from ldm_core.media.shown import check_output_type
 from ldm_core.model import place
+from ldm_core.model.libraries import heard
 from ldm_core.numerics.grid import Grid
 from ldm_core.numerics.point import Point
 from ldm_core.numerics.seeded_noise import SeededNoise
@@ -237,7 +238,7 @@ class Pipeline(Generates):
 
         scale = self.initial_scale(plan.grid)
         run = Run(self.model, plan.request, plan.grid, draws, to_latents, scale)
-        with in_force(parts.attention):
+        with in_force(parts.attention), heard():
             return Sampling(parts, run, x, finite)
 
     def noise(self, seeds: Sequence[int], extent: Extent) -> SeededNoise:
@@ -263,7 +264,7 @@ class Pipeline(Generates):
         extent = dict(zip(parts.info.latents.names, data.shape[2:], strict=True))
         seeds = seeds_for(len(data), seed)
         noise = self.noise(seeds, extent)
-        with in_force(parts.attention):
+        with in_force(parts.attention), heard():
             latents = parts.encoder(self.model, data.to(device), noise).to(device)
         return encoded(self, latents, seeds)
 
@@ -274,7 +275,7 @@ class Pipeline(Generates):
     @torch.no_grad()
     def decoded(self, latents: Tensor) -> Medium:
         """What the decoder gives of latents (batch, channels, ...), finite or not."""
-        with in_force(self.composition.attention):
+        with in_force(self.composition.attention), heard():
             device = self.model.latents_device
             return self.composition.decoder.medium(self.model, latents.to(device))
 

@@ -22,6 +22,7 @@ from ldm_core.contracts import (
     VariancePredicting,
 )
 from ldm_core.errors import LdmError
+from ldm_core.model.libraries import heard
 from ldm_core.numerics.grid import Grid, intervals_behind
 from ldm_core.numerics.point import Point
 from ldm_core.run.attention import in_force
@@ -131,6 +132,7 @@ class Sampling:
             )
         with ExitStack() as stack:
             stack.enter_context(in_force(self._parts.attention))
+            stack.enter_context(heard())
             tellers = [stack.enter_context(_watch(part, grid)) for part in self._parts.observers]
             if on_step is not None:
                 tellers.append(on_step)

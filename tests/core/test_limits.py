@@ -81,7 +81,10 @@ def quickly(work: Callable[[], Any], what: str) -> str:
 
 def changes() -> Iterator[tuple[dict[str, Any], float]]:
     """Each number as each option, as a change of a pipeline."""
-    beside = {"ldm-core:switch": {"first": "euler", "then": "ddim"}}
+    beside = {
+        "ldm-core:switch": {"first": "euler", "then": "ddim"},
+        "ldm-core:torchdiffeq:": {"name": "torchdiffeq:dopri5"},
+    }
     for (kind, plugin, name), number in itertools.product(options(), NUMBERS):
         key, choice = KINDS[kind], {"name": plugin, **beside.get(plugin, {}), name: number}
         yield {key: [choice] if key in LISTS else choice}, number
@@ -100,16 +103,18 @@ def test_what_is_taken_runs(pipe: Pipeline, flow: Pipeline) -> None:
 def test_every_number_of_every_option_is_taken_or_refused(pipe: Pipeline, flow: Pipeline) -> None:
     runs = 0
     for change, number in changes():
-        for model in (pipe, flow):
+        for model in (pipe, flow) if "spacing" in change else (pipe,):
 
             def composed(model: Pipeline = model, change: dict[str, Any] = change) -> None:
                 recompose(model.composition, change).grid(3)
 
             said = quickly(composed, str(change))
             if not math.isfinite(number):
-                assert re.search("finite|number|needs|whole|integer|cannot", said), str(change)
+                assert re.search("finite|number|needs|whole|integer|a valid list", said), str(
+                    change
+                )
             runs += 1
-    assert runs > 1000
+    assert runs > 600
 
 
 @pytest.mark.parametrize(

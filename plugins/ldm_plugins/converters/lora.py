@@ -131,7 +131,7 @@ def with_loras(
             f"(family {info.family})"
         )
         try:
-            with quiet():
+            with quiet(f"the LoRA '{lora.source}'"):
                 weights = read_weights(lora, modules)
                 pipeline.load_lora_weights(weights, adapter_name=name, use_safetensors=True)
         except LdmError:
@@ -154,7 +154,7 @@ def with_loras(
                 LdmWarning,
                 stacklevel=2,
             )
-    with quiet():
+    with quiet("the LoRA"):
         pipeline.set_adapters(names, [lora.scale for lora in loras])
     for module in modules.values():
         module.eval().requires_grad_(False)

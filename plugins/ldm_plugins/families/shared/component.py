@@ -45,7 +45,9 @@ def read_part(folder: Path, part: PartInfo, place: Place) -> Part:
     """
     cls = find_class(part.cls)
     if is_tokenizer(part.cls):
-        return in_place(cls.from_pretrained(folder, local_files_only=True), part, place)
+        with quiet(f"the {part.name} in {folder}"):
+            tokenizer = cls.from_pretrained(folder, local_files_only=True)
+        return in_place(tokenizer, part, place)
     from diffusers import ModelMixin
 
     what = f"the {part.name} ({part.cls}) in {folder}"
@@ -59,7 +61,7 @@ def read_part(folder: Path, part: PartInfo, place: Place) -> Part:
         options["variant"] = variant
     options |= place.loading(part)
     try:
-        with quiet():
+        with quiet(what):
             module, report = cls.from_pretrained(folder, output_loading_info=True, **options)
     except (ValueError, OSError, RuntimeError, ImportError, KeyError) as error:
         if isinstance(error, LdmError) or _out_of_memory(error):

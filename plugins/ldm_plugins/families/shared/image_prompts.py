@@ -98,7 +98,8 @@ def _processor(encoder: Path, net: Any) -> Any:
         from transformers import CLIPImageProcessor
 
     if (encoder / "preprocessor_config.json").is_file():
-        return CLIPImageProcessor.from_pretrained(encoder, local_files_only=True)
+        with quiet(f"the image encoder in {encoder}"):
+            return CLIPImageProcessor.from_pretrained(encoder, local_files_only=True)
     side = net.config.image_size
     return CLIPImageProcessor(size=side, crop_size=side)
 
@@ -130,7 +131,7 @@ def read_layers(unet: Any, file: Path) -> None:
         part, _, rest = name.partition(".")
         parts.setdefault(part, {})[rest] = tensor
     try:
-        with quiet():
+        with quiet(f"the IP-Adapter '{file}'"):
             unet._load_ip_adapter_weights([parts], low_cpu_mem_usage=False)
     except Exception as error:
         reason = " ".join(str(error).split())[:300]

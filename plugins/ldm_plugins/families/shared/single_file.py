@@ -138,7 +138,7 @@ def read_file(
         config = folder / info.name
         lacks = f"'{file}' lacks some weights of the {info.name} that {config} describes"
         try:
-            with quiet():
+            with quiet(f"the {info.name} in '{file}'"):
                 module = _converter(find_class(info.cls))(
                     checkpoint=dict(checkpoint),  # converters take out of it what they use
                     config=str(folder),
