@@ -132,7 +132,7 @@ class Finiteness:
 
     def _hear(self, values: Sequence[Tensor], look: Callable[..., None]) -> None:
         amounts = [_amounts(value) for value in values]
-        if amounts[0].device.type == "cpu":
+        if _at_once(amounts[0]):
             look([a.tolist() for a in amounts])
             self._check_left()
         else:
@@ -189,9 +189,14 @@ class Finiteness:
             raise AllLost
 
 
+def _at_once(values: Tensor) -> bool:
+    """Whether looking at numbers waits for nothing."""
+    return values.is_cpu
+
+
 def _small(values: Tensor) -> bool:
     """Whether numbers are seen, at little cost, to be finite and not far out."""
-    if not values.is_cpu or values.numel() >= 2**31:  # more than the routine takes
+    if not _at_once(values) or values.numel() >= 2**31:  # more than the routine takes
         return False
     flat = values.reshape(-1)
     return bool(torch.dot(flat, flat).item() <= FAR**2)  # nor where it is no number

@@ -31,6 +31,7 @@ from ldm_core.contracts import (
     RunHooks,
 )
 from ldm_core.errors import LdmWarning, NotFiniteError
+from ldm_core.media.pixels import from_pixels
 from ldm_core.media.png import read_png
 from ldm_core.run.output import Output
 from ldm_pipelines.features import features
@@ -193,6 +194,22 @@ def test_one_is_named_and_the_others_are_what_they_were(
         assert np.array_equal(np.asarray(kept), np.asarray(expected)), index
 
 
+@pytest.mark.parametrize(
+    "case", ["network", "condition", "guidance", "around", "finish", "scheduler", "end", "decoder"]
+)
+def test_where_looking_would_wait_it_is_found_at_the_end(
+    pipe: Pipeline, case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU: sizes are kept until the run is done, and say the same."""
+    changes, what, step = cases(pipe)[case]
+    monkeypatch.setattr("ldm_core.run.finite._at_once", lambda values: False)
+    with pytest.raises(NotFiniteError) as caught:
+        pipe.replace(**changes)(["a red star", "a blue circle", "a"], seed=SEEDS)
+    [failure] = caught.value.failures
+    assert failure.what.startswith(what)
+    assert (failure.index, failure.step, failure.steps) == (LOST, step, 4)
+
+
 def test_each_batch_keeps_its_own_and_places_count_through(pipe: Pipeline) -> None:
     bad = pipe.replace(conditioning=["text", Poison("network")])
     outputs = list(bad.batches("a", seed=[7, 8, 9, 10, 11], batch_size=2))
@@ -284,8 +301,11 @@ def test_what_an_encoder_gives_is_finite(pipe: Pipeline) -> None:
 
 def test_a_decoder_says_what_is_not_finite(pipe: Pipeline) -> None:
     bad = pipe.replace(decoder=bad_decoder(pipe))
-    with pytest.warns(LdmWarning, match="the decoder gave images .* entry 1 of 3"):
-        assert not bad.decode(torch.zeros(3, 4, 8, 8)).isfinite().all()
+    with pytest.warns(LdmWarning, match=r"the decoder gave images .* entry 1 of 3"):
+        pixels = bad.decode(torch.zeros(3, 4, 8, 8))
+    assert pixels.flatten(1).isfinite().all(1).tolist() == [True, False, True]
+    with pytest.raises(NotFiniteError, match="make no image"):
+        from_pixels(pixels, "pil")
 
 
 def test_what_belongs_to_a_medium_is_finite_too(pipe: Pipeline) -> None:
