@@ -204,7 +204,7 @@ def _small(values: Tensor) -> bool:
 
 def _amounts(values: Tensor) -> Tensor:
     """The largest absolute value of each entry, (batch,); not finite where one is not."""
-    return values.detach().flatten(1).abs().amax(1)
+    return values.detach().reshape(len(values), -1).abs().amax(1)
 
 
 def _sizes(values: Sequence[Tensor]) -> list[list[float]]:

@@ -120,7 +120,7 @@ def faults_of(walks: Sequence[Finiteness]) -> tuple[dict[int, Fault], int]:
 
 def finite_entries(values: Tensor) -> list[bool]:
     """Of each entry of a batch, whether all of its numbers are finite."""
-    answers: list[bool] = values.detach().flatten(1).isfinite().all(1).tolist()
+    answers: list[bool] = values.detach().reshape(len(values), -1).isfinite().all(1).tolist()
     return answers
 
 

@@ -53,10 +53,8 @@ class Poison(Conditioning):
     """Does something to one image in each run.
 
     Args:
-        network: to the network's answer for it at a step.
-        condition: to a condition of the negative branch.
-        around: to what surrounds the denoiser.
-        finish: to its last x.
+        place: to the ``network``'s answer for it at a step, in the negative branch or ``every
+            branch``; to what comes ``around`` the denoiser; to its last x, at the ``finish``.
     """
 
     def __init__(self, place: str) -> None:
@@ -77,11 +75,12 @@ class Hooks(RunHooks):
         def asked(call: Call) -> Tensor:
             answer = network(call).clone()
             for number, row in enumerate(call.rows):
-                if (row.image, row.branch, row.step) == (LOST, "negative", STEP):
+                hit = row.branch == "negative" or self.place == "every branch"
+                if hit and (row.image, row.step) == (LOST, STEP):
                     answer[number] = torch.inf
             return answer
 
-        return asked if self.place == "network" else network
+        return asked if self.place in ("network", "every branch") else network
 
     def denoise(self, denoise: Denoise) -> Denoise:
         def around(x: Tensor, point: Any) -> Tensor:
@@ -192,6 +191,41 @@ def test_one_is_named_and_the_others_are_what_they_were(
     for kept, index in zip(output.images, (0, 2), strict=True):
         expected = right.images[index]
         assert np.array_equal(np.asarray(kept), np.asarray(expected)), index
+
+
+@pytest.mark.parametrize(
+    "guidance",
+    [
+        "adaptive_projected",
+        "cfg_pp",
+        "cfg_zero_star",
+        "dynamic_threshold",
+        "perturbed_attention",
+        "smoothed_energy",
+        {"name": "classifier_free", "rescale": 0.7},
+    ],
+    ids=str,
+)
+def test_no_guidance_spreads_it_to_other_images(pipe: Pipeline, guidance: Any) -> None:
+    chosen = pipe.replace(guidance=guidance, conditioning=["text", Poison("every branch")])
+    sound = pipe.replace(guidance=guidance)("a", seed=SEEDS, output_type="latent")
+    with pytest.raises(NotFiniteError) as caught:
+        chosen("a", seed=SEEDS, output_type="latent")
+    assert [(f.seed, f.step) for f in caught.value.failures] == [(4, STEP + 1)]
+    assert caught.value.output.images.equal(sound.images[[0, 2]])
+
+
+@pytest.mark.parametrize("scheduler", ["unipc", "heun", "dpmpp_2m_sde", "torchdiffeq:dopri5"])
+def test_no_scheduler_spreads_it_to_other_images(pipe: Pipeline, scheduler: str) -> None:
+    """An adaptive one takes the steps that the other images want."""
+    chosen = pipe.replace(scheduler=scheduler)
+    sound = chosen("a", seed=SEEDS, output_type="latent").images[[0, 2]]
+    bad = chosen.replace(conditioning=["text", Poison("network")])
+    with pytest.raises(NotFiniteError) as caught:
+        bad("a", seed=SEEDS, output_type="latent")
+    assert [f.seed for f in caught.value.failures] == [4]
+    made = caught.value.output.images
+    assert (made - sound).abs().max() <= (0.1 * sound.abs().max() if ":" in scheduler else 0)
 
 
 @pytest.mark.parametrize(
