@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+LONG = 200  # characters of a value that a message repeats
 
 
 class LdmError(ValueError):
@@ -26,11 +29,33 @@ class MachineError(LdmError):
 
 
 class NotFiniteError(LdmError):
-    """Something came out that is no number: weights, latents or pixels."""
+    """What was computed is not finite (NaN or infinite), so that some of what was asked for could
+    not be made; the rest is kept here.
+
+    Args:
+        output: what came out right: of a call the `Output` of the other images, of an encoder
+            their latents; None where there is nothing.
+        failures: one for each image that did not.
+    """
+
+    def __init__(
+        self, message: str, hint: str = "", output: Any = None, failures: Sequence[Any] = ()
+    ) -> None:
+        super().__init__(message, hint)
+        self.output = output
+        self.failures = tuple(failures)
 
 
 class LdmWarning(UserWarning):
     """Something that is done, though perhaps not as it was meant; the command line shows these."""
+
+
+def in_short(value: Any) -> str:
+    """A value in a message, however long it is."""
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**15:
+        return f"{float(value):.3g}" if abs(value) < 10**300 else "a number of over 300 digits"
+    text = f"{value:,}" if type(value) is int else repr(value)
+    return text if len(text) <= LONG else f"{text[:LONG]}..."
 
 
 def did_you_mean(word: str, words: Iterable[str]) -> str:

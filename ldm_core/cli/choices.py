@@ -14,6 +14,7 @@ from ldm_core.composition.parts import same_plugin
 from ldm_core.composition.recipe import Layer, as_layer, lay, override, read_recipe
 from ldm_core.errors import LdmError, MachineError
 from ldm_core.machine import refused
+from ldm_core.model.libraries import listen_always
 from ldm_core.plugins.registry import installed
 
 DEFAULT_MODEL = "shapes"
@@ -208,7 +209,8 @@ def _short(path: Path) -> str:
 
 
 def prepare_libraries() -> None:
-    """Keep the libraries' own progress bars and notices off the terminal; call before torch.
+    """Keep the libraries' own progress bars and notices off the terminal, where what matters of
+    them is said as a warning of ours; call before torch.
 
     OpenMP threads that spin while they wait slow a busy machine down many times over.
     """
@@ -217,3 +219,4 @@ def prepare_libraries() -> None:
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TQDM_DISABLE", "1")
+    listen_always()

@@ -23,7 +23,7 @@ from ldm_core.composition.composition import Composition
 from ldm_core.composition.reach import Reach
 from ldm_core.composition.saved_inputs import check_saved_inputs
 from ldm_core.contracts.files import expanded
-from ldm_core.errors import LdmError
+from ldm_core.errors import LdmError, NotFiniteError
 from ldm_core.media import manifest as manifests
 from ldm_core.media.manifest_record import Manifest
 from ldm_core.media.names import write_new
@@ -195,11 +195,16 @@ def picked(outputs: Iterable[Output], number: int) -> tuple[Any, dict[str, Any]]
 
     Raises:
         LdmError: there are fewer.
+        NotFiniteError: it came out not finite.
     """
     for output in outputs:
-        if number < len(output.images):
-            return output.images[number], dict(output.manifests[number])
-        number -= len(output.images)
+        if number in output.indices:
+            place = output.indices.index(number)
+            return output.images[place], dict(output.manifests[place])
+        for failure in output.failures:
+            if failure.index == number:
+                raise NotFiniteError(failure.message, failure.hint, None, [failure])
+        number -= output.asked
     raise LdmError("the manifest is damaged: its command makes fewer pictures than it says.")
 
 

@@ -19,13 +19,14 @@ from ldm_core.cli.choices import (
     parse_size,
     prepare_libraries,
 )
+from ldm_core.cli.ends import FAILED
 from ldm_core.cli.inputs import Flags, gather_inputs, read_flags, with_full_paths
 from ldm_core.cli.writers import find_writer
 from ldm_core.composition.compose import compose
 from ldm_core.composition.composition import Composition
 from ldm_core.contracts import Model
 from ldm_core.contracts.files import in_full
-from ldm_core.errors import LdmError, LdmWarning
+from ldm_core.errors import LdmError, LdmWarning, NotFiniteError
 from ldm_core.machine import machine_error
 from ldm_core.media.partial import sweep
 from ldm_core.media.sheet import check_sheet
@@ -117,12 +118,18 @@ def _write_batches(
                 pipe, *arguments, **options, **call, batch_size=choices.batch_size
             ):
                 writer.write(output)
-            writer.write_sheet()
+        except NotFiniteError as error:
+            if not error.failures:
+                raise
+            writer.fail(error.failures)
         except BaseException as error:
             if writer.count or isinstance(error, KeyboardInterrupt) or machine_error(error):
                 error.add_note(writer.summary())
             raise
+        writer.write_sheet()
         writer.note()
+        if writer.failed:
+            raise typer.Exit(FAILED)
 
 
 def _inputs(

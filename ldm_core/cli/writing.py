@@ -26,7 +26,7 @@ from ldm_core.media.pictures import open_picture
 from ldm_core.media.present import Present
 from ldm_core.media.sheet import CELL, contact_sheet, save_sheet
 from ldm_core.plugins.registry import Registry
-from ldm_core.run.output import Output
+from ldm_core.run.output import Failure, Output
 
 
 class BatchWriter:
@@ -48,7 +48,7 @@ class BatchWriter:
         call: dict[str, Any],
         caught: list[warnings.WarningMessage],
     ) -> None:
-        self.count = self.there = 0
+        self.count = self.there = self.failed = 0
         self._small: dict[int, tuple[Image.Image, str]] = {}
         self._choices = choices
         self._writer = writer
@@ -83,14 +83,14 @@ class BatchWriter:
         return True
 
     def write(self, output: Output) -> None:
-        """Write a batch."""
-        seconds = (time.perf_counter() - self._since) / len(output.images)
+        """Write a batch; of images that are not finite a message each."""
+        seconds = (time.perf_counter() - self._since) / output.asked
         beside = self._beside(output)
         notes = self._notes()
-        for index, (image, manifest) in enumerate(
-            zip(output.images, output.manifests, strict=True)
-        ):
-            place = self._left.popleft() if self._asked else self.count
+        places = [self._next() for _ in range(output.asked)]
+        several = zip(output.images, output.manifests, output.indices, strict=True)
+        for index, (image, manifest, at) in enumerate(several):
+            place = places[at]
             if output.kind == "image":
                 manifest["pixels_sha256"] = pixel_hash(image)
             if "finish" in manifest or python_inputs(manifest["inputs"]):
@@ -104,7 +104,15 @@ class BatchWriter:
                 raise refused(f"no picture can be written to '{out}'", error) from None
             small = image if output.kind == "image" else None
             self._report(path, manifest, place, there is None, seconds, notes, small)
+        self.fail(output.failures)
         self.rest()
+
+    def _next(self) -> int:
+        """The place of the next image among all that were asked for."""
+        if self._left:
+            return self._left.popleft()
+        self._asked += 1
+        return self._asked - 1
 
     def _report(
         self,
@@ -138,6 +146,25 @@ class BatchWriter:
             "warnings": notes,
         }
         typer.echo(json_text(record))
+
+    def fail(self, failures: Sequence[Failure]) -> None:
+        """Say which images are not made, and why."""
+        for failure in failures:
+            self.failed += 1
+            say("\n  ".join([f"error: {failure.message}", *filter(None, [failure.hint])]))
+            if self._choices.json:
+                inputs = failure.manifest.get("inputs", {})
+                record = {
+                    "error": failure.message,
+                    "hint": failure.hint,
+                    "seed": failure.seed,
+                    "prompt": inputs.get("prompt"),
+                    "inputs": inputs,
+                    "what": failure.what,
+                    "step": failure.step,
+                    "steps": failure.steps,
+                }
+                typer.echo(json_text(record))
 
     def write_sheet(self) -> None:
         """Put all pictures on the contact sheet, where one is asked for."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ldm_core.composition import limits
 from ldm_core.composition.companions import Companions
 from ldm_core.composition.recipe import Layer
 from ldm_core.contracts import (
@@ -31,7 +32,8 @@ from ldm_core.contracts import (
 )
 from ldm_core.contracts.latents import describe
 from ldm_core.contracts.spacing import as_spacing, checked
-from ldm_core.errors import LdmError, did_you_mean
+from ldm_core.errors import LdmError, did_you_mean, in_short
+from ldm_core.model import place
 from ldm_core.model.lora import Lora
 from ldm_core.numerics.point import Point
 from ldm_core.plugins.registry import Plugin, Registry
@@ -98,11 +100,36 @@ class Composition:
             extent |= {side: layer[side] for side in ("height", "width") if side in layer}
         extent |= changes or {}
         info.latents.check(extent, info.default_extent)
+        self.check_memory(extent)
         if info.square and extent["width"] != extent["height"]:
             raise LdmError(
                 f"{describe(extent)} does not fit this model, which draws squares alone."
             )
         return extent
+
+    def check_memory(self, extent: Extent, images: int = 1) -> None:
+        """See that so many images at once can be held at all.
+
+        Raises:
+            LdmError: their latents and pixels alone need more memory than is free.
+        """
+        one = limits.least_bytes(
+            self.info.latents, self.info.image_channels, extent, self.decoder.kind
+        )
+        limits.check_bytes(one, extent, images, limits.available_bytes(), "are free")
+        on_device = place.free_bytes(self.recipe)
+        if on_device is not None:
+            limits.check_bytes(one, extent, images, on_device, "are free on the device")
+
+    def batches(self, plan: Plan, size: int | None) -> list[Plan]:
+        """A plan in parts of so many images at most; whole where the size is None.
+
+        Raises:
+            LdmError: a batch needs more memory than is free.
+        """
+        count = len(plan.request.seeds)
+        self.check_memory(plan.request.extent, min(size or count, count))
+        return plan.batches(size)
 
     def grid(self, steps: int, extent: Extent | None = None) -> Grid:
         """The points of a run.
@@ -113,7 +140,8 @@ class Composition:
             LdmError: the spacing cannot make that many steps, or the network cannot start there.
         """
         if steps < 1:
-            raise LdmError(f"num_inference_steps must be at least 1, not {steps}.")
+            raise LdmError(f"num_inference_steps must be at least 1, not {in_short(steps)}.")
+        limits.check_steps(steps)
         info = self.info
         own_points = self.scheduler.points
         if own_points is not None:
@@ -238,5 +266,5 @@ def _seed(seed: Any) -> int:
     except TypeError:
         number = -1
     if not 0 <= number < 2**63:
-        raise LdmError(f"a seed is a whole number from 0 to 2^63 - 1, not {seed!r}.")
+        raise LdmError(f"a seed is a whole number from 0 to 2^63 - 1, not {in_short(seed)}.")
     return number

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from ldm_core.errors import LdmError
+from ldm_core.errors import LdmError, NotFiniteError
 from ldm_core.media.pictures import as_mode
 
 if TYPE_CHECKING:
@@ -27,19 +27,21 @@ def from_pixels(pixels: Tensor, output_type: str) -> Any:
             float32 in [0, 1].
     Raises:
         LdmError: images were asked for, and what there is has other channels.
+        NotFiniteError: images were asked for, and some numbers are not finite.
     """
     if output_type == "pil":
         check_shown(pixels.shape[1])
+        if not pixels.isfinite().all():
+            raise NotFiniteError(
+                "pixels that are not finite (NaN or infinite) make no image; np or pt gives them."
+            )
     unit = (pixels / 2 + 0.5).clamp(0, 1).cpu().float()
     if output_type == "pt":
         return unit
     array = unit.permute(0, 2, 3, 1).numpy()
     if output_type == "np":
         return array
-    import numpy as np
-
-    # what is no number is black, and said where it is decoded
-    pictures = np.nan_to_num(array * 255, nan=0.0).round().astype("uint8")
+    pictures = (array * 255).round().astype("uint8")
     return [
         Image.fromarray(picture.squeeze(-1) if picture.shape[-1] == 1 else picture)
         for picture in pictures

@@ -15,7 +15,7 @@ from PIL import Image
 from ldm_core.contracts import Writer
 from ldm_core.media.manifest import pixel_hash
 from ldm_core.media.png import KEYWORD
-from ldm_core.media.png_chunks import read_text
+from ldm_core.media.png_chunks import text_under
 
 OF_PIXELS = "pixels_sha256"
 """What a manifest says of the pixels, which is known only once they are there."""
@@ -76,7 +76,7 @@ class Present:
             if self._beside:
                 text: str | None = path.read_text(encoding="utf-8")
             elif self._suffix == ".png":
-                text = read_text(path, KEYWORD)
+                text = text_under(path, KEYWORD)
             else:
                 return None
             manifest = json.loads(text) if text is not None else None
@@ -114,7 +114,7 @@ def state(path: Path) -> Literal["whole", "changed", "torn"]:
     """Whether a PNG is whole: ``changed`` where its pixels are not those of its manifest, ``torn``
     where it cannot be read to its end, or has no manifest."""
     try:
-        said = json.loads(read_text(path, KEYWORD) or "null").get(OF_PIXELS)
+        said = json.loads(text_under(path, KEYWORD) or "null").get(OF_PIXELS)
         with path.open("rb") as file:
             image = Image.open(file, formats=["PNG"])
             image.load()
@@ -128,7 +128,7 @@ def state(path: Path) -> Literal["whole", "changed", "torn"]:
 def same_manifest(path: Path, manifest: Mapping[str, Any]) -> bool:
     """Whether a PNG holds this manifest, whatever its pixels."""
     try:
-        there = json.loads(read_text(path, KEYWORD) or "null")
+        there = json.loads(text_under(path, KEYWORD) or "null")
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(there, dict) and _key(there) == _key(manifest)

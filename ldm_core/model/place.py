@@ -92,6 +92,24 @@ def resolve(recipe: Mapping[str, Any]) -> Place:
     return Place(device, types[place.dtype], types[compute])
 
 
+def free_bytes(recipe: Mapping[str, Any]) -> int | None:
+    """The memory that is free on the CUDA device of a recipe; None where it is on another, or
+    torch, without which no run begins, is not loaded."""
+    import sys
+
+    if "torch" not in sys.modules or names(recipe).device.partition(":")[0] not in ("auto", "cuda"):
+        return None
+    import torch
+
+    if not torch.cuda.is_available():
+        return None
+    device = resolve(recipe).device
+    if device.type != "cuda":
+        return None
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(torch.cuda.mem_get_info(device)[0] + kept)
+
+
 def _auto(device_type: str, dtype: str) -> str:
     """The compute_dtype where none is chosen."""
     return "float32" if device_type == "cpu" else dtype

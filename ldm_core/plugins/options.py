@@ -17,8 +17,10 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from ldm_core import contracts
 from ldm_core.contracts.files import expanded
 from ldm_core.contracts.record import Record
-from ldm_core.errors import LdmError, did_you_mean
+from ldm_core.errors import LdmError, did_you_mean, in_short
 
+LARGEST = 3.4e38
+"""What float32 ends at."""
 REQUIRED = inspect.Parameter.empty
 CONTRACTS: dict[Any, str] = {
     contracts.Scheduler: "scheduler",
@@ -55,15 +57,29 @@ class Option:
             return value  # a plugin's choice, resolved where the pipeline is composed
         config = ConfigDict(allow_inf_nan=False, arbitrary_types_allowed=True)
         try:
-            return _expanded(
-                TypeAdapter[Any](self.annotation, config=config).validate_python(value)
-            )
+            checked = TypeAdapter[Any](self.annotation, config=config).validate_python(value)
         except ValidationError as error:
             reason = error.errors()[0]["msg"].lower()
             raise LdmError(
-                f"option '{self.name}' of {owner} should be {self.type_name}, not {value!r}: "
-                f"{reason}."
+                f"option '{self.name}' of {owner} should be {self.type_name}, not "
+                f"{in_short(value)}: {reason}."
             ) from None
+        if (number := _too_large(checked)) is not None:
+            raise LdmError(
+                f"option '{self.name}' of {owner} is {in_short(number)}, beyond all that is "
+                "computed with here, which ends at 3.4e+38."
+            )
+        return _expanded(checked)
+
+
+def _too_large(value: Any) -> int | float | None:
+    """A number in a value that float32 does not hold."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        return next((n for n in map(_too_large, value) if n is not None), None)
+    number = isinstance(value, int | float) and value == value  # what is no number is refused
+    return value if number and abs(value) > LARGEST else None
 
 
 def _expanded(value: Any) -> Any:

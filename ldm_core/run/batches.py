@@ -69,11 +69,12 @@ class Generates(ABC):
                 other axes, such as ``frames``.
         Raises:
             LdmError: bad input, before any sampling.
+            NotFiniteError: images came out not finite; it holds the others, and says where.
         """
         arguments = {
             name: value for name, value in locals().items() if name not in ("self", "inputs")
         }
-        return Output.join(list(self.batches(**arguments, **inputs)))
+        return Output.join(list(self.batches(**arguments, **inputs))).complete()
 
     def stream(self, *prompt: Any, **arguments: Any) -> Stream:
         """A call whose steps are looped over: ``for step in pipe.stream("a star", seed=7): ...``.

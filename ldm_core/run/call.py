@@ -6,9 +6,11 @@ import operator
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, fields, replace
+from itertools import islice
 from typing import Any
 
 from ldm_core.composition.composition import is_one_each
+from ldm_core.composition.limits import MOST_IMAGES, check_images
 from ldm_core.contracts import Extent, Step
 from ldm_core.errors import LdmError
 from ldm_core.run.skipping import Skip
@@ -92,6 +94,7 @@ class CallArguments:
         each = self.num_images_per_prompt
         if each < 1:
             raise LdmError(f"num_images_per_prompt must be at least 1, not {each}")
+        check_images(each)
         if self.batch_size is not None and self.batch_size < 1:
             raise LdmError(f"batch_size must be at least 1, not {self.batch_size}.")
         lengths = {len(v) for v in self.inputs.values() if is_one_each(v)}
@@ -102,6 +105,7 @@ class CallArguments:
         count = (lengths.pop() if lengths else several) * each
         if count == 0:
             raise LdmError("the list of prompts is empty; there is nothing to make.")
+        check_images(count)
         spread = {
             name: [entry for entry in value for _ in range(each)] if is_one_each(value) else value
             for name, value in self.inputs.items()
@@ -130,7 +134,9 @@ def whole_seed(seed: Any) -> int | list[int]:
     except LdmError:
         if not isinstance(seed, Iterable) or isinstance(seed, str | bytes | Mapping | Set):
             raise
-        return [whole("seed", one) for one in seed]
+        several = list(islice(seed, MOST_IMAGES + 1))
+        check_images(len(several))
+        return [whole("seed", one) for one in several]
 
 
 def seeds_for(count: int, seed: int | Sequence[int] | None) -> list[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,6 +16,8 @@ from ldm_core.media.shown import check_output_type
 from ldm_core.model.same_latents import check_same_latents
 from ldm_core.run.batches import Generates
 from ldm_core.run.call import CallArguments
+from ldm_core.run.finite import Finiteness
+from ldm_core.run.outcome import outcome
 from ldm_core.run.output import Output
 from ldm_core.run.pipeline import Pipeline
 
@@ -115,14 +117,17 @@ class Chain(Generates):
         check_output_type(call.output_type, last.decoder.kind, last.info.image_channels)
         seeds, inputs = call.images()
         plans = chained.plans(inputs, seeds, call.extent, call.num_inference_steps)
-        return chained.outputs(plans, call)
+        parts = zip(chained.pipelines, plans, strict=True)
+        batches = [part.composition.batches(plan, call.batch_size) for part, plan in parts]
+        return chained.outputs(batches, call)
 
-    def outputs(self, plans: Sequence[Plan], call: CallArguments) -> Iterator[Output]:
-        """The outputs of the pipelines' plans, batch by batch."""
-        for parts in zip(*(plan.batches(call.batch_size) for plan in plans), strict=True):
-            latents = self.sample(parts, call.on_step)
-            output = self.pipelines[-1].output(latents, parts[-1].request, call.output_type)
-            yield replace(output, manifests=self.manifests(parts))
+    def outputs(self, batches: Sequence[Sequence[Plan]], call: CallArguments) -> Iterator[Output]:
+        """The outputs of each pipeline's plans, batch by batch."""
+        for parts in zip(*batches, strict=True):
+            latents, walks = self._walked(parts, call.on_step)
+            seeds, manifests = parts[-1].request.seeds, self.manifests(parts)
+            last = self.pipelines[-1]
+            yield outcome(last, latents, seeds, manifests, call.output_type, walks)
 
     def plans(
         self,
@@ -162,14 +167,21 @@ class Chain(Generates):
     ) -> Tensor:
         """The final latents of the pipelines' plans, (batch, channels, ...) float32, in one
         batch."""
+        return self._walked(plans, on_step)[0]
+
+    def _walked(
+        self, plans: Sequence[Plan], on_step: Callable[[Step], None] | None
+    ) -> tuple[Tensor, list[Finiteness]]:
+        """The final latents, and what was heard of each pipeline's walk."""
         sampling = self.pipelines[0].start(plans[0])
-        x = sampling.x
+        x, walks = sampling.x, [sampling.finite]
         for share, part, plan in zip(self.shares, self.pipelines[1:], plans[1:], strict=True):
             grid = sampling.run.grid
             stop = steps_before(grid, share)
             x = sampling.walk(x, stop=stop, on_step=on_step)
             sampling = part.resume(plan, x, grid[stop], sampling.run.noise)
-        return sampling.walk(sampling.x, on_step=on_step)
+            walks.append(sampling.finite)
+        return sampling.walk(sampling.x, on_step=on_step), walks
 
     def manifests(self, plans: Sequence[Plan]) -> list[dict[str, Any]]:
         """Of each image: what each pipeline did, and where they changed."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ldm_core.contracts import (
     Bound,
@@ -16,6 +17,9 @@ from ldm_core.contracts import (
     take,
 )
 from ldm_core.errors import LdmError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,7 @@ class Conditions:
         self._scale = embedded_scale
         self._run = run
         self._encoded: dict[str, Condition | Unequal] = {}
+        self._read: dict[str, tuple[str, ...]] = {}
         self._groups: dict[tuple[str, ...], list[Group]] = {}
 
     def of(self, branches: Sequence[str]) -> dict[str, Condition | Unequal]:
@@ -103,6 +108,19 @@ class Conditions:
         if groups is None:
             groups = self._groups[branches] = self._group(branches)
         return groups
+
+    def not_finite(self) -> dict[int, str]:
+        """What first is not finite in the conditions of an image, in words, by image."""
+        wrong: dict[int, str] = {}
+        images = len(self._run.request.seeds)
+        for branch, condition in self._encoded.items():
+            for image, own in enumerate(_each(condition, images)):
+                for key, value in own.items():
+                    if not _is_finite(key, value):
+                        of = " and ".join(self._read.get(key, ())) or "the guidance"
+                        words = f"the conditions of the {branch} branch ('{key}', of {of})"
+                        wrong.setdefault(image, words)
+        return wrong
 
     def _group(self, branches: tuple[str, ...]) -> list[Group]:
         conditions = self.of(branches)
@@ -146,6 +164,7 @@ class Conditions:
         for conditioning in self._conditioning:
             for branch, condition in conditioning.encode(run, branches).items():
                 if branch in conditions:
+                    self._read |= dict.fromkeys(_keys(condition), tuple(conditioning.inputs))
                     _check_rows(condition, len(run.request.seeds), conditioning)
                     conditions[branch] = _merged(conditions[branch], condition)
         if self._scale is None:
@@ -202,6 +221,12 @@ def _check_rows(condition: Condition | Unequal, images: int, owner: Conditioning
             f"the conditioning {type(owner).__name__} gave {len(each)} conditions with tensors of "
             f"{sorted(counts)} rows for a run of {images} images; an image has one row."
         )
+
+
+def _is_finite(key: str, value: Tensor) -> bool:
+    """Whether a tensor is finite; a mask that is added to scores may hold minus infinity."""
+    values = value[value != -math.inf] if "mask" in key else value
+    return bool(values.isfinite().all())
 
 
 def _keys(condition: Condition | Unequal) -> set[str]:

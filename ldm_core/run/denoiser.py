@@ -9,6 +9,7 @@ from ldm_core.contracts import Bound, Call, Evaluation, Network, Row, Run
 from ldm_core.numerics.grid import intervals_behind
 from ldm_core.numerics.point import Point
 from ldm_core.run.conditions import Conditions, Group
+from ldm_core.run.finite import Finiteness
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,6 +20,7 @@ class Denoiser:
 
     Args:
         wrap: what is asked in place of each network.
+        finite: hears of each evaluation.
     """
 
     def __init__(
@@ -27,6 +29,7 @@ class Denoiser:
         guidance: Bound,
         conditions: Conditions,
         wrap: Callable[[Network], Network] = lambda network: network,
+        finite: Finiteness | None = None,
     ) -> None:
         self._run = run
         self._info = run.model.info
@@ -37,6 +40,7 @@ class Denoiser:
         last = max(len(run.grid) - 2, 0)
         self._steps = {point: min(i, last) for i, point in enumerate(run.grid)}
         self._variance: Tensor | None = None
+        self._finite = finite
 
     def __call__(self, x: Tensor, point: Point) -> Tensor:
         branches = self._guidance.branches(point)
@@ -49,7 +53,10 @@ class Denoiser:
             halves = {name: output.chunk(2, dim=1) for name, output in outputs.items()}
             outputs = {name: half[0] for name, half in halves.items()}
             self._variance = halves["positive" if "positive" in halves else branches[-1]][1]
-        return self._guidance.x0(outputs, Evaluation(x, point, self._info.prediction_type))
+        x0 = self._guidance.x0(outputs, Evaluation(x, point, self._info.prediction_type))
+        if self._finite is not None:
+            self._finite.evaluated(x, outputs, x0, point)
+        return x0
 
     def variance(self) -> Tensor | None:
         """See `learned_variance`; the positive branch's, as in Diffusers."""
@@ -77,12 +84,12 @@ class Denoiser:
             x = x[[image for image, _ in group.rows]]
         elif len(group.branches) > 1:
             x = torch.cat([x] * len(group.branches))
-        step, steps = self._step(point), len(self._run.grid) - 1
+        step, steps = self.step(point), len(self._run.grid) - 1
         rows = tuple([Row(image, branch, point, step, steps) for image, branch in group.rows])
         t = torch.full((len(rows),), point.t, device=x.device)
         return Call(x, t, group.condition, rows)
 
-    def _step(self, point: Point) -> int:
+    def step(self, point: Point) -> int:
         """The interval of the grid in which a point lies."""
         step = self._steps.get(point)
         if step is None:

@@ -26,7 +26,7 @@ class InBatches:
     def __call__(self, *args: Any, **arguments: Any) -> Output:
         from ldm_core.run.output import Output
 
-        return Output.join(list(self.batches(*args, **arguments)))
+        return Output.join(list(self.batches(*args, **arguments))).complete()
 
 
 def in_batches(function: Callable[..., Iterator[Output]]) -> InBatches:

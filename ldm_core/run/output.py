@@ -3,14 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ldm_core.errors import LdmError
+from ldm_core.errors import LdmError, NotFiniteError
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An image that did not come out finite, and is not among the others.
+
+    Attributes:
+        index: its place among all images that were asked for.
+        what: where the first numbers came from that were not finite, in words, such as
+            ``guidance``.
+        step: of the walk, from 1, in which that was; None before the first and after the last.
+        steps: how many there are.
+        hint: what may be the cause, and what may help.
+        manifest: of what was asked for.
+    """
+
+    index: int
+    seed: int
+    what: str
+    step: int | None
+    steps: int
+    hint: str
+    manifest: dict[str, Any]
+
+    @property
+    def message(self) -> str:
+        """What is wrong, in a sentence."""
+        where = "" if self.step is None else f" at step {self.step} of {self.steps}"
+        return (
+            f"the image of seed {self.seed} came out not finite (NaN or infinite); the first such "
+            f"numbers came from {self.what}{where}."
+        )
 
 
 @dataclass(frozen=True)
@@ -19,11 +51,13 @@ class Output:
 
     Attributes:
         images: a list of PIL images, or an array or tensor, by the run's ``output_type``; of video
-            and sound what `ldm_core.media.shown.shown` says, under this name too.
+            and sound what `ldm_core.media.shown.shown` says, under this name too. Those alone that
+            are finite.
         seeds, manifests: one for each image.
         kind: of medium: ``image``, ``video``, ``audio``, ...
         rate: frames or samples a second, of video and sound.
         beside: what belongs to it, such as the sound of a video, one entry an image too.
+        failures: one for each image that was asked for and is not finite.
     """
 
     images: Any
@@ -32,6 +66,30 @@ class Output:
     kind: str = "image"
     rate: float | None = None
     beside: tuple[Output, ...] = ()
+    failures: tuple[Failure, ...] = ()
+
+    @property
+    def asked(self) -> int:
+        """How many images were asked for."""
+        return len(self.seeds) + len(self.failures)
+
+    @property
+    def indices(self) -> list[int]:
+        """The place of each image among all that were asked for."""
+        failed = {failure.index for failure in self.failures}
+        return [index for index in range(self.asked) if index not in failed]
+
+    def complete(self) -> Output:
+        """The output, once it is seen that nothing that was asked for is missing.
+
+        Raises:
+            NotFiniteError: some images are not finite; it holds the others.
+        """
+        if not self.failures:
+            return self
+        first, count = self.failures[0], len(self.failures)
+        more = f" So did {count} of {self.asked} images." if count > 1 else ""
+        raise NotFiniteError(first.message + more, first.hint, self, self.failures)
 
     @classmethod
     def join(cls, parts: Sequence[Output]) -> Output:
@@ -42,15 +100,22 @@ class Output:
         """
         if not parts:
             raise LdmError("nothing was made: every image that was asked for was left out.")
-        first = parts[0]
-        beside = zip(*(part.beside for part in parts), strict=True)
+        failures: list[Failure] = []
+        before = 0
+        for part in parts:
+            failures += [replace(one, index=before + one.index) for one in part.failures]
+            before += part.asked
+        full = [part for part in parts if part.seeds] or list(parts[:1])
+        first = full[0]
+        beside = zip(*(part.beside for part in full), strict=True)
         return cls(
-            _joined([part.images for part in parts]),
-            [seed for part in parts for seed in part.seeds],
-            [manifest for part in parts for manifest in part.manifests],
+            _joined([part.images for part in full]),
+            [seed for part in full for seed in part.seeds],
+            [manifest for part in full for manifest in part.manifests],
             first.kind,
             first.rate,
             tuple(cls.join(others) for others in beside),
+            tuple(failures),
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
@@ -26,11 +25,12 @@ from ldm_core.contracts import (
     Run,
     Step,
 )
-from ldm_core.errors import LdmError, LdmWarning
+from ldm_core.errors import LdmError
 from ldm_core.media import pixels
 from ldm_core.media.manifest import make_manifests
-from ldm_core.media.shown import check_output_type, shown
+from ldm_core.media.shown import check_output_type
 from ldm_core.model import place
+from ldm_core.model.libraries import heard
 from ldm_core.numerics.grid import Grid
 from ldm_core.numerics.point import Point
 from ldm_core.numerics.seeded_noise import SeededNoise
@@ -38,6 +38,8 @@ from ldm_core.plugins.registry import Registry, installed
 from ldm_core.run.attention import in_force
 from ldm_core.run.batches import Generates
 from ldm_core.run.call import CallArguments, seeds_for
+from ldm_core.run.finite import Finiteness
+from ldm_core.run.outcome import encoded, noted, outcome
 from ldm_core.run.output import Output
 from ldm_core.run.sampling import Sampling
 from ldm_core.run.skipping import without
@@ -155,24 +157,32 @@ class Pipeline(Generates):
         plan = parts.plan(inputs, seeds, call.extent, call.num_inference_steps)
         if call.skip is not None:
             plan = without(parts, plan, call.skip)
-        return pipe.outputs(plan.batches(call.batch_size), call)
+        return pipe.outputs(parts.batches(plan, call.batch_size), call)
 
     def outputs(self, plans: Sequence[Plan], call: CallArguments) -> Iterator[Output]:
         """The outputs of several plans, one after the other."""
         for plan in plans:
-            yield self.output(self.sample(plan, call.on_step), plan.request, call.output_type)
+            sampling = self.start(plan)
+            latents = sampling.walk(sampling.x, on_step=call.on_step)
+            yield self.output(latents, plan.request, call.output_type, [sampling.finite])
 
-    def output(self, latents: Tensor, request: Request, output_type: str = "pil") -> Output:
-        """What the final latents of a request show, with manifests.
+    def output(
+        self,
+        latents: Tensor,
+        request: Request,
+        output_type: str = "pil",
+        walks: Sequence[Finiteness] = (),
+    ) -> Output:
+        """What the final latents of a request show, with manifests; images that are not finite are
+        left out, and stand among its failures.
 
         Args:
             output_type: as of a call.
+            walks: ``finite`` of the runs that led there, for failures to say where; without them
+                they say that the final latents are not finite.
         """
         manifests = list(make_manifests(self.composition, request, self.model.place))
-        _note_not_finite(latents, "the final latents hold")
-        if output_type == "latent":
-            return Output(latents, list(request.seeds), manifests, self.composition.decoder.kind)
-        return _as_output(self.medium(latents), list(request.seeds), manifests, output_type)
+        return outcome(self, latents, request.seeds, manifests, output_type, walks)
 
     def sample(self, plan: Plan, on_step: Callable[[Step], None] | None = None) -> Tensor:
         """The final latents of a plan, (batch, channels, ...) float32, in one batch."""
@@ -213,18 +223,20 @@ class Pipeline(Generates):
     def _begin(self, plan: Plan, noise: Noise | None, x: Tensor | None = None) -> Sampling:
         parts, device = self.composition, self.model.latents_device
         own = noise or self.noise(plan.request.seeds, plan.request.extent)
+        finite = Finiteness(len(plan.request.seeds))
 
         def draws() -> Tensor:
             return own().to(device)
 
         def to_latents(data: Tensor) -> Tensor:
             latents = parts.encoder(self.model, data.to(device), draws).to(device)
-            return _note_not_finite(latents, "the encoder gave")
+            finite.encoded(latents)
+            return latents
 
         scale = self.initial_scale(plan.grid)
         run = Run(self.model, plan.request, plan.grid, draws, to_latents, scale)
-        with in_force(parts.attention):
-            return Sampling(parts, run, x)
+        with in_force(parts.attention), heard():
+            return Sampling(parts, run, x, finite)
 
     def noise(self, seeds: Sequence[int], extent: Extent) -> SeededNoise:
         """The noise of these images, one stream each, shaped as latents of this extent."""
@@ -238,27 +250,31 @@ class Pipeline(Generates):
     @torch.no_grad()
     def encode(self, data: Any, seed: int | Sequence[int] = 0) -> Tensor:
         """Latents of images (PIL, array or tensor in [0, 1]), or of other data as the encoder takes
-        it, a tensor (batch, channels, ...); (batch, channels, ...) float32."""
+        it, a tensor (batch, channels, ...); (batch, channels, ...) float32.
+
+        Raises:
+            NotFiniteError: latents are not finite; it holds the others.
+        """
         parts, device = self.composition, self.model.latents_device
         if parts.encoder.kind == "image":
             data = pixels.to_pixels(data, parts.info.image_channels)
         extent = dict(zip(parts.info.latents.names, data.shape[2:], strict=True))
-        noise = self.noise(seeds_for(len(data), seed), extent)
-        with in_force(parts.attention):
+        seeds = seeds_for(len(data), seed)
+        noise = self.noise(seeds, extent)
+        with in_force(parts.attention), heard():
             latents = parts.encoder(self.model, data.to(device), noise).to(device)
-        return _note_not_finite(latents, "the encoder gave")
+        return encoded(self, latents, seeds)
+
+    def medium(self, latents: Tensor) -> Medium:
+        """What latents (batch, channels, ...) show; where that is not finite it is said."""
+        return noted(self, self.decoded(latents))
 
     @torch.no_grad()
-    def medium(self, latents: Tensor) -> Medium:
-        """What latents (batch, channels, ...) show."""
-        with in_force(self.composition.attention):
-            medium = self.composition.decoder.medium(
-                self.model, latents.to(self.model.latents_device)
-            )
-        if latents.isfinite().all():
-            for part in (medium, *medium.beside):
-                _note_not_finite(part.data, f"of finite latents the decoder gave {part.kind}s with")
-        return medium
+    def decoded(self, latents: Tensor) -> Medium:
+        """What the decoder gives of latents (batch, channels, ...), finite or not."""
+        with in_force(self.composition.attention), heard():
+            device = self.model.latents_device
+            return self.composition.decoder.medium(self.model, latents.to(device))
 
     def decode(self, latents: Tensor) -> Tensor:
         """The data of what latents show: of images (batch, channels, height, width) in about
@@ -268,37 +284,6 @@ class Pipeline(Generates):
     def _shape(self, extent: Extent) -> tuple[int, ...]:
         """Of one image's latent."""
         return self.composition.info.latents.shape(extent)
-
-
-def _note_not_finite(values: Tensor, whose: str) -> Tensor:
-    """The values, once it is said where some are not finite."""
-    if not values.isfinite().all():
-        warnings.warn(
-            LdmWarning(
-                f"{whose} numbers that are not finite (NaN or infinite), and what is made of them "
-                "shows nothing; in half precision, compute_dtype='float32' may help."
-            ),
-            stacklevel=3,
-        )
-    return values
-
-
-def _as_output(
-    medium: Medium, seeds: list[int], manifests: list[dict[str, Any]], output_type: str
-) -> Output:
-    if len(medium.data) != len(seeds):
-        raise LdmError(
-            f"the decoder gave a {medium.kind} for each of {len(medium.data)} images, and "
-            f"{len(seeds)} were asked for."
-        )
-    return Output(
-        shown(medium, output_type),
-        seeds,
-        manifests,
-        medium.kind,
-        medium.rate,
-        tuple(_as_output(other, seeds, manifests, output_type) for other in medium.beside),
-    )
 
 
 def _load(composition: Composition) -> Model:

@@ -22,11 +22,13 @@ from ldm_core.contracts import (
     VariancePredicting,
 )
 from ldm_core.errors import LdmError
+from ldm_core.model.libraries import heard
 from ldm_core.numerics.grid import Grid, intervals_behind
 from ldm_core.numerics.point import Point
 from ldm_core.run.attention import in_force
 from ldm_core.run.conditions import Conditions
 from ldm_core.run.denoiser import Denoiser
+from ldm_core.run.finite import AllLost, Finiteness
 
 Tell = Callable[[Step], None]
 
@@ -37,10 +39,18 @@ class Sampling:
     Attributes:
         run: what it is a run of.
         x: the first x, (batch, channels, ...) float32.
+        finite: what is heard of whether its numbers are finite.
     """
 
-    def __init__(self, composition: Composition, run: Run, x: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        composition: Composition,
+        run: Run,
+        x: Tensor | None = None,
+        finite: Finiteness | None = None,
+    ) -> None:
         self._parts = composition
+        self.finite = finite or Finiteness(len(run.request.seeds))
         model = run.model
         for conditioning in composition.conditioning:
             model = conditioning.adapt(model)
@@ -52,6 +62,7 @@ class Sampling:
         self._conditions = Conditions(
             composition.conditioning, self._guidance, run, composition.guidance.embedded_scale
         )
+        self.finite.conditions = self._conditions.not_finite
 
     def _first(self) -> Tensor:
         starts = [x for x in (hooks.start() for hooks in self._hooks) if x is not None]
@@ -66,11 +77,12 @@ class Sampling:
             list(dict.fromkeys(b for point in grid for b in self._guidance.branches(point)))
         )
 
-    def denoiser(self, tellers: Sequence[Tell] = ()) -> Denoise:
+    def denoiser(self, tellers: Sequence[Tell] = (), finite: Finiteness | None = None) -> Denoise:
         """Conditions, guidance, network and wrappers in one.
 
         Args:
             tellers: called after each evaluation.
+            finite: hears of each evaluation, and unwinds a walk in which no image is left.
         """
 
         def wrapped(network: Network) -> Network:
@@ -79,7 +91,7 @@ class Sampling:
             return network
 
         self.conditions()
-        network = Denoiser(self.run, self._guidance, self._conditions, wrapped)
+        network = Denoiser(self.run, self._guidance, self._conditions, wrapped, finite)
         denoise: Denoise = network
         for hooks in self._hooks:
             denoise = hooks.denoise(denoise)
@@ -87,6 +99,9 @@ class Sampling:
             denoise = wrapper.wrap(denoise)
             if not callable(denoise):
                 raise LdmError(f"a wrapper of the denoiser gave {denoise!r}, no denoiser.")
+        if finite is not None:
+            finite.step = network.step
+            denoise = denoise if denoise is network else _heard(denoise, finite)
         if tellers:
             denoise = _observed(denoise, self.run.grid, tellers)
         if self.run.model.info.learned_variance:
@@ -117,17 +132,29 @@ class Sampling:
             )
         with ExitStack() as stack:
             stack.enter_context(in_force(self._parts.attention))
+            stack.enter_context(heard())
             tellers = [stack.enter_context(_watch(part, grid)) for part in self._parts.observers]
             if on_step is not None:
                 tellers.append(on_step)
-            part = grid[start : last + 1]
-            if len(part) > 1:
-                end = self._parts.scheduler.walk(x, part, self.denoiser(tellers), self.run.noise)
-                _check_end(end, x)
-                x = end
-            if last == len(grid) - 1:
-                for hooks in self._hooks:
-                    x = hooks.finish(x)
+            try:
+                return self._walked(x, start, last, tellers)
+            except AllLost:
+                return torch.full_like(x, torch.nan)
+
+    def _walked(self, x: Tensor, start: int, last: int, tellers: Sequence[Tell]) -> Tensor:
+        grid = self.run.grid
+        part = grid[start : last + 1]
+        if len(part) > 1:
+            self.finite.walks(start, last)
+            denoise = self.denoiser(tellers, self.finite)
+            end = self._parts.scheduler.walk(x, part, denoise, self.run.noise)
+            _check_end(end, x)
+            self.finite.ended(end)
+            x = end
+        if last == len(grid) - 1 and self._hooks:
+            for hooks in self._hooks:
+                x = hooks.finish(x)
+            self.finite.finished(x)
         return x
 
 
@@ -143,6 +170,17 @@ def _watch(observer: Observer, grid: Grid) -> AbstractContextManager[Tell]:
     if not isinstance(watch, AbstractContextManager):
         raise LdmError(f"an observer gave {watch!r}, and should give a context manager.")
     return watch
+
+
+def _heard(denoise: Denoise, finite: Finiteness) -> Denoise:
+    """A denoiser with others around it, of whose answers is heard too."""
+
+    def heard(x: Tensor, point: Point) -> Tensor:
+        x0 = denoise(x, point)
+        finite.surrounded(x0, point)
+        return x0
+
+    return heard
 
 
 def _observed(denoise: Denoise, grid: Grid, tellers: Sequence[Tell]) -> Denoise:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 from pydantic import Field
 
 from ldm_core.composition.compose import RESERVED
+from ldm_core.composition.limits import check_images
 from ldm_core.contracts import Input, InputPath, OutputPath
 from ldm_core.contracts.files import expanded
-from ldm_core.errors import LdmError, did_you_mean
+from ldm_core.errors import LdmError, NotFiniteError, did_you_mean
 from ldm_core.media.held import held
 from ldm_core.media.json_text import json_text
 from ldm_core.run.call import whole
@@ -25,7 +26,7 @@ from ldm_pipelines.processes import processes
 from ldm_pipelines.tables import Row, read_table
 
 if TYPE_CHECKING:
-    from ldm_core.run.output import Output
+    from ldm_core.run.output import Failure, Output
     from ldm_core.run.pipeline import Pipeline
 
 OF_A_CALL = {"guidance_scale": float, "num_inference_steps": int, "steps": int}
@@ -99,12 +100,16 @@ def augment(
     with held(out) if together.rank == 0 else nullcontext():
         together.wait()  # until all have seen the folder as it was
         there.begin(first=together.rank == 0, alone=together.count == 1)
+        failures: list[Failure] = []
         try:
             for part, several in outputs:
                 remaining = (sample for sample in part if sample.file_name not in there.whole)
                 for output in several:
-                    for image, manifest in zip(output.images, output.manifests, strict=True):
-                        there.write(next(remaining).file_name, image, manifest)
+                    asked = [next(remaining) for _ in range(output.asked)]
+                    failures += output.failures
+                    images = zip(output.indices, output.images, output.manifests, strict=True)
+                    for place, image, manifest in images:
+                        there.write(asked[place].file_name, image, manifest)
             together.wait()
             if together.rank == 0:
                 there.finish()
@@ -113,6 +118,10 @@ def augment(
             error.add_note(there.summary())
             raise
     there.note()
+    if failures:
+        count = f"{len(failures)} of {len(own)} pictures are missing in '{out}'."
+        first = failures[0]
+        raise NotFiniteError(f"{first.message} {count}", first.hint, [out], failures)
     return [out]
 
 
@@ -125,6 +134,7 @@ def _of_classes(
     pipe: Pipeline, classes: Sequence[str], num_images: int, seed: int
 ) -> Iterator[Sample]:
     _check_inputs(pipe, ["class_label"], "classes alone do not say it")
+    check_images(len(classes) * num_images)
     folders: dict[str, str] = {}
     counts: dict[str, int] = {}
     for name in classes:
@@ -149,6 +159,7 @@ def _of_table(pipe: Pipeline, table: Path, num_images: int, seed: int | None) ->
     types: dict[str, type] = {**OF_A_CALL, **dict.fromkeys(pipe.axes, int)}
     _check_columns(rows[0], {*declared, *types, "seed"})
     _check_inputs(pipe, rows[0], "the table has no such column")
+    check_images(len(rows) * num_images)
     if seed is not None and "seed" in rows[0]:
         raise LdmError("the seed is given twice: the table has a column of it.")
     count, first = 0, seed or 0

@@ -16,13 +16,13 @@ from ldm_pipelines.parts import (
     check_share,
     finished,
     first_seed,
+    made_from,
     open_mask,
     open_picture,
     plans,
     scaled,
     shown,
     titles_of,
-    walk_from,
     with_size,
 )
 
@@ -86,7 +86,7 @@ def blend(
         yield shown(pipe, mixed, ["blend"], "decoded from the mixture of two pictures", [seed])
     for plan in batches:
         many = mixed.expand(len(plan.request.seeds), *mixed.shape[1:])
-        output = pipe.output(walk_from(pipe, plan, many, strength), plan.request)
+        output = made_from(pipe, plan, many, strength)
         titles = titles_of(plan.request, "blend")
         yield finished(output, titles, "from the mixture of two pictures")
 

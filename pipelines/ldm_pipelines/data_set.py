@@ -119,9 +119,9 @@ class DataSet:
         self._written += 1
 
     def finish(self) -> None:
-        """Write all lines of metadata, once all pictures are there."""
+        """Write all lines of metadata, once all pictures are there that came out."""
         if self._lines is not None:
-            self._write_lines(self._names)
+            self._write_lines(name for name in self._names if (self._out / name).exists())
 
     def summary(self) -> str:
         """How many pictures are there, as far as this process knows, and where."""

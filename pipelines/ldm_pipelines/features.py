@@ -11,11 +11,14 @@ from pydantic import Field
 
 from ldm_core.contracts import InputPath, OutputPath
 from ldm_core.contracts.files import expanded
-from ldm_core.errors import LdmError
+from ldm_core.errors import LdmError, NotFiniteError
 from ldm_core.media.names import check_new, write_whole
 from ldm_pipelines.parts import channels_of, check_fits, open_picture
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ldm_core.run.output import Failure
     from ldm_core.run.pipeline import Pipeline
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -61,14 +64,24 @@ def features(
         check_fits(pipe, fitted, f"file '{file.relative_to(folder)}'")
         by_size.setdefault(fitted, []).append(file)
 
-    latents = {}
+    latents: dict[str, Tensor] = {}
+    failures: list[tuple[str, Failure]] = []
+    hint = ""
     for shape, group in by_size.items():
         for start in range(0, len(group), batch_size):
             part = group[start : start + batch_size]
             pictures = [_fitted(file, shape, channels_of(pipe)) for file in part]
-            encoded = pipe.encode(pictures, seed=[seed] * len(part))
-            for file, latent in zip(part, encoded.cpu(), strict=True):
-                latents[file.relative_to(folder).as_posix()] = latent.contiguous().clone()
+            names = [file.relative_to(folder).as_posix() for file in part]
+            try:
+                encoded = pipe.encode(pictures, seed=[seed] * len(part))
+            except NotFiniteError as error:
+                hint = error.hint
+                failures += [(names[one.index], one) for one in error.failures]
+                lost = {one.index for one in error.failures}
+                names = [name for index, name in enumerate(names) if index not in lost]
+                encoded = error.output
+            for name, latent in zip(names, encoded.cpu(), strict=True):
+                latents[name] = latent.contiguous().clone()
 
     from safetensors.torch import save_file
 
@@ -85,6 +98,14 @@ def features(
     write_whole(
         out, lambda fresh: save_file(latents, fresh, metadata=metadata), overwrite=overwrite
     )
+    if failures:
+        raise NotFiniteError(
+            f"the encoder gave numbers that are not finite (NaN or infinite) of "
+            f"{', '.join(name for name, _ in failures)}; '{out}' holds the other {len(latents)}.",
+            hint,
+            [out],
+            [failure for _, failure in failures],
+        )
     return [out]
 
 

@@ -17,7 +17,6 @@ from ldm_pipelines.parts import (
     channels_of,
     check_fits,
     conditioned,
-    finished,
     open_mask,
     open_picture,
     size_in,
@@ -91,8 +90,11 @@ def repaint(
 def _pasted(output: Output, original: Image.Image, mask: Image.Image) -> Output:
     """Pictures put into the original where the mask is white."""
     images = [Image.composite(image, original, mask) for image in output.images]
-    titles = [str(m["inputs"].get("prompt") or "inpainted") for m in output.manifests]
-    return replace(finished(output, titles, PASTED), images=images)
+    manifests = [
+        {**m, "title": str(m["inputs"].get("prompt") or "inpainted"), "finish": PASTED}
+        for m in output.manifests
+    ]
+    return replace(output, manifests=manifests, images=images)
 
 
 def read_box(text: str | Box | None) -> Box:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from PIL import Image
 from pydantic import Field
 
+from ldm_core.composition.limits import check_images
 from ldm_core.contracts import (
     Condition,
     Conditioning,
@@ -24,7 +25,7 @@ from ldm_core.contracts import (
     Unequal,
 )
 from ldm_core.contracts.files import expanded
-from ldm_core.errors import LdmError
+from ldm_core.errors import LdmError, in_short
 from ldm_core.media.names import check_new, write_whole
 from ldm_core.run.call import CallArguments
 from ldm_core.run.in_batches import in_batches
@@ -102,6 +103,8 @@ def interpolate(
     stops = len(images) if images else max(len(prompts), len(seeds or []))
     if stops < 2:
         raise LdmError("there should be at least two stops: prompts, --seeds or --images.")
+    check_images((stops - 1) * (num_images - 1) + 1)
+    check_milliseconds(milliseconds, animation)
     places = [
         Place(stop, stop + 1, frame / (num_images - 1))
         for stop in range(stops - 1)
@@ -132,6 +135,10 @@ def _between_images(
         raise LdmError("the images should be of one size; --size scales them to one.")
     seed = first_seed(call)
     latents = torch.cat([pipe.encode(stop, seed=seed) for stop in stops])
+    _, size = scaled(pipe, images[0], call)
+    pipe.composition.check_memory(
+        {"width": size[0], "height": size[1]}, min(call.batch_size or len(places), len(places))
+    )
     for start, part in _batches(places, call):
         first, second = latents[[p.first for p in part]], latents[[p.second for p in part]]
         between = slerp(first, second, [place.weight for place in part])
@@ -154,6 +161,8 @@ def _between_runs(
     prompts = [*prompts] * (stops if len(prompts) == 1 else 1)
     inputs = {**call.inputs, **({"prompt": list(prompts)} if prompts else {})}
     ends = pipe.composition.plan(inputs, seeds, call.extent, call.num_inference_steps)
+    count = min(call.batch_size or len(places), len(places))
+    pipe.composition.check_memory(ends.request.extent, count)
     mixing = pipe
     if pipe.composition.conditioning:
         mixing = pipe.replace(conditioning=[Between(c) for c in pipe.composition.conditioning])
@@ -177,7 +186,7 @@ def _between_runs(
         )
         plan = replace(near, request=replace(near.request, inputs=mixed))
         sampling = mixing.start(plan, noise)
-        output = pipe.output(sampling.walk(sampling.x), near.request)
+        output = pipe.output(sampling.walk(sampling.x), near.request, walks=[sampling.finite])
         yield finished(output, _titles(start, part), "interpolated")
 
 
@@ -286,6 +295,22 @@ def _ends(request: Request, end: End) -> Request:
         for name, values in request.inputs.items()
     }
     return replace(request, inputs=inputs)
+
+
+def check_milliseconds(milliseconds: int, animation: Path | None) -> None:
+    """See that a file of this kind can say how long it shows each frame.
+
+    Raises:
+        LdmError: both kinds count in 16 bits, GIF in hundredths of a second, PNG in thousandths.
+    """
+    if animation is None:
+        return
+    most = 655_350 if animation.suffix.lower() == ".gif" else 65_535
+    if not 1 <= milliseconds <= most:
+        raise LdmError(
+            f"a {animation.suffix.lower()} shows a frame for 1 to {most:,} milliseconds, not "
+            f"{in_short(milliseconds)}."
+        )
 
 
 def write_animation(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from ldm_core.contracts import Denoise, Grid, Noise, Plan
-from ldm_core.errors import LdmError
+from ldm_core.errors import LdmError, in_short
 from ldm_core.run.in_batches import in_batches
 from ldm_pipelines.parts import (
     Picture,
@@ -63,7 +63,7 @@ def invert(
     *,
     edit: str | None = None,
     strength: float = 1.0,
-    iterations: Annotated[int, Field(ge=1)] = 3,
+    iterations: Annotated[int, Field(ge=1, le=100)] = 3,
     **call: Any,
 ) -> Iterator[Output]:
     """Find the noise that a picture comes from, make it again from there, and with another prompt
@@ -82,6 +82,8 @@ def invert(
     """
     if not 0 < strength <= 1:
         raise LdmError(f"the strength should be above 0 and at most 1, not {strength!r}.")
+    if not 1 <= iterations <= 100:
+        raise LdmError(f"the iterations should be from 1 to 100, not {in_short(iterations)}.")
     whole = arguments(pipe, call)
     if whole.num_images_per_prompt != 1:
         raise LdmError("an inversion has no chance in it, so it makes one picture.")
@@ -107,10 +109,15 @@ def invert(
     # both ways walk the same points, those of the scheduler that makes the picture again
     first = len(source.grid) - 1 - int((len(source.grid) - 1) * strength)
     x0 = pipe.encode(open_picture(picture, channels_of(pipe)), seed=seed)
-    x = back.start(source).walk(x0, start=first)
-    again = plain.start(source).walk(x, start=first)
-    title = prompt or "reconstruction"
-    yield finished(plain.output(again, source.request), [title], RECONSTRUCTED)
+    inversion = back.start(source)
+    x = inversion.walk(x0, start=first)
+
+    def walked(pipe: Pipeline, plan: Plan, title: str) -> Output:
+        run = pipe.start(plan)
+        walks = [inversion.finite, run.finite]
+        output = pipe.output(run.walk(x, start=first), plan.request, walks=walks)
+        return finished(output, [title], RECONSTRUCTED)
+
+    yield walked(plain, source, prompt or "reconstruction")
     if edited is not None:
-        other = pipe.start(edited).walk(x, start=first)
-        yield finished(pipe.output(other, edited.request), [str(edit)], RECONSTRUCTED)
+        yield walked(pipe, edited, str(edit))

@@ -50,7 +50,9 @@ def outpaint(
 
     if min(left, right, top, bottom) < 0 or not any((left, right, top, bottom)):
         raise LdmError("say where to paint on: --left, --right, --top or --bottom, in pixels.")
-    inner = np.asarray(open_picture(image, channels_of(pipe)))
+    original = open_picture(image, channels_of(pipe))
+    _check_margins(pipe, original, (left, right), (top, bottom))
+    inner = np.asarray(original)
     margins = ((top, bottom), (left, right))
     colours = ((0, 0),) * (inner.ndim - 2)
     canvas = Image.fromarray(np.pad(inner, (*margins, *colours), mode="edge"))
@@ -60,6 +62,14 @@ def outpaint(
         pipe, canvas.size, size_in(whole), {"width": (left, right), "height": (top, bottom)}
     )
     return repaint(pipe, canvas, Image.fromarray(painted), strength, paste, whole)
+
+
+def _check_margins(
+    pipe: Pipeline, image: Image.Image, across: tuple[int, int], down: tuple[int, int]
+) -> None:
+    """See that a picture with these margins can be held."""
+    size = {"width": image.width + sum(across), "height": image.height + sum(down)}
+    pipe.composition.check_memory(size)
 
 
 def _check_size(

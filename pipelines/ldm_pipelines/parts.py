@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from ldm_core.run.output import Output
     from ldm_core.run.pipeline import Pipeline
 
+MOST_PIXELS = 1e12
+"""A side of so many pixels is no picture's."""
 Picture = Path | str | Image.Image
 """A picture as a person gives it; the command line takes a file."""
 
@@ -84,6 +86,8 @@ def first_seed(call: CallArguments) -> int:
 
 def nearest_size(pipe: Pipeline, width: float, height: float) -> tuple[int, int]:
     """The width and height nearest to these that the model can draw."""
+    if not (0 < width < MOST_PIXELS and 0 < height < MOST_PIXELS):
+        raise LdmError(f"{width:.3g}x{height:.3g} pixels are no size of a picture.")
     latents = pipe.composition.info.latents
     return latents.axis("width").nearest(width), latents.axis("height").nearest(height)
 
@@ -108,6 +112,7 @@ def scaled(pipe: Pipeline, source: Picture, call: CallArguments) -> tuple[Pictur
     image = open_picture(source, channels_of(pipe))
     size = size_in(call) or image.size
     check_fits(pipe, size)
+    pipe.composition.extent({"width": size[0], "height": size[1]})
     if size != image.size:
         return image.resize(size, Image.Resampling.LANCZOS), size
     return (source if isinstance(source, Image.Image) else in_full(source)), size
@@ -131,7 +136,8 @@ def plans(pipe: Pipeline, call: CallArguments) -> list[Plan]:
     """The plan of a call, all of it checked, in batches."""
     seeds, inputs = call.images()
     steps = call.num_inference_steps
-    return pipe.composition.plan(inputs, seeds, call.extent, steps).batches(call.batch_size)
+    plan = pipe.composition.plan(inputs, seeds, call.extent, steps)
+    return pipe.composition.batches(plan, call.batch_size)
 
 
 def check_share(name: str, value: float) -> None:
@@ -140,8 +146,8 @@ def check_share(name: str, value: float) -> None:
         raise LdmError(f"the {name} should be a number from 0 to 1, not {value!r}.")
 
 
-def walk_from(pipe: Pipeline, plan: Plan, x0: Tensor, strength: float) -> Tensor:
-    """Latents made anew from a part of the way (Meng et al. 2021, arXiv:2108.01073).
+def made_from(pipe: Pipeline, plan: Plan, x0: Tensor, strength: float) -> Output:
+    """Pictures made anew from a part of the way (Meng et al. 2021, arXiv:2108.01073).
 
     Args:
         x0: clean latents (batch, channels, ...) of the plan's size.
@@ -151,11 +157,11 @@ def walk_from(pipe: Pipeline, plan: Plan, x0: Tensor, strength: float) -> Tensor
     request = plan.request
     left = cut(plan.grid, request.num_inference_steps, strength)
     if len(left) == 1:
-        return x0
+        return pipe.output(x0, request)
     noise = pipe.noise(request.seeds, request.extent)
     x = left[0].alpha * x0 + left[0].sigma * noise()
     sampling = pipe.resume(plan, x, left[0], noise)
-    return sampling.walk(sampling.x)
+    return pipe.output(sampling.walk(sampling.x), request, walks=[sampling.finite])
 
 
 def titles_of(request: Request, default: str) -> list[str]:
@@ -179,9 +185,13 @@ def shown(
 
 
 def finished(output: Output, titles: Sequence[str], finish: str) -> Output:
-    """The output with manifests that say what was done beside the run."""
+    """The output with manifests that say what was done beside the run.
+
+    Args:
+        titles: one for each image that was asked for.
+    """
     manifests = [
-        {**manifest, "title": title, "finish": finish}
-        for manifest, title in zip(output.manifests, titles, strict=True)
+        {**manifest, "title": titles[index], "finish": finish}
+        for index, manifest in zip(output.indices, output.manifests, strict=True)
     ]
     return replace(output, manifests=manifests)

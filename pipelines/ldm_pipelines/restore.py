@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +14,12 @@ from ldm_pipelines.parts import (
     arguments,
     channels_of,
     finished,
+    made_from,
     open_picture,
     plans,
     scaled,
     titles_of,
     unguided,
-    walk_from,
     with_size,
 )
 
@@ -54,8 +53,8 @@ def restore(
     """
     if noise is not None and strength is not None:
         raise LdmError("a --noise and a --strength both say where to start; leave one out.")
-    if noise is not None and not (math.isfinite(noise) and noise >= 0):
-        raise LdmError(f"the noise should be a standard deviation from 0 on, not {noise!r}.")
+    if noise is not None and not 0 <= noise <= 255:
+        raise LdmError(f"the noise should be a standard deviation from 0 to 255, not {noise!r}.")
     if strength is not None and not 0 <= strength <= 1:
         raise LdmError(f"the strength should be a number from 0 to 1, not {strength!r}.")
     whole = arguments(pipe, call, prompts)
@@ -71,7 +70,7 @@ def restore(
         if share is None:
             share = strength_for(plan.grid, _in_latents(pipe, damaged, level, x0))
         many = x0.expand(len(plan.request.seeds), *x0.shape[1:])
-        output = pipe.output(walk_from(pipe, plan, many, share), plan.request)
+        output = made_from(pipe, plan, many, share)
         how = f"restored from noise {level:.1f} of 255, strength {share:.2f}"
         yield finished(output, titles_of(plan.request, "restored"), how)
 

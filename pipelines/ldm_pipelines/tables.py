@@ -9,9 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ldm_core.composition.limits import check_file
 from ldm_core.errors import LdmError
 
 Row = dict[str, Any]
+OF_A_ROW = 3
+"""A table is held at least so many times: its bytes, its text, and its cells."""
 
 
 def read_table(path: Path) -> list[Row]:
@@ -24,6 +27,7 @@ def read_table(path: Path) -> list[Row]:
     suffix = path.suffix.lower()
     if suffix not in (".csv", ".jsonl"):
         raise LdmError(f"a table is a .csv or .jsonl file, not '{path.name}'.")
+    check_file(path, OF_A_ROW, "table")
     text, whose = read_text(path, "table"), f"the table '{path}'"
     rows = _cells(text, whose) if suffix == ".csv" else [row for _, row in json_lines(text, whose)]
     if not rows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -17,11 +18,11 @@ from ldm_pipelines.parts import (
     check_fits,
     check_share,
     finished,
+    made_from,
     nearest_size,
     open_picture,
     plans,
     titles_of,
-    walk_from,
     with_size,
 )
 
@@ -50,8 +51,8 @@ def upscale(
         strength: Share of the way from noise that is walked, 0 to 1.
     """
     check_share("strength", strength)
-    if not factor > 1:
-        raise LdmError(f"the factor should be more than 1, not {factor!r}.")
+    if not 1 < factor < math.inf:
+        raise LdmError(f"the factor should be a number above 1, not {factor!r}.")
     picture = open_picture(image, channels_of(pipe))
     width, height = nearest_size(pipe, *(side * factor for side in picture.size))
     if by == "latents":
@@ -69,6 +70,6 @@ def upscale(
         latents = torch.nn.functional.interpolate(small, size=size, mode="bicubic")
     for plan in batches:
         many = latents.expand(len(plan.request.seeds), *latents.shape[1:])
-        output = pipe.output(walk_from(pipe, plan, many, strength), plan.request)
+        output = made_from(pipe, plan, many, strength)
         titles = titles_of(plan.request, "upscaled")
         yield finished(output, titles, f"from the picture's {by}, enlarged")

@@ -131,7 +131,7 @@ def with_loras(
             f"the LoRA '{lora.source}' does not fit the model '{info.source}' "
             f"(family {info.family})"
         )
-        with reading(wrong, OTHER, wrong=""), quiet():
+        with reading(wrong, OTHER, wrong=""), quiet(f"the LoRA '{lora.source}'"):
             weights = read_weights(lora, modules)
             pipeline.load_lora_weights(weights, adapter_name=name, use_safetensors=True)
         for layer in (layer for module in modules.values() for layer in module.modules()):
@@ -149,7 +149,7 @@ def with_loras(
                 LdmWarning,
                 stacklevel=2,
             )
-    with quiet():
+    with quiet("the LoRA"):
         pipeline.set_adapters(names, [lora.scale for lora in loras])
     for module in modules.values():
         module.eval().requires_grad_(False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat
 
 from ldm_core.contracts import Denoise, Grid, Noise, of_order, stochastic
 from ldm_core.numerics.moves import ancestral_move
@@ -22,7 +22,7 @@ def ddim(
     denoise: Denoise,
     noise: Noise,
     *,
-    eta: float = 0.0,
+    eta: NonNegativeFloat = 0.0,
     clip: Annotated[float, Field(gt=0)] | None = None,
 ) -> Tensor:
     """Denoising diffusion implicit models (Song et al. 2021, arXiv:2010.02502, Eq. 12 and 16).

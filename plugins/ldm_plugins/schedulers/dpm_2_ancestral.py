@@ -6,6 +6,8 @@ import math
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from pydantic import NonNegativeFloat
+
 from ldm_core.contracts import Denoise, Noise, of_order, starts_with, stochastic
 from ldm_core.numerics.grid import Grid
 from ldm_core.numerics.moves import ancestral_move
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 @of_order(2)
 @stochastic
 def dpm_2_ancestral(
-    x: Tensor, grid: Grid, denoise: Denoise, noise: Noise, *, eta: float = 1.0
+    x: Tensor, grid: Grid, denoise: Denoise, noise: Noise, *, eta: NonNegativeFloat = 1.0
 ) -> Tensor:
     """The midpoint rule of `dpm_2` to a point with less noise, then fresh noise up to the grid's
     (Karras et al. 2022, arXiv:2206.00364; the split of Song et al. 2021, arXiv:2011.13456, App. F).
@@ -30,7 +32,7 @@ def dpm_2_ancestral(
     """
     for here, there in pairwise(grid):
         fall = there.ratio / here.ratio  # 0 from pure noise, where no deterministic part is left
-        fresh = eta * math.sqrt(1 - fall * fall)
+        fresh = min(eta * math.sqrt(1 - fall * fall), 1.0)
         if there.sigma == 0 or here.alpha == 0 or fresh == 1:
             x = ancestral_move(x, denoise(x, here), here, there, noise, eta)
             continue

@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from pydantic import NonNegativeFloat
+
 from ldm_core.contracts import Denoise, Grid, Noise, of_order, starts_with, stochastic
 from ldm_core.numerics.moves import ancestral_move
 from ldm_plugins.schedulers.shared.start import karras_start
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 @of_order(1)
 @stochastic
 def euler_ancestral(
-    x: Tensor, grid: Grid, denoise: Denoise, noise: Noise, *, eta: float = 1.0
+    x: Tensor, grid: Grid, denoise: Denoise, noise: Noise, *, eta: NonNegativeFloat = 1.0
 ) -> Tensor:
     """Euler's method with ancestral noise (Song et al. 2021, arXiv:2011.13456, Appendix F).
 

@@ -21,7 +21,7 @@ def restart(
     inner: Scheduler = "heun",  # type: ignore[assignment]
     sigma_min: Positive = 0.1,
     sigma_max: Positive = 2.0,
-    restarts: Annotated[int, Field(ge=1)] = 2,
+    restarts: Annotated[int, Field(ge=1, le=100)] = 2,
 ) -> Scheduler:
     """Restart sampling (Xu et al. 2023, arXiv:2306.14878, Section 3) around another scheduler.
 

@@ -101,8 +101,15 @@ def _integrate(
         # A first guess at the step may reach past the end; a jump is asked just beside its place.
         s = min(max(time.item(), last), first)
         point = exact.get(s) or path.schedule.at_ratio(s / (1 - s))
-        return (y - denoise(y * (point.alpha + point.sigma), point)) / s
+        velocity = (y - denoise(y * (point.alpha + point.sigma), point)) / s
+        finite = velocity.isfinite().reshape(len(velocity), -1).all(1)
+        if not finite.all():
+            # an image that is no number any more rests, and leaves the steps to the others
+            lost.logical_or_(~finite)
+            velocity[~finite] = 0
+        return velocity
 
+    lost = torch.zeros(len(x), dtype=torch.bool, device=x.device)
     options: dict[str, Any] = {}
     if method in ADAPTIVE:
         times = times[[0, -1]]
@@ -112,10 +119,11 @@ def _integrate(
         ys = odeint(slope, start, times, method=method, options=options, **tolerances)
     except AssertionError as error:
         raise LdmError(
-            f"torchdiffeq's '{method}' gave up: {error}.",
+            f"torchdiffeq's '{method}' gave up: {str(error)[:200]}.",
             "A tolerance that cannot be met is the usual cause; raise rtol and atol.",
         ) from error
     y: Tensor = ys[-1]
+    y[lost] = torch.nan
     return y * (path[-1].alpha + path[-1].sigma)
 
 

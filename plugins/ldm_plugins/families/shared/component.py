@@ -45,13 +45,15 @@ def read_part(folder: Path, part: PartInfo, place: Place) -> Part:
     what = f"the {part.name} ({part.cls}) in {folder}"
     cls = find_class(part.cls)
     if is_tokenizer(part.cls):
-        return in_place(read_tokenizer(cls, folder, what), part, place)
+        with quiet(what):
+            tokenizer = read_tokenizer(cls, folder, what)
+        return in_place(tokenizer, part, place)
     from diffusers import ModelMixin
 
     check_component(read_config(folder), folder / "config.json")
     diffusers = issubclass(cls, ModelMixin)
     options = {"torch_dtype" if diffusers else "dtype": place.dtype, **place.loading(part)}
-    with quiet():
+    with quiet(what):
         module = read_module(what, folder, cls, diffusers, **options)
     module = place.put(module)
     check_finite(what, module.state_dict())

@@ -100,7 +100,8 @@ def _processor(encoder: Path, net: Any) -> Any:
         from transformers import CLIPImageProcessor
 
     if (encoder / "preprocessor_config.json").is_file():
-        return read_processor(CLIPImageProcessor, encoder, net.config.image_size)
+        with quiet(f"the image encoder in {encoder}"):
+            return read_processor(CLIPImageProcessor, encoder, net.config.image_size)
     side = net.config.image_size
     return CLIPImageProcessor(size=side, crop_size=side)
 
@@ -159,7 +160,7 @@ def read_layers(unet: Any, file: Path) -> None:
     what = f"the IP-Adapter '{file}'"
     hint = "it was made for a model of another kind or size."
     parts: dict[str, dict[str, Any]] = {"image_proj": {}, "ip_adapter": {}}
-    with reading(what, hint, "does not fit the network"), quiet():
+    with reading(what, hint, "does not fit the network"), quiet(what):
         tensors = load_file(file)
         check_finite(what, tensors)
         for name, tensor in tensors.items():

@@ -148,7 +148,7 @@ def read_file(
         if "_class_name" in described:
             check_kinds(described, cls, config / "config.json")
         try:
-            with reading(what, wrong=wrong), quiet(), no_larger(what, size):
+            with reading(what, wrong=wrong), quiet(what), no_larger(what, size):
                 module = _converter(cls)(
                     checkpoint=dict(checkpoint),  # converters take out of it what they use
                     config=str(folder),

@@ -1,0 +1,215 @@
+"""Whether what a run computes stays finite, image by image, and where each that does not went."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ldm_core.numerics.point import Point
+
+FAR = 1e6
+"""So large an x0 estimate is none, even if it is clipped later: ordinary ones are of the size of
+sigma/alpha at most, under 1,400 at the noisiest points of the models there are."""
+FAR_AT_THE_END = 1000.0
+"""Final latents with so large a root mean square show nothing: that of data is about 1."""
+
+
+class Fault(NamedTuple):
+    """Where an image's numbers first were not finite.
+
+    Attributes:
+        what: what gave them, in words.
+        step: of the walk, from 1; None before the first and after the last.
+    """
+
+    what: str
+    step: int | None = None
+
+
+class AllLost(BaseException):
+    """Unwinds a walk in which no image is left; no `Exception`, so that nothing on the way takes it
+    for a failure of its own."""
+
+
+class Finiteness:
+    """Hears of what one run computes, and keeps the first fault of each image.
+
+    On a CPU an evaluation of the denoiser costs one dot product, and only where that is not small
+    is looked at more closely. Elsewhere sizes are kept on the device until `faults` are asked for,
+    so that nothing waits.
+
+    Attributes:
+        step: the interval of the grid, from 0, in which a point lies.
+        conditions: says what is not finite in the conditions of each image, in words; asked only
+            where an image has failed.
+    """
+
+    def __init__(self, images: int) -> None:
+        self.images = images
+        self.step: Callable[[Point], int] = lambda point: 0
+        self.conditions: Callable[[], Mapping[int, str]] = dict
+        self._faults: dict[int, Fault] = {}
+        self._far: dict[int, float] = {}
+        self._later: list[Callable[[], None]] = []
+        self._before: Point | None = None
+        self._start: int | None = None
+        self._stop = 0
+
+    @property
+    def steps(self) -> int:
+        """How many steps are walked."""
+        return self._stop - (self._start or 0)
+
+    @property
+    def faults(self) -> dict[int, Fault]:
+        """The first fault of each image that has one."""
+        self._settle()
+        return self._faults
+
+    @property
+    def far(self) -> dict[int, float]:
+        """The largest x0 estimate of each image that had one beyond `FAR`."""
+        self._settle()
+        return self._far
+
+    def walks(self, start: int, stop: int) -> None:
+        """Hear that the points of the grid from one to another are walked.
+
+        Raises:
+            AllLost: no image is left to be walked.
+        """
+        self._start = start if self._start is None else self._start
+        self._stop = max(self._stop, stop)
+        self._check_left()
+
+    def encoded(self, latents: Tensor) -> None:
+        """Hear of an encoder's latents, of each image or of one for all."""
+        [sizes] = _sizes([latents])
+        if len(sizes) == 1:
+            sizes = sizes * self.images
+        if len(sizes) == self.images:
+            self._note(sizes, Fault("the encoder's latents"))
+
+    def evaluated(self, x: Tensor, outputs: Mapping[str, Tensor], x0: Tensor, point: Point) -> None:
+        """Hear of an evaluation of the denoiser in a walk.
+
+        Args:
+            outputs: the network's, by branch, each (images, ...).
+            x0: what guidance made of them.
+        Raises:
+            AllLost: no image is left.
+        """
+        before, self._before = self._before, point
+        if _small(x0):
+            return
+
+        def look(sizes: Sequence[Sequence[float]]) -> None:
+            self._look(sizes, list(outputs), point, before)
+
+        self._hear([x, *outputs.values(), x0], look)
+
+    def surrounded(self, x0: Tensor, point: Point) -> None:
+        """Hear of what wrappers and conditionings make of an x0 estimate."""
+        if not _small(x0):
+            fault = "what surrounds the denoiser"
+            self._hear([x0], lambda s: self._note(s[0], Fault(fault, self._number(point))))
+
+    def ended(self, x: Tensor) -> None:
+        """Hear of where a scheduler ended a walk."""
+        if not _small(x):
+            stop = self.steps
+            self._hear([x], lambda s: self._note(s[0], Fault("the scheduler", stop)))
+
+    def finished(self, x: Tensor) -> None:
+        """Hear of the final latents, (images, ...)."""
+        if not _small(x):
+            what = "what the conditioning makes of the last x"
+            self._hear([x], lambda s: self._note(s[0], Fault(what)))
+
+    def _hear(self, values: Sequence[Tensor], look: Callable[..., None]) -> None:
+        amounts = [_amounts(value) for value in values]
+        if _at_once(amounts[0]):
+            look([a.tolist() for a in amounts])
+            self._check_left()
+        else:
+            self._later.append(lambda: look([a.tolist() for a in amounts]))
+
+    def _look(
+        self,
+        sizes: Sequence[Sequence[float]],
+        branches: Sequence[str],
+        point: Point,
+        before: Point | None,
+    ) -> None:
+        """Find what made an evaluation's x0 what it is: x, an answer, or what combines them."""
+        x, *answers, x0 = sizes
+        conditions: Mapping[int, str] | None = None
+        for image in range(self.images):
+            if math.isfinite(x0[image]):
+                if x0[image] > FAR:
+                    self._far[image] = max(self._far.get(image, 0.0), x0[image])
+                continue
+            if image in self._faults:
+                continue
+            wrong = [b for b, a in zip(branches, answers, strict=True) if not _finite(a, image)]
+            if not _finite(x, image):
+                if before is None:
+                    fault = Fault("the x that it starts from")
+                else:
+                    fault = Fault("the scheduler", self._number(before))
+            elif wrong:
+                conditions = self.conditions() if conditions is None else conditions
+                answer = Fault(f"the network's answer ({wrong[0]})", self._number(point))
+                fault = Fault(conditions[image]) if image in conditions else answer
+            else:
+                what = "guidance" if len(branches) > 1 else "the estimate of x0"
+                fault = Fault(what, self._number(point))
+            self._faults[image] = fault
+
+    def _note(self, sizes: Sequence[float], fault: Fault) -> None:
+        for image in range(self.images):
+            if not _finite(sizes, image):
+                self._faults.setdefault(image, fault)
+
+    def _number(self, point: Point) -> int:
+        """Which step of the walk begins at a point, from 1."""
+        return max(self.step(point) - (self._start or 0), 0) + 1
+
+    def _settle(self) -> None:
+        later, self._later = self._later, []
+        for look in later:
+            look()
+
+    def _check_left(self) -> None:
+        if len(self._faults) == self.images:
+            raise AllLost
+
+
+def _at_once(values: Tensor) -> bool:
+    """Whether looking at numbers waits for nothing."""
+    return values.is_cpu
+
+
+def _small(values: Tensor) -> bool:
+    """Whether numbers are seen, at little cost, to be finite and not far out."""
+    if not _at_once(values) or values.numel() >= 2**31:  # more than the routine takes
+        return False
+    flat = values.reshape(-1)
+    return bool(torch.dot(flat, flat).item() <= FAR**2)  # nor where it is no number
+
+
+def _amounts(values: Tensor) -> Tensor:
+    """The largest absolute value of each entry, (batch,); not finite where one is not."""
+    return values.detach().reshape(len(values), -1).abs().amax(1)
+
+
+def _sizes(values: Sequence[Tensor]) -> list[list[float]]:
+    return [_amounts(value).tolist() for value in values]
+
+
+def _finite(sizes: Sequence[float], image: int) -> bool:
+    return math.isfinite(sizes[image])
