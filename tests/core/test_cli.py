@@ -265,16 +265,16 @@ def test_inputs_that_the_model_cannot_use_are_refused(
 def test_ctrl_c_keeps_the_pictures_already_written(
     ldm: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sample = Pipeline.sample
+    start = Pipeline.start
     batches = []
 
-    def interrupted(self: Pipeline, request: Any, on_step: Any = None) -> Any:
-        batches.append(request)
+    def interrupted(self: Pipeline, plan: Any, noise: Any = None) -> Any:
+        batches.append(plan)
         if len(batches) == 2:
             raise KeyboardInterrupt
-        return sample(self, request, on_step)
+        return start(self, plan, noise)
 
-    monkeypatch.setattr(Pipeline, "sample", interrupted)
+    monkeypatch.setattr(Pipeline, "start", interrupted)
     code, _, err = ldm(
         "generate", "a red star", "--model", folder, "--steps", 1, "--num-images", 4,
         "--batch-size", 2, "--seed", 7,
