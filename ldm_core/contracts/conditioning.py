@@ -71,6 +71,11 @@ class Conditioning:
         """The conditioning for a model; raise `LdmError` with the reason where it does not fit."""
         return self
 
+    def files(self) -> Sequence[Path]:
+        """What it reads beyond the model's files, once it is fitted: files, and folders of models;
+        the manifest holds their hashes."""
+        return ()
+
     def check(self, request: Request) -> None:
         """Raise `LdmError` for inputs that cannot be used; called before weights are loaded."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ldm_core.contracts.family import ModelInfo
@@ -73,6 +74,11 @@ class Guidance:
     def fit(self, info: ModelInfo) -> Guidance:
         """The guidance for a model; raise `LdmError` with the reason where it does not fit."""
         return self
+
+    def files(self) -> Sequence[Path]:
+        """What it reads beyond the model's files, once it is fitted: files, and folders of models;
+        the manifest holds their hashes."""
+        return ()
 
     def branches(self, point: Point) -> tuple[str, ...]:
         """Names of the branches needed at this point, such as ``("positive", "negative")``."""

@@ -59,6 +59,7 @@ def make_manifests(
         "model_sha256": model_hash(composition.info.folder, composition.info.file),
         "loras": lora_hashes(composition),
         **_converters(composition),
+        **_beside(composition),
         "plugins": sorted({f"{p.kind} {p.id}" for p in plugins}),
         "versions": versions(packages),
     }
@@ -77,6 +78,20 @@ def _revision(composition: Composition) -> dict[str, str]:
     info = composition.info
     at = commit(info.source, info.folder)
     return {} if at is None else {"model_revision": at}
+
+
+def _beside(composition: Composition) -> dict[str, Any]:
+    """The hashes of what the guidance and the conditionings read, where they read something."""
+    hashes = beside_hashes(composition)
+    return {"beside": hashes} if hashes else {}
+
+
+def beside_hashes(composition: Composition) -> dict[str, str]:
+    """The SHA-256 of each file that a guidance or conditioning reads, by path; of a folder, that
+    over its files (see `model_hash`)."""
+    paths = {*composition.guidance.files()}
+    paths |= {path for part in composition.conditioning for path in part.files()}
+    return {str(p): model_hash(p) if p.is_dir() else file_hash(p) for p in sorted(paths)}
 
 
 def _converters(composition: Composition) -> dict[str, Any]:
@@ -134,6 +149,10 @@ def file_differences(then: Manifest, composition: Composition) -> list[str]:
     if sorted(files.values()) != sorted(read.values()):
         changed = {path for path, _ in {*files.items()} ^ {*read.items()}}
         notes += [f"the converter's file {path} is not that of then" for path in sorted(changed)]
+    others, now_beside = then.get("beside", {}), beside_hashes(composition)
+    if others and sorted(others.values()) != sorted(now_beside.values()):
+        changed = {path for path, _ in {*others.items()} ^ {*now_beside.items()}}
+        notes += [f"{path}, beside the model, is not that of then" for path in sorted(changed)]
     return notes
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from ldm_core.model.reading import PICKLE_RUNS as PICKLE_RUNS
 from ldm_core.model.reading import PICKLED as PICKLED
 from ldm_core.model.reading import read_json as read_json
 from ldm_core.model.safetensors_header import Shapes, read_header
+from ldm_core.model.weight_files import NAME, choose
 from ldm_core.plugins.registry import Registry
 
 INDEX = "model_index.json"
@@ -107,15 +108,37 @@ def check_safetensors(file: Path) -> Shapes:
 def model_hash(folder: Path, file: Path | None = None) -> str:
     """SHA-256 over the names and contents of the files that a model is read from.
 
+    Of a component's weights these are the precision that is read, and its index; other precisions
+    beside it are left out. Whatever is named in no way that is known is taken along.
+
     Args:
         file: the single file with the weights, where they are not in the folder.
     """
     suffixes = {".json", ".txt", ".model", ".safetensors", ".toml"}
     files = sorted(f for f in folder.rglob("*") if f.suffix in suffixes and f.is_file())
+    unread = _unread(files)
+    files = [f for f in files if f not in unread]
     lines = [f"{f.relative_to(folder).as_posix()} {file_hash(f)}\n" for f in files]
     if file is not None:
         lines.append(f"{file_hash(file)}\n")
     return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _unread(files: Iterable[Path]) -> set[Path]:
+    """Those that are weights of a component, and not the ones that are read of it."""
+    names: dict[Path, set[str]] = {}
+    for file in files:
+        names.setdefault(file.parent, set()).add(file.name)
+    unread = set()
+    for component, present in names.items():
+        if (chosen := choose(present)) is not None:
+            whole = chosen.index is None  # an index may name its parts in any way
+            unread |= {
+                component / name
+                for name in present - {*chosen.names}
+                if NAME.fullmatch(name) and (whole or name.endswith(".json"))
+            }
+    return unread
 
 
 def file_hash(file: Path) -> str:

@@ -89,6 +89,9 @@ class Control(Conditioning):
         folders = tuple(find_side_folder(choice.path, info) for choice in self.choices)
         return replace(self, folders=folders)
 
+    def files(self) -> Sequence[Path]:
+        return [side.folder for side in self.folders]
+
     def check(self, request: Request) -> None:
         each = [self._each(entry) for entry in request.inputs["control_image"]]
         for number, side in enumerate(self.folders):

@@ -71,6 +71,9 @@ class ImagePrompt(Conditioning):
             return self
         return replace(self, adapter=find_adapter(self.path, self.image_encoder, info))
 
+    def files(self) -> Sequence[Path]:
+        return () if self.adapter is None else (self.adapter.file, self.adapter.encoder)
+
     def check(self, request: Request) -> None:
         entries = request.inputs["prompt_image"]
         counts = {len(_several(entry)) for entry in entries}

@@ -64,6 +64,7 @@ def autoguidance(
         network=network,
         check=lambda info: check(info, model.info),
         active=between("autoguidance", low, high),
+        reads=(model.info.folder, *([model.info.file] if model.info.file else [])),
     )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Self
 
 from ldm_core.contracts import MODELS_OWN, Bound, Guidance, ModelInfo, Run
@@ -36,6 +38,9 @@ class Around(Guidance, ABC):
                 "give its option 'beside'.",
             )
         return replace(self, inner=self.inner.fit(info))
+
+    def files(self) -> Sequence[Path]:
+        return self.inner.files()
 
     def bind(self, run: Run) -> Bound:
         return self.around(self.inner.bind(run), run)

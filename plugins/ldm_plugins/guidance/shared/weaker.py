@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from ldm_core.contracts import Bound, Evaluation, Grid, ModelInfo, Network, Run
@@ -48,6 +49,7 @@ class Weaker(Around):
         network: the weaker network of a run.
         check: raises `LdmError` where a model has no such network.
         active: where on the grid.
+        reads: the folder or file of another model, where the network is one's.
     """
 
     branch: str
@@ -55,6 +57,10 @@ class Weaker(Around):
     network: Callable[[Run], Network]
     check: Callable[[ModelInfo], None]
     active: Active
+    reads: tuple[Path, ...] = ()
+
+    def files(self) -> Sequence[Path]:
+        return [*super().files(), *self.reads]
 
     def fit(self, info: ModelInfo) -> Self:
         self.check(info)

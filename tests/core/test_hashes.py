@@ -1,0 +1,92 @@
+"""What a manifest's hashes are over: all that is read, and nothing else of the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tiny
+from ldm_core.composition.compose import compose
+from ldm_core.media.manifest import beside_hashes
+from ldm_core.model.files import model_hash
+from ldm_core.plugins.registry import installed
+
+
+def touched(file: Path) -> None:
+    """As long as before, so that its header still fits; another number at its end."""
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+
+
+def test_a_precision_that_is_not_read_is_left_out(copied: Path) -> None:
+    weights = copied / "unet" / "diffusion_pytorch_model.safetensors"
+    before = model_hash(copied)
+    other = weights.with_name("diffusion_pytorch_model.fp16.safetensors")
+    other.write_bytes(weights.read_bytes())
+    assert model_hash(copied) == before
+    weights.unlink()  # which makes the other the one that is read
+    only = model_hash(copied)
+    assert only != before
+    touched(other)
+    assert model_hash(copied) != only
+
+
+BESIDE: dict[str, tuple[Callable[[Path, Path], Any], dict[str, Any], list[str]]] = {
+    "control": (
+        tiny.write_controlnet,
+        {"conditioning": ["text", {"name": "control", "models": ["{}"]}]},
+        ["config.json", "diffusion_pytorch_model.safetensors"],
+    ),
+    "image_prompt": (
+        lambda place, folder: tiny.write_image_encoder(place),
+        {
+            "conditioning": [
+                "text",
+                {"name": "image_prompt", "path": "{}.safetensors", "image_encoder": "{}"},
+            ]
+        },
+        ["model.safetensors", "../other.safetensors"],
+    ),
+    "autoguidance": (
+        lambda place, folder: tiny.write_stable_diffusion(place),
+        {"guidance": {"name": "autoguidance", "model": "{}"}},
+        ["unet/diffusion_pytorch_model.safetensors"],
+    ),
+}
+
+
+def named(value: Any, place: Path) -> Any:
+    if isinstance(value, str):
+        return value.replace("{}", str(place))
+    if isinstance(value, list):
+        return [named(entry, place) for entry in value]
+    return {key: named(entry, place) for key, entry in value.items()}
+
+
+@pytest.mark.parametrize("kind", BESIDE)
+def test_what_is_read_beside_the_model_is_in_the_manifest(
+    kind: str, folder: Path, tmp_path: Path
+) -> None:
+    write, layer, files = BESIDE[kind]
+    place = tmp_path / "other"
+    write(place, folder)
+    tiny.write_ip_adapter(tmp_path / "other.safetensors", folder)
+    recipe = {"model": str(folder), **named(layer, place)}
+    seen = [beside_hashes(compose(recipe, installed()))]
+    for name in files:
+        file = place / name
+        if file.suffix == ".json":
+            file.write_text(file.read_text() + "\n")
+        else:
+            touched(file)
+        seen.append(beside_hashes(compose(recipe, installed())))
+    assert all(seen)
+    assert len({tuple(hashes.values()) for hashes in seen}) == len(seen)
+
+
+def test_a_model_alone_says_nothing_of_it(folder: Path) -> None:
+    assert beside_hashes(compose({"model": str(folder)}, installed())) == {}
