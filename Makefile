@@ -10,7 +10,7 @@ export TOKENIZERS_PARALLELISM := false
 .PHONY: demo test check format nightly bench train-shapes train-digits docs clean
 
 demo: $(READY)  ## pictures from the default model, on one contact sheet
-	@$(BIN)/ldm generate --seed 1 --out pictures --sheet pictures/sheet.png \
+	@$(BIN)/ldm generate --seed 1 --out pictures --sheet pictures/sheet.png --overwrite \
 	  "a large red circle on a blue background" \
 	  "a small yellow star at the top left on a black background" \
 	  "a large green ring in the center on a white background" \

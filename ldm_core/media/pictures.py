@@ -1,72 +1,182 @@
-"""Pictures as people have them, read as grey or as red, green and blue of 8 bits."""
+"""Pictures as people have them, read as grey or as red, green and blue of 8 bits.
+
+`open_picture` is the one place where a picture file is opened. Its format is told by its first
+bytes (`ldm_core.media.picture_forms`) and given to Pillow by name, which else would try each of its
+decoders, some of which start other programs.
+"""
 
 from __future__ import annotations
 
+import os
+import stat
 import warnings
 from io import BytesIO
 from pathlib import Path
 
-from PIL import ExifTags, Image, ImageChops, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageChops, ImageFile, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError, LdmWarning
-from ldm_core.media.png_chunks import SIGNATURE, split_text
+from ldm_core.media import deep_pictures as deep
+from ldm_core.media.picture_forms import Form, Unreadable, check_size, form_of
+from ldm_core.media.strict_pillow import strict_pillow
 
-SCALED_TO_16_BITS = ("PNG", "PPM")
-"""Formats that Pillow may give as 32-bit whole numbers whose white is that of 16 bits."""
+MOST_BYTES = 1 << 29
+"""Of a picture file."""
 WITHOUT_WHITE = {"F": "floating-point numbers", "I": "32-bit whole numbers"}
 """Modes of Pillow in which nothing says which value is white."""
 NEAR = 8
 """So many of the 256 greys are taken for black, and as many for white."""
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What turns a picture of an orientation the way up that its camera says (EXIF 2.32, table 6)."""
+OF_FEW_BITS = {2: 85, 4: 17}
+"""What a grey of so many bits is multiplied by to become one of 8."""
 
 
 def open_picture(source: Path | str, name: str = "image") -> Image.Image:
-    """A picture file, read whole, the way up that its camera says; 16 bits of grey as 8.
+    """A picture file, read whole, the way up that its camera says; 16 bits as 8.
+
+    PNG, JPEG, WebP, GIF, TIFF and BMP are read, whatever the file is called; of several frames or
+    pages the first is taken, which is said. Notes in the file (text, colour profiles) are left out.
 
     Args:
         name: what to call it in an error.
     Raises:
-        LdmError: there is no such file, or it cannot be read as a picture.
+        LdmError: there is no such file; or it cannot be read as a picture, because it is of
+            another format, damaged, cut off, or too large.
     """
     path = expanded(source)
     try:
-        image = _open(path)
-        scaled = image.mode == "I" and image.format in SCALED_TO_16_BITS
-        upright = ImageOps.exif_transpose(image)
-        return grey_of_16_bits(upright.convert("I;16") if scaled else upright)
+        form = form_of(_read(path))
+        with strict_pillow(has_c_messages=form.format == "TIFF"):
+            image, damaged_notes = _decoded(form)
+    except MemoryError:
+        raise
     except UnidentifiedImageError:
-        raise LdmError(f"the {name} '{source}' cannot be read: it is no picture.") from None
+        raise LdmError(
+            f"the {name} '{source}' cannot be read: it is damaged, or a {form.format} of a kind "
+            "that is not read.",
+            "saved anew, as PNG in 8 or 16 bits, it can be.",
+        ) from None
     except Exception as error:  # decoders raise what they like of a broken file
-        reason = error.strerror if isinstance(error, OSError) else None
-        reason = reason or str(error) or type(error).__name__
+        if isinstance(error, Unreadable):
+            reason = str(error)
+        elif isinstance(error, OSError) and error.strerror:
+            reason = error.strerror
+        else:
+            reason = f"the file is damaged ({str(error) or type(error).__name__})"
         raise LdmError(f"the {name} '{source}' cannot be read: {reason.rstrip('.')}.") from None
+    if form.several:
+        _note(f"the {name} has several frames or pages, and the first of them is taken")
+    if damaged_notes:
+        _note(
+            f"the camera's notes (EXIF) in the {name} are damaged, so it may not be the right way "
+            "up"
+        )
+    return image
 
 
-def _open(path: Path) -> Image.Image:
-    try:
-        image = Image.open(path)
-        image.load()  # text may stand behind the pixels too
-        return image
-    except ValueError:  # Pillow bounds the text in a PNG, which says nothing of its pixels
-        data = path.read_bytes()
-        if not data.startswith(SIGNATURE):
-            raise
-        image = Image.open(BytesIO(split_text(data)[0]))
-        image.load()
-        return image
+def _note(text: str) -> None:
+    warnings.warn(text, LdmWarning, stacklevel=3)
 
 
-def grey_of_16_bits(image: Image.Image) -> Image.Image:
-    """A picture whose grey has 16 bits with 8 in their place, rounded; any other as it is.
+def _read(path: Path) -> bytes:
+    """A file, and nothing that never ends.
 
-    Pillow's own conversion takes every value above 255 for white.
+    Raises:
+        OSError, Unreadable: it cannot be read, or is no file, or too large.
     """
-    if not image.mode.startswith("I;16"):
-        return image
-    import numpy as np
+    _check_file(path.stat().st_mode)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        about = os.fstat(descriptor)
+        _check_file(about.st_mode)
+        if about.st_size > MOST_BYTES:
+            raise Unreadable(f"the file has more than {MOST_BYTES >> 20} MiB, which is not read")
+        return file.read(about.st_size)
 
-    values = np.asarray(image).astype(np.uint32)
-    return Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))
+
+def _check_file(mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise Unreadable("it is a folder")
+    if not stat.S_ISREG(mode):
+        raise Unreadable("it is a device or a pipe, and no file")
+
+
+def _decoded(form: Form) -> tuple[Image.Image, bool]:
+    """The picture of a form, upright, and whether what says its orientation is damaged."""
+    four = deep.grey_and_alpha_of_16_bits(form.data) if form.format == "PNG" else None
+    file = _opened(form, four)
+    if isinstance(file, TiffImageFile):
+        _check_bits(file)
+    image: Image.Image
+    if match := deep.DEEP.fullmatch(deep.raw_mode(file)):
+        image = _of_16_bits(form, file, *match.groups())
+    else:
+        file.load()
+        image = file
+    check_size(*file.size)
+    damaged, orientation = False, 1
+    try:
+        orientation = file.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # the notes of a camera, which are parsed as freely as they are written
+        damaged = True
+    if four is not None:
+        image = deep.grey_and_alpha(file)
+    elif isinstance(file, TiffImageFile):
+        white = 4095 if file.tag_v2.get(258) == (12,) else 65535
+        image = deep.grey_of_16_bits(image, white, file.tag_v2.get(262) == 0)
+    else:
+        image = deep.grey_of_16_bits(image.convert("I;16") if image.mode == "I" else image)
+    clear = image.info.get("transparency")
+    if form.format == "PNG" and form.data[25] == 0 and isinstance(clear, int):
+        clear *= OF_FEW_BITS.get(form.data[24], 1)
+    image.info = {} if clear is None else {"transparency": clear}
+    return _turned(image, orientation), damaged
+
+
+def _check_bits(file: TiffImageFile) -> None:
+    """Refuse colours of which Pillow drops bits beyond the reach of `deep_pictures`."""
+    bits, planes = file.tag_v2.get(258, (1,)), file.tag_v2.get(284) == 2
+    if len(bits) > 1 and max(bits) > 8 and (planes or not deep.DEEP.fullmatch(deep.raw_mode(file))):
+        raise Unreadable(
+            f"its {max(bits)} bits are stored in {'planes' if planes else 'a way'} that cannot be "
+            "read; save it as PNG"
+        )
+
+
+def _opened(form: Form, data: bytes | None = None) -> ImageFile.ImageFile:
+    file = Image.open(BytesIO(form.data if data is None else data), formats=(form.format,))
+    assert isinstance(file, ImageFile.ImageFile)
+    check_size(*file.size)
+    return file
+
+
+def _of_16_bits(form: Form, upper: ImageFile.ImageFile, mode: str, order: str) -> Image.Image:
+    """A picture of colours in 16 bits; `upper` is the file opened, and is decoded here."""
+    lower, plain = _opened(form), "RGBA" if mode == "RGBa" else mode
+    deep.set_raw_mode(upper, f"{plain};16{order}")
+    deep.set_raw_mode(lower, f"{plain};16{deep.OTHER[order]}")
+    upper.load()
+    lower.load()
+    clear = upper.info.get("transparency")
+    of_three = tuple(clear) if isinstance(clear, tuple) and upper.mode == "RGB" else None
+    return deep.colours_of_16_bits(upper, lower, mode == "RGBa", of_three)
+
+
+def _turned(image: Image.Image, orientation: object) -> Image.Image:
+    """A picture turned upright, without the file that it came from."""
+    method = UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+    return image.copy() if method is None else image.transpose(method)
 
 
 def as_mode(image: Image.Image, mode: str, name: str = "image") -> Image.Image:
@@ -80,6 +190,7 @@ def as_mode(image: Image.Image, mode: str, name: str = "image") -> Image.Image:
     Raises:
         LdmError: its values do not say what is white, or Pillow has no way to the mode.
     """
+    image = _of_8_bits(image, name)
     converted = _converted(image, mode, name)
     _note_orientation(image, name)
     if _alpha(image) is not None:
@@ -101,6 +212,7 @@ def as_mask(image: Image.Image, name: str = "mask") -> Image.Image:
         LdmError: as of `as_mode`, or it has transparency and something else than black and white,
             so that it is not clear which of the two is the mask.
     """
+    image = _of_8_bits(image, name)
     grey, alpha = _converted(image, "L", name), _alpha(image)
     _note_orientation(image, name)
     if alpha is None:
@@ -115,8 +227,16 @@ def as_mask(image: Image.Image, name: str = "mask") -> Image.Image:
     return ImageChops.multiply(grey, alpha)
 
 
+def _of_8_bits(image: Image.Image, name: str) -> Image.Image:
+    """A picture that Python may have opened, and not decoded yet."""
+    try:
+        image.load()
+    except (OSError, SyntaxError, ValueError) as error:
+        raise LdmError(f"the {name} cannot be read: {error}.") from None
+    return deep.grey_of_16_bits(image)
+
+
 def _converted(image: Image.Image, mode: str, name: str) -> Image.Image:
-    image = grey_of_16_bits(image)
     if image.mode in WITHOUT_WHITE:
         raise LdmError(
             f"the {name} holds {WITHOUT_WHITE[image.mode]} (Pillow's mode {image.mode}), which do "
@@ -133,13 +253,18 @@ def _alpha(image: Image.Image) -> Image.Image | None:
     """How opaque each pixel is; None where all are wholly so."""
     if not image.has_transparency_data or image.mode.startswith("I"):
         return None
-    alpha = image.convert("RGBA").getchannel("A")
+    own = image.mode in ("RGBA", "LA", "PA")
+    alpha = (image if own else image.convert("RGBA")).getchannel("A")
     return alpha if alpha.getextrema()[0] != 255 else None
 
 
 def _note_orientation(image: Image.Image, name: str) -> None:
     """Say of a picture that Python opened that it lies on its side."""
-    if image.getexif().get(ExifTags.Base.Orientation, 1) not in (0, 1):
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # as in `_decoded`
+        return
+    if orientation in UPRIGHT:
         warnings.warn(
             f"the {name} carries an orientation (EXIF) that a picture opened in Python is not "
             "turned by; give the file, or turn it by PIL.ImageOps.exif_transpose",

@@ -129,6 +129,8 @@ def _of_classes(
     counts: dict[str, int] = {}
     for name in classes:
         folder = name.replace("/", "-")
+        if folder in ("", ".", ".."):
+            raise LdmError(f"the class '{name}' can be no folder; say it by its number.")
         if folders.setdefault(folder, name) != name:
             raise LdmError(
                 f"the classes '{folders[folder]}' and '{name}' would share the folder '{folder}'; "

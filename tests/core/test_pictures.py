@@ -17,6 +17,7 @@ from PIL import Image, PngImagePlugin
 
 from ldm_core import LdmError, Pipeline
 from ldm_core.errors import LdmWarning
+from ldm_core.media import picture_forms
 from ldm_core.media.pictures import as_mask, as_mode
 from ldm_core.media.pictures import open_picture as open_upright
 from ldm_core.media.pixels import to_pixels
@@ -114,6 +115,26 @@ def test_a_picture_stands_as_its_camera_says(tmp_path: Path, read: Read, orienta
     right = TURNED[orientation](np.asarray(image))
     assert not np.array_equal(right, np.asarray(image))
     np.testing.assert_array_equal(read(tmp_path / "a.png"), right)
+
+
+@pytest.mark.parametrize("orientation", TURNED)
+@pytest.mark.parametrize("suffix", [".jpg", ".webp", ".tif"])
+def test_a_picture_of_any_format_is_turned_once(
+    tmp_path: Path, suffix: str, orientation: int
+) -> None:
+    image = Image.fromarray(np.stack([RAMP, RAMP.T, RAMP], axis=-1))
+    about = image.getexif()
+    about[0x0112] = orientation
+    options: dict[str, Any] = {".jpg": {"quality": 100, "subsampling": 0}}.get(suffix, {})
+    options |= {"lossless": True} if suffix == ".webp" else {}
+    image.save(tmp_path / f"a{suffix}", exif=about, **options)
+    upright = open_upright(tmp_path / f"a{suffix}")
+    right = TURNED[orientation](np.asarray(image)).astype(int)
+    assert np.abs(np.asarray(upright) - right).max() <= (8 if suffix == ".jpg" else 0)
+    assert dict(upright.getexif()) == {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        as_mode(upright, "RGB")
 
 
 def test_sixteen_bits_are_rounded_to_eight() -> None:
@@ -241,8 +262,8 @@ def test_too_many_pixels_are_one_message(
     tmp_path: Path, read: Read, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Image.fromarray(RAMP).save(tmp_path / "a.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(LdmError, match=r"a\.png' cannot be read: Image size \(256 pixels\)"):
+    monkeypatch.setattr(picture_forms, "MOST_PIXELS", 100)
+    with pytest.raises(LdmError, match=r"a\.png' cannot be read: it has 16x16 pixels, and 100 are"):
         read(tmp_path / "a.png")
 
 
