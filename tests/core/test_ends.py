@@ -257,7 +257,7 @@ def test_sigterm_while_a_model_is_loading_ends_with_143(
 
     monkeypatch.setattr("ldm_core.run.pipeline._load", terminated)
     code, _, err = ldm("generate", "a red star", "--model", folder)
-    assert (code, err) == (143, "interrupted: 0 pictures are in pictures\n")
+    assert (code, err) == (143, "interrupted: no picture of this run is in pictures yet\n")
 
 
 def test_a_folder_that_vanishes_under_way_is_the_machines(
