@@ -38,6 +38,9 @@ MEMORY = re.compile(
 OS_ERROR = re.compile(r"\(os error (\d+)\)")
 """How safetensors and tokenizers, being written in Rust, name an error of the system."""
 
+LONGEST = 200
+"""Letters of a file's name in a message."""
+
 
 def machine_error(error: BaseException) -> MachineError | None:
     """What the machine refused where an error says so, itself or by what it came from; else None.
@@ -71,7 +74,10 @@ def os_words(error: BaseException, number: int | None) -> str:
     """What the system says, and of which file."""
     said = os.strerror(number) if number is not None else _line(error)
     file = error.filename if isinstance(error, OSError) else None
-    return said if file is None else f"{said}: '{os.fsdecode(file)}'"
+    if not isinstance(file, str | bytes | os.PathLike):
+        return said
+    name = os.fsdecode(file)
+    return f"{said}: '{name}'" if len(name) <= LONGEST else f"{said}: '{name[:LONGEST]}…'"
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -19,12 +19,18 @@ from typing import Any
 
 
 class Server:
-    """Forks runs of ``ldm``."""
+    """Forks runs of ``ldm``.
 
-    def __init__(self, warm: Sequence[Sequence[str]], cwd: Path) -> None:
+    Args:
+        warm: commands that are run at the beginning, for what they import.
+        cwd: where they are run.
+        keep: models that they load are those of later runs too, which then cost little.
+    """
+
+    def __init__(self, warm: Sequence[Sequence[str]], cwd: Path, *, keep: bool = False) -> None:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", __file__],
+            [sys.executable, "-W", "ignore", __file__, *(["keep"] if keep else [])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -77,6 +83,20 @@ def output_of(cwd: Path, pid: int) -> tuple[str, str]:
         (cwd.parent / f"{cwd.name}.{pid}{end}").read_text(errors="surrogateescape")
         for end in (".out", ".err")
     )
+
+
+def _keep_models() -> None:
+    from ldm_core.run import pipeline
+
+    load, models = pipeline._load, {}
+
+    def kept(composition: Any) -> Any:
+        name = composition.info.source
+        if name not in models:
+            models[name] = load(composition)
+        return models[name]
+
+    pipeline._load = kept
 
 
 def _serve() -> None:
@@ -142,4 +162,6 @@ def _run(argv: list[str], cwd: str) -> int:
 
 
 if __name__ == "__main__":
+    if "keep" in sys.argv:
+        _keep_models()
     _serve()

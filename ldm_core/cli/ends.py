@@ -60,7 +60,9 @@ def _judged(error: BaseException) -> tuple[str | None, int]:
     if isinstance(error, ClosedOutput) and error.left:
         return None, MACHINE
     if fault := machine_error(error):
-        return str(error if isinstance(error, LdmError) else fault), MACHINE
+        if isinstance(error, LdmError) and error is not fault:
+            return f"{error.message}\n  {fault}", MACHINE
+        return str(fault), MACHINE
     if isinstance(error, NotFiniteError):
         return str(error), FAILED
     if isinstance(error, LdmError):

@@ -181,6 +181,8 @@ class BatchWriter:
 
     def summary(self) -> str:
         """How many pictures are written, and where."""
+        if self.count == 0:
+            return f"no picture of this run is in {self._choices.out} yet"
         noun = "picture is" if self.count == 1 else "pictures are"
         before = f", {self.there} of them from before" if self.there else ""
         return f"{self.count} {noun} in {self._choices.out}{before}"

@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
-from ldm_core.errors import LdmError
+from ldm_core.errors import LdmError, MachineError
+from ldm_core.machine import machine_error, refused
 from ldm_core.media.partial import locked, partial, partial_folder, sweep, to_disk
 
 __all__ = ["check_new", "partial", "partial_folder", "sweep", "write_new", "write_whole"]
@@ -76,19 +77,24 @@ def write_whole(path: Path, write: Write, *, overwrite: bool = False) -> None:
             and what it points to stays as it is.
     Raises:
         LdmError: as of `check_new`; also where the name was taken meanwhile.
+        MachineError: the disk is full, or whatever else a machine refuses.
     """
     check_new(path, overwrite=overwrite)
     sweep(path.parent)
-    with partial(path.parent) as fresh:
-        write(fresh)
-        to_disk(fresh)
-        if overwrite:
-            os.replace(fresh, path)
-            return
-        try:
-            _take(fresh, path)
-        except FileExistsError:
-            raise _taken(path) from None
+    try:
+        with partial(path.parent) as fresh:
+            write(fresh)
+            to_disk(fresh)
+            if overwrite:
+                os.replace(fresh, path)
+            else:
+                _take(fresh, path)
+    except FileExistsError:
+        raise _taken(path) from None
+    except Exception as error:  # some libraries have errors of their own for the system's
+        if machine_error(error) is None:
+            raise
+        raise refused(f"'{_printed(path)}' cannot be written", error) from None
 
 
 def check_new(path: Path, *, overwrite: bool = False, name: str = "file") -> None:
@@ -97,8 +103,8 @@ def check_new(path: Path, *, overwrite: bool = False, name: str = "file") -> Non
     Args:
         name: what to call it in an error.
     Raises:
-        LdmError: something has the name, and is not to be overwritten or is no file; or the file
-            system has no such names.
+        LdmError: something has the name, and is not to be overwritten or is no file.
+        MachineError: the file system has no such names, or nothing can be put there.
     """
     try:
         length, most = len(os.fsencode(path.name)), _longest(path.parent)
@@ -108,9 +114,10 @@ def check_new(path: Path, *, overwrite: bool = False, name: str = "file") -> Non
         return
     except (OSError, ValueError) as error:  # a path too long; NUL, or half a letter, in it
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise LdmError(f"the {name} '{_printed(path)}' cannot be written: {reason}.") from None
+        kind = LdmError if machine_error(error) is None else MachineError
+        raise kind(f"the {name} '{_printed(path)}' cannot be written: {reason}.") from None
     if mode is None:
-        raise LdmError(
+        raise MachineError(
             f"the {name} '{_printed(path)}' cannot be written: its name has {length} bytes, and "
             f"the file system has names of at most {most}."
         )
@@ -131,7 +138,7 @@ def _check_folder(folder: Path, name: str) -> None:
     if not there.is_dir():
         raise LdmError(f"the {name} cannot be written: '{_printed(there)}' is no folder.")
     if not os.access(there, os.W_OK):
-        raise LdmError(
+        raise MachineError(
             f"the {name} cannot be written: nothing can be put into '{_printed(there)}'."
         )
 

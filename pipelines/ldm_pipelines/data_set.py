@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -112,7 +113,7 @@ class DataSet:
             path.parent.mkdir(parents=True, exist_ok=True)
             save_png(image, manifest, path, overwrite=name in self._torn)
             if self._appends and self._lines is not None:
-                with (self._out / METADATA).open("a", encoding="utf-8") as file:
+                with open(self._out / METADATA, "a", encoding="utf-8", opener=_opener) as file:
                     file.write(self._lines[name] + "\n")
         except OSError as error:
             raise refused(f"no picture can be written to '{path.parent}'", error) from None
@@ -159,3 +160,8 @@ class DataSet:
             return False
         own = {*self._lines.values()}
         return own.issuperset(lines) and (not last or any(line.startswith(last) for line in own))
+
+
+def _opener(path: str, flags: int) -> int:
+    """Never by way of a symbolic link."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
