@@ -56,7 +56,9 @@ def form_of(data: bytes) -> Form:
     if not data:
         raise Unreadable("the file is empty")
     several = ", ".join(FORMATS[:-1])
-    raise Unreadable(f"it is no {several} or {FORMATS[-1]}, which are the formats that are read")
+    raise Unreadable(
+        f"it is no picture in {several} or {FORMATS[-1]}, which are the formats that are read"
+    )
 
 
 def check_size(width: int, height: int) -> None:
