@@ -101,7 +101,8 @@ def _decoy(note: str, copied: str, argv: list[str], folder: str, *steps: list[An
 
 def _honest(name: str) -> str:
     """An index of a decoy that is whole."""
-    return json.dumps({"metadata": {}, "weight_map": {"a": name}})
+    tensor = "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q.lora_A.weight"
+    return json.dumps({"metadata": {}, "weight_map": {tensor: name}})
 
 
 CONTROL = [*KNOWN, "--control-image", "a.png"]
@@ -137,6 +138,35 @@ DECOYS = [
                 _honest("model-00001-of-00001.safetensors"),
             ],
         ),
+    )
+]
+
+
+def _named(note: str, folder: str, name: str, places: dict[str, str], *, argv: list[str]) -> Case:
+    """A config that names an index, as Transformers lets it, which no loader here should follow."""
+    index = json.dumps({"metadata": {}, "weight_map": places})
+    copied = ["copy", "m", SD] if folder.startswith("m/") else ["copy", "e", "image-encoder"]
+    steps: list[list[Any]] = [
+        copied,
+        ["picture", "a.png", {}],
+        ["json", f"{folder}/config.json", ["transformers_weights"], name],
+        ["text", f"{folder}/{name}", index],
+        blobs.step(f"{folder}/w.bin", blobs.PICKLE),
+        OUTSIDE,
+    ]
+    return Case("hostile", steps, argv, codes=(0, 2), note=note)
+
+
+NAMED = [
+    _named(f"{place} whose config names an index of {what}", folder, name, {"a": file}, argv=argv)
+    for place, folder, argv in (
+        ("a text encoder", "m/text_encoder", RUN),
+        ("an image encoder", "e", ENCODER),
+    )
+    for what, name, file in (
+        ("a pickle", "evil.safetensors.index.json", "w.bin"),
+        ("a file elsewhere", "evil.safetensors.index.json", "../../outside/x.safetensors"),
+        ("a pickle, up the folders", "../evil.safetensors.index.json", "w.bin"),
     )
 ]
 PICKLES = [
