@@ -6,7 +6,7 @@ import pytest
 
 from fuzz.case import Case
 from fuzz.conftest import Fuzzer
-from fuzz.hostile import manifests, models, pictures, places
+from fuzz.hostile import configs, loras, manifests, models, pictures, places, recipes
 
 REFUSED = {
     "pictures": pictures.REFUSED,
@@ -15,15 +15,16 @@ REFUSED = {
     "indexes": models.INDEXES,
     "decoys": models.DECOYS,
     "pickles": models.PICKLES,
-    "configs": models.CONFIGS,
-    "LoRA": models.LORAS,
-    "recipes": models.RECIPES,
+    "configs": configs.CONFIGS,
+    "LoRA": loras.LORAS,
+    "recipes": recipes.RECIPES,
     "places": places.REFUSED,
 }
 HARMLESS = {
     "pictures": pictures.HARMLESS,
     "manifests": manifests.HARMLESS,
-    "models": models.HARMLESS,
+    "configs": configs.HARMLESS,
+    "indexes that configs name": models.NAMED,
     "places": places.HARMLESS,
 }
 

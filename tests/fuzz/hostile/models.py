@@ -1,4 +1,4 @@
-"""Model folders, LoRA, recipes and networks beside a model, of a stranger."""
+"""Weights of a stranger: files that lie, indexes that name others, and pickles."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ KNOWN = ["generate", *asked(SD), "--model", f"{MODELS}/{SD}"]
 EVIL: list[list[Any]] = [["text", "m/evil.py", blobs.CODE], ["text", "m/unet/evil.py", blobs.CODE]]
 
 
-def _model(note: str, *steps: list[Any], codes: tuple[int, ...] = (2,)) -> Case:
+def model(note: str, *steps: list[Any], codes: tuple[int, ...] = (2,)) -> Case:
     return Case("hostile", [["copy", "m", SD], *EVIL, *steps], RUN, codes=codes, note=note)
 
 
-def _index(file: str, name: str, *steps: list[Any]) -> list[list[Any]]:
+def index(file: str, name: str, *steps: list[Any]) -> list[list[Any]]:
     """Shards whose index names another file for its first tensor."""
     return [["shards", file, [[0, name]]], *steps]
 
 
-def _pickled(note: str, file: str) -> Case:
+def pickled(note: str, file: str) -> Case:
     """An index that names a pickle beside shards that look whole."""
     folder = file.rpartition("/")[0]
-    return _model(note, *_index(file, "w.bin", blobs.step(f"{folder}/w.bin", blobs.PICKLE)))
+    return model(note, *index(file, "w.bin", blobs.step(f"{folder}/w.bin", blobs.PICKLE)))
 
 
 OUTSIDE: list[Any] = ["copy", "outside/x.safetensors", "lora.safetensors"]
@@ -55,16 +55,16 @@ LIES: dict[str, bytes] = {
     "nothing": b"",
 }
 WEIGHTS = [
-    _model(f"{place} that holds {note}", blobs.step(file, data))
+    model(f"{place} that holds {note}", blobs.step(file, data))
     for place, file in {"a UNet": UNET, "a text encoder": TEXT}.items()
     for note, data in LIES.items()
 ]
 INDEXES = [
-    _pickled("a pickle in a UNet's index", UNET),
-    _pickled("a pickle in an autoencoder's index", VAE),
-    _pickled("a pickle in a text encoder's index", TEXT),
+    pickled("a pickle in a UNet's index", UNET),
+    pickled("a pickle in an autoencoder's index", VAE),
+    pickled("a pickle in a text encoder's index", TEXT),
     *[
-        _model(f"{note} in the index of {place}", *_index(file, name, OUTSIDE))
+        model(f"{note} in the index of {place}", *index(file, name, OUTSIDE))
         for place, file in {"a UNet": UNET, "a text encoder": TEXT}.items()
         for note, name in {
             "a file two folders up": "../../outside/x.safetensors",
@@ -75,10 +75,10 @@ INDEXES = [
             "a name with a NUL": "a\x00.safetensors",
         }.items()
     ],
-    _model("an index that is no table", *_index(UNET, "x"), ["text", f"{UNET}.index.json", "[]"]),
-    _model(
+    model("an index that is no table", *index(UNET, "x"), ["text", f"{UNET}.index.json", "[]"]),
+    model(
         "an index of a list",
-        *_index(UNET, "x"),
+        *index(UNET, "x"),
         ["json", f"{UNET}.index.json", ["weight_map"], [["a", "b"]]],
     ),
 ]
@@ -101,40 +101,25 @@ def _decoy(note: str, copied: str, argv: list[str], folder: str, *steps: list[An
 
 def _honest(name: str) -> str:
     """An index of a decoy that is whole."""
-    return json.dumps({"metadata": {}, "weight_map": {"a": name}})
+    tensor = "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q.lora_A.weight"
+    return json.dumps({"metadata": {}, "weight_map": {tensor: name}})
 
 
+CONTROL = [*KNOWN, "--control-image", "a.png"]
+CONTROL += ["--set", 'conditioning=["text", {name="control", models=["c"]}]']
+ENCODER = [*KNOWN, "--prompt-image", "a.png", "--set"]
+ENCODER += [
+    f'conditioning=["text", {{name="image_prompt", path="{MODELS}/ip-adapter.safetensors", '
+    'image_encoder="e"}]'
+]
+"""Runs with a ControlNet ``c``, and an image encoder ``e``."""
 DECOYS = [
     case
     for place, copied, folder, variant, argv in (
         ("a UNet", f"m {SD}", "m/unet", "", RUN),
         ("a text encoder", f"m {SD}", "m/text_encoder", ".fp16", RUN),
-        (
-            "a ControlNet",
-            "c controlnet",
-            "c",
-            "",
-            [
-                *KNOWN,
-                "--control-image",
-                "a.png",
-                "--set",
-                'conditioning=["text", {name="control", models=["c"]}]',
-            ],
-        ),
-        (
-            "an image encoder",
-            "e image-encoder",
-            "e",
-            [
-                *KNOWN,
-                "--prompt-image",
-                "a.png",
-                "--set",
-                f'conditioning=["text", {{name="image_prompt", path="{MODELS}/ip-adapter.safetensors", '
-                'image_encoder="e"}]',
-            ],
-        ),
+        ("a ControlNet", "c controlnet", "c", "", CONTROL),
+        ("an image encoder", "e image-encoder", "e", ".fp16", ENCODER),
     )
     for case in (
         _decoy(
@@ -155,13 +140,42 @@ DECOYS = [
         ),
     )
 ]
+
+
+def _named(note: str, folder: str, name: str, places: dict[str, str], *, argv: list[str]) -> Case:
+    """A config that names an index, as Transformers lets it, which no loader here should follow."""
+    index = json.dumps({"metadata": {}, "weight_map": places})
+    copied = ["copy", "m", SD] if folder.startswith("m/") else ["copy", "e", "image-encoder"]
+    steps: list[list[Any]] = [
+        copied,
+        ["picture", "a.png", {}],
+        ["json", f"{folder}/config.json", ["transformers_weights"], name],
+        ["text", f"{folder}/{name}", index],
+        blobs.step(f"{folder}/w.bin", blobs.PICKLE),
+        OUTSIDE,
+    ]
+    return Case("hostile", steps, argv, codes=(0, 2), note=note)
+
+
+NAMED = [
+    _named(f"{place} whose config names an index of {what}", folder, name, {"a": file}, argv=argv)
+    for place, folder, argv in (
+        ("a text encoder", "m/text_encoder", RUN),
+        ("an image encoder", "e", ENCODER),
+    )
+    for what, name, file in (
+        ("a pickle", "evil.safetensors.index.json", "w.bin"),
+        ("a file elsewhere", "evil.safetensors.index.json", "../../outside/x.safetensors"),
+        ("a pickle, up the folders", "../evil.safetensors.index.json", "w.bin"),
+    )
+]
 PICKLES = [
-    _model(
+    model(
         "nothing but a pickle",
         ["gone", UNET],
         blobs.step("m/unet/diffusion_pytorch_model.bin", blobs.PICKLE),
     ),
-    _model(
+    model(
         "nothing but a pickled text encoder",
         ["gone", TEXT],
         blobs.step("m/text_encoder/pytorch_model.bin", blobs.PICKLE),
@@ -282,194 +296,3 @@ PICKLES = [
         note="a pickled model to train on",
     ),
 ]
-CONFIGS = [
-    _model(
-        "a network of a module that it brings",
-        ["json", "m/model_index.json", ["unet"], ["evil", "Evil"]],
-    ),
-    _model(
-        "a network that is a function of the system",
-        ["json", "m/model_index.json", ["unet"], ["os", "system"]],
-    ),
-    _model(
-        "a tokenizer of a module that it brings",
-        ["json", "m/model_index.json", ["tokenizer"], ["evil", "Evil"]],
-    ),
-    _model(
-        "a pipeline of a file that it brings",
-        ["text", "m/pipeline.py", blobs.CODE],
-        ["json", "m/model_index.json", ["_class_name"], ["pipeline", "Evil"]],
-    ),
-    _model("a pipeline by a path", ["json", "m/model_index.json", ["_class_name"], "../evil"]),
-    _model(
-        "a scheduler that is none",
-        ["json", "m/scheduler/scheduler_config.json", ["_class_name"], "os.system"],
-    ),
-    _model("an index that nests without end", ["text", "m/model_index.json", "[" * 200_000]),
-    _model("a config that nests without end", ["text", "m/unet/config.json", '{"a":' * 100_000]),
-    _model(
-        "a network of a billion channels",
-        ["json", "m/unet/config.json", ["block_out_channels"], [2**30, 2**30]],
-    ),
-    _model(
-        "a text encoder of a billion words",
-        ["json", "m/text_encoder/config.json", ["vocab_size"], 2**31],
-    ),
-    _model(
-        "an index that is a pipe", ["gone", "m/model_index.json"], ["pipe", "m/model_index.json"]
-    ),
-    _model("an index without end", ["link", "m/model_index.json", "/dev/zero"]),
-    _model("weights that are a pipe", ["gone", UNET], ["pipe", UNET]),
-    _model("plugins that are Python's", ["text", "m/ldm.toml", 'scheduler = "os:system"\n']),
-    _model("a LoRA of the Hub", ["text", "m/ldm.toml", 'loras = ["stranger/lora"]\n']),
-    _model(
-        "a LoRA up the folders",
-        ["copy", "outside/lora.bin", "lora.safetensors"],
-        ["text", "m/ldm.toml", 'loras = ["../outside/lora.bin"]\n'],
-    ),
-]
-
-
-def _lora(note: str, data: bytes | None = None, *steps: list[Any], scale: str = "") -> Case:
-    first = ["copy", "l.safetensors", "lora.safetensors"]
-    step = first if data is None else blobs.step("l.safetensors", data)
-    argv = [*KNOWN, "--lora", f"l.safetensors{scale}"]
-    return Case("hostile", [step, *steps], argv, codes=(2,), note=note)
-
-
-def _of_names(*names: str) -> bytes:
-    table: dict[str, Any] = {}
-    for number, name in enumerate(names):
-        at = 4 * number
-        table[name] = {"dtype": "F32", "shape": [1, 1], "data_offsets": [at, at + 4]}
-    return blobs.tensors(table, bytes(4 * len(names)))
-
-
-KEY = "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q"
-LORAS = [
-    *[_lora(f"a LoRA that holds {note}", data) for note, data in LIES.items()],
-    _lora("a LoRA for paths", _of_names("../../x.lora_A.weight", "../../x.lora_B.weight")),
-    _lora("a LoRA for attributes", _of_names("unet.__class__.lora_A.weight")),
-    _lora(
-        "a LoRA for methods", _of_names("unet.forward.lora_A.weight", "unet.forward.lora_B.weight")
-    ),
-    _lora("a LoRA of half a pair", _of_names(f"{KEY}.lora_A.weight")),
-    _lora("a LoRA of no rank", None, ["tensor", "l.safetensors", 0, "empty"]),
-    _lora("a LoRA that misfits", None, ["tensor", "l.safetensors", 0, "misfit"]),
-    _lora("a LoRA of a strength that is no number", scale=":nan"),
-    _lora("a LoRA of a strength without end", scale=":inf"),
-    Case(
-        "hostile",
-        [blobs.step("l.pt", blobs.PICKLE)],
-        [*KNOWN, "--lora", "l.pt"],
-        codes=(2,),
-        note="a pickled LoRA",
-    ),
-    Case(
-        "hostile",
-        [["pipe", "l.safetensors"]],
-        [*KNOWN, "--lora", "l.safetensors"],
-        codes=(2,),
-        note="a LoRA that is a pipe",
-    ),
-    Case(
-        "hostile",
-        [["link", "l.safetensors", "/dev/zero"]],
-        [*KNOWN, "--lora", "l.safetensors"],
-        codes=(2,),
-        note="a LoRA without end",
-    ),
-]
-
-
-def _recipe(note: str, text: str, *steps: list[Any]) -> Case:
-    whole = text if text.startswith("model") else f'model = "{MODELS}/{SD}"\n{text}\n'
-    argv = ["generate", *asked(SD), "--recipe", "r.toml"]
-    return Case("hostile", [["text", "r.toml", whole], *steps], argv, codes=(2,), note=note)
-
-
-RECIPES = [
-    *[
-        _recipe(f"{stage} = {name}", f"{stage} = {json.dumps(name)}")
-        for stage in ("scheduler", "guidance", "decoder")
-        for name in ("os:system", "builtins.eval", "ldm_core.cli.main:main", "../evil.py")
-    ],
-    _recipe("a class that is no scheduler", 'scheduler = "diffusers:DiffusionPipeline"'),
-    _recipe("a module that is no class", 'scheduler = "diffusers:utils"'),
-    _recipe("a private name", 'scheduler = "diffusers:__loader__"'),
-    _recipe("an integrator that is none", 'scheduler = "torchdiffeq:__builtins__"'),
-    _recipe("a Python object", 'scheduler = { python = "os.system" }'),
-    _recipe("an observer of Python's", 'observers = [{ name = "os.system" }]'),
-    _recipe("a converter of Python's", 'converters = ["subprocess:run"]'),
-    _recipe("a model of the Hub", 'model = "stranger/model"'),
-    _recipe("a LoRA of the Hub", 'loras = ["stranger/lora:0.5"]'),
-    _recipe("a text that nests without end", "x = " + "[" * 50_000),
-    _recipe("a number without end", "num_inference_steps = " + "9" * 50_000),
-    _recipe("steps without end", "num_inference_steps = 1000000000000"),
-    _recipe("a size without end", "width = 1000000000000"),
-    Case(
-        "hostile",
-        [["pipe", "r.toml"]],
-        ["recipe", "check", "r.toml"],
-        codes=(2,),
-        note="a recipe that is a pipe",
-    ),
-    Case("hostile", [], ["recipe", "check", "/dev/zero"], codes=(2,), note="a recipe without end"),
-    Case(
-        "hostile",
-        [["pipe", "t.csv"]],
-        ["augment", "--table", "t.csv", "--out", "o", *KNOWN[-2:]],
-        codes=(2,),
-        note="a table that is a pipe",
-    ),
-    Case(
-        "hostile",
-        [["link", "t.csv", "/dev/zero"]],
-        ["augment", "--table", "t.csv", "--out", "o", *KNOWN[-2:]],
-        codes=(2,),
-        note="a table without end",
-    ),
-]
-HARMLESS = [
-    _model(
-        f"{json.dumps(value)[:40]} as {key} of {file}",
-        ["json", f"m/{file}", [key], value],
-        codes=(0, 2),
-    )
-    for file in (
-        "unet/config.json",
-        "vae/config.json",
-        "text_encoder/config.json",
-        "tokenizer/tokenizer_config.json",
-        "scheduler/scheduler_config.json",
-    )
-    for key, value in {
-        "auto_map": {"AutoModel": "evil.Evil", "AutoTokenizer": ["evil.Evil", "evil.Evil"]},
-        "_attn_implementation": "stranger/kernel",
-        "quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True},
-        "_name_or_path": "stranger/model",
-        "custom_pipeline": "evil",
-        "tokenizer_class": "evil.Evil",
-    }.items()
-] + [
-    _model(
-        "weights that are a link to elsewhere",
-        OUTSIDE,
-        ["gone", UNET],
-        ["link", UNET, f"{MODELS}/{SD}/unet/diffusion_pytorch_model.safetensors"],
-        codes=(0, 2),
-    ),
-    Case(
-        "hostile",
-        [["copy", "l.safetensors", "lora.safetensors"], ["tensor", "l.safetensors", 1, "huge"]],
-        [*KNOWN, "--lora", "l.safetensors"],
-        note="a LoRA of huge numbers",
-    ),
-    Case(
-        "hostile",
-        [],
-        [*KNOWN, "--lora", f"{MODELS}/lora.safetensors:1e30"],
-        note="a LoRA of huge strength",
-    ),
-]
-"""What may be left aside, or refused, as long as no code of it runs and nothing is asked for."""
