@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ldm_core.arguments import checks_arguments
 from ldm_core.composition.companions import accompanied
 from ldm_core.composition.composition import Composition
 from ldm_core.composition.named_files import in_full_everywhere
@@ -39,6 +40,7 @@ OF_WEIGHTS = ("model", "model_config", "device", "dtype", "compute_dtype")
 """Keys of a recipe that belong to loaded weights."""
 
 
+@checks_arguments
 def compose(
     chosen: Mapping[str, Any], registry: Registry, recipe: Path | Mapping[str, Any] | None = None
 ) -> Composition:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ldm_core.arguments import checks_arguments
 from ldm_core.composition.companions import Companions
 from ldm_core.composition.recipe import Layer
 from ldm_core.contracts import (
@@ -26,6 +26,7 @@ from ldm_core.contracts import (
     Plan,
     Request,
     Scheduler,
+    Seed,
     Spacing,
     Wrapper,
 )
@@ -86,6 +87,7 @@ class Composition:
         own_points = self.scheduler.points is not None
         return {k: v for k, v in self.recipe.items() if not (own_points and k == "spacing")}
 
+    @checks_arguments
     def extent(self, changes: Extent | None = None) -> dict[str, int]:
         """How large a picture, video or sound is: as asked, or as the recipe says, or the model's.
 
@@ -104,6 +106,7 @@ class Composition:
             )
         return extent
 
+    @checks_arguments
     def grid(self, steps: int, extent: Extent | None = None) -> Grid:
         """The points of a run.
 
@@ -139,10 +142,11 @@ class Composition:
             )
         return grid
 
+    @checks_arguments
     def plan(
         self,
         inputs: Mapping[str, Any],
-        seeds: Sequence[int],
+        seeds: Sequence[Seed],
         extent: Extent | None = None,
         num_inference_steps: int | None = None,
     ) -> Plan:
@@ -158,7 +162,7 @@ class Composition:
         steps = num_inference_steps
         request = Request(
             inputs=self._spread(inputs, len(seeds)),
-            seeds=[_seed(seed) for seed in seeds],
+            seeds=list(seeds),
             extent=self.extent(extent),
             num_inference_steps=self.recipe["num_inference_steps"] if steps is None else steps,
         )
@@ -169,6 +173,7 @@ class Composition:
             grid = part.cut(grid, request)
         return Plan(request, grid)
 
+    @checks_arguments
     def resumed(self, plan: Plan, point: Point) -> Plan:
         """The plan of a run that goes on at a point, down to this composition's last one.
 
@@ -230,13 +235,3 @@ def is_one_each(value: Any) -> bool:
     if not isinstance(value, list | tuple):
         return False
     return not value or not all(isinstance(entry, Mapping) for entry in value)
-
-
-def _seed(seed: Any) -> int:
-    try:
-        number = -1 if isinstance(seed, bool) else operator.index(seed)
-    except TypeError:
-        number = -1
-    if not 0 <= number < 2**63:
-        raise LdmError(f"a seed is a whole number from 0 to 2^63 - 1, not {seed!r}.")
-    return number

@@ -9,12 +9,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, is_dataclass, replace
 from functools import partial
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
-
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from typing import Any, get_args
 
 from ldm_core import contracts
+from ldm_core.arguments import brief, fitted, type_name
 from ldm_core.contracts.files import expanded
 from ldm_core.contracts.record import Record
 from ldm_core.errors import LdmError, did_you_mean
@@ -40,7 +38,7 @@ class Option:
 
     @property
     def type_name(self) -> str:
-        return _type_name(self.annotation)
+        return type_name(self.annotation)
 
     @property
     def kind(self) -> str | None:
@@ -53,16 +51,12 @@ class Option:
         """The value as the option's type; text is converted, as on the command line."""
         if self.kind and value is not None:
             return value  # a plugin's choice, resolved where the pipeline is composed
-        config = ConfigDict(allow_inf_nan=False, arbitrary_types_allowed=True)
         try:
-            return _expanded(
-                TypeAdapter[Any](self.annotation, config=config).validate_python(value)
-            )
-        except ValidationError as error:
-            reason = error.errors()[0]["msg"].lower()
+            return _expanded(fitted(self.annotation, value, text=True))
+        except ValueError as error:
             raise LdmError(
-                f"option '{self.name}' of {owner} should be {self.type_name}, not {value!r}: "
-                f"{reason}."
+                f"option '{self.name}' of {owner} should be {self.type_name}, not {brief(value)}: "
+                f"{error}."
             ) from None
 
 
@@ -177,22 +171,6 @@ def with_options(target: Callable[..., Any], options: Mapping[str, Any]) -> Any:
     if any(p.kind in positional for p in inspect.signature(target).parameters.values()):
         return partial(target, **options) if options else target
     return target(**options)
-
-
-def _type_name(annotation: Any) -> str:
-    """A type as a person would write it, without the bounds that are annotated."""
-    if get_origin(annotation) is Annotated:
-        return _type_name(get_args(annotation)[0])
-    if get_origin(annotation) in (Union, UnionType):
-        return " | ".join(_type_name(part) for part in get_args(annotation))
-    if annotation is NoneType:
-        return "None"
-    if get_origin(annotation) in (list, dict):
-        parts = ", ".join(_type_name(part) for part in get_args(annotation))
-        return f"{get_origin(annotation).__name__}[{parts}]"
-    if isinstance(annotation, type):
-        return annotation.__name__
-    return str(annotation).replace("typing.", "")
 
 
 def argument_help(doc: str) -> dict[str, str]:

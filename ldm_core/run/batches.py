@@ -27,7 +27,7 @@ class Generates(ABC):
         checked is checked before the first."""
 
     def batches(
-        self, prompt: str | Sequence[str] | None = None, **arguments: Any
+        self, /, prompt: str | Sequence[str] | None = None, **arguments: Any
     ) -> Iterator[Output]:
         """A call whose batches are looped over; arguments as of a call. Nothing is kept of a batch
         that is handed on, so there can be as many as there is time for.
@@ -39,6 +39,7 @@ class Generates(ABC):
 
     def __call__(
         self,
+        /,
         prompt: str | Sequence[str] | None = None,
         *,
         seed: int | Sequence[int] | None = None,

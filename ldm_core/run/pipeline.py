@@ -12,6 +12,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from ldm_core.arguments import checks_arguments
 from ldm_core.composition.compose import compose, recompose
 from ldm_core.composition.composition import Composition
 from ldm_core.contracts import (
@@ -24,6 +25,7 @@ from ldm_core.contracts import (
     Plan,
     Request,
     Run,
+    Seed,
     Step,
 )
 from ldm_core.errors import LdmError, LdmWarning
@@ -63,6 +65,7 @@ class Pipeline(Generates):
     unconverted: Weights = field(repr=False)
 
     @classmethod
+    @checks_arguments
     def from_pretrained(
         cls,
         model: str | Path | None = None,
@@ -92,6 +95,7 @@ class Pipeline(Generates):
         return pipe
 
     @classmethod
+    @checks_arguments
     def from_composition(
         cls, composition: Composition, around: Callable[[Callable[[], Model]], Model] | None = None
     ) -> Self:
@@ -124,6 +128,7 @@ class Pipeline(Generates):
         that nothing asks, of which a manifest's recipe is free."""
         return dict(self.composition.recipe)
 
+    @checks_arguments
     def replace(self, **changes: Any) -> Self:
         """Another pipeline on the same weights, with other plugins, options or LoRA.
 
@@ -144,6 +149,7 @@ class Pipeline(Generates):
             _ = other.model  # what does not fit is said here, not at the first call
         return other
 
+    @checks_arguments
     def batches_of(self, call: CallArguments) -> Iterator[Output]:
         pipe = self
         if call.guidance_scale is not None:
@@ -159,6 +165,7 @@ class Pipeline(Generates):
         for plan in plans:
             yield self.output(self.sample(plan, call.on_step), plan.request, call.output_type)
 
+    @checks_arguments
     def output(self, latents: Tensor, request: Request, output_type: str = "pil") -> Output:
         """What the final latents of a request show, with manifests.
 
@@ -174,11 +181,13 @@ class Pipeline(Generates):
             return Output(latents, list(request.seeds), manifests, self.composition.decoder.kind)
         return _as_output(self.medium(latents), list(request.seeds), manifests, output_type)
 
+    @checks_arguments
     def sample(self, plan: Plan, on_step: Callable[[Step], None] | None = None) -> Tensor:
         """The final latents of a plan, (batch, channels, ...) float32, in one batch."""
         sampling = self.start(plan)
         return sampling.walk(sampling.x, on_step=on_step)
 
+    @checks_arguments
     def start(self, plan: Plan, noise: Noise | None = None) -> Sampling:
         """A run of a plan, at its first x.
 
@@ -187,6 +196,7 @@ class Pipeline(Generates):
         """
         return self._begin(plan, noise)
 
+    @checks_arguments
     def resume(self, plan: Plan, x: Tensor, point: Point, noise: Noise | None = None) -> Sampling:
         """A run of a plan that goes on with an x, down to this pipeline's last point.
 
@@ -226,17 +236,20 @@ class Pipeline(Generates):
         with in_force(parts.attention):
             return Sampling(parts, run, x)
 
-    def noise(self, seeds: Sequence[int], extent: Extent) -> SeededNoise:
+    @checks_arguments
+    def noise(self, seeds: Sequence[Seed], extent: Extent) -> SeededNoise:
         """The noise of these images, one stream each, shaped as latents of this extent."""
         return SeededNoise(seeds, self._shape(extent), self.model.latents_device)
 
+    @checks_arguments
     def initial_scale(self, grid: Grid) -> float:
         """The standard deviation of x at the start of a grid, as the scheduler wants it."""
         schedule = self.composition.info.noise_schedule
         return float(self.composition.scheduler.start(grid[0], schedule.at(schedule.last)))
 
+    @checks_arguments
     @torch.no_grad()
-    def encode(self, data: Any, seed: int | Sequence[int] = 0) -> Tensor:
+    def encode(self, data: Any, seed: Seed | Sequence[Seed] = 0) -> Tensor:
         """Latents of images (PIL, array or tensor in [0, 1]), or of other data as the encoder takes
         it, a tensor (batch, channels, ...); (batch, channels, ...) float32."""
         parts, device = self.composition, self.model.latents_device
@@ -248,6 +261,7 @@ class Pipeline(Generates):
             latents = parts.encoder(self.model, data.to(device), noise).to(device)
         return _note_not_finite(latents, "the encoder gave")
 
+    @checks_arguments
     @torch.no_grad()
     def medium(self, latents: Tensor) -> Medium:
         """What latents (batch, channels, ...) show."""
@@ -260,6 +274,7 @@ class Pipeline(Generates):
                 _note_not_finite(part.data, f"of finite latents the decoder gave {part.kind}s with")
         return medium
 
+    @checks_arguments
     def decode(self, latents: Tensor) -> Tensor:
         """The data of what latents show: of images (batch, channels, height, width) in about
         [-1, 1], float32."""

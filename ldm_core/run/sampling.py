@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ldm_core.arguments import checks_arguments
 from ldm_core.composition.composition import Composition
 from ldm_core.contracts import (
     Condition,
@@ -93,6 +94,7 @@ class Sampling:
             denoise = VariancePredicting(denoise, network.variance)
         return denoise
 
+    @checks_arguments
     @torch.no_grad()
     def walk(
         self,

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from pydantic import Field
 
+from ldm_core.arguments import checks_arguments, fitted
 from ldm_core.composition.compose import RESERVED
 from ldm_core.contracts import Input
 from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.media.json_text import json_text
 from ldm_core.media.png import save_png
-from ldm_core.run.call import whole
 from ldm_pipelines.class_to_image import as_label
 from ldm_pipelines.processes import Processes, processes
 from ldm_pipelines.tables import Row, read_table
@@ -54,6 +54,7 @@ class Sample:
         return {"file_name": self.file_name, **text, **self.row, "seed": self.seed}
 
 
+@checks_arguments
 def augment(
     pipe: Pipeline,
     *,
@@ -212,10 +213,8 @@ def _number(name: str, value: Any, kind: type, row: int) -> Any:
     if value is None:
         return None
     try:
-        if isinstance(value, bool):
-            raise ValueError
-        return kind(value) if isinstance(value, str) or kind is float else whole(name, value)
-    except (ValueError, TypeError):
+        return fitted(kind, value, text=isinstance(value, str))
+    except ValueError:
         words = "a whole number" if kind is int else "a number"
         raise LdmError(
             f"the {name} in row {row} of the table should be {words}, not {value!r}."

@@ -15,7 +15,7 @@ from ldm_core.contracts.files import in_full
 from ldm_core.errors import LdmError
 from ldm_core.media import pictures
 from ldm_core.numerics.strength import cut
-from ldm_core.run.call import CallArguments, whole_seed
+from ldm_core.run.call import CallArguments
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -78,8 +78,12 @@ def with_size(call: CallArguments, size: tuple[int, int]) -> CallArguments:
 
 def first_seed(call: CallArguments) -> int:
     """The seed of a call that needs a single one; 0 where none is given."""
-    seed = 0 if call.seed is None else whole_seed(call.seed)
-    return seed if isinstance(seed, int) else seed[0]
+    seed = 0 if call.seed is None else call.seed
+    if isinstance(seed, int):
+        return seed
+    if not seed:
+        raise LdmError("the list of seeds is empty.")
+    return seed[0]
 
 
 def nearest_size(pipe: Pipeline, width: float, height: float) -> tuple[int, int]:

@@ -1,0 +1,365 @@
+"""What a person hands to a function, seen to be of the types that its signature declares.
+
+One mechanism for arguments of functions, fields of records and options of plugins: pydantic reads
+the annotation, numbers of NumPy and torch are numbers, and what does not fit is an `LdmError` that
+names the argument, raised where the function is called.
+"""
+
+from __future__ import annotations
+
+import inspect
+import operator
+import reprlib
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import fields
+from functools import cache, partial, wraps
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, ParamSpec, TypeVar, Union, cast, get_args, get_origin
+
+from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
+
+from ldm_core.errors import LdmError, did_you_mean
+
+P = ParamSpec("P")
+R = TypeVar("R")
+SEVERAL = (list, tuple, Sequence)
+MOST = 2**24
+"""So many entries of a list are read at most; a `range` may have more than memory holds."""
+BY_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+def checks_arguments(function: Callable[P, R]) -> Callable[P, R]:
+    """Make a function see to what it is called with, by the annotations of its signature.
+
+    Numbers of NumPy and torch become Python's, and tuples, ranges and arrays lists where a list is
+    declared. What has no annotation is handed on as it is.
+
+    Raises:
+        LdmError: when called, with the name of an argument that is missing, unknown or of another
+            type.
+    """
+    signature = inspect.signature(function)
+
+    @wraps(function)
+    def call(*args: P.args, **named: P.kwargs) -> R:
+        bound = _bound(function, signature, args, named)
+        annotations = _annotations(function)
+        for name, value in bound.arguments.items():
+            annotation = annotations[name]
+            kind = signature.parameters[name].kind
+            if kind is inspect.Parameter.VAR_POSITIONAL:
+                bound.arguments[name] = tuple(
+                    argument(name, annotation, v, function.__name__) for v in value
+                )
+            elif kind is inspect.Parameter.VAR_KEYWORD:
+                bound.arguments[name] = {
+                    n: argument(n, annotation, v, function.__name__) for n, v in value.items()
+                }
+            else:
+                bound.arguments[name] = argument(name, annotation, value, function.__name__)
+        return function(*bound.args, **bound.kwargs)
+
+    return call
+
+
+def check_fields(record: Any, owner: str = "") -> None:
+    """See to the fields of a frozen dataclass, as `checks_arguments` does to arguments; for its
+    ``__post_init__``."""
+    kind = type(record)
+    annotations = _annotations(kind)
+    for one in fields(record):
+        value = operator.attrgetter(one.name)(record)
+        fit = argument(one.name, annotations[one.name], value, owner or kind.__name__)
+        if fit is not value:
+            object.__setattr__(record, one.name, fit)
+
+
+def argument(name: str, annotation: Any, value: Any, owner: str) -> Any:
+    """An argument as its annotation wants it.
+
+    Args:
+        owner: the function, for the message.
+    Raises:
+        LdmError: it is something else.
+    """
+    try:
+        return fitted(annotation, value)
+    except ValueError as error:
+        raise LdmError(
+            f"the argument '{name}' of {owner} should be {type_name(annotation)}, not "
+            f"{brief(value)}: {error}."
+        ) from None
+
+
+def fitted(annotation: Any, value: Any, text: bool = False) -> Any:
+    """A value as an annotation wants it.
+
+    Args:
+        text: numbers may be written in text, as on the command line and in recipes, and whole ones
+            as 2.0.
+    Raises:
+        ValueError: it is of another type, or out of range, with the reason.
+    """
+    try:
+        return _adapter(annotation, text).validate_python(value)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise ValueError(f"{reason[:1].lower()}{reason[1:]}") from None
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _adapter(annotation: Any, text: bool) -> TypeAdapter[Any]:
+    try:
+        return _cached_adapter(annotation, text)
+    except TypeError:  # an annotation may be unhashable
+        return _make_adapter(annotation, text)
+
+
+def _make_adapter(annotation: Any, text: bool) -> TypeAdapter[Any]:
+    config = ConfigDict(allow_inf_nan=False, arbitrary_types_allowed=True)
+    return TypeAdapter[Any](_read_by(annotation, text), config=config)
+
+
+_cached_adapter = cache(_make_adapter)
+
+
+def _read_by(annotation: Any, text: bool) -> Any:
+    """What pydantic is to read in the place of an annotation."""
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        first, *more = parts
+        return Annotated[(_read_by(first, text), *more)]
+    if origin in (Union, UnionType):
+        return Union[tuple(_read_by(part, text) for part in parts)]  # noqa: UP007
+    if origin is Literal or annotation in (Any, object, None, NoneType, ...):
+        return Any if annotation is object else annotation
+    if annotation in (int, float, str, bool, Path):
+        return Annotated[annotation, BeforeValidator(partial(_READERS[annotation], text=text))]
+    kind = origin or annotation
+    if kind in SEVERAL:
+        inner = tuple(_read_by(part, text) for part in parts)
+        return Annotated[kind[inner] if inner else kind, BeforeValidator(_in_order)]
+    if kind in (dict, Mapping) and parts:
+        return kind[tuple(_read_by(part, text) for part in parts)]
+    if kind is type or kind in (dict, Mapping):
+        return kind
+    if kind is Callable or _is_protocol(kind):
+        return Annotated[Any, BeforeValidator(_callable)]
+    if isinstance(kind, type):
+        return Annotated[Any, BeforeValidator(partial(_instance, kind=kind))]
+    return Any
+
+
+def _is_protocol(kind: Any) -> bool:
+    return isinstance(kind, type) and "Protocol" in {base.__name__ for base in kind.__bases__}
+
+
+def whole(value: Any, text: bool = False) -> Any:
+    """A whole number of Python, also of one of NumPy or torch.
+
+    Raises:
+        ValueError: it is something else, such as 2.0 or True.
+    """
+    if text and isinstance(value, str | float):
+        return value
+    if not _is_truth(value) and not _has_places(value):
+        try:
+            return operator.index(value)
+        except TypeError:
+            pass
+    raise ValueError("input should be a whole number")
+
+
+def _real(value: Any, text: bool) -> Any:
+    if text and isinstance(value, str):
+        return value
+    if not (_is_truth(value) or _has_places(value) or isinstance(value, str | bytes | bytearray)):
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            pass
+        except OverflowError:
+            raise ValueError("input should be a number that is not so large") from None
+    raise ValueError("input should be a number")
+
+
+def _word(value: Any, text: bool) -> Any:
+    if isinstance(value, str):
+        return value
+    raise ValueError("input should be text")
+
+
+def _truth(value: Any, text: bool) -> Any:
+    if _is_truth(value):
+        return bool(value)
+    if text and isinstance(value, str | int):
+        return value
+    raise ValueError("input should be True or False")
+
+
+def _path(value: Any, text: bool) -> Any:
+    if isinstance(value, str | Path):
+        return value
+    raise ValueError("input should be a path, as text or a pathlib.Path")
+
+
+_READERS: Mapping[Any, Callable[..., Any]] = {
+    int: whole,
+    float: _real,
+    str: _word,
+    bool: _truth,
+    Path: _path,
+}
+
+
+def _in_order(value: Any) -> Any:
+    """What can be gone through in an order, more than once."""
+    if _has_places(value):
+        value = value.tolist()
+    if isinstance(value, str | bytes | bytearray | Mapping | Set | Iterator) or not isinstance(
+        value, Sequence
+    ):
+        raise ValueError("input should be a list")
+    if len(value) > MOST:
+        raise ValueError(f"a list has at most {MOST} entries")
+    return value if isinstance(value, list | tuple) else list(value)
+
+
+def _callable(value: Any) -> Any:
+    if callable(value):
+        return value
+    raise ValueError("input should be a function")
+
+
+def _instance(value: Any, kind: type) -> Any:
+    if isinstance(value, kind):
+        return value
+    raise ValueError(f"input should be an object of the class {kind.__name__}")
+
+
+def _is_truth(value: Any) -> bool:
+    """Whether a value is True or False, of Python, NumPy or torch."""
+    numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
+    return (
+        isinstance(value, bool)
+        or (numpy is not None and isinstance(value, numpy.bool_))
+        or (numpy is not None and isinstance(value, numpy.ndarray) and value.dtype == bool)
+        or (torch is not None and isinstance(value, torch.Tensor) and value.dtype == torch.bool)
+    )
+
+
+def _has_places(value: Any) -> bool:
+    """Whether a value is an array or tensor of at least one axis, and so no single number."""
+    numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
+    array = numpy is not None and isinstance(value, numpy.ndarray)
+    tensor = torch is not None and isinstance(value, torch.Tensor)
+    return bool((array or tensor) and value.ndim)
+
+
+def brief(value: Any) -> str:
+    """A value as a message shows it: arrays and tensors by their shape, the rest cut short."""
+    numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
+    for library in (numpy and numpy.ndarray, torch and torch.Tensor):
+        if library is not None and isinstance(value, library) and value.ndim:
+            dtype = str(value.dtype).removeprefix("torch.")
+            return f"{type(value).__name__} of shape {tuple(value.shape)} and dtype {dtype}"
+    try:
+        return _short.repr(value)
+    except Exception:  # a class of anyone's
+        return f"an object of {type(value).__name__}"
+
+
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = 120
+_short.maxlist = _short.maxtuple = _short.maxdict = 6
+_short.maxlevel = 3
+
+
+def type_name(annotation: Any) -> str:
+    """A type as a person would write it, without the bounds that are annotated."""
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return type_name(parts[0])
+    if origin in (Union, UnionType):
+        return " | ".join(type_name(part) for part in parts)
+    if annotation is NoneType:
+        return "None"
+    if origin is Callable or _is_protocol(origin or annotation):
+        return "a function"
+    if origin is not Literal and isinstance(origin, type):
+        inner = ", ".join("..." if part is ... else type_name(part) for part in parts)
+        return f"{origin.__name__}[{inner}]"
+    if isinstance(annotation, type):
+        return annotation.__name__
+    return str(annotation).replace("typing.", "")
+
+
+def _bound(
+    function: Callable[..., Any],
+    signature: inspect.Signature,
+    args: tuple[Any, ...],
+    named: Mapping[str, Any],
+) -> inspect.BoundArguments:
+    """The arguments by the names of a signature.
+
+    Raises:
+        LdmError: one is unknown, missing, given twice or one too many.
+    """
+    try:
+        return signature.bind(*args, **named)
+    except TypeError as error:
+        shown = [n for n in signature.parameters if n not in ("self", "cls")]
+        for name in named:
+            if name not in signature.parameters:
+                raise LdmError(
+                    f"{function.__name__} takes no argument '{name}'.{did_you_mean(name, shown)} "
+                    f"It takes {', '.join(shown)}."
+                ) from None
+        raise LdmError(f"{function.__name__}: {error}; it takes {', '.join(shown)}.") from None
+
+
+@cache
+def _annotations(target: Callable[..., Any]) -> Mapping[str, Any]:
+    """The annotations of the parameters of a function, or the fields of a dataclass."""
+    if isinstance(target, type):
+        namespace: dict[str, Any] = {}
+        for kind in reversed(target.__mro__):
+            home = sys.modules.get(kind.__module__)
+            namespace |= {} if home is None else dict(vars(home))
+    else:
+        namespace = cast(Any, inspect.unwrap(target)).__globals__
+    parameters = inspect.signature(target).parameters.values()
+    return {p.name: _evaluated(p.annotation, namespace) for p in parameters}
+
+
+def _evaluated(annotation: Any, namespace: Mapping[str, Any]) -> Any:
+    """An annotation; `Any` for one that names what its module imports for type checkers alone and
+    what is none of `_LATER`."""
+    if annotation is inspect.Parameter.empty:
+        return Any
+    if not isinstance(annotation, str):
+        return annotation
+    names = {n: later() for n, later in _LATER.items() if n in annotation and n not in namespace}
+    try:
+        return eval(annotation, {**namespace}, names)  # noqa: S307 - our own source, or a plugin's
+    except NameError:
+        return Any
+
+
+def _tensor() -> Any:
+    import torch
+
+    return torch.Tensor
+
+
+def _pipeline() -> Any:
+    from ldm_core.run.pipeline import Pipeline  # a name for its annotation, asked when called
+
+    return Pipeline
+
+
+_LATER: Mapping[str, Callable[[], Any]] = {"Tensor": _tensor, "Pipeline": _pipeline}
+"""What annotations name and modules import for type checkers alone."""
