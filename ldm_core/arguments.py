@@ -153,6 +153,15 @@ def _read_by(annotation: Any, text: bool) -> Any:
     return Any
 
 
+def is_type(annotation: Any) -> bool:
+    """Whether something can be an annotation."""
+    return (
+        isinstance(annotation, type | UnionType)
+        or annotation is Any
+        or get_origin(annotation) is not None
+    )
+
+
 def _is_protocol(kind: Any) -> bool:
     return isinstance(kind, type) and "Protocol" in {base.__name__ for base in kind.__bases__}
 

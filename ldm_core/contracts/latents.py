@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Annotated
 
+from pydantic import Field
+
+from ldm_core.arguments import check_fields
 from ldm_core.errors import LdmError, did_you_mean
 
+AtLeastOne = Annotated[int, Field(ge=1)]
 Extent = Mapping[str, int]
 """How large something is: ``{"height": 512, "width": 512}``, ``{"samples": 441000}``."""
 
 
-class Axis(NamedTuple):
+@dataclass(frozen=True)
+class Axis:
     """One axis of a latent.
 
     Attributes:
@@ -24,10 +29,13 @@ class Axis(NamedTuple):
     """
 
     name: str
-    stride: int
-    unit: int = 1
+    stride: AtLeastOne
+    unit: AtLeastOne = 1
     causal: bool = False
-    most: int | None = None
+    most: AtLeastOne | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def places(self, length: int) -> int:
         """The latent's places along this axis for so many pixels, frames or samples."""
@@ -63,8 +71,11 @@ class LatentSpace:
     A family whose latents are of another kind, such as two in one tensor, overrides `shape`.
     """
 
-    channels: int
+    channels: AtLeastOne
     axes: tuple[Axis, ...]
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     @classmethod
     def of_picture(
@@ -138,7 +149,7 @@ class LatentSpace:
 
     def _rule(self, axis: Axis) -> str:
         """What lengths an axis may have, in words; of a picture, both sides in one."""
-        alike = len({a._replace(name="") for a in self.axes}) == 1
+        alike = len({replace(a, name="") for a in self.axes}) == 1
         if alike and {*self.names} == {"height", "width"}:
             return f"width and height must be multiples of {axis.stride * axis.unit}"
         return f"its {axis.name} must be {axis.rule()}"

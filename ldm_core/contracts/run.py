@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator
 
+from ldm_core.arguments import check_fields
 from ldm_core.contracts.family import Model
 from ldm_core.contracts.latents import Extent
 from ldm_core.contracts.network import Network
@@ -69,6 +70,9 @@ class Plan:
 
     request: Request
     grid: Grid
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def batches(self, size: int | None) -> list[Plan]:
         """The plan in parts of so many images at most; whole where the size is None."""

@@ -84,7 +84,10 @@ def documentation(target: Callable[..., Any]) -> str:
 
 def read_options(target: Callable[..., Any]) -> dict[str, Option]:
     """The keyword-only parameters of a function or class, with the help of its docstring."""
-    parameters = inspect.signature(described(target)).parameters.values()
+    try:
+        parameters = inspect.signature(described(target)).parameters.values()
+    except (TypeError, ValueError):
+        raise LdmError(f"{brief(target)} does not say what it takes.") from None
     return describe(target, [p for p in parameters if p.kind is p.KEYWORD_ONLY])
 
 

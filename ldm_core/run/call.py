@@ -5,17 +5,15 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Annotated, Any
-
-from pydantic import Field
+from typing import Any
 
 from ldm_core.arguments import argument, check_fields
 from ldm_core.composition.composition import is_one_each
 from ldm_core.contracts import Extent, Seed, Step
+from ldm_core.contracts.latents import AtLeastOne
 from ldm_core.contracts.record import check_takes
 from ldm_core.errors import LdmError
 
-AtLeastOne = Annotated[int, Field(ge=1)]
 Inputs = Mapping[str, Any]
 
 
