@@ -268,6 +268,33 @@ def _has_places(value: Any) -> bool:
     return bool((array or tensor) and value.ndim)
 
 
+def plain(value: Any) -> Any:
+    """A single number of NumPy or torch as Python's; anything else as it is."""
+    numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
+    for library in (numpy and numpy.generic, numpy and numpy.ndarray, torch and torch.Tensor):
+        if library is not None and isinstance(value, library) and not value.ndim:
+            return value.item()
+    return value
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is one finite number, of Python, NumPy or torch; text and truths are none."""
+    return _fits(float, value)
+
+
+def is_whole(value: Any) -> bool:
+    """Whether a value is one whole number, of Python, NumPy or torch."""
+    return _fits(int, value)
+
+
+def _fits(annotation: Any, value: Any) -> bool:
+    try:
+        fitted(annotation, value)
+    except ValueError:
+        return False
+    return True
+
+
 def brief(value: Any) -> str:
     """A value as a message shows it: arrays and tensors by their shape, the rest cut short."""
     numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")

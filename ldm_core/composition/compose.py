@@ -138,6 +138,7 @@ def assemble(
     for key in STAGES:
         if not parts[key]:
             raise LdmError(f"no {key} is chosen, and the family {info.family} has no default.")
+    _check_lengths(recipe, info)
     scheduler = parts["scheduler"][0]
     guidance = parts["guidance"][0].fit(info)
     conditioning = tuple(part.fit(info) for part in parts["conditioning"])
@@ -200,6 +201,13 @@ def _with_spacing(
         return recipe
     choice = rule(info)
     return recipe if choice is None else {**recipe, "spacing": as_choice("spacing", choice)}
+
+
+def _check_lengths(recipe: Layer, info: ModelInfo) -> None:
+    """See that the model can draw each length that a recipe names, whatever the others are."""
+    lengths = {side: recipe[side] for side in ("height", "width") if side in recipe}
+    lengths |= recipe.get("extent", {})
+    info.latents.check({**info.default_extent, **lengths}, info.default_extent)
 
 
 def _check_conditioning(conditioning: Sequence[Conditioning], info: ModelInfo) -> None:

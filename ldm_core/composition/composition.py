@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ldm_core.arguments import checks_arguments
+from ldm_core.arguments import checks_arguments, plain
 from ldm_core.composition.companions import Companions
 from ldm_core.composition.recipe import Layer
 from ldm_core.contracts import (
@@ -160,6 +160,8 @@ class Composition:
                 take.
         """
         steps = num_inference_steps
+        if not seeds:
+            raise LdmError("there are no seeds, one for each image, so there is nothing to make.")
         request = Request(
             inputs=self._spread(inputs, len(seeds)),
             seeds=list(seeds),
@@ -218,14 +220,15 @@ class Composition:
             entries = list(value) if is_one_each(value) else [value] * count
             if len(entries) != count:
                 raise LdmError(f"{len(entries)} entries of '{name}' for {count} images.")
-            # as texts: a list has no hash, NaN is not itself, and tensors compare by element
-            several = dict.fromkeys(map(str, entries))
-            if not one.each and len(several) > 1:
-                raise LdmError(
-                    f"the {name} should be the same for all images of a run, not "
-                    f"{', '.join(several)}."
-                )
-            spread[name] = entries
+            if not one.each and len({*map(id, entries)}) > 1:
+                # as texts: a list has no hash, NaN is not itself, and tensors compare by element
+                several = dict.fromkeys(map(str, entries))
+                if len(several) > 1:
+                    raise LdmError(
+                        f"the {name} should be the same for all images of a run, not "
+                        f"{', '.join(several)}."
+                    )
+            spread[name] = [plain(entry) for entry in entries]
         return spread
 
 

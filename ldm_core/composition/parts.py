@@ -74,7 +74,10 @@ def make(
     if name is None:
         raise LdmError(f"options are set for '{key}', but no {key} is chosen.")
     if is_ready_made(name):
-        return EDGES[kind](_ready_made(key, name, options))
+        try:
+            return EDGES[kind](_ready_made(key, name, options))
+        except LdmError as error:
+            raise LdmError(f"'{key}': {error.message}", error.hint) from error
     return _plugin(kind, choice, registry, used, own)
 
 

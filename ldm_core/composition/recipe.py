@@ -25,7 +25,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ldm_core.arguments import brief, fitted, type_name
 from ldm_core.contracts.files import expanded
+from ldm_core.contracts.latents import AtLeastOne
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.model.lora import as_lora
 
@@ -42,13 +44,13 @@ LISTS = {
     "converters": "converter",
 }
 """Hook points that take several, each with its kind of plugin."""
-SETTINGS: dict[str, type] = {
-    "model": str,
-    "model_config": str,
-    "num_inference_steps": int,
-    "width": int,
-    "height": int,
-    "extent": dict,
+SETTINGS: dict[str, Any] = {
+    "model": str | Path,
+    "model_config": str | Path,
+    "num_inference_steps": AtLeastOne,
+    "width": AtLeastOne,
+    "height": AtLeastOne,
+    "extent": dict[str, AtLeastOne],
     "device": str,
     "dtype": str,
     "compute_dtype": str,
@@ -86,6 +88,8 @@ def as_layer(raw: Mapping[str, Any]) -> Layer:
     """
     layer: Layer = {}
     for key, value in raw.items():
+        if not isinstance(key, str):
+            raise LdmError(f"the keys of a recipe are text, and {brief(key)} is none.")
         if value is None:
             continue
         if key in SETTINGS:
@@ -109,15 +113,13 @@ def as_layer(raw: Mapping[str, Any]) -> Layer:
 
 
 def _setting(key: str, value: Any) -> Any:
-    if key in ("model", "model_config"):
-        value = str(value)
-    kind = SETTINGS[key]
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise LdmError(f"'{key}' should be {kind.__name__}, not {value!r}.")
-    lengths = value.values() if isinstance(value, dict) else ()
-    if not all(type(length) is int for length in lengths):
-        raise LdmError(f"'extent' should have whole numbers, as in {{frames = 81}}, not {value!r}.")
-    return value
+    """A value of a key that is no hook point's."""
+    try:
+        value = fitted(SETTINGS[key], value)
+    except ValueError as error:
+        form = type_name(SETTINGS[key])
+        raise LdmError(f"'{key}' should be {form}, not {brief(value)}: {error}.") from None
+    return str(value) if isinstance(value, Path) else value
 
 
 def as_choice(key: str, value: Any) -> Layer:
@@ -129,11 +131,13 @@ def as_choice(key: str, value: Any) -> Layer:
     if isinstance(value, Mapping):
         name = value.get("name")
         if name is not None and not (isinstance(name, str) or is_ready_made(name)):
-            raise LdmError(f"the name of '{key}' should be text, not {name!r}.")
+            raise LdmError(f"the name of '{key}' should be text, not {brief(name)}.")
+        if strange := next((k for k in value if not isinstance(k, str)), None):
+            raise LdmError(f"the options of '{key}' have names, and {brief(strange)} is none.")
         if name is None and key in LISTS:
             raise LdmError(f"each entry of '{key}' needs a name.")
         return dict(value)
-    raise LdmError(f"'{key}' should be a plugin's name or a table with a name, not {value!r}.")
+    raise LdmError(f"'{key}' should be a plugin's name or a table with a name, not {brief(value)}.")
 
 
 def is_ready_made(value: Any) -> bool:

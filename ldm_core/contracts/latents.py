@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ldm_core.arguments import check_fields
+from ldm_core.arguments import brief, check_fields, is_whole
 from ldm_core.errors import LdmError, did_you_mean
 
 AtLeastOne = Annotated[int, Field(ge=1)]
@@ -130,21 +130,31 @@ class LatentSpace:
                     f"this model draws no '{name}'.{did_you_mean(name, self.names)} "
                     f"It draws {', '.join(self.names)}."
                 )
+        self.check_fits(extent, default)
         for axis in self.axes:
-            if axis.name not in extent:
-                raise LdmError(f"this model draws a number of {axis.name}, and none is given.")
             length = extent[axis.name]
-            if not isinstance(length, int) or isinstance(length, bool):
-                raise LdmError(f"the {axis.name} must be a whole number, not {length!r}.")
-            if not axis.fits(length):
-                raise LdmError(
-                    f"{describe(extent)} does not fit this model: {self._rule(axis)}, as in "
-                    f"{describe(default).removeprefix('the size ')}."
-                )
             if axis.most is not None and axis.places(length) > axis.most:
                 raise LdmError(
                     f"{describe(extent)} does not fit this model: it has positions for a "
                     f"{axis.name} of up to {axis.length(axis.most)}."
+                )
+
+    def check_fits(self, extent: Extent, default: Extent) -> None:
+        """See that a latent can have each length of an extent, whatever the network knows.
+
+        Raises:
+            LdmError: an axis is missing, or has a length that no latent has.
+        """
+        for axis in self.axes:
+            if axis.name not in extent:
+                raise LdmError(f"this model draws a number of {axis.name}, and none is given.")
+            length = extent[axis.name]
+            if not is_whole(length):
+                raise LdmError(f"the {axis.name} must be a whole number, not {brief(length)}.")
+            if not axis.fits(length):
+                raise LdmError(
+                    f"{describe(extent)} does not fit this model: {self._rule(axis)}, as in "
+                    f"{describe(default).removeprefix('the size ')}."
                 )
 
     def _rule(self, axis: Axis) -> str:

@@ -75,7 +75,9 @@ class Writer(Record):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.suffix.startswith("."):
-            raise LdmError(f"the suffix of a Writer begins with a dot, as '.png', not {self.suffix!r}.")
+            raise LdmError(
+                f"the suffix of a Writer begins with a dot, as '.png', not {self.suffix!r}."
+            )
 
     @property
     def function(self) -> Callable[..., Any]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, ClassVar
 
+from ldm_core.arguments import brief
 from ldm_core.contracts.latents import LatentShape
 from ldm_core.contracts.record import Record, as_record, unwrapped
 from ldm_core.errors import LdmError
@@ -72,7 +73,7 @@ def checked(points: Sequence[Point], schedule: NoiseSchedule, spacing: str) -> G
         LdmError: the spacing gave something else; a run on it would be garbage.
     """
     if not isinstance(points, Sequence) or not all(isinstance(p, Point) for p in points):
-        raise LdmError(f"the spacing {spacing} gave {points!r}; it should give points.")
+        raise LdmError(f"the spacing {spacing} gave {brief(points)}; it should give points.")
     if len(points) < 2:
         raise LdmError(f"the spacing {spacing} gave {len(points)} points; a run needs at least 2.")
     for here, there in pairwise(points):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ldm_core.arguments import brief, fitted
 from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError
 from ldm_core.model.files import from_hub
@@ -81,15 +81,17 @@ def as_lora(value: Any) -> dict[str, Any]:
     if not isinstance(table, Mapping) or not {"path"} <= {*table} <= {"path", "scale"}:
         raise LdmError(
             "an entry of 'loras' should be a path, path:scale, or a table of path and scale, "
-            f"not {value!r}."
+            f"not {brief(value)}."
         )
     path, scale = table["path"], table.get("scale", 1.0)
+    if not isinstance(path, str | Path):
+        raise LdmError(f"the path of an entry of 'loras' should be text, not {brief(path)}.")
     try:
-        number = math.nan if isinstance(scale, bool) else float(scale)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise LdmError(f"the scale of the LoRA '{path}' should be a number, not {scale!r}.")
+        number = fitted(float, scale, text=True)
+    except ValueError:
+        raise LdmError(
+            f"the scale of the LoRA '{path}' in 'loras' should be a number, not {brief(scale)}."
+        ) from None
     return {"path": str(path), "scale": number}
 
 

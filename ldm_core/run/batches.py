@@ -76,12 +76,21 @@ class Generates(ABC):
         }
         return Output.join(list(self.batches(**arguments, **inputs)))
 
-    def stream(self, *prompt: Any, **arguments: Any) -> Stream:
+    def stream(self, /, prompt: str | Sequence[str] | None = None, **arguments: Any) -> Stream:
         """A call whose steps are looped over: ``for step in pipe.stream("a star", seed=7): ...``.
 
         Args:
             prompt, arguments: of a call, ``on_step`` apart; the images are the same.
+        Raises:
+            LdmError: bad input, before any sampling.
         """
         if "on_step" in arguments:
             raise LdmError("a stream takes no 'on_step': loop over its steps.")
-        return Stream(lambda on_step: self(*prompt, **arguments, on_step=on_step))
+        tellers: list[Callable[[Step], None]] = []
+        batches = self.batches(prompt, **arguments, on_step=lambda step: tellers[0](step))
+
+        def run(on_step: Callable[[Step], None]) -> Output:
+            tellers.append(on_step)
+            return Output.join(list(batches))
+
+        return Stream(run)

@@ -12,7 +12,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from ldm_core.arguments import checks_arguments
+from ldm_core.arguments import brief, checks_arguments
 from ldm_core.composition.compose import compose, recompose
 from ldm_core.composition.composition import Composition
 from ldm_core.contracts import (
@@ -28,8 +28,10 @@ from ldm_core.contracts import (
     Seed,
     Step,
 )
+from ldm_core.contracts.record import check_takes
 from ldm_core.errors import LdmError, LdmWarning
 from ldm_core.media import pixels
+from ldm_core.media.arrays import check_latents
 from ldm_core.media.manifest import make_manifest
 from ldm_core.media.shown import check_output_type, shown
 from ldm_core.model import place
@@ -172,6 +174,9 @@ class Pipeline(Generates):
         Args:
             output_type: as of a call.
         """
+        parts = self.composition
+        check_output_type(output_type, parts.decoder.kind, parts.info.image_channels)
+        self._check_latents("latents", latents)
         manifests = [
             make_manifest(self.composition, request, index, self.model.place)
             for index in range(len(request.seeds))
@@ -212,6 +217,7 @@ class Pipeline(Generates):
             LdmError: x is of another shape, nothing is left to do, or the scheduler only walks
                 points of its own and this is none of them.
         """
+        self._check_latents("x", x)
         shape = (len(plan.request.seeds), *self._shape(plan.request.extent))
         if tuple(x.shape) != shape:
             raise LdmError(f"x has the shape {tuple(x.shape)}, and what is asked for has {shape}.")
@@ -222,6 +228,8 @@ class Pipeline(Generates):
     @torch.no_grad()
     def _begin(self, plan: Plan, noise: Noise | None, x: Tensor | None = None) -> Sampling:
         parts, device = self.composition, self.model.latents_device
+        if noise is not None:
+            check_takes(noise, (), "noise")
         own = noise or self.noise(plan.request.seeds, plan.request.extent)
 
         def draws() -> Tensor:
@@ -250,21 +258,35 @@ class Pipeline(Generates):
     @checks_arguments
     @torch.no_grad()
     def encode(self, data: Any, seed: Seed | Sequence[Seed] = 0) -> Tensor:
-        """Latents of images (PIL, array or tensor in [0, 1]), or of other data as the encoder takes
-        it, a tensor (batch, channels, ...); (batch, channels, ...) float32."""
-        parts, device = self.composition, self.model.latents_device
+        """Latents of images, or of other data as the encoder takes it, a tensor (batch, channels,
+        ...); (batch, channels, ...) float32.
+
+        Args:
+            data: images are files, PIL images, arrays and tensors, one or several, as of
+                `ldm_core.media.pixels.to_pixels`.
+            seed: of the first, or one for each, for an encoder that draws.
+        Raises:
+            LdmError: it is none of these, or of a size that the model does not take.
+        """
+        parts, latents = self.composition, self.composition.info.latents
         if parts.encoder.kind == "image":
             data = pixels.to_pixels(data, parts.info.image_channels)
-        extent = dict(zip(parts.info.latents.names, data.shape[2:], strict=True))
-        noise = self.noise(seeds_for(len(data), seed), extent)
+        elif not isinstance(data, Tensor) or data.ndim != len(latents.names) + 2:
+            axes = ", ".join(("batch", "channels", *latents.names))
+            raise LdmError(f"the data should be a tensor ({axes}), not {brief(data)}.")
+        extent = dict(zip(latents.names, data.shape[2:], strict=True))
+        latents.check_fits(extent, parts.info.default_extent)
+        seeds, device = seeds_for(len(data), seed), self.model.latents_device
+        noise = self.noise(seeds, extent)
         with in_force(parts.attention):
-            latents = parts.encoder(self.model, data.to(device), noise).to(device)
-        return _note_not_finite(latents, "the encoder gave")
+            encoded = parts.encoder(self.model, data.to(device), noise).to(device)
+        return _note_not_finite(encoded, "the encoder gave")
 
     @checks_arguments
     @torch.no_grad()
     def medium(self, latents: Tensor) -> Medium:
         """What latents (batch, channels, ...) show."""
+        self._check_latents("latents", latents)
         with in_force(self.composition.attention):
             medium = self.composition.decoder.medium(
                 self.model, latents.to(self.model.latents_device)
@@ -279,6 +301,9 @@ class Pipeline(Generates):
         """The data of what latents show: of images (batch, channels, height, width) in about
         [-1, 1], float32."""
         return self.medium(latents).data
+
+    def _check_latents(self, name: str, latents: Tensor) -> None:
+        check_latents(name, latents, self._shape(self.composition.info.default_extent))
 
     def _shape(self, extent: Extent) -> tuple[int, ...]:
         """Of one image's latent."""

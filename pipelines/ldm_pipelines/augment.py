@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from pydantic import Field
 
-from ldm_core.arguments import checks_arguments, fitted
+from ldm_core.arguments import brief, checks_arguments, fitted
 from ldm_core.composition.compose import RESERVED
 from ldm_core.contracts import Input
 from ldm_core.contracts.files import expanded
@@ -217,7 +217,7 @@ def _number(name: str, value: Any, kind: type, row: int) -> Any:
     except ValueError:
         words = "a whole number" if kind is int else "a number"
         raise LdmError(
-            f"the {name} in row {row} of the table should be {words}, not {value!r}."
+            f"the {name} in row {row} of the table should be {words}, not {brief(value)}."
         ) from None
 
 

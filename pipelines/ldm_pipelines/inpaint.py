@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from ldm_core.arguments import brief
 from ldm_core.errors import LdmError
 from ldm_core.run.call import CallArguments
 from ldm_core.run.in_batches import in_batches
@@ -105,7 +106,7 @@ def read_box(text: str | Box | None) -> Box:
     try:
         x0, y0, x1, y1 = (int(number) for number in numbers)
     except ValueError:
-        raise LdmError(f"a box is four whole numbers x0,y0,x1,y1, not {text!r}.") from None
+        raise LdmError(f"a box is four whole numbers x0,y0,x1,y1, not {brief(text)}.") from None
     return x0, y0, x1, y1
 
 

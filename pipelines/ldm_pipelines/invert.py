@@ -15,8 +15,10 @@ from ldm_pipelines.parts import (
     Picture,
     arguments,
     channels_of,
+    check_shown_as,
     finished,
     first_seed,
+    guided,
     open_picture,
     scaled,
     unguided,
@@ -85,6 +87,8 @@ def invert(
     whole = arguments(pipe, call)
     if whole.num_images_per_prompt != 1:
         raise LdmError("an inversion has no chance in it, so it makes one picture.")
+    pipe = guided(pipe, whole)
+    check_shown_as(pipe, whole)
     picture, size = scaled(pipe, image, whole)
     whole = with_size(whole, size)
     if "scheduler" not in pipe.composition.chosen:
@@ -106,11 +110,19 @@ def invert(
     back = plain.replace(scheduler={"name": ddim_inverse, "iterations": iterations})
     # both ways walk the same points, those of the scheduler that makes the picture again
     first = len(source.grid) - 1 - int((len(source.grid) - 1) * strength)
-    x0 = pipe.encode(open_picture(picture, channels_of(pipe)), seed=seed)
-    x = back.start(source).walk(x0, start=first)
-    again = plain.start(source).walk(x, start=first)
-    title = prompt or "reconstruction"
-    yield finished(plain.output(again, source.request), [title], RECONSTRUCTED)
-    if edited is not None:
-        other = pipe.start(edited).walk(x, start=first)
-        yield finished(pipe.output(other, edited.request), [str(edit)], RECONSTRUCTED)
+
+    def outputs() -> Iterator[Output]:
+        x0 = pipe.encode(open_picture(picture, channels_of(pipe)), seed=seed)
+        x = back.start(source).walk(x0, start=first, on_step=whole.on_step)
+        again = plain.start(source).walk(x, start=first, on_step=whole.on_step)
+        title = prompt or "reconstruction"
+        yield finished(
+            plain.output(again, source.request, whole.output_type), [title], RECONSTRUCTED
+        )
+        if edited is not None:
+            other = pipe.start(edited).walk(x, start=first, on_step=whole.on_step)
+            yield finished(
+                pipe.output(other, edited.request, whole.output_type), [str(edit)], RECONSTRUCTED
+            )
+
+    return outputs()

@@ -14,6 +14,7 @@ from ldm_core.contracts import Plan, Request
 from ldm_core.contracts.files import in_full
 from ldm_core.errors import LdmError
 from ldm_core.media import pictures
+from ldm_core.media.shown import check_output_type
 from ldm_core.numerics.strength import cut
 from ldm_core.run.call import CallArguments
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from ldm_core.run.output import Output
     from ldm_core.run.pipeline import Pipeline
+    from ldm_core.run.sampling import Tell
 
 Picture = Path | str | Image.Image
 """A picture as a person gives it; the command line takes a file."""
@@ -144,7 +146,21 @@ def check_share(name: str, value: float) -> None:
         raise LdmError(f"the {name} should be a number from 0 to 1, not {value!r}.")
 
 
-def walk_from(pipe: Pipeline, plan: Plan, x0: Tensor, strength: float) -> Tensor:
+def guided(pipe: Pipeline, call: CallArguments) -> Pipeline:
+    """The pipeline with the guidance scale that a call asks for, where it asks for one."""
+    scale = call.guidance_scale
+    return pipe if scale is None else pipe.replace(guidance={"scale": scale})
+
+
+def check_shown_as(pipe: Pipeline, call: CallArguments) -> None:
+    """Raise `LdmError` where what the pipeline draws cannot be given as a call asks."""
+    info, decoder = pipe.composition.info, pipe.composition.decoder
+    check_output_type(call.output_type, decoder.kind, info.image_channels)
+
+
+def walk_from(
+    pipe: Pipeline, plan: Plan, x0: Tensor, strength: float, on_step: Tell | None = None
+) -> Tensor:
     """Latents made anew from a part of the way (Meng et al. 2021, arXiv:2108.01073).
 
     Args:
@@ -159,7 +175,7 @@ def walk_from(pipe: Pipeline, plan: Plan, x0: Tensor, strength: float) -> Tensor
     noise = pipe.noise(request.seeds, request.extent)
     x = left[0].alpha * x0 + left[0].sigma * noise()
     sampling = pipe.resume(plan, x, left[0], noise)
-    return sampling.walk(sampling.x)
+    return sampling.walk(sampling.x, on_step=on_step)
 
 
 def titles_of(request: Request, default: str) -> list[str]:
@@ -169,7 +185,12 @@ def titles_of(request: Request, default: str) -> list[str]:
 
 
 def shown(
-    pipe: Pipeline, latents: Tensor, titles: Sequence[str], finish: str, seeds: Sequence[int]
+    pipe: Pipeline,
+    latents: Tensor,
+    titles: Sequence[str],
+    finish: str,
+    seeds: Sequence[int],
+    output_type: str = "pil",
 ) -> Output:
     """Latents that no run made, as pictures with manifests.
 
@@ -178,7 +199,7 @@ def shown(
         finish: what made them, in words.
     """
     extent = pipe.composition.info.latents.extent(latents.shape[1:])
-    output = pipe.output(latents, Request({}, seeds, extent, 0))
+    output = pipe.output(latents, Request({}, seeds, extent, 0), output_type)
     return finished(output, titles, finish)
 
 

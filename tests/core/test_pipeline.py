@@ -155,7 +155,10 @@ def test_encode_is_the_inverse_of_decode_in_shape_and_reproducible(pipe: Pipelin
         ({"width": 16.0}, r"'width' .* not .*16\.0.*: input should be a whole number"),
         ({"seed": 1.5}, r"'seed' .* not .*1\.5.*: input should be a whole number"),
         ({"seed": [1, "2"]}, r"'seed' .* not .*'2'.*: input should be a whole number"),
-        ({"num_inference_steps": "4"}, r"'num_inference_steps' .* not .*'4'.*: input should be a whole number"),
+        (
+            {"num_inference_steps": "4"},
+            r"'num_inference_steps' .* not .*'4'.*: input should be a whole number",
+        ),
         ({"batch_size": 2.0}, r"'batch_size' .* not .*2\.0.*: input should be a whole number"),
         ({"width": 16, "extent": {"width": 32}}, "width is given twice"),
         ({"height": -2}, "multiples of 2"),

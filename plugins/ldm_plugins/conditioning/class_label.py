@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ldm_core.arguments import brief
 from ldm_core.contracts import (
     REQUIRED,
     Condition,
@@ -88,7 +89,7 @@ def find_class(label: Any, classes: Sequence[str]) -> int:
     except TypeError:
         number = None
     if number is None:
-        raise LdmError(f"a class is a number from 0 to {last} or a name, not {label!r}.")
+        raise LdmError(f"a class is a number from 0 to {last} or a name, not {brief(label)}.")
     if not 0 <= number <= last:
         raise LdmError(f"there is no class {number}: this model's are numbered from 0 to {last}.")
     return number

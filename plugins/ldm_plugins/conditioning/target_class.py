@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ldm_core.arguments import brief
 from ldm_core.contracts import REQUIRED, Conditioning, Input, Request
 from ldm_core.errors import LdmError
 
@@ -27,4 +28,4 @@ class TargetClass(Conditioning):
     def check(self, request: Request) -> None:
         for label in request.inputs["target_class"]:
             if isinstance(label, bool) or not isinstance(label, int) or label < 0:
-                raise LdmError(f"a target_class is the number of a class, not {label!r}.")
+                raise LdmError(f"a target_class is the number of a class, not {brief(label)}.")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ldm_core.arguments import brief
 from ldm_core.contracts import REQUIRED, Condition, Conditioning, Input, Request, Run, Unequal
 from ldm_core.errors import LdmError
 from ldm_plugins.conditioning.shared.prompts import Prompts, TooLong
@@ -66,13 +67,13 @@ class Text(Conditioning):
         if entry is None and name == "negative_prompt":
             return
         if not isinstance(entry, str):
-            raise LdmError(f"a {name} should be text, not {entry!r}.")
+            raise LdmError(f"a {name} should be text, not {brief(entry)}.")
         try:
             entry.encode()
         except UnicodeEncodeError as error:
             raise LdmError(
-                f"the {name} {entry!r} is no Unicode text: its letter {error.start + 1} is half of "
-                "one, as of a file or terminal that is not UTF-8."
+                f"the {name} {brief(entry)} is no Unicode text: its letter {error.start + 1} is "
+                "half of one, as of a file or terminal that is not UTF-8."
             ) from None
         words = read_prompt(entry, self.weights).text
         if name == "prompt" and entry.strip() and not words.strip():
