@@ -9,7 +9,7 @@ from typing import Any
 
 from ldm_core.arguments import checks_arguments
 from ldm_core.composition.companions import accompanied
-from ldm_core.composition.composition import Composition
+from ldm_core.composition.composition import OF_A_CALL, Composition
 from ldm_core.composition.named_files import in_full_everywhere
 from ldm_core.composition.parts import check_choices, choices_of, make, same_plugin
 from ldm_core.composition.recipe import (
@@ -31,11 +31,8 @@ from ldm_core.model.recognition import inspect_model, lasting
 from ldm_core.plugins.registry import Plugin, Registry
 
 DEFAULT_STEPS = 50  # where neither the family nor a person says
-RESERVED = {
-    "seed", "num_images_per_prompt", "num_inference_steps", "guidance_scale", "width", "height",
-    "extent", "batch_size", "output_type", "on_step", "inputs",
-}  # fmt: skip
-"""What a call takes beside inputs; a test holds it to `CallArguments`."""
+RESERVED = {*OF_A_CALL}
+"""Names that no input can have."""
 OF_WEIGHTS = ("model", "model_config", "device", "dtype", "compute_dtype")
 """Keys of a recipe that belong to loaded weights."""
 
@@ -205,7 +202,7 @@ def _with_spacing(
 
 def _check_lengths(recipe: Layer, info: ModelInfo) -> None:
     """See that the model can draw each length that a recipe names, whatever the others are."""
-    lengths = {side: recipe[side] for side in ("height", "width") if side in recipe}
+    lengths: dict[str, int] = {side: recipe[side] for side in ("height", "width") if side in recipe}
     lengths |= recipe.get("extent", {})
     info.latents.check({**info.default_extent, **lengths}, info.default_extent)
 

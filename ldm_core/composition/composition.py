@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ldm_core.arguments import checks_arguments, plain
+from ldm_core.arguments import checks_arguments
 from ldm_core.composition.companions import Companions
 from ldm_core.composition.recipe import Layer
 from ldm_core.contracts import (
@@ -36,6 +36,13 @@ from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.model.lora import Lora
 from ldm_core.numerics.point import Point
 from ldm_core.plugins.registry import Plugin, Registry
+from ldm_core.values import plain
+
+OF_A_CALL = (
+    "seed", "num_images_per_prompt", "num_inference_steps", "guidance_scale", "width", "height",
+    "extent", "batch_size", "output_type", "on_step", "inputs",
+)  # fmt: skip
+"""What a call takes beside inputs; a test holds it to `CallArguments`."""
 
 
 @dataclass(frozen=True)
@@ -196,19 +203,33 @@ class Composition:
             )
         return Plan(plan.request, left)
 
+    def check_names(self, inputs: Iterable[str]) -> None:
+        """See that these are inputs of the pipeline.
+
+        Raises:
+            LdmError: one is none.
+        """
+        declared = self.inputs
+        for name in inputs:
+            if name in declared:
+                continue
+            if name in OF_A_CALL:
+                raise LdmError(
+                    f"'{name}' is an argument of the call and no input: give it by its own name."
+                )
+            names = ", ".join(str(c["name"]) for c in self.recipe.get("conditioning", []))
+            reads = f"its conditioning ({names}) reads {', '.join(declared)}"
+            near = did_you_mean(name, [*declared, *OF_A_CALL, *self.info.latents.names])
+            raise LdmError(
+                f"this pipeline takes no '{name}': "
+                f"{reads if declared else 'it has no conditioning'}.{near}"
+            )
+
     def _spread(self, inputs: Mapping[str, Any], count: int) -> dict[str, list[Any]]:
         """One entry of every input an image."""
         declared = self.inputs
         values = {name: value for name, value in inputs.items() if value is not None}
-        for name in values:
-            if name not in declared:
-                names = ", ".join(str(c["name"]) for c in self.recipe.get("conditioning", []))
-                reads = f"its conditioning ({names}) reads {', '.join(declared)}"
-                raise LdmError(
-                    f"this pipeline takes no '{name}': "
-                    f"{reads if declared else 'it has no conditioning'}."
-                    f"{did_you_mean(name, declared)}"
-                )
+        self.check_names(values)
         spread: dict[str, list[Any]] = {}
         for name, one in declared.items():
             if name not in values and one.required:

@@ -22,14 +22,15 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Mapping
+from datetime import date, time
 from pathlib import Path
 from typing import Any
 
-from ldm_core.arguments import brief, fitted, type_name
 from ldm_core.contracts.files import expanded
 from ldm_core.contracts.latents import AtLeastOne
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.model.lora import as_lora
+from ldm_core.values import brief, fitted, type_name
 
 Layer = dict[str, Any]
 Same = Callable[[str, Any, Any], bool]
@@ -74,6 +75,8 @@ def read_recipe(path: Path) -> Layer:
         ) from None
     except tomllib.TOMLDecodeError as error:
         raise LdmError(f"the recipe {path} is not valid TOML: {error}") from None
+    except (RecursionError, ValueError) as error:
+        raise LdmError(f"the recipe {path} cannot be read: {_reason(error)}.") from None
     try:
         return as_layer(raw)
     except LdmError as error:
@@ -157,10 +160,7 @@ def override(setting: str) -> Layer:
         raise LdmError(
             f"'{setting}' should look like hook.option=value.", "as in --set scheduler.eta=1"
         )
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text.strip()
+    value = read_value(text)
     if not dot:
         return as_layer({hook: value})
     if hook not in STAGES:
@@ -168,7 +168,31 @@ def override(setting: str) -> Layer:
             f"'{hook}' takes no options by --set.{did_you_mean(hook, STAGES)} "
             f"Hook points that do: {', '.join(STAGES)}."
         )
-    return {hook: {option: value}}
+    return as_layer({hook: {option.strip(): value}})
+
+
+def read_value(text: str) -> Any:
+    """A value that is written in a line of its own, read as TOML or else as text.
+
+    Raises:
+        LdmError: it is nested more deeply than can be read, or a number is longer.
+    """
+    try:
+        table = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text.strip()
+    except (RecursionError, ValueError) as error:
+        raise LdmError(f"the value {brief(text)} cannot be read: {_reason(error)}.") from None
+    # what goes on in another line is no value; dates are text here
+    dates = isinstance(table["value"], date | time)
+    return text.strip() if len(table) > 1 or dates else table["value"]
+
+
+def _reason(error: Exception) -> str:
+    """Why TOML cannot be read, where it is not its form."""
+    return (
+        "it is nested too deeply" if isinstance(error, RecursionError) else "a number is too long"
+    )
 
 
 def _same_text(key: str, name: Any, other: Any) -> bool:

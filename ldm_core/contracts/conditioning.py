@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ldm_core.arguments import brief, check_fields, is_type
+from ldm_core.arguments import check_fields
 from ldm_core.contracts.family import Model, ModelInfo
 from ldm_core.contracts.files import parts_of, with_full_paths
 from ldm_core.contracts.network import Condition, Unequal
@@ -15,6 +15,7 @@ from ldm_core.contracts.record import as_instance
 from ldm_core.contracts.run import Request, Run, RunHooks
 from ldm_core.errors import LdmError
 from ldm_core.numerics.grid import Grid
+from ldm_core.values import brief, is_type
 
 REQUIRED = ...
 """The default of an input that must be given."""

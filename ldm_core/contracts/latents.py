@@ -8,8 +8,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ldm_core.arguments import brief, check_fields, is_whole
+from ldm_core.arguments import check_fields
 from ldm_core.errors import LdmError, did_you_mean
+from ldm_core.values import brief, is_whole
 
 AtLeastOne = Annotated[int, Field(ge=1)]
 Extent = Mapping[str, int]

@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, ClassVar, Self, TypeVar
 
-from ldm_core.arguments import brief, check_fields
+from ldm_core.arguments import check_fields
 from ldm_core.errors import LdmError
+from ldm_core.values import brief
 
 T = TypeVar("T")
 

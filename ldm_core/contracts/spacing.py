@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, ClassVar
 
-from ldm_core.arguments import brief
 from ldm_core.contracts.latents import LatentShape
 from ldm_core.contracts.record import Record, as_record, unwrapped
 from ldm_core.errors import LdmError
 from ldm_core.numerics.grid import Grid
 from ldm_core.numerics.noise_schedule import NoiseSchedule
 from ldm_core.numerics.point import Point
+from ldm_core.values import brief
 
 Choose = Callable[..., Sequence[Point]]
 """``choose(schedule, steps) -> points``: `steps` + 1 of them, strictly less and less noisy, the end

@@ -5,8 +5,8 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from ldm_core.arguments import brief
 from ldm_core.errors import LdmError, LdmWarning
+from ldm_core.values import brief
 
 if TYPE_CHECKING:
     from torch import Tensor

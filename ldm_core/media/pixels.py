@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from ldm_core.arguments import brief, checks_arguments
+from ldm_core.arguments import checks_arguments
 from ldm_core.errors import LdmError
 from ldm_core.media.arrays import is_array, read_array
 from ldm_core.media.pictures import as_mode, open_picture
+from ldm_core.values import brief
 
 if TYPE_CHECKING:
     from torch import Tensor

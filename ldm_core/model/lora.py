@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ldm_core.arguments import brief, fitted
 from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError
 from ldm_core.model.files import from_hub
@@ -16,6 +15,7 @@ from ldm_core.model.hub import as_file, download_file
 from ldm_core.model.quantised import check_unscaled
 from ldm_core.model.reading import CONVERT, PICKLE_RUNS, PICKLED, read_json
 from ldm_core.model.safetensors_header import read_header
+from ldm_core.values import brief, fitted
 
 
 @dataclass(frozen=True)

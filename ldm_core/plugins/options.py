@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 from ldm_core import contracts
-from ldm_core.arguments import brief, fitted, type_name
 from ldm_core.contracts.files import expanded
 from ldm_core.contracts.record import Record
 from ldm_core.errors import LdmError, did_you_mean
+from ldm_core.values import brief, fitted, type_name
 
 REQUIRED = inspect.Parameter.empty
 CONTRACTS: dict[Any, str] = {

@@ -5,23 +5,20 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import reduce
 from pathlib import Path
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from ldm_core.arguments import brief, checks_arguments
+from ldm_core.arguments import checks_arguments
 from ldm_core.composition.compose import compose, recompose
 from ldm_core.composition.composition import Composition
 from ldm_core.contracts import (
-    Converter,
     Extent,
     Medium,
     Model,
     Noise,
-    PartInfo,
     Plan,
     Request,
     Run,
@@ -34,7 +31,6 @@ from ldm_core.media import pixels
 from ldm_core.media.arrays import check_latents
 from ldm_core.media.manifest import make_manifest
 from ldm_core.media.shown import check_output_type, shown
-from ldm_core.model import place
 from ldm_core.numerics.grid import Grid
 from ldm_core.numerics.point import Point
 from ldm_core.numerics.seeded_noise import SeededNoise
@@ -44,7 +40,8 @@ from ldm_core.run.batches import Generates
 from ldm_core.run.call import CallArguments, seeds_for
 from ldm_core.run.output import Output
 from ldm_core.run.sampling import Sampling
-from ldm_core.run.weights import Weights
+from ldm_core.run.weights import Weights, check_kernel, converted, load_model
+from ldm_core.values import brief
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,10 +107,10 @@ class Pipeline(Generates):
         """
 
         def load() -> Model:
-            return _load(composition)
+            return load_model(composition)
 
         whole = Weights(load if around is None else lambda: around(load))
-        return cls(composition, _converted(composition, whole), whole)
+        return cls(composition, converted(composition, whole), whole)
 
     @property
     def model(self) -> Model:
@@ -140,13 +137,13 @@ class Pipeline(Generates):
         composition = recompose(self.composition, changes)
         if self.unconverted.loaded:
             where = self.unconverted.model.place
-            _check_kernel(composition, where.device.type, str(where.compute_dtype))
+            check_kernel(composition, where.device.type, str(where.compute_dtype))
         if not {"loras", "converters"} & changes.keys():
             composition = replace(composition, converters=self.composition.converters)
             return type(self)(composition, self.weights, self.unconverted)
         for converter in composition.converters:
             converter.prepare(composition.info)
-        other = type(self)(composition, _converted(composition, self.unconverted), self.unconverted)
+        other = type(self)(composition, converted(composition, self.unconverted), self.unconverted)
         if self.unconverted.loaded:
             _ = other.model  # what does not fit is said here, not at the first call
         return other
@@ -339,48 +336,3 @@ def _as_output(
         medium.rate,
         tuple(_as_output(other, seeds, manifests, output_type) for other in medium.beside),
     )
-
-
-def _load(composition: Composition) -> Model:
-    """The model of a composition as it is read, before its converters act."""
-    where = place.resolve(composition.recipe)
-    _check_kernel(composition, where.device.type, str(where.compute_dtype))
-    for converter in composition.converters:
-        converter.prepare(composition.info)
-    converters = composition.converters
-
-    def loading(part: PartInfo) -> Mapping[str, Any]:
-        return {key: value for c in converters for key, value in c.loading(part).items()}
-
-    return composition.family.load(composition.info, replace(where, loading=loading))
-
-
-def _converted(composition: Composition, whole: Weights) -> Weights:
-    """The model that runs are made with."""
-    converters = composition.converters
-    if not converters:
-        return whole
-
-    def convert(model: Model, converter: Converter) -> Model:
-        return converter.convert(model)
-
-    return Weights(lambda: reduce(convert, converters, whole.model))
-
-
-def _check_kernel(composition: Composition, device: str, dtype: str) -> None:
-    """See that the attention kernel runs where the model is to be."""
-    kernel, name = composition.attention, composition.recipe["attention"]["name"]
-    look = "`ldm plugins list --kind attention` shows the others."
-    if kernel.devices is not None and device not in kernel.devices:
-        raise LdmError(
-            f"the attention '{name}' needs a device of type {' or '.join(kernel.devices)}, and "
-            f"this pipeline is on {device}.",
-            look,
-        )
-    dtype = dtype.removeprefix("torch.")
-    if kernel.dtypes is not None and dtype not in kernel.dtypes:
-        raise LdmError(
-            f"the attention '{name}' computes in {' or '.join(kernel.dtypes)}, and this pipeline "
-            f"in {dtype}.",
-            look,
-        )

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ldm_core.arguments import brief, checks_arguments
+from ldm_core.arguments import checks_arguments
 from ldm_core.composition.composition import Composition
 from ldm_core.contracts import (
     Condition,
@@ -29,6 +29,7 @@ from ldm_core.numerics.point import Point
 from ldm_core.run.attention import in_force
 from ldm_core.run.conditions import Conditions
 from ldm_core.run.denoiser import Denoiser
+from ldm_core.values import brief
 
 Tell = Callable[[Step], None]
 

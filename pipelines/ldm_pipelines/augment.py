@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from pydantic import Field
 
-from ldm_core.arguments import brief, checks_arguments, fitted
+from ldm_core.arguments import checks_arguments
 from ldm_core.composition.compose import RESERVED
 from ldm_core.contracts import Input
 from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.media.json_text import json_text
 from ldm_core.media.png import save_png
+from ldm_core.values import brief, fitted
 from ldm_pipelines.class_to_image import as_label
 from ldm_pipelines.processes import Processes, processes
 from ldm_pipelines.tables import Row, read_table
@@ -200,11 +201,11 @@ def _read(cell: str | None, declared: Input | None) -> Any:
     kinds = {*(get_args(declared.type) or (declared.type,))} if declared else {str}
     if cell is None or not kinds - {str, Path, type(None), list[Path]}:
         return cell
-    if cell.isdecimal():
-        return int(cell)
     try:
+        if cell.isdecimal():
+            return int(cell)
         return json.loads(cell)
-    except ValueError:
+    except (ValueError, RecursionError):
         return cell
 
 

@@ -61,6 +61,7 @@ def blend(
     check_share("strength", strength)
     whole = arguments(pipe, call, prompts)
     pipe = guided(pipe, whole)
+    pipe.composition.check_names(whole.inputs)
     check_shown_as(pipe, whole)
     sizes = []
     pictures = []

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from ldm_core.arguments import brief
 from ldm_core.errors import LdmError
 from ldm_core.run.call import CallArguments
 from ldm_core.run.in_batches import in_batches
+from ldm_core.values import brief
 from ldm_pipelines.parts import (
     Picture,
     arguments,

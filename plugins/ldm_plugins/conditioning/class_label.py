@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ldm_core.arguments import brief
 from ldm_core.contracts import (
     REQUIRED,
     Condition,
@@ -19,6 +18,7 @@ from ldm_core.contracts import (
 )
 from ldm_core.contracts.abilities import ClassLabelAbility
 from ldm_core.errors import LdmError, did_you_mean
+from ldm_core.values import brief
 
 INPUTS = {
     "class_label": Input(

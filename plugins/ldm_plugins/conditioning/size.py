@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ldm_core.arguments import brief, is_number, is_whole
 from ldm_core.contracts import Condition, Conditioning, Input, ModelInfo, Request, Run
 from ldm_core.contracts.abilities import SizeAbility, Sizes
 from ldm_core.errors import LdmError
+from ldm_core.values import brief, is_number, is_whole
 
 if TYPE_CHECKING:
     from torch import Tensor

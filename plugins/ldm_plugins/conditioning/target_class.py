@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ldm_core.arguments import brief
 from ldm_core.contracts import REQUIRED, Conditioning, Input, Request
 from ldm_core.errors import LdmError
+from ldm_core.values import brief
 
 TARGET = Input(int, REQUIRED, help="number of the class that the classifier leads to")
 

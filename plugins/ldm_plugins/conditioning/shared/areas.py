@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ldm_core.arguments import brief, is_number
 from ldm_core.errors import LdmError, did_you_mean
+from ldm_core.values import brief, is_number
 from ldm_plugins.conditioning.shared.pictures import read_picture, size_of
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from ldm_core.arguments import brief
 from ldm_core.contracts import REQUIRED, Input, ModelInfo, Request
 from ldm_core.errors import LdmError
 from ldm_core.media.arrays import is_array, read_array
 from ldm_core.media.pictures import as_mask, as_mode, open_picture
+from ldm_core.values import brief
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,13 +9,13 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from ldm_core.arguments import brief, is_number
 from ldm_core.contracts.family import ModelInfo
 from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.model.files import class_name, from_hub, read_json
 from ldm_core.model.hub import HubName, as_folder, download_component
 from ldm_core.model.weight_files import check_weights
+from ldm_core.values import brief, is_number
 from ldm_plugins.conditioning.shared.pictures import mode_of
 
 CONTROLNET, ADAPTER = "ControlNetModel", "T2IAdapter"
@@ -99,7 +99,7 @@ def _read_choice(entry: Any) -> SideChoice:
     path = table["path"]
     numbers = {}
     for key in ("weight", "start", "end"):
-        value = table.get(key, OPTIONS[key])
+        value: Any = table.get(key, OPTIONS[key])
         if not is_number(value):
             raise LdmError(
                 f"the {key} of the control model '{path}' should be a number, not {brief(value)}."

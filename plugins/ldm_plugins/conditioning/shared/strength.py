@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from ldm_core.arguments import brief, is_number
 from ldm_core.contracts import Input, Noise, Request, Run, RunHooks
 from ldm_core.errors import LdmError
 from ldm_core.numerics.point import Point
 from ldm_core.numerics.strength import steps_of
+from ldm_core.values import brief, is_number
 
 if TYPE_CHECKING:
     from torch import Tensor
