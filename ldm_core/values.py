@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 
+PLAINER = {"greater than or equal to": "at least", "less than or equal to": "at most"}
 SEVERAL = (list, tuple, Sequence)
 MOST = 2**24
 """So many entries of a list are read at most; a `range` may have more than memory holds."""
@@ -32,6 +33,8 @@ def fitted(annotation: Any, value: Any, text: bool = False) -> Any:
         return _adapter(annotation, text).validate_python(value)
     except ValidationError as error:
         reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+        for words, plainer in PLAINER.items():
+            reason = reason.replace(words, plainer)
         raise ValueError(f"{reason[:1].lower()}{reason[1:]}") from None
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
@@ -102,9 +105,13 @@ def whole(value: Any, text: bool = False) -> Any:
         return value
     if not _is_truth(value) and not _has_places(value):
         try:
-            return operator.index(value)
+            number = operator.index(value)
         except TypeError:
-            pass
+            number = None
+        if number is not None and abs(number) >= 2**63:
+            raise ValueError("input should be a whole number that is not so large")
+        if number is not None:
+            return number
     raise ValueError("input should be a whole number")
 
 
@@ -236,7 +243,7 @@ def brief(value: Any) -> str:
 
 
 _short = reprlib.Repr()
-_short.maxstring = _short.maxother = 120
+_short.maxstring = _short.maxother = 300
 _short.maxlist = _short.maxtuple = _short.maxdict = 6
 _short.maxlevel = 3
 

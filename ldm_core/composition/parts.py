@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from ldm_core import contracts
@@ -14,6 +15,7 @@ from ldm_core.errors import LdmError
 from ldm_core.model.recognition import inspect_model
 from ldm_core.plugins.options import REQUIRED, check_options, described, read_options, with_options
 from ldm_core.plugins.registry import Plugin, Registry
+from ldm_core.values import brief
 
 EDGES: Mapping[str, Callable[[Any], Any]] = {
     "scheduler": contracts.as_scheduler,
@@ -119,6 +121,8 @@ def other_model(source: Any, registry: Registry) -> OtherModel:
     """
     if isinstance(source, OtherModel):
         return source
+    if not isinstance(source, str | Path):
+        raise LdmError(f"the model of an option is a name or a path, not {brief(source)}.")
     info, family = inspect_model(str(source), registry)
     return OtherModel(info, lambda place: family.load(info, place))
 

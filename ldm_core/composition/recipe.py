@@ -30,7 +30,7 @@ from ldm_core.contracts.files import expanded
 from ldm_core.contracts.latents import AtLeastOne
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.model.lora import as_lora
-from ldm_core.values import brief, fitted, type_name
+from ldm_core.values import brief, fitted, plain, type_name
 
 Layer = dict[str, Any]
 Same = Callable[[str, Any, Any], bool]
@@ -139,8 +139,17 @@ def as_choice(key: str, value: Any) -> Layer:
             raise LdmError(f"the options of '{key}' have names, and {brief(strange)} is none.")
         if name is None and key in LISTS:
             raise LdmError(f"each entry of '{key}' needs a name.")
-        return dict(value)
+        return {option: _plain(entry) for option, entry in value.items()}
     raise LdmError(f"'{key}' should be a plugin's name or a table with a name, not {brief(value)}.")
+
+
+def _plain(value: Any) -> Any:
+    """A value whose numbers of NumPy and torch are Python's, so that a manifest can hold it."""
+    if type(value) in (list, tuple):
+        return type(value)(map(_plain, value))
+    if type(value) is dict:
+        return {key: _plain(entry) for key, entry in value.items()}
+    return plain(value)
 
 
 def is_ready_made(value: Any) -> bool:

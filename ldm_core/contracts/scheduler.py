@@ -94,6 +94,8 @@ class Scheduler(Record):
             "spacing": (self.spacing, ("info",)),
             "fit": (self.fit, ("info",)),
         }
+        if not isinstance(self.points, Spacing):
+            rules["points"] = (self.points, ("schedule", "steps"))
         for name, (rule, arguments) in rules.items():
             if rule is not None:
                 check_takes(rule, arguments, f"Scheduler's '{name}'")

@@ -21,6 +21,7 @@ SHOWN = (1, 3)
 """How many channels a picture has: grey, or red, green and blue."""
 
 
+@checks_arguments
 def from_pixels(pixels: Tensor, output_type: str) -> Any:
     """Decoder output as the caller wants it.
 
@@ -32,6 +33,10 @@ def from_pixels(pixels: Tensor, output_type: str) -> Any:
     Raises:
         LdmError: images were asked for, and what there is has other channels.
     """
+    if output_type not in OUTPUT_TYPES[:-1]:
+        raise LdmError(f"the output_type of pixels is pil, np or pt, not {brief(output_type)}.")
+    if pixels.ndim != 4:
+        raise LdmError(f"pixels are (batch, channels, height, width), not {tuple(pixels.shape)}.")
     if output_type == "pil":
         check_shown(pixels.shape[1])
     unit = (pixels / 2 + 0.5).clamp(0, 1).cpu().float()

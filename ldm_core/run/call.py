@@ -13,6 +13,7 @@ from ldm_core.contracts import Extent, Seed, Step
 from ldm_core.contracts.latents import AtLeastOne
 from ldm_core.contracts.record import check_takes
 from ldm_core.errors import LdmError
+from ldm_core.values import MOST
 
 Inputs = Mapping[str, Any]
 
@@ -97,7 +98,13 @@ class CallArguments:
         several = len(seed) if isinstance(seed, Sequence) and each == 1 else 1
         count = (lengths.pop() if lengths else several) * each
         if count == 0:
-            raise LdmError("the list of prompts is empty; there is nothing to make.")
+            empty = [name for name, value in self.inputs.items() if is_one_each(value)] or ["seed"]
+            raise LdmError(f"the list of '{empty[0]}' is empty; there is nothing to make.")
+        if count > MOST:
+            raise LdmError(
+                f"{count} images are more than can be made at once; 'num_images_per_prompt' and "
+                "lists of inputs say how many."
+            )
         spread = {
             name: [entry for entry in value for _ in range(each)] if is_one_each(value) else value
             for name, value in self.inputs.items()

@@ -162,7 +162,7 @@ def test_encode_is_the_inverse_of_decode_in_shape_and_reproducible(pipe: Pipelin
         ({"batch_size": 2.0}, r"'batch_size' .* not .*2\.0.*: input should be a whole number"),
         ({"width": 16, "extent": {"width": 32}}, "width is given twice"),
         ({"height": -2}, "multiples of 2"),
-        ({"num_inference_steps": 0}, "(at least|greater than or equal to) 1"),
+        ({"num_inference_steps": 0}, "at least 1"),
         ({"num_inference_steps": 1001}, "trained on 1000"),
         ({"seed": -1}, "a seed is"),
         ({"seed": True}, r"'seed' .* not .*True.*: input should be a whole number"),
