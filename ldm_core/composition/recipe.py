@@ -107,7 +107,7 @@ def as_layer(raw: Mapping[str, Any]) -> Layer:
             layer[key] = [as_choice(key, entry) for entry in entries]
         else:
             raise LdmError(
-                f"a recipe has no key '{key}'.{did_you_mean(key, KEYS)} "
+                f"a recipe has no key {brief(key)}.{did_you_mean(key, KEYS)} "
                 f"Its keys: {', '.join(KEYS)}."
             )
     for side in layer.keys() & layer.get("extent", {}).keys():
