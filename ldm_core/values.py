@@ -106,7 +106,7 @@ def whole(value: Any, text: bool = False) -> Any:
     if not _is_truth(value) and not _has_places(value):
         try:
             number = operator.index(value)
-        except TypeError:
+        except (TypeError, RuntimeError):  # torch raises the latter of a tensor without numbers
             number = None
         if number is not None and abs(number) >= 2**63:
             raise ValueError("input should be a whole number that is not so large")
@@ -121,7 +121,7 @@ def _real(value: Any, text: bool) -> Any:
     if not (_is_truth(value) or _has_places(value) or isinstance(value, str | bytes | bytearray)):
         try:
             return float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, RuntimeError):
             pass
         except OverflowError:
             raise ValueError("input should be a number that is not so large") from None
@@ -210,7 +210,12 @@ def plain(value: Any) -> Any:
     """A single number of NumPy or torch as Python's; anything else as it is."""
     numpy = sys.modules.get("numpy")
     scalar = numpy is not None and isinstance(value, numpy.generic)
-    return value.item() if scalar or (_is_array(value) and not value.ndim) else value
+    if not (scalar or (_is_array(value) and not value.ndim)):
+        return value
+    try:
+        return value.item()
+    except RuntimeError:  # a tensor without numbers, such as one of the device "meta"
+        return value
 
 
 def is_number(value: Any) -> bool:

@@ -135,8 +135,8 @@ def as_choice(key: str, value: Any) -> Layer:
         name = value.get("name")
         if name is not None and not (isinstance(name, str) or is_ready_made(name)):
             raise LdmError(f"the name of '{key}' should be text, not {brief(name)}.")
-        if strange := next((k for k in value if not isinstance(k, str)), None):
-            raise LdmError(f"the options of '{key}' have names, and {brief(strange)} is none.")
+        if strange := [option for option in value if not isinstance(option, str)]:
+            raise LdmError(f"the options of '{key}' have names, and {brief(strange[0])} is none.")
         if name is None and key in LISTS:
             raise LdmError(f"each entry of '{key}' needs a name.")
         return {option: _plain(entry) for option, entry in value.items()}

@@ -141,6 +141,7 @@ CHOICES: dict[str, list[Any]] = {
             b"ddim",
             {"name": 3},
             {1: 2},
+            {None: 1},
             {1},
             [1],
             np.zeros(2),
