@@ -68,6 +68,15 @@ def test_half_precision_is_taken(form: str) -> None:
     torch.testing.assert_close(to_pixels(NEARLY[form]()), to_pixels(PICTURE), rtol=0, atol=1e-2)
 
 
+def test_diffusers_takes_uint8_for_numbers_from_0_to_1() -> None:
+    """What the page of arrays says of Diffusers, of its own processor."""
+    from diffusers.image_processor import VaeImageProcessor
+
+    processor = VaeImageProcessor(do_resize=False)
+    assert processor.preprocess(np.full((1, 16, 16, 3), 255, np.uint8)).max() == 509
+    torch.testing.assert_close(processor.preprocess(PICTURE), to_pixels(PICTURE))
+
+
 WRONG: dict[str, tuple[Any, str]] = {
     "[-1, 1]": (FIRST * 2 - 1, r"from -1 to 1.*\[-1, 1\], x / 2 \+ 0\.5"),
     "[0, 255] as floats": (UNIT * 255, "x / 255"),
