@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from ldm_core.cli.inputs import parse_value
 from ldm_core.composition.reach import Reach
+from ldm_core.composition.recipe import read_value
 from ldm_core.errors import LdmError
 from ldm_core.model.hub import as_file, as_folder, is_cached
 from ldm_core.model.hub_permission import HubPermission
@@ -116,6 +116,6 @@ def names_in(typed: Any) -> frozenset[str]:
         several = typed if isinstance(typed, list | tuple) else ()
         return frozenset().union(*map(names_in, several))
     _, equals, value = typed.partition("=")
-    names = names_in(parse_value(value)) if equals else frozenset()
+    names = names_in(read_value(value)) if equals else frozenset()
     hub = as_folder(typed) or as_file(as_lora(typed)["path"])
     return names if hub is None else names | {hub.id}

@@ -168,7 +168,7 @@ def parse_size(text: str) -> tuple[int, int]:
         LdmError: it has another form.
     """
     width, _, height = text.lower().partition("x")
-    if not (width.isdecimal() and height.isdecimal()):
+    if not (width.isdecimal() and height.isdecimal() and len(text) < 20):
         raise LdmError(f"the size '{text}' should be width x height in pixels, as in 64x64.")
     return int(width), int(height)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,6 +12,7 @@ from typer.core import TyperCommand, TyperOption
 
 from ldm_core.composition.compose import RESERVED
 from ldm_core.composition.composition import Composition, is_one_each
+from ldm_core.composition.recipe import read_value
 from ldm_core.contracts import Input
 from ldm_core.errors import LdmError, did_you_mean
 
@@ -111,7 +111,7 @@ def gather_inputs(others: Iterable[str], more: Mapping[str, Any]) -> dict[str, A
             raise LdmError(
                 f"'{name}' is given twice.", f"a list is one an image: --input '{name}=[1, 2]'"
             )
-        inputs[name] = parse_value(text)
+        inputs[name] = read_value(text)
     return inputs
 
 
@@ -126,9 +126,9 @@ def read_flags(flags: Flags, composition: Composition) -> dict[str, Any]:
     for name, text in flags.values.items():
         flag = f"--{name.replace('_', '-')}"
         if name in axes:
-            values[name] = parse_value(text)
+            values[name] = read_value(text)
         elif name in declared:
-            values[name] = text if _is_text(declared[name]) else parse_value(text)
+            values[name] = text if _is_text(declared[name]) else read_value(text)
         else:
             reads = ", ".join(flags_of(declared)) or "none"
             near = did_you_mean(flag, [*flags.own, *flags_of(declared)])
@@ -179,11 +179,3 @@ def check_inputs(composition: Composition, inputs: Mapping[str, Any]) -> None:
     if len(set(lengths.values())) > 1 or 0 in lengths.values():
         counts = ", ".join(f"{length} of '{name}'" for name, length in lengths.items())
         raise LdmError(f"the inputs should be as many of each as images: there are {counts}.")
-
-
-def parse_value(text: str) -> Any:
-    """A value of the command line, read as TOML or else as text."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text.strip()

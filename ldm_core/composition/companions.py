@@ -9,6 +9,7 @@ from typing import Any
 from ldm_core.composition.recipe import STAGES, Layer, as_choice, as_layer, is_ready_made, lay
 from ldm_core.contracts import ModelInfo
 from ldm_core.contracts.guidance import ModelsOwn
+from ldm_core.errors import LdmError
 from ldm_core.plugins.options import REQUIRED
 from ldm_core.plugins.registry import Registry
 
@@ -87,9 +88,11 @@ def _with_options(
         inner = choice.get(key, option.default)
         if option.kind != "scheduler" or inner is None or inner is REQUIRED:
             continue
-        if isinstance(inner, ModelsOwn) or is_ready_made(as_choice(key, inner)["name"]):
+        table = {} if isinstance(inner, ModelsOwn) else as_choice(key, inner)
+        if isinstance(inner, ModelsOwn) or is_ready_made(table.get("name")):
             continue
-        table = as_choice(key, inner)
+        if "name" not in table:
+            raise LdmError(f"the option '{key}' of the scheduler '{plugin.name}' needs a name.")
         walked, its, with_it = _with_options(table, info, registry, spacing)
         if walked != table:
             filled[key] = walked

@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ldm_core.arguments import checks_arguments
 from ldm_core.composition.companions import accompanied
-from ldm_core.composition.composition import Composition
+from ldm_core.composition.composition import OF_A_CALL, Composition
 from ldm_core.composition.named_files import in_full_everywhere
 from ldm_core.composition.parts import check_choices, choices_of, make, same_plugin
 from ldm_core.composition.recipe import (
@@ -30,15 +31,13 @@ from ldm_core.model.recognition import inspect_model, lasting
 from ldm_core.plugins.registry import Plugin, Registry
 
 DEFAULT_STEPS = 50  # where neither the family nor a person says
-RESERVED = {
-    "seed", "num_images_per_prompt", "num_inference_steps", "guidance_scale", "width", "height",
-    "extent", "batch_size", "output_type", "on_step", "inputs", "skip",
-}  # fmt: skip
-"""What a call takes beside inputs; a test holds it to `CallArguments`."""
+RESERVED = {*OF_A_CALL}
+"""Names that no input can have."""
 OF_WEIGHTS = ("model", "model_config", "device", "dtype", "compute_dtype")
 """Keys of a recipe that belong to loaded weights."""
 
 
+@checks_arguments
 def compose(
     chosen: Mapping[str, Any], registry: Registry, recipe: Path | Mapping[str, Any] | None = None
 ) -> Composition:
@@ -136,6 +135,7 @@ def assemble(
     for key in STAGES:
         if not parts[key]:
             raise LdmError(f"no {key} is chosen, and the family {info.family} has no default.")
+    _check_lengths(recipe, info)
     scheduler = parts["scheduler"][0]
     guidance = parts["guidance"][0].fit(info)
     conditioning = tuple(part.fit(info) for part in parts["conditioning"])
@@ -198,6 +198,13 @@ def _with_spacing(
         return recipe
     choice = rule(info)
     return recipe if choice is None else {**recipe, "spacing": as_choice("spacing", choice)}
+
+
+def _check_lengths(recipe: Layer, info: ModelInfo) -> None:
+    """See that the model can draw each length that a recipe names, whatever the others are."""
+    lengths: dict[str, int] = {side: recipe[side] for side in ("height", "width") if side in recipe}
+    lengths |= recipe.get("extent", {})
+    info.latents.check({**info.default_extent, **lengths}, info.default_extent)
 
 
 def _check_conditioning(conditioning: Sequence[Conditioning], info: ModelInfo) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ldm_core.arguments import checks_arguments
 from ldm_core.composition import limits
 from ldm_core.composition.companions import Companions
 from ldm_core.composition.recipe import Layer
@@ -27,6 +27,7 @@ from ldm_core.contracts import (
     Plan,
     Request,
     Scheduler,
+    Seed,
     Spacing,
     Wrapper,
 )
@@ -37,6 +38,13 @@ from ldm_core.model import place
 from ldm_core.model.lora import Lora
 from ldm_core.numerics.point import Point
 from ldm_core.plugins.registry import Plugin, Registry
+from ldm_core.values import plain
+
+OF_A_CALL = (
+    "seed", "num_images_per_prompt", "num_inference_steps", "guidance_scale", "width", "height",
+    "extent", "batch_size", "output_type", "on_step", "inputs",
+)  # fmt: skip
+"""What a call takes beside inputs; a test holds it to `CallArguments`."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +96,7 @@ class Composition:
         own_points = self.scheduler.points is not None
         return {k: v for k, v in self.recipe.items() if not (own_points and k == "spacing")}
 
+    @checks_arguments
     def extent(self, changes: Extent | None = None) -> dict[str, int]:
         """How large a picture, video or sound is: as asked, or as the recipe says, or the model's.
 
@@ -131,6 +140,7 @@ class Composition:
         self.check_memory(plan.request.extent, min(size or count, count))
         return plan.batches(size)
 
+    @checks_arguments
     def grid(self, steps: int, extent: Extent | None = None) -> Grid:
         """The points of a run.
 
@@ -167,10 +177,11 @@ class Composition:
             )
         return grid
 
+    @checks_arguments
     def plan(
         self,
         inputs: Mapping[str, Any],
-        seeds: Sequence[int],
+        seeds: Sequence[Seed],
         extent: Extent | None = None,
         num_inference_steps: int | None = None,
     ) -> Plan:
@@ -184,9 +195,11 @@ class Composition:
                 take.
         """
         steps = num_inference_steps
+        if not seeds:
+            raise LdmError("there are no seeds, one for each image, so there is nothing to make.")
         request = Request(
             inputs=self._spread(inputs, len(seeds)),
-            seeds=[_seed(seed) for seed in seeds],
+            seeds=list(seeds),
             extent=self.extent(extent),
             num_inference_steps=self.recipe["num_inference_steps"] if steps is None else steps,
         )
@@ -197,6 +210,7 @@ class Composition:
             grid = part.cut(grid, request)
         return Plan(request, grid)
 
+    @checks_arguments
     def resumed(self, plan: Plan, point: Point) -> Plan:
         """The plan of a run that goes on at a point, down to this composition's last one.
 
@@ -217,19 +231,33 @@ class Composition:
             )
         return Plan(plan.request, left)
 
+    def check_names(self, inputs: Iterable[str]) -> None:
+        """See that these are inputs of the pipeline.
+
+        Raises:
+            LdmError: one is none.
+        """
+        declared = self.inputs
+        for name in inputs:
+            if name in declared:
+                continue
+            if name in OF_A_CALL:
+                raise LdmError(
+                    f"'{name}' is an argument of the call and no input: give it by its own name."
+                )
+            names = ", ".join(str(c["name"]) for c in self.recipe.get("conditioning", []))
+            reads = f"its conditioning ({names}) reads {', '.join(declared)}"
+            near = did_you_mean(name, [*declared, *OF_A_CALL, *self.info.latents.names])
+            raise LdmError(
+                f"this pipeline takes no '{name}': "
+                f"{reads if declared else 'it has no conditioning'}.{near}"
+            )
+
     def _spread(self, inputs: Mapping[str, Any], count: int) -> dict[str, list[Any]]:
         """One entry of every input an image."""
         declared = self.inputs
         values = {name: value for name, value in inputs.items() if value is not None}
-        for name in values:
-            if name not in declared:
-                names = ", ".join(str(c["name"]) for c in self.recipe.get("conditioning", []))
-                reads = f"its conditioning ({names}) reads {', '.join(declared)}"
-                raise LdmError(
-                    f"this pipeline takes no '{name}': "
-                    f"{reads if declared else 'it has no conditioning'}."
-                    f"{did_you_mean(name, declared)}"
-                )
+        self.check_names(values)
         spread: dict[str, list[Any]] = {}
         for name, one in declared.items():
             if name not in values and one.required:
@@ -241,14 +269,15 @@ class Composition:
             entries = list(value) if is_one_each(value) else [value] * count
             if len(entries) != count:
                 raise LdmError(f"{len(entries)} entries of '{name}' for {count} images.")
-            # as texts: a list has no hash, NaN is not itself, and tensors compare by element
-            several = dict.fromkeys(map(str, entries))
-            if not one.each and len(several) > 1:
-                raise LdmError(
-                    f"the {name} should be the same for all images of a run, not "
-                    f"{', '.join(several)}."
-                )
-            spread[name] = entries
+            if not one.each and len({*map(id, entries)}) > 1:
+                # as texts: a list has no hash, NaN is not itself, and tensors compare by element
+                several = dict.fromkeys(map(str, entries))
+                if len(several) > 1:
+                    raise LdmError(
+                        f"the {name} should be the same for all images of a run, not "
+                        f"{', '.join(several)}."
+                    )
+            spread[name] = [plain(entry) for entry in entries]
         return spread
 
 
@@ -258,13 +287,3 @@ def is_one_each(value: Any) -> bool:
     if not isinstance(value, list | tuple):
         return False
     return not value or not all(isinstance(entry, Mapping) for entry in value)
-
-
-def _seed(seed: Any) -> int:
-    try:
-        number = -1 if isinstance(seed, bool) else operator.index(seed)
-    except TypeError:
-        number = -1
-    if not 0 <= number < 2**63:
-        raise LdmError(f"a seed is a whole number from 0 to 2^63 - 1, not {in_short(seed)}.")
-    return number

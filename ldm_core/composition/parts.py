@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from ldm_core import contracts
@@ -14,6 +15,7 @@ from ldm_core.errors import LdmError
 from ldm_core.model.recognition import inspect_model
 from ldm_core.plugins.options import REQUIRED, check_options, described, read_options, with_options
 from ldm_core.plugins.registry import Plugin, Registry
+from ldm_core.values import brief
 
 EDGES: Mapping[str, Callable[[Any], Any]] = {
     "scheduler": contracts.as_scheduler,
@@ -74,7 +76,10 @@ def make(
     if name is None:
         raise LdmError(f"options are set for '{key}', but no {key} is chosen.")
     if is_ready_made(name):
-        return EDGES[kind](_ready_made(key, name, options))
+        try:
+            return EDGES[kind](_ready_made(key, name, options))
+        except LdmError as error:
+            raise LdmError(f"'{key}': {error.message}", error.hint) from error
     return _plugin(kind, choice, registry, used, own)
 
 
@@ -116,6 +121,8 @@ def other_model(source: Any, registry: Registry) -> OtherModel:
     """
     if isinstance(source, OtherModel):
         return source
+    if not isinstance(source, str | Path):
+        raise LdmError(f"the model of an option is a name or a path, not {brief(source)}.")
     info, family = inspect_model(str(source), registry)
     return OtherModel(info, lambda place: family.load(info, place))
 

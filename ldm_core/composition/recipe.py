@@ -22,12 +22,15 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Mapping
+from datetime import date, time
 from pathlib import Path
 from typing import Any
 
 from ldm_core.contracts.files import expanded
+from ldm_core.contracts.latents import AtLeastOne
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.model.lora import as_lora
+from ldm_core.values import brief, fitted, plain, type_name
 
 Layer = dict[str, Any]
 Same = Callable[[str, Any, Any], bool]
@@ -42,13 +45,13 @@ LISTS = {
     "converters": "converter",
 }
 """Hook points that take several, each with its kind of plugin."""
-SETTINGS: dict[str, type] = {
-    "model": str,
-    "model_config": str,
-    "num_inference_steps": int,
-    "width": int,
-    "height": int,
-    "extent": dict,
+SETTINGS: dict[str, Any] = {
+    "model": str | Path,
+    "model_config": str | Path,
+    "num_inference_steps": AtLeastOne,
+    "width": AtLeastOne,
+    "height": AtLeastOne,
+    "extent": dict[str, AtLeastOne],
     "device": str,
     "dtype": str,
     "compute_dtype": str,
@@ -72,6 +75,8 @@ def read_recipe(path: Path) -> Layer:
         ) from None
     except tomllib.TOMLDecodeError as error:
         raise LdmError(f"the recipe {path} is not valid TOML: {error}") from None
+    except (RecursionError, ValueError) as error:
+        raise LdmError(f"the recipe {path} cannot be read: {_reason(error)}.") from None
     try:
         return as_layer(raw)
     except LdmError as error:
@@ -86,6 +91,8 @@ def as_layer(raw: Mapping[str, Any]) -> Layer:
     """
     layer: Layer = {}
     for key, value in raw.items():
+        if not isinstance(key, str):
+            raise LdmError(f"the keys of a recipe are text, and {brief(key)} is none.")
         if value is None:
             continue
         if key in SETTINGS:
@@ -100,7 +107,7 @@ def as_layer(raw: Mapping[str, Any]) -> Layer:
             layer[key] = [as_choice(key, entry) for entry in entries]
         else:
             raise LdmError(
-                f"a recipe has no key '{key}'.{did_you_mean(key, KEYS)} "
+                f"a recipe has no key {brief(key)}.{did_you_mean(key, KEYS)} "
                 f"Its keys: {', '.join(KEYS)}."
             )
     for side in layer.keys() & layer.get("extent", {}).keys():
@@ -109,15 +116,13 @@ def as_layer(raw: Mapping[str, Any]) -> Layer:
 
 
 def _setting(key: str, value: Any) -> Any:
-    if key in ("model", "model_config"):
-        value = str(value)
-    kind = SETTINGS[key]
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise LdmError(f"'{key}' should be {kind.__name__}, not {value!r}.")
-    lengths = value.values() if isinstance(value, dict) else ()
-    if not all(type(length) is int for length in lengths):
-        raise LdmError(f"'extent' should have whole numbers, as in {{frames = 81}}, not {value!r}.")
-    return value
+    """A value of a key that is no hook point's."""
+    try:
+        value = fitted(SETTINGS[key], value)
+    except ValueError as error:
+        form = type_name(SETTINGS[key])
+        raise LdmError(f"'{key}' should be {form}, not {brief(value)}: {error}.") from None
+    return str(value) if isinstance(value, Path) else value
 
 
 def as_choice(key: str, value: Any) -> Layer:
@@ -129,11 +134,22 @@ def as_choice(key: str, value: Any) -> Layer:
     if isinstance(value, Mapping):
         name = value.get("name")
         if name is not None and not (isinstance(name, str) or is_ready_made(name)):
-            raise LdmError(f"the name of '{key}' should be text, not {name!r}.")
+            raise LdmError(f"the name of '{key}' should be text, not {brief(name)}.")
+        if strange := [option for option in value if not isinstance(option, str)]:
+            raise LdmError(f"the options of '{key}' have names, and {brief(strange[0])} is none.")
         if name is None and key in LISTS:
             raise LdmError(f"each entry of '{key}' needs a name.")
-        return dict(value)
-    raise LdmError(f"'{key}' should be a plugin's name or a table with a name, not {value!r}.")
+        return {option: _plain(entry) for option, entry in value.items()}
+    raise LdmError(f"'{key}' should be a plugin's name or a table with a name, not {brief(value)}.")
+
+
+def _plain(value: Any) -> Any:
+    """A value whose numbers of NumPy and torch are Python's, so that a manifest can hold it."""
+    if type(value) in (list, tuple):
+        return type(value)(map(_plain, value))
+    if type(value) is dict:
+        return {key: _plain(entry) for key, entry in value.items()}
+    return plain(value)
 
 
 def is_ready_made(value: Any) -> bool:
@@ -153,10 +169,7 @@ def override(setting: str) -> Layer:
         raise LdmError(
             f"'{setting}' should look like hook.option=value.", "as in --set scheduler.eta=1"
         )
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text.strip()
+    value = read_value(text)
     if not dot:
         return as_layer({hook: value})
     if hook not in STAGES:
@@ -164,7 +177,31 @@ def override(setting: str) -> Layer:
             f"'{hook}' takes no options by --set.{did_you_mean(hook, STAGES)} "
             f"Hook points that do: {', '.join(STAGES)}."
         )
-    return {hook: {option: value}}
+    return as_layer({hook: {option.strip(): value}})
+
+
+def read_value(text: str) -> Any:
+    """A value that is written in a line of its own, read as TOML or else as text.
+
+    Raises:
+        LdmError: it is nested more deeply than can be read, or a number is longer.
+    """
+    try:
+        table = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text.strip()
+    except (RecursionError, ValueError) as error:
+        raise LdmError(f"the value {brief(text)} cannot be read: {_reason(error)}.") from None
+    # what goes on in another line is no value; dates are text here
+    dates = isinstance(table["value"], date | time)
+    return text.strip() if len(table) > 1 or dates else table["value"]
+
+
+def _reason(error: Exception) -> str:
+    """Why TOML cannot be read, where it is not its form."""
+    return (
+        "it is nested too deeply" if isinstance(error, RecursionError) else "a number is too long"
+    )
 
 
 def _same_text(key: str, name: Any, other: Any) -> bool:

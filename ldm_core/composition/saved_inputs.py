@@ -10,7 +10,7 @@ from pydantic.errors import PydanticSchemaGenerationError
 
 from ldm_core.composition.composition import Composition
 from ldm_core.errors import LdmError
-from ldm_core.plugins.options import type_name
+from ldm_core.values import type_name
 
 FREE = ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False)
 

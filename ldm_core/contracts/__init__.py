@@ -29,7 +29,7 @@ from ldm_core.contracts.network import Call, Condition, Network, Row, Unequal, c
 from ldm_core.contracts.observer import Observer, as_observer
 from ldm_core.contracts.place import Part, PartInfo, Place
 from ldm_core.contracts.record import Record
-from ldm_core.contracts.run import Evaluation, Plan, Request, Run, RunHooks, Step
+from ldm_core.contracts.run import Evaluation, Plan, Request, Run, RunHooks, Seed, Step
 from ldm_core.contracts.scheduler import (
     Scheduler,
     Walk,
@@ -90,6 +90,7 @@ __all__ = [
     "Run",
     "RunHooks",
     "Scheduler",
+    "Seed",
     "Shown",
     "Spacing",
     "Step",

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from ldm_core.arguments import checks_arguments
 from ldm_core.contracts.record import Record, as_record
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def as_kernel(part: Kernel | Attention) -> Kernel:
     return as_record(Kernel, part, "an attention kernel is a function (q, k, v, mask, scale)")
 
 
+@checks_arguments
 def runs_on(*devices: str, dtypes: tuple[str, ...] | None = None) -> Callable[[Attention], Kernel]:
     """Say on which kinds of device, such as ``cuda``, and in which types a kernel runs."""
     return lambda kernel: replace(as_kernel(kernel), devices=devices, dtypes=dtypes)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ldm_core.arguments import checks_arguments
 from ldm_core.contracts.family import Model
 from ldm_core.contracts.medium import Medium
 from ldm_core.contracts.record import Record, as_record
@@ -82,11 +83,13 @@ class Decoder(Record):
         return replace(self, decode=function)
 
 
+@checks_arguments
 def encodes(kind: str) -> Callable[[Encode], Encoder]:
     """Say which kind of data an encoder takes, where it is not pictures."""
     return lambda encode: replace(as_encoder(encode), kind=kind)
 
 
+@checks_arguments
 def decodes(kind: str) -> Callable[[Decode], Decoder]:
     """Say which kind of medium a decoder gives, where it is not pictures."""
     return lambda decode: replace(as_decoder(decode), kind=kind)

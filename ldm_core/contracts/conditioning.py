@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ldm_core.arguments import check_fields
 from ldm_core.contracts.family import Model, ModelInfo
 from ldm_core.contracts.files import parts_of, with_full_paths
 from ldm_core.contracts.network import Condition, Unequal
 from ldm_core.contracts.record import as_instance
 from ldm_core.contracts.run import Request, Run, RunHooks
+from ldm_core.errors import LdmError
 from ldm_core.numerics.grid import Grid
+from ldm_core.values import brief, is_type
 
 REQUIRED = ...
 """The default of an input that must be given."""
@@ -36,6 +39,14 @@ class Input:
     each: bool = True
     help: str = ""
     file_keys: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if not is_type(self.type):
+            raise LdmError(
+                f"the argument 'type' of Input should be a type, such as str or float | None, not "
+                f"{brief(self.type)}."
+            )
 
     @property
     def required(self) -> bool:

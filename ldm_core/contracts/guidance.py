@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ldm_core.contracts.family import ModelInfo
 from ldm_core.contracts.network import Network
-from ldm_core.contracts.record import as_instance
+from ldm_core.contracts.record import as_instance, check_takes
 from ldm_core.contracts.run import Evaluation, Run
 from ldm_core.numerics.point import Point
 
@@ -40,6 +40,10 @@ class Bound:
     networks: Mapping[str, Network] = field(default_factory=dict)
     inputs: Mapping[str, Mapping[str, Sequence[Any]]] = field(default_factory=dict)
     gives_x0: bool = False
+
+    def __post_init__(self) -> None:
+        check_takes(self.branches, ("point",), "Bound's 'branches'")
+        check_takes(self.combine, ("outputs", "at"), "Bound's 'combine'")
 
     def output(self, outputs: Mapping[str, Tensor], at: Evaluation) -> Tensor:
         """What `combine` makes, as a network output."""

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Annotated
 
+from pydantic import Field
+
+from ldm_core.arguments import check_fields
 from ldm_core.errors import LdmError, did_you_mean
+from ldm_core.values import brief, is_whole
 
+AtLeastOne = Annotated[int, Field(ge=1)]
 Extent = Mapping[str, int]
 """How large something is: ``{"height": 512, "width": 512}``, ``{"samples": 441000}``."""
 
 
-class Axis(NamedTuple):
+@dataclass(frozen=True)
+class Axis:
     """One axis of a latent.
 
     Attributes:
@@ -24,10 +30,13 @@ class Axis(NamedTuple):
     """
 
     name: str
-    stride: int
-    unit: int = 1
+    stride: AtLeastOne
+    unit: AtLeastOne = 1
     causal: bool = False
-    most: int | None = None
+    most: AtLeastOne | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def places(self, length: int) -> int:
         """The latent's places along this axis for so many pixels, frames or samples."""
@@ -63,8 +72,11 @@ class LatentSpace:
     A family whose latents are of another kind, such as two in one tensor, overrides `shape`.
     """
 
-    channels: int
+    channels: AtLeastOne
     axes: tuple[Axis, ...]
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     @classmethod
     def of_picture(
@@ -119,26 +131,36 @@ class LatentSpace:
                     f"this model draws no '{name}'.{did_you_mean(name, self.names)} "
                     f"It draws {', '.join(self.names)}."
                 )
+        self.check_fits(extent, default)
         for axis in self.axes:
-            if axis.name not in extent:
-                raise LdmError(f"this model draws a number of {axis.name}, and none is given.")
             length = extent[axis.name]
-            if not isinstance(length, int) or isinstance(length, bool):
-                raise LdmError(f"the {axis.name} must be a whole number, not {length!r}.")
-            if not axis.fits(length):
-                raise LdmError(
-                    f"{describe(extent)} does not fit this model: {self._rule(axis)}, as in "
-                    f"{describe(default).removeprefix('the size ')}."
-                )
             if axis.most is not None and axis.places(length) > axis.most:
                 raise LdmError(
                     f"{describe(extent)} does not fit this model: it has positions for a "
                     f"{axis.name} of up to {axis.length(axis.most)}."
                 )
 
+    def check_fits(self, extent: Extent, default: Extent) -> None:
+        """See that a latent can have each length of an extent, whatever the network knows.
+
+        Raises:
+            LdmError: an axis is missing, or has a length that no latent has.
+        """
+        for axis in self.axes:
+            if axis.name not in extent:
+                raise LdmError(f"this model draws a number of {axis.name}, and none is given.")
+            length = extent[axis.name]
+            if not is_whole(length):
+                raise LdmError(f"the {axis.name} must be a whole number, not {brief(length)}.")
+            if not axis.fits(length):
+                raise LdmError(
+                    f"{describe(extent)} does not fit this model: {self._rule(axis)}, as in "
+                    f"{describe(default).removeprefix('the size ')}."
+                )
+
     def _rule(self, axis: Axis) -> str:
         """What lengths an axis may have, in words; of a picture, both sides in one."""
-        alike = len({a._replace(name="") for a in self.axes}) == 1
+        alike = len({replace(a, name="") for a in self.axes}) == 1
         if alike and {*self.names} == {"height", "width"}:
             return f"width and height must be multiples of {axis.stride * axis.unit}"
         return f"its {axis.name} must be {axis.rule()}"

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ldm_core.arguments import check_fields, checks_arguments
 from ldm_core.contracts.record import Record
+from ldm_core.errors import LdmError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,6 +31,9 @@ class Medium:
     data: Tensor
     rate: float | None = None
     beside: tuple[Medium, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,13 @@ class Writer(Record):
     suffix: str
     holds_manifest: bool = False
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.suffix.startswith("."):
+            raise LdmError(
+                f"the suffix of a Writer begins with a dot, as '.png', not {self.suffix!r}."
+            )
+
     @property
     def function(self) -> Callable[..., Any]:
         return self.write
@@ -75,6 +87,7 @@ class Writer(Record):
         return Writer(function, self.kind, self.suffix, self.holds_manifest)
 
 
+@checks_arguments
 def writes(kind: str, suffix: str, holds_manifest: bool = False) -> Callable[[Write], Writer]:
     """Make a writer of a function; see `Writer`."""
     return lambda write: Writer(write, kind, suffix, holds_manifest)

@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, ClassVar, Self, TypeVar
 
+from ldm_core.arguments import check_fields
 from ldm_core.errors import LdmError
+from ldm_core.values import brief
 
 T = TypeVar("T")
 
@@ -32,6 +34,7 @@ class Record(ABC):
                 f"a {type(self).__name__} made of a {type(self.function).__name__} would lose the "
                 "traits of that; change a record by a decorator or dataclasses.replace."
             )
+        check_fields(self)
         if self.arguments:
             check_takes(self.function, self.arguments, type(self).__name__)
 
@@ -65,10 +68,18 @@ def check_takes(function: Any, arguments: tuple[str, ...], kind: str) -> None:
     """
     words = f"a {kind} is made of a function ({', '.join(arguments)})"
     if not callable(function):
-        raise LdmError(f"{words}, not of {function!r}.")
+        raise LdmError(f"{words}, not of {brief(function)}.")
+    for odd, name in (
+        (inspect.iscoroutinefunction(function), "an async function"),
+        (inspect.isgeneratorfunction(function), "a generator"),
+    ):
+        if odd:
+            raise LdmError(f"{words}, and {brief(function)} is {name}.")
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # one that is not written in Python may say nothing of it
+        if inspect.isclass(function):
+            raise LdmError(f"{words}, not of {brief(function)}.") from None
         return
     places = [
         p
@@ -78,7 +89,7 @@ def check_takes(function: Any, arguments: tuple[str, ...], kind: str) -> None:
     needed = sum(1 for place in places if place.default is place.empty)
     any_number = any(p.kind is p.VAR_POSITIONAL for p in signature.parameters.values())
     if needed > len(arguments) or not (any_number or len(places) >= len(arguments)):
-        raise LdmError(f"{words}, and {function!r} takes {signature}.")
+        raise LdmError(f"{words}, and {brief(function)} takes {signature}.")
 
 
 def unwrapped(part: Any) -> Any:
@@ -88,7 +99,7 @@ def unwrapped(part: Any) -> Any:
         if part.args:
             raise LdmError(
                 "options of a part are set by name; one that functools.partial sets by place would "
-                f"take its traits away: {part!r}."
+                f"take its traits away: {brief(part)}."
             )
         return part.func.with_options(part.keywords)
     return part
@@ -109,7 +120,7 @@ def as_record(kind: type[R], part: Any, shape: str) -> R:
     if isinstance(part, kind):
         return part
     if not callable(part):
-        raise LdmError(f"{shape} or a {kind.__name__}, not {part!r}.")
+        raise LdmError(f"{shape} or a {kind.__name__}, not {brief(part)}.")
     return kind(part)  # type: ignore[call-arg]
 
 
@@ -122,6 +133,6 @@ def as_instance(kind: type[T], part: Any, name: str) -> T:
     if not isinstance(part, kind):
         raise LdmError(
             f"a {name} is an object of a class made from ldm_core.contracts.{kind.__name__}, not "
-            f"{part!r}."
+            f"{brief(part)}."
         )
     return part

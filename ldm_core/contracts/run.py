@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from pydantic import AfterValidator
+
+from ldm_core.arguments import check_fields
 from ldm_core.contracts.family import Model
 from ldm_core.contracts.latents import Extent
 from ldm_core.contracts.network import Network
@@ -17,6 +20,16 @@ from ldm_core.numerics.prediction import PredictionType, from_x0, to_x0
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+
+def _seed(value: int) -> int:
+    if not 0 <= value < 2**63:
+        raise ValueError("a seed is a whole number from 0 to 2^63 - 1")
+    return value
+
+
+Seed = Annotated[int, AfterValidator(_seed)]
+"""What an image's noise is drawn from: a whole number from 0 to 2^63 - 1."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +75,9 @@ class Plan:
 
     request: Request
     grid: Grid
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def batches(self, size: int | None) -> list[Plan]:
         """The plan in parts of so many images at most; whole where the size is None."""

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from ldm_core.arguments import checks_arguments
 from ldm_core.contracts.family import ModelInfo
-from ldm_core.contracts.record import Record, as_record
+from ldm_core.contracts.record import Record, as_record, check_takes
 from ldm_core.contracts.spacing import Choose, Spacing
 from ldm_core.errors import LdmError
 from ldm_core.numerics.callables import Denoise, Noise
@@ -83,6 +84,21 @@ class Scheduler(Record):
     stochastic: bool = False
     needs_variance: bool = False
     fit: Callable[[ModelInfo], Scheduler] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.order is not None and self.order <= 0:
+            raise LdmError(f"the order of a Scheduler should be above 0, not {self.order:g}.")
+        rules: dict[str, tuple[Any, tuple[str, ...]]] = {
+            "start": (self.start, ("first", "last")),
+            "spacing": (self.spacing, ("info",)),
+            "fit": (self.fit, ("info",)),
+        }
+        if not isinstance(self.points, Spacing):
+            rules["points"] = (self.points, ("schedule", "steps"))
+        for name, (rule, arguments) in rules.items():
+            if rule is not None:
+                check_takes(rule, arguments, f"Scheduler's '{name}'")
 
     def __call__(self, x: Any, grid: Grid, denoise: Any, noise: Any, **options: Any) -> Any:
         return self.walk(x, grid, denoise, noise, **options)
@@ -166,16 +182,19 @@ def _with(scheduler: Scheduler | Walk, **traits: Any) -> Scheduler:
     return replace(record, **traits, fit=again)
 
 
+@checks_arguments
 def starts_with(rule: StartRule) -> Callable[[Scheduler | Walk], Scheduler]:
     """Say the standard deviation of a scheduler's first x."""
     return lambda scheduler: _with(scheduler, start=rule)
 
 
+@checks_arguments
 def of_order(order: float) -> Callable[[Scheduler | Walk], Scheduler]:
     """Say a scheduler's order of convergence."""
     return lambda scheduler: _with(scheduler, order=order)
 
 
+@checks_arguments
 def goes_with(
     spacing: str | Mapping[str, Any] | SpacingRule,
 ) -> Callable[[Scheduler | Walk], Scheduler]:

@@ -14,6 +14,7 @@ from ldm_core.errors import LdmError
 from ldm_core.numerics.grid import Grid
 from ldm_core.numerics.noise_schedule import NoiseSchedule
 from ldm_core.numerics.point import Point
+from ldm_core.values import brief
 
 Choose = Callable[..., Sequence[Point]]
 """``choose(schedule, steps) -> points``: `steps` + 1 of them, strictly less and less noisy, the end
@@ -72,7 +73,7 @@ def checked(points: Sequence[Point], schedule: NoiseSchedule, spacing: str) -> G
         LdmError: the spacing gave something else; a run on it would be garbage.
     """
     if not isinstance(points, Sequence) or not all(isinstance(p, Point) for p in points):
-        raise LdmError(f"the spacing {spacing} gave {points!r}; it should give points.")
+        raise LdmError(f"the spacing {spacing} gave {brief(points)}; it should give points.")
     if len(points) < 2:
         raise LdmError(f"the spacing {spacing} gave {len(points)} points; a run needs at least 2.")
     for here, there in pairwise(points):

@@ -149,7 +149,7 @@ def file_differences(then: Manifest, composition: Composition) -> list[str]:
     if sorted(files.values()) != sorted(read.values()):
         changed = {path for path, _ in {*files.items()} ^ {*read.items()}}
         notes += [f"the converter's file {path} is not that of then" for path in sorted(changed)]
-    others, now_beside = then.get("beside", {}), beside_hashes(composition)
+    others, now_beside = then.beside, beside_hashes(composition)
     if others and sorted(others.values()) != sorted(now_beside.values()):
         changed = {path for path, _ in {*others.items()} ^ {*now_beside.items()}}
         notes += [f"{path}, beside the model, is not that of then" for path in sorted(changed)]

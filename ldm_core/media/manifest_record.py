@@ -58,6 +58,7 @@ class Manifest(_Strict):
     model_sha256: str | None = None
     loras: list[SavedLora] = []
     converter_files: dict[str, str] = {}
+    beside: dict[str, str] = {}
     plugins: list[str] = []
     versions: dict[str, str]
     pixels_sha256: str | None = None

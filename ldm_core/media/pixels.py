@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from ldm_core.arguments import checks_arguments
 from ldm_core.errors import LdmError, NotFiniteError
-from ldm_core.media.pictures import as_mode
+from ldm_core.media.arrays import is_array, read_array
+from ldm_core.media.pictures import as_mode, open_picture
+from ldm_core.values import brief
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,6 +21,7 @@ SHOWN = (1, 3)
 """How many channels a picture has: grey, or red, green and blue."""
 
 
+@checks_arguments
 def from_pixels(pixels: Tensor, output_type: str) -> Any:
     """Decoder output as the caller wants it.
 
@@ -29,6 +34,10 @@ def from_pixels(pixels: Tensor, output_type: str) -> Any:
         LdmError: images were asked for, and what there is has other channels.
         NotFiniteError: images were asked for, and some numbers are not finite.
     """
+    if output_type not in OUTPUT_TYPES[:-1]:
+        raise LdmError(f"the output_type of pixels is pil, np or pt, not {brief(output_type)}.")
+    if pixels.ndim != 4:
+        raise LdmError(f"pixels are (batch, channels, height, width), not {tuple(pixels.shape)}.")
     if output_type == "pil":
         check_shown(pixels.shape[1])
         if not pixels.isfinite().all():
@@ -58,27 +67,54 @@ def check_shown(channels: int) -> None:
         )
 
 
+@checks_arguments
 def to_pixels(images: Any, channels: int = 3) -> Tensor:
-    """Images as pixels in [-1, 1]; the inverse of `from_pixels`.
+    """Images as pixels in [-1, 1], (batch, channels, height, width); the inverse of `from_pixels`.
 
     Args:
-        images: PIL images, or an array (batch, height, width, channels) or tensor (batch,
-            channels, height, width) in [0, 1].
-        channels: what PIL images are turned to, 1 or 3.
+        images: one or a list of files, PIL images, arrays (height, width, channels) and tensors
+            (channels, height, width); or an array or tensor of several, the batch first. See
+            `ldm_core.media.arrays.read_array` for their values.
+        channels: what PIL images and files are turned to, 1 or 3.
+    Raises:
+        LdmError: one is no picture, or they differ in size.
     """
+    import torch
+
+    if is_array(images):
+        return read_array("image", images, channels) * 2 - 1
+    several = list(images) if isinstance(images, list | tuple) else [images]
+    if not several:
+        raise LdmError("the list of images is empty.")
+    pixels = [_one(image, channels) for image in several]
+    sizes = {f"{one.shape[-1]}x{one.shape[-2]}" for one in pixels}
+    if len(sizes) > 1:
+        raise LdmError(
+            f"the images are of different sizes ({', '.join(sorted(sizes))}), and those of a batch "
+            "are of one."
+        )
+    return torch.cat(pixels) * 2 - 1
+
+
+def _one(image: Any, channels: int) -> Tensor:
+    """A picture of a list in [0, 1], (1, channels, height, width)."""
     import numpy as np
     import torch
 
-    if isinstance(images, np.ndarray):
-        images = torch.from_numpy(images).permute(0, 3, 1, 2)
-    if isinstance(images, torch.Tensor):
-        if not images.isfinite().all():
-            raise LdmError("the image holds numbers that are not finite (NaN or infinite).")
-        return images.float() * 2 - 1
-    if isinstance(images, Image.Image):
-        images = [images]
+    if is_array(image):
+        pixels = read_array("image", image, channels)
+        if len(pixels) != 1:
+            raise LdmError(f"an image of a list is one picture, not {brief(image)}.")
+        return pixels.cpu()
+    if isinstance(image, str | Path):
+        image = open_picture(image)
+    if not isinstance(image, Image.Image):
+        raise LdmError(
+            f"an image is a file, a PIL image, an array or a tensor, not {brief(image)}."
+        )
     check_shown(channels)
+    if not all(image.size):
+        raise LdmError(f"the image is {image.width}x{image.height} pixels, which is none.")
     mode = "L" if channels == 1 else "RGB"
-    arrays = [np.asarray(as_mode(image, mode), dtype=np.float32) / 255 for image in images]
-    shape = (len(arrays), *arrays[0].shape[:2], channels)
-    return torch.from_numpy(np.stack(arrays).reshape(shape)).permute(0, 3, 1, 2) * 2 - 1
+    array = np.asarray(as_mode(image, mode), dtype=np.float32) / 255
+    return torch.from_numpy(array.reshape(1, *array.shape[:2], channels)).permute(0, 3, 1, 2)

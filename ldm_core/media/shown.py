@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ldm_core.arguments import checks_arguments
 from ldm_core.contracts import Medium
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.media.pixels import OUTPUT_TYPES, check_shown, from_pixels
@@ -27,6 +28,7 @@ def check_output_type(output_type: str, kind: str, channels: int) -> None:
         check_shown(channels)
 
 
+@checks_arguments
 def shown(medium: Medium, output_type: str) -> Any:
     """What a medium holds.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from ldm_core.model.hub import as_file, download_file
 from ldm_core.model.quantised import check_unscaled
 from ldm_core.model.reading import CONVERT, PICKLE_RUNS, PICKLED, read_json
 from ldm_core.model.safetensors_header import read_header
+from ldm_core.values import brief, fitted
 
 
 @dataclass(frozen=True)
@@ -81,15 +81,17 @@ def as_lora(value: Any) -> dict[str, Any]:
     if not isinstance(table, Mapping) or not {"path"} <= {*table} <= {"path", "scale"}:
         raise LdmError(
             "an entry of 'loras' should be a path, path:scale, or a table of path and scale, "
-            f"not {value!r}."
+            f"not {brief(value)}."
         )
     path, scale = table["path"], table.get("scale", 1.0)
+    if not isinstance(path, str | Path):
+        raise LdmError(f"the path of an entry of 'loras' should be text, not {brief(path)}.")
     try:
-        number = math.nan if isinstance(scale, bool) else float(scale)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise LdmError(f"the scale of the LoRA '{path}' should be a number, not {scale!r}.")
+        number = fitted(float, scale, text=True)
+    except ValueError:
+        raise LdmError(
+            f"the scale of the LoRA '{path}' in 'loras' should be a number, not {brief(scale)}."
+        ) from None
     return {"path": str(path), "scale": number}
 
 

@@ -9,15 +9,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, is_dataclass, replace
 from functools import partial
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
-
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from typing import Any, get_args
 
 from ldm_core import contracts
 from ldm_core.contracts.files import expanded
 from ldm_core.contracts.record import Record
-from ldm_core.errors import LdmError, did_you_mean, in_short
+from ldm_core.errors import LdmError, did_you_mean
+from ldm_core.values import brief, fitted, type_name
 
 LARGEST = 3.4e38
 """What float32 ends at."""
@@ -55,18 +53,16 @@ class Option:
         """The value as the option's type; text is converted, as on the command line."""
         if self.kind and value is not None:
             return value  # a plugin's choice, resolved where the pipeline is composed
-        config = ConfigDict(allow_inf_nan=False, arbitrary_types_allowed=True)
         try:
-            checked = TypeAdapter[Any](self.annotation, config=config).validate_python(value)
-        except ValidationError as error:
-            reason = error.errors()[0]["msg"].lower()
+            checked = fitted(self.annotation, value, text=True)
+        except ValueError as error:
             raise LdmError(
-                f"option '{self.name}' of {owner} should be {self.type_name}, not "
-                f"{in_short(value)}: {reason}."
+                f"option '{self.name}' of {owner} should be {self.type_name}, not {brief(value)}: "
+                f"{error}."
             ) from None
         if (number := _too_large(checked)) is not None:
             raise LdmError(
-                f"option '{self.name}' of {owner} is {in_short(number)}, beyond all that is "
+                f"option '{self.name}' of {owner} is {brief(number)}, beyond all that is "
                 "computed with here, which ends at 3.4e+38."
             )
         return _expanded(checked)
@@ -106,7 +102,10 @@ def documentation(target: Callable[..., Any]) -> str:
 
 def read_options(target: Callable[..., Any]) -> dict[str, Option]:
     """The keyword-only parameters of a function or class, with the help of its docstring."""
-    parameters = inspect.signature(described(target)).parameters.values()
+    try:
+        parameters = inspect.signature(described(target)).parameters.values()
+    except (TypeError, ValueError):
+        raise LdmError(f"{brief(target)} does not say what it takes.") from None
     return describe(target, [p for p in parameters if p.kind is p.KEYWORD_ONLY])
 
 
@@ -193,22 +192,6 @@ def with_options(target: Callable[..., Any], options: Mapping[str, Any]) -> Any:
     if any(p.kind in positional for p in inspect.signature(target).parameters.values()):
         return partial(target, **options) if options else target
     return target(**options)
-
-
-def type_name(annotation: Any) -> str:
-    """A type as a person would write it, without the bounds that are annotated."""
-    if get_origin(annotation) is Annotated:
-        return type_name(get_args(annotation)[0])
-    if get_origin(annotation) in (Union, UnionType):
-        return " | ".join(type_name(part) for part in get_args(annotation))
-    if annotation is NoneType:
-        return "None"
-    if get_origin(annotation) in (list, dict):
-        parts = ", ".join(type_name(part) for part in get_args(annotation))
-        return f"{get_origin(annotation).__name__}[{parts}]"
-    if isinstance(annotation, type):
-        return annotation.__name__
-    return str(annotation).replace("typing.", "")
 
 
 def argument_help(doc: str) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+import re
 import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ from typing import Any
 
 import pluggy
 
+from ldm_core.arguments import checks_arguments
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.plugins import hookspecs
 from ldm_core.plugins.options import Option, command_options, documentation, read_options
@@ -124,6 +126,7 @@ class Registry:
         self._manager = pluggy.PluginManager("ldm")
         self._manager.add_hookspecs(hookspecs)
 
+    @checks_arguments
     def add(
         self, module: ModuleType | object, distribution: str = "local", version: str = "0"
     ) -> None:
@@ -140,12 +143,15 @@ class Registry:
             offered: list[Plugin] = []
             for kind, hook in hookspecs.KINDS.items():
 
+                @checks_arguments
                 def register(name: str, target: Callable[..., Any] | str, kind: str = kind) -> None:
+                    _check_target(name, target)
                     offered.append(Plugin(kind, name, distribution, version, target))
 
                 self._call(hook, module, register)
             models: list[ShippedModel] = []
 
+            @checks_arguments
             def register_model(name: str, folder: Path, made_for: str) -> None:
                 models.append(ShippedModel(name, Path(folder), made_for, distribution, version))
 
@@ -160,6 +166,7 @@ class Registry:
         self.plugins += offered
         self.models += models
 
+    @checks_arguments
     def find(self, kind: str, name: str) -> Plugin:
         """The plugin of this kind by short name or full id ``distribution:name``.
 
@@ -181,6 +188,7 @@ class Registry:
             f"{len(names)} {kind} plugins are installed; {look}{broken}",
         )
 
+    @checks_arguments
     def named(self, name: str, kind: str | None = None) -> list[Plugin]:
         """Every plugin of this short name or full id, of one kind or of all."""
         plugins = []
@@ -194,6 +202,7 @@ class Registry:
                     plugins.append(replace(plugin, name=plugin.name + member, member=member))
         return plugins
 
+    @checks_arguments
     def of_kind(self, kind: str) -> list[Plugin]:
         return sorted((p for p in self.plugins if p.kind == kind), key=lambda p: p.id)
 
@@ -257,6 +266,14 @@ def raised_in(error: BaseException, registry: Registry) -> str | None:
             package = f"{owner.distribution} {owner.version}"
             found = f"the package {package}, {frame.f_code.co_filename}:{line}"
     return found
+
+
+def _check_target(name: str, target: Callable[..., Any] | str) -> None:
+    """See that a plugin has a name, and that one which is imported later says from where."""
+    if not name.strip() or not name.isprintable():
+        raise LdmError(f"the name of a plugin should be a word, not {name!r}")
+    if isinstance(target, str) and not re.fullmatch(r"\w+(\.\w+)*:\w+", target):
+        raise LdmError(f"the target of '{name}' should be 'package.module:name', not {target!r}")
 
 
 def _check_version(stated: Any) -> None:

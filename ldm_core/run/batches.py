@@ -27,7 +27,7 @@ class Generates(ABC):
         checked is checked before the first."""
 
     def batches(
-        self, prompt: str | Sequence[str] | None = None, **arguments: Any
+        self, /, prompt: str | Sequence[str] | None = None, **arguments: Any
     ) -> Iterator[Output]:
         """A call whose batches are looped over; arguments as of a call. Nothing is kept of a batch
         that is handed on, so there can be as many as there is time for.
@@ -39,6 +39,7 @@ class Generates(ABC):
 
     def __call__(
         self,
+        /,
         prompt: str | Sequence[str] | None = None,
         *,
         seed: int | Sequence[int] | None = None,
@@ -76,12 +77,21 @@ class Generates(ABC):
         }
         return Output.join(list(self.batches(**arguments, **inputs))).complete()
 
-    def stream(self, *prompt: Any, **arguments: Any) -> Stream:
+    def stream(self, /, prompt: str | Sequence[str] | None = None, **arguments: Any) -> Stream:
         """A call whose steps are looped over: ``for step in pipe.stream("a star", seed=7): ...``.
 
         Args:
             prompt, arguments: of a call, ``on_step`` apart; the images are the same.
+        Raises:
+            LdmError: bad input, before any sampling.
         """
         if "on_step" in arguments:
             raise LdmError("a stream takes no 'on_step': loop over its steps.")
-        return Stream(lambda on_step: self(*prompt, **arguments, on_step=on_step))
+        tellers: list[Callable[[Step], None]] = []
+        batches = self.batches(prompt, **arguments, on_step=lambda step: tellers[0](step))
+
+        def run(on_step: Callable[[Step], None]) -> Output:
+            tellers.append(on_step)
+            return Output.join(list(batches))
+
+        return Stream(run)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import operator
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from itertools import islice
 from typing import Any
 
+from ldm_core.arguments import argument, check_fields
 from ldm_core.composition.composition import is_one_each
-from ldm_core.composition.limits import MOST_IMAGES, check_images
-from ldm_core.contracts import Extent, Step
+from ldm_core.composition.limits import check_images
+from ldm_core.contracts import Extent, Seed, Step
+from ldm_core.contracts.latents import AtLeastOne
+from ldm_core.contracts.record import check_takes
 from ldm_core.errors import LdmError
 from ldm_core.run.skipping import Skip
 
-WHOLE = ("num_images_per_prompt", "num_inference_steps", "batch_size")
-"""Arguments of a call that are whole numbers, beside seeds and lengths."""
+Inputs = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,43 +42,47 @@ class CallArguments:
     """
 
     inputs: Mapping[str, Any] = field(default_factory=dict)
-    seed: int | Sequence[int] | None = None
-    num_images_per_prompt: int = 1
-    num_inference_steps: int | None = None
+    seed: Seed | Sequence[Seed] | None = None
+    num_images_per_prompt: AtLeastOne = 1
+    num_inference_steps: AtLeastOne | None = None
     guidance_scale: float | None = None
     extent: Extent = field(default_factory=dict)
-    batch_size: int | None = None
+    batch_size: AtLeastOne | None = None
     output_type: str = "pil"
     on_step: Callable[[Step], None] | None = None
     skip: Skip | None = None
 
+    def __post_init__(self) -> None:
+        check_fields(self, "a call")
+        if self.on_step is not None:
+            check_takes(self.on_step, ("step",), "on_step")
+
     @classmethod
-    def of(cls, axes: Sequence[str], **arguments: Any) -> CallArguments:
+    def of(cls, axes: Sequence[str], /, **arguments: Any) -> CallArguments:
         """Arguments by name, as a person gives them: those of a call, lengths of the model's axes
-        (``width``), and inputs.
+        (``width``), and inputs. One that is None is as one that is left out.
 
         Args:
             axes: of the model's latents.
         Raises:
-            LdmError: a length or an input is given twice, or a number is not whole.
+            LdmError: a length or an input is given twice, or an argument is of another type or out
+                of range.
         """
         own = {f.name for f in fields(cls)} - {"inputs", "extent"}
         sides = {*axes, "width", "height"}
         values = {name: value for name, value in arguments.items() if value is not None}
         extent = {name: value for name, value in values.items() if name in sides}
         inputs = {n: v for n, v in values.items() if n not in own | sides | {"extent", "inputs"}}
-        for key, several in (("extent", extent), ("inputs", inputs)):
-            for name in several.keys() & values.get(key, {}).keys():
+        for key, several, kind in (("extent", extent, Extent), ("inputs", inputs, Inputs)):
+            table = argument(key, kind, values.get(key, {}), "a call")
+            for name in several.keys() & table.keys():
                 raise LdmError(f"{name} is given twice, by its name and in '{key}'; give it once.")
-        numbers: dict[str, Any] = {n: whole(n, values[n]) for n in WHOLE if n in values}
-        if "seed" in values:
-            numbers["seed"] = whole_seed(values["seed"])
-        lengths = {**values.get("extent", {}), **extent}
+            several |= table
+        extent = {name: argument(name, int, value, "a call") for name, value in extent.items()}
         return cls(
-            inputs={**values.get("inputs", {}), **inputs},
-            extent={name: whole(name, length) for name, length in lengths.items()},
-            **{name: value for name, value in values.items() if name in own - numbers.keys()},
-            **numbers,
+            inputs=inputs,
+            extent=extent,
+            **{name: value for name, value in values.items() if name in own},
         )
 
     def with_inputs(self, **inputs: Any) -> CallArguments:
@@ -89,54 +93,24 @@ class CallArguments:
         """The seed of each image, and the inputs, lists of which have one entry an image.
 
         Raises:
-            LdmError: lists of different lengths, or an empty one, or a number that is too small.
+            LdmError: lists of different lengths, or an empty one.
         """
-        each = self.num_images_per_prompt
-        if each < 1:
-            raise LdmError(f"num_images_per_prompt must be at least 1, not {each}")
+        each, seed = self.num_images_per_prompt, self.seed
         check_images(each)
-        if self.batch_size is not None and self.batch_size < 1:
-            raise LdmError(f"batch_size must be at least 1, not {self.batch_size}.")
         lengths = {len(v) for v in self.inputs.values() if is_one_each(v)}
         if len(lengths) > 1:
             raise LdmError(f"inputs have different lengths: {sorted(lengths)}.")
-        seed = None if self.seed is None else whole_seed(self.seed)
-        several = len(seed) if isinstance(seed, list) and each == 1 else 1
+        several = len(seed) if isinstance(seed, Sequence) and each == 1 else 1
         count = (lengths.pop() if lengths else several) * each
         if count == 0:
-            raise LdmError("the list of prompts is empty; there is nothing to make.")
+            empty = [name for name, value in self.inputs.items() if is_one_each(value)] or ["seed"]
+            raise LdmError(f"the list of '{empty[0]}' is empty; there is nothing to make.")
         check_images(count)
         spread = {
             name: [entry for entry in value for _ in range(each)] if is_one_each(value) else value
             for name, value in self.inputs.items()
         }
         return seeds_for(count, seed), spread
-
-
-def whole(name: str, value: Any) -> int:
-    """A whole number of Python, also of one of NumPy or torch.
-
-    Raises:
-        LdmError: it is something else, such as 2.0 or True.
-    """
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        return operator.index(value)
-    except TypeError:
-        raise LdmError(f"the {name} must be a whole number, not {value!r}.") from None
-
-
-def whole_seed(seed: Any) -> int | list[int]:
-    """A seed, or several in an order, as `whole` numbers: a list, a range, an array or tensor."""
-    try:
-        return whole("seed", seed)
-    except LdmError:
-        if not isinstance(seed, Iterable) or isinstance(seed, str | bytes | Mapping | Set):
-            raise
-        several = list(islice(seed, MOST_IMAGES + 1))
-        check_images(len(several))
-        return [whole("seed", one) for one in several]
 
 
 def seeds_for(count: int, seed: int | Sequence[int] | None) -> list[int]:
@@ -147,7 +121,6 @@ def seeds_for(count: int, seed: int | Sequence[int] | None) -> list[int]:
     Raises:
         LdmError: there are more or fewer.
     """
-    seed = None if seed is None else whole_seed(seed)
     if seed is None:
         return [secrets.randbelow(2**32) for _ in range(count)]
     if isinstance(seed, int):

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ldm_core.arguments import checks_arguments
 from ldm_core.contracts import Extent, Grid, Plan, Step
 from ldm_core.errors import LdmError
 from ldm_core.media.manifest import make_manifest
@@ -25,6 +26,7 @@ PROBE = 64
 """Side in pixels, about, of the picture by which the latents of two models are compared."""
 
 
+@checks_arguments
 def chain(first: Pipeline | Chain, then: Pipeline | Chain, at: float = 0.8) -> Chain:
     """A pipeline, and another that takes over its latents before they are done.
 
@@ -107,6 +109,7 @@ class Chain(Generates):
         """Another chain on the same weights, each pipeline with these changes."""
         return Chain(tuple(part.replace(**changes) for part in self.pipelines), self.shares)
 
+    @checks_arguments
     def batches_of(self, call: CallArguments) -> Iterator[Output]:
         if call.skip is not None:
             raise LdmError("a chain takes no 'skip': it makes every image that is asked for.")
@@ -129,6 +132,7 @@ class Chain(Generates):
             last = self.pipelines[-1]
             yield outcome(last, latents, seeds, manifests, call.output_type, walks)
 
+    @checks_arguments
     def plans(
         self,
         inputs: Mapping[str, Any],
@@ -162,6 +166,7 @@ class Chain(Generates):
             plans[index + 1] = composition.resumed(plans[index + 1], plans[index].grid[stop])
         return plans
 
+    @checks_arguments
     def sample(
         self, plans: Sequence[Plan], on_step: Callable[[Step], None] | None = None
     ) -> Tensor:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any
 
+from ldm_core.arguments import checks_arguments
+
 if TYPE_CHECKING:
     from ldm_core.run.output import Output
 
@@ -19,11 +21,11 @@ class InBatches:
     """
 
     def __init__(self, batches: Callable[..., Iterator[Output]], skips: bool = False) -> None:
-        self.batches = batches
+        self.batches = checks_arguments(batches)
         self.skips = skips
         update_wrapper(self, batches)
 
-    def __call__(self, *args: Any, **arguments: Any) -> Output:
+    def __call__(self, /, *args: Any, **arguments: Any) -> Output:
         from ldm_core.run.output import Output
 
         return Output.join(list(self.batches(*args, **arguments))).complete()

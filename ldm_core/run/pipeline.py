@@ -4,32 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import reduce
 from pathlib import Path
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 
+from ldm_core.arguments import checks_arguments
 from ldm_core.composition.compose import compose, recompose
 from ldm_core.composition.composition import Composition
 from ldm_core.contracts import (
-    Converter,
     Extent,
     Medium,
     Model,
     Noise,
-    PartInfo,
     Plan,
     Request,
     Run,
+    Seed,
     Step,
 )
+from ldm_core.contracts.record import check_takes
 from ldm_core.errors import LdmError
 from ldm_core.media import pixels
+from ldm_core.media.arrays import check_latents
 from ldm_core.media.manifest import make_manifests
 from ldm_core.media.shown import check_output_type
-from ldm_core.model import place
 from ldm_core.model.libraries import heard
 from ldm_core.numerics.grid import Grid
 from ldm_core.numerics.point import Point
@@ -43,7 +43,8 @@ from ldm_core.run.outcome import encoded, noted, outcome
 from ldm_core.run.output import Output
 from ldm_core.run.sampling import Sampling
 from ldm_core.run.skipping import without
-from ldm_core.run.weights import Weights
+from ldm_core.run.weights import Weights, check_kernel, converted, load_model
+from ldm_core.values import brief
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +67,7 @@ class Pipeline(Generates):
     unconverted: Weights = field(repr=False)
 
     @classmethod
+    @checks_arguments
     def from_pretrained(
         cls,
         model: str | Path | None = None,
@@ -95,6 +97,7 @@ class Pipeline(Generates):
         return pipe
 
     @classmethod
+    @checks_arguments
     def from_composition(
         cls, composition: Composition, around: Callable[[Callable[[], Model]], Model] | None = None
     ) -> Self:
@@ -107,10 +110,10 @@ class Pipeline(Generates):
         """
 
         def load() -> Model:
-            return _load(composition)
+            return load_model(composition)
 
         whole = Weights(load if around is None else lambda: around(load))
-        return cls(composition, _converted(composition, whole), whole)
+        return cls(composition, converted(composition, whole), whole)
 
     @property
     def model(self) -> Model:
@@ -127,6 +130,7 @@ class Pipeline(Generates):
         that nothing asks, of which a manifest's recipe is free."""
         return dict(self.composition.recipe)
 
+    @checks_arguments
     def replace(self, **changes: Any) -> Self:
         """Another pipeline on the same weights, with other plugins, options or LoRA.
 
@@ -136,17 +140,18 @@ class Pipeline(Generates):
         composition = recompose(self.composition, changes)
         if self.unconverted.loaded:
             where = self.unconverted.model.place
-            _check_kernel(composition, where.device.type, str(where.compute_dtype))
+            check_kernel(composition, where.device.type, str(where.compute_dtype))
         if not {"loras", "converters"} & changes.keys():
             composition = replace(composition, converters=self.composition.converters)
             return type(self)(composition, self.weights, self.unconverted)
         for converter in composition.converters:
             converter.prepare(composition.info)
-        other = type(self)(composition, _converted(composition, self.unconverted), self.unconverted)
+        other = type(self)(composition, converted(composition, self.unconverted), self.unconverted)
         if self.unconverted.loaded:
             _ = other.model  # what does not fit is said here, not at the first call
         return other
 
+    @checks_arguments
     def batches_of(self, call: CallArguments) -> Iterator[Output]:
         pipe = self
         if call.guidance_scale is not None:
@@ -166,6 +171,7 @@ class Pipeline(Generates):
             latents = sampling.walk(sampling.x, on_step=call.on_step)
             yield self.output(latents, plan.request, call.output_type, [sampling.finite])
 
+    @checks_arguments
     def output(
         self,
         latents: Tensor,
@@ -181,14 +187,19 @@ class Pipeline(Generates):
             walks: ``finite`` of the runs that led there, for failures to say where; without them
                 they say that the final latents are not finite.
         """
-        manifests = list(make_manifests(self.composition, request, self.model.place))
+        parts = self.composition
+        check_output_type(output_type, parts.decoder.kind, parts.info.image_channels)
+        self._check_latents("latents", latents)
+        manifests = list(make_manifests(parts, request, self.model.place))
         return outcome(self, latents, request.seeds, manifests, output_type, walks)
 
+    @checks_arguments
     def sample(self, plan: Plan, on_step: Callable[[Step], None] | None = None) -> Tensor:
         """The final latents of a plan, (batch, channels, ...) float32, in one batch."""
         sampling = self.start(plan)
         return sampling.walk(sampling.x, on_step=on_step)
 
+    @checks_arguments
     def start(self, plan: Plan, noise: Noise | None = None) -> Sampling:
         """A run of a plan, at its first x.
 
@@ -197,6 +208,7 @@ class Pipeline(Generates):
         """
         return self._begin(plan, noise)
 
+    @checks_arguments
     def resume(self, plan: Plan, x: Tensor, point: Point, noise: Noise | None = None) -> Sampling:
         """A run of a plan that goes on with an x, down to this pipeline's last point.
 
@@ -212,6 +224,7 @@ class Pipeline(Generates):
             LdmError: x is of another shape, nothing is left to do, or the scheduler only walks
                 points of its own and this is none of them.
         """
+        self._check_latents("x", x)
         shape = (len(plan.request.seeds), *self._shape(plan.request.extent))
         if tuple(x.shape) != shape:
             raise LdmError(f"x has the shape {tuple(x.shape)}, and what is asked for has {shape}.")
@@ -222,6 +235,8 @@ class Pipeline(Generates):
     @torch.no_grad()
     def _begin(self, plan: Plan, noise: Noise | None, x: Tensor | None = None) -> Sampling:
         parts, device = self.composition, self.model.latents_device
+        if noise is not None:
+            check_takes(noise, (), "noise")
         own = noise or self.noise(plan.request.seeds, plan.request.extent)
         finite = Finiteness(len(plan.request.seeds))
 
@@ -238,94 +253,68 @@ class Pipeline(Generates):
         with in_force(parts.attention), heard():
             return Sampling(parts, run, x, finite)
 
-    def noise(self, seeds: Sequence[int], extent: Extent) -> SeededNoise:
+    @checks_arguments
+    def noise(self, seeds: Sequence[Seed], extent: Extent) -> SeededNoise:
         """The noise of these images, one stream each, shaped as latents of this extent."""
         return SeededNoise(seeds, self._shape(extent), self.model.latents_device)
 
+    @checks_arguments
     def initial_scale(self, grid: Grid) -> float:
         """The standard deviation of x at the start of a grid, as the scheduler wants it."""
         schedule = self.composition.info.noise_schedule
         return float(self.composition.scheduler.start(grid[0], schedule.at(schedule.last)))
 
+    @checks_arguments
     @torch.no_grad()
-    def encode(self, data: Any, seed: int | Sequence[int] = 0) -> Tensor:
-        """Latents of images (PIL, array or tensor in [0, 1]), or of other data as the encoder takes
-        it, a tensor (batch, channels, ...); (batch, channels, ...) float32.
+    def encode(self, data: Any, seed: Seed | Sequence[Seed] = 0) -> Tensor:
+        """Latents of images, or of other data as the encoder takes it, a tensor (batch, channels,
+        ...); (batch, channels, ...) float32.
 
+        Args:
+            data: images are files, PIL images, arrays and tensors, one or several, as of
+                `ldm_core.media.pixels.to_pixels`.
+            seed: of the first, or one for each, for an encoder that draws.
         Raises:
+            LdmError: it is none of these, or of a size that the model does not take.
             NotFiniteError: latents are not finite; it holds the others.
         """
-        parts, device = self.composition, self.model.latents_device
+        parts, latents = self.composition, self.composition.info.latents
         if parts.encoder.kind == "image":
             data = pixels.to_pixels(data, parts.info.image_channels)
-        extent = dict(zip(parts.info.latents.names, data.shape[2:], strict=True))
-        seeds = seeds_for(len(data), seed)
+        elif not isinstance(data, Tensor) or data.ndim != len(latents.names) + 2:
+            axes = ", ".join(("batch", "channels", *latents.names))
+            raise LdmError(f"the data should be a tensor ({axes}), not {brief(data)}.")
+        extent = dict(zip(latents.names, data.shape[2:], strict=True))
+        latents.check_fits(extent, parts.info.default_extent)
+        seeds, device = seeds_for(len(data), seed), self.model.latents_device
         noise = self.noise(seeds, extent)
         with in_force(parts.attention), heard():
-            latents = parts.encoder(self.model, data.to(device), noise).to(device)
-        return encoded(self, latents, seeds)
+            given = parts.encoder(self.model, data.to(device), noise).to(device)
+        return encoded(self, given, seeds)
 
+    @checks_arguments
     def medium(self, latents: Tensor) -> Medium:
         """What latents (batch, channels, ...) show; where that is not finite it is said."""
         return noted(self, self.decoded(latents))
 
+    @checks_arguments
     @torch.no_grad()
     def decoded(self, latents: Tensor) -> Medium:
         """What the decoder gives of latents (batch, channels, ...), finite or not."""
+        self._check_latents("latents", latents)
         with in_force(self.composition.attention), heard():
             device = self.model.latents_device
             return self.composition.decoder.medium(self.model, latents.to(device))
 
+    @checks_arguments
     def decode(self, latents: Tensor) -> Tensor:
         """The data of what latents show: of images (batch, channels, height, width) in about
         [-1, 1], float32."""
         return self.medium(latents).data
 
+    def _check_latents(self, name: str, latents: Tensor) -> None:
+        check_latents(name, latents, self._shape(self.composition.info.default_extent))
+
     def _shape(self, extent: Extent) -> tuple[int, ...]:
         """Of one image's latent."""
         return self.composition.info.latents.shape(extent)
-
-
-def _load(composition: Composition) -> Model:
-    """The model of a composition as it is read, before its converters act."""
-    where = place.resolve(composition.recipe)
-    _check_kernel(composition, where.device.type, str(where.compute_dtype))
-    for converter in composition.converters:
-        converter.prepare(composition.info)
-    converters = composition.converters
-
-    def loading(part: PartInfo) -> Mapping[str, Any]:
-        return {key: value for c in converters for key, value in c.loading(part).items()}
-
-    return composition.family.load(composition.info, replace(where, loading=loading))
-
-
-def _converted(composition: Composition, whole: Weights) -> Weights:
-    """The model that runs are made with."""
-    converters = composition.converters
-    if not converters:
-        return whole
-
-    def convert(model: Model, converter: Converter) -> Model:
-        return converter.convert(model)
-
-    return Weights(lambda: reduce(convert, converters, whole.model))
-
-
-def _check_kernel(composition: Composition, device: str, dtype: str) -> None:
-    """See that the attention kernel runs where the model is to be."""
-    kernel, name = composition.attention, composition.recipe["attention"]["name"]
-    look = "`ldm plugins list --kind attention` shows the others."
-    if kernel.devices is not None and device not in kernel.devices:
-        raise LdmError(
-            f"the attention '{name}' needs a device of type {' or '.join(kernel.devices)}, and "
-            f"this pipeline is on {device}.",
-            look,
-        )
-    dtype = dtype.removeprefix("torch.")
-    if kernel.dtypes is not None and dtype not in kernel.dtypes:
-        raise LdmError(
-            f"the attention '{name}' computes in {' or '.join(kernel.dtypes)}, and this pipeline "
-            f"in {dtype}.",
-            look,
-        )

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ldm_core.arguments import checks_arguments
 from ldm_core.composition.composition import Composition
 from ldm_core.contracts import (
     Condition,
@@ -21,6 +22,7 @@ from ldm_core.contracts import (
     Unequal,
     VariancePredicting,
 )
+from ldm_core.contracts.record import check_takes
 from ldm_core.errors import LdmError
 from ldm_core.model.libraries import heard
 from ldm_core.numerics.grid import Grid, intervals_behind
@@ -29,6 +31,7 @@ from ldm_core.run.attention import in_force
 from ldm_core.run.conditions import Conditions
 from ldm_core.run.denoiser import Denoiser
 from ldm_core.run.finite import AllLost, Finiteness
+from ldm_core.values import brief
 
 Tell = Callable[[Step], None]
 
@@ -98,7 +101,7 @@ class Sampling:
         for wrapper in self._parts.denoisers:
             denoise = wrapper.wrap(denoise)
             if not callable(denoise):
-                raise LdmError(f"a wrapper of the denoiser gave {denoise!r}, no denoiser.")
+                raise LdmError(f"a wrapper of the denoiser gave {brief(denoise)}, no denoiser.")
         if finite is not None:
             finite.step = network.step
             denoise = denoise if denoise is network else _heard(denoise, finite)
@@ -108,6 +111,7 @@ class Sampling:
             denoise = VariancePredicting(denoise, network.variance)
         return denoise
 
+    @checks_arguments
     @torch.no_grad()
     def walk(
         self,
@@ -123,12 +127,19 @@ class Sampling:
                 where not given.
             on_step: called after each evaluation of the denoiser.
         """
+        if on_step is not None:
+            check_takes(on_step, ("step",), "on_step")
+        if not isinstance(x, Tensor) or x.shape != self.x.shape or not x.is_floating_point():
+            raise LdmError(
+                f"x should be a tensor of floating-point numbers of shape {tuple(self.x.shape)}, "
+                f"not {brief(x)}."
+            )
         grid = self.run.grid
         last = len(grid) - 1 if stop is None else stop
         if not 0 <= start <= last < len(grid):
             raise LdmError(
                 f"a walk of {len(grid)} points goes from one of 0 to {len(grid) - 1} to the same "
-                f"or a later one, not from {start} to {last}."
+                f"or a later one, not from start {brief(start)} to stop {brief(last)}."
             )
         with ExitStack() as stack:
             stack.enter_context(in_force(self._parts.attention))
@@ -168,7 +179,7 @@ def _check_end(end: Any, x: Tensor) -> None:
 def _watch(observer: Observer, grid: Grid) -> AbstractContextManager[Tell]:
     watch: Any = observer.watch(grid)
     if not isinstance(watch, AbstractContextManager):
-        raise LdmError(f"an observer gave {watch!r}, and should give a context manager.")
+        raise LdmError(f"an observer gave {brief(watch)}, and should give a context manager.")
     return watch
 
 

@@ -24,7 +24,7 @@ class Stream:
     was not asked for. The run sees the caller's context variables and CUDA device; it enters the
     pipeline's attention kernel itself, but not torch's other modes of the caller's thread, such as
     autocast. Leaving the loop early, or `close`, ends the run and its thread, and what the run
-    raises is raised in the loop; bad input too, at its first turn.
+    raises is raised in the loop.
 
     Example::
 

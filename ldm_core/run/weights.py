@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import reduce
 from threading import Lock
+from typing import Any
 
-from ldm_core.contracts import Model
+from ldm_core.composition.composition import Composition
+from ldm_core.contracts import Converter, Model, PartInfo
+from ldm_core.errors import LdmError
+from ldm_core.model import place
 
 
 class Weights:
@@ -41,3 +47,48 @@ class Weights:
                 self._model = self._load()
                 self._load = None
         return self._model
+
+
+def load_model(composition: Composition) -> Model:
+    """The model of a composition as it is read, before its converters act."""
+    where = place.resolve(composition.recipe)
+    check_kernel(composition, where.device.type, str(where.compute_dtype))
+    for converter in composition.converters:
+        converter.prepare(composition.info)
+    converters = composition.converters
+
+    def loading(part: PartInfo) -> Mapping[str, Any]:
+        return {key: value for c in converters for key, value in c.loading(part).items()}
+
+    return composition.family.load(composition.info, replace(where, loading=loading))
+
+
+def converted(composition: Composition, whole: Weights) -> Weights:
+    """The model that runs are made with."""
+    converters = composition.converters
+    if not converters:
+        return whole
+
+    def convert(model: Model, converter: Converter) -> Model:
+        return converter.convert(model)
+
+    return Weights(lambda: reduce(convert, converters, whole.model))
+
+
+def check_kernel(composition: Composition, device: str, dtype: str) -> None:
+    """See that the attention kernel runs where the model is to be."""
+    kernel, name = composition.attention, composition.recipe["attention"]["name"]
+    look = "`ldm plugins list --kind attention` shows the others."
+    if kernel.devices is not None and device not in kernel.devices:
+        raise LdmError(
+            f"the attention '{name}' needs a device of type {' or '.join(kernel.devices)}, and "
+            f"this pipeline is on {device}.",
+            look,
+        )
+    dtype = dtype.removeprefix("torch.")
+    if kernel.dtypes is not None and dtype not in kernel.dtypes:
+        raise LdmError(
+            f"the attention '{name}' computes in {' or '.join(kernel.dtypes)}, and this pipeline "
+            f"in {dtype}.",
+            look,
+        )

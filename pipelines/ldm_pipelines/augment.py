@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from pydantic import Field
 
+from ldm_core.arguments import checks_arguments
 from ldm_core.composition.compose import RESERVED
 from ldm_core.composition.limits import check_images
 from ldm_core.contracts import Input, InputPath, OutputPath
@@ -19,7 +20,7 @@ from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError, NotFiniteError, did_you_mean
 from ldm_core.media.held import held
 from ldm_core.media.json_text import json_text
-from ldm_core.run.call import whole
+from ldm_core.values import brief, fitted
 from ldm_pipelines.class_to_image import as_label
 from ldm_pipelines.data_set import DataSet
 from ldm_pipelines.processes import processes
@@ -56,6 +57,7 @@ class Sample:
         return {"file_name": self.file_name, **text, **self.row, "seed": self.seed}
 
 
+@checks_arguments
 def augment(
     pipe: Pipeline,
     *,
@@ -211,11 +213,11 @@ def _read(cell: str | None, declared: Input | None) -> Any:
     kinds = {*(get_args(declared.type) or (declared.type,))} if declared else {str}
     if cell is None or not kinds - {str, Path, type(None), list[Path]}:
         return cell
-    if cell.isdecimal():
-        return int(cell)
     try:
+        if cell.isdecimal():
+            return int(cell)
         return json.loads(cell)
-    except ValueError:
+    except (ValueError, RecursionError):
         return cell
 
 
@@ -224,13 +226,11 @@ def _number(name: str, value: Any, kind: type, row: int) -> Any:
     if value is None:
         return None
     try:
-        if isinstance(value, bool):
-            raise ValueError
-        return kind(value) if isinstance(value, str) or kind is float else whole(name, value)
-    except (ValueError, TypeError):
+        return fitted(kind, value, text=isinstance(value, str))
+    except ValueError:
         words = "a whole number" if kind is int else "a number"
         raise LdmError(
-            f"the {name} in row {row} of the table should be {words}, not {value!r}."
+            f"the {name} in row {row} of the table should be {words}, not {brief(value)}."
         ) from None
 
 

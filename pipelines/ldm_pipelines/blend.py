@@ -14,8 +14,10 @@ from ldm_pipelines.parts import (
     arguments,
     channels_of,
     check_share,
+    check_shown_as,
     finished,
     first_seed,
+    guided,
     made_from,
     open_mask,
     open_picture,
@@ -58,6 +60,9 @@ def blend(
     check_share("weight", weight)
     check_share("strength", strength)
     whole = arguments(pipe, call, prompts)
+    pipe = guided(pipe, whole)
+    pipe.composition.check_names(whole.inputs)
+    check_shown_as(pipe, whole)
     sizes = []
     pictures = []
     for source in (first, second):
@@ -76,19 +81,30 @@ def blend(
         )
     batches = plans(pipe, with_size(whole, (width, height))) if strength > 0 else []
     seed = first_seed(whole)
-    ends = [pipe.encode(picture, seed=seed) for picture in pictures]
-    mixed = ends[0] + (weight if painted is None else _share(painted, ends[0])) * (
-        ends[1] - ends[0]
-    )
-    if painted is None and weight == 1:
-        mixed = ends[1]
-    if not batches:
-        yield shown(pipe, mixed, ["blend"], "decoded from the mixture of two pictures", [seed])
-    for plan in batches:
-        many = mixed.expand(len(plan.request.seeds), *mixed.shape[1:])
-        output = made_from(pipe, plan, many, strength)
-        titles = titles_of(plan.request, "blend")
-        yield finished(output, titles, "from the mixture of two pictures")
+
+    def outputs() -> Iterator[Output]:
+        ends = [pipe.encode(picture, seed=seed) for picture in pictures]
+        mixed = ends[0] + (weight if painted is None else _share(painted, ends[0])) * (
+            ends[1] - ends[0]
+        )
+        if painted is None and weight == 1:
+            mixed = ends[1]
+        if not batches:
+            yield shown(
+                pipe,
+                mixed,
+                ["blend"],
+                "decoded from the mixture of two pictures",
+                [seed],
+                whole.output_type,
+            )
+        for plan in batches:
+            many = mixed.expand(len(plan.request.seeds), *mixed.shape[1:])
+            output = made_from(pipe, plan, many, strength, whole)
+            titles = titles_of(plan.request, "blend")
+            yield finished(output, titles, "from the mixture of two pictures")
+
+    return outputs()
 
 
 def _share(mask: Image.Image, like: Tensor) -> Tensor:

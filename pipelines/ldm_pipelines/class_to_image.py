@@ -30,4 +30,5 @@ def class_to_image(pipe: Pipeline, *classes: str | int, **call: Any) -> Iterator
 
 def as_label(label: str | int) -> str | int:
     """A class as the conditioning takes it: digits are its number."""
-    return int(label) if isinstance(label, str) and label.isdecimal() else label
+    digits = isinstance(label, str) and label.isdecimal() and len(label) < 20
+    return int(label) if digits else label

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from PIL import Image, ImageOps
 from pydantic import Field
 
+from ldm_core.arguments import checks_arguments
 from ldm_core.contracts import InputPath, OutputPath
 from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError, NotFiniteError
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
+@checks_arguments
 def features(
     pipe: Pipeline,
     folder: InputPath,

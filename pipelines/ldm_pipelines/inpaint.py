@@ -11,6 +11,7 @@ from PIL import Image
 from ldm_core.errors import LdmError
 from ldm_core.run.call import CallArguments
 from ldm_core.run.in_batches import in_batches
+from ldm_core.values import brief
 from ldm_pipelines.parts import (
     Picture,
     arguments,
@@ -107,7 +108,7 @@ def read_box(text: str | Box | None) -> Box:
     try:
         x0, y0, x1, y1 = (int(number) for number in numbers)
     except ValueError:
-        raise LdmError(f"a box is four whole numbers x0,y0,x1,y1, not {text!r}.") from None
+        raise LdmError(f"a box is four whole numbers x0,y0,x1,y1, not {brief(text)}.") from None
     return x0, y0, x1, y1
 
 

@@ -33,8 +33,10 @@ from ldm_pipelines.parts import (
     Picture,
     arguments,
     channels_of,
+    check_shown_as,
     finished,
     first_seed,
+    guided,
     open_picture,
     scaled,
     shown,
@@ -111,18 +113,28 @@ def interpolate(
         for frame in range(1 if stop else 0, num_images)
     ]
     whole = arguments(pipe, call)
-    outputs = (
+    pipe = guided(pipe, whole)
+    check_shown_as(pipe, whole)
+    if whole.num_images_per_prompt != 1:
+        raise LdmError("'num_images_per_prompt' is one on a way; num_images says how many frames.")
+    if animation is not None and whole.output_type != "pil":
+        raise LdmError("an animation is made of PIL images; leave out output_type.")
+    made = (
         _between_images(pipe, images, places, whole)
         if images
         else _between_runs(pipe, prompts, seeds, stops, places, whole)
     )
-    frames: list[Image.Image] = []
-    for output in outputs:
+
+    def outputs() -> Iterator[Output]:
+        frames: list[Image.Image] = []
+        for output in made:
+            if animation is not None:
+                frames += output.images
+            yield output
         if animation is not None:
-            frames += output.images
-        yield output
-    if animation is not None:
-        write_animation(frames, animation, milliseconds, overwrite=overwrite)
+            write_animation(frames, animation, milliseconds, overwrite=overwrite)
+
+    return outputs()
 
 
 def _between_images(
@@ -134,15 +146,26 @@ def _between_images(
     if len({stop.size for stop in stops}) > 1:
         raise LdmError("the images should be of one size; --size scales them to one.")
     seed = first_seed(call)
-    latents = torch.cat([pipe.encode(stop, seed=seed) for stop in stops])
     _, size = scaled(pipe, images[0], call)
     pipe.composition.check_memory(
         {"width": size[0], "height": size[1]}, min(call.batch_size or len(places), len(places))
     )
-    for start, part in _batches(places, call):
-        first, second = latents[[p.first for p in part]], latents[[p.second for p in part]]
-        between = slerp(first, second, [place.weight for place in part])
-        yield shown(pipe, between, _titles(start, part), "interpolated", [seed] * len(part))
+
+    def outputs() -> Iterator[Output]:
+        latents = torch.cat([pipe.encode(stop, seed=seed) for stop in stops])
+        for start, part in _batches(places, call):
+            first, second = latents[[p.first for p in part]], latents[[p.second for p in part]]
+            between = slerp(first, second, [place.weight for place in part])
+            yield shown(
+                pipe,
+                between,
+                _titles(start, part),
+                "interpolated",
+                [seed] * len(part),
+                call.output_type,
+            )
+
+    return outputs()
 
 
 def _between_runs(
@@ -166,28 +189,33 @@ def _between_runs(
     mixing = pipe
     if pipe.composition.conditioning:
         mixing = pipe.replace(conditioning=[Between(c) for c in pipe.composition.conditioning])
-    for start, part in _batches(places, call):
-        weights = [place.weight for place in part]
-        near = _at(ends, [place.nearer for place in part])
-        firsts = _at(ends, [place.first for place in part]).request
-        seconds = _at(ends, [place.second for place in part]).request
-        mixed = {
-            name: [
-                Mix(first, second, weight)
-                for first, second, weight in zip(
-                    firsts.inputs[name], seconds.inputs[name], weights, strict=True
-                )
-            ]
-            for name in near.request.inputs
-        }
-        extent = near.request.extent
-        noise = NoiseBetween(
-            pipe.noise(firsts.seeds, extent), pipe.noise(seconds.seeds, extent), weights
-        )
-        plan = replace(near, request=replace(near.request, inputs=mixed))
-        sampling = mixing.start(plan, noise)
-        output = pipe.output(sampling.walk(sampling.x), near.request, walks=[sampling.finite])
-        yield finished(output, _titles(start, part), "interpolated")
+
+    def outputs() -> Iterator[Output]:
+        for start, part in _batches(places, call):
+            weights = [place.weight for place in part]
+            near = _at(ends, [place.nearer for place in part])
+            firsts = _at(ends, [place.first for place in part]).request
+            seconds = _at(ends, [place.second for place in part]).request
+            mixed = {
+                name: [
+                    Mix(first, second, weight)
+                    for first, second, weight in zip(
+                        firsts.inputs[name], seconds.inputs[name], weights, strict=True
+                    )
+                ]
+                for name in near.request.inputs
+            }
+            extent = near.request.extent
+            noise = NoiseBetween(
+                pipe.noise(firsts.seeds, extent), pipe.noise(seconds.seeds, extent), weights
+            )
+            plan = replace(near, request=replace(near.request, inputs=mixed))
+            sampling = mixing.start(plan, noise)
+            latents = sampling.walk(sampling.x, on_step=call.on_step)
+            output = pipe.output(latents, near.request, call.output_type, [sampling.finite])
+            yield finished(output, _titles(start, part), "interpolated")
+
+    return outputs()
 
 
 def _at(plan: Plan, stops: Sequence[int]) -> Plan:

@@ -15,8 +15,10 @@ from ldm_pipelines.parts import (
     Picture,
     arguments,
     channels_of,
+    check_shown_as,
     finished,
     first_seed,
+    guided,
     open_picture,
     scaled,
     unguided,
@@ -26,6 +28,7 @@ from ldm_pipelines.parts import (
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ldm_core.run.finite import Finiteness
     from ldm_core.run.output import Output
     from ldm_core.run.pipeline import Pipeline
 
@@ -87,6 +90,8 @@ def invert(
     whole = arguments(pipe, call)
     if whole.num_images_per_prompt != 1:
         raise LdmError("an inversion has no chance in it, so it makes one picture.")
+    pipe = guided(pipe, whole)
+    check_shown_as(pipe, whole)
     picture, size = scaled(pipe, image, whole)
     whole = with_size(whole, size)
     if "scheduler" not in pipe.composition.chosen:
@@ -108,16 +113,20 @@ def invert(
     back = plain.replace(scheduler={"name": ddim_inverse, "iterations": iterations})
     # both ways walk the same points, those of the scheduler that makes the picture again
     first = len(source.grid) - 1 - int((len(source.grid) - 1) * strength)
-    x0 = pipe.encode(open_picture(picture, channels_of(pipe)), seed=seed)
-    inversion = back.start(source)
-    x = inversion.walk(x0, start=first)
 
-    def walked(pipe: Pipeline, plan: Plan, title: str) -> Output:
+    def walked(pipe: Pipeline, plan: Plan, title: str, x: Tensor, before: Finiteness) -> Output:
         run = pipe.start(plan)
-        walks = [inversion.finite, run.finite]
-        output = pipe.output(run.walk(x, start=first), plan.request, walks=walks)
+        latents = run.walk(x, start=first, on_step=whole.on_step)
+        walks = [before, run.finite]
+        output = pipe.output(latents, plan.request, whole.output_type, walks)
         return finished(output, [title], RECONSTRUCTED)
 
-    yield walked(plain, source, prompt or "reconstruction")
-    if edited is not None:
-        yield walked(pipe, edited, str(edit))
+    def outputs() -> Iterator[Output]:
+        x0 = pipe.encode(open_picture(picture, channels_of(pipe)), seed=seed)
+        inversion = back.start(source)
+        x = inversion.walk(x0, start=first, on_step=whole.on_step)
+        yield walked(plain, source, prompt or "reconstruction", x, inversion.finite)
+        if edited is not None:
+            yield walked(pipe, edited, str(edit), x, inversion.finite)
+
+    return outputs()

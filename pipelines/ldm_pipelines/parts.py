@@ -14,8 +14,9 @@ from ldm_core.contracts import Plan, Request
 from ldm_core.contracts.files import in_full
 from ldm_core.errors import LdmError
 from ldm_core.media import pictures
+from ldm_core.media.shown import check_output_type
 from ldm_core.numerics.strength import cut
-from ldm_core.run.call import CallArguments, whole_seed
+from ldm_core.run.call import CallArguments
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -80,8 +81,12 @@ def with_size(call: CallArguments, size: tuple[int, int]) -> CallArguments:
 
 def first_seed(call: CallArguments) -> int:
     """The seed of a call that needs a single one; 0 where none is given."""
-    seed = 0 if call.seed is None else whole_seed(call.seed)
-    return seed if isinstance(seed, int) else seed[0]
+    seed = 0 if call.seed is None else call.seed
+    if isinstance(seed, int):
+        return seed
+    if not seed:
+        raise LdmError("the list of seeds is empty.")
+    return seed[0]
 
 
 def nearest_size(pipe: Pipeline, width: float, height: float) -> tuple[int, int]:
@@ -146,7 +151,21 @@ def check_share(name: str, value: float) -> None:
         raise LdmError(f"the {name} should be a number from 0 to 1, not {value!r}.")
 
 
-def made_from(pipe: Pipeline, plan: Plan, x0: Tensor, strength: float) -> Output:
+def guided(pipe: Pipeline, call: CallArguments) -> Pipeline:
+    """The pipeline with the guidance scale that a call asks for, where it asks for one."""
+    scale = call.guidance_scale
+    return pipe if scale is None else pipe.replace(guidance={"scale": scale})
+
+
+def check_shown_as(pipe: Pipeline, call: CallArguments) -> None:
+    """Raise `LdmError` where what the pipeline draws cannot be given as a call asks."""
+    info, decoder = pipe.composition.info, pipe.composition.decoder
+    check_output_type(call.output_type, decoder.kind, info.image_channels)
+
+
+def made_from(
+    pipe: Pipeline, plan: Plan, x0: Tensor, strength: float, call: CallArguments
+) -> Output:
     """Pictures made anew from a part of the way (Meng et al. 2021, arXiv:2108.01073).
 
     Args:
@@ -161,7 +180,8 @@ def made_from(pipe: Pipeline, plan: Plan, x0: Tensor, strength: float) -> Output
     noise = pipe.noise(request.seeds, request.extent)
     x = left[0].alpha * x0 + left[0].sigma * noise()
     sampling = pipe.resume(plan, x, left[0], noise)
-    return pipe.output(sampling.walk(sampling.x), request, walks=[sampling.finite])
+    latents = sampling.walk(sampling.x, on_step=call.on_step)
+    return pipe.output(latents, request, call.output_type, [sampling.finite])
 
 
 def titles_of(request: Request, default: str) -> list[str]:
@@ -171,7 +191,12 @@ def titles_of(request: Request, default: str) -> list[str]:
 
 
 def shown(
-    pipe: Pipeline, latents: Tensor, titles: Sequence[str], finish: str, seeds: Sequence[int]
+    pipe: Pipeline,
+    latents: Tensor,
+    titles: Sequence[str],
+    finish: str,
+    seeds: Sequence[int],
+    output_type: str = "pil",
 ) -> Output:
     """Latents that no run made, as pictures with manifests.
 
@@ -180,7 +205,7 @@ def shown(
         finish: what made them, in words.
     """
     extent = pipe.composition.info.latents.extent(latents.shape[1:])
-    output = pipe.output(latents, Request({}, seeds, extent, 0))
+    output = pipe.output(latents, Request({}, seeds, extent, 0), output_type)
     return finished(output, titles, finish)
 
 

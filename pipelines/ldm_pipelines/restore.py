@@ -13,7 +13,9 @@ from ldm_pipelines.parts import (
     Picture,
     arguments,
     channels_of,
+    check_shown_as,
     finished,
+    guided,
     made_from,
     open_picture,
     plans,
@@ -61,18 +63,24 @@ def restore(
     picture, size = scaled(pipe, image, whole)
     damaged = open_picture(picture, channels_of(pipe))
     level = estimate_noise(damaged) if noise is None else noise
-    if "guidance" not in pipe.composition.chosen:
+    if "guidance" not in pipe.composition.chosen and whole.guidance_scale is None:
         pipe = unguided(pipe)
+    pipe = guided(pipe, whole)
+    check_shown_as(pipe, whole)
     batches = plans(pipe, with_size(whole, size))
-    x0 = pipe.encode(damaged, seed=batches[0].request.seeds[0])
-    for plan in batches:
-        share = strength
-        if share is None:
-            share = strength_for(plan.grid, _in_latents(pipe, damaged, level, x0))
-        many = x0.expand(len(plan.request.seeds), *x0.shape[1:])
-        output = made_from(pipe, plan, many, share)
-        how = f"restored from noise {level:.1f} of 255, strength {share:.2f}"
-        yield finished(output, titles_of(plan.request, "restored"), how)
+
+    def outputs() -> Iterator[Output]:
+        x0 = pipe.encode(damaged, seed=batches[0].request.seeds[0])
+        for plan in batches:
+            share = strength
+            if share is None:
+                share = strength_for(plan.grid, _in_latents(pipe, damaged, level, x0))
+            many = x0.expand(len(plan.request.seeds), *x0.shape[1:])
+            output = made_from(pipe, plan, many, share, whole)
+            how = f"restored from noise {level:.1f} of 255, strength {share:.2f}"
+            yield finished(output, titles_of(plan.request, "restored"), how)
+
+    return outputs()
 
 
 def estimate_noise(image: Image.Image) -> float:

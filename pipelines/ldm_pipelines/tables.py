@@ -64,7 +64,7 @@ def json_lines(text: str, whose: str) -> Iterator[tuple[int, Row]]:
             continue
         try:
             row = json.loads(line, parse_constant=_no_number)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise LdmError(f"line {number} of {whose} is no JSON: {error}.") from None
         if not isinstance(row, dict):
             raise LdmError(f"line {number} of {whose} should be a JSON object.")

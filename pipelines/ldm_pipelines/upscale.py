@@ -17,7 +17,9 @@ from ldm_pipelines.parts import (
     channels_of,
     check_fits,
     check_share,
+    check_shown_as,
     finished,
+    guided,
     made_from,
     nearest_size,
     open_picture,
@@ -57,19 +59,26 @@ def upscale(
     width, height = nearest_size(pipe, *(side * factor for side in picture.size))
     if by == "latents":
         check_fits(pipe, picture.size)
-    batches = plans(pipe, with_size(arguments(pipe, call, prompts), (width, height)))
+    whole = arguments(pipe, call, prompts)
+    pipe = guided(pipe, whole)
+    check_shown_as(pipe, whole)
+    batches = plans(pipe, with_size(whole, (width, height)))
     seed = batches[0].request.seeds[0]
-    if by == "pixels":
-        large = picture.resize((width, height), Image.Resampling.LANCZOS)
-        latents = pipe.encode(large, seed=seed)
-    else:
-        import torch
 
-        size = pipe.composition.info.latents.shape({"width": width, "height": height})[-2:]
-        small = pipe.encode(picture, seed=seed)
-        latents = torch.nn.functional.interpolate(small, size=size, mode="bicubic")
-    for plan in batches:
-        many = latents.expand(len(plan.request.seeds), *latents.shape[1:])
-        output = made_from(pipe, plan, many, strength)
-        titles = titles_of(plan.request, "upscaled")
-        yield finished(output, titles, f"from the picture's {by}, enlarged")
+    def outputs() -> Iterator[Output]:
+        if by == "pixels":
+            large = picture.resize((width, height), Image.Resampling.LANCZOS)
+            latents = pipe.encode(large, seed=seed)
+        else:
+            import torch
+
+            size = pipe.composition.info.latents.shape({"width": width, "height": height})[-2:]
+            small = pipe.encode(picture, seed=seed)
+            latents = torch.nn.functional.interpolate(small, size=size, mode="bicubic")
+        for plan in batches:
+            many = latents.expand(len(plan.request.seeds), *latents.shape[1:])
+            output = made_from(pipe, plan, many, strength, whole)
+            titles = titles_of(plan.request, "upscaled")
+            yield finished(output, titles, f"from the picture's {by}, enlarged")
+
+    return outputs()

@@ -71,7 +71,15 @@ def test_every_room_has_its_place_in_the_order() -> None:
     core = ROOT / "ldm_core"
     assert {path.name for path in core.iterdir() if (path / "__init__.py").is_file()} == {*ROOMS}
     names = {path.name for path in core.glob("*.py")}
-    assert names == {"__init__.py", "compose.py", "errors.py", "machine.py", "recipe.py"}
+    assert names == {
+        "__init__.py",
+        "arguments.py",
+        "compose.py",
+        "errors.py",
+        "machine.py",
+        "recipe.py",
+        "values.py",
+    }
 
 
 def test_what_has_moved_is_still_found_where_it_was() -> None:

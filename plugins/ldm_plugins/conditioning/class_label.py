@@ -18,6 +18,7 @@ from ldm_core.contracts import (
 )
 from ldm_core.contracts.abilities import ClassLabelAbility
 from ldm_core.errors import LdmError, did_you_mean
+from ldm_core.values import brief
 
 INPUTS = {
     "class_label": Input(
@@ -88,7 +89,7 @@ def find_class(label: Any, classes: Sequence[str]) -> int:
     except TypeError:
         number = None
     if number is None:
-        raise LdmError(f"a class is a number from 0 to {last} or a name, not {label!r}.")
+        raise LdmError(f"a class is a number from 0 to {last} or a name, not {brief(label)}.")
     if not 0 <= number <= last:
         raise LdmError(f"there is no class {number}: this model's are numbered from 0 to {last}.")
     return number

@@ -27,9 +27,9 @@ def image() -> Conditioning:
     """Start from a picture in place of noise alone: SDEdit, image-to-image (Meng et al. 2021,
     arXiv:2108.01073, Algorithm 1).
 
-    Reads an ``image`` for each image that is made, of its size: a file, a PIL image or a tensor
-    (channels, height, width) in [0, 1]; only files can be named in a manifest. ``strength``, from
-    0 to 1 (0.8), says how much of the way is walked: so many of the steps, rounded down, or up for
+    Reads an ``image`` for each image that is made, of its size: a file, a PIL image, a tensor
+    (channels, height, width) or an array (height, width, channels); only files can be named in a
+    manifest. ``strength``, from 0 to 1 (0.8), says how much of the way is walked: so many of the steps, rounded down, or up for
     models of rectified flow, are taken, from the picture with the noise that belongs to the first
     of them. 0 gives the picture as the autoencoder has it, and 1 keeps what signal the first point
     has.

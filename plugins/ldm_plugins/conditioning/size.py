@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ldm_core.contracts import Condition, Conditioning, Input, ModelInfo, Request, Run
 from ldm_core.contracts.abilities import SizeAbility, Sizes
 from ldm_core.errors import LdmError
+from ldm_core.values import brief, is_number, is_whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -126,8 +126,8 @@ def read_score(request: Request, image: int, negative: bool) -> float:
     value = request.inputs[name][image]
     if value is None:
         return SCORES[name]
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise LdmError(f"{name} should be a number, such as {SCORES[name]}, not {value!r}.")
+    if not is_number(value):
+        raise LdmError(f"{name} should be a number, such as {SCORES[name]}, not {brief(value)}.")
     return float(value)
 
 
@@ -139,7 +139,7 @@ def _pair(name: str, value: Any) -> tuple[int, int]:
         match = re.fullmatch(r"\s*(\d+)\s*,\s*(\d+)\s*" if corner else r"(\d+)\s*x\s*(\d+)", value)
         numbers = tuple(map(int, match.groups())) if match else ()
         pair = numbers if corner else numbers[::-1]
-    whole = isinstance(pair, list | tuple) and all(type(number) is int for number in pair)
+    whole = isinstance(pair, list | tuple) and all(map(is_whole, pair))
     if not whole or len(pair) != 2 or min(pair) < (0 if corner else 1):
         form = (
             'text such as "0,64" (top, left)'
@@ -149,6 +149,6 @@ def _pair(name: str, value: Any) -> tuple[int, int]:
         listed = "[(0, 64)]" if corner else "[(768, 1024)]"
         raise LdmError(
             f"{name} should be {form}, or a list with a pair for each image, such as {listed}; "
-            f"not {value!r}."
+            f"not {brief(value)}."
         )
-    return pair[0], pair[1]
+    return int(pair[0]), int(pair[1])

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from ldm_core.contracts import REQUIRED, Conditioning, Input, Request
 from ldm_core.errors import LdmError
+from ldm_core.values import brief
 
 TARGET = Input(int, REQUIRED, help="number of the class that the classifier leads to")
 
@@ -27,4 +28,4 @@ class TargetClass(Conditioning):
     def check(self, request: Request) -> None:
         for label in request.inputs["target_class"]:
             if isinstance(label, bool) or not isinstance(label, int) or label < 0:
-                raise LdmError(f"a target_class is the number of a class, not {label!r}.")
+                raise LdmError(f"a target_class is the number of a class, not {brief(label)}.")

@@ -8,9 +8,11 @@ from typing import Any
 
 from ldm_core.contracts import REQUIRED, Condition, Conditioning, Input, Request, Run, Unequal
 from ldm_core.errors import LdmError
+from ldm_core.values import brief
 from ldm_plugins.conditioning.shared.prompts import Prompts, TooLong
 from ldm_plugins.conditioning.shared.weighted_prompt import read_prompt
 
+MOST_LETTERS = 100_000
 INPUTS = {
     "prompt": Input(
         str, REQUIRED, help="what the picture should show; (words:1.3) weighs them, 1 being plain"
@@ -66,14 +68,23 @@ class Text(Conditioning):
         if entry is None and name == "negative_prompt":
             return
         if not isinstance(entry, str):
-            raise LdmError(f"a {name} should be text, not {entry!r}.")
+            raise LdmError(f"a {name} should be text, not {brief(entry)}.")
         try:
             entry.encode()
         except UnicodeEncodeError as error:
             raise LdmError(
-                f"the {name} {entry!r} is no Unicode text: its letter {error.start + 1} is half of "
-                "one, as of a file or terminal that is not UTF-8."
+                f"the {name} {brief(entry)} is no Unicode text: its letter {error.start + 1} is "
+                "half of one, as of a file or terminal that is not UTF-8."
             ) from None
+        if "\0" in entry:
+            raise LdmError(
+                f"the {name} {brief(entry)} holds the letter NUL, as of a file that is no text."
+            )
+        if len(entry) > MOST_LETTERS:
+            raise LdmError(
+                f"the {name} {brief(entry)} has {len(entry)} letters, and the longest that can be "
+                f"read has {MOST_LETTERS}."
+            )
         words = read_prompt(entry, self.weights).text
         if name == "prompt" and entry.strip() and not words.strip():
             raise LdmError(f"the prompt is empty but for a weight: '{entry}'.")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ldm_core.errors import LdmError, did_you_mean
+from ldm_core.values import brief, is_number
 from ldm_plugins.conditioning.shared.pictures import read_picture, size_of
 
 if TYPE_CHECKING:
@@ -43,17 +43,17 @@ def read_areas(value: Any, width: int, height: int) -> list[Area]:
 
 def _read(entry: Any, width: int, height: int) -> Area:
     if not isinstance(entry, Mapping):
-        raise LdmError(f"a region should be a table {FORM}, not {entry!r}.")
+        raise LdmError(f"a region should be a table {FORM}, not {brief(entry)}.")
     for key in entry:
         if key not in KEYS:
             raise LdmError(
                 f"a region has no '{key}'.{did_you_mean(str(key), KEYS)} It has {', '.join(KEYS)}."
             )
     if "prompt" not in entry or ("box" in entry) == ("mask" in entry):
-        raise LdmError(f"a region needs a prompt, and a box or a mask, {FORM}, not {entry!r}.")
+        raise LdmError(f"a region needs a prompt, and a box or a mask, {FORM}, not {brief(entry)}.")
     weight = entry.get("weight", 1.0)
-    if not _is_number(weight) or weight <= 0:
-        raise LdmError(f"the weight of a region should be a number above 0, not {weight!r}.")
+    if not is_number(weight) or weight <= 0:
+        raise LdmError(f"the weight of a region should be a number above 0, not {brief(weight)}.")
     cover = (
         _box(entry["box"], width, height) if "box" in entry else _mask(entry["mask"], width, height)
     )
@@ -63,10 +63,10 @@ def _read(entry: Any, width: int, height: int) -> Area:
 def _box(value: Any, width: int, height: int) -> Array:
     import numpy as np
 
-    if not isinstance(value, Sequence) or len(value) != 4 or not all(map(_is_number, value)):
+    if not isinstance(value, Sequence) or len(value) != 4 or not all(map(is_number, value)):
         raise LdmError(
             "the box of a region should be four numbers, left, top, right and bottom, not "
-            f"{value!r}."
+            f"{brief(value)}."
         )
     sides = (width, height, width, height)
     unit = sides if max(value) <= 1 else (1, 1, 1, 1)
@@ -99,7 +99,3 @@ def _mask(value: Any, width: int, height: int) -> Array:
     if not picture.any():
         raise LdmError("the mask of a region is empty; paint white where its prompt holds.")
     return picture[..., 0]
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,9 @@ from PIL import Image
 
 from ldm_core.contracts import REQUIRED, Input, ModelInfo, Request
 from ldm_core.errors import LdmError
+from ldm_core.media.arrays import is_array, read_array
 from ldm_core.media.pictures import as_mask, as_mode, open_picture
+from ldm_core.values import brief
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,25 +58,25 @@ def read_picture(name: str, value: Any, mode: str = "RGB", mask: bool = False) -
     channels, pil = len(mode), "?" not in mode
     if isinstance(value, str | Path):
         value = open_picture(value, name)
+    if isinstance(value, Image.Image) and not all(value.size):
+        raise LdmError(f"the {name} is {value.width}x{value.height} pixels, which is none.")
     if isinstance(value, Image.Image) and pil:
         eight = as_mask(value, name) if mask else as_mode(value, mode, name)
         unit: Array = np.asarray(eight, dtype=np.float32) / np.float32(255)
         return unit.reshape(*unit.shape[:2], channels)
-    no_array = isinstance(value, Image.Image | Sequence | Mapping)
-    shape = () if no_array else tuple(np.shape(value))
-    if len(shape) != 3 or shape[0] != channels:
-        this = f"of shape {shape}" if shape else repr(value)
-        forms = "a file, a PIL image or " if pil else ""
+    if not is_array(value):
+        forms = "a file, a PIL image, " if pil else ""
         raise LdmError(
-            f"the {name} should be {forms}a tensor ({channels}, height, width) in [0, 1], not "
-            f"{this}."
+            f"the {name} should be {forms}an array (height, width, {channels}) or a tensor "
+            f"({channels}, height, width) in [0, 1], not {brief(value)}."
         )
-    import torch  # here, since a file is read without it
-
-    here = value.detach().cpu().float() if isinstance(value, torch.Tensor) else value
-    array: Array = np.asarray(here, dtype=np.float32)
-    if not np.isfinite(array).all():
-        raise LdmError(f"the {name} holds numbers that are not finite (NaN or infinite).")
+    pixels = read_array(name, value, channels, mask)
+    if len(pixels) > 1:
+        raise LdmError(
+            f"the {name} should be one picture for each image, not {brief(value)}; give several "
+            "as a list."
+        )
+    array: Array = pixels[0].cpu().numpy()
     return array.transpose(1, 2, 0)
 
 

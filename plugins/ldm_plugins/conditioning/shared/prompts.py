@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from ldm_core.contracts import Condition, Unequal, concatenate
 from ldm_core.contracts.abilities import Span, TextAbility
 from ldm_core.errors import LdmError, LdmWarning
+from ldm_core.values import brief
 from ldm_plugins.conditioning.shared.calls import shapes
 from ldm_plugins.conditioning.shared.weighted_prompt import WeightedText, read_prompt
 
@@ -184,10 +185,10 @@ class Prompts:
         lost = self._ability.overflow(read_prompt(text or "", self._weights).text)
         if not lost:
             return
-        message = f"the prompt is longer than the text encoder's window; '{lost}' is left out"
+        message = f"the prompt is longer than the text encoder's window; {brief(lost)} is left out"
         if self._too_long == "error":
-            raise LdmError(message.replace("is left out", "does not fit") + f": '{text}'")
-        warnings.warn(f"{message}: '{text}'", LdmWarning, stacklevel=2)
+            raise LdmError(message.replace("is left out", "does not fit") + f": {brief(text)}")
+        warnings.warn(f"{message}: {brief(text)}", LdmWarning, stacklevel=2)
 
 
 def _lead(empty: Tensor, states: Tensor, weights: Sequence[float]) -> Tensor:

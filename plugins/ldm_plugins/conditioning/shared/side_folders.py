@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -16,6 +15,7 @@ from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.model.files import class_name, from_hub, read_json
 from ldm_core.model.hub import HubName, as_folder, download_component
 from ldm_core.model.weight_files import check_weights
+from ldm_core.values import brief, is_number
 from ldm_plugins.conditioning.shared.pictures import mode_of
 from ldm_plugins.shared.config_types import check_component
 
@@ -94,18 +94,16 @@ def _read_choice(entry: Any) -> SideChoice:
                 f"It has {', '.join(OPTIONS)}."
             )
     if not isinstance(table.get("path"), str):
-        raise LdmError(f"a control model needs the path of its folder, and {entry!r} has none.")
+        raise LdmError(
+            f"a control model needs the path of its folder, and {brief(entry)} has none."
+        )
     path = table["path"]
     numbers = {}
     for key in ("weight", "start", "end"):
-        value = table.get(key, OPTIONS[key])
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, int | float)
-            or not math.isfinite(value)
-        ):
+        value: Any = table.get(key, OPTIONS[key])
+        if not is_number(value):
             raise LdmError(
-                f"the {key} of the control model '{path}' should be a number, not {value!r}."
+                f"the {key} of the control model '{path}' should be a number, not {brief(value)}."
             )
         numbers[key] = float(value)
     if not 0 <= numbers["start"] < numbers["end"] <= 1:
@@ -116,7 +114,8 @@ def _read_choice(entry: Any) -> SideChoice:
     guess = table.get("guess_mode", False)
     if not isinstance(guess, bool):
         raise LdmError(
-            f"the guess_mode of the control model '{path}' should be true or false, not {guess!r}."
+            f"the guess_mode of the control model '{path}' should be true or false, not "
+            f"{brief(guess)}."
         )
     return SideChoice(path, guess_mode=guess, **numbers)
 

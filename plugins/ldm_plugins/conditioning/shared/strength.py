@@ -9,6 +9,7 @@ from ldm_core.contracts import Input, Noise, Request, Run, RunHooks
 from ldm_core.errors import LdmError
 from ldm_core.numerics.point import Point
 from ldm_core.numerics.strength import steps_of
+from ldm_core.values import brief, is_number
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,8 +29,8 @@ def check_strength(request: Request, flow: bool) -> None:
     """Raise `LdmError` for a strength outside [0, 1], several of them, or less than one step."""
     values = request.inputs["strength"]
     for value in values:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-            raise LdmError(f"the strength should be a number from 0 to 1, not {value!r}.")
+        if not is_number(value) or not 0 <= value <= 1:
+            raise LdmError(f"the strength should be a number from 0 to 1, not {brief(value)}.")
     if len(set(values)) > 1:
         several = ", ".join(f"{value:g}" for value in sorted(set(values)))
         raise LdmError(

@@ -2,11 +2,14 @@ r"""Prompts whose words have weights: ``a (red:1.3) circle``."""
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
 from ldm_core.errors import LdmError
+from ldm_core.values import brief
 
+MOST_LEVELS = 100
 WEIGHT = re.compile(
     r"""
     (?: (?<!\d):\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+))   # after a letter any number is a weight
@@ -81,6 +84,12 @@ def read_weights(prompt: str) -> WeightedText:
         if sign == "(":
             levels.append([("(", 1.0)])
         elif sign == ")" and len(levels) > 1:
+            if len(levels) > MOST_LEVELS:
+                raise LdmError(
+                    f"the parentheses of the prompt {brief(prompt)} lie inside one another in more "
+                    f"than {MOST_LEVELS} levels.",
+                    r"write \( and \) for parentheses that are part of the text.",
+                )
             inner = levels.pop()
             mark = WEIGHT.search("".join(" " if len(c) > 1 else c for c, _ in inner))
             if mark:
@@ -95,15 +104,17 @@ def read_weights(prompt: str) -> WeightedText:
             levels[-1].append((sign, 1.0))
     if weighted and (unbalanced or len(levels) > 1):
         raise LdmError(
-            f"the parentheses of a prompt with weights do not match: '{prompt}'.",
+            f"the parentheses of a prompt with weights do not match: {brief(prompt)}.",
             r"write \( and \) for parentheses that are part of the text.",
         )
     pairs = [(c[-1], w) for level in levels for c, w in level]
+    if not all(math.isfinite(w) for _, w in pairs):
+        raise LdmError(f"the weights of the prompt {brief(prompt)} are too large to multiply.")
     return WeightedText("".join(c for c, _ in pairs), tuple(w for _, w in pairs))
 
 
 def _weight(number: str, prompt: str) -> float:
     weight = float(number)
     if weight < 0:
-        raise LdmError(f"a weight must not be negative, and {number} is: '{prompt}'.")
+        raise LdmError(f"a weight must not be negative, and {number} is: {brief(prompt)}.")
     return weight
