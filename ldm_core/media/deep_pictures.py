@@ -35,10 +35,12 @@ def rounded(values: Words, white: int = 65535) -> npt.NDArray[np.uint8]:
     for start in range(0, flat.size, AT_ONCE):
         part = flat[start : start + AT_ONCE].astype(np.uint32)
         if white == 65535:
-            part = (part * 255 + 32895) >> 16  # the nearest, for every value of 16 bits
+            out[start : start + AT_ONCE] = (
+                part * 255 + 32895
+            ) >> 16  # the nearest, for every value of 16 bits
         else:
-            part = np.minimum((part * 255 + white // 2) // white, 255)
-        out[start : start + AT_ONCE] = part
+            nearest = (part * 255 + white // 2) // white
+            out[start : start + AT_ONCE] = np.minimum(nearest, 255)
     return out.reshape(values.shape)
 
 
