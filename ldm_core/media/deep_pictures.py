@@ -34,7 +34,13 @@ def rounded(values: Words, white: int = 65535) -> npt.NDArray[np.uint8]:
     flat, out = values.reshape(-1), np.empty(values.size, np.uint8)
     for start in range(0, flat.size, AT_ONCE):
         part = flat[start : start + AT_ONCE].astype(np.uint32)
-        out[start : start + AT_ONCE] = np.minimum((part * 255 + white // 2) // white, 255)
+        if white == 65535:
+            out[start : start + AT_ONCE] = (
+                part * 255 + 32895
+            ) >> 16  # the nearest, for every value of 16 bits
+        else:
+            nearest = (part * 255 + white // 2) // white
+            out[start : start + AT_ONCE] = np.minimum(nearest, 255)
     return out.reshape(values.shape)
 
 
@@ -58,7 +64,7 @@ def set_raw_mode(image: ImageFile.ImageFile, name: str) -> None:
 def colours_of_16_bits(
     upper: Image.Image, lower: Image.Image, premultiplied: bool, clear: tuple[int, ...] | None
 ) -> Image.Image:
-    """The picture whose values have these upper and lower bytes, in 8 bits.
+    """The picture whose values have these upper and lower bytes, in 8 bits; `upper` becomes it.
 
     Args:
         premultiplied: whether the colours are multiplied by the alpha.
@@ -66,22 +72,24 @@ def colours_of_16_bits(
     """
     import numpy as np
 
-    high, low = np.asarray(upper), np.asarray(lower)
-    height, width, channels = high.shape
-    mode = "RGBA" if clear is not None else upper.mode
-    out = np.empty((height, width, len(mode)), np.uint8)
+    width, height = upper.size
+    result = upper if clear is None else Image.new("RGBA", upper.size)
     rows = max(1, AT_ONCE // width)
     for start in range(0, height, rows):
-        part = slice(start, start + rows)
-        values = high[part].astype(np.uint16) << 8 | low[part]
+        box = (0, start, width, min(start + rows, height))
+        values: Words = np.asarray(upper.crop(box)).astype(np.uint16)
+        values <<= 8
+        values |= np.asarray(lower.crop(box))
         if premultiplied:
             alpha = np.maximum(values[..., 3:], 1).astype(np.uint32)
             colours = (values[..., :3].astype(np.uint32) * 65535 + alpha // 2) // alpha
             values[..., :3] = np.minimum(colours, 65535)
-        out[part, :, :channels] = rounded(values)
+        part = rounded(values)
         if clear is not None:
-            out[part, :, 3] = np.where((values == np.array(clear)).all(axis=-1), 0, 255)
-    return Image.fromarray(out, mode)
+            opaque = np.where((values == np.array(clear)).all(axis=-1, keepdims=True), 0, 255)
+            part = np.concatenate([part, opaque.astype(np.uint8)], axis=-1)
+        result.paste(Image.fromarray(part, result.mode), (0, start))
+    return result
 
 
 def grey_of_16_bits(image: Image.Image, white: int = 65535, inverted: bool = False) -> Image.Image:

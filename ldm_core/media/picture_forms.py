@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 FORMATS = ("PNG", "JPEG", "WebP", "GIF", "TIFF", "BMP")
 """Those that are read."""
-MOST_PIXELS = 89_478_485
-"""Of a picture: a quarter of a gibibyte in three bytes each, and where Pillow begins to warn."""
+MOST_PIXELS = 1 << 26
+"""Of a picture: 8192x8192, a quarter of a gibibyte as Pillow keeps it, in four bytes each."""
 MOST_PARTS = 1 << 18
 """Chunks of a PNG, blocks of a GIF's first frame, strips of a TIFF."""
 MOST_SCANS = 64

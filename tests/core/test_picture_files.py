@@ -20,7 +20,6 @@ from PIL import Image, ImageCms
 
 from ldm_core import LdmError
 from ldm_core.errors import LdmWarning
-from ldm_core.media.picture_forms import MOST_PIXELS
 from ldm_core.media.pictures import as_mode, open_picture
 
 ROOT = Path(__file__).parents[2]
@@ -333,7 +332,3 @@ def test_pictures_are_opened_in_one_place() -> None:
                     places.append(str(path.relative_to(ROOT)))
                     assert [word.arg for word in node.keywords] == ["formats"]
     assert places == ["ldm_core/media/pictures.py"]
-
-
-def test_the_most_pixels_can_be_said() -> None:
-    assert MOST_PIXELS == Image.MAX_IMAGE_PIXELS
