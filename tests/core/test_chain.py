@@ -15,7 +15,7 @@ from PIL import Image
 import tiny
 from ldm_core import LdmError, Output, Pipeline, chain
 from ldm_core.contracts import LatentSpace, Step
-from ldm_core.errors import LdmWarning
+from ldm_core.errors import NotFiniteError
 from ldm_core.media.manifest import recipe_of
 from ldm_core.numerics.grid import Grid
 from ldm_core.numerics.noise_schedule import FlowSchedule, vp_schedule
