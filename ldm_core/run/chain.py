@@ -17,7 +17,7 @@ from ldm_core.media.shown import check_output_type
 from ldm_core.model.same_latents import check_same_latents
 from ldm_core.run.batches import Generates
 from ldm_core.run.call import CallArguments
-from ldm_core.run.finite import Finiteness
+from ldm_core.run.finite import collected
 from ldm_core.run.outcome import outcome
 from ldm_core.run.output import Output
 from ldm_core.run.pipeline import Pipeline
@@ -127,7 +127,8 @@ class Chain(Generates):
     def outputs(self, batches: Sequence[Sequence[Plan]], call: CallArguments) -> Iterator[Output]:
         """The outputs of each pipeline's plans, batch by batch."""
         for parts in zip(*batches, strict=True):
-            latents, walks = self._walked(parts, call.on_step)
+            with collected() as walks:
+                latents = self.sample(parts, call.on_step)
             seeds, manifests = parts[-1].request.seeds, self.manifests(parts)
             last = self.pipelines[-1]
             yield outcome(last, latents, seeds, manifests, call.output_type, walks)
@@ -172,21 +173,14 @@ class Chain(Generates):
     ) -> Tensor:
         """The final latents of the pipelines' plans, (batch, channels, ...) float32, in one
         batch."""
-        return self._walked(plans, on_step)[0]
-
-    def _walked(
-        self, plans: Sequence[Plan], on_step: Callable[[Step], None] | None
-    ) -> tuple[Tensor, list[Finiteness]]:
-        """The final latents, and what was heard of each pipeline's walk."""
         sampling = self.pipelines[0].start(plans[0])
-        x, walks = sampling.x, [sampling.finite]
+        x = sampling.x
         for share, part, plan in zip(self.shares, self.pipelines[1:], plans[1:], strict=True):
             grid = sampling.run.grid
             stop = steps_before(grid, share)
             x = sampling.walk(x, stop=stop, on_step=on_step)
             sampling = part.resume(plan, x, grid[stop], sampling.run.noise)
-            walks.append(sampling.finite)
-        return sampling.walk(sampling.x, on_step=on_step), walks
+        return sampling.walk(sampling.x, on_step=on_step)
 
     def manifests(self, plans: Sequence[Plan]) -> list[dict[str, Any]]:
         """Of each image: what each pipeline did, and where they changed."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import NamedTuple
 
 import torch
@@ -33,6 +35,28 @@ class Fault(NamedTuple):
 class AllLost(BaseException):
     """Unwinds a walk in which no image is left; no `Exception`, so that nothing on the way takes it
     for a failure of its own."""
+
+
+_collection: ContextVar[list[Finiteness] | None] = ContextVar("collection", default=None)
+
+
+@contextmanager
+def collected() -> Iterator[list[Finiteness]]:
+    """What is heard of each run that is begun meanwhile in this thread, in their order."""
+    walks: list[Finiteness] = []
+    token = _collection.set(walks)
+    try:
+        yield walks
+    finally:
+        _collection.reset(token)
+
+
+def begun(images: int) -> Finiteness:
+    """What hears of a run that begins, for so many images."""
+    finite, walks = Finiteness(images), _collection.get()
+    if walks is not None:
+        walks.append(finite)
+    return finite
 
 
 class Finiteness:

@@ -38,7 +38,7 @@ from ldm_core.plugins.registry import Registry, installed
 from ldm_core.run.attention import in_force
 from ldm_core.run.batches import Generates
 from ldm_core.run.call import CallArguments, seeds_for
-from ldm_core.run.finite import Finiteness
+from ldm_core.run.finite import Finiteness, begun, collected
 from ldm_core.run.outcome import encoded, noted, outcome
 from ldm_core.run.output import Output
 from ldm_core.run.sampling import Sampling
@@ -167,9 +167,9 @@ class Pipeline(Generates):
     def outputs(self, plans: Sequence[Plan], call: CallArguments) -> Iterator[Output]:
         """The outputs of several plans, one after the other."""
         for plan in plans:
-            sampling = self.start(plan)
-            latents = sampling.walk(sampling.x, on_step=call.on_step)
-            yield self.output(latents, plan.request, call.output_type, [sampling.finite])
+            with collected() as walks:
+                latents = self.sample(plan, call.on_step)
+            yield self.output(latents, plan.request, call.output_type, walks)
 
     @checks_arguments
     def output(
@@ -238,7 +238,7 @@ class Pipeline(Generates):
         if noise is not None:
             check_takes(noise, (), "noise")
         own = noise or self.noise(plan.request.seeds, plan.request.extent)
-        finite = Finiteness(len(plan.request.seeds))
+        finite = begun(len(plan.request.seeds))
 
         def draws() -> Tensor:
             return own().to(device)

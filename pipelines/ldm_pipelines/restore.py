@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from ldm_core.run.pipeline import Pipeline
 
 
+MOST_NOISE = 255
+"""Of pixels from 0 to 255: more than that leaves nothing of a picture."""
+
+
 @in_batches
 def restore(
     pipe: Pipeline,
@@ -55,8 +59,9 @@ def restore(
     """
     if noise is not None and strength is not None:
         raise LdmError("a --noise and a --strength both say where to start; leave one out.")
-    if noise is not None and not 0 <= noise <= 255:
-        raise LdmError(f"the noise should be a standard deviation from 0 to 255, not {noise!r}.")
+    if noise is not None and not 0 <= noise <= MOST_NOISE:
+        most = f", and at most {MOST_NOISE}" if noise > MOST_NOISE else ""
+        raise LdmError(f"the noise should be a standard deviation from 0 on{most}, not {noise!r}.")
     if strength is not None and not 0 <= strength <= 1:
         raise LdmError(f"the strength should be a number from 0 to 1, not {strength!r}.")
     whole = arguments(pipe, call, prompts)

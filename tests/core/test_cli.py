@@ -265,16 +265,16 @@ def test_inputs_that_the_model_cannot_use_are_refused(
 def test_ctrl_c_keeps_the_pictures_already_written(
     ldm: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    start = Pipeline.start
+    sample = Pipeline.sample
     batches = []
 
-    def interrupted(self: Pipeline, plan: Any, noise: Any = None) -> Any:
-        batches.append(plan)
+    def interrupted(self: Pipeline, request: Any, on_step: Any = None) -> Any:
+        batches.append(request)
         if len(batches) == 2:
             raise KeyboardInterrupt
-        return start(self, plan, noise)
+        return sample(self, request, on_step)
 
-    monkeypatch.setattr(Pipeline, "start", interrupted)
+    monkeypatch.setattr(Pipeline, "sample", interrupted)
     code, _, err = ldm(
         "generate", "a red star", "--model", folder, "--steps", 1, "--num-images", 4,
         "--batch-size", 2, "--seed", 7,

@@ -224,7 +224,7 @@ def test_a_control_group_says_how_much_is_left(
         (["upscale", "p.png", "a", "--factor", "inf"], "finite"),
         (["outpaint", "p.png", "a", "--left", "1000000000"], "would take at least"),
         (["image-to-image", "p.png", "a", "--size", "80000000x80000000"], "would take at least"),
-        (["restore", "p.png", "--noise", "1e30"], "from 0 to 255"),
+        (["restore", "p.png", "--noise", "1e30"], "at most 255"),
         (["invert", "p.png", "--iterations", "1000000000"], "less than or equal to 100"),
         (["interpolate", "a", "b", "--num-images", "1000000000"], "at most 1,000,000 images"),
         (
@@ -263,7 +263,7 @@ def test_functions_refuse_as_their_commands_do(pipe: Pipeline) -> None:
         outpaint(pipe, picture, "a", right=10**30)
     with pytest.raises(LdmError, match="from 1 to 100"):
         invert(pipe, picture, iterations=10**30)
-    with pytest.raises(LdmError, match="from 0 to 255"):
+    with pytest.raises(LdmError, match="from 0 on, not nan"):
         restore(pipe, picture, noise=math.nan)
 
 
