@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
+from ldm_core.errors import LdmError
+
 NAMES_FILE = "names a file"
 FileName = Annotated[str, NAMES_FILE]
 """The type of an option that names a file or folder, where it may also be an id of the Hub: a
@@ -33,6 +35,21 @@ def is_there(path: str | Path) -> bool:
         return expanded(path).exists()
     except (OSError, ValueError):
         return False
+
+
+def to_read(path: str | Path) -> Path:
+    """A path as `expanded`, of what is to be read.
+
+    Raises:
+        LdmError: no file can have such a name, which `Path.is_dir` and others raise for.
+    """
+    read = expanded(path)
+    try:
+        read.exists()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise LdmError(f"'{str(path)[:60]}…' is the name of no file: {reason}.") from None
+    return read
 
 
 def in_full(path: str | Path) -> str:

@@ -9,7 +9,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ldm_core.contracts.files import expanded
+from ldm_core.contracts.files import to_read
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.model.hub import as_folder, download_model
 from ldm_core.model.hub_permission import NotAskedError
@@ -43,7 +43,7 @@ def find_model(source: str, registry: Registry, weights: bool = True) -> Path:
     if shipped:
         ids = " or ".join(f"'{m.distribution}:{m.name}'" for m in shipped)
         raise LdmError(f"several packages ship a model named '{source}': say {ids}.", LOOK)
-    path = expanded(source)
+    path = to_read(source)
     if path.is_dir():
         return path.resolve()
     if path.suffix in PICKLED and (path.exists() or os.sep in source):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ldm_core.contracts.files import expanded
+from ldm_core.contracts.files import to_read
 from ldm_core.errors import LdmError
 from ldm_core.model.files import from_hub
 from ldm_core.model.hub import as_file, download_file
@@ -110,7 +110,7 @@ def is_lora(names: Iterable[str]) -> bool:
 
 
 def _find(source: str, scale: float) -> Lora:
-    file = expanded(source)
+    file = to_read(source)
     if file.suffix in PICKLED:
         raise LdmError(f"the LoRA '{source}' is a pickled file, {PICKLE_RUNS}", CONVERT)
     if file.is_dir():

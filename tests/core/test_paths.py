@@ -139,6 +139,24 @@ def test_a_picture_is_replayed_from_another_folder(
     assert control_manifest["models"] == [{"path": str(home / "control"), "weight": 2.0}]
 
 
+@pytest.mark.parametrize("name", ["x" * 5000, "/" + "x" * 300, "a\0b"], ids=["long", "part", "nul"])
+@pytest.mark.parametrize(
+    "choice",
+    [
+        lambda name: {"model": name},
+        lambda name: {"loras": [{"path": name}]},
+        lambda name: {"conditioning": ["text", {"name": "control", "models": [name]}]},
+        lambda name: {"guidance": {"name": "autoguidance", "model": name}},
+        lambda name: {
+            "conditioning": ["text", {"name": "image_prompt", "path": name, "image_encoder": name}]
+        },
+    ],
+)
+def test_a_name_that_no_file_can_have_is_one_message(folder: Path, name: str, choice: Any) -> None:
+    with pytest.raises(LdmError, match=r"is the name of no file: |there is no |no model named "):
+        Pipeline.from_pretrained(**{"model": folder, **choice(name)})
+
+
 def test_the_types_inside_an_annotation() -> None:
     assert Path in parts_of(Path | list[Path])
     assert Path in parts_of(list[dict[str, Path | None]])

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ldm_core.contracts.family import ModelInfo
-from ldm_core.contracts.files import expanded
+from ldm_core.contracts.files import to_read
 from ldm_core.errors import LdmError
 from ldm_core.model.files import (
     CONVERT,
@@ -43,7 +43,7 @@ def find_adapter(source: str, image_encoder: str, info: ModelInfo) -> AdapterFil
     Raises:
         LdmError: a file or folder is missing, cut off or pickled, or is of another kind or size.
     """
-    file = expanded(source)
+    file = to_read(source)
     if file.suffix in PICKLED:
         raise LdmError(f"the IP-Adapter '{source}' is a pickled file, {PICKLE_RUNS}", CONVERT)
     if file.is_dir():
@@ -66,7 +66,7 @@ def find_adapter(source: str, image_encoder: str, info: ModelInfo) -> AdapterFil
             f"(family {info.family}): it has {_in_words(own)}, and the network's cross-attention "
             f"has {_in_words(wanted)}."
         )
-    folder = expanded(image_encoder)
+    folder = to_read(image_encoder)
     if not folder.is_dir():
         raise LdmError(f"there is no folder '{image_encoder}' with an image encoder.")
     config = read_json(folder / "config.json")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ldm_core.contracts.family import ModelInfo
-from ldm_core.contracts.files import expanded
+from ldm_core.contracts.files import to_read
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.model.files import class_name, from_hub, read_json
 from ldm_core.model.hub import HubName, as_folder, download_component
@@ -149,7 +149,7 @@ def find_side_folder(source: str, info: ModelInfo) -> SideFolder:
 
 
 def _find(source: str) -> Path:
-    folder = expanded(source)
+    folder = to_read(source)
     if folder.is_dir():
         return folder.resolve()
     if folder.is_file():
