@@ -33,6 +33,7 @@ DROPPED = {
     r"Multiple active adapters": "several LoRA side by side are what was asked for",
     r"(is|are|was|will be) deprecated|deprecat|in a future (version|release)|"
     r"will be removed": "it is said of the calls that we make, not of what a person chose",
+    r"should be kept in float32: \[\]": "the list of what it warns of is empty",
     r"`low_cpu_mem_usage`|low_cpu_mem_usage was None": "how memory is used while reading",
     r"slow image processor|fast (image )?processor": (
         "which code reads pictures for an image encoder; both resize alike within rounding"

@@ -37,6 +37,7 @@ SAMPLES = {
     "Already found a `peft_config` attribute in the model.": "side by side",
     "`torch_dtype` is deprecated! Use `dtype` instead!": "the calls that we make",
     "Cannot initialize model with `low_cpu_mem_usage` for now": "memory",
+    "There are modules in UNet2DConditionModel that should be kept in float32: [].": "empty",
     "Using a slow image processor as `use_fast` is unset": "resize alike",
 }
 
