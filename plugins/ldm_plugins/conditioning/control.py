@@ -55,8 +55,8 @@ def control(*, models: list[FileName | dict[str, Any]]) -> Control:
     (Zhang et al. 2023, arXiv:2302.05543; Mou et al. 2023, arXiv:2302.08453).
 
     Reads a ``control_image`` for each image, of its size: a file, PIL image, tensor (channels,
-    height, width) or array (height, width, channels); or a list of them, one for each model. What several models give is
-    summed.
+    height, width) or array (height, width, channels); or a list of them, one for each model. What
+    several models give is summed.
 
     Args:
         models: folders of ControlNetModel or T2IAdapter, by path, or as tables of ``path``,

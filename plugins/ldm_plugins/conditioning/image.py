@@ -28,8 +28,8 @@ def image() -> Conditioning:
     arXiv:2108.01073, Algorithm 1).
 
     Reads an ``image`` for each image that is made, of its size: a file, a PIL image, a tensor
-    (channels, height, width) or an array (height, width, channels); only files can be named in a manifest. ``strength``, from
-    0 to 1 (0.8), says how much of the way is walked: so many of the steps, rounded down, or up for
+    (channels, height, width) or an array (height, width, channels); only files can be named in a
+    manifest. ``strength``, from 0 to 1 (0.8), says how much of the way is walked: so many of the steps, rounded down, or up for
     models of rectified flow, are taken, from the picture with the noise that belongs to the first
     of them. 0 gives the picture as the autoencoder has it, and 1 keeps what signal the first point
     has.

@@ -36,8 +36,8 @@ def image_prompt(*, path: FileName, image_encoder: FileName, scale: float = 1.0)
     arXiv:2308.06721).
 
     Reads a ``prompt_image`` for each image, of any size: a file, PIL image, tensor (channels,
-    height, width) or array (height, width, channels); or a list of several, as many for each image. The negative branch
-    sees none.
+    height, width) or array (height, width, channels); or a list of several, as many for each
+    image. The negative branch sees none.
 
     Args:
         path: the adapter's safetensors file, as its authors and Diffusers lay it out.

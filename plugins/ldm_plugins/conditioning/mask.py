@@ -55,8 +55,8 @@ def mask() -> Conditioning:
 
     Reads an ``image`` and a ``mask`` for each image that is made, both of its size. They are
     files, PIL images, tensors (channels, height, width) or arrays (height, width, channels); only
-    files can be named in a manifest. ``strength``, from 0 to 1 (1), says how much of the way is walked: below 1, x
-    starts from the picture with noise in place of noise alone.
+    files can be named in a manifest. ``strength``, from 0 to 1 (1), says how much of the way is
+    walked: below 1, x starts from the picture with noise in place of noise alone.
 
     A network for inpainting is told the picture and the mask, black or white from middle grey on.
     With every other model, and any scheduler, the picture is blended in (Avrahami et al. 2022,
