@@ -29,9 +29,10 @@ def image() -> Conditioning:
 
     Reads an ``image`` for each image that is made, of its size: a file, a PIL image, a tensor
     (channels, height, width) or an array (height, width, channels); only files can be named in a
-    manifest. ``strength``, from 0 to 1 (0.8), says how much of the way is walked: so many of the steps, rounded down, or up for
-    models of rectified flow, are taken, from the picture with the noise that belongs to the first
-    of them. 0 gives the picture as the autoencoder has it, and 1 keeps what signal the first point
+    manifest. ``strength``, from 0 to 1 (0.8), says how much of the way is walked: so many of the
+    steps, rounded down, or up for models of rectified flow, are taken, from the picture with the
+    noise that belongs to the first of them. 0 gives the picture as the autoencoder has it, and 1
+    keeps what signal the first point
     has.
     """
     return ImageStart()
