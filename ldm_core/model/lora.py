@@ -107,7 +107,7 @@ def find_loras(entries: Sequence[Mapping[str, Any]]) -> tuple[Lora, ...]:
             loras.append(_find(entry["path"], entry["scale"]))
         except OSError as error:  # such as of a name that is too long
             raise LdmError(
-                f"the LoRA {brief(entry['path'])} cannot be read: {error.strerror}."
+                f"the LoRA {brief(entry['path'])} of 'loras' cannot be read: {error.strerror}."
             ) from None
     return tuple(loras)
 

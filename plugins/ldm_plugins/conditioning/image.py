@@ -32,8 +32,7 @@ def image() -> Conditioning:
     manifest. ``strength``, from 0 to 1 (0.8), says how much of the way is walked: so many of the
     steps, rounded down, or up for models of rectified flow, are taken, from the picture with the
     noise that belongs to the first of them. 0 gives the picture as the autoencoder has it, and 1
-    keeps what signal the first point
-    has.
+    keeps what signal the first point has.
     """
     return ImageStart()
 
