@@ -160,7 +160,10 @@ _READERS: Mapping[Any, Callable[..., Any]] = {
 def _in_order(value: Any) -> Any:
     """What can be gone through in an order, more than once."""
     if _has_places(value):
-        value = value.tolist()
+        try:
+            value = value.tolist()
+        except RuntimeError:  # a sparse tensor, or one without numbers
+            raise ValueError("input should be a list") from None
     if isinstance(value, str | bytes | bytearray | Mapping | Set | Iterator) or not isinstance(
         value, Sequence
     ):

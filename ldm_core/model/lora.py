@@ -101,7 +101,15 @@ def find_loras(entries: Sequence[Mapping[str, Any]]) -> tuple[Lora, ...]:
     Raises:
         LdmError: one is missing, cut off, pickled, or no LoRA.
     """
-    return tuple(_find(entry["path"], entry["scale"]) for entry in entries)
+    loras = []
+    for entry in entries:
+        try:
+            loras.append(_find(entry["path"], entry["scale"]))
+        except OSError as error:  # such as of a name that is too long
+            raise LdmError(
+                f"the LoRA {brief(entry['path'])} of 'loras' cannot be read: {error.strerror}."
+            ) from None
+    return tuple(loras)
 
 
 def is_lora(names: Iterable[str]) -> bool:

@@ -188,7 +188,8 @@ def with_options(target: Callable[..., Any], options: Mapping[str, Any]) -> Any:
     """
     if isinstance(target, Record):
         return target.with_options(options)
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    kinds = inspect.Parameter
+    positional = (kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD, kinds.VAR_POSITIONAL)
     if any(p.kind in positional for p in inspect.signature(target).parameters.values()):
         return partial(target, **options) if options else target
     return target(**options)

@@ -164,7 +164,7 @@ CHOICES: dict[str, list[Any]] = {
     "denoisers": [lambda: None, lambda a, b: a, 3, [3], [None], [{}], {1}],
     "observers": [lambda a, b: a, generator, 3, [3], [None], [{}], {1}],
     "converters": [lambda a: a, object(), 3, [3], [None], [{}], {1}],
-    "loras": [3, [3], [None], {"scale": 1}, {"path": 3}, {"path": "a", "scale": True}],
+    "loras": [3, [3], [None], {"scale": 1}, {"path": 3}, {"path": "a", "scale": True}, "a" * 5000],
     "num_inference_steps": [*NO_WHOLE_NUMBERS, 0],
     "width": [*NO_WHOLE_NUMBERS, 0, 15],
     "extent": [*NO_TABLES, {"width": 15}, {"frames": 3}],
