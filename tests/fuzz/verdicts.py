@@ -141,7 +141,8 @@ def _places(case: Case) -> Iterable[str]:
 
 
 def _relative(path: str) -> str:
-    return path.removeprefix("@here@/").replace("@here@", ".")
+    path = path.removeprefix("@here@/").replace("@here@", ".")
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _inside(name: str, place: str) -> bool:
