@@ -60,6 +60,14 @@ def test_an_end_is_judged(outcome: Outcome, seen: set[str], tmp_path: Path) -> N
     assert names(judge(CASE, outcome, tmp_path)) == seen
 
 
+def test_so_is_the_end_of_a_call(tmp_path: Path) -> None:
+    called = Case("python", call={"name": "call"}, codes=(2,))
+    assert names(judge(called, Outcome(2, err="error: no.\n"), tmp_path)) == set()
+    assert names(judge(called, Outcome(0), tmp_path)) == {"code"}
+    assert names(judge(called, Outcome(2, out="not finite: a tensor"), tmp_path)) == {"silent"}
+    assert names(judge(called, Outcome(None, raised="TypeError"), tmp_path)) == {"traceback"}
+
+
 @pytest.mark.parametrize(
     ("pixels", "said", "seen"),
     [

@@ -79,6 +79,8 @@ def judge(case: Case, outcome: Outcome, folder: Path) -> list[str]:
     if outcome.code is None:
         return [*faults, f"traceback: {outcome.raised}"]
     if case.call is not None:
+        if outcome.code not in case.codes:
+            faults.append(f"code: {outcome.code}, where {case.codes} is right")
         return [*faults, *_silent_numbers(outcome)]
     if "Traceback (most recent call last)" in outcome.err:
         faults.append(f"traceback: {outcome.err.strip().splitlines()[-1]}")
@@ -139,7 +141,8 @@ def _places(case: Case) -> Iterable[str]:
 
 
 def _relative(path: str) -> str:
-    return path.removeprefix("@here@/").replace("@here@", ".")
+    path = path.removeprefix("@here@/").replace("@here@", ".")
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _inside(name: str, place: str) -> bool:

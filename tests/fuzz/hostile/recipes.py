@@ -7,12 +7,12 @@ from typing import Any
 
 from fuzz.case import MODELS, Case
 from fuzz.hostile.models import KNOWN
-from fuzz.shelf import SD, asked
+from fuzz.shelf import SD
 
 
 def _recipe(note: str, text: str, *steps: list[Any]) -> Case:
     whole = text if text.startswith("model") else f'model = "{MODELS}/{SD}"\n{text}\n'
-    argv = ["generate", *asked(SD), "--recipe", "r.toml"]
+    argv = ["generate", "a red star", "--seed", "1", "--recipe", "r.toml"]
     return Case("hostile", [["text", "r.toml", whole], *steps], argv, codes=(2,), note=note)
 
 
