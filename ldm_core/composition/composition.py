@@ -42,7 +42,7 @@ from ldm_core.values import plain
 
 OF_A_CALL = (
     "seed", "num_images_per_prompt", "num_inference_steps", "guidance_scale", "width", "height",
-    "extent", "batch_size", "output_type", "on_step", "inputs",
+    "extent", "batch_size", "output_type", "on_step", "inputs", "skip",
 )  # fmt: skip
 """What a call takes beside inputs; a test holds it to `CallArguments`."""
 

@@ -169,7 +169,7 @@ def test_python_asks_for_everything_unless_it_is_bounded(tried: list[str]) -> No
         (Path("pictures/a.png"), set()),
         (None, set()),
     ],
-    ids=str,
+    ids=lambda value: "-".join(sorted(value)) if isinstance(value, set) else str(value),
 )
 def test_the_names_in_what_is_typed(typed: Any, expected: set[str]) -> None:
     assert names_in([typed]) == expected

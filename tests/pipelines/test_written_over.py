@@ -98,7 +98,7 @@ WRITERS = {
     "ldm_core/media/sheet.py",
     "ldm_core/cli/plot.py",
     "ldm_core/cli/writing.py",
-    "pipelines/ldm_pipelines/augment.py",
+    "pipelines/ldm_pipelines/data_set.py",
     "pipelines/ldm_pipelines/features.py",
     "pipelines/ldm_pipelines/interpolate.py",
     "pipelines/ldm_pipelines/training/checkpoint.py",
