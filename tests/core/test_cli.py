@@ -310,7 +310,7 @@ def test_ctrl_c_keeps_the_pictures_already_written(
         (["--device", "tpu"], "no device named"),
         (["--out", "typo.toml"], "cannot be the folder"),
         (["--no-such-flag"], "no-such-flag"),
-        (["--num-images", "0"], "greater than or equal to 1"),
+        (["--num-images", "0"], "at least 1"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )

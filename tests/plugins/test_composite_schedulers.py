@@ -203,14 +203,14 @@ OWN_POINTS = Scheduler(
         ({"name": "switch", "first": "eulr", "then": "ddim"}, "no scheduler named 'eulr'. Did you"),
         ({"name": "switch", "first": "ddim", "then": "dpm_2m"}, "named 'dpm_2m'. Did you mean"),
         ({"name": "switch", "first": {"name": "ddim", "etta": 1}, "then": "ddim"}, "mean 'eta'"),
-        ({"name": "switch", "first": "ddim", "then": "ddim", "at": 20}, "less than or equal to 1"),
+        ({"name": "switch", "first": "ddim", "then": "ddim", "at": 20}, "at most 1"),
         ({"name": "switch", "first": "ddim"}, "needs the option 'then'"),
         ({"name": "switch", "first": OWN_POINTS, "then": "ddim"}, "only walks points of its own"),
         ({"name": "switch", "first": "ddim", "then": OWN_POINTS}, "only walks points of its own"),
         ({"name": "restart", "inner": OWN_POINTS}, "'restart' walks parts of a grid"),
         ({"name": "restart", "inner": "huen"}, "Did you mean 'heun'"),
         ({"name": "restart", "sigma_min": 3.0}, "sigma_min < sigma_max, not 3 and 2"),
-        ({"name": "restart", "restarts": 0}, "greater than or equal to 1"),
+        ({"name": "restart", "restarts": 0}, "at least 1"),
     ],
 )
 def test_what_does_not_fit_is_refused(choice: dict[str, Any], message: str) -> None:

@@ -254,7 +254,7 @@ def test_a_constant_x0_is_reached_exactly(name: str, options: dict[str, Any]) ->
 @pytest.mark.parametrize(
     ("choice", "message"),
     [
-        ({"name": "tcd", "eta": 1.5}, "'eta' .* less than or equal to 1"),
+        ({"name": "tcd", "eta": 1.5}, "'eta' .* at most 1"),
         ({"name": "lcm", "timestep_scaling": 0}, "'timestep_scaling' .* greater than 0"),
         ({"name": "consistency", "sigma_data": 0}, "should be float | None, .* greater than 0"),
     ],

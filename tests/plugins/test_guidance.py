@@ -533,8 +533,8 @@ def test_every_family_is_guided(kind: tuple[tiny.Kind, Pipeline], name: str) -> 
     ("guidance", "message"),
     [
         ({"name": "classifier_free", "scale": -1}, "must not be negative"),
-        ({"name": "classifier_free", "rescale": 1.5}, "'rescale'.*less than or equal to 1"),
-        ({"name": "classifier_free", "low": -0.1}, "'low'.*greater than or equal to 0"),
+        ({"name": "classifier_free", "rescale": 1.5}, "'rescale'.*at most 1"),
+        ({"name": "classifier_free", "low": -0.1}, "'low'.*at least 0"),
         ({"name": "classifier_free", "low": 3, "high": 2}, "nowhere from 3 to 2"),
         ({"name": "adaptive_projected", "scale": -1}, "adaptive_projected must not be negative"),
         ({"name": "adaptive_projected", "momentum": 1}, "'momentum'.*less than 1"),

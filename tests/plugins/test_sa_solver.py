@@ -222,8 +222,8 @@ def test_the_page_states_both_errors(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"tau": -1}, "'tau' .* greater than or equal to 0"),
-        ({"start": 800}, "'start' .* less than or equal to 1"),
+        ({"tau": -1}, "'tau' .* at least 0"),
+        ({"start": 800}, "'start' .* at most 1"),
         ({"predictor_order": 5}, "1, 2, 3 or 4"),
     ],
 )
