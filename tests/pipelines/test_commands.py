@@ -612,6 +612,14 @@ def test_several_processes_make_the_same_data_set(ldm: Any, folder: Path) -> Non
         images = [read_png(Path(place, line["file_name"]))[0] for place in ("one", "two")]
         apart = np.abs(np.subtract(*(np.asarray(image, dtype=int) for image in images)))
         assert apart.max() <= 1
+    whole = {path.name: path.stat().st_mtime_ns for path in Path("two").glob("*.png")}
+    for name in ("000002.png", "000007.png", "metadata.jsonl"):
+        Path("two", name).unlink()
+    subprocess.run([*launch, str(script), *words], check=True)  # which goes on
+    assert lines("two") == lines("one")
+    again = {path.name: path.stat().st_mtime_ns for path in Path("two").glob("*.png")}
+    changed = {name for name in whole if again[name] != whole[name]}
+    assert (again.keys(), changed) == (whole.keys(), {"000002.png", "000007.png"})
 
 
 @pytest.mark.parametrize(
