@@ -6,8 +6,6 @@ import difflib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-LONG = 200  # characters of a value that a message repeats
-
 
 class LdmError(ValueError):
     """Bad input, found before any weight is loaded where that is possible.
@@ -48,14 +46,6 @@ class NotFiniteError(LdmError):
 
 class LdmWarning(UserWarning):
     """Something that is done, though perhaps not as it was meant; the command line shows these."""
-
-
-def in_short(value: Any) -> str:
-    """A value in a message, however long it is."""
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**15:
-        return f"{float(value):.3g}" if abs(value) < 10**300 else "a number of over 300 digits"
-    text = f"{value:,}" if type(value) is int else repr(value)
-    return text if len(text) <= LONG else f"{text[:LONG]}..."
 
 
 def did_you_mean(word: str, words: Iterable[str]) -> str:

@@ -244,6 +244,8 @@ def brief(value: Any) -> str:
     if _has_places(value):
         dtype = str(value.dtype).removeprefix("torch.")
         return f"{type(value).__name__} of shape {tuple(value.shape)} and dtype {dtype}"
+    if type(value) is int and abs(value) >= 10**15:
+        return f"{float(value):.3g}" if abs(value) < 10**300 else "a number of over 300 digits"
     try:
         return _short.repr(value)
     except Exception:  # a class of anyone's

@@ -88,7 +88,7 @@ def output_of(cwd: Path, pid: int) -> tuple[str, str]:
 def _keep_models() -> None:
     from ldm_core.run import pipeline
 
-    load, models = pipeline._load, {}
+    load, models = pipeline.load_model, {}
 
     def kept(composition: Any) -> Any:
         name = composition.info.source
@@ -96,7 +96,7 @@ def _keep_models() -> None:
             models[name] = load(composition)
         return models[name]
 
-    pipeline._load = kept
+    pipeline.load_model = kept
 
 
 def _serve() -> None:

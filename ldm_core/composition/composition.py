@@ -33,12 +33,12 @@ from ldm_core.contracts import (
 )
 from ldm_core.contracts.latents import describe
 from ldm_core.contracts.spacing import as_spacing, checked
-from ldm_core.errors import LdmError, did_you_mean, in_short
+from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.model import place
 from ldm_core.model.lora import Lora
 from ldm_core.numerics.point import Point
 from ldm_core.plugins.registry import Plugin, Registry
-from ldm_core.values import plain
+from ldm_core.values import brief, plain
 
 OF_A_CALL = (
     "seed", "num_images_per_prompt", "num_inference_steps", "guidance_scale", "width", "height",
@@ -150,7 +150,7 @@ class Composition:
             LdmError: the spacing cannot make that many steps, or the network cannot start there.
         """
         if steps < 1:
-            raise LdmError(f"num_inference_steps must be at least 1, not {in_short(steps)}.")
+            raise LdmError(f"num_inference_steps must be at least 1, not {brief(steps)}.")
         limits.check_steps(steps)
         info = self.info
         own_points = self.scheduler.points

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from ldm_core.contracts import Extent, LatentSpace
 from ldm_core.contracts.latents import describe
-from ldm_core.errors import LdmError, in_short
+from ldm_core.errors import LdmError
+from ldm_core.values import brief
 
 MOST_STEPS = 10_000
 """Steps of one run: ten times as many as the models there are were trained on."""
@@ -74,14 +75,15 @@ def check_bytes(one: int, extent: Extent, images: int, free: int, where: str) ->
 def check_steps(steps: int, name: str = "num_inference_steps") -> None:
     """Refuse a run of more steps than any is made of."""
     if steps > MOST_STEPS:
-        raise LdmError(f"{name} must be at most {MOST_STEPS:,}, not {in_short(steps)}.")
+        raise LdmError(f"{name} must be at most {MOST_STEPS:,}, not {brief(steps)}.")
 
 
 def check_images(count: int) -> None:
     """Refuse a call of more images than its lists should hold."""
     if count > MOST_IMAGES:
         raise LdmError(
-            f"a call makes at most {MOST_IMAGES:,} images, not {in_short(count)}; make several."
+            f"a call makes at most {MOST_IMAGES:,} images, not {brief(count)}; make several. "
+            "'num_images_per_prompt' and lists of inputs say how many."
         )
 
 

@@ -10,10 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from PIL import Image
-
 from ldm_core.contracts import Writer
 from ldm_core.media.manifest import pixel_hash
+from ldm_core.media.pictures import open_picture
 from ldm_core.media.png import KEYWORD
 from ldm_core.media.png_chunks import text_under
 
@@ -115,10 +114,7 @@ def state(path: Path) -> Literal["whole", "changed", "torn"]:
     where it cannot be read to its end, or has no manifest."""
     try:
         said = json.loads(text_under(path, KEYWORD) or "null").get(OF_PIXELS)
-        with path.open("rb") as file:
-            image = Image.open(file, formats=["PNG"])
-            image.load()
-            return "whole" if said in (None, pixel_hash(image)) else "changed"
+        return "whole" if said in (None, pixel_hash(open_picture(path))) else "changed"
     except MemoryError:
         raise
     except Exception:  # whatever the decoder makes of a damaged file

@@ -25,10 +25,11 @@ from ldm_core.contracts import (
     Unequal,
 )
 from ldm_core.contracts.files import expanded
-from ldm_core.errors import LdmError, in_short
+from ldm_core.errors import LdmError
 from ldm_core.media.names import check_new, write_whole
 from ldm_core.run.call import CallArguments
 from ldm_core.run.in_batches import in_batches
+from ldm_core.values import brief
 from ldm_pipelines.parts import (
     Picture,
     arguments,
@@ -337,7 +338,7 @@ def check_milliseconds(milliseconds: int, animation: Path | None) -> None:
     if not 1 <= milliseconds <= most:
         raise LdmError(
             f"a {animation.suffix.lower()} shows a frame for 1 to {most:,} milliseconds, not "
-            f"{in_short(milliseconds)}."
+            f"{brief(milliseconds)}."
         )
 
 

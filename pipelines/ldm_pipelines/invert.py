@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from ldm_core.contracts import Denoise, Grid, Noise, Plan
-from ldm_core.errors import LdmError, in_short
+from ldm_core.errors import LdmError
 from ldm_core.run.in_batches import in_batches
+from ldm_core.values import brief
 from ldm_pipelines.parts import (
     Picture,
     arguments,
@@ -86,7 +87,7 @@ def invert(
     if not 0 < strength <= 1:
         raise LdmError(f"the strength should be above 0 and at most 1, not {strength!r}.")
     if not 1 <= iterations <= 100:
-        raise LdmError(f"the iterations should be from 1 to 100, not {in_short(iterations)}.")
+        raise LdmError(f"the iterations should be from 1 to 100, not {brief(iterations)}.")
     whole = arguments(pipe, call)
     if whole.num_images_per_prompt != 1:
         raise LdmError("an inversion has no chance in it, so it makes one picture.")

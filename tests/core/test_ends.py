@@ -255,7 +255,7 @@ def test_sigterm_while_a_model_is_loading_ends_with_143(
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(5)
 
-    monkeypatch.setattr("ldm_core.run.pipeline._load", terminated)
+    monkeypatch.setattr("ldm_core.run.pipeline.load_model", terminated)
     code, _, err = ldm("generate", "a red star", "--model", folder)
     assert (code, err) == (143, "interrupted: no picture of this run is in pictures yet\n")
 

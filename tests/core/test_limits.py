@@ -110,7 +110,7 @@ def test_every_number_of_every_option_is_taken_or_refused(pipe: Pipeline, flow: 
 
             said = quickly(composed, str(change))
             if not math.isfinite(number):
-                assert re.search("finite|number|needs|whole|integer|a valid list", said), str(
+                assert re.search("finite|number|needs|whole|integer|should be a list", said), str(
                     change
                 )
             runs += 1
@@ -120,10 +120,13 @@ def test_every_number_of_every_option_is_taken_or_refused(pipe: Pipeline, flow: 
 @pytest.mark.parametrize(
     ("plugin", "number"),
     [
-        ({"scheduler": {"name": "ddim", "eta": -1}}, "greater than or equal to 0"),
-        ({"scheduler": {"name": "restart", "restarts": 10**9}}, "less than or equal to 100"),
+        ({"scheduler": {"name": "ddim", "eta": -1}}, "at least 0"),
+        ({"scheduler": {"name": "restart", "restarts": 10**9}}, "at most 100"),
         ({"spacing": {"name": "karras", "sigma_max": 1e308}}, "ends at 3.4e"),
-        ({"spacing": {"name": "explicit", "timesteps": [10**400]}}, r"000\.\.\.: input should be"),
+        (
+            {"spacing": {"name": "explicit", "timesteps": [10**400]}},
+            "a number that is not so large",
+        ),
         ({"guidance": {"scale": 10**30000}}, "over 300 digits"),
     ],
 )

@@ -81,7 +81,7 @@ def test_all_there_reads_no_weights(
     def never(*_: Any) -> Any:
         raise AssertionError("the weights are read")
 
-    monkeypatch.setattr("ldm_core.run.pipeline._load", never)
+    monkeypatch.setattr("ldm_core.run.pipeline.load_model", never)
     code, out, _ = ldm(*run, "--overwrite")
     lines = [json.loads(line) for line in out.splitlines()]
     assert code == 0

@@ -91,13 +91,13 @@ def test_the_files_of_a_folder_are_read_once(
     family = installed().find("family", name).loaded()
     index = read_index(folder_of_kind)
     reads: Counter[Path] = Counter()
-    read_text = Path.read_text
+    read_bytes = Path.read_bytes
 
-    def counting(self: Path, *args: Any, **options: Any) -> str:
+    def counting(self: Path, *args: Any, **options: Any) -> bytes:
         reads[self] += 1
-        return read_text(self, *args, **options)
+        return read_bytes(self, *args, **options)
 
-    monkeypatch.setattr(Path, "read_text", counting)
+    monkeypatch.setattr(Path, "read_bytes", counting)
     family.inspect(str(folder_of_kind), folder_of_kind, index)
     assert reads
     assert set(reads.values()) == {1}, reads

@@ -154,7 +154,7 @@ def test_the_kit_measures_the_order_that_is_declared(name: str) -> None:
     part = as_scheduler(scheduler(name))
     assert part.order is not None
     check_order(part)
-    for wrong in (part.order - 1, part.order + 1):
+    for wrong in (part.order / 2, part.order + 1):
         with pytest.raises(AssertionError, match=f"declares the order {wrong:g}, and is of order"):
             check_order(replace(part, order=wrong))
 
