@@ -37,8 +37,11 @@ def is_there(path: str | Path) -> bool:
         return False
 
 
-def to_read(path: str | Path) -> Path:
+def to_read(path: str | Path, what: str = "") -> Path:
     """A path as `expanded`, of what is to be read.
+
+    Args:
+        what: it is, for the message.
 
     Raises:
         LdmError: no file can have such a name, which `Path.is_dir` and others raise for.
@@ -48,7 +51,8 @@ def to_read(path: str | Path) -> Path:
         read.exists()
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise LdmError(f"'{str(path)[:60]}…' is the name of no file: {reason}.") from None
+        name = f"{what} '{str(path)[:60]}…'".strip()
+        raise LdmError(f"{name} is the name of no file: {reason}.") from None
     return read
 
 

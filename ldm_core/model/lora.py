@@ -101,15 +101,7 @@ def find_loras(entries: Sequence[Mapping[str, Any]]) -> tuple[Lora, ...]:
     Raises:
         LdmError: one is missing, cut off, pickled, or no LoRA.
     """
-    loras = []
-    for entry in entries:
-        try:
-            loras.append(_find(entry["path"], entry["scale"]))
-        except OSError as error:  # such as of a name that is too long
-            raise LdmError(
-                f"the LoRA {brief(entry['path'])} of 'loras' cannot be read: {error.strerror}."
-            ) from None
-    return tuple(loras)
+    return tuple(_find(entry["path"], entry["scale"]) for entry in entries)
 
 
 def is_lora(names: Iterable[str]) -> bool:
@@ -118,7 +110,7 @@ def is_lora(names: Iterable[str]) -> bool:
 
 
 def _find(source: str, scale: float) -> Lora:
-    file = to_read(source)
+    file = to_read(source, "the LoRA of 'loras'")
     if file.suffix in PICKLED:
         raise LdmError(f"the LoRA '{source}' is a pickled file, {PICKLE_RUNS}", CONVERT)
     if file.is_dir():

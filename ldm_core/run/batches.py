@@ -92,6 +92,6 @@ class Generates(ABC):
 
         def run(on_step: Callable[[Step], None]) -> Output:
             tellers.append(on_step)
-            return Output.join(list(batches))
+            return Output.join(list(batches)).complete()
 
         return Stream(run)

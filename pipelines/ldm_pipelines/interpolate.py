@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from PIL import Image
@@ -26,10 +25,10 @@ from ldm_core.contracts import (
 )
 from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError
-from ldm_core.media.names import check_new, write_whole
+from ldm_core.media.names import check_new
 from ldm_core.run.call import CallArguments
 from ldm_core.run.in_batches import in_batches
-from ldm_core.values import brief
+from ldm_pipelines.animation import FORMATS, check_milliseconds, write_animation
 from ldm_pipelines.parts import (
     Picture,
     arguments,
@@ -48,7 +47,6 @@ if TYPE_CHECKING:
     from ldm_core.run.output import Output
     from ldm_core.run.pipeline import Pipeline
 
-FORMATS = {".gif": "GIF", ".png": "PNG"}
 End = Literal["first", "second", "nearer"]
 ENDS: tuple[End, ...] = ("first", "second", "nearer")
 
@@ -324,46 +322,3 @@ def _ends(request: Request, end: End) -> Request:
         for name, values in request.inputs.items()
     }
     return replace(request, inputs=inputs)
-
-
-def check_milliseconds(milliseconds: int, animation: Path | None) -> None:
-    """See that a file of this kind can say how long it shows each frame.
-
-    Raises:
-        LdmError: both kinds count in 16 bits, GIF in hundredths of a second, PNG in thousandths.
-    """
-    if animation is None:
-        return
-    most = 655_350 if animation.suffix.lower() == ".gif" else 65_535
-    if not 1 <= milliseconds <= most:
-        raise LdmError(
-            f"a {animation.suffix.lower()} shows a frame for 1 to {most:,} milliseconds, not "
-            f"{brief(milliseconds)}."
-        )
-
-
-def write_animation(
-    frames: Sequence[Image.Image], path: Path, milliseconds: int, *, overwrite: bool = False
-) -> None:
-    """Write a GIF, or a PNG that moves, that goes round for ever; whole or not at all.
-
-    Raises:
-        LdmError: the name is taken and is not to be overwritten, or the file cannot be written.
-    """
-
-    def write(fresh: Path) -> None:
-        frames[0].save(
-            fresh,
-            format=FORMATS[path.suffix.lower()],
-            save_all=True,
-            append_images=list(frames[1:]),
-            duration=milliseconds,
-            loop=0,
-        )
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, write, overwrite=overwrite)
-    except OSError as error:
-        reason = error.strerror or error
-        raise LdmError(f"the animation '{path}' cannot be written: {reason}.") from None

@@ -197,7 +197,6 @@ def cases(table: dict[str, list[Any]]) -> list[Any]:
 ALSO = {
     "guidance_scale": ["the scale of"],
     "output_type": ["output type"],
-    "loras": ["is the name of no file"],
     "inputs": ["is an argument of the call and no input"],
     "extent": ["does not fit this model", "draws no 'frames'"],
 }

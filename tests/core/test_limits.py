@@ -151,14 +151,14 @@ def test_share_of_fresh_noise_ends_at_all_of_it(pipe: Pipeline) -> None:
             {"width": 10**7 * 8, "height": 10**7 * 8},
             r"80000000x80000000 would take at least .* TiB",
         ),
-        ({"width": 8 * 10**30, "height": 16}, "would take at least"),
-        ({"num_inference_steps": 10**9}, "at most 10,000, not 1,000,000,000"),
-        ({"num_inference_steps": 10**30}, "at most 10,000, not 1e"),
-        ({"num_images_per_prompt": 10**12}, "at most 1,000,000 images, not 1,000,000,000,000"),
-        ({"seed": range(10**12)}, "at most 1,000,000 images"),
-        ({"seed": itertools.count()}, "at most 1,000,000 images"),
-        ({"seed": 10**30}, "a seed is a whole number from 0 to 2"),
-        ({"seed": -1}, "a seed is a whole number from 0 to 2"),
+        ({"width": 8 * 10**30, "height": 16}, "'width' .* is not so large"),
+        ({"num_inference_steps": 10**9}, "at most 10,000, not 1000000000"),
+        ({"num_inference_steps": 10**30}, "not 1e.30: .* is not so large"),
+        ({"num_images_per_prompt": 10**12}, "at most 1,000,000 images, not 1000000000000"),
+        ({"seed": range(10**12)}, r"'seed' .* not range\(0, 1000000000000\)"),
+        ({"seed": itertools.count()}, r"'seed' .* not count\(0\)"),
+        ({"seed": 10**30}, "'seed' .* is not so large"),
+        ({"seed": -1}, "'seed' .* from 0 to 2"),
         ({"prompt": ["a"] * 2000, "num_images_per_prompt": 1000}, "at most 1,000,000 images"),
     ],
 )
@@ -228,7 +228,7 @@ def test_a_control_group_says_how_much_is_left(
         (["outpaint", "p.png", "a", "--left", "1000000000"], "would take at least"),
         (["image-to-image", "p.png", "a", "--size", "80000000x80000000"], "would take at least"),
         (["restore", "p.png", "--noise", "1e30"], "at most 255"),
-        (["invert", "p.png", "--iterations", "1000000000"], "less than or equal to 100"),
+        (["invert", "p.png", "--iterations", "1000000000"], "at most 100"),
         (["interpolate", "a", "b", "--num-images", "1000000000"], "at most 1,000,000 images"),
         (
             ["interpolate", "a", "b", "--animation", "x.gif", "--milliseconds", "655351"],
@@ -258,14 +258,14 @@ def test_a_command_refuses_at_once(
 
 def test_functions_refuse_as_their_commands_do(pipe: Pipeline) -> None:
     picture = Image.new("RGB", (16, 16), "red")
-    with pytest.raises(LdmError, match="above 1, not inf"):
+    with pytest.raises(LdmError, match="'factor' .* not inf"):
         upscale(pipe, picture, "a", factor=math.inf)
-    with pytest.raises(LdmError, match="above 1, not nan"):
+    with pytest.raises(LdmError, match="'factor' .* not nan"):
         upscale(pipe, picture, "a", factor=math.nan)
     with pytest.raises(LdmError, match="would take at least"):
-        outpaint(pipe, picture, "a", right=10**30)
+        outpaint(pipe, picture, "a", right=10**9)
     with pytest.raises(LdmError, match="from 1 to 100"):
-        invert(pipe, picture, iterations=10**30)
+        invert(pipe, picture, iterations=10**9)
     with pytest.raises(LdmError, match="from 0 on, not nan"):
         restore(pipe, picture, noise=math.nan)
 

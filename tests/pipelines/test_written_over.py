@@ -100,7 +100,7 @@ WRITERS = {
     "ldm_core/cli/writing.py",
     "pipelines/ldm_pipelines/data_set.py",
     "pipelines/ldm_pipelines/features.py",
-    "pipelines/ldm_pipelines/interpolate.py",
+    "pipelines/ldm_pipelines/animation.py",
     "pipelines/ldm_pipelines/training/checkpoint.py",
     "pipelines/ldm_pipelines/training/folder.py",
 }

