@@ -17,7 +17,10 @@ BESIDE = (".scale_input", ".input_scale")
 """Scales of what a layer is given, for arithmetic in eight bits; the weight does not need them."""
 MARKER = "scaled_fp8"
 NARROW_FLOATS = ("F8_E4M3", "F8_E5M2")
-WIDE = ("F64", "F32", "F16", "BF16", "I64", "I32", "I16", "BOOL", "C64")
+WIDE = ("F64", "F32", "F16", "BF16")
+WHOLE = ("I64", "I32", "I16", "BOOL", "C64")
+"""Types of positions and counts, whose numbers are no weights that were trained."""
+TRAINED = (".weight", ".bias")
 PRECISION = "use the files in half precision, which need no scale."
 
 
@@ -38,6 +41,8 @@ def scale_names(header: Header) -> dict[str, str]:
     others = [name for name in header.shapes if _changes_a_weight(name)]
     for name, dtype in header.dtypes.items():
         if dtype in WIDE or name.endswith((*SCALES, ".comfy_quant", MARKER)):
+            continue
+        if dtype in WHOLE and not name.endswith(TRAINED):
             continue
         if name in scales:
             shape, scale = header.shapes[name], header.shapes[scales[name]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from fuzz.case import HERE, MODELS, Case
@@ -113,7 +114,7 @@ ENCODER += [
     'image_encoder="e"}]'
 ]
 """Runs with a ControlNet ``c``, and an image encoder ``e``."""
-DECOYS = [
+_DECOYS = [
     case
     for place, copied, folder, variant, argv in (
         ("a UNet", f"m {SD}", "m/unet", "", RUN),
@@ -140,6 +141,9 @@ DECOYS = [
         ),
     )
 ]
+DECOYS = [case for case in _DECOYS if "encoder" not in case.note]
+UNREAD = [replace(case, codes=(0, 2)) for case in _DECOYS if "encoder" in case.note]
+"""Those beside a whole file that Transformers reads, which asks for no index then."""
 
 
 def _named(note: str, folder: str, name: str, places: dict[str, str], *, argv: list[str]) -> Case:

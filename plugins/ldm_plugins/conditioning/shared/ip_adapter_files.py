@@ -14,9 +14,10 @@ from ldm_core.model.files import (
     CONVERT,
     PICKLE_RUNS,
     PICKLED,
-    check_safetensors,
     read_json,
 )
+from ldm_core.model.quantised import check_unscaled
+from ldm_core.model.safetensors_header import read_header
 from ldm_core.model.weight_files import check_weights
 from ldm_plugins.shared.config_types import check_component
 
@@ -50,7 +51,12 @@ def find_adapter(source: str, image_encoder: str, info: ModelInfo) -> AdapterFil
         raise LdmError(f"the IP-Adapter '{source}' is a folder; name the .safetensors file in it.")
     if not file.is_file():
         raise LdmError(f"there is no IP-Adapter file '{source}'.")
-    shapes = check_safetensors(file)
+    header = read_header(file)
+    shapes = header.shapes
+    try:
+        check_unscaled(header)
+    except LdmError as error:
+        raise LdmError(f"the IP-Adapter '{source}': {error.message}", error.hint) from None
     own = layers(shapes)
     if not own or not any(name.startswith("image_proj.") for name in shapes):
         raise LdmError(

@@ -24,6 +24,10 @@ TABLES = (CONFIG, "special_tokens_map.json", "added_tokens.json", "vocab.json")
 FILES = ("vocab_file", "merges_file", "tokenizer_file", "spm_file")
 """Keys by which a config would have another file read."""
 LOOK = "copy or download it again."
+EXTRA = "extra_ids"
+"""Key of how many tokens T5's tokenizer makes beside its vocabulary, before it reads that."""
+MOST_EXTRA = 10_000
+"""Of them; T5 has 100."""
 
 
 def check_files(folder: Path, cls: str) -> None:
@@ -45,7 +49,7 @@ def check_files(folder: Path, cls: str) -> None:
 
 
 def check_settings(config: Mapping[str, Any], file: Path) -> None:
-    """See that a tokenizer's config chooses no other file, and that its length can be one.
+    """See that a tokenizer's config chooses no other file, and that its numbers can be meant.
 
     Raises:
         LdmError: it does, or cannot.
@@ -57,6 +61,11 @@ def check_settings(config: Mapping[str, Any], file: Path) -> None:
             raise LdmError(
                 f"{file} says {key} = {config[key]!r}, which is not followed.", f"take {key} out."
             )
+    extra = config.get(EXTRA, 0)
+    if type(extra) is not int or not 0 <= extra <= MOST_EXTRA:
+        raise LdmError(
+            f"{file}: {EXTRA} should be a number of tokens from 0 to {MOST_EXTRA}, not {extra!r}."
+        )
     length = config.get("model_max_length")
     endless = isinstance(length, float) and length > 2**31  # as Transformers writes no limit
     if length is not None and not endless and not (type(length) is int and length >= 3):
