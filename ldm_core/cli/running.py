@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import secrets
+import time
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -54,6 +55,7 @@ def run_pipeline(
     what a call of a pipeline takes too, and each batch is written as it comes. Weights are read
     when they are first needed, so that what is found wrong before costs nothing.
     """
+    since = time.time_ns()
     layer = choices.layer()
     quiet = isinstance(choices, RunChoices) and choices.json
     if not quiet:
@@ -61,7 +63,7 @@ def run_pipeline(
     composition = compose(layer, installed())
     function = plugin.loaded
     if isinstance(choices, RunChoices) and isinstance(function, InBatches):
-        _write_batches(plugin, function, composition, choices, arguments, options, flags)
+        _write_batches(plugin, function, composition, choices, arguments, options, flags, since)
         return
     prepare_libraries()
     from ldm_core.run.pipeline import Pipeline
@@ -79,6 +81,7 @@ def _write_batches(
     arguments: list[Any],
     options: dict[str, Any],
     flags: Flags,
+    since: int,
 ) -> None:
     call = _inputs(choices, read_flags(flags, composition), function, arguments)
     call = with_full_paths(call, composition)
@@ -101,7 +104,7 @@ def _write_batches(
     record = {"name": plugin.id, "arguments": _plain(arguments), "options": _plain(made_by)}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", LdmWarning)
-        writer = BatchWriter(choices, form, composition.registry, record, caught)
+        writer = BatchWriter(choices, form, composition.registry, record, caught, since)
 
         def load(read: Callable[[], Model]) -> Model:
             writer.open()

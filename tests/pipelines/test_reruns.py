@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from PIL import Image
 
 import tiny
@@ -194,16 +192,18 @@ def test_a_manifest_that_lies_beside_counts_with_its_file(
     assert bytes_in("pictures") == whole
 
 
-def test_an_index_sees_what_others_write_meanwhile(pipe: Pipeline, tmp_path: Path) -> None:
-    present = Present(tmp_path, png)
+def test_what_another_run_writes_meanwhile_does_not_count(pipe: Pipeline, tmp_path: Path) -> None:
     one, two = (pipe("a red star", seed=seed) for seed in (1, 2))
     save_png(one.images[0], one.manifests[0], tmp_path / "one.png")
+    began = (tmp_path / "one.png").stat().st_mtime_ns
+    save_png(two.images[0], two.manifests[0], tmp_path / "two.png")
+    os.utime(tmp_path / "two.png", ns=(began + 1, began + 1))
+    present = Present(tmp_path, png, began)
     assert present.path_of(one.manifests[0]) == tmp_path / "one.png"
     assert present.path_of(two.manifests[0]) is None
-    save_png(two.images[0], two.manifests[0], tmp_path / "two.png")
-    assert present.path_of(two.manifests[0]) == tmp_path / "two.png"
-    (tmp_path / "two.png").unlink()
-    assert present.path_of(two.manifests[0]) is None
+    assert Present(tmp_path, png, began + 1).path_of(two.manifests[0]) == tmp_path / "two.png"
+    (tmp_path / "one.png").unlink()
+    assert present.path_of(one.manifests[0]) is None
 
 
 def test_ten_thousand_pictures_are_looked_through_in_seconds(
@@ -216,7 +216,7 @@ def test_ten_thousand_pictures_are_looked_through_in_seconds(
         image.save(tmp_path / f"{seed}.png", compress_level=0)
     for seed in range(1000):
         save_png_quickly(image, {**manifest, "seed": seed}, tmp_path / f"{seed}.png")
-    present, start = Present(tmp_path, png), time.process_time()
+    present, start = Present(tmp_path, png, time.time_ns()), time.process_time()
     assert present.path_of({**manifest, "seed": 999}) == tmp_path / "999.png"
     assert time.process_time() - start < 1
 
@@ -378,26 +378,3 @@ def test_a_lock_is_let_go_of_by_whoever_ends(tmp_path: Path) -> None:
     with held(tmp_path):
         assert (tmp_path / LOCK).exists()
     assert not [*tmp_path.iterdir()]
-
-
-def test_threads_that_make_the_same_write_it_once(pipe: Pipeline, tmp_path: Path) -> None:
-    from ldm_core.media.names import write_new
-    from ldm_core.media.partial import locked
-    from ldm_core.media.png import write_png
-
-    output = pipe("a red star", seed=1)
-    image, manifest = output.images[0], output.manifests[0]
-
-    def work() -> None:
-        present = Present(tmp_path, png)
-        with locked(tmp_path):
-            if present.path_of(manifest) is None:
-                write_new(tmp_path, "a", ".png", lambda path: write_png(image, manifest, path))
-
-    torch.set_num_threads(1)
-    threads = [threading.Thread(target=work) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
