@@ -57,8 +57,9 @@ def to_read(path: str | Path, what: str = "") -> Path:
 
 
 def in_full(path: str | Path) -> str:
-    """A path from the root, so that it means the same in every folder."""
-    return str(expanded(path).resolve())
+    """A path from the root, so that it means the same in every folder. One that goes through a
+    link to itself keeps that link's name, where `Path.resolve` raises before Python 3.13."""
+    return os.path.realpath(expanded(path))
 
 
 def with_full_paths(

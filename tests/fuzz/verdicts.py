@@ -153,9 +153,9 @@ def _of_outputs(case: Case, outcome: Outcome, folder: Path) -> list[str]:
     """Whether what a run says it made is there, whole, and shows something."""
     faults = []
     warned = "warning:" in outcome.err
-    named = [line for line in outcome.out.splitlines() if line.endswith(PICTURES)]
+    named = [line for line in outcome.out.split("\n") if line.endswith(PICTURES)]
     if "--json" in case.argv:
-        for line in outcome.out.splitlines():
+        for line in outcome.out.split("\n"):
             try:
                 record = json.loads(line)
             except ValueError:
