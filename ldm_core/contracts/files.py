@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -49,6 +50,8 @@ def to_read(path: str | Path, what: str = "") -> Path:
     read = expanded(path)
     try:
         read.exists()
+        with suppress(OSError):
+            read.stat()  # a ValueError of which `exists` keeps to itself
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         name = f"{what} '{str(path)[:60]}…'".strip()
