@@ -179,7 +179,7 @@ def _of_outputs(case: Case, outcome: Outcome, folder: Path) -> list[str]:
                 named.append(record["path"])
                 warned = warned or bool(record.get("warnings"))
     for name in named:
-        path = folder / name.removeprefix("contact sheet: ").removeprefix("plot: ")
+        path = folder / _raw(name.removeprefix("contact sheet: ").removeprefix("plot: "))
         if not path.is_file():
             faults.append(f"code: 0, and there is no {path.name}")
     fresh = outcome.after.keys() - outcome.before.keys()
@@ -190,6 +190,12 @@ def _of_outputs(case: Case, outcome: Outcome, folder: Path) -> list[str]:
         elif path.suffix == ".safetensors" and path.is_file() and not warned:
             faults += _of_tensors(path, name)
     return faults
+
+
+def _raw(name: str) -> str:
+    """A name as the system has it, whose bytes that are no UTF-8 are written as \\xff."""
+    code = re.compile(rb"\\x([89a-f][0-9a-f])")
+    return os.fsdecode(code.sub(lambda found: bytes([int(found[1], 16)]), name.encode()))
 
 
 def _of_picture(path: Path, name: str, warned: bool) -> list[str]:
