@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ldm_core.errors import LdmError
+from ldm_core.machine import refused
 
 LOCK = ".ldm.lock"
 """The file in a folder that a run holds; it says which."""
@@ -23,13 +24,13 @@ def held(folder: Path) -> Iterator[None]:
     locks nothing is held.
 
     Raises:
-        LdmError: another run has it.
+        LdmError: another run has it, or it is no folder.
+        MachineError: it cannot be made, or written to.
     """
     new = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / LOCK
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        descriptor = _opened(path)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -58,6 +59,17 @@ def held(folder: Path) -> Iterator[None]:
                     folder.rmdir()  # where nothing was written
             _ours.discard(descriptor)
             os.close(descriptor)
+
+
+def _opened(path: Path) -> int:
+    folder = path.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise LdmError(f"'{folder}' cannot be written into: {error.strerror}.") from None
+    except OSError as error:
+        raise refused(f"'{folder}' cannot be written into", error) from None
 
 
 _ours: set[int] = set()

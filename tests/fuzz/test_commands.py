@@ -20,7 +20,7 @@ TRAIN += ["--batch-size", "2"]
 POOL = ["--pool-size", "8", "--pool-steps", "1", "--autoencoder", f"{MODELS}/{SD}"]
 RIGHT: dict[str, list[str]] = {
     "generate": ["a red star", *MODEL, "--sheet", "sheet.png"],
-    "replay": [f"{MODELS}/made/{SD}.png", "--out", "again"],
+    "replay": [f"{MODELS}/made/{SD}.png", "--out", "again", "--allow-files"],
     "explain": [*MODEL[:4], "--plot", "x.svg"],
     "text-to-image": ["a red star", *MODEL],
     "class-to-image": ["3", "--model", f"{MODELS}/dit", "--steps", "1"],
