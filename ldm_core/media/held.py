@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import socket
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ldm_core.errors import LdmError
+from ldm_core.media.partial import is_named
 
 LOCK = ".ldm.lock"
 """The file in a folder that a run holds; it says which."""
+LONGEST = 1000
+"""Bytes of what a lock says, and more."""
 
 
 @contextmanager
@@ -23,13 +28,13 @@ def held(folder: Path) -> Iterator[None]:
     locks nothing is held.
 
     Raises:
-        LdmError: another run has it.
+        LdmError: another run has it, or something else has the name of the lock.
     """
     new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / LOCK
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        descriptor = _opened(path)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -41,7 +46,7 @@ def held(folder: Path) -> Iterator[None]:
             ) from None
         except OSError:  # a file system without locks
             break
-        if _is(descriptor, path):
+        if is_named(descriptor, path):
             break
         os.close(descriptor)  # the one that had it has just removed it
     _ours.add(descriptor)
@@ -60,6 +65,26 @@ def held(folder: Path) -> Iterator[None]:
             os.close(descriptor)
 
 
+def _opened(path: Path) -> int:
+    """Open the lock, which is made where it is not there, and is written to only where it is a
+    lock: what a link of its name leads to stays as it is."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        descriptor = os.open(path, flags, 0o666)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+            raise
+    else:
+        about = os.fstat(descriptor)
+        if stat.S_ISREG(about.st_mode) and about.st_nlink <= 1 and about.st_size <= LONGEST:
+            return descriptor
+        os.close(descriptor)
+    raise LdmError(
+        f"'{path}' is not the lock of a run, and its name is kept for one.",
+        "take it away, or give another folder.",
+    )
+
+
 _ours: set[int] = set()
 
 
@@ -71,11 +96,3 @@ def _let_go() -> None:
 
 
 os.register_at_fork(after_in_child=_let_go)
-
-
-def _is(descriptor: int, path: Path) -> bool:
-    """Whether what is open is what has the name."""
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.lstat())
-    except FileNotFoundError:
-        return False
