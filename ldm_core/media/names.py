@@ -19,9 +19,7 @@ from pathlib import Path
 
 from ldm_core.errors import LdmError, MachineError
 from ldm_core.machine import machine_error, refused
-from ldm_core.media.partial import locked, partial, partial_folder, sweep, to_disk
-
-__all__ = ["check_new", "partial", "partial_folder", "sweep", "write_new", "write_whole"]
+from ldm_core.media.partial import locked, partial, sweep, to_disk
 
 LONGEST = 100
 """Letters of a name before its number and suffix."""

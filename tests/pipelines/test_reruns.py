@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -378,3 +378,37 @@ def test_a_lock_is_let_go_of_by_whoever_ends(tmp_path: Path) -> None:
     with held(tmp_path):
         assert (tmp_path / LOCK).exists()
     assert not [*tmp_path.iterdir()]
+
+
+def link_to(path: Path, other: Path) -> None:
+    path.symlink_to(other)
+
+
+def hard_link_to(path: Path, other: Path) -> None:
+    path.hardlink_to(other)
+
+
+def copy_of(path: Path, other: Path) -> None:
+    path.write_bytes(other.read_bytes())
+
+
+def folder_there(path: Path, _: Path) -> None:
+    path.mkdir()
+
+
+def pipe_there(path: Path, _: Path) -> None:
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("lay", [link_to, hard_link_to, copy_of, folder_there, pipe_there])
+def test_what_has_the_name_of_a_lock_and_is_none_is_refused_and_kept(
+    lay: Callable[[Path, Path], None], tmp_path: Path
+) -> None:
+    precious, folder = tmp_path / "precious.txt", tmp_path / "out"
+    precious.write_text("precious " * 200)
+    folder.mkdir()
+    lay(folder / LOCK, precious)
+    with pytest.raises(LdmError, match=r"is not the lock of a run"), held(folder):
+        raise AssertionError("it is held")
+    assert precious.read_text() == "precious " * 200
+    assert os.path.lexists(folder / LOCK)
