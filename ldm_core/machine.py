@@ -37,6 +37,8 @@ MEMORY = re.compile(
 """How libraries say it that have no error of their own for it (torch, the loader of libraries)."""
 OS_ERROR = re.compile(r"\(os error (\d+)\)")
 """How safetensors and tokenizers, being written in Rust, name an error of the system."""
+TORCH_ERROR = re.compile(r": ([^:]+) \((\d+)\)")
+"""How torch does, in an error without a number: in the system's own words, by which it is known."""
 
 LONGEST = 200
 """Letters of a file's name in a message."""
@@ -95,7 +97,10 @@ def _number(error: BaseException) -> int | None:
     if isinstance(error, OSError):
         return error.errno
     match = OS_ERROR.search(str(error))
-    return int(match[1]) if match else None
+    if match or not isinstance(error, RuntimeError):
+        return int(match[1]) if match else None
+    pairs = ((words, int(number)) for words, number in TORCH_ERROR.findall(str(error)))
+    return next((number for words, number in pairs if os.strerror(number) == words), None)
 
 
 def _is_memory(error: BaseException) -> bool:
