@@ -31,10 +31,11 @@ OF_PLACES = frozenset({errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.EAGA
 """Those that are the machine's only where nobody has said more of it."""
 MEMORY = re.compile(
     r"can't allocate memory|cannot allocate memory|out of memory|std::bad_alloc|"
-    r"failed to map segment|can't start new thread",
+    r"failed to map segment|can't start new thread|could not create a primitive",
     re.IGNORECASE,
 )
-"""How libraries say it that have no error of their own for it (torch, the loader of libraries)."""
+"""How libraries say it that have no error of their own for it (torch, oneDNN, the loader of
+libraries)."""
 OS_ERROR = re.compile(r"\(os error (\d+)\)")
 """How safetensors and tokenizers, being written in Rust, name an error of the system."""
 TORCH_ERROR = re.compile(r": ([^:]+) \((\d+)\)")

@@ -401,3 +401,22 @@ def test_threads_that_make_the_same_write_it_once(pipe: Pipeline, tmp_path: Path
     for thread in threads:
         thread.join()
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_a_folder_that_vanishes_before_it_is_held_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by another run that held it, and wrote nothing."""
+    folder, mkdir, made = tmp_path / "set", Path.mkdir, []
+
+    def vanishing(path: Path, *arguments: Any, **options: Any) -> None:
+        mkdir(path, *arguments, **options)
+        made.append(path)
+        if len(made) < 3:
+            path.rmdir()
+
+    monkeypatch.setattr(Path, "mkdir", vanishing)
+    with held(folder):
+        assert (folder / LOCK).is_file()
+    assert made == [folder] * 3
+    assert not folder.exists()
