@@ -35,7 +35,10 @@ def held(folder: Path) -> Iterator[None]:
     new = not folder.exists()
     path = folder / LOCK
     while True:
-        descriptor = _opened(path)
+        try:
+            descriptor = _opened(path)
+        except FileNotFoundError:  # the run that made it has just removed it, or somebody else
+            continue
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -74,6 +77,8 @@ def _opened(path: Path) -> int:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, flags, 0o666)
+    except FileNotFoundError:
+        raise
     except (FileExistsError, NotADirectoryError) as error:
         raise LdmError(f"'{folder}' cannot be written into: {error.strerror}.") from None
     except OSError as error:

@@ -48,6 +48,19 @@ class Present:
         path = next((p for p in self._by_key.get(key, ()) if self._holds(p, key)), None)
         return None if path is None else self._file(path)
 
+    def has_of(self, command: Mapping[str, Any]) -> bool:
+        """Whether a file is there that this very command made, which manifests say that cannot be
+        made again without it."""
+        try:
+            names = [e.path for e in os.scandir(self._folder) if e.name.endswith(self._suffix)]
+        except OSError:
+            return False
+        made = ((self._manifest(Path(name)) or {}).get("command") for name in names)
+        plain = json.loads(json.dumps(command))
+        return any(
+            isinstance(of, dict) and {**plain, "image": of.get("image")} == of for of in made
+        )
+
     def _look(self) -> dict[bytes, list[Path]]:
         """The files by the manifests that they hold."""
         by_key: dict[bytes, list[Path]] = {}

@@ -412,3 +412,22 @@ def test_what_has_the_name_of_a_lock_and_is_none_is_refused_and_kept(
         raise AssertionError("it is held")
     assert precious.read_text() == "precious " * 200
     assert os.path.lexists(folder / LOCK)
+
+
+def test_a_folder_that_vanishes_before_it_is_held_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by another run that held it, and wrote nothing."""
+    folder, mkdir, made = tmp_path / "set", Path.mkdir, []
+
+    def vanishing(path: Path, *arguments: Any, **options: Any) -> None:
+        mkdir(path, *arguments, **options)
+        made.append(path)
+        if len(made) < 3:
+            path.rmdir()
+
+    monkeypatch.setattr(Path, "mkdir", vanishing)
+    with held(folder):
+        assert (folder / LOCK).is_file()
+    assert made == [folder] * 3
+    assert not folder.exists()
