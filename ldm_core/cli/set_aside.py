@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ldm_core.contracts.files import WRITTEN, expanded, parts_of
-from ldm_core.media.names import partial_folder, sweep, write_whole
+from ldm_core.media.names import write_whole
+from ldm_core.media.partial import partial_folder, sweep
 from ldm_core.plugins.options import describe
 
 

@@ -343,8 +343,8 @@ def test_nearly_every_kill_and_fault_bit() -> None:
 def test_eight_runs_of_the_same_pictures_have_each_its_own(stage: Stage, tmp_path: Path) -> None:
     folder = tmp_path / "here"
     folder.mkdir()
-    runs = [stage.server.start(stage.commands["generate"], folder) for _ in range(8)]
-    assert [stage.server.wait(pid) for pid in runs] == [0] * 8
+    runs = [stage.warm.start(stage.commands["generate"], folder) for _ in range(8)]
+    assert [stage.warm.wait(pid) for pid in runs] == [0] * 8
     printed = [output_of(folder, pid)[0].splitlines() for pid in runs]
     for paths in printed:
         seeds = [read_png(folder / path)[1]["seed"] for path in paths]
