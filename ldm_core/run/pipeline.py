@@ -41,6 +41,7 @@ from ldm_core.run.call import CallArguments, seeds_for
 from ldm_core.run.finite import Finiteness, begun, collected
 from ldm_core.run.outcome import encoded, noted, outcome
 from ldm_core.run.output import Output
+from ldm_core.run.part_errors import computing
 from ldm_core.run.sampling import Sampling
 from ldm_core.run.skipping import without
 from ldm_core.run.weights import Weights, check_kernel, converted, load_model
@@ -251,7 +252,7 @@ class Pipeline(Generates):
 
         scale = self.initial_scale(plan.grid)
         run = Run(self.model, plan.request, plan.grid, draws, to_latents, scale)
-        with in_force(parts.attention), heard():
+        with in_force(parts.attention), heard(), computing(self.model):
             return Sampling(parts, run, x, finite)
 
     @checks_arguments
@@ -289,7 +290,7 @@ class Pipeline(Generates):
         latents.check_fits(extent, parts.info.default_extent)
         seeds, device = seeds_for(len(data), seed), self.model.latents_device
         noise = self.noise(seeds, extent)
-        with in_force(parts.attention), heard():
+        with in_force(parts.attention), heard(), computing(self.model):
             given = parts.encoder(self.model, data.to(device), noise).to(device)
         return encoded(self, given, seeds)
 
@@ -303,7 +304,7 @@ class Pipeline(Generates):
     def decoded(self, latents: Tensor) -> Medium:
         """What the decoder gives of latents (batch, channels, ...), finite or not."""
         self._check_latents("latents", latents)
-        with in_force(self.composition.attention), heard():
+        with in_force(self.composition.attention), heard(), computing(self.model):
             device = self.model.latents_device
             return self.composition.decoder.medium(self.model, latents.to(device))
 

@@ -31,6 +31,7 @@ from ldm_core.run.attention import in_force
 from ldm_core.run.conditions import Conditions
 from ldm_core.run.denoiser import Denoiser
 from ldm_core.run.finite import AllLost, Finiteness
+from ldm_core.run.part_errors import computing
 from ldm_core.values import brief
 
 Tell = Callable[[Step], None]
@@ -147,6 +148,7 @@ class Sampling:
             tellers = [stack.enter_context(_watch(part, grid)) for part in self._parts.observers]
             if on_step is not None:
                 tellers.append(on_step)
+            stack.enter_context(computing(self.run.model))
             try:
                 return self._walked(x, start, last, tellers)
             except AllLost:

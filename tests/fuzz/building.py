@@ -144,7 +144,10 @@ def _shards(path: Path, shelf: Path, edits: Sequence[Sequence[Any]]) -> None:
 def _picture(path: Path, shelf: Path, table: dict[str, Any]) -> None:
     """A picture of a mode, size and format, which need not be those of its name."""
     size = tuple(table.get("size", (16, 16)))
-    image = Image.linear_gradient("L").resize(size).convert(table.get("mode", "RGB"))
+    mode = table.get("mode", "RGB")
+    # what Pillow no longer writes under the one name, it writes under the other
+    mode = "I;16" if mode == "I" and table.get("format", "PNG") == "PNG" else mode
+    image = Image.linear_gradient("L").resize(size).convert(mode)
     options: dict[str, Any] = dict(table.get("save", {}))
     if table.get("frames", 1) > 1:
         frames = [image.rotate(90 * n) for n in range(1, table["frames"])]

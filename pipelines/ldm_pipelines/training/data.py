@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ldm_core.contracts.files import expanded
+from ldm_core.contracts.files import to_read
 from ldm_core.errors import LdmError
 from ldm_pipelines.tables import json_lines, read_text
 
@@ -129,7 +129,7 @@ def open_source(data: str, *, resolution: int = 64, need_captions: bool = False)
                 f"give resolution {source.side}, or a folder of images, which are scaled",
             )
         return source
-    return FolderSource(expanded(data), side=resolution, need_captions=need_captions)
+    return FolderSource(to_read(data), side=resolution, need_captions=need_captions)
 
 
 def step_rng(seed: int, step: int, rank: int, purpose: int = 0) -> np.random.Generator:

@@ -29,7 +29,12 @@ logger = logging.getLogger(__name__)
 
 def make_accelerator(mixed_precision: str) -> Accelerator:
     """Device, processes and mixed precision ("no" or "bf16"); one CPU process, torchrun and a GPU
-    alike."""
+    alike.
+
+    Raises:
+        LdmError: the device has no such precision, or this process has another already, of which
+            Accelerate keeps one.
+    """
     from accelerate import Accelerator
 
     if not logger.handlers:
@@ -37,7 +42,13 @@ def make_accelerator(mixed_precision: str) -> Accelerator:
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
-    return Accelerator(mixed_precision=mixed_precision, cpu=not torch.cuda.is_available())
+    try:
+        return Accelerator(mixed_precision=mixed_precision, cpu=not torch.cuda.is_available())
+    except ValueError as error:
+        raise LdmError(
+            f"a training in the mixed_precision '{mixed_precision}' cannot begin here: {error}",
+            "a process of its own may have any that the device has.",
+        ) from error
 
 
 def train_and_write(

@@ -22,6 +22,12 @@ def _expanded(path: Path) -> Path:
     return expanded(path)
 
 
+def _to_read(path: Path) -> Path:
+    from ldm_core.contracts.files import to_read
+
+    return to_read(path)
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
     """What every training takes; those below add what is theirs, and the defaults.
@@ -57,7 +63,7 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         object.__setattr__(self, "out", _expanded(self.out))
         if self.from_model is not None:
-            object.__setattr__(self, "from_model", _expanded(self.from_model))
+            object.__setattr__(self, "from_model", _to_read(self.from_model))
         *names, last = self.sizes()
         for name, size in self.sizes().items():
             if size < 1:
@@ -170,7 +176,7 @@ class LatentSettings(TrainingSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "autoencoder", _expanded(self.autoencoder))
+        object.__setattr__(self, "autoencoder", _to_read(self.autoencoder))
 
     def sizes(self) -> dict[str, int]:
         return {**super().sizes(), "pool_size": self.pool_size, "pool_steps": self.pool_steps}

@@ -91,6 +91,11 @@ def _reads(source: str, shapes: Shapes) -> tuple[bool, int]:
     names = [*kinds, *(["proj.0.weight"] if "image_proj.proj.3.weight" in shapes else [])]
     for name in names:
         if (shape := shapes.get(f"image_proj.{name}")) is not None:
+            if len(shape) != 2:
+                raise LdmError(
+                    f"the IP-Adapter '{source}' is damaged: its image_proj.{name} should be a "
+                    f"matrix, and is of shape {list(shape)}."
+                )
             return kinds.get(name, False), shape[1]
     raise LdmError(
         f"the IP-Adapter '{source}' reads no pictures as CLIP sees them; FaceID adapters, which "

@@ -197,7 +197,7 @@ def _blocks(shapes: Shapes, kind: str) -> int:
 def _context_width(shapes: Shapes) -> int | None:
     ends = f"{NETWORK}input_blocks.", "attn2.to_k.weight"
     each = (s for n, s in shapes.items() if n.startswith(ends[0]) and n.endswith(ends[1]))
-    return next((shape[1] for shape in each), None)
+    return next((shape[1] for shape in each if len(shape) == 2), None)
 
 
 FACTS: Mapping[str, Mapping[str, tuple[Any, Callable[[Shapes], Any]]]] = {

@@ -1,0 +1,81 @@
+"""What a library raises while a part of a model computes, told as a matter of the model's folder.
+
+A config value that no weight contradicts, such as a number of heads or a token's id, is first
+noticed where a network computes, and the library then speaks of shapes and indices.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import nn
+
+from ldm_core.contracts import Model
+from ldm_core.errors import LdmError
+from ldm_core.machine import machine_error
+from ldm_core.model.libraries import LIBRARIES
+from ldm_core.model.loading import PANIC, in_short
+from ldm_core.plugins.registry import installed
+
+BENEATH = frozenset({"torch", "numpy", "tokenizers", *LIBRARIES, *sys.stdlib_module_names})
+"""Packages whose code computes a part, or stands between it and ours without a share in it."""
+REROUTE = "ldm_core.run.attention"
+"""Stands between torch and each of its functions while an attention kernel is in force."""
+DEVICE = re.compile(r"\b(CUDA|cuDNN|CUBLAS|MPS|XPU|HIP)\b", re.IGNORECASE)
+"""Names that a device's own errors bear."""
+
+
+@contextmanager
+def computing(model: Model) -> Iterator[None]:
+    """See that what a library raises while it computes a part is an `LdmError` that names the part
+    and the model's folder.
+
+    What comes from other code passes as it is: ours, a plugin's or a caller's, which may have asked
+    for what no part can give; and so does what is of the machine or of the person.
+
+    Raises:
+        LdmError: a part cannot be computed as its folder describes it.
+    """
+    try:
+        yield
+    except LdmError:
+        raise
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != PANIC:
+            raise
+        what = _failed(error, model)
+        if what is None or machine_error(error) is not None or DEVICE.search(str(error)):
+            raise
+        raise LdmError(
+            f"{what} cannot be computed: {type(error).__name__}: {in_short(error)}",
+            "a file of its folder, most often a config, says what does not go with its weights or "
+            "with the other parts of the model.",
+        ) from error
+
+
+def _failed(error: BaseException, model: Model) -> str | None:
+    """The part that a library was computing when it raised an error; None where others have a
+    share in it."""
+    names = {id(part.module): name for name, part in model.parts.items()}
+    own = {p.package for p in installed().plugins if p.distribution == "ldm-core"} | {"ldm_core"}
+    what, inside = None, False
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        module = str(frame.f_globals.get("__name__"))
+        owner = frame.f_locals.get("self")
+        if module.partition(".")[0] in BENEATH:
+            inside = inside or isinstance(owner, nn.Module) or id(owner) in names
+            if id(owner) in names:
+                name = names[id(owner)]
+                where = model.info.file or model.info.folder
+                what = f"the {name} ({type(owner).__name__}) in {where}"
+            elif inside and what is None:
+                what = f"the {type(owner).__name__} beside the model"
+        elif module.partition(".")[0] not in own:
+            return None
+        elif module != REROUTE:
+            inside = False
+    return what if inside else None
