@@ -497,3 +497,9 @@ def test_a_training_that_diverges_says_so_and_keeps_what_it_had(tmp_path):
         toy_run(tmp_path, batch_of_step=batch_of_step)
     kept = load_file(tmp_path / "checkpoint" / "weights.safetensors")
     assert all(weight.isfinite().all() for weight in kept.values())
+
+
+def test_a_process_that_has_begun_in_one_precision_refuses_another() -> None:
+    make_accelerator("no")
+    with pytest.raises(LdmError, match="in the mixed_precision 'bf16' cannot begin here"):
+        make_accelerator("bf16")

@@ -17,13 +17,7 @@ MAY_CHANGE = frozenset(
 
 
 def _expanded(path: Path) -> Path:
-    from ldm_core.contracts.files import expanded  # which brings NumPy
-
-    return expanded(path)
-
-
-def _to_read(path: Path) -> Path:
-    from ldm_core.contracts.files import to_read
+    from ldm_core.contracts.files import to_read  # which brings NumPy
 
     return to_read(path)
 
@@ -63,7 +57,7 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         object.__setattr__(self, "out", _expanded(self.out))
         if self.from_model is not None:
-            object.__setattr__(self, "from_model", _to_read(self.from_model))
+            object.__setattr__(self, "from_model", _expanded(self.from_model))
         *names, last = self.sizes()
         for name, size in self.sizes().items():
             if size < 1:
@@ -176,7 +170,7 @@ class LatentSettings(TrainingSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "autoencoder", _to_read(self.autoencoder))
+        object.__setattr__(self, "autoencoder", _expanded(self.autoencoder))
 
     def sizes(self) -> dict[str, int]:
         return {**super().sizes(), "pool_size": self.pool_size, "pool_steps": self.pool_steps}

@@ -197,12 +197,17 @@ def _blocks(shapes: Shapes, kind: str) -> int:
 def _context_width(shapes: Shapes) -> int | None:
     ends = f"{NETWORK}input_blocks.", "attn2.to_k.weight"
     each = (s for n, s in shapes.items() if n.startswith(ends[0]) and n.endswith(ends[1]))
-    return next((shape[1] for shape in each if len(shape) == 2), None)
+    return next(map(_inputs, each), None)
+
+
+def _inputs(shape: tuple[int, ...]) -> int | None:
+    """How many a layer's weights take in; None of what is no layer's."""
+    return shape[1] if len(shape) > 1 else None
 
 
 FACTS: Mapping[str, Mapping[str, tuple[Any, Callable[[Shapes], Any]]]] = {
     "UNet2DConditionModel": {
-        "in_channels": (4, lambda s: s[f"{NETWORK}input_blocks.0.0.weight"][1]),
+        "in_channels": (4, lambda s: _inputs(s.get(f"{NETWORK}input_blocks.0.0.weight", ()))),
         "cross_attention_dim": (1280, _context_width),
         "addition_embed_type": (
             None,
