@@ -31,12 +31,15 @@ OF_PLACES = frozenset({errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.EAGA
 """Those that are the machine's only where nobody has said more of it."""
 MEMORY = re.compile(
     r"can't allocate memory|cannot allocate memory|out of memory|std::bad_alloc|"
-    r"failed to map segment|can't start new thread",
+    r"failed to map segment|can't start new thread|could not create a primitive",
     re.IGNORECASE,
 )
-"""How libraries say it that have no error of their own for it (torch, the loader of libraries)."""
+"""How libraries say it that have no error of their own for it (torch, oneDNN, the loader of
+libraries)."""
 OS_ERROR = re.compile(r"\(os error (\d+)\)")
 """How safetensors and tokenizers, being written in Rust, name an error of the system."""
+TORCH_ERROR = re.compile(r": ([^:]+) \((\d+)\)")
+"""How torch does, in an error without a number: in the system's own words, by which it is known."""
 
 LONGEST = 200
 """Letters of a file's name in a message."""
@@ -95,7 +98,10 @@ def _number(error: BaseException) -> int | None:
     if isinstance(error, OSError):
         return error.errno
     match = OS_ERROR.search(str(error))
-    return int(match[1]) if match else None
+    if match or not isinstance(error, RuntimeError):
+        return int(match[1]) if match else None
+    pairs = ((words, int(number)) for words, number in TORCH_ERROR.findall(str(error)))
+    return next((number for words, number in pairs if os.strerror(number) == words), None)
 
 
 def _is_memory(error: BaseException) -> bool:

@@ -12,7 +12,8 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,17 @@ class Server:
     def wait(self, pid: int) -> int:
         """A run's exit code, or the negative of the signal that ended it."""
         return int(self._ask({"do": "wait", "pid": pid}))
+
+    def until(self, pid: int, seconds: float, also: Callable[[], bool] = lambda: True) -> float:
+        """Wait until a run's main thread has computed for so long, and something else is so, or
+        the run has ended, for which nobody has waited yet; for how long it has computed. Whatever
+        else the machine does changes nothing of that."""
+        while True:
+            computed = int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+            if state == "Z" or (computed >= seconds and also()):
+                return computed
+            time.sleep(0.001)
 
     def close(self) -> None:
         assert self._process.stdin is not None
@@ -151,7 +163,8 @@ def _run(argv: list[str], cwd: str) -> int:
     from ldm_core.cli import main
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for signum in (signal.SIGTERM, signal.SIGHUP):  # whatever started the tests ignores
+        signal.signal(signum, signal.SIG_DFL)
     os.chdir(cwd)
     sys.argv = ["ldm", *argv]
     try:

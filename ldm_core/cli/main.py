@@ -69,8 +69,10 @@ def main() -> None:
             finally:
                 if sys.stdout is not None:
                     sys.stdout.flush()
-        except SystemExit:
-            raise
+        except SystemExit as error:
+            if signals.signum is None:
+                raise
+            sys.exit(ended(error, signals.signum))  # typer took what was raised for its own
         except _Carried as carried:
             sys.exit(ended(carried.error, signals.signum))
         except BaseException as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import secrets
+import time
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,6 +22,7 @@ from ldm_core.cli.choices import (
 )
 from ldm_core.cli.ends import FAILED
 from ldm_core.cli.inputs import Flags, gather_inputs, read_flags, with_full_paths
+from ldm_core.cli.set_aside import set_aside
 from ldm_core.cli.writers import find_writer
 from ldm_core.composition.compose import compose
 from ldm_core.composition.composition import Composition
@@ -29,6 +31,7 @@ from ldm_core.contracts.files import in_full
 from ldm_core.errors import LdmError, LdmWarning, NotFiniteError
 from ldm_core.machine import machine_error
 from ldm_core.media.partial import sweep
+from ldm_core.media.present import Present
 from ldm_core.media.sheet import check_sheet
 from ldm_core.plugins.registry import Plugin, installed
 from ldm_core.run.in_batches import InBatches
@@ -54,6 +57,7 @@ def run_pipeline(
     what a call of a pipeline takes too, and each batch is written as it comes. Weights are read
     when they are first needed, so that what is found wrong before costs nothing.
     """
+    since = time.time_ns()
     layer = choices.layer()
     quiet = isinstance(choices, RunChoices) and choices.json
     if not quiet:
@@ -61,7 +65,7 @@ def run_pipeline(
     composition = compose(layer, installed())
     function = plugin.loaded
     if isinstance(choices, RunChoices) and isinstance(function, InBatches):
-        _write_batches(plugin, function, composition, choices, arguments, options, flags)
+        _write_batches(plugin, function, composition, choices, arguments, options, flags, since)
         return
     prepare_libraries()
     from ldm_core.run.pipeline import Pipeline
@@ -79,17 +83,13 @@ def _write_batches(
     arguments: list[Any],
     options: dict[str, Any],
     flags: Flags,
+    since: int,
 ) -> None:
     call = _inputs(choices, read_flags(flags, composition), function, arguments)
     call = with_full_paths(call, composition)
     form = find_writer(composition, choices.format)
     choices = replace(choices, overwrite=bool(options.get(OVERWRITE, choices.overwrite)))
-    check_places(choices.out, choices.sheet, choices.overwrite)
     check_different(choices.sheet, options)
-    prepare_libraries()
-    from ldm_core.cli.writing import BatchWriter
-    from ldm_core.run.pipeline import Pipeline
-
     call["seed"] = secrets.randbelow(2**32) if choices.seed is None else choices.seed
     if choices.size is not None:
         for side in {"width", "height"} & call.keys():
@@ -99,11 +99,19 @@ def _write_batches(
         call["num_images_per_prompt"] = choices.num_images
     made_by = {name: value for name, value in (options | call).items() if name != OVERWRITE}
     record = {"name": plugin.id, "arguments": _plain(arguments), "options": _plain(made_by)}
+    skips = function.skips and choices.seed is not None
+    rerun = choices.seed is not None and Present(choices.out, form, since).has_of(record)
+    check_places(choices.out, choices.sheet, choices.overwrite or skips or rerun)
+    prepare_libraries()
+    from ldm_core.cli.writing import BatchWriter
+    from ldm_core.run.pipeline import Pipeline
+
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", LdmWarning)
-        writer = BatchWriter(choices, form, composition.registry, record, caught)
+        writer = BatchWriter(choices, form, composition.registry, record, caught, since)
 
         def load(read: Callable[[], Model]) -> Model:
+            check_places(choices.out, choices.sheet, choices.overwrite or rerun)
             writer.open()
             model = read()
             writer.rest()
@@ -111,13 +119,14 @@ def _write_batches(
 
         sweep(choices.out)  # of what a kill left, also where nothing is left to make
         pipe: Pipeline = Pipeline.from_composition(composition, load)
-        if function.skips and choices.seed is not None:
+        if skips:
             call["skip"] = writer.skip
         try:
-            for output in function.batches(
-                pipe, *arguments, **options, **call, batch_size=choices.batch_size
-            ):
-                writer.write(output)
+            with set_aside(function, options, rerun and not choices.overwrite) as places:
+                for output in function.batches(
+                    pipe, *arguments, **places, **call, batch_size=choices.batch_size
+                ):
+                    writer.write(output)
         except NotFiniteError as error:
             if not error.failures:
                 raise

@@ -21,7 +21,6 @@ from ldm_core.machine import refused
 from ldm_core.media.json_text import json_text
 from ldm_core.media.manifest import extent_of, pixel_hash, python_inputs
 from ldm_core.media.names import write_new
-from ldm_core.media.partial import locked
 from ldm_core.media.pictures import open_picture
 from ldm_core.media.present import Present
 from ldm_core.media.sheet import CELL, contact_sheet, save_sheet
@@ -38,6 +37,8 @@ class BatchWriter:
         call: how the function was called, for manifests of what it finished itself.
         caught: the warnings so far, which are taken out; those of this package are shown with the
             next batch.
+        since: when the run began, in nanoseconds since the epoch: what is there from before is not
+            made again.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class BatchWriter:
         registry: Registry,
         call: dict[str, Any],
         caught: list[warnings.WarningMessage],
+        since: int,
     ) -> None:
         self.count = self.there = self.failed = 0
         self._small: dict[int, tuple[Image.Image, str]] = {}
@@ -55,7 +57,7 @@ class BatchWriter:
         self._registry = registry
         self._call = call
         self._caught = caught
-        self._present = None if choices.seed is None else Present(choices.out, writer)
+        self._present = None if choices.seed is None else Present(choices.out, writer, since)
         self._asked = 0
         self._left: deque[int] = deque()
         self._since = time.perf_counter()
@@ -96,9 +98,8 @@ class BatchWriter:
             if "finish" in manifest or python_inputs(manifest["inputs"]):
                 manifest["command"] = {**self._call, "image": place}
             try:
-                with locked(self._choices.out):  # until it is there: others may make it too
-                    there = None if self._present is None else self._present.path_of(manifest)
-                    path = there or self._save_all(image, output, index, manifest, beside)
+                there = None if self._present is None else self._present.path_of(manifest)
+                path = there or self._save_all(image, output, index, manifest, beside)
             except OSError as error:
                 out = self._choices.out
                 raise refused(f"no picture can be written to '{out}'", error) from None

@@ -11,7 +11,15 @@ from typing import Any
 from ldm_core.composition.named_files import KEY
 from ldm_core.composition.parts import choices_of
 from ldm_core.composition.recipe import LISTS, Layer, read_recipe
-from ldm_core.contracts.files import NAMES_FILE, READ, WRITTEN, expanded, is_there, parts_of
+from ldm_core.contracts.files import (
+    NAMES_FILE,
+    READ,
+    WRITTEN,
+    expanded,
+    in_full,
+    is_there,
+    parts_of,
+)
 from ldm_core.model.files import MODEL_RECIPE
 from ldm_core.model.hub import HubName, as_file, as_folder
 from ldm_core.plugins.registry import Plugin, Registry
@@ -56,7 +64,7 @@ class Reach:
     def file(self, source: str, as_hub: Callable[[str], HubName | None]) -> Path | None:
         """A file or folder, or else a repository; the path where it is there."""
         if is_there(source):
-            path = expanded(source).resolve()
+            path = Path(in_full(source))
             self.files.add(path)
             return path
         if (hub := as_hub(source)) is not None:
@@ -78,7 +86,7 @@ class Reach:
             if names_file and key in (None, KEY):
                 self.file(text, as_hub)
             elif _leads_to_a_file(text):
-                self.files.add(expanded(text).resolve())
+                self.files.add(Path(in_full(text)))
 
     def own_recipes(self, folder: Path | None = None) -> bool:
         """Take in the recipes that lie in the folders of models, which are read for it.
@@ -166,4 +174,4 @@ def _linked(folder: Path) -> Iterator[Path]:
         for name in (*folders, *files):
             path = Path(place, name)
             if path.is_symlink():
-                yield path.resolve()
+                yield Path(in_full(path))

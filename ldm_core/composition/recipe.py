@@ -20,16 +20,18 @@ or none, options are added to.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from datetime import date, time
 from pathlib import Path
 from typing import Any
 
-from ldm_core.contracts.files import expanded
+from ldm_core.contracts.files import to_read
 from ldm_core.contracts.latents import AtLeastOne
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.model.lora import as_lora
+from ldm_core.model.reading import read_bytes
 from ldm_core.values import brief, fitted, plain, type_name
 
 Layer = dict[str, Any]
@@ -57,6 +59,12 @@ SETTINGS: dict[str, Any] = {
     "compute_dtype": str,
 }
 KEYS = (*SETTINGS, "loras", *STAGES, *LISTS)
+LONGEST = 2**20
+"""Bytes of a recipe."""
+BETWEEN = re.compile(r"[\n,={}\[\]]")
+"""What stands between keys, and between numbers."""
+MOST_DOTS = 1000
+"""Of a key, or a text."""
 
 
 def read_recipe(path: Path) -> Layer:
@@ -66,9 +74,11 @@ def read_recipe(path: Path) -> Layer:
         LdmError: no such file, no TOML, or a key or value that a recipe cannot have.
     """
     try:
-        raw = tomllib.loads(expanded(path).read_text(encoding="utf-8-sig"))
+        data = read_bytes(to_read(path, "the recipe"), LONGEST)
     except OSError as error:
         raise LdmError(f"the recipe {path} cannot be read: {error.strerror}.") from None
+    try:
+        raw = _loads(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise LdmError(
             f"the recipe {path} is not UTF-8 text: {error}", "save it in UTF-8, as TOML has to be."
@@ -187,7 +197,7 @@ def read_value(text: str) -> Any:
         LdmError: it is nested more deeply than can be read, or a number is longer.
     """
     try:
-        table = tomllib.loads(f"value = {text}")
+        table = _loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
         return text.strip()
     except (RecursionError, ValueError) as error:
@@ -195,6 +205,18 @@ def read_value(text: str) -> Any:
     # what goes on in another line is no value; dates are text here
     dates = isinstance(table["value"], date | time)
     return text.strip() if len(table) > 1 or dates else table["value"]
+
+
+def _loads(text: str) -> Layer:
+    """TOML as a table.
+
+    Raises:
+        RecursionError: it is nested too deeply; keys of many dots take time with their square.
+        ValueError: it is no TOML, or a number is too long.
+    """
+    if any(piece.count(".") > MOST_DOTS for piece in BETWEEN.split(text)):
+        raise RecursionError
+    return tomllib.loads(text)
 
 
 def _reason(error: Exception) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -49,6 +50,8 @@ def to_read(path: str | Path, what: str = "") -> Path:
     read = expanded(path)
     try:
         read.exists()
+        with suppress(OSError):
+            read.stat()  # a ValueError of which `exists` keeps to itself
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         name = f"{what} '{str(path)[:60]}…'".strip()
@@ -57,8 +60,9 @@ def to_read(path: str | Path, what: str = "") -> Path:
 
 
 def in_full(path: str | Path) -> str:
-    """A path from the root, so that it means the same in every folder."""
-    return str(expanded(path).resolve())
+    """A path from the root, so that it means the same in every folder. One that goes through a
+    link to itself keeps that link's name, where `Path.resolve` raises before Python 3.13."""
+    return os.path.realpath(expanded(path))
 
 
 def with_full_paths(

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
 HAIR = 1e-3
 """So far may floating-point values lie outside [0, 1], by rounding."""
-CHANNELS = (1, 3, 4)
-"""Of pictures as people have them: grey, colours, colours and transparency."""
 
 
 def is_array(value: Any) -> bool:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import socket
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ldm_core.errors import LdmError
 from ldm_core.machine import refused
+from ldm_core.media.partial import is_named
 
 LOCK = ".ldm.lock"
 """The file in a folder that a run holds; it says which."""
+LONGEST = 1000
+"""Bytes of what a lock says, and more."""
 
 
 @contextmanager
@@ -24,13 +29,16 @@ def held(folder: Path) -> Iterator[None]:
     locks nothing is held.
 
     Raises:
-        LdmError: another run has it, or it is no folder.
+        LdmError: another run has it, it is no folder, or something else has the name of the lock.
         MachineError: it cannot be made, or written to.
     """
     new = not folder.exists()
     path = folder / LOCK
     while True:
-        descriptor = _opened(path)
+        try:
+            descriptor = _opened(path)
+        except FileNotFoundError:  # the run that made it has just removed it, or somebody else
+            continue
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -42,7 +50,7 @@ def held(folder: Path) -> Iterator[None]:
             ) from None
         except OSError:  # a file system without locks
             break
-        if _is(descriptor, path):
+        if is_named(descriptor, path):
             break
         os.close(descriptor)  # the one that had it has just removed it
     _ours.add(descriptor)
@@ -62,14 +70,29 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def _opened(path: Path) -> int:
+    """Open the lock, which is made where it is not there, and is written to only where it is a
+    lock: what a link of its name leads to stays as it is."""
     folder = path.parent
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        descriptor = os.open(path, flags, 0o666)
+    except FileNotFoundError:
+        raise
     except (FileExistsError, NotADirectoryError) as error:
         raise LdmError(f"'{folder}' cannot be written into: {error.strerror}.") from None
     except OSError as error:
-        raise refused(f"'{folder}' cannot be written into", error) from None
+        if error.errno not in (errno.ELOOP, errno.EISDIR, errno.ENXIO) or not os.path.lexists(path):
+            raise refused(f"'{folder}' cannot be written into", error) from None
+    else:
+        about = os.fstat(descriptor)
+        if stat.S_ISREG(about.st_mode) and about.st_nlink <= 1 and about.st_size <= LONGEST:
+            return descriptor
+        os.close(descriptor)
+    raise LdmError(
+        f"'{path}' is not the lock of a run, and its name is kept for one.",
+        "take it away, or give another folder.",
+    )
 
 
 _ours: set[int] = set()
@@ -83,11 +106,3 @@ def _let_go() -> None:
 
 
 os.register_at_fork(after_in_child=_let_go)
-
-
-def _is(descriptor: int, path: Path) -> bool:
-    """Whether what is open is what has the name."""
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.lstat())
-    except FileNotFoundError:
-        return False

@@ -10,6 +10,7 @@ file. Nowhere does an unfinished file stand under a final name.
 from __future__ import annotations
 
 import errno
+import filecmp
 import os
 import re
 import stat
@@ -19,9 +20,7 @@ from pathlib import Path
 
 from ldm_core.errors import LdmError, MachineError
 from ldm_core.machine import machine_error, refused
-from ldm_core.media.partial import locked, partial, partial_folder, sweep, to_disk
-
-__all__ = ["check_new", "partial", "partial_folder", "sweep", "write_new", "write_whole"]
+from ldm_core.media.partial import locked, partial, sweep, to_disk
 
 LONGEST = 100
 """Letters of a name before its number and suffix."""
@@ -70,16 +69,17 @@ def write_new(
 
 
 def write_whole(path: Path, write: Write, *, overwrite: bool = False) -> None:
-    """Write the file of a name that was asked for, whole or not at all.
+    """Write the file of a name that was asked for, whole or not at all. One that is there, with the
+    very bytes that would be written, is taken for it.
 
     Args:
         overwrite: replace a file of that name. A symbolic link of that name is replaced itself,
             and what it points to stays as it is.
     Raises:
-        LdmError: as of `check_new`; also where the name was taken meanwhile.
+        LdmError: as of `check_new`, or another file has the name.
         MachineError: the disk is full, or whatever else a machine refuses.
     """
-    check_new(path, overwrite=overwrite)
+    check_new(path, overwrite=True)
     sweep(path.parent)
     try:
         with partial(path.parent) as fresh:
@@ -87,7 +87,7 @@ def write_whole(path: Path, write: Write, *, overwrite: bool = False) -> None:
             to_disk(fresh)
             if overwrite:
                 os.replace(fresh, path)
-            else:
+            elif not _is_same(fresh, path):
                 _take(fresh, path)
     except FileExistsError:
         raise _taken(path) from None
@@ -176,6 +176,14 @@ def _take_both(fresh: Path, path: Path, other: Path, beside: Path) -> None:
 def _check_free(path: Path) -> None:
     if os.path.lexists(path):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+
+
+def _is_same(fresh: Path, path: Path) -> bool:
+    """Whether a name is that of a plain file with the same bytes."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode) and filecmp.cmp(fresh, path, shallow=False)
+    except FileNotFoundError:
+        return False
 
 
 def _longest(folder: Path) -> int:

@@ -66,7 +66,7 @@ def partial_folder(folder: Path) -> Iterator[Path]:
     try:
         yield path
     finally:
-        if _is(descriptor, path):
+        if is_named(descriptor, path):
             shutil.rmtree(path, ignore_errors=True)
         os.close(descriptor)
 
@@ -92,7 +92,7 @@ def sweep(folder: Path) -> int:
             access = os.O_RDONLY if is_folder else os.O_RDWR
             descriptor = os.open(path, access | os.O_NOFOLLOW | os.O_NONBLOCK)
             try:
-                if _lock(descriptor, 0) and _is(descriptor, path):
+                if _lock(descriptor, 0) and is_named(descriptor, path):
                     shutil.rmtree(path) if is_folder else path.unlink()
                     count += 1
             finally:
@@ -164,7 +164,7 @@ def _lock(descriptor: int, seconds: float) -> bool:
             return True
 
 
-def _is(descriptor: int, path: Path) -> bool:
+def is_named(descriptor: int, path: Path) -> bool:
     """Whether what is open is what has the name."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.lstat())
@@ -175,4 +175,4 @@ def _is(descriptor: int, path: Path) -> bool:
 def _held(descriptor: int, path: Path) -> bool:
     """Lock what was just made; whether it is still there."""
     _lock(descriptor, LONGEST_WAIT)
-    return _is(descriptor, path)
+    return is_named(descriptor, path)

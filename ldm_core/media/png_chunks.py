@@ -12,33 +12,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-TEXT = (b"tEXt", b"zTXt", b"iTXt")
-TELLS_ORIENTATION = (b"XML:com.adobe.xmp\0", b"Raw profile type ")
-"""How text begins that Pillow reads more than words from."""
 LONGEST = 4 * 2**20
 """Bytes of a text that is read; what is packed may be many thousand times as long."""
 MOST = 200_000
 """Chunks that are looked through."""
-
-
-def split_text(data: bytes) -> tuple[bytes, dict[str, str]]:
-    """A PNG without its text chunks, and the international text (iTXt) in them by keyword.
-
-    Damaged chunks are left for Pillow to refuse.
-
-    Source: the PNG specification (ISO/IEC 15948), Sections 5.3 and 11.3.4.5.
-    """
-    kept, texts, start = [data[:8]], {}, 8
-    while start + 12 <= len(data):
-        end = start + 12 + int.from_bytes(data[start : start + 4], "big")
-        kind, body = data[start + 4 : start + 8], data[start + 8 : end - 4]
-        if kind in TEXT and not body.startswith(TELLS_ORIENTATION):
-            if kind == b"iTXt" and (entry := _international(body)):
-                texts[entry[0]] = entry[1]
-        else:
-            kept.append(data[start:end])
-        start = end
-    return b"".join([*kept, data[start:]]), texts
 
 
 def text_under(path: Path, keyword: str) -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -19,55 +18,68 @@ from ldm_core.media.png_chunks import text_under
 OF_PIXELS = "pixels_sha256"
 """What a manifest says of the pixels, which is known only once they are there."""
 
-A_MOMENT = 100_000_000
-"""Nanoseconds, more than any file system's clock is coarse."""
-
 
 class Present:
     """What a folder holds, by all that its manifests say but the pixels.
 
-    The folder is looked through when it is first asked, and later for what has come since. Of each
-    file only the manifest is read; the pixels of one that is asked for are checked against it, so
-    that what is torn or was changed does not count.
+    The folder is looked through when it is first asked. Of each file only the manifest is read; the
+    pixels of one that is asked for are checked against it, so that what is torn or was changed does
+    not count.
 
     Args:
         folder: which need not be there.
         writer: of the files.
+        before: nanoseconds since the epoch; a file that was written later does not count, such as
+            one of another run that is under way: each of the two has its own pictures.
     """
 
-    def __init__(self, folder: Path, writer: Writer) -> None:
+    def __init__(self, folder: Path, writer: Writer, before: int) -> None:
         self._folder = folder
         self._suffix = writer.suffix if writer.holds_manifest else f"{writer.suffix}.json"
         self._beside = not writer.holds_manifest
-        self._by_key: dict[bytes, list[Path]] = {}
-        self._seen: set[str] = set()
-        self._looked: int | None = None
+        self._before = before
+        self._by_key: dict[bytes, list[Path]] | None = None
 
     def path_of(self, manifest: Mapping[str, Any]) -> Path | None:
         """A whole file made as a manifest says; None where there is none."""
-        self._look()
+        if self._by_key is None:
+            self._by_key = self._look()
         key = _key(manifest)
         path = next((p for p in self._by_key.get(key, ()) if self._holds(p, key)), None)
         return None if path is None else self._file(path)
 
-    def _look(self) -> None:
-        """Read the manifests that have come since."""
+    def has_of(self, command: Mapping[str, Any]) -> bool:
+        """Whether a file is there that this very command made, which manifests say that cannot be
+        made again without it."""
         try:
-            changed = os.stat(self._folder).st_mtime_ns
-            if changed == self._looked:
-                return
+            names = [e.path for e in os.scandir(self._folder) if e.name.endswith(self._suffix)]
+        except OSError:
+            return False
+        made = ((self._manifest(Path(name)) or {}).get("command") for name in names)
+        plain = json.loads(json.dumps(command))
+        return any(
+            isinstance(of, dict) and {**plain, "image": of.get("image")} == of for of in made
+        )
+
+    def _look(self) -> dict[bytes, list[Path]]:
+        """The files by the manifests that they hold."""
+        by_key: dict[bytes, list[Path]] = {}
+        try:
             entries = [e for e in os.scandir(self._folder) if e.name.endswith(self._suffix)]
         except OSError:
-            return
-        # within a moment of a change another one may leave the same time
-        self._looked = changed if time.time_ns() - changed > A_MOMENT else None
-        for entry in entries:
-            if entry.name in self._seen:
-                continue
-            self._seen.add(entry.name)
-            manifest = self._manifest(Path(entry.path)) if _is_file(entry) else None
+            return by_key
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            manifest = self._manifest(Path(entry.path)) if self._counts(entry) else None
             if manifest is not None:
-                self._by_key.setdefault(_key(manifest), []).append(Path(entry.path))
+                by_key.setdefault(_key(manifest), []).append(Path(entry.path))
+        return by_key
+
+    def _counts(self, entry: os.DirEntry[str]) -> bool:
+        """Whether an entry is a file that was there before."""
+        try:
+            return entry.is_file() and entry.stat().st_mtime_ns <= self._before
+        except OSError:
+            return False
 
     def _manifest(self, path: Path) -> dict[str, Any] | None:
         """The manifest of a file, as far as it can be read."""
@@ -95,13 +107,6 @@ class Present:
     def _file(self, path: Path) -> Path:
         """The file whose manifest is here."""
         return path.with_suffix("") if self._beside else path
-
-
-def _is_file(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_file()
-    except OSError:
-        return False
 
 
 def is_whole(path: Path) -> bool:

@@ -34,13 +34,13 @@ def save_sheet(sheet: Image.Image, path: Path, *, overwrite: bool = False) -> No
     """Write a sheet in the format of its suffix, whole or not at all.
 
     Raises:
-        LdmError: the format holds no picture of this size, or as of `check_sheet`.
+        LdmError: the format holds no picture of this size, or as of `write_whole`.
     """
 
     def write(fresh: Path) -> None:
         sheet.save(fresh, format=FORMATS[path.suffix.lower()], quality=95)
 
-    check_sheet(path, overwrite=overwrite)
+    check_sheet(path, overwrite=True)
     try:
         write_whole(path, write, overwrite=overwrite)
     except LdmError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import stat
 from collections.abc import Iterable
@@ -51,12 +52,21 @@ def read_bytes(path: Path, longest: int = LONGEST) -> bytes:
         OSError: it cannot be read.
         LdmError: it is a pipe or a device, which may never end, or longer than this.
     """
-    about = path.stat()
+    _check_plain(path, path.stat())  # before it is opened, which a device may hear of
+    # without waiting for a writer, where a pipe has taken its place
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        about = os.fstat(descriptor)
+        _check_plain(path, about)
+        size = about.st_size
+        if size > longest:
+            raise LdmError(f"{path} has {size} bytes; {longest} are the most that is read.")
+        return file.read(size)  # what the system makes up as it is read has none
+
+
+def _check_plain(path: Path, about: os.stat_result) -> None:
     if not stat.S_ISREG(about.st_mode):
         raise LdmError(f"{path} is no plain file.")
-    if about.st_size > longest:
-        raise LdmError(f"{path} has {about.st_size} bytes; {longest} are the most that is read.")
-    return path.read_bytes()
 
 
 def strict_json(data: bytes | str, *, infinite: bool = False) -> Any:

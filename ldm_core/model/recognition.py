@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ldm_core.contracts import Family, ModelInfo
-from ldm_core.contracts.files import expanded
+from ldm_core.contracts.files import in_full
 from ldm_core.errors import LdmError
 from ldm_core.model.files import check_safetensors, class_name, find_model, read_index
 from ldm_core.model.lora import is_lora
@@ -102,4 +102,4 @@ def _config_folder(
 
 def lasting(source: str, path: Path) -> str:
     """A path in full, so that a manifest names it wherever it is read; or the name as it is."""
-    return str(path) if expanded(source).resolve() == path else source
+    return str(path) if in_full(source) == str(path) else source

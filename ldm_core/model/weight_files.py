@@ -88,6 +88,9 @@ def find_weights(folder: Path) -> WeightFiles:
         LdmError: there are none, or only such as nothing reads.
     """
     names = [file.name for file in folder.glob("*") if file.is_file()]
+    for name in names:
+        if (match := NAME.fullmatch(name)) and match["index"]:
+            _named(folder / name)  # also of one that is not read today
     stems = [stem for stem in (DIFFUSERS, TRANSFORMERS) if _choose(stem, names) is not None]
     if len(stems) > 1:
         raise LdmError(
@@ -155,7 +158,7 @@ def read_headers(folder: Path) -> dict[str, Header]:
     return headers
 
 
-def _places(index: Path) -> dict[str, str]:
+def _named(index: Path) -> dict[str, str]:
     """The file of each tensor, as an index says it.
 
     Raises:
@@ -165,12 +168,23 @@ def _places(index: Path) -> dict[str, str]:
     places = read_json(index).get("weight_map")
     if not isinstance(places, dict) or not places:
         raise LdmError(f"{index} should have a table weight_map.")
-    names = {str(name) for name in places.values()}
-    for name in sorted(names):
+    for name in sorted({str(name) for name in places.values()}):
         if PurePosixPath(name).suffix in PICKLED:
             raise LdmError(f"{index} names {name}, a pickled file, {PICKLE_RUNS}", CONVERT)
         if not PART.fullmatch(name):
             raise LdmError(f"{index} should name safetensors files beside it, not {name[:200]!r}.")
+    return places
+
+
+def _places(index: Path) -> dict[str, str]:
+    """The file of each tensor, as an index says it; each is there.
+
+    Raises:
+        LdmError: as of `_named`, or a file is missing or lies elsewhere.
+    """
+    places = _named(index)
+    names = {*places.values()}
+    for name in sorted(names):
         part = index.parent / name
         if not part.is_file():
             raise LdmError(

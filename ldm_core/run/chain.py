@@ -124,8 +124,19 @@ class Chain(Generates):
         batches = [part.composition.batches(plan, call.batch_size) for part, plan in parts]
         return chained.outputs(batches, call)
 
+    @checks_arguments
     def outputs(self, batches: Sequence[Sequence[Plan]], call: CallArguments) -> Iterator[Output]:
-        """The outputs of each pipeline's plans, batch by batch."""
+        """The outputs of each pipeline's plans, batch by batch.
+
+        Raises:
+            LdmError: there are not as many plans of each pipeline.
+        """
+        self._check_number(len(batches))
+        if len({len(plans) for plans in batches}) > 1:
+            raise LdmError("each pipeline of a chain goes through as many batches as the others.")
+        return self._outputs(batches, call)
+
+    def _outputs(self, batches: Sequence[Sequence[Plan]], call: CallArguments) -> Iterator[Output]:
         for parts in zip(*batches, strict=True):
             with collected() as walks:
                 latents = self.sample(parts, call.on_step)
@@ -172,7 +183,12 @@ class Chain(Generates):
         self, plans: Sequence[Plan], on_step: Callable[[Step], None] | None = None
     ) -> Tensor:
         """The final latents of the pipelines' plans, (batch, channels, ...) float32, in one
-        batch."""
+        batch.
+
+        Raises:
+            LdmError: there is not one plan for each pipeline.
+        """
+        self._check_number(len(plans))
         sampling = self.pipelines[0].start(plans[0])
         x = sampling.x
         for share, part, plan in zip(self.shares, self.pipelines[1:], plans[1:], strict=True):
@@ -182,8 +198,17 @@ class Chain(Generates):
             sampling = part.resume(plan, x, grid[stop], sampling.run.noise)
         return sampling.walk(sampling.x, on_step=on_step)
 
+    def _check_number(self, plans: int) -> None:
+        if plans != len(self.pipelines):
+            raise LdmError(
+                f"a chain of {len(self.pipelines)} pipelines takes as many plans, not {plans}.",
+                "`plans` of the chain makes them.",
+            )
+
+    @checks_arguments
     def manifests(self, plans: Sequence[Plan]) -> list[dict[str, Any]]:
         """Of each image: what each pipeline did, and where they changed."""
+        self._check_number(len(plans))
         parts = list(zip(self.pipelines, plans, strict=True))
         return [
             {

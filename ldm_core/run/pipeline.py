@@ -165,6 +165,7 @@ class Pipeline(Generates):
             plan = without(parts, plan, call.skip)
         return pipe.outputs(parts.batches(plan, call.batch_size), call)
 
+    @checks_arguments
     def outputs(self, plans: Sequence[Plan], call: CallArguments) -> Iterator[Output]:
         """The outputs of several plans, one after the other."""
         for plan in plans:

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ldm_core.composition.limits import check_file
+from ldm_core.composition.limits import available_bytes, check_file
 from ldm_core.errors import LdmError
+from ldm_core.model.reading import read_bytes
 
 Row = dict[str, Any]
 OF_A_ROW = 3
@@ -45,8 +46,7 @@ def read_text(path: Path, name: str) -> str:
         LdmError: it cannot be read, or is other text.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return file.read()
+        return read_bytes(path, available_bytes() // OF_A_ROW).decode("utf-8-sig")
     except OSError as error:
         raise LdmError(f"the {name} '{path}' cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError as error:

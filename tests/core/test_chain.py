@@ -20,6 +20,7 @@ from ldm_core.media.manifest import recipe_of
 from ldm_core.numerics.grid import Grid
 from ldm_core.numerics.noise_schedule import FlowSchedule, vp_schedule
 from ldm_core.numerics.point import CLEAN
+from ldm_core.run.call import CallArguments
 from ldm_core.run.chain import steps_before
 from ldm_core.run.weights import Weights
 
@@ -250,3 +251,28 @@ def test_autoencoders_of_one_shape_and_scale_may_be_strangers() -> None:
     broken.model.parts["vae"].module.encoder.conv_in.bias.fill_(torch.nan)
     with pytest.raises(NotFiniteError, match=r"'encoder.conv_in.bias' of the vae"):
         chain(shapes, broken, at=0.5)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_a_chain_takes_a_plan_for_each_of_its_pipelines(pipe: Pipeline, count: int) -> None:
+    both = chain(pipe, pipe, at=0.5)
+    plans = both.plans({"prompt": ["a red star"]}, [5], num_inference_steps=4)
+    plans = [plans[0]] * count
+    call = CallArguments.of(both.axes, prompt="a red star", seed=5)
+    for use in (both.sample, both.manifests, lambda p: both.outputs([[one] for one in p], call)):
+        with pytest.raises(
+            LdmError, match=f"chain of 2 pipelines takes as many plans, not {count}"
+        ):
+            use(plans)
+
+
+def test_the_batches_of_a_chain_are_as_many_for_each_pipeline(pipe: Pipeline) -> None:
+    both = chain(pipe, pipe, at=0.5)
+    plans = both.plans({"prompt": ["a red star"]}, [5], num_inference_steps=4)
+    call = CallArguments.of(both.axes, prompt="a red star", seed=5)
+    with pytest.raises(LdmError, match="as many batches"):
+        both.outputs([[plans[0]], [plans[1], plans[1]]], call)
+    with pytest.raises(LdmError, match="the argument 'call' of outputs"):
+        both.outputs([[plans[0]], [plans[1]]], 3)  # type: ignore[arg-type]
+    with pytest.raises(LdmError, match="the argument 'call' of outputs"):
+        pipe.outputs(plans, 3)  # type: ignore[arg-type]

@@ -54,6 +54,13 @@ ERRORS: list[tuple[BaseException, int, str]] = [
     (RuntimeError("Error: Cannot allocate memory (os error 12)"), 3, "memory does not suffice"),
     (ValueError("I/O error: No space left on device (os error 28)"), 3, "No space left"),
     (
+        RuntimeError("unable to open file <a> in read-only mode: Too many open files (24)"),
+        3,
+        "Too many",
+    ),
+    (RuntimeError("unable to open file <a: b (24)> in some mode: No such file (2)"), 1, "of ldm"),
+    (RuntimeError("it has too many columns: twice as many (24)"), 1, "of ldm"),
+    (
         raised_from(LdmError("it cannot be read", "look"), OSError(errno.EMFILE, "Too many")),
         3,
         "error: it cannot be read\n  the machine refuses: Too many open files.",

@@ -17,8 +17,8 @@ import pytest
 
 from ldm_core import LdmError
 from ldm_core.media import names, partial
-from ldm_core.media.names import check_new, sweep, write_new, write_whole
-from ldm_core.media.partial import PARTIAL, partial_folder
+from ldm_core.media.names import check_new, write_new, write_whole
+from ldm_core.media.partial import PARTIAL, partial_folder, sweep
 
 
 def test_a_taken_name_gets_a_number(tmp_path: Path) -> None:
@@ -86,7 +86,8 @@ def word(text: str) -> Callable[[Path], object]:
 def test_eight_processes_write_each_file_once(tmp_path: Path) -> None:
     """Also into a folder in which a ninth sweeps meanwhile."""
     code = (
-        "import sys; from pathlib import Path; from ldm_core.media.names import sweep, write_new\n"
+        "import sys; from pathlib import Path; from ldm_core.media.names import write_new\n"
+        "from ldm_core.media.partial import sweep\n"
         f"folder = Path({str(tmp_path)!r})\n"
         "for n in range(25):\n"
         "    if sys.argv[1] == '8':\n"

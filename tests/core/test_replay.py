@@ -66,7 +66,7 @@ def changed(path: Path, change: Callable[[dict[str, Any]], Any]) -> Path:
     image, manifest = read_png(path)
     change(manifest)
     other = path.with_name("changed.png")
-    save_png(image, manifest, other)
+    save_png(image, manifest, other, overwrite=True)
     return other
 
 

@@ -259,3 +259,10 @@ def test_every_page_is_in_the_navigation() -> None:
     menu = (ROOT / "mkdocs.yml").read_text()
     for page in [*PAGES, *DOCS.glob("examples/*/README.md")]:
         assert f": {page.relative_to(DOCS).as_posix()}\n" in menu, page
+
+
+def test_the_map_of_the_code_names_files_that_are_there():
+    text = (DOCS / "explanation" / "architecture.md").read_text()
+    named = set(re.findall(r"`(ldm_core/[\w/]+\.py)`", text))
+    assert len(named) > 30
+    assert [name for name in sorted(named) if not (DOCS.parent / name).is_file()] == []

@@ -90,7 +90,7 @@ for command in {commands!r}:
 def test_it_is_drawn_with_and_replayed_on_the_command_line(site: Path, folder: Path) -> None:
     generate = ["generate", "a red star", "--model", str(folder), "--steps", "5", "--seed", "7"]
     generate += ["--scheduler", "ldm-res:res_2m"]
-    replay = ["replay", "pictures/a-red-star-seed7.png", "--json"]
+    replay = ["replay", "pictures/a-red-star-seed7.png", "--json", "--allow-files"]
     ran = run(site, "-c", DRAW_AND_REPLAY.format(commands=[generate, replay]))
     assert ran.returncode == 0, ran.stderr
     manifest = read_png(site / "pictures" / "a-red-star-seed7.png")[1]

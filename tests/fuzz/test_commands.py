@@ -4,14 +4,18 @@ from a file, no process is started, nothing is written but what was asked for, n
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import ldm_pipelines
 from fuzz.case import HERE, MODELS, Case
 from fuzz.conftest import Fuzzer
 from fuzz.kinds.commands import commands
 from fuzz.shelf import FAMILIES, SD, asked
+
+SHAPES = Path(ldm_pipelines.__file__).parent / "models" / "shapes"
 
 MODEL = ["--model", f"{MODELS}/{SD}", "--steps", "1", "--seed", "1"]
 PICTURES: list[list[Any]] = [["picture", "a.png", {}], ["picture", "m.png", {"mode": "L"}]]
@@ -20,7 +24,7 @@ TRAIN += ["--batch-size", "2"]
 POOL = ["--pool-size", "8", "--pool-steps", "1", "--autoencoder", f"{MODELS}/{SD}"]
 RIGHT: dict[str, list[str]] = {
     "generate": ["a red star", *MODEL, "--sheet", "sheet.png"],
-    "replay": [f"{MODELS}/made/{SD}.png", "--out", "again"],
+    "replay": [f"{MODELS}/made/{SD}.png", "--out", "again", "--allow-files"],
     "explain": [*MODEL[:4], "--plot", "x.svg"],
     "text-to-image": ["a red star", *MODEL],
     "class-to-image": ["3", "--model", f"{MODELS}/dit", "--steps", "1"],
@@ -107,7 +111,7 @@ def test_nothing_that_is_loaded_brings_code(name: str, fuzzer: Fuzzer) -> None:
 
 
 def test_a_training_from_a_model_reads_it_and_no_more(fuzzer: Fuzzer) -> None:
-    argv = ["train", "autoencoder", *TRAIN, "--from-model", f"{MODELS}/{SD}"]
+    argv = ["train", "autoencoder", *TRAIN, "--from-model", str(SHAPES)]
     _done(Case("command", [], argv, codes=(0,), seconds=60), fuzzer)
 
 

@@ -60,6 +60,24 @@ def test_an_end_is_judged(outcome: Outcome, seen: set[str], tmp_path: Path) -> N
     assert names(judge(CASE, outcome, tmp_path)) == seen
 
 
+@pytest.mark.parametrize(
+    ("argv", "seen"),
+    [
+        (["generate", "a", "--lora", "owner/name@main:0.5"], set()),
+        (["generate", "a", "--set", 'scheduler.x="owner/name"'], set()),
+        (["generate", "owner/name"], {"audit"}),
+        (["replay", "p/p.png"], {"audit"}),
+        (["generate", "a", "--model", "/owner/name"], {"audit"}),
+    ],
+)
+def test_a_person_may_ask_the_hub_and_a_file_may_not(
+    argv: list[str], seen: set[str], tmp_path: Path
+) -> None:
+    said = "connected: socket.getaddrinfo 0, by python3.11/socket.py:getaddrinfo < model/hub.py:ask"
+    case = Case("command", argv=argv)
+    assert names(judge(case, Outcome(0, heard=(said,)), tmp_path)) == seen
+
+
 def test_so_is_the_end_of_a_call(tmp_path: Path) -> None:
     called = Case("python", call={"name": "call"}, codes=(2,))
     assert names(judge(called, Outcome(2, err="error: no.\n"), tmp_path)) == set()

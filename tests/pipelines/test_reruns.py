@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from PIL import Image
 
 import tiny
@@ -194,16 +192,18 @@ def test_a_manifest_that_lies_beside_counts_with_its_file(
     assert bytes_in("pictures") == whole
 
 
-def test_an_index_sees_what_others_write_meanwhile(pipe: Pipeline, tmp_path: Path) -> None:
-    present = Present(tmp_path, png)
+def test_what_another_run_writes_meanwhile_does_not_count(pipe: Pipeline, tmp_path: Path) -> None:
     one, two = (pipe("a red star", seed=seed) for seed in (1, 2))
     save_png(one.images[0], one.manifests[0], tmp_path / "one.png")
+    began = (tmp_path / "one.png").stat().st_mtime_ns
+    save_png(two.images[0], two.manifests[0], tmp_path / "two.png")
+    os.utime(tmp_path / "two.png", ns=(began + 1, began + 1))
+    present = Present(tmp_path, png, began)
     assert present.path_of(one.manifests[0]) == tmp_path / "one.png"
     assert present.path_of(two.manifests[0]) is None
-    save_png(two.images[0], two.manifests[0], tmp_path / "two.png")
-    assert present.path_of(two.manifests[0]) == tmp_path / "two.png"
-    (tmp_path / "two.png").unlink()
-    assert present.path_of(two.manifests[0]) is None
+    assert Present(tmp_path, png, began + 1).path_of(two.manifests[0]) == tmp_path / "two.png"
+    (tmp_path / "one.png").unlink()
+    assert present.path_of(one.manifests[0]) is None
 
 
 def test_ten_thousand_pictures_are_looked_through_in_seconds(
@@ -216,7 +216,7 @@ def test_ten_thousand_pictures_are_looked_through_in_seconds(
         image.save(tmp_path / f"{seed}.png", compress_level=0)
     for seed in range(1000):
         save_png_quickly(image, {**manifest, "seed": seed}, tmp_path / f"{seed}.png")
-    present, start = Present(tmp_path, png), time.process_time()
+    present, start = Present(tmp_path, png, time.time_ns()), time.process_time()
     assert present.path_of({**manifest, "seed": 999}) == tmp_path / "999.png"
     assert time.process_time() - start < 1
 
@@ -380,24 +380,54 @@ def test_a_lock_is_let_go_of_by_whoever_ends(tmp_path: Path) -> None:
     assert not [*tmp_path.iterdir()]
 
 
-def test_threads_that_make_the_same_write_it_once(pipe: Pipeline, tmp_path: Path) -> None:
-    from ldm_core.media.names import write_new
-    from ldm_core.media.partial import locked
-    from ldm_core.media.png import write_png
+def link_to(path: Path, other: Path) -> None:
+    path.symlink_to(other)
 
-    output = pipe("a red star", seed=1)
-    image, manifest = output.images[0], output.manifests[0]
 
-    def work() -> None:
-        present = Present(tmp_path, png)
-        with locked(tmp_path):
-            if present.path_of(manifest) is None:
-                write_new(tmp_path, "a", ".png", lambda path: write_png(image, manifest, path))
+def hard_link_to(path: Path, other: Path) -> None:
+    path.hardlink_to(other)
 
-    torch.set_num_threads(1)
-    threads = [threading.Thread(target=work) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+def copy_of(path: Path, other: Path) -> None:
+    path.write_bytes(other.read_bytes())
+
+
+def folder_there(path: Path, _: Path) -> None:
+    path.mkdir()
+
+
+def pipe_there(path: Path, _: Path) -> None:
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("lay", [link_to, hard_link_to, copy_of, folder_there, pipe_there])
+def test_what_has_the_name_of_a_lock_and_is_none_is_refused_and_kept(
+    lay: Callable[[Path, Path], None], tmp_path: Path
+) -> None:
+    precious, folder = tmp_path / "precious.txt", tmp_path / "out"
+    precious.write_text("precious " * 200)
+    folder.mkdir()
+    lay(folder / LOCK, precious)
+    with pytest.raises(LdmError, match=r"is not the lock of a run"), held(folder):
+        raise AssertionError("it is held")
+    assert precious.read_text() == "precious " * 200
+    assert os.path.lexists(folder / LOCK)
+
+
+def test_a_folder_that_vanishes_before_it_is_held_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by another run that held it, and wrote nothing."""
+    folder, mkdir, made = tmp_path / "set", Path.mkdir, []
+
+    def vanishing(path: Path, *arguments: Any, **options: Any) -> None:
+        mkdir(path, *arguments, **options)
+        made.append(path)
+        if len(made) < 3:
+            path.rmdir()
+
+    monkeypatch.setattr(Path, "mkdir", vanishing)
+    with held(folder):
+        assert (folder / LOCK).is_file()
+    assert made == [folder] * 3
+    assert not folder.exists()

@@ -52,6 +52,43 @@ def test_nothing_is_written_over_unasked(
     assert not list(Path().glob("**/.ldm-*"))
 
 
+RERUNS = [
+    ["generate", "a star", "--num-images", "3", "--sheet", "s.png"],
+    ["interpolate", "a", "b", "--num-images", "3", "--sheet", "s.webp"],
+    ["interpolate", "a", "b", "--num-images", "3", "--animation", "s.gif", "--batch-size", "2"],
+    ["interpolate", "a", "b", "--num-images", "3", "--animation", "s.png", "--sheet", "t.png"],
+]
+
+
+@pytest.mark.parametrize("run", RERUNS, ids=lambda run: f"{run[0]} {run[-1]}")
+def test_the_same_command_takes_the_files_of_its_names_for_its_own(
+    ldm: Any, folder: Path, run: list[str]
+) -> None:
+    run = [*run, "--steps", "1", "--seed", "3", "--model", str(folder)]
+    assert ldm(*run)[0] == 0
+    files = {path: path.read_bytes() for path in Path().glob("**/*.*")}
+    named = [path for path in files if path.stem in "st"]
+    code, _, err = ldm(*run)
+    assert (code, "were there already" in err) == (0, True)
+    assert {path: path.read_bytes() for path in Path().glob("**/*.*")} == files
+    for path in named:  # changed since: it is no longer what this run writes
+        path.write_bytes(files[path] + b"dear")
+        code, _, err = ldm(*run)
+        assert (code, f"'{path}' is there already" in err) == (2, True)
+        assert path.read_bytes() == files[path] + b"dear"
+        path.write_bytes(files[path])
+        del files[path]
+        path.unlink()
+        assert ldm(*run)[0] == 0
+        files[path] = path.read_bytes()
+    assert {path: path.read_bytes() for path in Path().glob("**/*.*")} == files
+    assert not list(Path().glob("**/.ldm-*"))
+    # another command: it is refused before a picture is made
+    code, out, err = ldm(*run, "--seed", "40")
+    assert (code, out, "is there already" in err) == (2, "", True)
+    assert {path: path.read_bytes() for path in Path().glob("**/*.*")} == files
+
+
 def test_a_sheet_and_an_animation_of_one_name_are_refused(ldm: Any, folder: Path) -> None:
     run = ("interpolate", "a", "--seeds", 1, "--seeds", 2, "--model", folder, "--overwrite")
     code, _, err = ldm(*run, "--animation", "a.png", "--sheet", "./a.png")

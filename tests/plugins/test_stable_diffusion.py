@@ -249,7 +249,7 @@ def dot(x: int, y: int) -> Image.Image:
         ({"image": blank("RGB"), "mask": dot(1, 1)}, "the mask is too small"),
         ({"image": "none.png", "mask": dot(0, 0)}, "image 'none.png' cannot be read: No such"),
         ({"image": blank("RGB"), "mask": __file__}, "cannot be read: it is no picture"),
-        ({"image": 3, "mask": dot(0, 0)}, "image should be a file, a PIL image .* not 3"),
+        ({"image": 3, "mask": dot(0, 0)}, "image should be a file, a PIL image.* not 3"),
         ({"image": torch.zeros(1, 16, 16), "mask": dot(0, 0)}, r"of shape \(1, 16, 16\)"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

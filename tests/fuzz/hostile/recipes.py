@@ -32,6 +32,7 @@ RECIPES = [
     _recipe("a model of the Hub", 'model = "stranger/model"'),
     _recipe("a LoRA of the Hub", 'loras = ["stranger/lora:0.5"]'),
     _recipe("a text that nests without end", "x = " + "[" * 50_000),
+    _recipe("a key without end", "a." * 30_000 + "a = 1"),
     _recipe("a number without end", "num_inference_steps = " + "9" * 50_000),
     _recipe("steps without end", "num_inference_steps = 1000000000000"),
     _recipe("a size without end", "width = 1000000000000"),

@@ -107,6 +107,8 @@ def manifests(draw: st.DrawFn) -> Case:
         keep = draw(st.sampled_from([1.0, 1.0, 0.99, 0.5, 0.1, 0.0]))
         steps.append(["damage", "p.png", draw(spots), keep])
     argv = ["replay", "p.png"]
+    if not draw(seldom(6)):  # the model lies outside of the picture's folder
+        argv.append("--allow-files")
     if draw(st.booleans()):
         argv += ["--out", "again"]
     if draw(seldom(6)):

@@ -99,7 +99,13 @@ def paths(draw: st.DrawFn) -> Case:
 
 FORMS: dict[str, Any] = {
     "replay": lambda s, t: ["replay", s],
-    "replay out": lambda s, t: ["replay", f"{MODELS}/made/{SD}.png", "--out", t],
+    "replay out": lambda s, t: [
+        "replay",
+        f"{MODELS}/made/{SD}.png",
+        "--allow-files",
+        "--out",
+        t,
+    ],
     "check": lambda s, t: ["recipe", "check", s],
     "recipe": lambda s, t: ["explain", "--recipe", s],
     "model": lambda s, t: ["explain", "--model", s],
