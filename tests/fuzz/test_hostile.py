@@ -24,7 +24,6 @@ HARMLESS = {
     "pictures": pictures.HARMLESS,
     "manifests": manifests.HARMLESS,
     "configs": configs.HARMLESS,
-    "indexes beside what is read": models.UNREAD,
     "indexes that configs name": models.NAMED,
     "places": places.HARMLESS,
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 from fuzz.case import HERE, MODELS, Case
@@ -114,7 +113,7 @@ ENCODER += [
     'image_encoder="e"}]'
 ]
 """Runs with a ControlNet ``c``, and an image encoder ``e``."""
-_DECOYS = [
+DECOYS = [
     case
     for place, copied, folder, variant, argv in (
         ("a UNet", f"m {SD}", "m/unet", "", RUN),
@@ -141,9 +140,6 @@ _DECOYS = [
         ),
     )
 ]
-DECOYS = [case for case in _DECOYS if "encoder" not in case.note]
-UNREAD = [replace(case, codes=(0, 2)) for case in _DECOYS if "encoder" in case.note]
-"""Those beside a whole file that Transformers reads, which asks for no index then."""
 
 
 def _named(note: str, folder: str, name: str, places: dict[str, str], *, argv: list[str]) -> Case:
