@@ -43,7 +43,7 @@ def find_model(source: str, registry: Registry, weights: bool = True) -> Path:
     if shipped:
         ids = " or ".join(f"'{m.distribution}:{m.name}'" for m in shipped)
         raise LdmError(f"several packages ship a model named '{source}': say {ids}.", LOOK)
-    path = to_read(source)
+    path = to_read(source, "the model")
     if path.is_dir():
         return path.resolve()
     if path.suffix in PICKLED and (path.exists() or os.sep in source):

@@ -210,7 +210,8 @@ def damaged(rng: random.Random, folder: Path) -> str:
 def test_folders_damaged_at_random(kind: str, tmp_path: Path) -> None:
     folder = tiny.FOLDERS[kind].write(tmp_path / "whole")
     inputs = tiny.FOLDERS[kind].inputs_in(folder)
-    inputs |= {name: value[0] for name, value in inputs.items() if isinstance(value, list)}
+    one = {name: value[0] for name, value in inputs.items() if isinstance(value, list)}
+    inputs = {**inputs, **one}
     whole, refused, drawn = tmp_path / "damaged", 0, 0
     for seed in range(14):
         shutil.copytree(folder, whole)

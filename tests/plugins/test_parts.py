@@ -19,6 +19,7 @@ import tiny
 from guided import ask
 from ldm_core import LdmError, Pipeline
 from ldm_core.contracts import Call, Model, Part, Row, take
+from ldm_core.model import reading
 from ldm_core.model.files import read_index
 from ldm_core.plugins.registry import installed
 from ldm_core.run.weights import Weights
@@ -92,13 +93,13 @@ def test_the_files_of_a_folder_are_read_once(
     family = installed().find("family", name).loaded()
     index = read_index(folder_of_kind)
     reads: Counter[Path] = Counter()
-    read_bytes = Path.read_bytes
+    read_bytes = reading.read_bytes
 
-    def counting(self: Path, *args: Any, **options: Any) -> bytes:
-        reads[self] += 1
-        return read_bytes(self, *args, **options)
+    def counting(path: Path, *args: Any, **options: Any) -> bytes:
+        reads[path] += 1
+        return read_bytes(path, *args, **options)
 
-    monkeypatch.setattr(Path, "read_bytes", counting)
+    monkeypatch.setattr(reading, "read_bytes", counting)
     family.inspect(str(folder_of_kind), folder_of_kind, index)
     assert reads
     assert set(reads.values()) <= {1, 2}, reads
