@@ -100,7 +100,8 @@ def _write_batches(
     made_by = {name: value for name, value in (options | call).items() if name != OVERWRITE}
     record = {"name": plugin.id, "arguments": _plain(arguments), "options": _plain(made_by)}
     skips = function.skips and choices.seed is not None
-    rerun = choices.seed is not None and Present(choices.out, form, since).has_of(record)
+    present = None if choices.seed is None else Present(choices.out, form, since)
+    rerun = present is not None and present.has_of(record)
     check_places(choices.out, choices.sheet, choices.overwrite or skips or rerun)
     prepare_libraries()
     from ldm_core.cli.writing import BatchWriter
@@ -108,7 +109,7 @@ def _write_batches(
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", LdmWarning)
-        writer = BatchWriter(choices, form, composition.registry, record, caught, since)
+        writer = BatchWriter(choices, form, composition.registry, record, caught, present)
 
         def load(read: Callable[[], Model]) -> Model:
             check_places(choices.out, choices.sheet, choices.overwrite or rerun)
@@ -132,9 +133,11 @@ def _write_batches(
                 raise
             writer.fail(error.failures)
         except BaseException as error:
+            writer.notes()
             if writer.count or isinstance(error, KeyboardInterrupt) or machine_error(error):
                 error.add_note(writer.summary())
             raise
+        writer.notes()
         writer.write_sheet()
         writer.note()
         if writer.failed:

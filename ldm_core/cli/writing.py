@@ -37,8 +37,7 @@ class BatchWriter:
         call: how the function was called, for manifests of what it finished itself.
         caught: the warnings so far, which are taken out; those of this package are shown with the
             next batch.
-        since: when the run began, in nanoseconds since the epoch: what is there from before is not
-            made again.
+        present: what is in the folder already, and not made again; None where that does not matter.
     """
 
     def __init__(
@@ -48,7 +47,7 @@ class BatchWriter:
         registry: Registry,
         call: dict[str, Any],
         caught: list[warnings.WarningMessage],
-        since: int,
+        present: Present | None,
     ) -> None:
         self.count = self.there = self.failed = 0
         self._small: dict[int, tuple[Image.Image, str]] = {}
@@ -57,7 +56,7 @@ class BatchWriter:
         self._registry = registry
         self._call = call
         self._caught = caught
-        self._present = None if choices.seed is None else Present(choices.out, writer, since)
+        self._present = present
         self._asked = 0
         self._left: deque[int] = deque()
         self._since = time.perf_counter()
@@ -88,7 +87,7 @@ class BatchWriter:
         """Write a batch; of images that are not finite a message each."""
         seconds = (time.perf_counter() - self._since) / output.asked
         beside = self._beside(output)
-        notes = self._notes()
+        notes = self.notes()
         places = [self._next() for _ in range(output.asked)]
         several = zip(output.images, output.manifests, output.indices, strict=True)
         for index, (image, manifest, at) in enumerate(several):
@@ -240,7 +239,8 @@ class BatchWriter:
             self._choices.out, stem, writer.suffix, write, ending=ending, beside=beside
         )
 
-    def _notes(self) -> list[str]:
+    def notes(self) -> list[str]:
+        """Say the warnings since the last time."""
         ours = [str(w.message) for w in self._caught if issubclass(w.category, LdmWarning)]
         self._caught.clear()
         notes = list(dict.fromkeys(ours))

@@ -17,6 +17,8 @@ from ldm_core.media.partial import is_named
 
 LOCK = ".ldm.lock"
 """The file in a folder that a run holds; it says which."""
+TRIES = 100
+"""How often a folder is made that vanishes before it can be held."""
 LONGEST = 1000
 """Bytes of what a lock says, and more."""
 
@@ -35,10 +37,7 @@ def held(folder: Path) -> Iterator[None]:
     new = not folder.exists()
     path = folder / LOCK
     while True:
-        try:
-            descriptor = _opened(path)
-        except FileNotFoundError:  # the run that made it has just removed it, or somebody else
-            continue
+        descriptor = _opened(path)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -75,10 +74,13 @@ def _opened(path: Path) -> int:
     folder = path.parent
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, flags, 0o666)
-    except FileNotFoundError:
-        raise
+        for _ in range(TRIES):
+            folder.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):  # another run has just removed the folder
+                descriptor = os.open(path, flags, 0o666)
+                break
+        else:
+            raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
     except (FileExistsError, NotADirectoryError) as error:
         raise LdmError(f"'{folder}' cannot be written into: {error.strerror}.") from None
     except OSError as error:

@@ -38,12 +38,13 @@ class Present:
         self._suffix = writer.suffix if writer.holds_manifest else f"{writer.suffix}.json"
         self._beside = not writer.holds_manifest
         self._before = before
-        self._by_key: dict[bytes, list[Path]] | None = None
+        self._looked = False
+        self._by_key: dict[bytes, list[Path]] = {}
+        self._commands: list[Mapping[str, Any]] = []
 
     def path_of(self, manifest: Mapping[str, Any]) -> Path | None:
         """A whole file made as a manifest says; None where there is none."""
-        if self._by_key is None:
-            self._by_key = self._look()
+        self._look()
         key = _key(manifest)
         path = next((p for p in self._by_key.get(key, ()) if self._holds(p, key)), None)
         return None if path is None else self._file(path)
@@ -51,28 +52,25 @@ class Present:
     def has_of(self, command: Mapping[str, Any]) -> bool:
         """Whether a file is there that this very command made, which manifests say that cannot be
         made again without it."""
-        try:
-            names = [e.path for e in os.scandir(self._folder) if e.name.endswith(self._suffix)]
-        except OSError:
-            return False
-        made = ((self._manifest(Path(name)) or {}).get("command") for name in names)
+        self._look()
         plain = json.loads(json.dumps(command))
-        return any(
-            isinstance(of, dict) and {**plain, "image": of.get("image")} == of for of in made
-        )
+        return any({**plain, "image": made.get("image")} == made for made in self._commands)
 
-    def _look(self) -> dict[bytes, list[Path]]:
-        """The files by the manifests that they hold."""
-        by_key: dict[bytes, list[Path]] = {}
+    def _look(self) -> None:
+        """Read the manifests of all files, once."""
+        if self._looked:
+            return
+        self._looked = True
         try:
             entries = [e for e in os.scandir(self._folder) if e.name.endswith(self._suffix)]
         except OSError:
-            return by_key
+            return
         for entry in sorted(entries, key=lambda entry: entry.name):
             manifest = self._manifest(Path(entry.path)) if self._counts(entry) else None
             if manifest is not None:
-                by_key.setdefault(_key(manifest), []).append(Path(entry.path))
-        return by_key
+                self._by_key.setdefault(_key(manifest), []).append(Path(entry.path))
+                if isinstance(command := manifest.get("command"), dict):
+                    self._commands.append(command)
 
     def _counts(self, entry: os.DirEntry[str]) -> bool:
         """Whether an entry is a file that was there before."""
@@ -83,17 +81,12 @@ class Present:
 
     def _manifest(self, path: Path) -> dict[str, Any] | None:
         """The manifest of a file, as far as it can be read."""
+        if not self._beside:
+            return _manifest_in(path) if self._suffix == ".png" else None
         try:
-            if self._beside:
-                text: str | None = path.read_text(encoding="utf-8")
-            elif self._suffix == ".png":
-                text = text_under(path, KEYWORD)
-            else:
-                return None
-            manifest = json.loads(text) if text is not None else None
+            return _as_table(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError):
             return None
-        return manifest if isinstance(manifest, dict) else None
 
     def _holds(self, path: Path, key: bytes) -> bool:
         """Whether a file, as it is now, has a manifest, and is whole."""
@@ -118,21 +111,33 @@ def state(path: Path) -> Literal["whole", "changed", "torn"]:
     """Whether a PNG is whole: ``changed`` where its pixels are not those of its manifest, ``torn``
     where it cannot be read to its end, or has no manifest."""
     try:
-        said = json.loads(text_under(path, KEYWORD) or "null").get(OF_PIXELS)
-        return "whole" if said in (None, pixel_hash(open_picture(path))) else "changed"
+        manifest, pixels = _manifest_in(path), pixel_hash(open_picture(path))
     except MemoryError:
         raise
     except Exception:  # whatever the decoder makes of a damaged file
         return "torn"
+    if manifest is None:
+        return "torn"
+    return "whole" if manifest.get(OF_PIXELS) in (None, pixels) else "changed"
 
 
 def same_manifest(path: Path, manifest: Mapping[str, Any]) -> bool:
     """Whether a PNG holds this manifest, whatever its pixels."""
+    there = _manifest_in(path)
+    return there is not None and _key(there) == _key(manifest)
+
+
+def _manifest_in(path: Path) -> dict[str, Any] | None:
+    """The manifest of a PNG, as far as it can be read."""
     try:
-        there = json.loads(text_under(path, KEYWORD) or "null")
+        return _as_table(text_under(path, KEYWORD) or "null")
     except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(there, dict) and _key(there) == _key(manifest)
+        return None
+
+
+def _as_table(text: str) -> dict[str, Any] | None:
+    table = json.loads(text)
+    return table if isinstance(table, dict) else None
 
 
 def _key(manifest: Mapping[str, Any]) -> bytes:

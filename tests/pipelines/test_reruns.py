@@ -15,7 +15,7 @@ from PIL import Image
 import tiny
 from ldm_core import Pipeline
 from ldm_core.contracts import Shown, writes
-from ldm_core.errors import LdmError
+from ldm_core.errors import LdmError, MachineError
 from ldm_core.media.held import LOCK, held
 from ldm_core.media.png import read_png, save_png
 from ldm_core.media.present import Present
@@ -204,6 +204,46 @@ def test_what_another_run_writes_meanwhile_does_not_count(pipe: Pipeline, tmp_pa
     assert Present(tmp_path, png, began + 1).path_of(two.manifests[0]) == tmp_path / "two.png"
     (tmp_path / "one.png").unlink()
     assert present.path_of(one.manifests[0]) is None
+
+
+def test_a_pipe_among_the_pictures_keeps_nobody_waiting(pipe: Pipeline, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    present = Present(tmp_path, png, time.time_ns())
+    assert not present.has_of({"name": "interpolate"})
+    assert present.path_of(pipe("a red star", seed=1).manifests[0]) is None
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    """Of /proc the system says, of what it does not have, that it is not there."""
+    with pytest.raises(MachineError, match="cannot be written into"), held(Path("/proc/ldm")):
+        raise AssertionError("it is held")
+
+
+def test_what_is_said_after_the_last_picture_is_heard(
+    ldm: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import warnings
+
+    from ldm_core.errors import LdmWarning
+    from ldm_core.run.pipeline import Pipeline
+
+    batches = Pipeline.batches_of
+
+    def saying(self: Pipeline, call: Any) -> Any:
+        warnings.warn("before all", LdmWarning, stacklevel=1)
+        made = batches(self, call)
+
+        def outputs() -> Any:
+            yield from made
+            warnings.warn("after all", LdmWarning, stacklevel=1)
+
+        return outputs()
+
+    monkeypatch.setattr(Pipeline, "batches_of", saying)
+    for _ in range(2):  # the second time nothing is made
+        _, _, err = ldm(*RED, "--model", folder)
+        assert "warning: before all" in err
+        assert "warning: after all" in err
 
 
 def test_ten_thousand_pictures_are_looked_through_in_seconds(
