@@ -19,6 +19,7 @@ import tiny
 from ldm_core import LdmError, Pipeline
 from ldm_core.composition.compose import compose
 from ldm_core.plugins.registry import installed
+from ldm_plugins.shared.config_types import check_component
 
 UNET, TEXT = "unet/config.json", "text_encoder/config.json"
 VAE, TOKENIZER = "vae/config.json", "tokenizer/tokenizer_config.json"
@@ -228,3 +229,27 @@ def test_folders_damaged_at_random(kind: str, tmp_path: Path) -> None:
         shutil.rmtree(whole)
     assert refused
     assert drawn
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"transformer_layers_per_block": [0, 2, 10], "attention_head_dim": [5, 10, 20]},
+        {"transformer_layers_per_block": [[0, 0], [2, 2], [4, 4, 4]], "layers_per_block": [1, 2]},
+        {"num_single_layers": 0, "pad_token_id": 0, "scaling_factor": 1, "shift_factor": None},
+        {
+            "sample_size": [60, 90],
+            "norm_eps": 1e-6,
+            "attention_dropout": 0,
+            "downsample_padding": 0,
+        },
+    ],
+)
+def test_unusual_values_of_published_configs_are_taken(config: dict[str, Any]) -> None:
+    check_component(config, Path("config.json"))
+
+
+@pytest.mark.parametrize("value", [-1, 1.5, True, [], [2, "4"], 2**21])
+def test_a_depth_that_cannot_be_is_refused(value: Any) -> None:
+    with pytest.raises(LdmError, match="transformer_layers_per_block should be a whole number"):
+        check_component({"transformer_layers_per_block": value}, Path("config.json"))

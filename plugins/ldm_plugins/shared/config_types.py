@@ -28,11 +28,15 @@ def _count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MANY
 
 
-def _counts(value: Any) -> bool:
+def _is_none(value: Any) -> bool:
+    return type(value) is int and value == 0
+
+
+def _counts(value: Any, least: int = 1) -> bool:
     """A count, or a list of them, or of such lists."""
     if isinstance(value, list):
-        return 0 < len(value) <= MANY and all(map(_counts, value))
-    return _count(value)
+        return 0 < len(value) <= MANY and all(_counts(entry, least) for entry in value)
+    return _count(value) or (least == 0 and _is_none(value))
 
 
 def _listed(kind: Callable[[Any], bool]) -> Callable[[Any], bool]:
@@ -57,7 +61,8 @@ NUMBERS: Kind = (
     lambda v: isinstance(v, list) and 0 < len(v) <= MANY and all(map(_number, v)),
 )
 SEVERAL: Kind = "a list", lambda v: isinstance(v, list)
-LAYERS: Kind = "a whole number from 0", lambda v: v == 0 or _count(v)
+LAYERS: Kind = "a whole number from 0", lambda v: _is_none(v) or _count(v)
+DEPTHS: Kind = f"a whole number from 0 to {MANY}, or several", lambda v: _counts(v, least=0)
 
 COMPONENT: Mapping[str, Kind] = {
     **dict.fromkeys(("in_channels", "latent_channels", "patch_size", "hidden_size"), COUNT),
@@ -69,7 +74,8 @@ COMPONENT: Mapping[str, Kind] = {
     **dict.fromkeys(("max_position_embeddings", "image_size", "norm_num_groups"), COUNT),
     **dict.fromkeys(("num_layers", "num_single_layers", "num_hidden_layers"), LAYERS),
     **dict.fromkeys(("cross_attention_dim", "attention_head_dim", "layers_per_block"), COUNTS),
-    **dict.fromkeys(("transformer_layers_per_block", "num_attention_heads"), COUNTS),
+    **dict.fromkeys(("num_attention_heads",), COUNTS),
+    "transformer_layers_per_block": DEPTHS,  # 0 where a block has no attention
     **dict.fromkeys(("block_out_channels", "channels"), LEVEL_COUNTS),
     **dict.fromkeys(("down_block_types", "up_block_types"), WORDS),
     **dict.fromkeys(("class_embed_type", "addition_embed_type", "norm_type"), WORD),
