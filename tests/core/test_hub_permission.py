@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import shutil
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ import huggingface_hub
 import pytest
 from PIL import Image
 
+from audited import audited
 from ldm_core import LdmError, Pipeline
 from ldm_core.cli.asking import names_in
 from ldm_core.media.png import save_png
@@ -25,8 +25,6 @@ from tiny.single_file import write_single_file
 
 ROOT = Path(__file__).parents[2]
 CONNECTING = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto")
-_tried: list[str] = []
-_watching: list[bool] = []
 
 
 @pytest.fixture
@@ -34,20 +32,17 @@ def tried(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[str]
     """The connections that are tried, none of which is made: there is no network, and the Hub's
     cache is empty."""
 
-    def hook(event: str, arguments: tuple[Any, ...]) -> None:
-        if _watching[-1] and event in CONNECTING:
-            _tried.append(f"{event} {arguments[:1]}")
+    connections: list[str] = []
+
+    def hear(event: str, arguments: tuple[Any, ...]) -> None:
+        if event in CONNECTING:
+            connections.append(f"{event} {arguments[:1]}")
             raise ConnectionError("there is no network")
 
-    if not _watching:
-        _watching.append(False)
-        sys.addaudithook(hook)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    _watching[-1] = True
-    yield _tried
-    _watching[-1] = False
-    _tried.clear()
+    with audited(hear):
+        yield connections
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 import tiny
+from audited import audited
 from ldm_core import LdmError, Output, Pipeline
 from ldm_core.cli import repeating
 from ldm_core.contracts import FileName, InputPath, OutputPath
@@ -25,25 +26,19 @@ from ldm_core.plugins.registry import Plugin, Registry, installed
 from ldm_core.run.in_batches import InBatches, in_batches
 from ldm_pipelines.interpolate import interpolate
 
-_opened: list[str] = []
-_watching: list[bool] = []
-
 
 @pytest.fixture
 def opened() -> Iterator[list[str]]:
     """The files and folders that are opened, as the interpreter itself tells."""
 
-    def hook(event: str, arguments: tuple[Any, ...]) -> None:
-        if _watching[-1] and event in ("open", "os.listdir", "os.scandir") and arguments:
-            _opened.append(str(arguments[0]))
+    paths: list[str] = []
 
-    if not _watching:
-        _watching.append(False)
-        sys.addaudithook(hook)
-    _watching[-1] = True
-    yield _opened
-    _watching[-1] = False
-    _opened.clear()
+    def hear(event: str, arguments: tuple[Any, ...]) -> None:
+        if event in ("open", "os.listdir", "os.scandir") and arguments:
+            paths.append(str(arguments[0]))
+
+    with audited(hear):
+        yield paths
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ import json
 import os
 import pickle
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from typer.main import get_command
 
 import tiny
+from audited import audited
 from ldm_core import LdmError, Pipeline
 from ldm_core.cli.main import make_app
 from ldm_core.composition.compose import compose
@@ -29,16 +29,12 @@ from ldm_pipelines.training.warm_start import take_weights
 from tiny.single_file import write_single_file
 
 UNPICKLED: list[Any] = []
-LISTENING: list[bool] = []
 CALL: dict[str, Any] = {"seed": 1, "num_inference_steps": 2, "output_type": "latent"}
 
 
 def _hear(event: str, args: tuple[Any, ...]) -> None:
-    if LISTENING and event == "pickle.find_class":
+    if event == "pickle.find_class":
         UNPICKLED.append(args)
-
-
-sys.addaudithook(_hear)
 
 
 @pytest.fixture(autouse=True)
@@ -61,9 +57,8 @@ def no_pickles(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.setattr(module, name, refuse)
     monkeypatch.setattr(pickle, "Unpickler", Refusing)
     UNPICKLED.clear()
-    LISTENING.append(True)
-    yield
-    LISTENING.pop()
+    with audited(_hear):
+        yield
     assert UNPICKLED == []
 
 
