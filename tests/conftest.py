@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,14 @@ from ldm_core import Pipeline
 from ldm_core.cli import main
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def no_training_before() -> Iterator[None]:
+    """Accelerate keeps one precision for a process: no test meets the one of a test before it."""
+    yield
+    if state := sys.modules.get("accelerate.state"):
+        state.AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.fixture(scope="session")

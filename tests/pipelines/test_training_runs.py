@@ -1,7 +1,9 @@
 """Training runs from end to end, in the small."""
 
 import contextlib
+import io
 import json
+import logging
 import math
 import os
 import signal
@@ -503,3 +505,11 @@ def test_a_process_that_has_begun_in_one_precision_refuses_another() -> None:
     make_accelerator("no")
     with pytest.raises(LdmError, match="in the mixed_precision 'bf16' cannot begin here"):
         make_accelerator("bf16")
+
+
+def test_its_lines_go_where_standard_error_is_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_accelerator("no")
+    now = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", now)
+    logging.getLogger("ldm_pipelines.training.loop").info("from step 0 to 4")
+    assert now.getvalue().endswith("from step 0 to 4\n")

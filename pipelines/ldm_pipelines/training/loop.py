@@ -27,6 +27,13 @@ BETAS = (0.9, 0.99)
 logger = logging.getLogger(__name__)
 
 
+class _Console(logging.Handler):
+    """Says a line where standard error is now, not where it was when the first training began."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr)
+
+
 def make_accelerator(mixed_precision: str) -> Accelerator:
     """Device, processes and mixed precision ("no" or "bf16"); one CPU process, torchrun and a GPU
     alike.
@@ -38,7 +45,7 @@ def make_accelerator(mixed_precision: str) -> Accelerator:
     from accelerate import Accelerator
 
     if not logger.handlers:
-        handler = logging.StreamHandler(sys.stderr)
+        handler = _Console()
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
