@@ -72,6 +72,21 @@ def check_bytes(one: int, extent: Extent, images: int, free: int, where: str) ->
     )
 
 
+def check_held(what: str, size: int) -> None:
+    """See that so many bytes can be held at all.
+
+    Args:
+        what: would take them.
+    Raises:
+        LdmError: they are more than are free.
+    """
+    free = available_bytes()
+    if size > free:
+        raise LdmError(
+            f"{what} would take at least {in_words(size)} of memory, and {in_words(free)} are free."
+        )
+
+
 def check_steps(steps: int, name: str = "num_inference_steps") -> None:
     """Refuse a run of more steps than any is made of."""
     if steps > MOST_STEPS:

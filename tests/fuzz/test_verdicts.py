@@ -37,6 +37,8 @@ def names(faults: list[str]) -> set[str]:
         (Outcome(2, err="error: no.\n"), set()),
         (Outcome(2, err="Usage: ldm\nError: no such option\n"), set()),
         (Outcome(1, err="error: picture 0 is not finite from step 3 on.\n"), set()),
+        (Outcome(1, err="error: 0 is not finite.\nerror: 1 is not finite.\n"), set()),
+        (Outcome(1, err="error: 0 is not finite.\nerror: a fault of ldm.\n"), {"code"}),
         (Outcome(2, err="error: no.\nerror: no.\n"), {"message"}),
         (Outcome(2), {"message"}),
         (Outcome(1, err="error: plugin x failed\n"), {"code"}),

@@ -225,6 +225,9 @@ def test_checkpoints_of_earlier_releases_stay_acceptable(settings, course):
         (TransformerSettings, {"width": -4}, "must be at least 1\\n  width is -4"),
         (TransformerSettings, {"seed": -1}, "seed must not be negative"),
         (TransformerSettings, {"learning_rate": -0.1}, "learning_rate must not be negative"),
+        (AutoencoderSettings, {"steps": 10**9}, "steps must be at most 100,000,000"),
+        (DenoiserSettings, {"batch_size": 10**9}, "would take at least .* of memory, and .* free"),
+        (DenoiserSettings, {"resolution": 10**9}, "would take at least .* of memory, and .* free"),
     ],
 )
 def test_settings_that_no_run_can_have_are_refused_plainly(kind, values, message):

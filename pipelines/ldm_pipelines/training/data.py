@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from ldm_core.composition.limits import check_held
 from ldm_core.contracts.files import to_read
 from ldm_core.errors import LdmError
 from ldm_pipelines.tables import json_lines, read_text
@@ -97,6 +98,7 @@ class FolderSource:
         if need_captions and without:
             raise LdmError(f"{folder / 'metadata.jsonl'} has no line for {without[0]}")
         self.captions = [captions.get(n, "") for n in names]
+        check_held(f"{len(files)} pictures at {side} pixels", len(files) * side**2 * 3)
         self.pictures = np.empty((len(files), side, side, 3), np.uint8)
         for i, file in enumerate(files):
             self.pictures[i] = _read_picture(file, side)

@@ -14,6 +14,8 @@ MAY_CHANGE = frozenset(
     {"out", "autoencoder", "resume", "overwrite", "checkpoint_seconds", "num_workers"}
 )
 """Where files lie, when they are written and who draws; a run may continue with others."""
+MOST_STEPS = 100_000_000
+"""Updates of a run: about a hundred times as many as large models were trained for."""
 
 
 def _expanded(path: Path) -> Path:
@@ -70,6 +72,12 @@ class TrainingSettings:
             raise LdmError(f"learning_rate must not be negative, as {self.learning_rate} is")
         if self.seed < 0:
             raise LdmError(f"seed must not be negative, as {self.seed} is")
+        if self.steps > MOST_STEPS:
+            raise LdmError(f"steps must be at most {MOST_STEPS:,}, not {self.steps}")
+        from ldm_core.composition.limits import check_held  # which brings NumPy
+
+        side = self.resolution
+        check_held(f"a batch of {self.batch_size} at {side} pixels", self.batch_size * side**2 * 3)
 
     def check_free(self) -> None:
         """See that what is trained takes the place of nothing but an earlier state of its run.

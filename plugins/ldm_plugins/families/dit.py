@@ -43,6 +43,7 @@ class DiT(DiffusersFolder):
             steps=50,
             guidance={"name": "classifier_free", "scale": 4.0},
             abilities=["class_label"],
+            needs=frozenset({"class_label"}),
             conditioning=["class_label"],
             learned_variance=learned,
             square=True,  # it puts its patches together as if there were as many across as down

@@ -45,6 +45,7 @@ class LatentDiffusionText(DiffusersFolder):
             steps=50,
             guidance={"name": "classifier_free", "scale": 1.0},
             abilities=["text"],
+            needs=frozenset({"text"}),
             conditioning=["text"],
         )
 

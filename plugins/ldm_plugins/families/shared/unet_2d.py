@@ -46,6 +46,7 @@ def describe(folder: Folder, family: str, scheduler: FolderScheduler, steps: int
         steps=steps,
         guidance="none",
         abilities=abilities,
+        needs=frozenset(abilities),
         conditioning=abilities,
         learned_variance=learned,
         image_channels=channels if on_pixels else folder.autoencoder.get("out_channels", 3),
