@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from ldm_core.contracts import Part, PartInfo, Place
 from ldm_core.model.configs import read_config
-from ldm_core.model.from_folder import read_module
+from ldm_core.model.from_folder import read_module, shaped_module
 from ldm_core.model.loading import check_finite
 from ldm_plugins.families.shared.tokenizer_files import read_tokenizer
 from ldm_plugins.shared.classes import find_class
@@ -37,6 +37,8 @@ def is_tokenizer(cls: str) -> bool:
 def read_part(folder: Path, part: PartInfo, place: Place) -> Part:
     """A component from a folder, from safetensors alone, frozen and in its place.
 
+    On the device ``meta`` it is made of its config alone: its shapes without its weights.
+
     Args:
         folder: the component's own.
     Raises:
@@ -52,6 +54,9 @@ def read_part(folder: Path, part: PartInfo, place: Place) -> Part:
 
     check_component(read_config(folder), folder / "config.json")
     diffusers = issubclass(cls, ModelMixin)
+    if place.device.type == "meta":
+        with quiet(what):
+            return in_place(place.put(shaped_module(what, folder, cls, diffusers, place.dtype)), part, place)
     options = {"torch_dtype" if diffusers else "dtype": place.dtype, **place.loading(part)}
     with quiet(what):
         module = read_module(what, folder, cls, diffusers, **options)
