@@ -140,6 +140,8 @@ def assemble(
     guidance = parts["guidance"][0].fit(info)
     conditioning = tuple(part.fit(info) for part in parts["conditioning"])
     converters = [part.fit(info, place.names(recipe)) for part in parts["converters"]]
+    for converter in converters:
+        converter.beside([other for other in converters if other is not converter])
     _check_conditioning(conditioning, info)
     if guidance.embedded_scale is not None and "guidance_embeds" not in info.abilities:
         raise LdmError(
