@@ -145,6 +145,8 @@ def assemble(
             "the recipe's memory plans where weights lie, and its converters say so themselves; "
             "leave one of them out."
         )
+    for converter in converters:
+        converter.beside([other for other in converters if other is not converter])
     _check_conditioning(conditioning, info)
     if guidance.embedded_scale is not None and "guidance_embeds" not in info.abilities:
         raise LdmError(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ldm_core.contracts.latents import Extent, LatentShape, LatentSpace
 from ldm_core.contracts.network import Network
-from ldm_core.contracts.place import Part, Place
+from ldm_core.contracts.place import Part, PartInfo, Place
 from ldm_core.errors import LdmError
 from ldm_core.numerics.noise_schedule import NoiseSchedule
 from ldm_core.numerics.prediction import PredictionType, as_prediction_type
@@ -51,6 +51,8 @@ class ModelInfo:
             scheduler that a person names in place of the model's: its options, a spacing, wrappers.
             By the ids of plugins, of the spacing only where one is named. Empty where the model
             knows nothing of that scheduler; its own layer then stays.
+        parts: its components with weights, before they are read; empty of a family that does not
+            say.
         handed: ``handed(steps, latent)``, what its pipeline in Diffusers hands to the scheduler
             beside the number of steps: ``sigmas`` and ``mu``.
     """
@@ -73,6 +75,7 @@ class ModelInfo:
     scheduler_config: Mapping[str, Any] = field(default_factory=dict)
     goes_with: Callable[[str, str | None], Mapping[str, Any]] = nothing_more
     handed: Callable[[int, LatentShape], Mapping[str, Any]] = nothing_handed
+    parts: tuple[PartInfo, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "prediction_type", as_prediction_type(self.prediction_type))

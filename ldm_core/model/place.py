@@ -21,9 +21,7 @@ def check_names(layer: Mapping[str, Any]) -> None:
     Raises:
         LdmError: unknown device or dtype.
     """
-    device = layer.get("device", "auto")
-    if device.partition(":")[0] not in DEVICES:
-        raise LdmError(f"no device named '{device}'. There are {', '.join(DEVICES)}, or cuda:1.")
+    names_device(layer.get("device", "auto"))
     for key, more in (("dtype", ()), ("compute_dtype", ("auto",))):
         types = (*more, *DTYPES)
         if layer.get(key, "float32") not in types:
@@ -31,6 +29,16 @@ def check_names(layer: Mapping[str, Any]) -> None:
                 f"no {key} named '{layer[key]}'.{did_you_mean(layer[key], types)} "
                 f"There are {', '.join(types)}; latents stay float32 with all of them."
             )
+
+
+def names_device(name: str) -> None:
+    """Refuse a device that torch does not know, without importing it.
+
+    Raises:
+        LdmError: it is unknown.
+    """
+    if name.partition(":")[0] not in DEVICES:
+        raise LdmError(f"no device named '{name}'. There are {', '.join(DEVICES)}, or cuda:1.")
 
 
 def check(recipe: Mapping[str, Any]) -> None:

@@ -60,7 +60,7 @@ def read_part(folder: Path, part: PartInfo, place: Place) -> Part:
     options = {"torch_dtype" if diffusers else "dtype": place.dtype, **place.loading(part)}
     with quiet(what):
         module = read_module(what, folder, cls, diffusers, **options)
-    module = place.put(module)
+    module = place.put(module, part)
     check_finite(what, module.state_dict())
     return in_place(module, part, place)
 

@@ -87,7 +87,7 @@ class DiffusersFolder(Family):
             ) from error
         self._check_weights(files)
         warn_of_unused(files)
-        return info
+        return replace(info, parts=tuple(self._weighty(index)))
 
     def load(self, info: ModelInfo, place: Place) -> Model:
         present = self._present(read_index(info.folder))
@@ -133,6 +133,10 @@ class DiffusersFolder(Family):
             if cls is not None
         ]
 
+    def _weighty(self, index: Mapping[str, Any]) -> list[PartInfo]:
+        """Those of them that have weights."""
+        return [part for part in self._present(index) if not is_tokenizer(part.cls)]
+
     def _check_classes(self, folder: Folder) -> None:
         """See that the components are of the expected classes, and that tokenizers are there."""
         for name, component in self.components.items():
@@ -151,7 +155,7 @@ class DiffusersFolder(Family):
 
     def _check_weights(self, folder: Folder) -> None:
         """See that the weights are whole."""
-        weighty = [part for part in self._present(folder.index) if not is_tokenizer(part.cls)]
+        weighty = self._weighty(folder.index)
         if self.shapes:
             check_file(folder, self.shapes, weighty)
         else:

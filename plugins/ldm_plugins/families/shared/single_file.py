@@ -168,7 +168,7 @@ def read_file(
             if any(name.startswith(start) for name in shapes):
                 check_count(f"the {info.name} in '{file}'", shapes, start, module)
         check_finite(what, module.state_dict())
-        parts[info.name] = in_place(place.put(module), info, place)
+        parts[info.name] = in_place(place.put(module, info), info, place)
     return parts
 
 
