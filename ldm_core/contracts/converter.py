@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from pathlib import Path
@@ -66,6 +66,12 @@ class Converter:
     def loading(self, part: PartInfo) -> Mapping[str, Any]:
         """What ``from_pretrained`` of a part is told."""
         return {}
+
+    @property
+    def reading(self) -> Hashable:
+        """What `loading` comes to: pipelines share weights only where it is the same in all their
+        converters. None where weights are read as they are without the converter."""
+        return None
 
     def part(self, part: Part) -> Part:
         """What stands in a part's place; the part itself where nothing does."""

@@ -44,7 +44,7 @@ from ldm_core.run.output import Output
 from ldm_core.run.part_errors import computing
 from ldm_core.run.sampling import Sampling
 from ldm_core.run.skipping import without
-from ldm_core.run.weights import Weights, check_kernel, converted, load_model
+from ldm_core.run.weights import Weights, check_kernel, check_reading, converted, load_model
 from ldm_core.values import brief
 
 
@@ -136,7 +136,8 @@ class Pipeline(Generates):
         """Another pipeline on the same weights, with other plugins, options or LoRA.
 
         Raises:
-            LdmError: unknown plugins or options, or a LoRA that does not fit the model.
+            LdmError: unknown plugins or options, a LoRA that does not fit the model, or converters
+                that act while weights are read and are not those that these were read with.
         """
         composition = recompose(self.composition, changes)
         if self.unconverted.loaded:
@@ -145,6 +146,7 @@ class Pipeline(Generates):
         if not {"loras", "converters"} & changes.keys():
             composition = replace(composition, converters=self.composition.converters)
             return type(self)(composition, self.weights, self.unconverted)
+        check_reading(self.composition, composition)
         for converter in composition.converters:
             converter.prepare(composition.info)
         other = type(self)(composition, converted(composition, self.unconverted), self.unconverted)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import replace
 from functools import reduce
 from threading import Lock
@@ -73,6 +73,27 @@ def converted(composition: Composition, whole: Weights) -> Weights:
         return converter.convert(model)
 
     return Weights(lambda: reduce(convert, converters, whole.model))
+
+
+def check_reading(read: Composition, wanted: Composition) -> None:
+    """See that weights which were read for one composition are those that another would read.
+
+    Raises:
+        LdmError: they were read in another form, as by another converter 'quantize'.
+    """
+    then, now = ({c.reading for c in one.converters} - {None} for one in (read, wanted))
+    if then != now:
+        raise LdmError(
+            "a converter that acts while weights are read, such as 'quantize', belongs to the "
+            "weights: these were read "
+            f"{'with ' + _named(then) if then else 'without one'}, not "
+            f"{'with ' + _named(now) if now else 'without one'}.",
+            "load another pipeline for it, or name the same converter again among the others.",
+        )
+
+
+def _named(readings: Iterable[Hashable]) -> str:
+    return ", ".join(sorted(str(reading) for reading in readings))
 
 
 def check_kernel(composition: Composition, device: str, dtype: str) -> None:

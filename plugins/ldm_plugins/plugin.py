@@ -144,6 +144,7 @@ def ldm_families(register: Register) -> None:
 @hookimpl
 def ldm_converters(register: Register) -> None:
     register("lora", "ldm_plugins.converters.lora:lora")
+    register("quantize", "ldm_plugins.converters.quantize:quantize")
     register("stored_weights", "ldm_plugins.converters.stored_weights:stored_weights")
 
 
