@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from pathlib import Path
@@ -68,9 +68,9 @@ class Converter:
         return {}
 
     @property
-    def reading(self) -> Hashable:
-        """What `loading` comes to: pipelines share weights only where it is the same in all their
-        converters. None where weights are read as they are without the converter."""
+    def reading(self) -> str | None:
+        """What `loading` comes to, in words: pipelines share weights only where it is the same in
+        all their converters. None where weights are read as they are without the converter."""
         return None
 
     def part(self, part: Part) -> Part:

@@ -41,6 +41,9 @@ DROPPED = {
     r"torch_dtype to .* for integer quantization": (
         "whole-number weights compute in each type that is tried before; see quantize"
     ),
+    r"\{'block_out_channels': .*\} were passed to AutoencoderTiny": (
+        "what Diffusers writes into each such config itself"
+    ),
     r"Unable to import `torchao` Tensor objects": "of files that torchao wrote, which are not read",
 }
 """Patterns of what is not passed on, each with the reason."""

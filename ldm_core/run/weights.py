@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import reduce
 from threading import Lock
@@ -81,19 +81,18 @@ def check_reading(read: Composition, wanted: Composition) -> None:
     Raises:
         LdmError: they were read in another form, as by another converter 'quantize'.
     """
-    then, now = ({c.reading for c in one.converters} - {None} for one in (read, wanted))
+    then, now = _readings(read), _readings(wanted)
     if then != now:
         raise LdmError(
-            "a converter that acts while weights are read, such as 'quantize', belongs to the "
-            "weights: these were read "
-            f"{'with ' + _named(then) if then else 'without one'}, not "
-            f"{'with ' + _named(now) if now else 'without one'}.",
+            "converters that act while weights are read belong to the weights: these were read "
+            f"with {', '.join(then) or 'none'}, not with {', '.join(now) or 'none'}.",
             "load another pipeline for it, or name the same converter again among the others.",
         )
 
 
-def _named(readings: Iterable[Hashable]) -> str:
-    return ", ".join(sorted(str(reading) for reading in readings))
+def _readings(composition: Composition) -> list[str]:
+    readings = (converter.reading for converter in composition.converters)
+    return sorted(reading for reading in readings if reading is not None)
 
 
 def check_kernel(composition: Composition, device: str, dtype: str) -> None:

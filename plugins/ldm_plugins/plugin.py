@@ -144,8 +144,8 @@ def ldm_families(register: Register) -> None:
 @hookimpl
 def ldm_converters(register: Register) -> None:
     register("lora", "ldm_plugins.converters.lora:lora")
-    register("quantize", "ldm_plugins.converters.quantize:quantize")
-    register("stored_weights", "ldm_plugins.converters.stored_weights:stored_weights")
+    for name in ("quantize", "stored_weights", "tiny_decoder", "vae_slicing", "vae_tiling"):
+        register(name, f"ldm_plugins.converters.{name}:{name}")
 
 
 @hookimpl

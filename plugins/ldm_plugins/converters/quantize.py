@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,10 @@ from ldm_core.contracts import Converter, Model, ModelInfo, PartInfo, Phase, Pla
 from ldm_core.errors import LdmError, LdmWarning, did_you_mean
 from ldm_core.model import place as placement
 from ldm_core.model.files import read_index
+from ldm_plugins.converters.shared.torchao_reader import counts, reading_config
 from ldm_plugins.converters.shared.weight_formats import FORMATS, check_installed, recipe_for
 
 ROLES = ("network", "text", "autoencoder", "side")
-CONVOLUTIONS = "int8"
 GGUF = ".gguf"
 
 
@@ -58,8 +58,8 @@ class Quantize(Converter):
     lossless = False
 
     @property
-    def reading(self) -> Hashable:
-        return ("quantize", self.format, frozenset(self.parts))
+    def reading(self) -> str:
+        return f"quantize ({self.format}: {', '.join(sorted({*self.parts}))})"
 
     def fit(self, info: ModelInfo, place: PlaceNames) -> Converter:
         check_installed(FORMATS[self.format].package, f"the format '{self.format}'")
@@ -92,22 +92,23 @@ class Quantize(Converter):
 
         from ldm_plugins.shared.classes import find_class
 
-        library = "diffusers" if issubclass(find_class(part.cls), ModelMixin) else "transformers"
+        diffusers = issubclass(find_class(part.cls), ModelMixin)
+        # what is not quantised is kept as is computed in: a quantised layer takes and gives that
+        key, compute = "torch_dtype" if diffusers else "dtype", self._where().compute_dtype
+        return {key: compute, "quantization_config": self._config(diffusers)}
+
+    def _config(self, diffusers: bool) -> Any:
+        """What Diffusers' ``from_pretrained`` is told, or that of Transformers."""
         if not FORMATS[self.format].recipes:
-            return {"quantization_config": self._bitsandbytes(library)}
-        if library == "transformers":
+            return self._bitsandbytes("diffusers" if diffusers else "transformers")
+        if not diffusers:
             from transformers import TorchAoConfig
 
-            return {"quantization_config": TorchAoConfig(self._recipe())}
-        from ldm_plugins.converters.shared.torchao_reader import Config
-
-        convolutions = FORMATS[self.format].convolutions
-        return {"quantization_config": Config(self._recipe(), convolutions)}
+            return TorchAoConfig(self._recipe())
+        return reading_config(self._recipe(), FORMATS[self.format].convolutions)
 
     def convert(self, model: Model) -> Model:
         """The model as it is, once it is said which of its parts kept their weights."""
-        from ldm_plugins.converters.shared.torchao_reader import counts
-
         for name, part in model.parts.items():
             if part.role == "other" or not {name, part.role} & {*self.parts}:
                 continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ldm_core.contracts import Part, PartInfo, Place
 from ldm_core.model.configs import read_config
@@ -13,6 +13,9 @@ from ldm_plugins.families.shared.tokenizer_files import read_tokenizer
 from ldm_plugins.shared.classes import find_class
 from ldm_plugins.shared.config_types import check_component
 from ldm_plugins.shared.quiet import quiet
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Component(NamedTuple):
@@ -52,14 +55,21 @@ def read_part(folder: Path, part: PartInfo, place: Place) -> Part:
 
     check_component(read_config(folder), folder / "config.json")
     diffusers = issubclass(cls, ModelMixin)
-    options = {"torch_dtype" if diffusers else "dtype": place.dtype, **place.loading(part)}
+    key = "torch_dtype" if diffusers else "dtype"
+    options = {key: place.dtype, **place.loading(part)}
     with quiet(what):
         module = read_module(what, folder, cls, diffusers, **options)
     module = place.put(module)
     check_finite(what, module.state_dict())
-    return in_place(module, part, place)
+    return in_place(module, part, place, options[key])
 
 
-def in_place(module: Any, part: PartInfo, place: Place) -> Part:
-    """What has just been read, as a part that is where the place says."""
-    return Part(module, part.role, place.device, place.dtype)
+def in_place(
+    module: Any, part: PartInfo, place: Place, dtype: torch.dtype | None = None
+) -> Part:
+    """What has just been read, as a part that is where the place says.
+
+    Args:
+        dtype: in which it was read, where that is not the place's.
+    """
+    return Part(module, part.role, place.device, dtype or place.dtype)

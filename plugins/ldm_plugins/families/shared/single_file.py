@@ -147,15 +147,15 @@ def read_file(
         cls, described = find_class(info.cls), read_config(config)
         if "_class_name" in described:
             check_kinds(described, cls, config / "config.json")
+        options = {"torch_dtype": place.dtype, **_loading(cls, info, place)}
         try:
             with reading(what, wrong=wrong), quiet(what), no_larger(what, size):
                 module = _converter(cls)(
                     checkpoint=dict(checkpoint),  # converters take out of it what they use
                     config=str(folder),
                     subfolder=info.name,
-                    torch_dtype=place.dtype,
                     local_files_only=True,
-                    **place.loading(info),
+                    **options,
                 )
         except LdmError as error:
             # of torch, where a tensor is still without data
@@ -168,8 +168,16 @@ def read_file(
             if any(name.startswith(start) for name in shapes):
                 check_count(f"the {info.name} in '{file}'", shapes, start, module)
         check_finite(what, module.state_dict())
-        parts[info.name] = in_place(place.put(module), info, place)
+        parts[info.name] = in_place(place.put(module), info, place, options["torch_dtype"])
     return parts
+
+
+def _loading(cls: Any, info: PartInfo, place: Place) -> Mapping[str, Any]:
+    """What converters say of the reading of a component, where its class takes it: those of
+    Transformers are made out of a file as they are."""
+    from diffusers.loaders import FromOriginalModelMixin
+
+    return place.loading(info) if issubclass(cls, FromOriginalModelMixin) else {}
 
 
 def _missing(module: Any) -> list[str]:
