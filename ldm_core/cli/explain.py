@@ -66,6 +66,8 @@ def _print(report: dict[str, Any]) -> None:
         f"draws {size}; device {place['device']}, weights kept in {place['dtype']}, "
         f"computing in {place['compute_dtype']}"
     )
+    for line in report["mixed"]:
+        typer.echo(line)
     for lora in report["loras"]:
         typer.echo(f"LoRA {lora['path']}, scale {lora['scale']:g}")
     if report["inputs"]:
@@ -139,6 +141,7 @@ def describe(composition: Composition) -> dict[str, Any]:
         **_size(extent),
         "extent": extent,
         "place": placement.describe(recipe),
+        "mixed": _mixed(composition),
         "loras": recipe.get("loras", []),
         "inputs": [
             {
@@ -168,6 +171,16 @@ def describe(composition: Composition) -> dict[str, Any]:
         "table": table,
         "not_linear": not_linear,
     }
+
+
+def _mixed(composition: Composition) -> list[str]:
+    """Which parts are kept or computed with in another type than the others, a line each."""
+    lines = [c.reading for c in composition.converters if c.reading is not None]
+    compute = placement.describe(composition.recipe)["compute_dtype"]
+    if "float16" in compute.replace("bfloat16", ""):
+        where = "" if compute == "float16" else ", where the others compute in float16"
+        lines += [f"the {n} computes in float32{where}" for n in sorted(composition.info.wide_parts)]
+    return lines
 
 
 def _size(extent: Extent) -> dict[str, list[int]]:

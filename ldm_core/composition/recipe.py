@@ -57,6 +57,7 @@ SETTINGS: dict[str, Any] = {
     "device": str,
     "dtype": str,
     "compute_dtype": str,
+    "tf32": bool,
 }
 KEYS = (*SETTINGS, "loras", *STAGES, *LISTS)
 LONGEST = 2**20

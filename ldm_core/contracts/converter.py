@@ -31,7 +31,8 @@ class Phase(IntEnum):
 
 @dataclass(frozen=True)
 class PlaceNames:
-    """Where a model is to be, by the names in a recipe; ``auto`` where the machine decides."""
+    """Where a model is to be, and in which types, by the names in a recipe; ``auto`` where the
+    machine decides."""
 
     device: str
     dtype: str

@@ -44,6 +44,7 @@ from ldm_core.run.output import Output
 from ldm_core.run.part_errors import computing
 from ldm_core.run.sampling import Sampling
 from ldm_core.run.skipping import without
+from ldm_core.run.tf32 import tf32_in_force
 from ldm_core.run.weights import Weights, check_kernel, check_reading, converted, load_model
 from ldm_core.values import brief
 
@@ -254,7 +255,7 @@ class Pipeline(Generates):
 
         scale = self.initial_scale(plan.grid)
         run = Run(self.model, plan.request, plan.grid, draws, to_latents, scale)
-        with in_force(parts.attention), heard(), computing(self.model):
+        with in_force(parts.attention), tf32_in_force(parts.recipe), heard(), computing(self.model):
             return Sampling(parts, run, x, finite)
 
     @checks_arguments
@@ -292,7 +293,7 @@ class Pipeline(Generates):
         latents.check_fits(extent, parts.info.default_extent)
         seeds, device = seeds_for(len(data), seed), self.model.latents_device
         noise = self.noise(seeds, extent)
-        with in_force(parts.attention), heard(), computing(self.model):
+        with in_force(parts.attention), tf32_in_force(parts.recipe), heard(), computing(self.model):
             given = parts.encoder(self.model, data.to(device), noise).to(device)
         return encoded(self, given, seeds)
 
@@ -306,9 +307,10 @@ class Pipeline(Generates):
     def decoded(self, latents: Tensor) -> Medium:
         """What the decoder gives of latents (batch, channels, ...), finite or not."""
         self._check_latents("latents", latents)
-        with in_force(self.composition.attention), heard(), computing(self.model):
+        parts = self.composition
+        with in_force(parts.attention), tf32_in_force(parts.recipe), heard(), computing(self.model):
             device = self.model.latents_device
-            return self.composition.decoder.medium(self.model, latents.to(device))
+            return parts.decoder.medium(self.model, latents.to(device))
 
     @checks_arguments
     def decode(self, latents: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -73,3 +74,16 @@ def in_place(
         dtype: in which it was read, where that is not the place's.
     """
     return Part(module, part.role, place.device, dtype or place.dtype)
+
+
+def widened(part: Part, place: Place) -> Part:
+    """A part that has just been read, computing in float32 where the others compute in float16;
+    its matrices are kept as they are."""
+    import torch
+
+    from ldm_core.model.stored_weight import compute_in
+
+    if place.compute_dtype is not torch.float16:
+        return part
+    compute_in(part.module, torch.float32)
+    return replace(part, dtype=torch.float32)

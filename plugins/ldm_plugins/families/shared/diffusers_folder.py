@@ -18,7 +18,12 @@ from ldm_core.model.quantised import scale_names
 from ldm_core.model.safetensors_header import read_header
 from ldm_core.model.weight_files import check_weights
 from ldm_plugins.families.shared.checkpoint import scheduler_settings, usual_shapes
-from ldm_plugins.families.shared.component import Component, is_tokenizer, read_part
+from ldm_plugins.families.shared.component import (
+    Component,
+    is_tokenizer,
+    read_part,
+    widened,
+)
 from ldm_plugins.families.shared.folder import Folder, class_of
 from ldm_plugins.families.shared.single_file import (
     Shapes,
@@ -87,7 +92,7 @@ class DiffusersFolder(Family):
             ) from error
         self._check_weights(files)
         warn_of_unused(files)
-        return info
+        return replace(info, wide_parts=self._wide(files))
 
     def load(self, info: ModelInfo, place: Place) -> Model:
         present = self._present(read_index(info.folder))
@@ -100,6 +105,8 @@ class DiffusersFolder(Family):
         if info.file is not None:
             parts |= read_file(info.file, info.folder, inside, place)
         _check_tokens(info, parts)
+        for name in info.wide_parts:
+            parts[name] = widened(parts[name], place)
         parts = {name: self.prepare(name, part, place) for name, part in parts.items()}
         return self._make(info, parts, place)
 
@@ -123,6 +130,13 @@ class DiffusersFolder(Family):
 
         model = self.build(info, parts, place)
         return replace(model, remake=remake, normalisation=_normalisation(model))
+
+    def _wide(self, folder: Folder) -> frozenset[str]:
+        """The autoencoders whose config states that they need float32: Diffusers' class takes all
+        that state nothing for such, and its pipelines of Stable Diffusion 1 and 2 heed none."""
+        present = self._present(folder.index)
+        names = [part.name for part in present if part.role == "autoencoder"]
+        return frozenset(n for n in names if folder.config(n).get("force_upcast") is True)
 
     def _present(self, index: Mapping[str, Any]) -> list[PartInfo]:
         """The components that a folder has."""
