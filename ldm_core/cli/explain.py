@@ -62,9 +62,12 @@ def _print(report: dict[str, Any]) -> None:
         f"model {about['source']}, family {about['family']}, predicts {about['prediction_type']}"
     )
     place, size = report["place"], extent_in_words(report["extent"])
+    compute = place["compute_dtype"]
+    if compute == place["dtype"] and " " in compute:
+        compute = "the same"
     typer.echo(
         f"draws {size}; device {place['device']}, weights kept in {place['dtype']}, "
-        f"computing in {place['compute_dtype']}"
+        f"computing in {compute}"
     )
     for line in report["mixed"]:
         typer.echo(line)

@@ -14,8 +14,8 @@ from typing import Any, ClassVar, Self
 from ldm_core.contracts import Family, Model, ModelInfo, Part, PartInfo, Place
 from ldm_core.errors import LdmError, LdmWarning
 from ldm_core.model.files import read_index
+from ldm_core.model.gguf_header import read_header_of_weights
 from ldm_core.model.quantised import scale_names
-from ldm_core.model.safetensors_header import read_header
 from ldm_core.model.weight_files import check_weights
 from ldm_plugins.families.shared.checkpoint import scheduler_settings, usual_shapes
 from ldm_plugins.families.shared.component import (
@@ -25,6 +25,7 @@ from ldm_plugins.families.shared.component import (
     widened,
 )
 from ldm_plugins.families.shared.folder import Folder, class_of
+from ldm_plugins.families.shared.gguf_file import is_gguf
 from ldm_plugins.families.shared.single_file import (
     Shapes,
     check_file,
@@ -115,9 +116,10 @@ class DiffusersFolder(Family):
 
     def of_file(self, file: Path, shapes: Shapes) -> Self:
         family = copy.copy(self)
-        header = read_header(file)
+        header = read_header_of_weights(file)
         try:
-            scale_names(header)
+            if not is_gguf(file):  # whose types are packed with their scales
+                scale_names(header)
             family.stated = scheduler_settings(header)
         except LdmError as error:
             raise LdmError(f"'{file}': {error.message}", error.hint) from None
