@@ -205,7 +205,7 @@ def _converters(recipe: Layer) -> list[Layer]:
     if recipe.get("loras"):
         choices.append({"name": "ldm-core:lora", "files": recipe["loras"]})
     names = place.names(recipe)
-    if names.dtype != "float32" and names.compute_dtype in ("auto", "float32"):
+    if names.dtype not in ("auto", "float32") and names.compute_dtype in ("auto", "float32"):
         choices.append({"name": "ldm-core:stored_weights"})
     return choices
 

@@ -59,6 +59,7 @@ SETTINGS: dict[str, Any] = {
     "dtype": str,
     "compute_dtype": str,
     "memory": MemorySize,
+    "tf32": bool,
 }
 KEYS = (*SETTINGS, "loras", *STAGES, *LISTS)
 LONGEST = 2**20

@@ -31,7 +31,8 @@ class Phase(IntEnum):
 
 @dataclass(frozen=True)
 class PlaceNames:
-    """Where a model is to be, by the names in a recipe; ``auto`` where the machine decides."""
+    """Where a model is to be, and in which types, by the names in a recipe; ``auto`` where the
+    machine decides."""
 
     device: str
     dtype: str
@@ -78,6 +79,12 @@ class Converter:
         """The device to which a part's weights are read, such as ``cpu``, where that is another
         than the one on which it computes; `part` or `convert` then see to it that they come there.
         None where they are read to the device on which the part computes."""
+        return None
+
+    @property
+    def reading(self) -> str | None:
+        """What `loading` comes to, in words: pipelines share weights only where it is the same in
+        all their converters. None where weights are read as they are without the converter."""
         return None
 
     def part(self, part: Part) -> Part:

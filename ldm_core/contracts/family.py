@@ -46,6 +46,8 @@ class ModelInfo:
             empty where it has none. Empty for a model without classes.
         needs: the abilities without which the network cannot be called.
         file: the single file that holds the weights, where they are not in the folder.
+        wide_parts: those that compute in float32 where the others compute in float16, whose numbers
+            theirs outgrow.
         scheduler_config: settings of the folder's own scheduler, in Diffusers' words.
         goes_with: ``goes_with(scheduler, spacing)``, the layer of a recipe that goes with a
             scheduler that a person names in place of the model's: its options, a spacing, wrappers.
@@ -72,6 +74,7 @@ class ModelInfo:
     classes: tuple[str, ...] = ()
     needs: frozenset[str] = frozenset()
     file: Path | None = None
+    wide_parts: frozenset[str] = frozenset()
     scheduler_config: Mapping[str, Any] = field(default_factory=dict)
     goes_with: Callable[[str, str | None], Mapping[str, Any]] = nothing_more
     handed: Callable[[int, LatentShape], Mapping[str, Any]] = nothing_handed

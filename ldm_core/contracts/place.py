@@ -19,8 +19,9 @@ class Part:
 
     Attributes:
         module: a network, autoencoder or text encoder; or a tokenizer, which has no weights.
-        role: ``network``, ``autoencoder``, ``text``, ``side`` (a network beside the model's own,
-            such as a ControlNet), or ``other``.
+        role: ``network``, ``autoencoder``, ``text``, ``decoder`` (which decodes in the
+            autoencoder's place), ``side`` (a network beside the model's own, such as a ControlNet),
+            or ``other``.
         device: where it computes, wherever its weights lie meanwhile; what it is given goes there.
         dtype: the type in which it computes.
         beneath: the part as it was before a placement brought its weights elsewhere; None of one

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ldm_core.errors import LdmError
 from ldm_core.model.configs import attention_of, check_kinds, read_config
 from ldm_core.model.loading import Size, no_larger, reading
+from ldm_core.model.safetensors_header import Header
 from ldm_core.model.weight_files import find_weights, read_headers
 
 if TYPE_CHECKING:
@@ -50,19 +51,27 @@ def read_module(what: str, folder: Path, cls: Any, diffusers: bool, **options: A
     return module
 
 
-def shaped_module(what: str, folder: Path, cls: Any, diffusers: bool, dtype: torch.dtype) -> Any:
+def shaped_module(
+    what: str,
+    folder: Path,
+    cls: Any,
+    diffusers: bool,
+    dtype: torch.dtype,
+    headers: Mapping[str, Header],
+) -> Any:
     """A component as its config says it is, without weights: its parameters are on the device
     ``meta``, and have shapes alone.
 
     Args:
         what, folder, cls, diffusers: as of `read_module`.
         dtype: of its parameters.
+        headers: of the files that hold its weights.
     Raises:
         LdmError: the config makes no such component.
     """
     import torch
 
-    config, headers = read_config(folder), read_headers(folder)
+    config = read_config(folder)
     if diffusers:
         check_kinds(config, cls, folder / "config.json")
     with reading(what, NOT_WHOLE), no_larger(what, Size.of(headers)), torch.device("meta"):

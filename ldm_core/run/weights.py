@@ -88,6 +88,26 @@ def converted(composition: Composition, whole: Weights) -> Weights:
     return Weights(lambda: at_home(reduce(convert, converters, whole.model)))
 
 
+def check_reading(read: Composition, wanted: Composition) -> None:
+    """See that weights which were read for one composition are those that another would read.
+
+    Raises:
+        LdmError: they were read in another form, as by another converter 'quantize'.
+    """
+    then, now = _readings(read), _readings(wanted)
+    if then != now:
+        raise LdmError(
+            "converters that act while weights are read belong to the weights: these were read "
+            f"with {', '.join(then) or 'none'}, not with {', '.join(now) or 'none'}.",
+            "load another pipeline for it, or name the same converter again among the others.",
+        )
+
+
+def _readings(composition: Composition) -> list[str]:
+    readings = (converter.reading for converter in composition.converters)
+    return sorted(reading for reading in readings if reading is not None)
+
+
 def check_kernel(composition: Composition, device: str, dtype: str) -> None:
     """See that the attention kernel runs where the model is to be."""
     kernel, name = composition.attention, composition.recipe["attention"]["name"]

@@ -71,8 +71,12 @@ CONVERTERS = (
     "group_offload",
     "lora",
     "model_offload",
+    "quantize",
     "sequential_offload",
     "stored_weights",
+    "tiny_decoder",
+    "vae_slicing",
+    "vae_tiling",
     "whole",
 )
 

@@ -36,6 +36,11 @@ def cpu_scratch(func: Any, args: Sequence[Any], made: Sequence[Tensor]) -> int:
     return max(laid_out + answer - _bytes(out), answer)
 
 
+def no_scratch(func: Any, args: Sequence[Any], made: Sequence[Tensor]) -> int:
+    """Where nothing is known of what operations take beside."""
+    return 0
+
+
 def _bytes(tensor: Tensor) -> int:
     return tensor.numel() * tensor.itemsize
 

@@ -76,9 +76,7 @@ class LiveBytes(TorchDispatchMode):
         """What comes now is computed in no part."""
         self._now = Unit("", dict.fromkeys(GRAINS, 0))
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         options = kwargs or {}
         given = [leaf for leaf in tree_leaves((args, options)) if isinstance(leaf, Tensor)]
         if any(type(tensor) not in (Tensor, nn.Parameter) for tensor in given):

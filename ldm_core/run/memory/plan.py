@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from ldm_core.composition.composition import Composition
 from ldm_core.composition.limits import in_words
 from ldm_core.composition.memory_size import size_in_bytes
 from ldm_core.composition.parts import make
-from ldm_core.contracts import Extent, Input, Place, Plan, Request
+from ldm_core.contracts import Extent, Input, Place, Plan
 from ldm_core.errors import LdmError
 from ldm_core.model import place as places
 from ldm_core.run.memory.cpu_scratch import cpu_scratch, no_scratch
@@ -54,9 +54,8 @@ class MemoryPlan:
         head = f"{in_words(self.chosen.peak)} of {in_words(self.budget)} are expected {at}"
         if least is None or least.cost >= self.chosen.cost:
             return f"{head}; nothing is brought and taken away."
-        return (
-            f"{head}; {least.words} would be faster and take {in_words(least.peak)}."
-            + ("" if self.chosen.lossless else " Pictures change a little: nothing lossless fits.")
+        return f"{head}; {least.words} would be faster and take {in_words(least.peak)}." + (
+            "" if self.chosen.lossless else " Pictures change a little: nothing lossless fits."
         )
 
     def as_table(self) -> dict[str, Any]:
@@ -126,10 +125,10 @@ class Planner:
         kinds: Sequence[str] = ON_PROCESSOR if on_processor else ON_DEVICE
         if on_processor and where.dtype != where.compute_dtype:
             kinds = ("whole",)  # weights that are widened when they are needed lie in no file
-        calls = {part: 1 for part in walk.weights}
-        for part in walk.before:
-            if part in calls and part in self._networks(walk):
-                calls[part] = max(len(plan.grid) - 1, 1)
+        steps = max(len(plan.grid) - 1, 1)
+        calls = {
+            part: steps if role in ("network", "side") else 1 for part, role in walk.roles.items()
+        }
         found = candidates(walk, calls, kinds, len(plan.request.seeds))
         return sorted(found, key=lambda c: (not c.lossless, c.cost, c.peak))
 
@@ -161,11 +160,6 @@ class Planner:
         }
         return self.composition.plan(inputs, list(range(images)), size)
 
-    def _networks(self, walk: Walk) -> set[str]:
-        """Parts that are asked at each step: all but those that are known to be asked once."""
-        roles = {name: role for name, role in walk.roles.items()}
-        return {name for name, role in roles.items() if role in ("network", "side")}
-
     def _converter(self, name: str) -> Any:
         made = make("converters", {"name": name}, self.composition.registry, [], {})
         return made.fit(self.composition.info, places.names(self.composition.recipe))
@@ -183,9 +177,7 @@ def _best(ways: Sequence[Candidate], chosen: Candidate) -> tuple[Candidate, ...]
     """The ways worth a mention: the fastest, and those that take less the slower they are."""
     front: list[Candidate] = []
     for way in ways:
-        if way.lossless and way.cost < chosen.cost and not front:
-            front.append(way)
-        elif way.cost >= chosen.cost and way.peak < min((w.peak for w in front), default=1 << 62):
+        if (way.lossless and way.cost < chosen.cost and not front) or (way.cost >= chosen.cost and way.peak < min((w.peak for w in front), default=1 << 62)):
             front.append(way)
     return tuple(front[:6])
 
@@ -210,8 +202,3 @@ def at_dtype(place: Place, name: str) -> Place:
     dtype = getattr(torch, name)
     compute = torch.float32 if place.device.type == "cpu" else dtype
     return replace(place, dtype=dtype, compute_dtype=compute)
-
-
-def sizes(mapping: Mapping[str, int]) -> str:
-    """The sizes of parts in words."""
-    return ", ".join(f"{name} {in_words(size)}" for name, size in mapping.items())

@@ -27,11 +27,13 @@ class Walk:
 
     Attributes:
         weights: bytes of each part as it is kept, by its name.
+        roles: of those parts.
         decoding: while the decoder decodes, in each of several ways, by the part that computes.
         before: until then, likewise.
     """
 
     weights: Mapping[str, int]
+    roles: Mapping[str, str]
     before: Mapping[str, Peak]
     decoding: Mapping[str, Mapping[str, Peak]]
 
@@ -93,7 +95,8 @@ def walk(
         for converter in converters:
             other = converter.convert(other)
         ways[name] = _decoded(composition, other, latents, units, scratch)
-    return Walk(weights, live.peaks, ways)
+    roles = {name: model.parts[name].role for name in modules}
+    return Walk(weights, roles, live.peaks, ways)
 
 
 def is_module(thing: Any) -> bool:
