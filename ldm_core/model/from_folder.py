@@ -78,7 +78,8 @@ def shaped_module(
         if diffusers:
             return cls.from_config(config).to(dtype)
         named = cls.config_class.from_dict(config)
-        named._attn_implementation = attention_of(config) or "sdpa"
+        if (attention := attention_of(config)) is not None:
+            named._attn_implementation = attention
         return cls(named).to(dtype)
 
 

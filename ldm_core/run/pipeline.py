@@ -40,6 +40,7 @@ from ldm_core.run.batches import Generates
 from ldm_core.run.call import CallArguments, seeds_for
 from ldm_core.run.finite import Finiteness, begun, collected
 from ldm_core.run.memory.fitting import Fitting
+from ldm_core.run.memory.release import give_back
 from ldm_core.run.outcome import encoded, noted, outcome
 from ldm_core.run.output import Output
 from ldm_core.run.part_errors import computing
@@ -201,7 +202,10 @@ class Pipeline(Generates):
         parts = self.composition
         check_output_type(output_type, parts.decoder.kind, parts.info.image_channels)
         self._check_latents("latents", latents)
-        kept = parts if self.fitting is None else self.fitting.kept(parts)
+        kept = parts
+        if self.fitting is not None:
+            kept = self.fitting.kept(parts)
+            give_back()  # what sampling took, before decoding takes its own
         manifests = list(make_manifests(kept, request, self.model.place))
         return outcome(self, latents, request.seeds, manifests, output_type, walks)
 

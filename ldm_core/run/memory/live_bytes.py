@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,10 +12,22 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-Scratch = Callable[[Any, Sequence[Any], Sequence[Tensor]], int]
-"""``scratch(operation, arguments, results)``: what an operation takes while it lasts, in bytes."""
 BLOCK = 64
 """Allocators round up to so many bytes at least."""
+
+
+class Allocator:
+    """What memory is taken for what is asked for; by itself, no more than that."""
+
+    def block(self, size: int) -> int:
+        """Bytes that a tensor of so many takes."""
+        return -(-size // BLOCK) * BLOCK
+
+    def scratch(self, func: Any, args: Sequence[Any], made: Sequence[Tensor]) -> int:
+        """Bytes that an operation takes while it lasts, beside what it is given and gives."""
+        return 0
+
+
 GRAINS = ("part", "layer", "two")
 """Of how many weights at a time can be brought to where is computed: all of a part, a layer, or a
 layer and the one that comes meanwhile."""
@@ -51,16 +63,16 @@ class LiveBytes(TorchDispatchMode):
 
     Args:
         units: the place of each weight, by its storage; weights are not counted themselves.
-        scratch: what operations take beside.
+        allocator: of the device.
 
     Attributes:
         peaks: by the part that computed last; ``""`` before any did.
     """
 
-    def __init__(self, units: Mapping[int, Unit], scratch: Scratch) -> None:
+    def __init__(self, units: Mapping[int, Unit], allocator: Allocator) -> None:
         super().__init__()
         self._units = units
-        self._scratch = scratch
+        self._allocator = allocator
         self._sizes: dict[int, int] = {}
         self._watched: dict[int, weakref.ref[Any]] = {}
         self._live = 0
@@ -92,7 +104,7 @@ class LiveBytes(TorchDispatchMode):
             if unit is not None:
                 self._now = unit
                 break
-        self._note(self._scratch(func, args, made))
+        self._note(self._allocator.scratch(func, args, made))
         return result
 
     def _count(self, tensor: Tensor) -> None:
@@ -100,7 +112,7 @@ class LiveBytes(TorchDispatchMode):
         key = storage._cdata
         if key in self._sizes or key in self._units:
             return
-        size = -(-storage.nbytes() // BLOCK) * BLOCK
+        size = self._allocator.block(storage.nbytes())
         self._sizes[key] = size
         self._live += size
         self._watched[key] = weakref.ref(storage, lambda _: self._free(key))

@@ -14,7 +14,7 @@ from ldm_core.composition.parts import make
 from ldm_core.contracts import Extent, Input, Place, Plan
 from ldm_core.errors import LdmError
 from ldm_core.model import place as places
-from ldm_core.run.memory.cpu_scratch import cpu_scratch, no_scratch
+from ldm_core.run.memory.live_bytes import Allocator
 from ldm_core.run.memory.placements import (
     DECODING,
     ON_DEVICE,
@@ -22,6 +22,7 @@ from ldm_core.run.memory.placements import (
     Candidate,
     candidates,
 )
+from ldm_core.run.memory.processor import Processor
 from ldm_core.run.memory.shape_walk import Walk, walk
 
 
@@ -115,8 +116,8 @@ class Planner:
             for name in DECODING
             if not name or self._has_tiles()
         }
-        scratch = cpu_scratch if where.device.type == "cpu" else no_scratch
-        return walk(parts, where, plan, ways, scratch)
+        allocator = Processor() if where.device.type == "cpu" else Allocator()
+        return walk(parts, where, plan, ways, allocator)
 
     def ways(self, walk: Walk, plan: Plan, place: Place | None = None) -> list[Candidate]:
         """All ways of placing the model, the least slow first, those that change pictures last."""
@@ -177,7 +178,9 @@ def _best(ways: Sequence[Candidate], chosen: Candidate) -> tuple[Candidate, ...]
     """The ways worth a mention: the fastest, and those that take less the slower they are."""
     front: list[Candidate] = []
     for way in ways:
-        if (way.lossless and way.cost < chosen.cost and not front) or (way.cost >= chosen.cost and way.peak < min((w.peak for w in front), default=1 << 62)):
+        if (way.lossless and way.cost < chosen.cost and not front) or (
+            way.cost >= chosen.cost and way.peak < min((w.peak for w in front), default=1 << 62)
+        ):
             front.append(way)
     return tuple(front[:6])
 

@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 from ldm_core.composition.composition import Composition
 from ldm_core.contracts import Converter, Model, Phase, Place, Plan, Run
 from ldm_core.run.attention import in_force
-from ldm_core.run.memory.live_bytes import LiveBytes, Peak, Scratch, Unit, bytes_of, key_of
+from ldm_core.run.memory.live_bytes import Allocator, LiveBytes, Peak, Unit, bytes_of, key_of
 from ldm_core.run.sampling import Sampling
 
 META = torch.device("meta")
@@ -65,7 +65,7 @@ def walk(
     place: Place,
     plan: Plan,
     decoding: Mapping[str, Sequence[Converter]],
-    scratch: Scratch,
+    allocator: Allocator,
 ) -> Walk:
     """Walk the first step of a plan, and decode, on shapes.
 
@@ -73,7 +73,7 @@ def walk(
         place: where it will be; its types are those of the weights and of what is computed.
         plan: one batch.
         decoding: converters of the autoencoder for each way of decoding, by the way's name.
-        scratch: what operations take beside.
+        allocator: of the device.
     Raises:
         LdmError: a config makes no such component.
     """
@@ -85,7 +85,7 @@ def walk(
     modules = {name: part.module for name, part in model.parts.items() if is_module(part.module)}
     weights = {name: bytes_of(_kept(module)) for name, module in modules.items()}
     units = _units(modules, weights)
-    live = LiveBytes(units, scratch)
+    live = LiveBytes(units, allocator)
     latents: Tensor
     with torch.no_grad(), _kernel(composition), live:
         latents = _sampled(composition, model, plan)
@@ -94,7 +94,7 @@ def walk(
         other = model
         for converter in converters:
             other = converter.convert(other)
-        ways[name] = _decoded(composition, other, latents, units, scratch)
+        ways[name] = _decoded(composition, other, latents, units, allocator)
     roles = {name: model.parts[name].role for name in modules}
     return Walk(weights, roles, live.peaks, ways)
 
@@ -136,9 +136,9 @@ def _decoded(
     model: Model,
     latents: Tensor,
     units: Mapping[int, Unit],
-    scratch: Scratch,
+    allocator: Allocator,
 ) -> Mapping[str, Peak]:
-    live = LiveBytes(units, scratch)
+    live = LiveBytes(units, allocator)
     with torch.no_grad(), _kernel(composition), live:
         medium = composition.decoder.medium(model, latents)
         live.elsewhere()
