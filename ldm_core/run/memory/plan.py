@@ -14,6 +14,7 @@ from ldm_core.composition.parts import make
 from ldm_core.contracts import Extent, Input, Place, Plan
 from ldm_core.errors import LdmError
 from ldm_core.model import place as places
+from ldm_core.model.loading import in_short
 from ldm_core.run.memory.live_bytes import Allocator
 from ldm_core.run.memory.placements import (
     DECODING,
@@ -109,7 +110,11 @@ class Planner:
         return (limits.available_bytes() if on_device is None else on_device), True
 
     def walked(self, plan: Plan, place: Place | None = None) -> Walk:
-        """What a batch takes, walked on shapes."""
+        """What a batch takes, walked on shapes.
+
+        Raises:
+            LdmError: a part of the run depends on more than shapes.
+        """
         parts, where = self.composition, place or self.place
         ways = {
             name: [self._converter(name)] if name else []
@@ -117,7 +122,15 @@ class Planner:
             if not name or self._has_tiles()
         }
         allocator = Processor() if where.device.type == "cpu" else Allocator()
-        return walk(parts, where, plan, ways, allocator)
+        try:
+            return walk(parts, where, plan, ways, allocator)
+        except (RuntimeError, TypeError, ValueError) as error:  # what is no shape's to say
+            if isinstance(error, LdmError):
+                raise
+            raise LdmError(
+                f"the memory of this run cannot be foreseen: {in_short(error)}",
+                "leave 'memory' out, and name a placement among the converters: group_offload.",
+            ) from error
 
     def ways(self, walk: Walk, plan: Plan, place: Place | None = None) -> list[Candidate]:
         """All ways of placing the model, the least slow first, those that change pictures last."""
@@ -198,10 +211,9 @@ def _example(one: Input, extent: Extent) -> Any:
     return {str: "a picture", int: 0, float: 0.0}.get(one.type, 0)
 
 
-def at_dtype(place: Place, name: str) -> Place:
-    """The place with weights in half precision, computed in as the device does by itself."""
+def in_half(place: Place) -> Place:
+    """The place with weights in bfloat16, computed in as the device does by itself."""
     import torch
 
-    dtype = getattr(torch, name)
-    compute = torch.float32 if place.device.type == "cpu" else dtype
-    return replace(place, dtype=dtype, compute_dtype=compute)
+    compute = torch.float32 if place.device.type == "cpu" else torch.bfloat16
+    return replace(place, dtype=torch.bfloat16, compute_dtype=compute)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
+from ldm_core.composition.compose import assemble
 from ldm_core.composition.limits import in_words
 from ldm_core.contracts import Extent, Plan
 from ldm_core.contracts.latents import describe
 from ldm_core.errors import LdmError
 from ldm_core.run.memory.placements import Candidate
-from ldm_core.run.memory.plan import Planner, at_dtype
+from ldm_core.run.memory.plan import Planner, in_half
 
 QUARTER = 0.28
 """Of float32's weights that eight bits and their scales take, in about."""
@@ -98,9 +98,11 @@ def _half(planner: Planner, plan: Plan, budget: int) -> str | None:
 
     if planner.place.dtype is not torch.float32:
         return None
-    place = at_dtype(planner.place, "bfloat16")
-    composition = planner.composition
-    other = Planner(replace(composition, converters=composition.converters), place)
+    place = in_half(planner.place)
+    own = planner.composition
+    chosen = {**own.chosen, "dtype": "bfloat16", "compute_dtype": "auto"}
+    composition = assemble(own.info, own.registry, own.family, own.own, chosen, own.loras)
+    other = Planner(composition, place)
     peak = min(way.peak for way in other.ways(other.walked(plan), plan))
     return f"dtype bfloat16 ({in_words(peak)})" if peak <= budget else None
 
