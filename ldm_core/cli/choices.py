@@ -94,14 +94,19 @@ class PipelineChoices(RecipeChoices):
 
     Args:
         device: auto, cpu, cuda, cuda:1, mps or xpu.
-        dtype: Type in which the weights are kept: float32, bfloat16 or float16.
-        compute_dtype: Type in which the networks compute: float32 or that of the weights.
+        dtype: Type in which the weights are kept: auto, float32, bfloat16 or float16.
+        compute_dtype: Type in which the networks compute: auto, float32 or that of the weights.
+        tf32: Multiply float32 in TF32 on CUDA: faster, with 10 bits of mantissa.
+        memory: How much may be taken, as 8GiB, or auto for what is free: weights are placed so that
+            the run fits.
         size: Width and height in pixels, as 64x64.
     """
 
     device: str | None = None
     dtype: str | None = None
     compute_dtype: str | None = None
+    tf32: bool = False
+    memory: str | None = None
     size: str | None = None
 
     def _choices(self) -> dict[str, Any]:
@@ -111,6 +116,8 @@ class PipelineChoices(RecipeChoices):
             "device": self.device,
             "dtype": self.dtype,
             "compute_dtype": self.compute_dtype,
+            "tf32": self.tf32 or None,
+            "memory": self.memory,
             "width": width,
             "height": height,
         }

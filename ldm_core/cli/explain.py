@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from json import dumps
-from typing import Any
+from typing import Annotated, Any
 
 import typer
+from pydantic import Field
 
-from ldm_core.cli.choices import PipelineChoices
+from ldm_core.cli.choices import PipelineChoices, prepare_libraries
 from ldm_core.cli.inputs import flags_of
 from ldm_core.cli.plot import check_plot, draw, save
 from ldm_core.cli.tables import print_table
 from ldm_core.composition.compose import compose
 from ldm_core.composition.composition import Composition
+from ldm_core.composition.limits import in_words
 from ldm_core.composition.recipe import LISTS, STAGES, as_choice
 from ldm_core.conformance.trace import trace
 from ldm_core.contracts import Extent, OutputPath
@@ -31,22 +33,31 @@ WIDEST = 12
 def explain(
     choices: PipelineChoices,
     *,
+    batch_size: Annotated[int, Field(ge=1)] = 1,
     plot: OutputPath | None = None,
     overwrite: bool = False,
     json: bool = False,
 ) -> None:
     """Show what a run would do: every stage, the grid, and the scheduler's coefficients.
 
-    No weights are read.
+    No weights are read. With --memory it also shows where they would lie, and what is expected.
 
     Args:
+        batch_size: Images computed at once, for --memory.
         plot: Also draw grid and coefficients: a .png, .svg or .pdf file.
         overwrite: Replace a file of the plot's name.
         json: Print one JSON object.
     """
     if plot is not None:
         check_plot(plot, overwrite=overwrite)
-    report = describe(compose(choices.layer(), installed()))
+    composition = compose(choices.layer(), installed())
+    report = describe(composition)
+    if "memory" in composition.recipe:
+        prepare_libraries()
+        from ldm_core.run.memory.plan import Planner
+
+        planner = Planner.of(composition)
+        report["memory"] = planner.made(planner.example(batch_size)).as_table()
     if json:
         typer.echo(dumps(report, indent=2))
     else:
@@ -62,10 +73,17 @@ def _print(report: dict[str, Any]) -> None:
         f"model {about['source']}, family {about['family']}, predicts {about['prediction_type']}"
     )
     place, size = report["place"], extent_in_words(report["extent"])
+    compute = place["compute_dtype"]
+    if compute == place["dtype"] and " " in compute:
+        compute = "the same"
     typer.echo(
         f"draws {size}; device {place['device']}, weights kept in {place['dtype']}, "
-        f"computing in {place['compute_dtype']}"
+        f"computing in {compute}"
     )
+    for line in report["mixed"]:
+        typer.echo(line)
+    if "memory" in report:
+        _print_memory(report["memory"])
     for lora in report["loras"]:
         typer.echo(f"LoRA {lora['path']}, scale {lora['scale']:g}")
     if report["inputs"]:
@@ -109,6 +127,26 @@ def _print(report: dict[str, Any]) -> None:
     )
 
 
+def _print_memory(plan: dict[str, Any]) -> None:
+    parts = ", ".join(f"{name} {in_words(size)}" for name, size in plan["weights"].items())
+    free = ", which is free" if plan["free_on_device"] else ""
+    images = f" for {plan['images']} at once" if plan["images"] > 1 else ""
+    typer.echo(f"memory of {in_words(plan['budget'])}{free}{images}; weights: {parts}")
+    ways = [{**plan, "fits": True, "chosen": True}, *plan["others"]]
+    rows = [
+        (
+            way["name"],
+            in_words(way["expected_peak"]),
+            way["at"],
+            "chosen" if way.get("chosen") else "fits" if way["fits"] else "too large",
+            "" if way["lossless"] else "pictures change a little",
+        )
+        for way in ways
+    ]
+    print_table(("placement", "expected peak", "when this computes", "", ""), rows)
+    typer.echo(plan["why"])
+
+
 def describe(composition: Composition) -> dict[str, Any]:
     """A composition as plain data: model, stages, grid and coefficient table."""
     info, recipe = composition.info, composition.recipe
@@ -139,6 +177,7 @@ def describe(composition: Composition) -> dict[str, Any]:
         **_size(extent),
         "extent": extent,
         "place": placement.describe(recipe),
+        "mixed": _mixed(composition),
         "loras": recipe.get("loras", []),
         "inputs": [
             {
@@ -168,6 +207,18 @@ def describe(composition: Composition) -> dict[str, Any]:
         "table": table,
         "not_linear": not_linear,
     }
+
+
+def _mixed(composition: Composition) -> list[str]:
+    """Which parts are kept or computed with in another type than the others, a line each."""
+    lines = [c.reading for c in composition.converters if c.reading is not None]
+    compute = placement.describe(composition.recipe)["compute_dtype"]
+    if "float16" in compute.replace("bfloat16", ""):
+        where = "" if compute == "float16" else ", where the others compute in float16"
+        lines += [
+            f"the {n} computes in float32{where}" for n in sorted(composition.info.wide_parts)
+        ]
+    return lines
 
 
 def _size(extent: Extent) -> dict[str, list[int]]:

@@ -22,7 +22,7 @@ from ldm_core.composition.recipe import (
     lay,
     read_recipe,
 )
-from ldm_core.contracts import Conditioning, Family, ModelInfo
+from ldm_core.contracts import Conditioning, Family, ModelInfo, Phase
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.model import place
 from ldm_core.model.files import MODEL_RECIPE
@@ -33,7 +33,7 @@ from ldm_core.plugins.registry import Plugin, Registry
 DEFAULT_STEPS = 50  # where neither the family nor a person says
 RESERVED = {*OF_A_CALL}
 """Names that no input can have."""
-OF_WEIGHTS = ("model", "model_config", "device", "dtype", "compute_dtype")
+OF_WEIGHTS = ("model", "model_config", "device", "dtype", "compute_dtype", "memory")
 """Keys of a recipe that belong to loaded weights."""
 
 
@@ -140,6 +140,13 @@ def assemble(
     guidance = parts["guidance"][0].fit(info)
     conditioning = tuple(part.fit(info) for part in parts["conditioning"])
     converters = [part.fit(info, place.names(recipe)) for part in parts["converters"]]
+    if "memory" in recipe and any(part.phase is Phase.PLACEMENT for part in converters):
+        raise LdmError(
+            "the recipe's memory plans where weights lie, and its converters say so themselves; "
+            "leave one of them out."
+        )
+    for converter in converters:
+        converter.beside([other for other in converters if other is not converter])
     _check_conditioning(conditioning, info)
     if guidance.embedded_scale is not None and "guidance_embeds" not in info.abilities:
         raise LdmError(
@@ -175,13 +182,30 @@ def assemble(
     )
 
 
+def placed(composition: Composition, converters: Sequence[Layer]) -> Composition:
+    """A composition with converters beside its own in place of a plan for its memory.
+
+    Args:
+        converters: choices, as in a recipe.
+    """
+    own, chosen = (
+        {key: value for key, value in layer.items() if key != "memory"}
+        for layer in (composition.own, composition.chosen)
+    )
+    if converters:
+        chosen["converters"] = [*composition.recipe.get("converters", []), *converters]
+    return assemble(
+        composition.info, composition.registry, composition.family, own, chosen, composition.loras
+    )
+
+
 def _converters(recipe: Layer) -> list[Layer]:
     """The choices of converters: those that are listed, and those that other keys stand for."""
     choices = list(recipe.get("converters", []))
     if recipe.get("loras"):
         choices.append({"name": "ldm-core:lora", "files": recipe["loras"]})
     names = place.names(recipe)
-    if names.dtype != "float32" and names.compute_dtype in ("auto", "float32"):
+    if names.dtype not in ("auto", "float32") and names.compute_dtype in ("auto", "float32"):
         choices.append({"name": "ldm-core:stored_weights"})
     return choices
 

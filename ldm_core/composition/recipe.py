@@ -27,6 +27,7 @@ from datetime import date, time
 from pathlib import Path
 from typing import Any
 
+from ldm_core.composition.memory_size import MemorySize
 from ldm_core.contracts.files import to_read
 from ldm_core.contracts.latents import AtLeastOne
 from ldm_core.errors import LdmError, did_you_mean
@@ -57,6 +58,8 @@ SETTINGS: dict[str, Any] = {
     "device": str,
     "dtype": str,
     "compute_dtype": str,
+    "memory": MemorySize,
+    "tf32": bool,
 }
 KEYS = (*SETTINGS, "loras", *STAGES, *LISTS)
 LONGEST = 2**20

@@ -31,7 +31,8 @@ class Phase(IntEnum):
 
 @dataclass(frozen=True)
 class PlaceNames:
-    """Where a model is to be, by the names in a recipe; ``auto`` where the machine decides."""
+    """Where a model is to be, and in which types, by the names in a recipe; ``auto`` where the
+    machine decides."""
 
     device: str
     dtype: str
@@ -49,10 +50,17 @@ class Converter:
     lossless: bool
     """The answers of the network stay what they are, but for rounding; in the manifest."""
 
+    plain: bool = True
+    """Weights stay plain tensors, which can be written to a file as they are."""
+
     def fit(self, info: ModelInfo, place: PlaceNames) -> Converter:
         """The converter for a model; raise `LdmError` with the reason where it does not fit.
         Called when composing: imports nothing heavy and reads no weights."""
         return self
+
+    def beside(self, others: Sequence[Converter]) -> None:
+        """Raise `LdmError` where it contradicts another converter of the recipe. Called when
+        composing, with all that are fitted but itself."""
 
     def files(self) -> Sequence[Path]:
         """What it reads beyond the model's files, once it is fitted; the manifest holds their
@@ -66,6 +74,18 @@ class Converter:
     def loading(self, part: PartInfo) -> Mapping[str, Any]:
         """What ``from_pretrained`` of a part is told."""
         return {}
+
+    def reads_to(self, part: PartInfo) -> str | None:
+        """The device to which a part's weights are read, such as ``cpu``, where that is another
+        than the one on which it computes; `part` or `convert` then see to it that they come there.
+        None where they are read to the device on which the part computes."""
+        return None
+
+    @property
+    def reading(self) -> str | None:
+        """What `loading` comes to, in words: pipelines share weights only where it is the same in
+        all their converters. None where weights are read as they are without the converter."""
+        return None
 
     def part(self, part: Part) -> Part:
         """What stands in a part's place; the part itself where nothing does."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ldm_core.contracts.latents import Extent, LatentShape, LatentSpace
 from ldm_core.contracts.network import Network
-from ldm_core.contracts.place import Part, Place
+from ldm_core.contracts.place import Part, PartInfo, Place
 from ldm_core.errors import LdmError
 from ldm_core.numerics.noise_schedule import NoiseSchedule
 from ldm_core.numerics.prediction import PredictionType, as_prediction_type
@@ -46,11 +46,15 @@ class ModelInfo:
             empty where it has none. Empty for a model without classes.
         needs: the abilities without which the network cannot be called.
         file: the single file that holds the weights, where they are not in the folder.
+        wide_parts: those that compute in float32 where the others compute in float16, whose numbers
+            theirs outgrow.
         scheduler_config: settings of the folder's own scheduler, in Diffusers' words.
         goes_with: ``goes_with(scheduler, spacing)``, the layer of a recipe that goes with a
             scheduler that a person names in place of the model's: its options, a spacing, wrappers.
             By the ids of plugins, of the spacing only where one is named. Empty where the model
             knows nothing of that scheduler; its own layer then stays.
+        parts: its components with weights, before they are read; empty of a family that does not
+            say.
         handed: ``handed(steps, latent)``, what its pipeline in Diffusers hands to the scheduler
             beside the number of steps: ``sigmas`` and ``mu``.
     """
@@ -70,9 +74,11 @@ class ModelInfo:
     classes: tuple[str, ...] = ()
     needs: frozenset[str] = frozenset()
     file: Path | None = None
+    wide_parts: frozenset[str] = frozenset()
     scheduler_config: Mapping[str, Any] = field(default_factory=dict)
     goes_with: Callable[[str, str | None], Mapping[str, Any]] = nothing_more
     handed: Callable[[int, LatentShape], Mapping[str, Any]] = nothing_handed
+    parts: tuple[PartInfo, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "prediction_type", as_prediction_type(self.prediction_type))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -19,16 +19,35 @@ class Part:
 
     Attributes:
         module: a network, autoencoder or text encoder; or a tokenizer, which has no weights.
-        role: ``network``, ``autoencoder``, ``text``, ``side`` (a network beside the model's own,
-            such as a ControlNet), or ``other``.
+        role: ``network``, ``autoencoder``, ``text``, ``decoder`` (which decodes in the
+            autoencoder's place), ``side`` (a network beside the model's own, such as a ControlNet),
+            or ``other``.
         device: where it computes, wherever its weights lie meanwhile; what it is given goes there.
         dtype: the type in which it computes.
+        beneath: the part as it was before a placement brought its weights elsewhere; None of one
+            whose weights lie where it computes.
+        place: what the placement did to it.
     """
 
     module: Any = field(repr=False)
     role: str
     device: torch.device
     dtype: torch.dtype
+    beneath: Part | None = field(default=None, repr=False)
+    place: Callable[[Part], Part] | None = field(default=None, repr=False)
+
+    def altered(self, change: Callable[[Any], Any]) -> Part:
+        """The part with another module that is made of its own, such as a copy with other layers.
+
+        The change sees the module without what a placement put around it, and the placement then
+        brings the weights of the other module too.
+
+        Args:
+            change: ``change(module) -> module``; leaves the given one as it is.
+        """
+        beneath = self.beneath or self
+        other = replace(beneath, module=change(beneath.module))
+        return other if self.place is None else self.place(other)
 
 
 @dataclass(frozen=True)
@@ -44,6 +63,10 @@ def _no_options(part: PartInfo) -> Mapping[str, Any]:
     return {}
 
 
+def _where_it_computes(part: PartInfo) -> torch.device | None:
+    return None
+
+
 @dataclass(frozen=True)
 class Place:
     """Where a model's parts are put when they are read, and in which precision.
@@ -54,6 +77,8 @@ class Place:
         loading: what the reader of a part is told beside that, as converters say.
         later: what is done to parts that are read after the model, such as side networks: what
             the model's converters did to its own.
+        reads_to: the device to which a part's weights are read, where that is another than the one
+            on which it computes, as placements say; else None.
     """
 
     device: torch.device
@@ -61,12 +86,16 @@ class Place:
     compute_dtype: torch.dtype
     loading: Callable[[PartInfo], Mapping[str, Any]] = _no_options
     later: tuple[Callable[[Part], Part], ...] = ()
+    reads_to: Callable[[PartInfo], torch.device | None] = _where_it_computes
 
-    def put(self, module: M) -> M:
+    def put(self, module: M, part: PartInfo | None = None) -> M:
         """A component in its place: on the device, its weights as they are kept, frozen.
 
         Args:
             module: just read, in this dtype, and nobody else's yet.
+            part: which one it is, so that the weights of one that is offloaded are not moved to
+                the device as a whole.
         """
-        module.to(self.device).eval().requires_grad_(False)
+        device = None if part is None else self.reads_to(part)
+        module.to(device or self.device).eval().requires_grad_(False)
         return module

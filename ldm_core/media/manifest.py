@@ -29,7 +29,7 @@ def make_manifest(
     """The manifest of one image of a request.
 
     Args:
-        place: where it was made; of half precision, what the networks computed in is then stated.
+        place: where it was made; the types of half precision are then stated, whatever chose them.
     """
     return next(make_manifests(composition, request, place, [index]))
 
@@ -50,6 +50,7 @@ def make_manifests(
     packages = {*PACKAGES, *(plugin.distribution for plugin in plugins)}
     recipe = _plain({k: v for k, v in composition.recipe_in_use.items() if k != "observers"})
     if place is not None and place.dtype.itemsize < 4:
+        recipe["dtype"] = str(place.dtype).removeprefix("torch.")
         recipe["compute_dtype"] = str(place.compute_dtype).removeprefix("torch.")
     shared = {
         **_extent(request.extent),
@@ -173,7 +174,8 @@ def pixel_hash(image: Image) -> str:
 
 
 def recipe_of(manifest: Mapping[str, Any] | Manifest) -> Layer:
-    """The recipe in a manifest.
+    """The recipe in a manifest, whose dtype is float32 where it states none: `auto` would be
+    another on another device.
 
     Raises:
         LdmError: it is damaged or of another format, or a part or input was made in Python and has
@@ -186,14 +188,15 @@ def recipe_of(manifest: Mapping[str, Any] | Manifest) -> Layer:
                 f"the image was made with the Python object {part['python']}, which has no "
                 "plugin name; register it as a plugin to replay what it makes."
             )
+    recipe = {"dtype": "float32", **read.recipe}
     if read.command is not None:
-        return read.recipe  # which is given its own inputs again
+        return recipe  # which is given its own inputs again
     for name, kind in python_inputs(read.inputs):
         raise LdmError(
             f"the image was made with a {kind} for its '{name}', which no manifest can hold; give "
             "it as a file to make pictures that can be made again."
         )
-    return read.recipe
+    return recipe
 
 
 def python_inputs(inputs: Mapping[str, Any]) -> list[tuple[str, str]]:

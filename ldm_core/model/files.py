@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from ldm_core.contracts.files import to_read
 from ldm_core.errors import LdmError, did_you_mean
+from ldm_core.model.gguf_header import SUFFIX
 from ldm_core.model.hub import as_folder, download_model
 from ldm_core.model.hub_permission import NotAskedError
 from ldm_core.model.reading import CONVERT as CONVERT
@@ -27,7 +28,7 @@ MODEL_RECIPE = "ldm.toml"
 
 
 def find_model(source: str, registry: Registry, weights: bool = True) -> Path:
-    """The folder of a model, or the safetensors file that holds one.
+    """The folder of a model, or the safetensors or GGUF file that holds one.
 
     Args:
         source: the name of an installed model (or ``distribution:name``), a folder or file, or a
@@ -49,10 +50,10 @@ def find_model(source: str, registry: Registry, weights: bool = True) -> Path:
     if path.suffix in PICKLED and (path.exists() or os.sep in source):
         raise LdmError(f"the model '{source}' is a pickled file, {PICKLE_RUNS}", CONVERT)
     if path.is_file():
-        if path.suffix != ".safetensors":
+        if path.suffix not in (".safetensors", SUFFIX):
             raise LdmError(
                 f"the model '{source}' is a file of another kind; a model is a folder with a "
-                f"{INDEX} in it, or one .safetensors file.",
+                f"{INDEX} in it, or one .safetensors or {SUFFIX} file.",
                 LOOK,
             )
         return path.resolve()
@@ -101,7 +102,7 @@ def read_index(folder: Path) -> dict[str, Any]:
 
 
 def check_safetensors(file: Path) -> Shapes:
-    """The shape of each tensor of a file that is seen to be whole; see `read_header`."""
+    """The shape of each tensor of a safetensors file that is seen to be whole."""
     return read_header(file).shapes
 
 

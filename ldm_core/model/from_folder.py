@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ldm_core.errors import LdmError
 from ldm_core.model.configs import attention_of, check_kinds, read_config
 from ldm_core.model.loading import Size, no_larger, reading
+from ldm_core.model.safetensors_header import Header
 from ldm_core.model.weight_files import find_weights, read_headers
+
+if TYPE_CHECKING:
+    import torch
 
 LEFT_OVER = ("text_projection.weight", "lm_head.weight", "logit_scale", "position_ids")
 """Of a larger model that an encoder was taken from; the encoder itself is whole without them."""
@@ -45,6 +49,38 @@ def read_module(what: str, folder: Path, cls: Any, diffusers: bool, **options: A
         module, report = cls.from_pretrained(folder, output_loading_info=True, **options)
     check_report(what, report)
     return module
+
+
+def shaped_module(
+    what: str,
+    folder: Path,
+    cls: Any,
+    diffusers: bool,
+    dtype: torch.dtype,
+    headers: Mapping[str, Header],
+) -> Any:
+    """A component as its config says it is, without weights: its parameters are on the device
+    ``meta``, and have shapes alone.
+
+    Args:
+        what, folder, cls, diffusers: as of `read_module`.
+        dtype: of its parameters.
+        headers: of the files that hold its weights.
+    Raises:
+        LdmError: the config makes no such component.
+    """
+    import torch
+
+    config = read_config(folder)
+    if diffusers:
+        check_kinds(config, cls, folder / "config.json")
+    with reading(what, NOT_WHOLE), no_larger(what, Size.of(headers)), torch.device("meta"):
+        if diffusers:
+            return cls.from_config(config).to(dtype)
+        named = cls.config_class.from_dict(config)
+        if (attention := attention_of(config)) is not None:
+            named._attn_implementation = attention
+        return cls(named).to(dtype)
 
 
 def check_report(what: str, report: Mapping[str, Any]) -> None:

@@ -38,8 +38,21 @@ DROPPED = {
     r"slow image processor|fast (image )?processor": (
         "which code reads pictures for an image encoder; both resize alike within rounding"
     ),
+    r"torch_dtype to .* for integer quantization": (
+        "whole-number weights compute in each type that is tried before; see quantize"
+    ),
+    r"\{'block_out_channels': .*\} were passed to AutoencoderTiny": (
+        "what Diffusers writes into each such config itself"
+    ),
+    r"Unable to import `torchao` Tensor objects": "of files that torchao wrote, which are not read",
 }
 """Patterns of what is not passed on, each with the reason."""
+BENEATH = {
+    "torchao": "which of its kernels are of another device: a format that needs one is tried first",
+    "torch.utils._pytree": "how torchao makes its types known to torch",
+}
+"""Logs of what these libraries import, of which only errors are passed on in a program of our own,
+each with the reason for the rest."""
 
 _whose: ContextVar[str | None] = ContextVar("whose", default=None)
 _one_at_a_time = RLock()  # levels and Python's warnings are those of the whole process
@@ -116,6 +129,8 @@ def listen_always() -> None:
     """In a program of our own: say as our warnings all that the libraries log from now on."""
     global _own_program
     _own_program = True
+    for name in BENEATH:
+        logging.getLogger(name).setLevel(logging.ERROR)
     _whose.set("")
     _listen()
 

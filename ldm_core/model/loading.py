@@ -156,7 +156,8 @@ def check_finite(what: str, tensors: Mapping[str, Tensor]) -> None:
     """
     import torch
 
-    floats = {name: t for name, t in tensors.items() if _can_be_not_finite(t)}
+    every = {key: part for name, t in tensors.items() for key, part in unpacked(name, t).items()}
+    floats = {name: t for name, t in every.items() if _can_be_not_finite(t)}
     if not floats:
         return
     ends = [_ends(tensor) for tensor in floats.values()]
@@ -171,6 +172,18 @@ def check_finite(what: str, tensors: Mapping[str, Tensor]) -> None:
                 "the file is damaged, or its training failed"
                 + ("." if kind == "float32" else "; or the numbers are too large for the dtype."),
             )
+
+
+def unpacked(name: str, tensor: Tensor) -> dict[str, Tensor]:
+    """The plain tensors that a quantised weight is made of, such as its scales, by name; a plain
+    one is made of itself."""
+    from torch.utils._python_dispatch import is_traceable_wrapper_subclass
+
+    if not is_traceable_wrapper_subclass(tensor):
+        return {name: tensor}
+    inner, _ = tensor.__tensor_flatten__()
+    named = ((f"{name} ({part})", value) for part, value in vars(tensor).items() if part in inner)
+    return {key: plain for part, value in named for key, plain in unpacked(part, value).items()}
 
 
 def _can_be_not_finite(tensor: Any) -> bool:

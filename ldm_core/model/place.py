@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
 DTYPES = ("float32", "bfloat16", "float16")
+ON_CUDA = "bfloat16 (float16 on a card without it)"
 
 
 def check_names(layer: Mapping[str, Any]) -> None:
@@ -21,16 +22,24 @@ def check_names(layer: Mapping[str, Any]) -> None:
     Raises:
         LdmError: unknown device or dtype.
     """
-    device = layer.get("device", "auto")
-    if device.partition(":")[0] not in DEVICES:
-        raise LdmError(f"no device named '{device}'. There are {', '.join(DEVICES)}, or cuda:1.")
-    for key, more in (("dtype", ()), ("compute_dtype", ("auto",))):
-        types = (*more, *DTYPES)
-        if layer.get(key, "float32") not in types:
+    names_device(layer.get("device", "auto"))
+    types = ("auto", *DTYPES)
+    for key in ("dtype", "compute_dtype"):
+        if layer.get(key, "auto") not in types:
             raise LdmError(
                 f"no {key} named '{layer[key]}'.{did_you_mean(layer[key], types)} "
                 f"There are {', '.join(types)}; latents stay float32 with all of them."
             )
+
+
+def names_device(name: str) -> None:
+    """Refuse a device that torch does not know, without importing it.
+
+    Raises:
+        LdmError: it is unknown.
+    """
+    if name.partition(":")[0] not in DEVICES:
+        raise LdmError(f"no device named '{name}'. There are {', '.join(DEVICES)}, or cuda:1.")
 
 
 def check(recipe: Mapping[str, Any]) -> None:
@@ -41,7 +50,10 @@ def check(recipe: Mapping[str, Any]) -> None:
     """
     check_names(recipe)
     place = names(recipe)
-    if place.compute_dtype not in ("auto", "float32", place.dtype):
+    if "auto" not in (place.dtype, place.compute_dtype) and place.compute_dtype not in (
+        "float32",
+        place.dtype,
+    ):
         both = "float32" if place.dtype == "float32" else f"{place.dtype} or float32"
         raise LdmError(
             f"weights kept in {place.dtype} cannot be computed with in {place.compute_dtype}: the "
@@ -54,7 +66,7 @@ def names(recipe: Mapping[str, Any]) -> PlaceNames:
     """Device, dtype and compute_dtype of a recipe by their names; needs no torch."""
     return PlaceNames(
         device=recipe.get("device", "auto"),
-        dtype=recipe.get("dtype", "float32"),
+        dtype=recipe.get("dtype", "auto"),
         compute_dtype=recipe.get("compute_dtype", "auto"),
     )
 
@@ -62,20 +74,30 @@ def names(recipe: Mapping[str, Any]) -> PlaceNames:
 def describe(recipe: Mapping[str, Any]) -> dict[str, str]:
     """Device, dtype and compute_dtype of a recipe, in words; needs no torch."""
     place = names(recipe)
-    compute = place.compute_dtype
-    if compute == "auto":
-        compute = _auto(place.device.partition(":")[0], place.dtype)
-        if place.device == "auto" and place.dtype != "float32":
-            compute = f"float32 on a CPU, {place.dtype} elsewhere"
-    return {"device": place.device, "dtype": place.dtype, "compute_dtype": compute}
+    kind, dtype, compute = place.device.partition(":")[0], place.dtype, place.compute_dtype
+    if dtype == "auto":
+        if compute != "auto":
+            dtype = compute
+        else:
+            dtype = compute = {
+                "auto": f"float32 on a CPU, {ON_CUDA} on CUDA",
+                "cuda": ON_CUDA,
+            }.get(kind, "float32")
+    elif compute == "auto":
+        compute = _auto(kind, dtype)
+        if kind == "auto" and dtype != "float32":
+            compute = f"float32 on a CPU, {dtype} elsewhere"
+    return {"device": place.device, "dtype": dtype, "compute_dtype": compute}
 
 
 def resolve(recipe: Mapping[str, Any]) -> Place:
     """The place that a recipe names.
 
     The device ``auto`` is this process's as Accelerate chooses it: CUDA, then MPS, then CPU; under
-    a launcher, each process has its own. The compute_dtype ``auto`` is float32 on the CPU, where
-    arithmetic in half precision is slow, or fast on some processors alone, and the dtype elsewhere.
+    a launcher, each process has its own. The dtype ``auto`` is the compute_dtype where that is
+    chosen, and else bfloat16 on CUDA, float16 on a card without it, and float32 on all others. The
+    compute_dtype ``auto`` is float32 on the CPU, where arithmetic in half precision is slow, or
+    fast on some processors alone, and the dtype elsewhere.
 
     Raises:
         LdmError: what `check` refuses, or a device that is not there.
@@ -85,11 +107,13 @@ def resolve(recipe: Mapping[str, Any]) -> Place:
     check(recipe)
     place = names(recipe)
     device = _device(place.device)
-    compute = place.compute_dtype
+    dtype, compute = place.dtype, place.compute_dtype
+    if dtype == "auto":
+        dtype = _auto_dtype(device) if compute == "auto" else compute
     if compute == "auto":
-        compute = _auto(device.type, place.dtype)
+        compute = _auto(device.type, dtype)
     types = {name: getattr(torch, name) for name in DTYPES}
-    return Place(device, types[place.dtype], types[compute])
+    return Place(device, types[dtype], types[compute])
 
 
 def free_bytes(recipe: Mapping[str, Any]) -> int | None:
@@ -108,6 +132,17 @@ def free_bytes(recipe: Mapping[str, Any]) -> int | None:
         return None
     kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return int(torch.cuda.mem_get_info(device)[0] + kept)
+
+
+def _auto_dtype(device: torch.device) -> str:
+    """The dtype where none is chosen."""
+    if device.type != "cuda":
+        return "float32"
+    import torch
+
+    with torch.cuda.device(device):
+        own = torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bfloat16" if own else "float16"
 
 
 def _auto(device_type: str, dtype: str) -> str:

@@ -9,7 +9,8 @@ from pathlib import Path
 from ldm_core.contracts import Family, ModelInfo
 from ldm_core.contracts.files import in_full
 from ldm_core.errors import LdmError
-from ldm_core.model.files import check_safetensors, class_name, find_model, read_index
+from ldm_core.model.files import class_name, find_model, read_index
+from ldm_core.model.gguf_header import read_header_of_weights
 from ldm_core.model.lora import is_lora
 from ldm_core.plugins.options import with_options
 from ldm_core.plugins.registry import Plugin, Registry
@@ -28,7 +29,7 @@ def inspect_model(
     source = lasting(source, folder)
     families = [(plugin, _family(plugin)) for plugin in registry.of_kind("family")]
     if folder.is_file():
-        file, shapes = folder, check_safetensors(folder)
+        file, shapes = folder, read_header_of_weights(folder).shapes
         if is_lora(shapes):
             raise LdmError(
                 f"'{source}' is a LoRA, no model.",

@@ -233,7 +233,8 @@ def compute_in(module: nn.Module, dtype: torch.dtype) -> None:
 
 def _stored(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     """What stands in the place of a module's parameter or buffer."""
-    if not tensor.is_floating_point():  # such as indices, or what is quantised
+    plain = type(tensor) in (Tensor, nn.Parameter, nn.Buffer, StoredWeight)
+    if not (plain and tensor.is_floating_point()):  # such as indices, or what is quantised
         return tensor
     is_parameter = isinstance(tensor, nn.Parameter)
     kept = tensor.stored if isinstance(tensor, StoredWeight) else tensor.detach()

@@ -13,6 +13,7 @@ from torch import Tensor
 from ldm_core.contracts import Medium, Model
 from ldm_core.errors import LdmError, LdmWarning, NotFiniteError
 from ldm_core.media.shown import shown
+from ldm_core.model.loading import unpacked
 from ldm_core.run.finite import FAR, FAR_AT_THE_END, Fault, Finiteness
 from ldm_core.run.output import Failure, Output
 
@@ -150,7 +151,8 @@ def tensor_not_finite(model: Model) -> str | None:
         if not isinstance(part.module, torch.nn.Module):
             continue
         tensors = (*part.module.named_parameters(), *part.module.named_buffers())
-        for key, tensor in tensors:
+        plain = (pair for key, tensor in tensors for pair in unpacked(key, tensor).items())
+        for key, tensor in plain:
             if tensor.is_floating_point() and tensor.device.type != "meta" and _holds(tensor):
                 return f"the tensor '{key}' of the {name}"
     return None

@@ -39,12 +39,15 @@ from ldm_core.run.attention import in_force
 from ldm_core.run.batches import Generates
 from ldm_core.run.call import CallArguments, seeds_for
 from ldm_core.run.finite import Finiteness, begun, collected
+from ldm_core.run.memory.fitting import Fitting
+from ldm_core.run.memory.release import give_back
 from ldm_core.run.outcome import encoded, noted, outcome
 from ldm_core.run.output import Output
 from ldm_core.run.part_errors import computing
 from ldm_core.run.sampling import Sampling
 from ldm_core.run.skipping import without
-from ldm_core.run.weights import Weights, check_kernel, converted, load_model
+from ldm_core.run.tf32 import tf32_in_force
+from ldm_core.run.weights import Weights, check_kernel, check_reading, converted, load_model
 from ldm_core.values import brief
 
 
@@ -61,11 +64,13 @@ class Pipeline(Generates):
     Attributes:
         weights: the model that runs are made with, read and converted when it is first needed.
         unconverted: the model as it was read, shared by all pipelines made from this one.
+        fitting: where weights lie, where the recipe says how much memory there is.
     """
 
     composition: Composition
     weights: Weights
     unconverted: Weights = field(repr=False)
+    fitting: Fitting | None = field(default=None, repr=False)
 
     @classmethod
     @checks_arguments
@@ -110,11 +115,13 @@ class Pipeline(Generates):
                 before the weights are read, or after.
         """
 
+        fitting = Fitting() if "memory" in composition.recipe else None
+
         def load() -> Model:
-            return load_model(composition)
+            return load_model(_placed(composition, fitting))
 
         whole = Weights(load if around is None else lambda: around(load))
-        return cls(composition, converted(composition, whole), whole)
+        return cls(composition, _converted(composition, whole, fitting), whole, fitting)
 
     @property
     def model(self) -> Model:
@@ -136,7 +143,8 @@ class Pipeline(Generates):
         """Another pipeline on the same weights, with other plugins, options or LoRA.
 
         Raises:
-            LdmError: unknown plugins or options, or a LoRA that does not fit the model.
+            LdmError: unknown plugins or options, a LoRA that does not fit the model, or converters
+                that act while weights are read and are not those that these were read with.
         """
         composition = recompose(self.composition, changes)
         if self.unconverted.loaded:
@@ -144,10 +152,12 @@ class Pipeline(Generates):
             check_kernel(composition, where.device.type, str(where.compute_dtype))
         if not {"loras", "converters"} & changes.keys():
             composition = replace(composition, converters=self.composition.converters)
-            return type(self)(composition, self.weights, self.unconverted)
+            return type(self)(composition, self.weights, self.unconverted, self.fitting)
+        check_reading(self.composition, composition)
         for converter in composition.converters:
             converter.prepare(composition.info)
-        other = type(self)(composition, converted(composition, self.unconverted), self.unconverted)
+        weights = _converted(composition, self.unconverted, self.fitting)
+        other = type(self)(composition, weights, self.unconverted, self.fitting)
         if self.unconverted.loaded:
             _ = other.model  # what does not fit is said here, not at the first call
         return other
@@ -192,7 +202,11 @@ class Pipeline(Generates):
         parts = self.composition
         check_output_type(output_type, parts.decoder.kind, parts.info.image_channels)
         self._check_latents("latents", latents)
-        manifests = list(make_manifests(parts, request, self.model.place))
+        kept = parts
+        if self.fitting is not None:
+            kept = self.fitting.kept(parts)
+            give_back()  # what sampling took, before decoding takes its own
+        manifests = list(make_manifests(kept, request, self.model.place))
         return outcome(self, latents, request.seeds, manifests, output_type, walks)
 
     @checks_arguments
@@ -236,6 +250,8 @@ class Pipeline(Generates):
 
     @torch.no_grad()
     def _begin(self, plan: Plan, noise: Noise | None, x: Tensor | None = None) -> Sampling:
+        if self.fitting is not None:
+            self.fitting.see(self.composition, plan)
         parts, device = self.composition, self.model.latents_device
         if noise is not None:
             check_takes(noise, (), "noise")
@@ -252,7 +268,7 @@ class Pipeline(Generates):
 
         scale = self.initial_scale(plan.grid)
         run = Run(self.model, plan.request, plan.grid, draws, to_latents, scale)
-        with in_force(parts.attention), heard(), computing(self.model):
+        with in_force(parts.attention), tf32_in_force(parts.recipe), heard(), computing(self.model):
             return Sampling(parts, run, x, finite)
 
     @checks_arguments
@@ -290,7 +306,7 @@ class Pipeline(Generates):
         latents.check_fits(extent, parts.info.default_extent)
         seeds, device = seeds_for(len(data), seed), self.model.latents_device
         noise = self.noise(seeds, extent)
-        with in_force(parts.attention), heard(), computing(self.model):
+        with in_force(parts.attention), tf32_in_force(parts.recipe), heard(), computing(self.model):
             given = parts.encoder(self.model, data.to(device), noise).to(device)
         return encoded(self, given, seeds)
 
@@ -304,9 +320,10 @@ class Pipeline(Generates):
     def decoded(self, latents: Tensor) -> Medium:
         """What the decoder gives of latents (batch, channels, ...), finite or not."""
         self._check_latents("latents", latents)
-        with in_force(self.composition.attention), heard(), computing(self.model):
+        parts = self.composition
+        with in_force(parts.attention), tf32_in_force(parts.recipe), heard(), computing(self.model):
             device = self.model.latents_device
-            return self.composition.decoder.medium(self.model, latents.to(device))
+            return parts.decoder.medium(self.model, latents.to(device))
 
     @checks_arguments
     def decode(self, latents: Tensor) -> Tensor:
@@ -320,3 +337,15 @@ class Pipeline(Generates):
     def _shape(self, extent: Extent) -> tuple[int, ...]:
         """Of one image's latent."""
         return self.composition.info.latents.shape(extent)
+
+
+def _placed(composition: Composition, fitting: Fitting | None) -> Composition:
+    """The composition by which weights are read."""
+    return composition if fitting is None else fitting.placed(composition)
+
+
+def _converted(composition: Composition, whole: Weights, fitting: Fitting | None) -> Weights:
+    """The model that runs are made with; where it lies is decided when it is asked for."""
+    if fitting is None:
+        return converted(composition, whole)
+    return Weights(lambda: converted(fitting.placed(composition), whole).model)

@@ -32,6 +32,7 @@ from ldm_core.run.conditions import Conditions
 from ldm_core.run.denoiser import Denoiser
 from ldm_core.run.finite import AllLost, Finiteness
 from ldm_core.run.part_errors import computing
+from ldm_core.run.tf32 import tf32_in_force
 from ldm_core.values import brief
 
 Tell = Callable[[Step], None]
@@ -144,6 +145,7 @@ class Sampling:
             )
         with ExitStack() as stack:
             stack.enter_context(in_force(self._parts.attention))
+            stack.enter_context(tf32_in_force(self._parts.recipe))
             stack.enter_context(heard())
             tellers = [stack.enter_context(_watch(part, grid)) for part in self._parts.observers]
             if on_step is not None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import reduce
+from functools import partial, reduce
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ldm_core.composition.composition import Composition
 from ldm_core.contracts import Converter, Model, PartInfo
 from ldm_core.errors import LdmError
 from ldm_core.model import place
+from ldm_core.model.at_home import at_home
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Weights:
@@ -60,19 +64,48 @@ def load_model(composition: Composition) -> Model:
     def loading(part: PartInfo) -> Mapping[str, Any]:
         return {key: value for c in converters for key, value in c.loading(part).items()}
 
-    return composition.family.load(composition.info, replace(where, loading=loading))
+    where = replace(where, loading=loading)
+    if any(c.reads_to(part) for c in converters for part in composition.info.parts):
+        where = replace(where, reads_to=partial(_read_to, converters))
+    return composition.family.load(composition.info, where)
+
+
+def _read_to(converters: Sequence[Converter], part: PartInfo) -> torch.device | None:
+    """Where a part's weights are read to, as the first converter that says so has it."""
+    import torch
+
+    names = (converter.reads_to(part) for converter in converters)
+    return next((torch.device(name) for name in names if name is not None), None)
 
 
 def converted(composition: Composition, whole: Weights) -> Weights:
     """The model that runs are made with."""
     converters = composition.converters
-    if not converters:
-        return whole
 
     def convert(model: Model, converter: Converter) -> Model:
         return converter.convert(model)
 
-    return Weights(lambda: reduce(convert, converters, whole.model))
+    return Weights(lambda: at_home(reduce(convert, converters, whole.model)))
+
+
+def check_reading(read: Composition, wanted: Composition) -> None:
+    """See that weights which were read for one composition are those that another would read.
+
+    Raises:
+        LdmError: they were read in another form, as by another converter 'quantize'.
+    """
+    then, now = _readings(read), _readings(wanted)
+    if then != now:
+        raise LdmError(
+            "converters that act while weights are read belong to the weights: these were read "
+            f"with {', '.join(then) or 'none'}, not with {', '.join(now) or 'none'}.",
+            "load another pipeline for it, or name the same converter again among the others.",
+        )
+
+
+def _readings(composition: Composition) -> list[str]:
+    readings = (converter.reading for converter in composition.converters)
+    return sorted(reading for reading in readings if reading is not None)
 
 
 def check_kernel(composition: Composition, device: str, dtype: str) -> None:

@@ -66,6 +66,19 @@ GUIDANCE = (
     "skip_layer",
     "smoothed_energy",
 )
+CONVERTERS = (
+    "device_map",
+    "group_offload",
+    "lora",
+    "model_offload",
+    "quantize",
+    "sequential_offload",
+    "stored_weights",
+    "tiny_decoder",
+    "vae_slicing",
+    "vae_tiling",
+    "whole",
+)
 
 
 @hookimpl
@@ -143,8 +156,8 @@ def ldm_families(register: Register) -> None:
 
 @hookimpl
 def ldm_converters(register: Register) -> None:
-    register("lora", "ldm_plugins.converters.lora:lora")
-    register("stored_weights", "ldm_plugins.converters.stored_weights:stored_weights")
+    for name in CONVERTERS:
+        register(name, f"ldm_plugins.converters.{name}:{name}")
 
 
 @hookimpl

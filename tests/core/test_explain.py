@@ -116,7 +116,17 @@ def test_a_size_that_the_model_cannot_draw_is_refused(explain: Any) -> None:
 @pytest.mark.parametrize(
     ("chosen", "told"),
     [
-        ("", "device auto, weights kept in float32, computing in float32"),
+        (
+            "",
+            "device auto, weights kept in float32 on a CPU, bfloat16 (float16 on a card without "
+            "it) on CUDA, computing in the same",
+        ),
+        ("--device cpu", "device cpu, weights kept in float32, computing in float32"),
+        (
+            "--device cuda",
+            "device cuda, weights kept in bfloat16 (float16 on a card without it), computing in "
+            "the same",
+        ),
         (
             "--dtype float16",
             "device auto, weights kept in float16, computing in float32 on a CPU, float16 "

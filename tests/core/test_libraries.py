@@ -38,6 +38,11 @@ SAMPLES = {
     "`torch_dtype` is deprecated! Use `dtype` instead!": "the calls that we make",
     "Cannot initialize model with `low_cpu_mem_usage` for now": "memory",
     "There are modules in UNet2DConditionModel that should be kept in float32: [].": "empty",
+    "You are trying to set torch_dtype to torch.float32 for integer quantization, but only "
+    "bfloat16 is supported right now.": "tried before",
+    "The config attributes {'block_out_channels': [64, 64]} were passed to AutoencoderTiny, but "
+    "are not expected and will be ignored.": "itself",
+    "Unable to import `torchao` Tensor objects.": "which are not read",
     "Using a slow image processor as `use_fast` is unset": "resize alike",
 }
 

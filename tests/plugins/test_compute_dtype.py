@@ -112,7 +112,10 @@ def test_two_threads_share_the_weights(folder: Path) -> None:
     ("choices", "message"),
     [
         ({"compute_dtype": "float12"}, "no compute_dtype named 'float12'.*auto, float32"),
-        ({"compute_dtype": "bfloat16"}, "kept in float32 cannot be computed with in bfloat16"),
+        (
+            {"dtype": "float32", "compute_dtype": "bfloat16"},
+            "kept in float32 cannot be computed with in bfloat16",
+        ),
         (
             {"dtype": "bfloat16", "compute_dtype": "float16"},
             "the compute_dtype is bfloat16 or float32, or auto",

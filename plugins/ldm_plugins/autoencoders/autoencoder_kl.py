@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from ldm_core.contracts import Model, Noise
-from ldm_plugins.autoencoders.shared.part import autoencoder_of
+from ldm_plugins.autoencoders.shared.part import autoencoder_of, decoder_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,7 +28,7 @@ def encode(model: Model, data: Tensor, noise: Noise, *, sample: bool = True) -> 
 
 def decode(model: Model, x0: Tensor) -> Tensor:
     """The KL-autoencoder's pixels (Rombach et al. 2022, arXiv:2112.10752, Section 3.1)."""
-    part = autoencoder_of(model)
+    part = decoder_of(model)
     scale, shift = _normalisation(part.module.config, x0)
     z = (x0 / scale + shift).to(part.device, part.dtype)
     return cast("Tensor", part.module.decode(z, return_dict=False)[0].float().to(x0.device))

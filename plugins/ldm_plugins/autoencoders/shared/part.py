@@ -19,3 +19,13 @@ def autoencoder_of(model: Model) -> Part:
             "go with it are 'pixels'."
         )
     return part
+
+
+def decoder_of(model: Model) -> Part:
+    """What decodes the model's latents: a decoder that was put beside the autoencoder, or the
+    autoencoder itself. Each has its own normalisation in its config.
+
+    Raises:
+        LdmError: it has neither.
+    """
+    return model.part("decoder") or autoencoder_of(model)

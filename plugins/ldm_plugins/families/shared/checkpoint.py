@@ -124,16 +124,18 @@ def read_tensors(file: Path, dtype: torch.dtype) -> dict[str, Tensor]:
     return {usual_name(n): t for n, t in tensors.items() if not n.endswith(beside)}
 
 
-def check_count(what: str, shapes: Shapes, start: str, module: Any) -> None:
+def check_count(what: str, shapes: Shapes, start: str, places: int) -> None:
     """See that a component of a file has no more numbers than its config has places for.
 
     Converters rename, join and split weights and leave out what they do not know; the count of
     numbers stays.
+
+    Args:
+        places: for numbers, in the component that its config describes.
     """
     beside = (*SCALES, *BESIDE, MARKER, ".comfy_quant")
     names = [n for n in shapes if n.startswith(start) and not n.endswith(beside)]
     held = sum(math.prod(shapes[n]) for n in names if ".loss." not in n)
-    places = sum(tensor.numel() for tensor in module.state_dict().values())
     if held > places:
         raise LdmError(
             f"{what} has {held:,} numbers, and its config has places for {places:,}: it is of a "

@@ -14,12 +14,18 @@ from typing import Any, ClassVar, Self
 from ldm_core.contracts import Family, Model, ModelInfo, Part, PartInfo, Place
 from ldm_core.errors import LdmError, LdmWarning
 from ldm_core.model.files import read_index
+from ldm_core.model.gguf_header import read_header_of_weights
 from ldm_core.model.quantised import scale_names
-from ldm_core.model.safetensors_header import read_header
 from ldm_core.model.weight_files import check_weights
 from ldm_plugins.families.shared.checkpoint import scheduler_settings, usual_shapes
-from ldm_plugins.families.shared.component import Component, is_tokenizer, read_part
+from ldm_plugins.families.shared.component import (
+    Component,
+    is_tokenizer,
+    read_part,
+    widened,
+)
 from ldm_plugins.families.shared.folder import Folder, class_of
+from ldm_plugins.families.shared.gguf_file import is_gguf
 from ldm_plugins.families.shared.single_file import (
     Shapes,
     check_file,
@@ -87,19 +93,24 @@ class DiffusersFolder(Family):
             ) from error
         self._check_weights(files)
         warn_of_unused(files)
-        return info
+        return replace(info, parts=tuple(self._weighty(index)), wide_parts=self._wide(files))
 
     def load(self, info: ModelInfo, place: Place) -> Model:
         present = self._present(read_index(info.folder))
         inside = [part for part in present if holds(self.shapes, part.name, part.cls)]
+        on_shapes = place.device.type == "meta"
         parts = {
-            part.name: read_part(info.folder / part.name, part, place)
+            part.name: read_part(
+                info.folder / part.name, part, place, info.file if part in inside else None
+            )
             for part in present
-            if part not in inside
+            if on_shapes or part not in inside
         }
-        if info.file is not None:
+        if info.file is not None and not on_shapes:
             parts |= read_file(info.file, info.folder, inside, place)
         _check_tokens(info, parts)
+        for name in info.wide_parts:
+            parts[name] = widened(parts[name], place)
         parts = {name: self.prepare(name, part, place) for name, part in parts.items()}
         return self._make(info, parts, place)
 
@@ -108,9 +119,10 @@ class DiffusersFolder(Family):
 
     def of_file(self, file: Path, shapes: Shapes) -> Self:
         family = copy.copy(self)
-        header = read_header(file)
+        header = read_header_of_weights(file)
         try:
-            scale_names(header)
+            if not is_gguf(file):  # whose types are packed with their scales
+                scale_names(header)
             family.stated = scheduler_settings(header)
         except LdmError as error:
             raise LdmError(f"'{file}': {error.message}", error.hint) from None
@@ -124,6 +136,13 @@ class DiffusersFolder(Family):
         model = self.build(info, parts, place)
         return replace(model, remake=remake, normalisation=_normalisation(model))
 
+    def _wide(self, folder: Folder) -> frozenset[str]:
+        """The autoencoders whose config states that they need float32: Diffusers' class takes all
+        that state nothing for such, and its pipelines of Stable Diffusion 1 and 2 heed none."""
+        present = self._present(folder.index)
+        names = [part.name for part in present if part.role == "autoencoder"]
+        return frozenset(n for n in names if folder.config(n).get("force_upcast") is True)
+
     def _present(self, index: Mapping[str, Any]) -> list[PartInfo]:
         """The components that a folder has."""
         classes = {name: class_of(index, name) for name in self.components}
@@ -132,6 +151,10 @@ class DiffusersFolder(Family):
             for name, cls in classes.items()
             if cls is not None
         ]
+
+    def _weighty(self, index: Mapping[str, Any]) -> list[PartInfo]:
+        """Those of them that have weights."""
+        return [part for part in self._present(index) if not is_tokenizer(part.cls)]
 
     def _check_classes(self, folder: Folder) -> None:
         """See that the components are of the expected classes, and that tokenizers are there."""
@@ -151,7 +174,7 @@ class DiffusersFolder(Family):
 
     def _check_weights(self, folder: Folder) -> None:
         """See that the weights are whole."""
-        weighty = [part for part in self._present(folder.index) if not is_tokenizer(part.cls)]
+        weighty = self._weighty(folder.index)
         if self.shapes:
             check_file(folder, self.shapes, weighty)
         else:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -51,25 +50,25 @@ class ImagePrompts:
         with self._one_at_a_time:
             other = self._adapted.pop((*same, scale), None)
             if other is None:
-                module = self._with_layers(part, file, scale, same)
-                other = model.replaced({"unet": replace(part, module=module)})
+                other = model.replaced({"unet": self._with_layers(part, file, scale, same)})
             self._adapted[(*same, scale)] = other
             while len(self._adapted) > KEPT:
                 self._adapted.popitem(last=False)
         return other
 
-    def _with_layers(
-        self, part: Part, file: Path, scale: float, same: tuple[Any, ...]
-    ) -> nn.Module:
+    def _with_layers(self, part: Part, file: Path, scale: float, same: tuple[Any, ...]) -> Part:
         """A copy of the network with the file's layers, from a copy of another scale where there
         is one."""
         others = [model for key, model in self._adapted.items() if key[:-1] == same]
-        module: Any = shallow_copy((others[0].parts["unet"] if others else part).module)
-        if not others:
-            read_layers(module, file)
-        set_scale(module, scale)
-        adapted: nn.Module = module.eval().requires_grad_(False)
-        return adapted
+
+        def adapted(network: nn.Module) -> nn.Module:
+            module = shallow_copy(network)
+            if not others:
+                read_layers(module, file)
+            set_scale(module, scale)
+            return module.eval().requires_grad_(False)
+
+        return (others[0].parts["unet"] if others else part).altered(adapted)
 
     def embed(
         self, encoder: Path, pictures: Sequence[Image], pooled: bool

@@ -38,7 +38,7 @@ class SharedParts:
         stamps = tuple((file, about.st_size, about.st_mtime_ns) for file, about in files)
         # where converters say how to read it, what they read is not shared
         reader = place.loading if place.loading(info) else None
-        key = (stamps, place.device, place.dtype, reader)
+        key = (stamps, place.device, place.reads_to(info), place.dtype, reader)
         with _one_at_a_time:
             pair = self._mine.get(key)
             if pair is None:

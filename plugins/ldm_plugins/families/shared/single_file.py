@@ -1,4 +1,4 @@
-"""Models in one safetensors file, named as their authors' own code names the weights.
+"""Models in one safetensors or GGUF file, named as their authors' own code names the weights.
 
 Diffusers' converters read them. The configs and tokenizers, and the weights of components that the
 file does not hold, come from a folder in Diffusers' format.
@@ -15,8 +15,8 @@ from typing import Any
 from ldm_core.contracts import Part, PartInfo, Place
 from ldm_core.errors import LdmError
 from ldm_core.model.configs import check_kinds, read_config
+from ldm_core.model.gguf_header import read_header_of_weights
 from ldm_core.model.loading import Size, check_finite, no_larger, reading
-from ldm_core.model.safetensors_header import read_header
 from ldm_core.model.weight_files import check_weights
 from ldm_plugins.families.shared.checkpoint import (
     check_count,
@@ -26,6 +26,13 @@ from ldm_plugins.families.shared.checkpoint import (
 )
 from ldm_plugins.families.shared.component import in_place
 from ldm_plugins.families.shared.folder import Folder
+from ldm_plugins.families.shared.gguf_file import (
+    gguf_options,
+    is_gguf,
+    numbers_of,
+    read_gguf,
+    unpack_outside_of_linear_layers,
+)
 from ldm_plugins.shared.classes import find_class
 from ldm_plugins.shared.quiet import quiet
 
@@ -135,10 +142,13 @@ def read_file(
         LdmError: weights are missing or of other shapes than the configs say.
     """
     with reading(f"'{file}'"):
-        checkpoint = read_tensors(file, place.dtype)
+        checkpoint = read_gguf(file) if is_gguf(file) else read_tensors(file, place.dtype)
     check_finite(f"'{file}'", checkpoint)
-    size = Size.of({file.name: read_header(file)})
+    header = read_header_of_weights(file)
+    size = Size.of({file.name: header})
     shapes = {name: tuple(tensor.shape) for name, tensor in checkpoint.items()}
+    if is_gguf(file):
+        shapes = dict(header.shapes)
     parts = {}
     for info in inside:
         config = folder / info.name
@@ -147,15 +157,15 @@ def read_file(
         cls, described = find_class(info.cls), read_config(config)
         if "_class_name" in described:
             check_kinds(described, cls, config / "config.json")
+        options = {"torch_dtype": place.dtype, **_loading(file, cls, info, place)}
         try:
             with reading(what, wrong=wrong), quiet(what), no_larger(what, size):
                 module = _converter(cls)(
                     checkpoint=dict(checkpoint),  # converters take out of it what they use
                     config=str(folder),
                     subfolder=info.name,
-                    torch_dtype=place.dtype,
                     local_files_only=True,
-                    **place.loading(info),
+                    **options,
                 )
         except LdmError as error:
             # of torch, where a tensor is still without data
@@ -164,12 +174,32 @@ def read_file(
             raise
         if missing := _missing(module):
             raise LdmError(f"{lacks}, such as {missing[0]}.")
+        if is_gguf(file):
+            unpack_outside_of_linear_layers(module, options["torch_dtype"])
         for start in COUNTED.get(info.role, ()):
             if any(name.startswith(start) for name in shapes):
-                check_count(f"the {info.name} in '{file}'", shapes, start, module)
+                tensors = module.state_dict().values()
+                places = sum(numbers_of(t) if is_gguf(file) else t.numel() for t in tensors)
+                check_count(f"the {info.name} in '{file}'", shapes, start, places)
         check_finite(what, module.state_dict())
-        parts[info.name] = in_place(place.put(module), info, place)
+        parts[info.name] = in_place(place.put(module, info), info, place, options["torch_dtype"])
     return parts
+
+
+def _loading(file: Path, cls: Any, info: PartInfo, place: Place) -> Mapping[str, Any]:
+    """What converters say of the reading of a component, where its class takes it: those of
+    Transformers are made out of a file as they are."""
+    from diffusers.loaders import FromOriginalModelMixin
+
+    if is_gguf(file):
+        if not issubclass(cls, FromOriginalModelMixin):
+            raise LdmError(
+                f"'{file}' holds the {info.name} ({info.cls}), which Diffusers reads out of no GGUF "
+                "file.",
+                "take its tensors out of the file, so that the one beside the configs is used.",
+            )
+        return gguf_options(place)
+    return place.loading(info) if issubclass(cls, FromOriginalModelMixin) else {}
 
 
 def _missing(module: Any) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ldm_core.contracts import Attention, Call, Model, Network
@@ -66,7 +66,7 @@ def altered(model: Model, names: Callable[[nn.Module], Sequence[str]], change: C
     """
     picture = Picture(model.info.latents.axis("height").unit)
     others = {
-        name: replace(part, module=_altered(part.module, names(part.module), change, picture))
+        name: part.altered(lambda network: _altered(network, names(network), change, picture))
         for name, part in model.parts.items()
         if part.role == "network"
     }

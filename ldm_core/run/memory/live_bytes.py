@@ -1,0 +1,139 @@
+"""The bytes that are alive while a program runs, counted on shapes alone."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+BLOCK = 64
+"""Allocators round up to so many bytes at least."""
+
+
+class Allocator:
+    """What memory is taken for what is asked for; by itself, no more than that."""
+
+    def block(self, size: int) -> int:
+        """Bytes that a tensor of so many takes."""
+        return -(-size // BLOCK) * BLOCK
+
+    def scratch(self, func: Any, args: Sequence[Any], made: Sequence[Tensor]) -> int:
+        """Bytes that an operation takes while it lasts, beside what it is given and gives."""
+        return 0
+
+
+GRAINS = ("part", "layer", "two")
+"""Of how many weights at a time can be brought to where is computed: all of a part, a layer, or a
+layer and the one that comes meanwhile."""
+
+
+@dataclass
+class Peak:
+    """The most that was alive at once while a part computed.
+
+    Attributes:
+        live: without weights.
+        held: with the weights in whose layers was computed, by the grain.
+    """
+
+    live: int = 0
+    held: dict[str, int] = field(default_factory=lambda: dict.fromkeys(GRAINS, 0))
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A weight's place: its part, and how many bytes are brought along with it, by the grain."""
+
+    part: str
+    held: Mapping[str, int]
+
+
+class LiveBytes(TorchDispatchMode):
+    """Counts what every operation makes for as long as it is alive, and the most there was at once
+    while each part computed.
+
+    Tensors may be on the device ``meta``, so that nothing is computed and nothing allocated. What
+    is only known by its values, such as whether a mask masks anything, is taken to be so.
+
+    Args:
+        units: the place of each weight, by its storage; weights are not counted themselves.
+        allocator: of the device.
+
+    Attributes:
+        peaks: by the part that computed last; ``""`` before any did.
+    """
+
+    def __init__(self, units: Mapping[int, Unit], allocator: Allocator) -> None:
+        super().__init__()
+        self._units = units
+        self._allocator = allocator
+        self._sizes: dict[int, int] = {}
+        self._watched: dict[int, weakref.ref[Any]] = {}
+        self._live = 0
+        self._now = Unit("", dict.fromkeys(GRAINS, 0))
+        self.peaks: dict[str, Peak] = {}
+
+    @property
+    def live(self) -> int:
+        """Bytes that are alive now."""
+        return self._live
+
+    def elsewhere(self) -> None:
+        """What comes now is computed in no part."""
+        self._now = Unit("", dict.fromkeys(GRAINS, 0))
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        options = kwargs or {}
+        given = [leaf for leaf in tree_leaves((args, options)) if isinstance(leaf, Tensor)]
+        if any(type(tensor) not in (Tensor, nn.Parameter) for tensor in given):
+            return NotImplemented  # a subclass comes apart into plain ones, which come here again
+        if func is torch.ops.aten._local_scalar_dense.default and args[0].is_meta:
+            return True if args[0].dtype == torch.bool else 1
+        result = func(*args, **options)
+        made = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
+        for tensor in made:
+            self._count(tensor)
+        for tensor in given:
+            unit = self._units.get(key_of(tensor))
+            if unit is not None:
+                self._now = unit
+                break
+        self._note(self._allocator.scratch(func, args, made))
+        return result
+
+    def _count(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        if key in self._sizes or key in self._units:
+            return
+        size = self._allocator.block(storage.nbytes())
+        self._sizes[key] = size
+        self._live += size
+        self._watched[key] = weakref.ref(storage, lambda _: self._free(key))
+
+    def _free(self, key: int) -> None:
+        self._live -= self._sizes.pop(key)
+        del self._watched[key]
+
+    def _note(self, scratch: int) -> None:
+        peak = self.peaks.setdefault(self._now.part, Peak())
+        live = self._live + scratch
+        peak.live = max(peak.live, live)
+        for grain, size in self._now.held.items():
+            peak.held[grain] = max(peak.held[grain], live + size)
+
+
+def key_of(tensor: Tensor) -> int:
+    """What tells a tensor's memory from others'."""
+    return tensor.untyped_storage()._cdata
+
+
+def bytes_of(tensors: Iterable[Tensor]) -> int:
+    """What some tensors take, memory that they share once."""
+    return sum({key_of(t): t.untyped_storage().nbytes() for t in tensors}.values())

@@ -1,0 +1,188 @@
+"""A run walked once on shapes alone: what it will take beside weights, before any is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+from torch.overrides import TorchFunctionMode
+
+from ldm_core.composition.composition import Composition
+from ldm_core.contracts import Converter, Model, Phase, Place, Plan, Run
+from ldm_core.run.attention import in_force
+from ldm_core.run.memory.live_bytes import Allocator, LiveBytes, Peak, Unit, bytes_of, key_of
+from ldm_core.run.sampling import Sampling
+
+META = torch.device("meta")
+
+
+@dataclass(frozen=True)
+class Walk:
+    """What a run takes.
+
+    Attributes:
+        weights: bytes of each part as it is kept, by its name.
+        roles: of those parts.
+        decoding: while the decoder decodes, in each of several ways, by the part that computes.
+        before: until then, likewise.
+    """
+
+    weights: Mapping[str, int]
+    roles: Mapping[str, str]
+    before: Mapping[str, Peak]
+    decoding: Mapping[str, Mapping[str, Peak]]
+
+
+class Fused(TorchFunctionMode):
+    """Torch's own attention as its fused kernels take memory: the result, and a number a row.
+
+    On the device ``meta`` torch would take the formula that makes the matrix of all scores.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is not scaled_dot_product_attention:
+            return func(*args, **(kwargs or {}))
+        return self._result(*args[:3], **(kwargs or {}))
+
+    def _result(self, query: Tensor, key: Tensor, value: Tensor, **options: Any) -> Tensor:
+        heads, rows = query.shape[:-2], query.shape[-2]
+        sums = query.new_empty((*heads, rows), dtype=torch.float32)
+        if len(heads) == 2:  # laid out with the heads of a row side by side
+            out = query.new_empty((heads[0], rows, heads[1], value.shape[-1])).transpose(1, 2)
+        else:
+            out = query.new_empty((*heads, rows, value.shape[-1]))
+        del sums
+        return out
+
+
+def walk(
+    composition: Composition,
+    place: Place,
+    plan: Plan,
+    decoding: Mapping[str, Sequence[Converter]],
+    allocator: Allocator,
+) -> Walk:
+    """Walk the first step of a plan, and decode, on shapes.
+
+    Args:
+        place: where it will be; its types are those of the weights and of what is computed.
+        plan: one batch.
+        decoding: converters of the autoencoder for each way of decoding, by the way's name.
+        allocator: of the device.
+    Raises:
+        LdmError: a config makes no such component.
+    """
+    shaped = replace(place, device=META, later=())
+    model = composition.family.load(composition.info, shaped)
+    for converter in composition.converters:
+        if converter.phase in (Phase.LAYOUT, Phase.COMPILE):
+            model = converter.convert(model)
+    modules = {name: part.module for name, part in model.parts.items() if is_module(part.module)}
+    weights = {name: bytes_of(_kept(module)) for name, module in modules.items()}
+    units = _units(modules, weights)
+    live = LiveBytes(units, allocator)
+    latents: Tensor
+    with torch.no_grad(), _kernel(composition), live:
+        latents = _sampled(composition, model, plan)
+    ways = {}
+    for name, converters in decoding.items():
+        other = model
+        for converter in converters:
+            other = converter.convert(other)
+        ways[name] = _decoded(composition, other, latents, units, allocator)
+    roles = {name: model.parts[name].role for name in modules}
+    return Walk(weights, roles, live.peaks, ways)
+
+
+def is_module(thing: Any) -> bool:
+    """Whether a part has weights."""
+    return isinstance(thing, nn.Module)
+
+
+def _sampled(composition: Composition, model: Model, plan: Plan) -> Tensor:
+    """The last x, on shapes; one step alone is taken."""
+    shape = composition.info.latents.shape(plan.request.extent)
+    images = len(plan.request.seeds)
+
+    def noise() -> Tensor:
+        return torch.empty((images, *shape), device=META)
+
+    def to_latents(data: Tensor) -> Tensor:
+        return composition.encoder(model, data.to(META), noise).to(META)
+
+    run = Run(model, plan.request, plan.grid, noise, to_latents, 1.0)
+    sampling = Sampling(composition, run)
+    x = sampling.x
+    if len(plan.grid) > 1:
+        denoise = sampling.denoiser()
+        for point in _different(plan, composition):
+            x = torch.empty_like(denoise(x, point))
+    return x
+
+
+def _different(plan: Plan, composition: Composition) -> list[Any]:
+    """The first point, and the middle one, where a guidance may ask for other branches."""
+    grid = plan.grid[:-1]
+    return [grid[0], grid[len(grid) // 2]]
+
+
+def _decoded(
+    composition: Composition,
+    model: Model,
+    latents: Tensor,
+    units: Mapping[int, Unit],
+    allocator: Allocator,
+) -> Mapping[str, Peak]:
+    live = LiveBytes(units, allocator)
+    with torch.no_grad(), _kernel(composition), live:
+        medium = composition.decoder.medium(model, latents)
+        live.elsewhere()
+        shown = medium.data.float()
+        pixels = ((shown + 1) / 2).clamp(0, 1)
+        del shown, pixels
+    return live.peaks
+
+
+@contextmanager
+def _kernel(composition: Composition) -> Iterator[None]:
+    with Fused(), in_force(composition.attention):
+        yield
+
+
+def _kept(module: nn.Module) -> list[Tensor]:
+    """What a module keeps: its parameters and buffers, the narrow ones of such as are widened."""
+    tensors = [*module.parameters(), *module.buffers()]
+    return [inner for tensor in tensors for inner in inner_of(tensor)]
+
+
+def inner_of(tensor: Tensor) -> list[Tensor]:
+    """The plain tensors that a tensor is made of."""
+    if type(tensor) in (Tensor, nn.Parameter):
+        return [tensor]
+    names, _ = tensor.__tensor_flatten__()  # type: ignore[attr-defined]
+    return [inner for name in names for inner in inner_of(tensor.__dict__[name])]
+
+
+def _units(modules: Mapping[str, nn.Module], weights: Mapping[str, int]) -> dict[int, Unit]:
+    units: dict[int, Unit] = {}
+    for name, module in modules.items():
+        sizes = []
+        for layer in module.modules():
+            own = [*layer.parameters(recurse=False), *layer.buffers(recurse=False)]
+            inner = [one for tensor in own for one in inner_of(tensor)]
+            size = bytes_of(inner)
+            sizes.append(size)
+            for tensor in inner:
+                units[key_of(tensor)] = Unit(name, {"part": weights[name], "layer": size})
+        second = sorted(sizes)[-2:]
+        for key, unit in units.items():
+            if unit.part == name:
+                # which layer comes next is not known here: the largest but for itself
+                other = second[0] if unit.held["layer"] == second[-1] else second[-1]
+                units[key] = Unit(name, {**unit.held, "two": unit.held["layer"] + other})
+    return units

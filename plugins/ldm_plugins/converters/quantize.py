@@ -1,0 +1,151 @@
+"""Weights in eight or four bits, quantised while they are read."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ldm_core.contracts import Converter, Model, ModelInfo, PartInfo, Phase, PlaceNames
+from ldm_core.errors import LdmError, LdmWarning, did_you_mean
+from ldm_core.model import place as placement
+from ldm_core.model.files import read_index
+from ldm_plugins.converters.shared.torchao_reader import counts, reading_config
+from ldm_plugins.converters.shared.weight_formats import FORMATS, check_installed, recipe_for
+
+ROLES = ("network", "text", "autoencoder", "side")
+GGUF = ".gguf"
+
+
+def quantize(*, format: str = "int8", parts: list[str] | None = None) -> Converter:
+    """Weights in eight or four bits, quantised while they are read, so that those of a part are
+    never held in full.
+
+    What is drawn differs a little from what the full weights draw. The weights are read in this
+    form, so a pipeline on them is made with the same choice; see ``Pipeline.replace``.
+
+    Args:
+        format: of torchao int8, int8_dynamic, fp8, fp8_dynamic, int4; of bitsandbytes bnb_int8,
+            bnb_nf4. With the two int8 formats convolutions are kept in 8 bits too; with the others
+            linear layers alone are quantised.
+        parts: names of the model's parts, or their roles: network, text, autoencoder, side. The
+            network and the text encoders where nothing is said.
+    """
+    if format not in FORMATS:
+        raise LdmError(
+            f"no format named '{format}'.{did_you_mean(format, FORMATS)} There are "
+            f"{', '.join(FORMATS)}; a .gguf file is quantised already, and is named as the model."
+        )
+    if parts is not None and not parts:
+        raise LdmError("the converter quantize needs at least one part; leave it out for none.")
+    return Quantize(format, ("network", "text") if parts is None else tuple(parts))
+
+
+@dataclass(frozen=True)
+class Quantize(Converter):
+    """
+    Attributes:
+        format: one of `FORMATS`.
+        parts: names or roles.
+        place: device and types of the model, by their names.
+    """
+
+    format: str
+    parts: tuple[str, ...]
+    place: PlaceNames | None = None
+    phase = Phase.LAYOUT
+    lossless = False
+
+    @property
+    def reading(self) -> str:
+        return f"quantize ({self.format}: {', '.join(sorted({*self.parts}))})"
+
+    def fit(self, info: ModelInfo, place: PlaceNames) -> Converter:
+        check_installed(FORMATS[self.format].package, f"the format '{self.format}'")
+        index = read_index(info.folder)
+        for part in self.parts:
+            if part not in ROLES and not isinstance(index.get(part), list):
+                names = [name for name, entry in index.items() if isinstance(entry, list)]
+                raise LdmError(
+                    f"the model '{info.source}' has no part '{part}' to quantise."
+                    f"{did_you_mean(part, [*ROLES, *names])}",
+                    f"roles are {', '.join(ROLES)}; its parts are {', '.join(names)}.",
+                )
+        if info.file is not None and info.file.suffix == GGUF and "network" in self.parts:
+            raise LdmError(
+                f"the network in '{info.source}' is quantised already.",
+                'the text encoders can be too: parts = ["text"].',
+            )
+        return Quantize(self.format, self.parts, place)
+
+    def prepare(self, info: ModelInfo) -> None:
+        if FORMATS[self.format].recipes:
+            self._recipe()
+        else:
+            self._bitsandbytes("diffusers")
+
+    def loading(self, part: PartInfo) -> Mapping[str, Any]:
+        if part.role == "other" or not {part.name, part.role} & {*self.parts}:
+            return {}
+        from diffusers import ModelMixin
+
+        from ldm_plugins.shared.classes import find_class
+
+        diffusers = issubclass(find_class(part.cls), ModelMixin)
+        # what is not quantised is kept as is computed in: a quantised layer takes and gives that
+        key, compute = "torch_dtype" if diffusers else "dtype", self._where().compute_dtype
+        return {key: compute, "quantization_config": self._config(diffusers)}
+
+    def _config(self, diffusers: bool) -> Any:
+        """What Diffusers' ``from_pretrained`` is told, or that of Transformers."""
+        if not FORMATS[self.format].recipes:
+            return self._bitsandbytes("diffusers" if diffusers else "transformers")
+        if not diffusers:
+            from transformers import TorchAoConfig
+
+            return TorchAoConfig(self._recipe())
+        return reading_config(self._recipe(), FORMATS[self.format].convolutions)
+
+    def convert(self, model: Model) -> Model:
+        """The model as it is, once it is said which of its parts kept their weights."""
+        for name, part in model.parts.items():
+            if part.role == "other" or not {name, part.role} & {*self.parts}:
+                continue
+            quantised, layers = counts(part.module)
+            if not quantised:
+                warnings.warn(
+                    f"the converter 'quantize' left all {layers} layers of the {name} as they "
+                    f"were: none of them can be kept as '{self.format}'.",
+                    LdmWarning,
+                    stacklevel=2,
+                )
+        return model
+
+    def _where(self) -> Any:
+        assert self.place is not None
+        names = self.place
+        return placement.resolve(
+            {
+                "device": names.device,
+                "dtype": names.dtype,
+                "compute_dtype": names.compute_dtype,
+            }
+        )
+
+    def _recipe(self) -> Any:
+        where = self._where()
+        return recipe_for(self.format, where.device, where.compute_dtype)
+
+    def _bitsandbytes(self, library: str) -> Any:
+        import diffusers
+        import transformers
+
+        cls = (diffusers if library == "diffusers" else transformers).BitsAndBytesConfig
+        if self.format == "bnb_int8":
+            return cls(load_in_8bit=True)
+        return cls(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_compute_dtype=self._where().compute_dtype,
+        )

@@ -1,0 +1,93 @@
+"""Large pictures encoded and decoded in tiles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ldm_core.contracts import Converter, ModelInfo, Part, Phase, PlaceNames
+from ldm_core.errors import LdmError
+from ldm_core.values import brief
+from ldm_plugins.converters.shared.decoding import check_has_pieces, switched
+
+NAME = "vae_tiling"
+
+
+def vae_tiling(*, size: int | None = None, overlap: float = 0.25) -> Converter:
+    """Encode and decode pictures larger than a tile in tiles that overlap, in the memory of one.
+
+    The tiles are blended where they overlap, and each is normalised by itself, so what is drawn
+    differs a little; pictures no larger than a tile are the same. It is Diffusers'
+    ``enable_tiling``, on a copy of the autoencoder that shares its weights.
+
+    Args:
+        size: pixels of a tile's side; what the autoencoder was trained on where nothing is said.
+        overlap: share of a tile that it has in common with the next, from 0 to 0.9.
+    """
+    if not 0 <= overlap <= 0.9:
+        raise LdmError(f"the overlap of tiles is a share from 0 to 0.9, not {brief(overlap)}.")
+    if size is not None and size < 1:
+        raise LdmError(f"a tile has at least one pixel, not {brief(size)}.")
+    return VaeTiling(size, overlap)
+
+
+@dataclass(frozen=True)
+class VaeTiling(Converter):
+    """
+    Attributes:
+        size: pixels of a tile's side.
+        overlap: of neighbours.
+        stride: so many pixels a side share one latent.
+    """
+
+    size: int | None
+    overlap: float
+    stride: int = 1
+    phase = Phase.COMPILE
+    lossless = False
+
+    def fit(self, info: ModelInfo, place: PlaceNames) -> Converter:
+        check_has_pieces(info, NAME)
+        fitted = VaeTiling(self.size, self.overlap, info.latents.axis("height").stride)
+        if self.size is not None:
+            fitted.check(self.size)
+        return fitted
+
+    def part(self, part: Part) -> Part:
+        return switched(part, NAME, self._tile)
+
+    def check(self, size: int) -> None:
+        """See that tiles of so many pixels a side, and their steps, are whole numbers of latents;
+        Diffusers would join them in the wrong places.
+
+        Raises:
+            LdmError: they are not.
+        """
+        latents, stride = size // self.stride, self.stride
+        shared = latents * self.overlap
+        if size % stride or latents < 2 or shared != int(shared):
+            raise LdmError(
+                f"a tile of {size} pixels a side with an overlap of {self.overlap:g} does not fit "
+                f"this model: its side is a multiple of {stride}, at least {2 * stride}, and what "
+                f"it shares with the next is one too.",
+                f"an overlap of 0.25 goes with a multiple of {4 * stride}.",
+            )
+
+    def _tile(self, autoencoder: Any) -> None:
+        autoencoder.enable_tiling()
+        size = self.size or int(autoencoder.tile_sample_min_size)
+        self.check(size)
+        if size * self.overlap <= 1 and _is_tiny(autoencoder):
+            raise LdmError("tiles of a tiny decoder have an overlap of more than one pixel.")
+        autoencoder.tile_overlap_factor = self.overlap
+        autoencoder.tile_sample_min_size = size
+        autoencoder.tile_latent_min_size = size // self.stride
+        if _is_tiny(autoencoder):  # which takes it from the number of colours
+            autoencoder.spatial_scale_factor = self.stride
+
+
+def _is_tiny(autoencoder: Any) -> bool:
+    """Whether an autoencoder is an AutoencoderTiny, whose tiles Diffusers blends in another way."""
+    from diffusers import AutoencoderTiny
+
+    return isinstance(autoencoder, AutoencoderTiny)
