@@ -171,10 +171,9 @@ def _groups(module: nn.Module) -> list[Any]:
 
     groups = []
     for inner in module.modules():
-        if "_diffusers_hook" in vars(inner):
-            hook = HookRegistry.check_if_exists_or_initialize(inner).get_hook("group_offloading")
-            if hook is not None and hook.group.offload_to_disk_path is not None:
-                groups.append(hook.group)
+        hook = HookRegistry.check_if_exists_or_initialize(inner).get_hook("group_offloading")
+        if hook is not None and hook.group.offload_to_disk_path is not None:
+            groups.append(hook.group)
     return groups
 
 
