@@ -20,7 +20,7 @@ from ldm_core.model.modules import movable_copy
 
 READ_WHOLE = ("VectorQuantizer",)
 """Classes of modules that read the weights of the layers in them, without calling these."""
-ROLES = ("network", "autoencoder", "text", "side")
+ROLES = ("network", "autoencoder", "decoder", "text", "side")
 Place = Callable[[Part], Part]
 
 
@@ -179,7 +179,7 @@ def guarded(part: Part, around: Callable[[Callable[..., Any]], Callable[..., Any
         around: ``around(call) -> call``.
     """
     module = part.module
-    for name in ("forward", *(("encode", "decode") if part.role == "autoencoder" else ())):
+    for name in ("forward", *(("encode", "decode") if part.role in ("autoencoder", "decoder") else ())):
         call = getattr(module, name, None)
         if call is not None:
             setattr(module, name, around(call))
