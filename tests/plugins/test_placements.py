@@ -201,9 +201,14 @@ def test_another_network_that_guides_is_placed_too(
     assert folders(temporary) == []
 
 
+@pytest.fixture(scope="module")
+def half(folder: Path) -> Pipeline:
+    return Pipeline.from_pretrained(folder, dtype="bfloat16", compute_dtype="float32", device="cpu")
+
+
 @pytest.mark.parametrize("name", [name for name in PLACEMENTS if name != "group_offload to disk"])
-def test_weights_that_are_kept_narrow_stay_so(folder: Path, name: str) -> None:
-    pipe = Pipeline.from_pretrained(folder, dtype="bfloat16", device="cpu")
+def test_weights_that_are_kept_narrow_stay_so(half: Pipeline, name: str) -> None:
+    pipe = half
     placed = pipe.replace(converters=[PLACEMENTS[name]])
     assert placed(**CALL).images.equal(pipe(**CALL).images)
     weights = [w for m in modules(placed) for w in m.parameters(False) if w.ndim > 1]
@@ -212,13 +217,63 @@ def test_weights_that_are_kept_narrow_stay_so(folder: Path, name: str) -> None:
 
 def test_narrow_weights_are_not_written_to_files(folder: Path) -> None:
     reads: list[Any] = []
-    choices: dict[str, Any] = {"converters": [DISK], "dtype": "bfloat16", "device": "cpu"}
+    choices: dict[str, Any] = {"dtype": "bfloat16", "device": "cpu"}
     with pytest.raises(LdmError, match="kept in bfloat16 and computed with in float32"):
-        Pipeline.from_pretrained(folder, **{**choices, "converters": [DISK, Reads(reads)]})
+        Pipeline.from_pretrained(folder, **choices, converters=[DISK, Reads(reads)])
     assert reads == []
-    narrow = Pipeline.from_pretrained(folder, **choices, compute_dtype="bfloat16")
+    choices |= {"converters": [DISK], "compute_dtype": "bfloat16"}
+    narrow = Pipeline.from_pretrained(folder, **choices)
     plain = narrow.replace(converters=[])
     assert narrow(**CALL).images.equal(plain(**CALL).images)
+
+
+class Narrow(Converter):
+    """Keeps the network's weights as tensors of a kind of their own, as quantised ones are."""
+
+    phase = Phase.LAYOUT
+    lossless = True
+
+    def part(self, part: Part) -> Part:
+        if part.role != "network":
+            return part
+        narrow: Any = movable_copy(part.module).bfloat16()
+        return replace(part, module=stored(narrow, torch.float32))
+
+
+def test_weights_of_a_kind_of_their_own_are_moved_but_not_written(
+    pipes: Any, placement: Any
+) -> None:
+    pipe = pipes("Stable Diffusion")
+    if placement is DISK:
+        with pytest.raises(LdmError, match="weights of the kind StoredWeight cannot wait in files"):
+            pipe.replace(converters=[Narrow(), placement])
+        return
+    expected = pipe.replace(converters=[Narrow()])(**CALL).images
+    assert pipe.replace(converters=[Narrow(), placement])(**CALL).images.equal(expected)
+
+
+def test_quantised_weights_are_moved_too(pipes: Any, placement: Any) -> None:
+    quantization = pytest.importorskip("torchao.quantization")
+
+    class Quantised(Converter):
+        phase = Phase.LAYOUT
+        lossless = False
+
+        def part(self, part: Part) -> Part:
+            if part.role != "network":
+                return part
+            module = movable_copy(part.module)
+            quantization.quantize_(module, quantization.Int8WeightOnlyConfig())
+            return replace(part, module=module)
+
+    if placement is DISK:
+        pytest.skip("they cannot wait in files")
+    pipe = pipes("Stable Diffusion")
+    expected = pipe.replace(converters=[Quantised()])(**CALL).images
+    assert not expected.equal(pipe(**CALL).images)
+    placed = pipe.replace(converters=[Quantised(), placement])
+    for _ in range(2):
+        assert placed(**CALL).images.equal(expected)
 
 
 class Reads(Converter):

@@ -112,6 +112,8 @@ class GroupOffload(Placement):
 
         def place(part: Part) -> Part:
             _untie(part.module)
+            if folder is not None:
+                _check_plain(part.module)
             path = None if folder is None else folder.of(part.module)
             for number, piece in enumerate(_pieces(part.module, part.device)):
                 self._offload(piece, part, None if path is None else path / str(number))
@@ -150,6 +152,23 @@ def _pieces(module: nn.Module, device: Any) -> Iterator[nn.Module]:
             tensor.data = tensor.data.to(device)
         for child in module.children():
             yield from _pieces(child, device)
+
+
+def _check_plain(module: nn.Module) -> None:
+    """See that weights can be written to a file.
+
+    Raises:
+        LdmError: some are of a kind that cannot, such as quantised ones.
+    """
+    import torch
+
+    kinds = {type(tensor.data) for tensor in chain(module.parameters(), module.buffers())}
+    for kind in kinds - {torch.Tensor}:
+        raise LdmError(
+            f"weights of the kind {kind.__name__} cannot wait in files, which 'group_offload' is "
+            "to write.",
+            'say to = "memory".',
+        )
 
 
 def _untie(module: nn.Module) -> None:

@@ -51,6 +51,14 @@ class Placement(Converter):
         fitted = replace(self, roles=roles, names=place)
         if self.chosen is not None and not self.chosen:
             raise LdmError(f"the placement '{self.name}' needs at least one of the parts.")
+        if self.offloads and info.file is not None and info.file.suffix.lower() == ".gguf":
+            for name, role in roles:
+                if role == "network" and fitted.takes(name, role):
+                    raise LdmError(
+                        f"the placement '{self.name}' would move the {name}, whose weights in "
+                        f"'{info.file.name}' are of a kind that cannot be moved so.",
+                        'say by parts = ["text", "autoencoder"], say, on which others it acts.',
+                    )
         if info.parts:
             fitted.check_parts(info.source, [part.name for part in info.parts])
         return fitted
@@ -179,7 +187,10 @@ def guarded(part: Part, around: Callable[[Callable[..., Any]], Callable[..., Any
         around: ``around(call) -> call``.
     """
     module = part.module
-    for name in ("forward", *(("encode", "decode") if part.role in ("autoencoder", "decoder") else ())):
+    for name in (
+        "forward",
+        *(("encode", "decode") if part.role in ("autoencoder", "decoder") else ()),
+    ):
         call = getattr(module, name, None)
         if call is not None:
             setattr(module, name, around(call))
