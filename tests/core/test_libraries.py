@@ -38,6 +38,8 @@ SAMPLES = {
     "`torch_dtype` is deprecated! Use `dtype` instead!": "the calls that we make",
     "Cannot initialize model with `low_cpu_mem_usage` for now": "memory",
     "There are modules in UNet2DConditionModel that should be kept in float32: [].": "empty",
+    "Device 1 is not available, available devices are [0]": "not chosen",
+    "It seems like some layers were not executed during the forward pass. This may": "later",
     "Using a slow image processor as `use_fast` is unset": "resize alike",
 }
 
