@@ -383,6 +383,15 @@ def test_a_weight_that_waits_in_a_file_is_no_number(pipes: Any) -> None:
     assert unet.conv_in(torch.zeros(1, 4, 8, 8)).isfinite().all()
 
 
+def test_weights_that_wait_are_not_blamed_for_a_picture(pipes: Any) -> None:
+    pipe = pipes("Stable Diffusion").replace(converters=[DISK])
+    with pytest.raises(LdmError, match="not finite") as caught:
+        pipe(**CALL, guidance_scale=1e38)
+    said = f"{caught.value.message} {caught.value.hint}"
+    assert "a guidance scale of 1e+38" in said
+    assert "the weights hold" not in said
+
+
 def test_too_little_room_on_the_disk_is_said(
     pipes: Any, temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
