@@ -357,6 +357,34 @@ def test_parts_may_lie_in_different_places(folder: Path, temporary: Path) -> Non
     assert weights <= written < weights + 1024 * len(list(unet.modules()))
 
 
+def test_parts_of_one_role_may_lie_in_different_places(pipes: Any) -> None:
+    pipe = pipes("SDXL")
+    converters = [
+        {**DISK, "parts": ["text_encoder"]},
+        {"name": "sequential_offload", "parts": ["text_encoder_2", "vae"]},
+    ]
+    placed = pipe.replace(converters=converters)
+    assert placed(**CALL).images.equal(pipe(**CALL).images)
+    parts = placed.model.parts
+    assert [name for name, part in parts.items() if part.beneath is None] == [
+        name for name in parts if name not in ("text_encoder", "text_encoder_2", "vae")
+    ]
+
+
+def test_a_second_placement_is_refused_where_the_family_names_no_parts(pipes: Any) -> None:
+    pipe = pipes("Stable Diffusion")
+    info = replace(pipe.composition.info, parts=())
+    silent = replace(pipe, composition=replace(pipe.composition, info=info))
+    converters = [
+        {"name": "model_offload", "parts": ["unet"]},
+        {"name": "sequential_offload", "parts": ["network"]},
+    ]
+    with pytest.raises(LdmError, match="'sequential_offload' and 'another' would both act on unet"):
+        silent.replace(converters=converters)
+    with pytest.raises(LdmError, match="no such part"):
+        silent.replace(converters=[{"name": "whole", "parts": ["unett"]}])
+
+
 def test_files_are_where_they_are_asked_for(folder: Path, tmp_path: Path) -> None:
     named = tmp_path / "fast"
     named.mkdir()
