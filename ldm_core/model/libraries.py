@@ -35,6 +35,14 @@ DROPPED = {
     r"will be removed": "it is said of the calls that we make, not of what a person chose",
     r"should be kept in float32: \[\]": "the list of what it warns of is empty",
     r"`low_cpu_mem_usage`|low_cpu_mem_usage was None": "how memory is used while reading",
+    r"Device \d+ is not available, available devices are|"
+    r"device_map keys do not match any submodules": (
+        "devices are counted there to share a network among them, and not chosen; a network's own "
+        "parameter is no module, and lies on the first"
+    ),
+    r"some layers were not executed during the forward pass": (
+        "a layer that is called later after all brings its weights then"
+    ),
     r"slow image processor|fast (image )?processor": (
         "which code reads pictures for an image encoder; both resize alike within rounding"
     ),

@@ -148,9 +148,10 @@ def likely_cause(pipe: Pipeline) -> str:
 def tensor_not_finite(model: Model) -> str | None:
     """The first tensor of a model's parts that holds numbers that are not finite, in words."""
     for name, part in model.parts.items():
-        if not isinstance(part.module, torch.nn.Module):
+        module = (part.beneath or part).module  # not what a placement leaves of those that wait
+        if not isinstance(module, torch.nn.Module):
             continue
-        tensors = (*part.module.named_parameters(), *part.module.named_buffers())
+        tensors = (*module.named_parameters(), *module.named_buffers())
         plain = (pair for key, tensor in tensors for pair in unpacked(key, tensor).items())
         for key, tensor in plain:
             if tensor.is_floating_point() and tensor.device.type != "meta" and _holds(tensor):

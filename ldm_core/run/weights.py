@@ -65,7 +65,7 @@ def load_model(composition: Composition) -> Model:
         return {key: value for c in converters for key, value in c.loading(part).items()}
 
     where = replace(where, loading=loading)
-    if any(c.reads_to(part) for c in converters for part in composition.info.parts):
+    if any(type(converter).reads_to is not Converter.reads_to for converter in converters):
         where = replace(where, reads_to=partial(_read_to, converters))
     return composition.family.load(composition.info, where)
 

@@ -43,6 +43,8 @@ SAMPLES = {
     "The config attributes {'block_out_channels': [64, 64]} were passed to AutoencoderTiny, but "
     "are not expected and will be ignored.": "itself",
     "Unable to import `torchao` Tensor objects.": "which are not read",
+    "Device 1 is not available, available devices are [0]": "not chosen",
+    "It seems like some layers were not executed during the forward pass. This may": "later",
     "Using a slow image processor as `use_fast` is unset": "resize alike",
 }
 

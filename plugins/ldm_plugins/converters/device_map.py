@@ -113,6 +113,7 @@ def split(module: Any, count: int) -> dict[str, int]:
         "max_memory": dict.fromkeys(range(count), MUCH),
         "no_split_module_classes": [*(module._no_split_modules or ()), *READ_WHOLE],
     }
+    # devices by number, of which the first is the first of those named, wherever that is
     options["max_memory"] = get_balanced_memory(module, **options)
     spread: dict[str, int] = infer_auto_device_map(module, **options)
     return spread

@@ -112,6 +112,8 @@ class GroupOffload(Placement):
 
         def place(part: Part) -> Part:
             _untie(part.module)
+            if folder is not None:
+                _check_plain(part.module)
             path = None if folder is None else folder.of(part.module)
             for number, piece in enumerate(_pieces(part.module, part.device)):
                 self._offload(piece, part, None if path is None else path / str(number))
@@ -152,6 +154,23 @@ def _pieces(module: nn.Module, device: Any) -> Iterator[nn.Module]:
             yield from _pieces(child, device)
 
 
+def _check_plain(module: nn.Module) -> None:
+    """See that weights can be written to a file.
+
+    Raises:
+        LdmError: some are of a kind that cannot, such as quantised ones.
+    """
+    import torch
+
+    kinds = {type(tensor.data) for tensor in chain(module.parameters(), module.buffers())}
+    for kind in kinds - {torch.Tensor}:
+        raise LdmError(
+            f"weights of the kind {kind.__name__} cannot wait in files, which 'group_offload' is "
+            "to write.",
+            'say to = "memory".',
+        )
+
+
 def _untie(module: nn.Module) -> None:
     """Give each module parameters of its own, in the memory of those that it had: of one that two
     have, Diffusers would write to the second one's file what it left of it for the first."""
@@ -171,10 +190,9 @@ def _groups(module: nn.Module) -> list[Any]:
 
     groups = []
     for inner in module.modules():
-        if "_diffusers_hook" in vars(inner):
-            hook = HookRegistry.check_if_exists_or_initialize(inner).get_hook("group_offloading")
-            if hook is not None and hook.group.offload_to_disk_path is not None:
-                groups.append(hook.group)
+        hook = HookRegistry.check_if_exists_or_initialize(inner).get_hook("group_offloading")
+        if hook is not None and hook.group.offload_to_disk_path is not None:
+            groups.append(hook.group)
     return groups
 
 

@@ -27,7 +27,7 @@ class Whole(Placement):
     offloads: ClassVar[bool] = False
 
     def convert(self, model: Model) -> Model:
-        self.check_parts(model.info.source, model.parts)
+        self.check_model(model)
         return model
 
     def begin(self, model: Model) -> Place:

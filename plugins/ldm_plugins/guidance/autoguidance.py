@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from functools import lru_cache
+from threading import Lock
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
-from ldm_core.contracts import Call, Guidance, ModelInfo, Network, OtherModel, Place, Run
+from ldm_core.contracts import Call, Guidance, Model, ModelInfo, Network, OtherModel, Place, Run
 from ldm_core.errors import LdmError
 from ldm_core.numerics.prediction import from_x0, to_x0
 from ldm_plugins.guidance.classifier_free import NotNegative, at_least_one
@@ -82,17 +85,44 @@ class Weights:
         return hash(self._files)
 
 
-@lru_cache(maxsize=2)
+KEPT = 2
+
+_converted: WeakKeyDictionary[Place, OrderedDict[Weights, Network]] = WeakKeyDictionary()
+_one_at_a_time = Lock()
+
+
 def _network(weights: Weights, place: Place) -> Network:
-    """A model's network in its place; nothing else of it is kept."""
-    model = weights.load(place)
+    """A model's network in its place; nothing else of it is kept.
+
+    What converters made of it, such as files in which its weights wait, goes with the model whose
+    converters they are.
+    """
+    if not place.later:
+        return _plain(weights, place)
+    with _one_at_a_time:
+        networks = _converted.setdefault(place, OrderedDict())
+        if weights not in networks:
+            networks[weights] = _like_its_own(weights.load(place), place)
+        networks.move_to_end(weights)
+        while len(networks) > KEPT:
+            networks.popitem(last=False)
+        return networks[weights]
+
+
+@lru_cache(maxsize=KEPT)
+def _plain(weights: Weights, place: Place) -> Network:
+    return weights.load(place).network
+
+
+def _like_its_own(model: Model, place: Place) -> Network:
+    """A model's network, as the converters of another model make that one's."""
     changes = {}
     for name, part in model.parts.items():
         if part.role == "network":
             for convert in place.later:
                 part = convert(part)
             changes[name] = part
-    return model.replaced(changes).network if place.later else model.network
+    return model.replaced(changes).network
 
 
 def check(info: ModelInfo, weak: ModelInfo) -> None:

@@ -20,7 +20,7 @@ from ldm_core.model.modules import movable_copy
 
 READ_WHOLE = ("VectorQuantizer",)
 """Classes of modules that read the weights of the layers in them, without calling these."""
-ROLES = ("network", "autoencoder", "text", "side")
+ROLES = ("network", "autoencoder", "decoder", "text", "side")
 Place = Callable[[Part], Part]
 
 
@@ -51,6 +51,14 @@ class Placement(Converter):
         fitted = replace(self, roles=roles, names=place)
         if self.chosen is not None and not self.chosen:
             raise LdmError(f"the placement '{self.name}' needs at least one of the parts.")
+        if self.offloads and info.file is not None and info.file.suffix.lower() == ".gguf":
+            for name, role in roles:
+                if role == "network" and fitted.takes(name, role):
+                    raise LdmError(
+                        f"the placement '{self.name}' would move the {name}, whose weights in "
+                        f"'{info.file.name}' are of a kind that cannot be moved so.",
+                        'say by parts = ["text", "autoencoder"], say, on which others it acts.',
+                    )
         if info.parts:
             fitted.check_parts(info.source, [part.name for part in info.parts])
         return fitted
@@ -73,22 +81,36 @@ class Placement(Converter):
     def beside(self, others: Sequence[Converter]) -> None:
         for other in others:
             if isinstance(other, Placement) and (both := self._both(other)):
-                raise LdmError(
-                    f"the placements '{self.name}' and '{other.name}' would both act on "
-                    f"{', '.join(both)}; a part has one placement.",
-                    'say by parts = ["network"], say, on which parts each acts.',
-                )
+                raise self._contradiction(other.name, both)
 
     def _both(self, other: Placement) -> list[str]:
-        """Parts that two placements act on, by name, or role where names are not known."""
-        parts = [*self.roles, *(("", role) for role in ROLES)]
-        return list(
-            dict.fromkeys(
-                name or role
-                for name, role in parts
-                if self.takes(name, role) and other.takes(name, role)
-            )
+        """Parts that two placements act on, by name, or else roles."""
+        pair = (self, other)
+        names = [name for name, role in self.roles if all(p.takes(name, role) for p in pair)]
+        return names or [
+            role
+            for role in ROLES
+            if all(role in (p.usual if p.chosen is None else p.chosen) for p in pair)
+        ]
+
+    def _contradiction(self, other: str, both: Sequence[str]) -> LdmError:
+        return LdmError(
+            f"the placements '{self.name}' and '{other}' would both act on {', '.join(both)}; a "
+            "part has one placement.",
+            'say by parts = ["network"], say, on which parts each acts.',
         )
+
+    def check_model(self, model: Model) -> None:
+        """What only the model's parts say where its family does not.
+
+        Raises:
+            LdmError: as of `check_parts`, or a part has another placement already.
+        """
+        self.check_parts(model.info.source, model.parts)
+        placed = [name for name, part in model.parts.items() if part.beneath is not None]
+        both = [name for name in placed if self.takes(name, model.parts[name].role)]
+        if both:
+            raise self._contradiction("another", both)
 
     def takes(self, name: str, role: str) -> bool:
         """Whether it acts on a part.
@@ -107,7 +129,7 @@ class Placement(Converter):
         return "cpu" if self.offloads and self.takes(part.name, part.role) else None
 
     def convert(self, model: Model) -> Model:
-        self.check_parts(model.info.source, model.parts)
+        self.check_model(model)
         place = self.begin(model)
 
         def later(part: Part) -> Part:
@@ -179,7 +201,10 @@ def guarded(part: Part, around: Callable[[Callable[..., Any]], Callable[..., Any
         around: ``around(call) -> call``.
     """
     module = part.module
-    for name in ("forward", *(("encode", "decode") if part.role == "autoencoder" else ())):
+    for name in (
+        "forward",
+        *(("encode", "decode") if part.role in ("autoencoder", "decoder") else ()),
+    ):
         call = getattr(module, name, None)
         if call is not None:
             setattr(module, name, around(call))
