@@ -182,7 +182,9 @@ def _mixed(composition: Composition) -> list[str]:
     compute = placement.describe(composition.recipe)["compute_dtype"]
     if "float16" in compute.replace("bfloat16", ""):
         where = "" if compute == "float16" else ", where the others compute in float16"
-        lines += [f"the {n} computes in float32{where}" for n in sorted(composition.info.wide_parts)]
+        lines += [
+            f"the {n} computes in float32{where}" for n in sorted(composition.info.wide_parts)
+        ]
     return lines
 
 

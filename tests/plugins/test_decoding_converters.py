@@ -1,4 +1,4 @@
-"""Decoding in slices, in tiles and by a tiny decoder: what Diffusers gives with the same switches."""
+"""Decoding in slices, in tiles and by a tiny decoder, against Diffusers with the same switches."""
 
 from __future__ import annotations
 
@@ -191,7 +191,14 @@ def test_models_that_decode_otherwise_are_refused(
 
 @pytest.mark.parametrize(
     "options",
-    [{"size": 18}, {"size": 2}, {"size": 15}, {"size": 0}, {"overlap": 1.0}, {"size": 16, "overlap": 0.3}],
+    [
+        {"size": 18},
+        {"size": 2},
+        {"size": 15},
+        {"size": 0},
+        {"overlap": 1.0},
+        {"size": 16, "overlap": 0.3},
+    ],
     ids=str,
 )
 def test_tiles_that_would_be_joined_in_wrong_places_are_refused(

@@ -68,9 +68,7 @@ def _quantiser_class() -> Any:
         ) -> bool:
             if self._convolution(model, name) is not None:
                 return True
-            quantised: bool = super().check_if_quantized_param(
-                model, value, name, state, **options
-            )
+            quantised: bool = super().check_if_quantized_param(model, value, name, state, **options)
             return quantised
 
         def create_quantized_param(

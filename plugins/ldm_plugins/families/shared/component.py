@@ -65,9 +65,7 @@ def read_part(folder: Path, part: PartInfo, place: Place) -> Part:
     return in_place(module, part, place, options[key])
 
 
-def in_place(
-    module: Any, part: PartInfo, place: Place, dtype: torch.dtype | None = None
-) -> Part:
+def in_place(module: Any, part: PartInfo, place: Place, dtype: torch.dtype | None = None) -> Part:
     """What has just been read, as a part that is where the place says.
 
     Args:
