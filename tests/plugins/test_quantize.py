@@ -22,6 +22,8 @@ from ldm_core.model.loading import unpacked
 from ldm_plugins.converters.shared import weight_formats
 from ldm_plugins.families.shared import diffusers_folder
 from peers import apart
+from tiny.lora import ATTENTION, write_lora
+from tiny.single_file import write_single_file
 
 pytest.importorskip("torchao")
 from torchao.quantization import Float8WeightOnlyConfig, Int8WeightOnlyConfig
@@ -228,6 +230,30 @@ def test_two_threads_share_quantised_weights(folder: Path) -> None:
     with ThreadPoolExecutor(2) as pool:
         found = list(pool.map(lambda pipeline: pipeline(**TEXT, **CALL).images, both))
     assert all(map(torch.equal, found, expected))
+
+
+def test_text_encoders_of_a_single_file_are_left_and_that_is_said(
+    folder: Path, tmp_path: Path
+) -> None:
+    file = write_single_file(folder, tmp_path / "model.safetensors")
+    with pytest.warns(LdmWarning, match="text encoder that it reads out of a single file"):
+        quantised = Pipeline.from_pretrained(file, model_config=folder, converters=quantize())
+    assert all(packed(quantised.model.parts["unet"].module))
+    other = Pipeline.from_pretrained(folder, converters=quantize(parts=["network"]))
+    assert apart(quantised(**TEXT, **CALL).images, other(**TEXT, **CALL).images) < 1e-6
+
+
+@pytest.mark.parametrize("format", ["int8", "fp8"])
+def test_a_lora_acts_on_quantised_weights(folder: Path, tmp_path: Path, format: str) -> None:
+    ink = write_lora(
+        diffusers.StableDiffusionPipeline, folder, tmp_path / "ink", {"unet": ATTENTION}, 1
+    )
+    quantised = Pipeline.from_pretrained(folder, converters=quantize(format))
+    without = quantised(**TEXT, **CALL).images
+    found = quantised.replace(loras=[ink])(**TEXT, **CALL).images
+    expected = Pipeline.from_pretrained(folder, loras=[ink])(**TEXT, **CALL).images
+    assert apart(found, expected) < 0.05 < apart(found, without)
+    assert torch.equal(quantised(**TEXT, **CALL).images, without)
 
 
 def test_explain_names_what_is_quantised(ldm: Any, folder: Path, tmp_path: Path) -> None:

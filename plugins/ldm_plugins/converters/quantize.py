@@ -12,7 +12,12 @@ from ldm_core.errors import LdmError, LdmWarning, did_you_mean
 from ldm_core.model import place as placement
 from ldm_core.model.files import read_index
 from ldm_plugins.converters.shared.torchao_reader import counts, reading_config
-from ldm_plugins.converters.shared.weight_formats import FORMATS, check_installed, recipe_for
+from ldm_plugins.converters.shared.weight_formats import (
+    FORMATS,
+    check_installed,
+    recipe_for,
+    working,
+)
 
 ROLES = ("network", "text", "autoencoder", "side")
 GGUF = ".gguf"
@@ -82,8 +87,13 @@ class Quantize(Converter):
     def prepare(self, info: ModelInfo) -> None:
         if FORMATS[self.format].recipes:
             self._recipe()
-        else:
-            self._bitsandbytes("diffusers")
+        elif (device := self._where().device).type not in ("cuda", "xpu"):
+            others = working(device, self._where().compute_dtype)
+            raise LdmError(
+                f"the format '{self.format}' needs a CUDA or XPU device in Diffusers, and this "
+                f"pipeline is on {device}.",
+                f"what works here: {', '.join(others)}." if others else "leave the converter out.",
+            )
 
     def loading(self, part: PartInfo) -> Mapping[str, Any]:
         if part.role == "other" or not {part.name, part.role} & {*self.parts}:
@@ -114,9 +124,12 @@ class Quantize(Converter):
                 continue
             quantised, layers = counts(part.module)
             if not quantised:
+                why = f"none of them can be kept as '{self.format}'"
+                if model.info.file is not None and part.role == "text":
+                    why = "Diffusers quantises no text encoder that it reads out of a single file"
                 warnings.warn(
                     f"the converter 'quantize' left all {layers} layers of the {name} as they "
-                    f"were: none of them can be kept as '{self.format}'.",
+                    f"were: {why}.",
                     LdmWarning,
                     stacklevel=2,
                 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-class Method(str, Enum):
+class Method(StrEnum):
     """The name by which Diffusers finds the quantiser; it asks for its ``value`` too."""
 
     TORCHAO = "ldm_torchao"

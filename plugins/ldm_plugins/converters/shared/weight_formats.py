@@ -133,16 +133,18 @@ def recipe_for(name: str, device: torch.device, dtype: torch.dtype) -> Any:
     if recipe is not None:
         return RECIPES[recipe]()
     kind = str(dtype).removeprefix("torch.")
-    others = [
-        other
-        for other, format in FORMATS.items()
-        if format.recipes and other != name and _works(other, str(device), dtype)[0] is not None
-    ]
+    others = working(device, dtype)
     hint = f"what works here: {', '.join(others)}." if others else "leave the converter out."
     raise LdmError(
         f"weights of the format '{name}' cannot be computed with in {kind} on {device}: {why}.",
         hint,
     )
+
+
+def working(device: torch.device, dtype: torch.dtype) -> list[str]:
+    """torchao's formats that work on a device with a type; none where it is not installed."""
+    names = [name for name, format in FORMATS.items() if format.recipes]
+    return [name for name in names if _works(name, str(device), dtype)[0] is not None]
 
 
 @cache

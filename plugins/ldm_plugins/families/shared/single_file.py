@@ -194,8 +194,8 @@ def _loading(file: Path, cls: Any, info: PartInfo, place: Place) -> Mapping[str,
     if is_gguf(file):
         if not issubclass(cls, FromOriginalModelMixin):
             raise LdmError(
-                f"'{file}' holds the {info.name} ({info.cls}), which Diffusers reads out of no GGUF "
-                "file.",
+                f"'{file}' holds the {info.name} ({info.cls}), which Diffusers reads out of no "
+                "GGUF file.",
                 "take its tensors out of the file, so that the one beside the configs is used.",
             )
         return gguf_options(place)
