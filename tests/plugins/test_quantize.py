@@ -16,9 +16,12 @@ from torch import Tensor, nn
 
 import tiny
 from ldm_core import LdmError, Pipeline
+from ldm_core.contracts import PartInfo, PlaceNames
 from ldm_core.errors import LdmWarning
 from ldm_core.media.manifest import recipe_of
+from ldm_core.model import place as placement
 from ldm_core.model.loading import unpacked
+from ldm_plugins.converters import quantize as converter
 from ldm_plugins.converters.shared import weight_formats
 from ldm_plugins.families.shared import diffusers_folder
 from peers import apart
@@ -230,6 +233,20 @@ def test_two_threads_share_quantised_weights(folder: Path) -> None:
     with ThreadPoolExecutor(2) as pool:
         found = list(pool.map(lambda pipeline: pipeline(**TEXT, **CALL).images, both))
     assert all(map(torch.equal, found, expected))
+
+
+@pytest.mark.parametrize("cls", ["UNet2DConditionModel", "CLIPTextModel"])
+def test_weights_are_quantised_on_the_device_that_computes(
+    monkeypatch: pytest.MonkeyPatch, cls: str
+) -> None:
+    monkeypatch.setattr(placement, "_device", torch.device)
+    monkeypatch.setattr(converter, "recipe_for", lambda *place: Int8WeightOnlyConfig())
+    part = PartInfo("unet", cls, "network")
+    for device, expected in (("cuda:1", {"": torch.device("cuda:1")}), ("cpu", None)):
+        place = PlaceNames(device, "bfloat16", "bfloat16")
+        told = converter.Quantize("int8", ("network",), place).loading(part)
+        assert told.get("device_map") == expected
+        assert torch.bfloat16 in told.values()
 
 
 def test_text_encoders_of_a_single_file_are_left_and_that_is_said(

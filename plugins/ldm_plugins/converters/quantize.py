@@ -104,8 +104,11 @@ class Quantize(Converter):
 
         diffusers = issubclass(find_class(part.cls), ModelMixin)
         # what is not quantised is kept as is computed in: a quantised layer takes and gives that
-        key, compute = "torch_dtype" if diffusers else "dtype", self._where().compute_dtype
-        return {key: compute, "quantization_config": self._config(diffusers)}
+        where, key = self._where(), "torch_dtype" if diffusers else "dtype"
+        options = {key: where.compute_dtype, "quantization_config": self._config(diffusers)}
+        if where.device.type != "cpu":  # where weights are packed as the device computes with them
+            options["device_map"] = {"": where.device}
+        return options
 
     def _config(self, diffusers: bool) -> Any:
         """What Diffusers' ``from_pretrained`` is told, or that of Transformers."""
