@@ -10,6 +10,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import pytest
 import torch
 
@@ -22,6 +23,7 @@ from ldm_core.model import place as placement
 from ldm_core.plugins.registry import installed
 from ldm_core.run.outcome import likely_cause
 from ldm_core.run.tf32 import tf32_in_force
+from peers import apart
 
 CALL: dict[str, Any] = {"seed": 3, "num_inference_steps": 2, "output_type": "latent"}
 TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -111,13 +113,24 @@ def test_an_autoencoder_that_needs_it_computes_in_float32(
     assert parts["vae"].dtype == parts["vae"].module.dtype == TYPES[expected]
     latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     found = pipe.decode(latents)
-    import diffusers
 
     theirs = diffusers.AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=TYPES[compute])
     theirs.to(TYPES[expected])
     with torch.no_grad():
         z = (latents / theirs.config.scaling_factor).to(TYPES[expected])
         assert torch.allclose(found, theirs.decode(z).sample.float(), atol=1e-6)
+
+
+def test_such_an_autoencoder_is_quantised_in_float32_too(tmp_path: Path) -> None:
+    pytest.importorskip("torchao")
+    folder = write_with_upcast(tmp_path / "model", True)
+    quantise = {"name": "quantize", "parts": ["vae"]}
+    half = {"dtype": "float16", "compute_dtype": "float16"}
+    pipe = Pipeline.from_pretrained(folder, converters=[quantise], **half)
+    latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    exact = Pipeline.from_pretrained(folder).decode(latents)
+    assert pipe.model.parts["vae"].dtype == torch.float32
+    assert apart(pipe.decode(latents), exact) < 0.05
 
 
 def test_explain_says_which_part_computes_in_another_type(ldm: Any, tmp_path: Path) -> None:
@@ -206,6 +219,7 @@ def test_a_cause_names_half_precision_and_much_guidance(folder: Path) -> None:
     half = Pipeline.from_pretrained(folder, compute_dtype="float16")
     cause = likely_cause(half.replace(guidance={"scale": 500.0}))
     assert "guidance scale of 500" in cause
+    assert "quantize" not in cause
     assert "float16, whose numbers end at 6.55e+04; compute_dtype='float32'" in cause
 
 

@@ -21,6 +21,7 @@ from ldm_core.errors import LdmWarning
 from ldm_core.media.manifest import recipe_of
 from ldm_core.model import place as placement
 from ldm_core.model.loading import unpacked
+from ldm_core.run.outcome import likely_cause
 from ldm_plugins.converters import quantize as converter
 from ldm_plugins.converters.shared import weight_formats
 from ldm_plugins.families.shared import diffusers_folder
@@ -224,6 +225,11 @@ def test_a_manifest_says_that_it_is_lossy_and_repeats_the_picture(folder: Path) 
     assert out.manifests[0]["lossless"] is False
     again = Pipeline.from_pretrained(recipe=recipe_of(out.manifests[0]))
     assert torch.equal(again(**TEXT, **CALL).images, out.images)
+
+
+def test_a_picture_that_is_lost_is_laid_to_the_quantised_weights_too(folder: Path) -> None:
+    quantised = Pipeline.from_pretrained(folder, converters=quantize("fp8"))
+    assert "read with quantize (fp8: network, text); full ones may help" in likely_cause(quantised)
 
 
 def test_two_threads_share_quantised_weights(folder: Path) -> None:

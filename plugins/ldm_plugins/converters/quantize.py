@@ -54,11 +54,13 @@ class Quantize(Converter):
         format: one of `FORMATS`.
         parts: names or roles.
         place: device and types of the model, by their names.
+        wide: the parts that compute in float32 where the others compute in float16.
     """
 
     format: str
     parts: tuple[str, ...]
     place: PlaceNames | None = None
+    wide: frozenset[str] = frozenset()
     phase = Phase.LAYOUT
     lossless = False
 
@@ -77,12 +79,18 @@ class Quantize(Converter):
                     f"{did_you_mean(part, [*ROLES, *names])}",
                     f"roles are {', '.join(ROLES)}; its parts are {', '.join(names)}.",
                 )
+        if info.file is not None and not FORMATS[self.format].recipes:
+            raise LdmError(
+                f"the format '{self.format}' is for model folders: Diffusers takes a single file "
+                f"such as '{info.source}' to be quantised by bitsandbytes already.",
+                "int8 and the other formats of torchao read single files.",
+            )
         if info.file is not None and info.file.suffix == GGUF and "network" in self.parts:
             raise LdmError(
                 f"the network in '{info.source}' is quantised already.",
                 'the text encoders can be too: parts = ["text"].',
             )
-        return Quantize(self.format, self.parts, place)
+        return Quantize(self.format, self.parts, place, info.wide_parts)
 
     def prepare(self, info: ModelInfo) -> None:
         if FORMATS[self.format].recipes:
@@ -98,6 +106,7 @@ class Quantize(Converter):
     def loading(self, part: PartInfo) -> Mapping[str, Any]:
         if part.role == "other" or not {part.name, part.role} & {*self.parts}:
             return {}
+        import torch
         from diffusers import ModelMixin
 
         from ldm_plugins.shared.classes import find_class
@@ -105,7 +114,9 @@ class Quantize(Converter):
         diffusers = issubclass(find_class(part.cls), ModelMixin)
         # what is not quantised is kept as is computed in: a quantised layer takes and gives that
         where, key = self._where(), "torch_dtype" if diffusers else "dtype"
-        options = {key: where.compute_dtype, "quantization_config": self._config(diffusers)}
+        wide = where.compute_dtype is torch.float16 and part.name in self.wide
+        compute = torch.float32 if wide else where.compute_dtype
+        options = {key: compute, "quantization_config": self._config(diffusers)}
         if where.device.type != "cpu":  # where weights are packed as the device computes with them
             options["device_map"] = {"": where.device}
         return options

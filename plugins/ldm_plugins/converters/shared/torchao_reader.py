@@ -63,6 +63,10 @@ def _quantiser_class() -> Any:
     class Quantiser(TorchAoHfQuantizer):  # type: ignore[misc]
         """Each weight is quantised as it comes from the file, so that one alone is held in full."""
 
+        def __init__(self, config: Any, **options: Any) -> None:
+            # Diffusers' reader of single files says that their weights are quantised already
+            super().__init__(config, **{**options, "pre_quantized": False})
+
         def check_if_quantized_param(
             self, model: Any, value: Tensor, name: str, state: dict[str, Any], **options: Any
         ) -> bool:
