@@ -63,6 +63,8 @@ class Quantize(Converter):
     wide: frozenset[str] = frozenset()
     phase = Phase.LAYOUT
     lossless = False
+    plain = False
+    """Weights are no plain tensors, which could be written to a file as they are."""
 
     @property
     def reading(self) -> str:
