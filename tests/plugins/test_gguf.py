@@ -102,8 +102,10 @@ def test_in_half_precision_and_with_quantised_text_encoders(
     ):
         pipe = Pipeline.from_pretrained(file, model_config=str(folder), **choices)
         assert apart(pipe(**CALL).images, exact) < 0.05
-    with pytest.raises(LdmError, match=r"quantised already.*\n.*parts ="):
-        compose({"model": file, "model_config": folder, "converters": ["quantize"]}, installed())
+    for parts in (["network"], ["text", "unet"]):
+        choice = {"name": "quantize", "parts": parts}
+        with pytest.raises(LdmError, match=r"quantised already.*\n.*parts ="):
+            compose({"model": file, "model_config": folder, "converters": [choice]}, installed())
 
 
 def test_another_models_file_and_a_damaged_one_are_refused(

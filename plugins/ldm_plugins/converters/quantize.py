@@ -21,6 +21,8 @@ from ldm_plugins.converters.shared.weight_formats import (
 
 ROLES = ("network", "text", "autoencoder", "side")
 GGUF = ".gguf"
+NETWORKS = ("unet", "transformer")
+"""How networks are named among the parts of a folder of Diffusers."""
 
 
 def quantize(*, format: str = "int8", parts: list[str] | None = None) -> Converter:
@@ -72,10 +74,10 @@ class Quantize(Converter):
 
     def fit(self, info: ModelInfo, place: PlaceNames) -> Converter:
         check_installed(FORMATS[self.format].package, f"the format '{self.format}'")
-        index = read_index(info.folder)
-        for part in self.parts:
-            if part not in ROLES and not isinstance(index.get(part), list):
-                names = [name for name, entry in index.items() if isinstance(entry, list)]
+        for part in {*self.parts} - {*ROLES}:
+            entries = read_index(info.folder).items()
+            names = [name for name, entry in entries if isinstance(entry, list)]
+            if part not in names:
                 raise LdmError(
                     f"the model '{info.source}' has no part '{part}' to quantise."
                     f"{did_you_mean(part, [*ROLES, *names])}",
@@ -87,7 +89,8 @@ class Quantize(Converter):
                 f"such as '{info.source}' to be quantised by bitsandbytes already.",
                 "int8 and the other formats of torchao read single files.",
             )
-        if info.file is not None and info.file.suffix == GGUF and "network" in self.parts:
+        packed = info.file is not None and info.file.suffix == GGUF
+        if packed and {"network", *NETWORKS} & {*self.parts}:
             raise LdmError(
                 f"the network in '{info.source}' is quantised already.",
                 'the text encoders can be too: parts = ["text"].',
