@@ -103,9 +103,7 @@ def measure(folder: Path, form: str, chosen: Any) -> dict[str, Any]:
     read_in = time.perf_counter() - began
     began = time.perf_counter()
     sides = {"width": chosen.size, "height": chosen.size}
-    out = pipe(
-        PROMPTS[0], seed=0, num_inference_steps=chosen.steps, output_type="pt", **sides
-    )
+    out = pipe(PROMPTS[0], seed=0, num_inference_steps=chosen.steps, output_type="pt", **sides)
     save_file({"picture": torch.as_tensor(out.images)}, chosen.picture)
     return {
         "held": {name: held(pipe.model.parts[name].module) for name in ("unet", "text_encoder")},

@@ -77,7 +77,7 @@ class Peer:
 
 def compare(bench: Bench, source: str | Path, task: Task) -> Figures:
     steps = 4 if bench.quick else task.steps
-    ours = Pipeline.from_pretrained(source, device=bench.device)
+    ours = Pipeline.from_pretrained(source, device=bench.device, dtype="float32")
     on_cpu = Pipeline.from_pretrained(source, device="cpu")
     peer = Peer(ours.composition.info.folder, bench.device)
     call: dict[str, Any] = {"num_inference_steps": steps, "output_type": "latent"}

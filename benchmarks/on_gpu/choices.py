@@ -35,7 +35,9 @@ class Choices:
     """The same choices on this device and on a CPU."""
 
     def __init__(self, bench: Bench, source: Path, **choices: Any) -> None:
-        self.here = Pipeline.from_pretrained(source, device=bench.device, **choices)
+        self.here = Pipeline.from_pretrained(
+            source, device=bench.device, **{"dtype": "float32", **choices}
+        )
         self.cpu = Pipeline.from_pretrained(source, device="cpu", **choices)
 
     def apart(self, choices: Mapping[str, Any], call: Mapping[str, Any]) -> Figures:

@@ -134,6 +134,9 @@ def likely_cause(pipe: Pipeline) -> str:
     scale = pipe.recipe.get("guidance", {}).get("scale")
     if isinstance(scale, int | float) and abs(scale) > MUCH_GUIDANCE:
         causes.append(f"a guidance scale of {scale:g} is far beyond what is usual (3 to 15).")
+    for converter in pipe.composition.converters:
+        if converter.reading is not None:
+            causes.append(f"the weights were read with {converter.reading}; full ones may help.")
     computed = pipe.model.place.compute_dtype
     if computed.itemsize < 4:
         name = str(computed).removeprefix("torch.")

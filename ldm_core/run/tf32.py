@@ -42,7 +42,8 @@ def tf32_in_force(recipe: Mapping[str, Any]) -> Iterator[None]:
 def _switch_on() -> list[Callable[[], None]]:
     """Turn TF32 on for matrices and convolutions; what puts each setting back, the last first."""
     undo: list[Callable[[], None]] = []
-    matrices, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    matrices: Any = torch.backends.cuda.matmul
+    cudnn: Any = torch.backends.cudnn
     # torch has two names for one setting: the newer is set by the older one, but not told back
     for place in (matrices, cudnn.conv, cudnn.rnn):
         with suppress(AttributeError):  # before torch 2.9

@@ -17,8 +17,6 @@ from diffusers import (
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
 )
-from peft import LoraConfig
-from peft.utils import get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 
 import tiny
@@ -26,28 +24,10 @@ from ldm_core import LdmError, Pipeline
 from ldm_core.errors import LdmWarning
 from ldm_core.media.png import read_png
 from peers import apart, rounded
+from tiny.lora import ATTENTION, write_lora
 
 CALL: dict[str, Any] = {"num_inference_steps": 3, "output_type": "latent"}
-ATTENTION = ["to_q", "to_k", "to_v", "to_out.0"]
 CLIP = ["q_proj", "k_proj", "v_proj", "out_proj"]
-FILE = "pytorch_lora_weights.safetensors"
-
-
-def write_lora(
-    cls: Any, model: Path, folder: Path, targets: dict[str, list[str]], seed: int
-) -> Path:
-    """A LoRA with random weights, written by Diffusers."""
-    pipeline = cls.from_pretrained(model)
-    torch.manual_seed(seed)
-    layers = {}
-    for part, modules in targets.items():
-        module = getattr(pipeline, part)
-        module.add_adapter(
-            LoraConfig(r=2, lora_alpha=3, init_lora_weights=False, target_modules=modules)
-        )
-        layers[f"{part}_lora_layers"] = get_peft_model_state_dict(module)
-    cls.save_lora_weights(folder, **layers)
-    return folder / FILE
 
 
 @pytest.fixture(scope="module")

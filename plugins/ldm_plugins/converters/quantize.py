@@ -12,10 +12,17 @@ from ldm_core.errors import LdmError, LdmWarning, did_you_mean
 from ldm_core.model import place as placement
 from ldm_core.model.files import read_index
 from ldm_plugins.converters.shared.torchao_reader import counts, reading_config
-from ldm_plugins.converters.shared.weight_formats import FORMATS, check_installed, recipe_for
+from ldm_plugins.converters.shared.weight_formats import (
+    FORMATS,
+    check_installed,
+    recipe_for,
+    working,
+)
 
 ROLES = ("network", "text", "autoencoder", "side")
 GGUF = ".gguf"
+NETWORKS = ("unet", "transformer")
+"""How networks are named among the parts of a folder of Diffusers."""
 
 
 def quantize(*, format: str = "int8", parts: list[str] | None = None) -> Converter:
@@ -49,13 +56,17 @@ class Quantize(Converter):
         format: one of `FORMATS`.
         parts: names or roles.
         place: device and types of the model, by their names.
+        wide: the parts that compute in float32 where the others compute in float16.
     """
 
     format: str
     parts: tuple[str, ...]
     place: PlaceNames | None = None
+    wide: frozenset[str] = frozenset()
     phase = Phase.LAYOUT
     lossless = False
+    plain = False
+    """Weights are no plain tensors, which could be written to a file as they are."""
 
     @property
     def reading(self) -> str:
@@ -63,39 +74,57 @@ class Quantize(Converter):
 
     def fit(self, info: ModelInfo, place: PlaceNames) -> Converter:
         check_installed(FORMATS[self.format].package, f"the format '{self.format}'")
-        index = read_index(info.folder)
-        for part in self.parts:
-            if part not in ROLES and not isinstance(index.get(part), list):
-                names = [name for name, entry in index.items() if isinstance(entry, list)]
+        for part in {*self.parts} - {*ROLES}:
+            entries = read_index(info.folder).items()
+            names = [name for name, entry in entries if isinstance(entry, list)]
+            if part not in names:
                 raise LdmError(
                     f"the model '{info.source}' has no part '{part}' to quantise."
                     f"{did_you_mean(part, [*ROLES, *names])}",
                     f"roles are {', '.join(ROLES)}; its parts are {', '.join(names)}.",
                 )
-        if info.file is not None and info.file.suffix == GGUF and "network" in self.parts:
+        if info.file is not None and not FORMATS[self.format].recipes:
+            raise LdmError(
+                f"the format '{self.format}' is for model folders: Diffusers takes a single file "
+                f"such as '{info.source}' to be quantised by bitsandbytes already.",
+                "int8 and the other formats of torchao read single files.",
+            )
+        packed = info.file is not None and info.file.suffix == GGUF
+        if packed and {"network", *NETWORKS} & {*self.parts}:
             raise LdmError(
                 f"the network in '{info.source}' is quantised already.",
                 'the text encoders can be too: parts = ["text"].',
             )
-        return Quantize(self.format, self.parts, place)
+        return Quantize(self.format, self.parts, place, info.wide_parts)
 
     def prepare(self, info: ModelInfo) -> None:
         if FORMATS[self.format].recipes:
             self._recipe()
-        else:
-            self._bitsandbytes("diffusers")
+        elif (device := self._where().device).type not in ("cuda", "xpu"):
+            others = working(device, self._where().compute_dtype)
+            raise LdmError(
+                f"the format '{self.format}' needs a CUDA or XPU device in Diffusers, and this "
+                f"pipeline is on {device}.",
+                f"what works here: {', '.join(others)}." if others else "leave the converter out.",
+            )
 
     def loading(self, part: PartInfo) -> Mapping[str, Any]:
         if part.role == "other" or not {part.name, part.role} & {*self.parts}:
             return {}
+        import torch
         from diffusers import ModelMixin
 
         from ldm_plugins.shared.classes import find_class
 
         diffusers = issubclass(find_class(part.cls), ModelMixin)
         # what is not quantised is kept as is computed in: a quantised layer takes and gives that
-        key, compute = "torch_dtype" if diffusers else "dtype", self._where().compute_dtype
-        return {key: compute, "quantization_config": self._config(diffusers)}
+        where, key = self._where(), "torch_dtype" if diffusers else "dtype"
+        wide = where.compute_dtype is torch.float16 and part.name in self.wide
+        compute = torch.float32 if wide else where.compute_dtype
+        options = {key: compute, "quantization_config": self._config(diffusers)}
+        if where.device.type != "cpu":  # where weights are packed as the device computes with them
+            options["device_map"] = {"": where.device}
+        return options
 
     def _config(self, diffusers: bool) -> Any:
         """What Diffusers' ``from_pretrained`` is told, or that of Transformers."""
@@ -114,9 +143,12 @@ class Quantize(Converter):
                 continue
             quantised, layers = counts(part.module)
             if not quantised:
+                why = f"none of them can be kept as '{self.format}'"
+                if model.info.file is not None and part.role == "text":
+                    why = "Diffusers quantises no text encoder that it reads out of a single file"
                 warnings.warn(
                     f"the converter 'quantize' left all {layers} layers of the {name} as they "
-                    f"were: none of them can be kept as '{self.format}'.",
+                    f"were: {why}.",
                     LdmWarning,
                     stacklevel=2,
                 )

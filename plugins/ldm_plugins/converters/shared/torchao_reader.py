@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-class Method(str, Enum):
+class Method(StrEnum):
     """The name by which Diffusers finds the quantiser; it asks for its ``value`` too."""
 
     TORCHAO = "ldm_torchao"
@@ -63,14 +63,16 @@ def _quantiser_class() -> Any:
     class Quantiser(TorchAoHfQuantizer):  # type: ignore[misc]
         """Each weight is quantised as it comes from the file, so that one alone is held in full."""
 
+        def __init__(self, config: Any, **options: Any) -> None:
+            # Diffusers' reader of single files says that their weights are quantised already
+            super().__init__(config, **{**options, "pre_quantized": False})
+
         def check_if_quantized_param(
             self, model: Any, value: Tensor, name: str, state: dict[str, Any], **options: Any
         ) -> bool:
             if self._convolution(model, name) is not None:
                 return True
-            quantised: bool = super().check_if_quantized_param(
-                model, value, name, state, **options
-            )
+            quantised: bool = super().check_if_quantized_param(model, value, name, state, **options)
             return quantised
 
         def create_quantized_param(

@@ -26,7 +26,6 @@ class Format:
 
     Attributes:
         package: what reads it, with the extra of ours that installs it.
-        help: what is kept and what is computed in.
         convolutions: their weights are kept in eight bits too, those of linear layers alone else.
         recipes: torchao's configs for it, by the name of a function of this module; the first that
             works is taken.
@@ -35,7 +34,6 @@ class Format:
     """
 
     package: str
-    help: str
     convolutions: bool = False
     recipes: Sequence[str] = ()
     far: float = 0.2
@@ -95,20 +93,15 @@ RECIPES: Mapping[str, Callable[[], Any]] = {
     "int4_tiles": _int4_tiles,
 }
 FORMATS: Mapping[str, Format] = {
-    "int8": Format("torchao", "weights of 8 bits, a scale a row", True, ("int8",)),
-    "int8_dynamic": Format(
-        "torchao", "as int8, and the multiplication in 8 bits too", True, ("int8_dynamic",)
-    ),
-    "fp8": Format("torchao", "weights of float8", False, ("fp8",)),
-    "fp8_dynamic": Format(
-        "torchao", "as fp8, and the multiplication in float8 too", False, ("fp8_dynamic",)
-    ),
-    "int4": Format(
-        "torchao", "weights of 4 bits, a scale for 128", False, ("int4_plain", "int4_tiles")
-    ),
-    "bnb_int8": Format("bitsandbytes", "bitsandbytes' 8 bits (LLM.int8)"),
-    "bnb_nf4": Format("bitsandbytes", "bitsandbytes' 4 bits (NF4 of QLoRA)"),
+    "int8": Format("torchao", convolutions=True, recipes=("int8",)),
+    "int8_dynamic": Format("torchao", convolutions=True, recipes=("int8_dynamic",)),
+    "fp8": Format("torchao", recipes=("fp8",)),
+    "fp8_dynamic": Format("torchao", recipes=("fp8_dynamic",)),
+    "int4": Format("torchao", recipes=("int4_plain", "int4_tiles")),
+    "bnb_int8": Format("bitsandbytes"),
+    "bnb_nf4": Format("bitsandbytes"),
 }
+"""Those called dynamic quantise what a layer is given too, and multiply in eight bits."""
 INSTALLS = {"torchao": "quantize", "bitsandbytes": "bitsandbytes", "gguf": "gguf"}
 """The extra of ours that installs a package."""
 
@@ -133,16 +126,18 @@ def recipe_for(name: str, device: torch.device, dtype: torch.dtype) -> Any:
     if recipe is not None:
         return RECIPES[recipe]()
     kind = str(dtype).removeprefix("torch.")
-    others = [
-        other
-        for other, format in FORMATS.items()
-        if format.recipes and other != name and _works(other, str(device), dtype)[0] is not None
-    ]
+    others = working(device, dtype)
     hint = f"what works here: {', '.join(others)}." if others else "leave the converter out."
     raise LdmError(
         f"weights of the format '{name}' cannot be computed with in {kind} on {device}: {why}.",
         hint,
     )
+
+
+def working(device: torch.device, dtype: torch.dtype) -> list[str]:
+    """torchao's formats that work on a device with a type; none where it is not installed."""
+    names = [name for name, format in FORMATS.items() if format.recipes]
+    return [name for name in names if _works(name, str(device), dtype)[0] is not None]
 
 
 @cache

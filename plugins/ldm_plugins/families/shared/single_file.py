@@ -194,12 +194,17 @@ def _loading(file: Path, cls: Any, info: PartInfo, place: Place) -> Mapping[str,
     if is_gguf(file):
         if not issubclass(cls, FromOriginalModelMixin):
             raise LdmError(
-                f"'{file}' holds the {info.name} ({info.cls}), which Diffusers reads out of no GGUF "
-                "file.",
+                f"'{file}' holds the {info.name} ({info.cls}), which Diffusers reads out of no "
+                "GGUF file.",
                 "take its tensors out of the file, so that the one beside the configs is used.",
             )
         return gguf_options(place)
-    return place.loading(info) if issubclass(cls, FromOriginalModelMixin) else {}
+    if not issubclass(cls, FromOriginalModelMixin):
+        return {}
+    options = dict(place.loading(info))
+    if (devices := options.pop("device_map", None)) is not None:
+        options["device"] = devices[""]  # the only one that a single file is read to
+    return options
 
 
 def _missing(module: Any) -> list[str]:
