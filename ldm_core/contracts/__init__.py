@@ -11,6 +11,7 @@ from ldm_core.contracts.autoencoder import (
     as_decoder,
     as_encoder,
     decodes,
+    decodes_tiles,
     encodes,
 )
 from ldm_core.contracts.conditioning import (
@@ -111,6 +112,7 @@ __all__ = [
     "as_wrapper",
     "concatenate",
     "decodes",
+    "decodes_tiles",
     "encodes",
     "goes_with",
     "learned_variance",
