@@ -116,7 +116,7 @@ def _number(error: BaseException) -> int | None:
 
 
 def _is_memory(error: BaseException) -> bool:
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's
         return True
     return isinstance(error, RuntimeError | ImportError) and bool(MEMORY.search(str(error)))
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from contextvars import ContextVar, Token
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -18,6 +19,8 @@ from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
 from ldm_core.contracts import Attention, Kernel, as_kernel
+
+_rerouted: ContextVar[Attention | None] = ContextVar("rerouted", default=None)
 
 
 def in_force(kernel: Kernel | Attention) -> AbstractContextManager[Any]:
@@ -30,10 +33,27 @@ def in_force(kernel: Kernel | Attention) -> AbstractContextManager[Any]:
     return nullcontext() if kernel.native else _Reroute(kernel.call)
 
 
+def as_in_context() -> AbstractContextManager[Any]:
+    """A context with the kernel that is in force in this thread's context variables: torch keeps
+    its modes for each thread, so that one which works for another has to enter it anew."""
+    kernel = _rerouted.get()
+    return nullcontext() if kernel is None else _Reroute(kernel)
+
+
 class _Reroute(TorchFunctionMode):
     def __init__(self, kernel: Attention) -> None:
         super().__init__()
         self._kernel = kernel
+        self._tokens: list[Token[Attention | None]] = []
+
+    def __enter__(self) -> Self:
+        self._tokens.append(_rerouted.set(self._kernel))
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
+        _rerouted.reset(self._tokens.pop())
 
     def __torch_function__(
         self,

@@ -24,7 +24,8 @@ LEAST_TILE = 16
 """Latents a side: smaller tiles show little of what is around a place."""
 IN_TILES = (
     "memory does not suffice to decode an image whole: it is decoded in overlapping tiles of "
-    "{tile}x{tile} latents, which may differ a little in colour and sharpness; its manifest says so."
+    "{tile}x{tile} latents, which may differ a little in colour and sharpness; the manifest says "
+    "so."
 )
 Decoded = tuple[Medium, list[int | None]]
 """What was decoded, and the side of the tiles of each entry; None where it was decoded whole."""
@@ -66,9 +67,7 @@ def decoded(pipe: Pipeline, latents: Tensor) -> Decoded:
     return _joined(parts), tiles
 
 
-def _attempt(
-    pipe: Pipeline, latents: Tensor, tile: int | None
-) -> tuple[Medium | None, str | None]:
+def _attempt(pipe: Pipeline, latents: Tensor, tile: int | None) -> tuple[Medium | None, str | None]:
     try:
         return attempt(partial(_decode, pipe, latents, tile))
     except LdmError as error:

@@ -145,6 +145,8 @@ def ldm_families(register: Register) -> None:
 def ldm_converters(register: Register) -> None:
     register("lora", "ldm_plugins.converters.lora:lora")
     register("stored_weights", "ldm_plugins.converters.stored_weights:stored_weights")
+    register("cfg_parallel", "ldm_plugins.converters.cfg_parallel:cfg_parallel")
+    register("context_parallel", "ldm_plugins.converters.context_parallel:context_parallel")
 
 
 @hookimpl
