@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -50,7 +50,8 @@ class Allowance:
 
     @contextmanager
     def in_force(self) -> Iterator[None]:
-        """Have what is made meanwhile, in this thread, keep to it and add to it."""
+        """Have what is made meanwhile, in this thread, keep to it and add to it: within it, several
+        calls are as one."""
         token = _allowance.set(self)
         try:
             yield
@@ -123,8 +124,7 @@ def within_memory(
     Raises:
         MachineError: memory does not suffice for a single image; all before it are handed on.
     """
-    before = _allowance.get()
-    allowed = Allowance() if before is None else replace(before)
+    allowed = allowance()
     left = deque(batches)
     while left:
         batch = left.popleft()

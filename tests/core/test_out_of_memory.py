@@ -23,6 +23,7 @@ from ldm_core.machine import memory_refusal
 from ldm_core.media.png import read_png
 from ldm_core.plugins.hookspecs import hookimpl
 from ldm_core.plugins.registry import installed
+from ldm_core.run.allowance import Allowance
 from ldm_core.run.in_batches import InBatches
 from ldm_pipelines.blend import blend
 from ldm_pipelines.image_to_image import image_to_image
@@ -140,6 +141,16 @@ def test_the_rest_of_a_call_stays_smaller_and_the_next_call_does_not(pipe: Pipel
         small(SEVEN[:3], seed=3, **CALL)
     assert len(said) == 1
     assert kernel.asked[0] == 6
+
+
+def test_several_calls_can_be_as_one(pipe: Pipeline) -> None:
+    kernel = Attention(4)
+    small = pipe.replace(attention=kernel)
+    with notes() as said, Allowance().in_force():
+        for _ in range(2):
+            small(SEVEN[:3], seed=3, **CALL)
+    assert len(said) == 1
+    assert kernel.asked.count(6) == 1
 
 
 def test_branches_are_asked_one_after_the_other_before_a_picture_is_given_up(

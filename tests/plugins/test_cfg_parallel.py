@@ -63,6 +63,14 @@ def test_every_guidance_draws_the_same(
     assert apart(chosen.replace(converters=[TWICE]), chosen, **PROMPTS) < 1e-5
 
 
+@pytest.mark.parametrize("computing", ["float32", "bfloat16"])
+def test_weights_in_half_precision_draw_the_same(folder: Path, computing: str) -> None:
+    pipe = Pipeline.from_pretrained(folder, dtype="bfloat16", compute_dtype=computing)
+    assert apart(pipe.replace(converters=[TWICE]), pipe, **PROMPTS) < (
+        1e-5 if computing == "float32" else 2e-2
+    )
+
+
 def test_a_controlnet_beside_it_draws_the_same(folder: Path, tmp_path: Path) -> None:
     control = tiny.write_controlnet(tmp_path / "control", folder)
     picture = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0))
