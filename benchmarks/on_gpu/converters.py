@@ -187,7 +187,11 @@ class Converters:
             call: dict[str, Any] = {"latents": x, "num_inference_steps": STEPS}
             return pipe(PROMPT, guidance_scale=SCALE, output_type="np", **call).images
 
-        _, figures = self._measured(read, draw)
+        try:
+            _, figures = self._measured(read, draw)
+        except Exception as error:  # some of theirs need a GPU, and ours is measured all the same
+            reason = " ".join(str(error).split())[:200]
+            return {"diffusers_failed": f"{type(error).__name__}: {reason}"}
         return {f"diffusers_{name}": value for name, value in figures.items()}
 
     def _measured(

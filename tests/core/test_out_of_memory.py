@@ -476,19 +476,21 @@ from ldm_core import Pipeline
 warnings.simplefilter("always")
 pipe = Pipeline.from_pretrained(sys.argv[1], num_inference_steps=1)
 call = dict(seed=3, width=64, height=64, output_type="np")
-expected = pipe(["a star"] * 24, batch_size=2, **call).images
-pages = int(open("/proc/self/statm").read().split()[0])
+expected = pipe(["a star"] * 8, batch_size=2, **call).images
+with open("/proc/self/statm") as file:
+    pages = int(file.read().split()[0])
 limit = pages * resource.getpagesize() + int(sys.argv[2]) * 2**20
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-found = pipe(["a star"] * 24, **call).images
-print(np.abs(found - expected).max())
+found = pipe(["a star"] * 96, **call).images
+assert len(found) == 96
+print(np.abs(found[:8] - expected).max())
 """
 
 
 def test_a_limit_of_the_system_is_kept_to(folder: Path) -> None:
     """A real one, of the address space, which torch's allocator meets."""
-    command = [sys.executable, "-c", REAL, str(folder), "30"]
+    command = [sys.executable, "-c", REAL, str(folder), "100"]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr[-2000:]
-    assert "memory does not suffice for 24 images at once" in ended.stderr
+    assert "memory does not suffice for 96 images at once" in ended.stderr
     assert float(ended.stdout) < ROUNDING
