@@ -11,7 +11,6 @@ from ldm_core.contracts.autoencoder import (
     as_decoder,
     as_encoder,
     decodes,
-    decodes_tiles,
     encodes,
 )
 from ldm_core.contracts.conditioning import (
@@ -112,7 +111,6 @@ __all__ = [
     "as_wrapper",
     "concatenate",
     "decodes",
-    "decodes_tiles",
     "encodes",
     "goes_with",
     "learned_variance",

@@ -54,32 +54,19 @@ class Decoder(Record):
 
     Attributes:
         kind: of the medium that it gives.
-        in_tiles: ``in_tiles(model, x0, tile)``, nearly the same by way of tiles that overlap, of
-            so many latents a side, a multiple of 4; asked where memory does not suffice otherwise.
-            It raises `LdmError` where the model's autoencoder cannot. None where there is none.
     """
 
     takes: ClassVar[tuple[str, ...]] = ("model", "x0")
 
     decode: Decode
     kind: str = "image"
-    in_tiles: Decode | None = None
 
     def __call__(self, model: Model, x0: Tensor, **options: Any) -> Tensor | Medium:
         return self.decode(model, x0, **options)
 
-    def medium(self, model: Model, x0: Tensor, tile: int | None = None) -> Medium:
-        """What the latents (batch, channels, ...) stand for.
-
-        Args:
-            tile: side of the tiles to decode them in; None for whole ones.
-        """
-        if tile is None:
-            data = self.decode(model, x0)
-        elif self.in_tiles is not None:
-            data = self.in_tiles(model, x0, tile)
-        else:
-            raise LdmError("the decoder has no way by tiles.")
+    def medium(self, model: Model, x0: Tensor) -> Medium:
+        """What the latents (batch, channels, ...) stand for."""
+        data = self.decode(model, x0)
         medium = data if isinstance(data, Medium) else Medium(self.kind, data)
         if medium.kind != self.kind:
             raise LdmError(
@@ -106,12 +93,6 @@ def encodes(kind: str) -> Callable[[Encode], Encoder]:
 def decodes(kind: str) -> Callable[[Decode], Decoder]:
     """Say which kind of medium a decoder gives, where it is not pictures."""
     return lambda decode: replace(as_decoder(decode), kind=kind)
-
-
-@checks_arguments
-def decodes_tiles(in_tiles: Decode) -> Callable[[Decode | Decoder], Decoder]:
-    """Say how a decoder decodes in tiles where memory does not suffice, see `Decoder.in_tiles`."""
-    return lambda decode: replace(as_decoder(decode), in_tiles=in_tiles)
 
 
 def as_encoder(part: Encoder | Encode) -> Encoder:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from copy import copy
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
-from ldm_core.contracts import Model, Noise, Part, decodes_tiles
-from ldm_core.errors import LdmError
+from ldm_core.contracts import Model, Noise
 from ldm_plugins.autoencoders.shared.part import autoencoder_of
 
 if TYPE_CHECKING:
@@ -29,47 +26,12 @@ def encode(model: Model, data: Tensor, noise: Noise, *, sample: bool = True) -> 
     return cast("Tensor", (z - shift) * scale)
 
 
-def in_tiles(model: Model, x0: Tensor, tile: int) -> Tensor:
-    """The pixels by way of tiles that overlap by a quarter, in Diffusers' way of joining them.
-
-    The autoencoder stays as it is: a module of its own around the same layers does it.
-
-    Args:
-        tile: latents a side, a multiple of 4.
-    """
-    part = autoencoder_of(model)
-    return _decoded(replace(part, module=_tiled(part.module, tile)), x0)
-
-
-@decodes_tiles(in_tiles)
 def decode(model: Model, x0: Tensor) -> Tensor:
     """The KL-autoencoder's pixels (Rombach et al. 2022, arXiv:2112.10752, Section 3.1)."""
-    return _decoded(autoencoder_of(model), x0)
-
-
-def _decoded(part: Part, x0: Tensor) -> Tensor:
+    part = autoencoder_of(model)
     scale, shift = _normalisation(part.module.config, x0)
     z = (x0 / scale + shift).to(part.device, part.dtype)
     return cast("Tensor", part.module.decode(z, return_dict=False)[0].float().to(x0.device))
-
-
-def _tiled(module: Any, tile: int) -> Any:
-    """The very layers of an autoencoder in another that decodes in tiles.
-
-    Raises:
-        LdmError: it is of a class that knows no tiles.
-    """
-    from diffusers import AutoencoderKL
-
-    if not isinstance(module, AutoencoderKL):
-        raise LdmError(f"a {type(module).__name__} does not decode in tiles.")
-    tiled: Any = copy(module)
-    shrinks = 2 ** (len(module.config["block_out_channels"]) - 1)
-    tiled.use_tiling = True
-    tiled.tile_latent_min_size = tile
-    tiled.tile_sample_min_size = tile * shrinks
-    tiled.tile_overlap_factor = 0.25
-    return tiled
 
 
 def _normalisation(config: Any, like: Tensor) -> tuple[Any, Any]:
