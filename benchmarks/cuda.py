@@ -1,10 +1,25 @@
-"""What this project does on a GPU, against named peers measured in the same run.
+"""What this project does on a GPU, against named peers measured in the same run; in eight minutes.
+
+A bare machine needs a checkout of this project, Python 3.11 or later, PyTorch 2.6 or later for its
+CUDA, and these wheels, which another machine with the same Python gets from PyPI:
+
+    pip wheel --no-deps --wheel-dir wheels .                     # ldm-core itself
+    pip wheel --wheel-dir wheels accelerate diffusers huggingface-hub numpy pillow pluggy \\
+        psutil pydantic rich safetensors scipy transformers typer
+    pip wheel --wheel-dir wheels pytest pytest-xdist hypothesis  # for the stages marked and suite
+    pip wheel --wheel-dir wheels peft torchdiffeq protobuf sentencepiece scikit-learn  # choices
+    pip wheel --no-deps --wheel-dir wheels xformers torchao      # left out where they lack
+
+    rm -f wheels/torch-* wheels/nvidia_* wheels/triton-*         # those of PyTorch are there
+    pip install --no-index --no-deps wheels/*.whl && python benchmarks/cuda.py
 
 Each stage runs in a process of its own with a limit of its own: one that hangs or crashes loses
 nothing of the others, nor of what it had measured before. The next stage's process imports its
-packages while this one measures. All figures so far are in the JSON file after every stage.
+packages while this one measures. All figures so far are in the JSON file after every stage: the
+one that ``--json`` names, or ``cuda.json`` in the folder of the environment variable OUT. At last
+they are printed too, as one line of JSON.
 
-``--quick --device cpu`` runs everything at tiny sizes, to see that it works.
+``--tiny --device cpu`` runs everything at tiny sizes, to see that it works.
 ``--table FILE`` prints the figures of such a file as rows of Markdown, and measures nothing.
 """
 
@@ -23,12 +38,14 @@ from pathlib import Path
 from typing import IO, Any
 
 STAGES = {
-    "agreement": 35,
-    "marked": 25,
-    "kernels": 20,
+    "agreement": 30,
+    "kernels": 25,
+    "large": 60,
+    "converters": 90,
     "speed": 40,
-    "half": 45,
+    "half": 40,
     "choices": 45,
+    "marked": 25,
     "training": 20,
     "suite": 60,
 }
@@ -161,11 +178,17 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
-    parser.add_argument("--quick", action="store_true", help="tiny sizes")
+    parser.add_argument("--quick", "--tiny", action="store_true", help="tiny sizes")
     parser.add_argument("--stages", nargs="+", choices=list(STAGES), default=list(STAGES))
     parser.add_argument("--seconds", type=float, help="of each stage; each its own by default")
-    parser.add_argument("--total", type=float, default=240, help="seconds of all stages together")
-    parser.add_argument("--json", type=Path, help="where the figures go")
+    parser.add_argument("--total", type=float, default=450, help="seconds of all stages together")
+    out = os.environ.get("OUT")
+    parser.add_argument(
+        "--json",
+        type=Path,
+        default=None if out is None else Path(out) / "cuda.json",
+        help="where the figures go",
+    )
     parser.add_argument("--table", type=Path, metavar="FILE", help="print such a file's figures")
     options = parser.parse_args()
     if options.table is not None:
@@ -178,6 +201,8 @@ def main() -> None:
         report = measure(options, Path(folder))
     if "not_measured" in report:
         print(f"{report['not_measured']}: not measured")
+    else:
+        print(json.dumps(report))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,14 @@ class LdmError(ValueError):
 
 class MachineError(LdmError):
     """What the machine refuses: a full or read-only disk, memory, a folder that vanished, an
-    output that is closed. It says what is on disk."""
+    output that is closed. It says what is on disk.
+
+    Attributes:
+        output: of a call, the `Output` of the images that were made before; None where there are
+            none.
+    """
+
+    output: Any = None
 
 
 class NotFiniteError(LdmError):

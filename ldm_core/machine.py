@@ -30,12 +30,13 @@ REFUSALS = frozenset(
 OF_PLACES = frozenset({errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.EAGAIN})
 """Those that are the machine's only where nobody has said more of it."""
 MEMORY = re.compile(
-    r"can't allocate memory|cannot allocate memory|out of memory|std::bad_alloc|"
-    r"failed to map segment|can't start new thread|could not create a primitive",
+    r"can't allocate memory|cannot allocate memory|out of memory|not enough memory|std::bad_alloc|"
+    r"failed to map segment|can't start new thread|could not create a (?:primitive|memory)|"
+    r"CU(?:BLAS|DNN|SOLVER)_STATUS_\w*ALLOC\w*|Invalid buffer size",
     re.IGNORECASE,
 )
-"""How libraries say it that have no error of their own for it (torch, oneDNN, the loader of
-libraries)."""
+"""How libraries say it that have no error of their own for it (torch, oneDNN, CUDA's, MPS, the
+loader of libraries)."""
 OS_ERROR = re.compile(r"\(os error (\d+)\)")
 """How safetensors and tokenizers, being written in Rust, name an error of the system."""
 TORCH_ERROR = re.compile(r": ([^:]+) \((\d+)\)")
@@ -62,6 +63,16 @@ def machine_error(error: BaseException) -> MachineError | None:
             )
         if number in REFUSALS or (number in OF_PLACES and cause is error):
             return MachineError(f"the machine refuses: {os_words(cause, number)}.")
+    return None
+
+
+def memory_refusal(error: BaseException) -> str | None:
+    """What was said when memory did not suffice, in one line, where that is what an error says or
+    came from; else None."""
+    for cause in _causes(error):
+        if _is_memory(cause) or _number(cause) == errno.ENOMEM:
+            line = _line(cause)
+            return f"{line[:LONGEST]}…" if len(line) > LONGEST else f"{line}."
     return None
 
 
@@ -105,7 +116,7 @@ def _number(error: BaseException) -> int | None:
 
 
 def _is_memory(error: BaseException) -> bool:
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's
         return True
     return isinstance(error, RuntimeError | ImportError) and bool(MEMORY.search(str(error)))
 

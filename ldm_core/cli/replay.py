@@ -148,6 +148,7 @@ def _replay(
         typer.echo(f"differs: {note}", err=True)
 
     prepare_libraries()
+    from ldm_core.run.allowance import in_tiles
     from ldm_core.run.call import CallArguments
     from ldm_core.run.pipeline import Pipeline
 
@@ -156,7 +157,8 @@ def _replay(
         one = CallArguments(
             inputs=inputs, seed=[manifest.seed], extent=manifest.size, num_inference_steps=steps
         )
-        again, new = picked(pipeline.batches_of(one), 0)
+        with in_tiles(manifest.decoded_in_tiles):
+            again, new = picked(pipeline.batches_of(one), 0)
     else:
         for name in call.left_out:
             typer.echo(
@@ -165,7 +167,8 @@ def _replay(
                 err=True,
             )
         number = 0 if manifest.command is None else manifest.command.image
-        again, new = picked(call.outputs(pipeline), number)
+        with in_tiles(manifest.decoded_in_tiles):
+            again, new = picked(call.outputs(pipeline), number)
     new["pixels_sha256"] = manifests.pixel_hash(again)
     if call is not None:
         new["command"] = table["command"]

@@ -11,6 +11,9 @@ from ldm_core.errors import LdmError
 from ldm_core.media.json_text import where
 
 FORMAT = 1
+IN_TILES = "decoded_in_tiles"
+"""The key of the side of the tiles, in latents, in which a picture was decoded because memory did
+not suffice otherwise."""
 Count = Annotated[int, Field(ge=0)]
 Length = Annotated[int, Field(ge=1)]
 
@@ -62,6 +65,7 @@ class Manifest(_Strict):
     plugins: list[str] = []
     versions: dict[str, str]
     pixels_sha256: str | None = None
+    decoded_in_tiles: Length | None = None
     finish: str | None = None
     command: Command | None = None
 

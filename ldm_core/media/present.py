@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from ldm_core.contracts import Writer
 from ldm_core.media.manifest import pixel_hash
+from ldm_core.media.manifest_record import IN_TILES
 from ldm_core.media.pictures import open_picture
 from ldm_core.media.png import KEYWORD
 from ldm_core.media.png_chunks import text_under
@@ -141,7 +142,7 @@ def _as_table(text: str) -> dict[str, Any] | None:
 
 
 def _key(manifest: Mapping[str, Any]) -> bytes:
-    """A manifest in short, without its pixels."""
-    rest = {name: value for name, value in manifest.items() if name != OF_PIXELS}
+    """A manifest in short, without its pixels and what memory alone decides."""
+    rest = {name: value for name, value in manifest.items() if name not in (OF_PIXELS, IN_TILES)}
     text = json.dumps(rest, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=16).digest()

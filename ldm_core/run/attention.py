@@ -8,9 +8,10 @@ pipelines that share weights can use different kernels in different threads.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextvars import ContextVar, Token
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -18,6 +19,10 @@ from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
 from ldm_core.contracts import Attention, Kernel, as_kernel
+
+_rerouted: ContextVar[tuple[Attention, ...]] = ContextVar("rerouted", default=())
+"""The kernels in force, of which the last one is asked; torch's own is, in each, the one before
+it."""
 
 
 def in_force(kernel: Kernel | Attention) -> AbstractContextManager[Any]:
@@ -30,10 +35,35 @@ def in_force(kernel: Kernel | Attention) -> AbstractContextManager[Any]:
     return nullcontext() if kernel.native else _Reroute(kernel.call)
 
 
+@contextmanager
+def as_in_context() -> Iterator[None]:
+    """A context with the kernels that are in force by this thread's context variables: torch keeps
+    its modes for each thread, so that one which works for another has to enter them anew."""
+    kernels = _rerouted.get()
+    token = _rerouted.set(())
+    try:
+        with ExitStack() as stack:
+            for kernel in kernels:
+                stack.enter_context(_Reroute(kernel))
+            yield
+    finally:
+        _rerouted.reset(token)
+
+
 class _Reroute(TorchFunctionMode):
     def __init__(self, kernel: Attention) -> None:
         super().__init__()
         self._kernel = kernel
+        self._tokens: list[Token[tuple[Attention, ...]]] = []
+
+    def __enter__(self) -> Self:
+        self._tokens.append(_rerouted.set((*_rerouted.get(), self._kernel)))
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
+        _rerouted.reset(self._tokens.pop())
 
     def __torch_function__(
         self,

@@ -71,11 +71,13 @@ class Generates(ABC):
         Raises:
             LdmError: bad input, before any sampling.
             NotFiniteError: images came out not finite; it holds the others, and says where.
+            MachineError: memory does not suffice for a single image; it holds those before. Where
+                it does not for a batch, the batch is halved, and a warning says so.
         """
         arguments = {
             name: value for name, value in locals().items() if name not in ("self", "inputs")
         }
-        return Output.join(list(self.batches(**arguments, **inputs))).complete()
+        return Output.gathered(self.batches(**arguments, **inputs))
 
     def stream(self, /, prompt: str | Sequence[str] | None = None, **arguments: Any) -> Stream:
         """A call whose steps are looped over: ``for step in pipe.stream("a star", seed=7): ...``.
@@ -92,6 +94,6 @@ class Generates(ABC):
 
         def run(on_step: Callable[[Step], None]) -> Output:
             tellers.append(on_step)
-            return Output.join(list(batches)).complete()
+            return Output.gathered(batches)
 
         return Stream(run)

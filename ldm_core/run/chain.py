@@ -15,6 +15,7 @@ from ldm_core.errors import LdmError
 from ldm_core.media.manifest import make_manifest
 from ldm_core.media.shown import check_output_type
 from ldm_core.model.same_latents import check_same_latents
+from ldm_core.run.allowance import within_memory
 from ldm_core.run.batches import Generates
 from ldm_core.run.call import CallArguments
 from ldm_core.run.finite import collected
@@ -137,12 +138,23 @@ class Chain(Generates):
         return self._outputs(batches, call)
 
     def _outputs(self, batches: Sequence[Sequence[Plan]], call: CallArguments) -> Iterator[Output]:
-        for parts in zip(*batches, strict=True):
+        def output(parts: tuple[Plan, ...]) -> Output:
             with collected() as walks:
                 latents = self.sample(parts, call.on_step)
             seeds, manifests = parts[-1].request.seeds, self.manifests(parts)
             last = self.pipelines[-1]
-            yield outcome(last, latents, seeds, manifests, call.output_type, walks)
+            return outcome(last, latents, seeds, manifests, call.output_type, walks)
+
+        def cut(parts: tuple[Plan, ...], size: int) -> list[tuple[Plan, ...]]:
+            return list(zip(*(plan.batches(size) for plan in parts), strict=True))
+
+        return within_memory(
+            zip(*batches, strict=True),
+            output,
+            cut,
+            lambda parts: len(parts[0].request.seeds),
+            lambda: [part.model for part in self.pipelines],
+        )
 
     @checks_arguments
     def plans(

@@ -17,6 +17,7 @@ from ldm_core.contracts import (
     take,
 )
 from ldm_core.errors import LdmError
+from ldm_core.run.allowance import allowance
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -83,6 +84,7 @@ class Conditions:
         self._encoded: dict[str, Condition | Unequal] = {}
         self._read: dict[str, tuple[str, ...]] = {}
         self._groups: dict[tuple[str, ...], list[Group]] = {}
+        self._allowed = allowance()
 
     def of(self, branches: Sequence[str]) -> dict[str, Condition | Unequal]:
         """The conditions of these branches, by name."""
@@ -103,10 +105,13 @@ class Conditions:
         return {branch: self._encoded[branch] for branch in branches}
 
     def groups(self, branches: tuple[str, ...]) -> list[Group]:
-        """The calls that ask for these branches: one, where all conditions are of one shape."""
+        """The calls that ask for these branches: one, where all conditions are of one shape and
+        memory allows it."""
         groups = self._groups.get(branches)
         if groups is None:
             groups = self._groups[branches] = self._group(branches)
+            most = max((len(group.branches) for group in groups), default=1)
+            self._allowed.together = max(self._allowed.together, most)
         return groups
 
     def not_finite(self) -> dict[int, str]:
@@ -123,6 +128,8 @@ class Conditions:
         return wrong
 
     def _group(self, branches: tuple[str, ...]) -> list[Group]:
+        if self._allowed.apart and len(branches) > 1:
+            return [group for branch in branches for group in self._group((branch,))]
         conditions = self.of(branches)
         images = range(len(self._run.request.seeds))
         if any(isinstance(condition, Unequal) for condition in conditions.values()):

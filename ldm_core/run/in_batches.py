@@ -28,7 +28,7 @@ class InBatches:
     def __call__(self, /, *args: Any, **arguments: Any) -> Output:
         from ldm_core.run.output import Output
 
-        return Output.join(list(self.batches(*args, **arguments))).complete()
+        return Output.gathered(self.batches(*args, **arguments))
 
 
 def in_batches(function: Callable[..., Iterator[Output]]) -> InBatches:

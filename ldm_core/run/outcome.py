@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from ldm_core.contracts import Medium, Model
-from ldm_core.errors import LdmError, LdmWarning, NotFiniteError
+from ldm_core.errors import LdmError, LdmWarning, MachineError, NotFiniteError
+from ldm_core.media.manifest_record import IN_TILES
 from ldm_core.media.shown import shown
 from ldm_core.model.loading import unpacked
+from ldm_core.run.decoding import decoded
 from ldm_core.run.finite import FAR, FAR_AT_THE_END, Fault, Finiteness
 from ldm_core.run.output import Failure, Output
 
@@ -37,6 +39,9 @@ def outcome(
     Args:
         manifests: one for each entry.
         walks: what was heard of the walks that led there, one after the other.
+    Raises:
+        MachineError: memory does not suffice to decode an image in any way; it holds the output of
+            those before.
     """
     faults, steps = faults_of(walks)
     kind = pipe.composition.decoder.kind
@@ -45,9 +50,18 @@ def outcome(
             faults.setdefault(index, Fault("the final latents"))
     _warn_far(pipe, latents, [s for i, s in enumerate(seeds) if i not in faults], faults, walks)
     good = [index for index in range(len(seeds)) if index not in faults]
-    medium = None
+    medium = unfinished = None
     if good and output_type != "latent":
-        medium = pipe.decoded(latents if not faults else latents[good])
+        try:
+            medium, tiles = decoded(pipe, latents if not faults else latents[good])
+        except MachineError as error:
+            if error.output is None:
+                raise
+            (medium, tiles), unfinished = error.output, error
+            first = good[len(tiles)]
+            good = good[: len(tiles)]
+            faults = {index: fault for index, fault in faults.items() if index < first}
+        manifests = _with_tiles(manifests, good, tiles)
         _check_count(medium, len(good))
         whole = [finite_entries(part.data) for part in (medium, *medium.beside)]
         lost = [place for place in range(len(good)) if not all(part[place] for part in whole)]
@@ -64,7 +78,22 @@ def outcome(
         return Output(images, kept, records, kind, failures=failures)
     if medium is None:
         return Output(_nothing(pipe, output_type, kind), [], [], kind, failures=failures)
-    return replace(_as_output(medium, kept, records, output_type), failures=failures)
+    output = replace(_as_output(medium, kept, records, output_type), failures=failures)
+    if unfinished is not None:
+        unfinished.output = output
+        raise unfinished
+    return output
+
+
+def _with_tiles(
+    manifests: Sequence[dict[str, Any]], good: Sequence[int], tiles: Sequence[int | None]
+) -> list[dict[str, Any]]:
+    """Manifests that say of those that are decoded in tiles how large these are."""
+    sides = dict(zip(good, tiles, strict=True))
+    return [
+        manifest if sides.get(index) is None else {**manifest, IN_TILES: sides[index]}
+        for index, manifest in enumerate(manifests)
+    ]
 
 
 def encoded(pipe: Pipeline, latents: Tensor, seeds: Sequence[int]) -> Tensor:

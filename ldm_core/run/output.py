@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ldm_core.errors import LdmError, NotFiniteError
+from ldm_core.errors import LdmError, MachineError, NotFiniteError
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,23 @@ class Output:
         first, count = self.failures[0], len(self.failures)
         more = f" So did {count} of {self.asked} images." if count > 1 else ""
         raise NotFiniteError(first.message + more, first.hint, self, self.failures)
+
+    @classmethod
+    def gathered(cls, outputs: Iterable[Output]) -> Output:
+        """Outputs as they are made, as one, once it is seen that nothing is missing.
+
+        Raises:
+            NotFiniteError: some images are not finite; it holds the others.
+            MachineError: the machine refuses to go on; it holds what was made before.
+        """
+        parts: list[Output] = []
+        try:
+            for output in outputs:
+                parts.append(output)
+        except MachineError as error:
+            error.output = cls.join(parts) if parts else None
+            raise
+        return cls.join(parts).complete()
 
     @classmethod
     def join(cls, parts: Sequence[Output]) -> Output:

@@ -35,9 +35,11 @@ from ldm_core.numerics.grid import Grid
 from ldm_core.numerics.point import Point
 from ldm_core.numerics.seeded_noise import SeededNoise
 from ldm_core.plugins.registry import Registry, installed
+from ldm_core.run.allowance import in_halves, within_memory
 from ldm_core.run.attention import in_force
 from ldm_core.run.batches import Generates
 from ldm_core.run.call import CallArguments, seeds_for
+from ldm_core.run.decoding import decoded
 from ldm_core.run.finite import Finiteness, begun, collected
 from ldm_core.run.memory.fitting import Fitting
 from ldm_core.run.memory.release import give_back
@@ -177,11 +179,28 @@ class Pipeline(Generates):
 
     @checks_arguments
     def outputs(self, plans: Sequence[Plan], call: CallArguments) -> Iterator[Output]:
-        """The outputs of several plans, one after the other."""
-        for plan in plans:
+        """The outputs of several plans, one after the other, in smaller parts where memory does
+        not suffice."""
+
+        def output(plan: Plan) -> Output:
             with collected() as walks:
                 latents = self.sample(plan, call.on_step)
-            yield self.output(latents, plan.request, call.output_type, walks)
+            return self.output(latents, plan.request, call.output_type, walks)
+
+        return self.within_memory(plans, output)
+
+    def within_memory(
+        self, plans: Sequence[Plan], make: Callable[[Plan], Output]
+    ) -> Iterator[Output]:
+        """The outputs of plans, one after the other, each in smaller parts where memory does not
+        suffice, see `ldm_core.run.allowance.within_memory`.
+
+        Args:
+            make: what comes of a plan, in one batch.
+        """
+        return within_memory(
+            plans, make, Plan.batches, lambda plan: len(plan.request.seeds), lambda: self.model
+        )
 
     @checks_arguments
     def output(
@@ -305,10 +324,15 @@ class Pipeline(Generates):
         extent = dict(zip(latents.names, data.shape[2:], strict=True))
         latents.check_fits(extent, parts.info.default_extent)
         seeds, device = seeds_for(len(data), seed), self.model.latents_device
-        noise = self.noise(seeds, extent)
-        with in_force(parts.attention), tf32_in_force(parts.recipe), heard(), computing(self.model):
-            given = parts.encoder(self.model, data.to(device), noise).to(device)
-        return encoded(self, given, seeds)
+
+        def several(start: int, stop: int) -> Tensor:
+            noise = self.noise(seeds[start:stop], extent)
+            tf32 = tf32_in_force(parts.recipe)
+            with in_force(parts.attention), tf32, heard(), computing(self.model):
+                some = data[start:stop].to(device)
+                return parts.encoder(self.model, some, noise).to(device)
+
+        return encoded(self, in_halves(several, len(data)), seeds)
 
     @checks_arguments
     def medium(self, latents: Tensor) -> Medium:
@@ -316,14 +340,11 @@ class Pipeline(Generates):
         return noted(self, self.decoded(latents))
 
     @checks_arguments
-    @torch.no_grad()
     def decoded(self, latents: Tensor) -> Medium:
-        """What the decoder gives of latents (batch, channels, ...), finite or not."""
+        """What the decoder gives of latents (batch, channels, ...), finite or not; one by one or in
+        tiles where memory does not suffice otherwise, which is said."""
         self._check_latents("latents", latents)
-        parts = self.composition
-        with in_force(parts.attention), tf32_in_force(parts.recipe), heard(), computing(self.model):
-            device = self.model.latents_device
-            return parts.decoder.medium(self.model, latents.to(device))
+        return decoded(self, latents)[0]
 
     @checks_arguments
     def decode(self, latents: Tensor) -> Tensor:

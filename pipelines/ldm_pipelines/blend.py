@@ -31,6 +31,7 @@ from ldm_pipelines.parts import (
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ldm_core.contracts import Plan
     from ldm_core.run.output import Output
     from ldm_core.run.pipeline import Pipeline
 
@@ -98,11 +99,14 @@ def blend(
                 [seed],
                 whole.output_type,
             )
-        for plan in batches:
+
+        def made(plan: Plan) -> Output:
             many = mixed.expand(len(plan.request.seeds), *mixed.shape[1:])
             output = made_from(pipe, plan, many, strength, whole)
             titles = titles_of(plan.request, "blend")
-            yield finished(output, titles, "from the mixture of two pictures")
+            return finished(output, titles, "from the mixture of two pictures")
+
+        yield from pipe.within_memory(batches, made)
 
     return outputs()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -26,6 +26,7 @@ from ldm_core.contracts import (
 from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError
 from ldm_core.media.names import check_new
+from ldm_core.run.allowance import within_memory
 from ldm_core.run.call import CallArguments
 from ldm_core.run.in_batches import in_batches
 from ldm_pipelines.animation import FORMATS, check_milliseconds, write_animation
@@ -62,6 +63,10 @@ class Place:
     @property
     def nearer(self) -> int:
         return self.first if self.weight < 0.5 else self.second
+
+
+Frames = tuple[int, Sequence[Place]]
+"""The number of the first of some frames, and where each of them lies."""
 
 
 @in_batches
@@ -152,10 +157,12 @@ def _between_images(
 
     def outputs() -> Iterator[Output]:
         latents = torch.cat([pipe.encode(stop, seed=seed) for stop in stops])
-        for start, part in _batches(places, call):
+
+        def made(numbered: Frames) -> Output:
+            start, part = numbered
             first, second = latents[[p.first for p in part]], latents[[p.second for p in part]]
             between = slerp(first, second, [place.weight for place in part])
-            yield shown(
+            return shown(
                 pipe,
                 between,
                 _titles(start, part),
@@ -163,6 +170,8 @@ def _between_images(
                 [seed] * len(part),
                 call.output_type,
             )
+
+        yield from _within_memory(pipe, places, call, made)
 
     return outputs()
 
@@ -190,7 +199,8 @@ def _between_runs(
         mixing = pipe.replace(conditioning=[Between(c) for c in pipe.composition.conditioning])
 
     def outputs() -> Iterator[Output]:
-        for start, part in _batches(places, call):
+        def made(numbered: Frames) -> Output:
+            start, part = numbered
             weights = [place.weight for place in part]
             near = _at(ends, [place.nearer for place in part])
             firsts = _at(ends, [place.first for place in part]).request
@@ -212,7 +222,9 @@ def _between_runs(
             sampling = mixing.start(plan, noise)
             latents = sampling.walk(sampling.x, on_step=call.on_step)
             output = pipe.output(latents, near.request, call.output_type, [sampling.finite])
-            yield finished(output, _titles(start, part), "interpolated")
+            return finished(output, _titles(start, part), "interpolated")
+
+        yield from _within_memory(pipe, places, call, made)
 
     return outputs()
 
@@ -222,9 +234,21 @@ def _at(plan: Plan, stops: Sequence[int]) -> Plan:
     return replace(plan, request=plan.request.at(stops))
 
 
-def _batches(places: Sequence[Place], call: CallArguments) -> Iterator[tuple[int, Sequence[Place]]]:
-    size = call.batch_size or len(places)
-    return ((start, places[start : start + size]) for start in range(0, len(places), size))
+def _within_memory(
+    pipe: Pipeline,
+    places: Sequence[Place],
+    call: CallArguments,
+    made: Callable[[Frames], Output],
+) -> Iterator[Output]:
+    """The frames at these places, batch by batch, in smaller ones where memory does not suffice."""
+
+    def cut(frames: Frames, size: int) -> list[Frames]:
+        start, part = frames
+        return [(start + i, part[i : i + size]) for i in range(0, len(part), size)]
+
+    whole: Frames = (0, places)
+    batches = cut(whole, call.batch_size or len(places))
+    return within_memory(batches, made, cut, lambda frames: len(frames[1]), lambda: pipe.model)
 
 
 def _titles(start: int, part: Sequence[Place]) -> list[str]:

@@ -124,10 +124,18 @@ def invert(
 
     def outputs() -> Iterator[Output]:
         x0 = pipe.encode(open_picture(picture, channels_of(pipe)), seed=seed)
-        inversion = back.start(source)
-        x = inversion.walk(x0, start=first, on_step=whole.on_step)
-        yield walked(plain, source, prompt or "reconstruction", x, inversion.finite)
+        inverted: list[tuple[Tensor, Finiteness]] = []
+
+        def reconstruction(plan: Plan) -> Output:
+            inversion = back.start(plan)
+            x = inversion.walk(x0, start=first, on_step=whole.on_step)
+            inverted[:] = [(x, inversion.finite)]
+            return walked(plain, plan, prompt or "reconstruction", *inverted[0])
+
+        yield from plain.within_memory([source], reconstruction)
         if edited is not None:
-            yield walked(pipe, edited, str(edit), x, inversion.finite)
+            yield from pipe.within_memory(
+                [edited], lambda plan: walked(pipe, plan, str(edit), *inverted[0])
+            )
 
     return outputs()

@@ -28,7 +28,7 @@ from ldm_pipelines.parts import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ldm_core.contracts import Grid
+    from ldm_core.contracts import Grid, Plan
     from ldm_core.run.output import Output
     from ldm_core.run.pipeline import Pipeline
 
@@ -76,14 +76,17 @@ def restore(
 
     def outputs() -> Iterator[Output]:
         x0 = pipe.encode(damaged, seed=batches[0].request.seeds[0])
-        for plan in batches:
+
+        def made(plan: Plan) -> Output:
             share = strength
             if share is None:
                 share = strength_for(plan.grid, _in_latents(pipe, damaged, level, x0))
             many = x0.expand(len(plan.request.seeds), *x0.shape[1:])
             output = made_from(pipe, plan, many, share, whole)
             how = f"restored from noise {level:.1f} of 255, strength {share:.2f}"
-            yield finished(output, titles_of(plan.request, "restored"), how)
+            return finished(output, titles_of(plan.request, "restored"), how)
+
+        yield from pipe.within_memory(batches, made)
 
     return outputs()
 

@@ -29,6 +29,7 @@ from ldm_pipelines.parts import (
 )
 
 if TYPE_CHECKING:
+    from ldm_core.contracts import Plan
     from ldm_core.run.output import Output
     from ldm_core.run.pipeline import Pipeline
 
@@ -75,10 +76,13 @@ def upscale(
             size = pipe.composition.info.latents.shape({"width": width, "height": height})[-2:]
             small = pipe.encode(picture, seed=seed)
             latents = torch.nn.functional.interpolate(small, size=size, mode="bicubic")
-        for plan in batches:
+
+        def made(plan: Plan) -> Output:
             many = latents.expand(len(plan.request.seeds), *latents.shape[1:])
             output = made_from(pipe, plan, many, strength, whole)
             titles = titles_of(plan.request, "upscaled")
-            yield finished(output, titles, f"from the picture's {by}, enlarged")
+            return finished(output, titles, f"from the picture's {by}, enlarged")
+
+        yield from pipe.within_memory(batches, made)
 
     return outputs()

@@ -67,6 +67,8 @@ GUIDANCE = (
     "smoothed_energy",
 )
 CONVERTERS = (
+    "cfg_parallel",
+    "context_parallel",
     "device_map",
     "group_offload",
     "lora",

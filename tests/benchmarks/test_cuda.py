@@ -9,6 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from ldm_core.plugins.registry import installed
+
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "cuda.py"
 
 
@@ -59,3 +63,41 @@ def test_an_unknown_stage_is_refused() -> None:
     ended = run("--stages", "speeed")
     assert ended.returncode == 2
     assert "invalid choice: 'speeed'" in ended.stderr
+
+
+@pytest.mark.slow
+def test_every_stage_measures_on_a_cpu(tmp_path: Path) -> None:
+    ended = run(
+        "--device", "cpu", "--tiny", "--total", "3600", "--seconds", "600", OUT=str(tmp_path)
+    )
+    assert ended.returncode == 0, ended.stderr
+    measured = report(tmp_path / "cuda.json")
+    assert json.loads(ended.stdout.splitlines()[-1]) == measured
+    for name, stage in measured["stages"].items():
+        assert stage["end"] == "done", (name, stage)
+        wrong = [row for row in stage["rows"] if "error" in row and isinstance(row["error"], str)]
+        assert not wrong, (name, wrong)
+
+
+@pytest.mark.slow
+def test_large_networks_are_compared_with_diffusers(tmp_path: Path) -> None:
+    file = tmp_path / "cuda.json"
+    ended = run("--device", "cpu", "--tiny", "--stages", "large", "--json", file)
+    assert ended.returncode == 0, ended.stderr
+    rows = report(file)["stages"]["large"]["rows"]
+    assert [row["name"] for row in rows] == ["SDXL, 4 steps", "Flux, 4 steps"]
+    # what is left of bfloat16 after four steps of two programs
+    assert all(row["finite"] and row["latents_apart"] < 0.05 for row in rows)
+
+
+def test_every_converter_is_compared_with_diffusers(tmp_path: Path) -> None:
+    file = tmp_path / "cuda.json"
+    ended = run("--device", "cpu", "--tiny", "--stages", "converters", "--json", file)
+    assert ended.returncode == 0, ended.stderr
+    rows = {row["name"]: row for row in report(file)["stages"]["converters"]["rows"]}
+    assert {plugin.name for plugin in installed().of_kind("converter")} <= {
+        name.partition(" ")[0] for name in rows
+    }
+    assert rows["cfg_parallel"]["from_without"] < 0.02
+    assert rows["none"]["diffusers_run_s"] > 0
+    assert not any("error" in row for row in rows.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import torch
 
 from ldm_core import Pipeline
 from ldm_core.contracts import Step
-from ldm_core.run.attention import in_force
+from ldm_core.run.attention import as_in_context, in_force
 from ldm_plugins.attention.chunked import chunked
 
 CALL: dict[str, Any] = {"num_inference_steps": 4, "output_type": "latent"}
@@ -115,3 +116,23 @@ def test_threads_share_a_tokenizer(pipe: Pipeline) -> None:
     for thread in threads:
         thread.join()
     assert all(states.equal(right) for states in found)
+
+
+def test_a_thread_that_works_for_another_enters_all_of_its_kernels() -> None:
+    """One within the other, as guidance has an attention of its own around the pipeline's."""
+    outer, inner = Kernel(), Kernel()
+    q = torch.zeros(1, 1, 2, 4)
+
+    def attend() -> None:
+        with as_in_context():
+            torch.nn.functional.scaled_dot_product_attention(q, q, q)
+        torch.nn.functional.scaled_dot_product_attention(q, q, q)  # outside of it again
+
+    with in_force(outer), in_force(inner):
+        context = copy_context()
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(context.run, attend).result()
+    assert (outer.calls, inner.calls) == (1, 1)
+    with in_force(outer):
+        attend()
+    assert (outer.calls, inner.calls) == (4, 1)

@@ -1,0 +1,138 @@
+"""Latents decoded as memory allows: together, one by one, or in tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ldm_core.contracts import Medium
+from ldm_core.errors import MachineError
+from ldm_core.model.libraries import heard
+from ldm_core.run.allowance import WOULD_HELP, allowance, attempt, note
+from ldm_core.run.attention import in_force
+from ldm_core.run.part_errors import computing
+from ldm_core.run.tf32 import tf32_in_force
+
+if TYPE_CHECKING:
+    from ldm_core.run.pipeline import Pipeline
+
+LEAST_TILE = 16
+"""Latents a side: smaller tiles show little of what is around a place."""
+IN_TILES = (
+    "memory does not suffice to decode an image whole: it is decoded in overlapping tiles of "
+    "{tile}x{tile} latents, which may differ a little in colour and sharpness; the manifest says "
+    "so."
+)
+Decoded = tuple[Medium, list[int | None]]
+"""What was decoded, and the side of the tiles of each entry; None where it was decoded whole."""
+
+
+@torch.no_grad()
+def decoded(pipe: Pipeline, latents: Tensor) -> Decoded:
+    """What the decoder gives of latents (batch, channels, ...): all at once, and where memory does
+    not suffice for that one by one, and at last in tiles.
+
+    Raises:
+        MachineError: it does not suffice for a single one in the smallest tiles; its ``output`` is
+            what was `Decoded` of those before.
+    """
+    allowed = allowance()
+    said = allowed.tile
+    parts: list[Medium] = []
+    tiles: list[int | None] = []
+    while len(tiles) < len(latents):
+        left = latents[len(tiles) :]
+        some = left[:1] if allowed.alone else left
+        medium, refusal = attempt(partial(_decode, pipe, some, allowed.tile))
+        if medium is not None:
+            if allowed.tile != said:
+                said = allowed.tile
+                note(IN_TILES.format(tile=said))
+            parts.append(medium)
+            tiles += [said] * len(some)
+        elif not allowed.alone and len(left) > 1:
+            allowed.alone = True
+            note(f"memory does not suffice to decode {len(left)} images at once: one by one.")
+        else:
+            allowed.alone, allowed.tile = True, _smaller(pipe, some, allowed.tile)
+            if allowed.tile is None:
+                what = f"memory does not suffice to decode a single image: {refusal}"
+                error = MachineError(what, WOULD_HELP)
+                error.output = (_joined(parts), tiles) if parts else None
+                raise error
+    return _joined(parts), tiles
+
+
+def _decode(pipe: Pipeline, latents: Tensor, tile: int | None) -> Medium:
+    parts = pipe.composition
+    tf32 = tf32_in_force(parts.recipe)
+    with in_force(parts.attention), tf32, heard(), computing(pipe.model):
+        decode = partial(parts.decoder.medium, pipe.model)
+        latents = latents.to(pipe.model.latents_device)
+        return decode(latents) if tile is None else _in_tiles(decode, latents, tile)
+
+
+def _in_tiles(decode: Callable[[Tensor], Medium], latents: Tensor, tile: int) -> Medium:
+    """What latents (batch, channels, ..., height, width) show, by way of tiles of which each fades
+    in over the last quarter of those before it, as in Diffusers' `AutoencoderKL.tiled_decode`.
+
+    A decoder is asked for each tile as for a picture of its size, and need not know of it.
+    """
+    step = tile * 3 // 4
+    rows: list[list[Medium]] = []
+    for top in range(0, latents.shape[-2], step):
+        lefts = range(0, latents.shape[-1], step)
+        rows.append([decode(latents[..., top : top + tile, n : n + tile]) for n in lefts])
+    first = rows[0][0]
+    if first.beside:
+        raise MachineError(
+            f"memory does not suffice to decode a whole {first.kind}, and one with something beside "
+            "it is not decoded in tiles.",
+            WOULD_HELP,
+        )
+    stride = first.data.shape[-1] // min(tile, latents.shape[-1])
+    shown, overlap = step * stride, (tile - step) * stride
+    tiles = [[medium.data for medium in row] for row in rows]
+    for i, row in enumerate(tiles):
+        for j in range(len(row)):
+            if i > 0:
+                row[j] = _faded(tiles[i - 1][j], row[j], -2, overlap)
+            if j > 0:
+                row[j] = _faded(row[j - 1], row[j], -1, overlap)
+    joined = [torch.cat([data[..., :shown, :shown] for data in row], -1) for row in tiles]
+    return replace(first, data=torch.cat(joined, -2))
+
+
+def _faded(before: Tensor, tile: Tensor, dim: int, overlap: int) -> Tensor:
+    """A tile whose beginning along an axis fades in over the end of the one before it."""
+    size = min(before.shape[dim], tile.shape[dim], overlap)
+    weight = torch.arange(size, device=tile.device) / size
+    weight = weight[:, None] if dim == -2 else weight
+    end = before.narrow(dim, before.shape[dim] - size, size)
+    both = end * (1 - weight) + tile.narrow(dim, 0, size) * weight
+    return torch.cat([both, tile.narrow(dim, size, tile.shape[dim] - size)], dim)
+
+
+def _smaller(pipe: Pipeline, latents: Tensor, tile: int | None) -> int | None:
+    """The side of the next smaller tiles; None where there are none, or the latents have no height
+    and width."""
+    longest = max(latents.shape[-2:]) if tile is None else tile
+    half = -(-longest // 8) * 4  # a multiple of 4, so that a quarter overlaps
+    if {*pipe.axes[-2:]} != {"height", "width"} or half < LEAST_TILE or half >= longest:
+        return None
+    return half
+
+
+def _joined(parts: Sequence[Medium]) -> Medium:
+    """The entries of several media of one kind as one."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    data = torch.cat([part.data for part in parts])
+    several = zip(*(part.beside for part in parts), strict=True)
+    return replace(first, data=data, beside=tuple(_joined(others) for others in several))
