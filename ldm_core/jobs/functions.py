@@ -13,7 +13,7 @@ from ldm_core.contracts import Input
 from ldm_core.contracts.conditioning import REQUIRED as MUST
 from ldm_core.contracts.files import WRITTEN, in_full, parts_of
 from ldm_core.errors import LdmError, LdmWarning
-from ldm_core.jobs.making import Call, Making
+from ldm_core.jobs.making import Call, Making, plan_of
 from ldm_core.media.manifest import make_manifests, python_inputs
 from ldm_core.model import place
 from ldm_core.plugins.options import REQUIRED, Option, describe
@@ -44,11 +44,13 @@ class FunctionMaking(Making):
 
     Args:
         plugin: the command; its function is `InBatches`.
+        size: width and height of lines that do not say them; those of the picture that a line
+            names, or the model's, where there is none.
     Raises:
         LdmError: its pictures belong together.
     """
 
-    def __init__(self, plugin: Plugin) -> None:
+    def __init__(self, plugin: Plugin, size: Mapping[str, int] | None = None) -> None:
         function = plugin.loaded
         assert isinstance(function, InBatches)
         self.plugin, self.function, self.name = plugin, function, plugin.id
@@ -61,7 +63,28 @@ class FunctionMaking(Making):
                 f"{self._owner} makes a series of pictures that belong together, and each line of "
                 "a file is for a picture of its own; run it once for each series."
             )
+        self._size = dict(size or {})
         self._warned = False
+
+    def common(self, arguments: Sequence[Any], options: Mapping[str, Any]) -> dict[str, Any]:
+        """What a command says for all lines, by the columns' names.
+
+        Args:
+            arguments: by place; None for one that is left to the lines.
+        Raises:
+            LdmError: it says more than one for each picture.
+        """
+        places = [p for p in self._parameters if p.kind is not KEYWORD]
+        named = {p.name: v for p, v in zip(places, arguments, strict=False) if p.kind is not SEVERAL}
+        rest = list(arguments[len(named) :])
+        if len(rest) > 1:
+            raise LdmError(
+                f"{len(rest)} prompts are given for all lines, and each is for one picture.",
+                "give one, or a column.",
+            )
+        several = [p.name for p in places if p.kind is SEVERAL]
+        values = {**named, **options, **dict(zip(several, rest, strict=False))}
+        return {COLUMNS.get(n, n): v for n, v in values.items() if v is not None}
 
     def inputs(self, composition: Composition) -> Mapping[str, Input]:
         own = {COLUMNS.get(p.name, p.name): self._input(p) for p in self._parameters}
@@ -71,7 +94,7 @@ class FunctionMaking(Making):
         calls = self._calls(call)
         if self.function.skips:
             for asked in self._recorded(composition, calls):
-                self.plan(asked.composition, asked.call)
+                plan_of(asked.composition, asked.call)
             return
         from ldm_core.run.recording import checked
 
@@ -85,7 +108,7 @@ class FunctionMaking(Making):
         calls = self._calls(call)
         for asked in self._recorded(composition, calls):
             where = place.resolve(asked.composition.recipe)
-            request = self.plan(asked.composition, asked.call).request
+            request = plan_of(asked.composition, asked.call).request
             manifests += make_manifests(asked.composition, request, where)
         several = zip(manifests, calls, strict=True)
         return [self._with_command(manifest, one, 0) for manifest, one in several]
@@ -118,7 +141,7 @@ class FunctionMaking(Making):
 
     def _calls(self, call: Call) -> list[Arguments]:
         """A call of several pictures as one of the function for each."""
-        seeds = call["seed"]
+        call, seeds = {**self._size, **call}, call["seed"]
         rest = {name: value for name, value in call.items() if name != "seed"}
         each = {n for n, v in rest.items() if isinstance(v, list) and len(v) == len(seeds)}
         shared = {p.name for p in self._parameters if p.kind is KEYWORD}

@@ -40,22 +40,33 @@ class Making:
         Raises:
             LdmError: it cannot.
         """
-        self._plan(composition, call)
+        plan_of(composition, arguments_of(composition, call))
 
     def manifests(self, composition: Composition, call: Call) -> list[dict[str, Any]] | None:
         """What the manifests of a call's pictures will be but for their pixels, by which a file
         without an entry in the ledger is known; None where that is seen only once they are made.
         """
         where = place.resolve(composition.recipe)
-        return list(make_manifests(composition, self._plan(composition, call).request, where))
+        plan = plan_of(composition, arguments_of(composition, call))
+        return list(make_manifests(composition, plan.request, where))
 
     def batches(self, pipe: Pipeline, call: Call) -> Iterator[Output]:
         """The pictures of a call, which may come in several outputs, one after the other."""
         return pipe.batches(**call)
 
-    def _plan(self, composition: Composition, call: Call) -> Plan:
-        arguments = CallArguments.of(composition.info.latents.names, **call)
-        seeds, inputs = arguments.images()
-        plan = composition.plan(inputs, seeds, arguments.extent, arguments.num_inference_steps)
-        composition.batches(plan, None)
-        return plan
+
+def arguments_of(composition: Composition, call: Call) -> CallArguments:
+    """A call by names, as a pipeline takes it."""
+    return CallArguments.of(composition.info.latents.names, **call)
+
+
+def plan_of(composition: Composition, arguments: CallArguments) -> Plan:
+    """The plan of a call, all of which is seen to.
+
+    Raises:
+        LdmError: it cannot be made.
+    """
+    seeds, inputs = arguments.images()
+    plan = composition.plan(inputs, seeds, arguments.extent, arguments.num_inference_steps)
+    composition.batches(plan, None)
+    return plan
