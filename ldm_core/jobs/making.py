@@ -34,13 +34,15 @@ class Making:
         ``each`` is false, lines that differ in it share no batch."""
         return composition.inputs
 
-    def check(self, composition: Composition, call: Call) -> None:
-        """See that a call can be made, without weights.
+    def check(self, composition: Composition, call: Call, batch_size: int) -> None:
+        """See that a call can be made in batches of so many, without weights.
 
         Raises:
             LdmError: it cannot.
         """
-        self._plan(composition, call)
+        plan = self._plan(composition, call)
+        count = min(batch_size, len(plan.request.seeds))
+        composition.check_memory(plan.request.extent, count)
 
     def manifests(self, composition: Composition, call: Call) -> list[dict[str, Any]] | None:
         """What the manifests of a call's pictures will be but for their pixels, by which a file
@@ -56,6 +58,4 @@ class Making:
     def _plan(self, composition: Composition, call: Call) -> Plan:
         arguments = CallArguments.of(composition.info.latents.names, **call)
         seeds, inputs = arguments.images()
-        plan = composition.plan(inputs, seeds, arguments.extent, arguments.num_inference_steps)
-        composition.batches(plan, None)
-        return plan
+        return composition.plan(inputs, seeds, arguments.extent, arguments.num_inference_steps)
