@@ -166,7 +166,10 @@ class _Check:
     def _try(self, composition: Composition, group: Group, members: Sequence[Member]) -> None:
         pictures = [Picture(line.index, line.number, 0, "", own) for line, own in members]
         call = group.call(pictures, defaults_of(self.making, composition))
-        self.making.check(composition, call, self.terms.batch_size)
+        self.making.check(composition, call)
+        axes = composition.info.latents.names
+        extent = composition.extent({n: v for n, v in group.shared.items() if n in axes})
+        composition.check_memory(extent, min(self.terms.batch_size, len(members)))
 
     def _check_columns(self) -> None:
         """See that every column of the file means something to some line.

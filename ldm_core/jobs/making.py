@@ -34,28 +34,37 @@ class Making:
         ``each`` is false, lines that differ in it share no batch."""
         return composition.inputs
 
-    def check(self, composition: Composition, call: Call, batch_size: int) -> None:
-        """See that a call can be made in batches of so many, without weights.
+    def check(self, composition: Composition, call: Call) -> None:
+        """See that a call can be made, without weights.
 
         Raises:
             LdmError: it cannot.
         """
-        plan = self._plan(composition, call)
-        count = min(batch_size, len(plan.request.seeds))
-        composition.check_memory(plan.request.extent, count)
+        plan_of(composition, arguments_of(composition, call))
 
     def manifests(self, composition: Composition, call: Call) -> list[dict[str, Any]] | None:
         """What the manifests of a call's pictures will be but for their pixels, by which a file
         without an entry in the ledger is known; None where that is seen only once they are made.
         """
         where = place.resolve(composition.recipe)
-        return list(make_manifests(composition, self._plan(composition, call).request, where))
+        plan = plan_of(composition, arguments_of(composition, call))
+        return list(make_manifests(composition, plan.request, where))
 
     def batches(self, pipe: Pipeline, call: Call) -> Iterator[Output]:
         """The pictures of a call, which may come in several outputs, one after the other."""
         return pipe.batches(**call)
 
-    def _plan(self, composition: Composition, call: Call) -> Plan:
-        arguments = CallArguments.of(composition.info.latents.names, **call)
-        seeds, inputs = arguments.images()
-        return composition.plan(inputs, seeds, arguments.extent, arguments.num_inference_steps)
+
+def arguments_of(composition: Composition, call: Call) -> CallArguments:
+    """A call by names, as a pipeline takes it."""
+    return CallArguments.of(composition.info.latents.names, **call)
+
+
+def plan_of(composition: Composition, arguments: CallArguments) -> Plan:
+    """The plan of a call, all of which is seen to.
+
+    Raises:
+        LdmError: it cannot be made.
+    """
+    seeds, inputs = arguments.images()
+    return composition.plan(inputs, seeds, arguments.extent, arguments.num_inference_steps)
