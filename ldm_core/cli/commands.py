@@ -19,7 +19,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 import typer
 
 from ldm_core.cli.asking import hub_for
-from ldm_core.cli.choices import PipelineChoices, RecipeChoices, RunChoices
+from ldm_core.cli.choices import FLAGS, PipelineChoices, RecipeChoices, RunChoices
 from ldm_core.cli.inputs import KEY, Flags, TakesInputs
 from ldm_core.cli.running import run_pipeline
 from ldm_core.cli.words import without_marks
@@ -154,7 +154,7 @@ def _argument(option: Option, several: bool) -> inspect.Parameter:
 
 
 def _option(option: Option) -> inspect.Parameter:
-    flag = f"--{option.name.replace('_', '-')}"
+    flag = FLAGS.get(option.name, f"--{option.name.replace('_', '-')}")
     if option.annotation is bool and option.default is not False:
         flag += f"/--no-{option.name.replace('_', '-')}"
     kind: Any = _typed(option.annotation)

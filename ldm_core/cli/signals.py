@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from types import MethodType
 from typing import Any
 
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
@@ -64,3 +65,51 @@ class StopSignals:
         self.signum = signum
         self.__exit__()
         raise Stop(signum)
+
+
+class PatientSignals:
+    """While it is open, within `StopSignals`, the first signal is only kept, for what goes on to
+    the end of a piece of work and then asks for it; a second one does what a first one did before.
+
+    Attributes:
+        signum: the signal that was heard; None while there was none.
+    """
+
+    def __init__(self) -> None:
+        self.signum: int | None = None
+        self._before: dict[int, Any] = {}
+        self._process = os.getpid()
+
+    def __enter__(self) -> PatientSignals:
+        if threading.current_thread() is threading.main_thread():
+            for name in NAMES:
+                signum: int | None = signal.__dict__.get(name)
+                if signum is None:
+                    continue
+                before = signal.getsignal(signum)
+                if before is signal.default_int_handler or _is_stop(before):
+                    self._before[signum] = before
+                    signal.signal(signum, self._hear)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for signum, handler in self._before.items():
+            signal.signal(signum, handler)
+        self._before.clear()
+
+    def heard(self) -> bool:
+        """Whether there was one."""
+        return self.signum is not None
+
+    def _hear(self, signum: int, frame: Any) -> None:
+        if os.getpid() != self._process or self.signum is not None:
+            before = self._before[signum]
+            self.__exit__()
+            before(signum, frame)
+            return
+        self.signum = signum
+
+
+def _is_stop(handler: Any) -> bool:
+    """Whether a handler of signals is that of `StopSignals`."""
+    return isinstance(handler, MethodType) and isinstance(handler.__self__, StopSignals)

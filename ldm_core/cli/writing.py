@@ -14,7 +14,6 @@ from PIL import Image
 
 from ldm_core.cli.choices import RunChoices, make_folder
 from ldm_core.cli.ends import say
-from ldm_core.cli.writers import writer_of
 from ldm_core.contracts import Shown, Writer
 from ldm_core.errors import LdmWarning
 from ldm_core.machine import refused
@@ -25,6 +24,7 @@ from ldm_core.media.picture_manifests import BESIDE
 from ldm_core.media.pictures import open_picture
 from ldm_core.media.present import Present
 from ldm_core.media.sheet import CELL, contact_sheet, save_sheet
+from ldm_core.media.writers import writer_of
 from ldm_core.plugins.registry import Registry
 from ldm_core.run.output import Failure, Output
 

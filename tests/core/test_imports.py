@@ -62,7 +62,8 @@ def test_pipelines_name_plugins_by_string(path: Path) -> None:
 
 
 ROOMS = (
-    "numerics", "contracts", "plugins", "model", "composition", "media", "run", "conformance", "cli"
+    "numerics", "contracts", "plugins", "model", "composition", "media", "run", "jobs",
+    "conformance", "cli",
 )  # fmt: skip
 """The rooms of the core from the ground up: each imports those before it alone."""
 

@@ -1,0 +1,158 @@
+"""Jobs from the command line: ``--prompts FILE``."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import typer
+
+from ldm_core.cli.choices import RunChoices, check_folder, prepare_libraries
+from ldm_core.cli.ends import FAILED, say
+from ldm_core.cli.inputs import Flags, gather_inputs, read_flags, with_full_paths
+from ldm_core.cli.signals import PatientSignals, Stop
+from ldm_core.composition.compose import compose
+from ldm_core.errors import LdmError, LdmWarning
+from ldm_core.jobs.checking import bad_lines
+from ldm_core.jobs.events import Begun, Event, Failed, Made
+from ldm_core.jobs.job import Job
+from ldm_core.jobs.making import Making
+from ldm_core.jobs.naming import DEFAULT
+from ldm_core.media.json_text import json_text
+from ldm_core.media.manifest import extent_of
+from ldm_core.plugins.registry import Plugin, installed
+
+
+def run_job(
+    plugin: Plugin,
+    choices: RunChoices,
+    arguments: list[Any],
+    options: dict[str, Any],
+    flags: Flags,
+) -> None:
+    """Make the pictures of a file of lines."""
+    _check(plugin, choices, arguments)
+    job = open_job(choices, Making(), flags)
+    prepare_libraries()
+    with warnings.catch_warnings(record=True) as caught, PatientSignals() as signals:
+        warnings.simplefilter("always", LdmWarning)
+        report = Report(job, choices.json, caught)
+        try:
+            for event in job.run(signals.heard, check_hashes=choices.check_hashes):
+                report.hear(event)
+        except BaseException as error:
+            report.notes()
+            error.add_note(report.summary())
+            raise
+        report.notes()
+        if signals.signum is not None:
+            stop = Stop(signals.signum)
+            stop.add_note(report.summary())
+            raise stop
+    if report.failed or job.asked.bad:
+        raise typer.Exit(FAILED)
+
+
+def open_job(choices: RunChoices, making: Making, flags: Flags) -> Job:
+    """The job that the command line asks for, checked."""
+    assert choices.prompts_file is not None
+    layer, registry = choices.layer(), installed()
+    base = compose(layer, registry)
+    inputs = gather_inputs(
+        choices.input or [],
+        {"negative_prompt": choices.negative_prompt, **read_flags(flags, base)},
+    )
+    check_folder(choices.out)
+    return Job.open(
+        choices.prompts_file,
+        choices.out,
+        choices=layer,
+        inputs=with_full_paths(inputs, base),
+        seed=choices.seed,
+        num_images=choices.num_images,
+        batch_size=choices.batch_size,
+        name=DEFAULT if choices.name is None else choices.name,
+        format=choices.format,
+        skip_bad=choices.skip_bad,
+        resume=choices.resume,
+        registry=registry,
+        making=making,
+    )
+
+
+def _check(plugin: Plugin, choices: RunChoices, arguments: list[Any]) -> None:
+    if arguments:
+        raise LdmError("the prompts are given twice, as words and by --prompts; leave out one.")
+    if choices.sheet is not None:
+        raise LdmError("a job writes no contact sheet; leave out --sheet.")
+    if plugin.id != "generate" and plugin.name != "generate":
+        raise LdmError(f"`ldm {plugin.name}` takes no --prompts; `ldm generate` does.")
+
+
+class Report:
+    """Prints what is heard of a job."""
+
+    def __init__(self, job: Job, json: bool, caught: list[warnings.WarningMessage]) -> None:
+        self._job = job
+        self._json = json
+        self._caught = caught
+        self.made = self.there = self.failed = 0
+        if job.asked.bad:
+            say(f"note: {bad_lines(job.asked.bad, job.lines.path.name)}")
+
+    def hear(self, event: Event) -> None:
+        """Print an event."""
+        notes = self.notes()
+        if isinstance(event, Begun):
+            self.there = event.done
+            if self._job.goes_on:
+                say(
+                    f"note: goes on with the job in '{self._job.folder.path}': "
+                    f"{event.done} of {event.pictures} pictures are there"
+                )
+        elif isinstance(event, Made):
+            self.made += 1
+            self._print_made(event, notes)
+        elif isinstance(event, Failed):
+            self.failed += 1
+            lines = [f"error: line {event.line}: {event.error}", event.hint]
+            say("\n  ".join(filter(None, lines)))
+            if self._json:
+                record = {"error": event.error, "hint": event.hint, "line": event.line}
+                typer.echo(json_text({**record, "index": event.index, "seed": event.seed}))
+
+    def _print_made(self, event: Made, notes: list[str]) -> None:
+        if not self._json:
+            typer.echo(str(event.path))
+            return
+        manifest = event.manifest
+        record = {
+            "path": str(event.path),
+            "made": not event.adopted,
+            "index": event.index,
+            "line": event.line,
+            "seed": event.seed,
+            "seconds": round(event.seconds, 3),
+            "prompt": manifest["inputs"].get("prompt"),
+            "inputs": manifest["inputs"],
+            **extent_of(manifest),
+            "num_inference_steps": manifest["num_inference_steps"],
+            "warnings": notes,
+        }
+        typer.echo(json_text(record))
+
+    def summary(self) -> str:
+        """What is on disk."""
+        done = self.made + self.there
+        noun = "picture is" if done == 1 else "pictures are"
+        where = self._job.folder.path
+        return f"{done} {noun} in {where}; the same command goes on with the rest"
+
+    def notes(self) -> list[str]:
+        """Say the warnings since the last time, each once."""
+        ours = [str(w.message) for w in self._caught if issubclass(w.category, LdmWarning)]
+        self._caught.clear()
+        notes = list(dict.fromkeys(ours))
+        for note in notes:
+            say(f"warning: {note}")
+        return notes

@@ -1,0 +1,188 @@
+"""The loop of a process: take what is free and missing, make it, write it down."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from ldm_core.contracts import Shown
+from ldm_core.errors import LdmError, NotFiniteError
+from ldm_core.jobs.batching import Batch, Picture
+from ldm_core.jobs.checking import defaults_of
+from ldm_core.jobs.claims import Claims
+from ldm_core.jobs.events import Event, Failed, Made, Waiting
+from ldm_core.jobs.files import Entry, Written, taken
+from ldm_core.jobs.ledger import Ledger, Result
+from ldm_core.jobs.pipelines import Pipelines
+from ldm_core.machine import machine_error
+from ldm_core.media.manifest import pixel_hash
+
+if TYPE_CHECKING:
+    from ldm_core.jobs.job import Job
+    from ldm_core.run.output import Output
+    from ldm_core.run.pipeline import Pipeline
+
+PAUSE = 0.2
+"""Seconds between looks at what others have."""
+
+
+def never() -> bool:
+    """Go on to the end."""
+    return False
+
+
+class Worker:
+    """One process's work on a job.
+
+    Args:
+        stop: asked before each batch; the work ends where it is true.
+    """
+
+    def __init__(
+        self, job: Job, claims: Claims, ledger: Ledger, stop: Callable[[], bool] = never
+    ) -> None:
+        self._job = job
+        self._claims = claims
+        self._ledger = ledger
+        self._stop = stop
+        self._pipelines = Pipelines(job.compositions)
+
+    def run(self) -> Iterator[Event]:
+        """Make all that is free, until nothing is left of the job or `stop` says so.
+
+        Raises:
+            MachineError: the disk is full, or whatever else a machine refuses.
+        """
+        left = list(self._job.asked.batches)
+        while left and not self._stop():
+            held: list[Batch] = []
+            made = False
+            for batch in left:
+                if self._stop():
+                    return
+                pictures = self._missing(batch)
+                if not pictures:
+                    continue
+                indices = [picture.index for picture in pictures]
+                if not self._claims.take(indices):
+                    self._ledger.read()
+                    if self._missing(batch):
+                        held.append(batch)
+                    continue
+                try:
+                    self._ledger.read()
+                    pictures = self._missing(batch)
+                    if pictures:
+                        made = True
+                        yield from self._batch(batch, pictures)
+                finally:
+                    self._claims.release(indices)
+            left = held
+            if left and not made:
+                self._ledger.read()
+                yield Waiting(sum(len(self._missing(batch)) for batch in left))
+                time.sleep(PAUSE)
+
+    def _missing(self, batch: Batch) -> list[Picture]:
+        """The pictures of a batch of which the ledger says nothing."""
+        states = self._ledger.states
+        return [picture for picture in batch.pictures if not states[picture.index]]
+
+    def _batch(self, batch: Batch, pictures: list[Picture]) -> Iterator[Event]:
+        """Make pictures that are claimed."""
+        try:
+            pipe = self._pipelines.of(batch.group.choices)
+            _ = pipe.model
+        except LdmError as error:
+            if machine_error(error) or not self._job.several:
+                raise
+            yield from self._fail(pictures, error.message, error.hint)
+            return
+        if not self._stop():
+            yield from self._make(pipe, batch, pictures)
+
+    def _make(self, pipe: Pipeline, batch: Batch, pictures: list[Picture]) -> Iterator[Event]:
+        """Make pictures at once; where that fails, each by itself, so that one that cannot be made
+        takes none with it."""
+        making = self._job.making
+        call = batch.group.call(pictures, defaults_of(making, pipe.composition))
+        left = list(pictures)
+        try:
+            since = time.perf_counter()
+            for output in making.batches(pipe, call):
+                seconds = (time.perf_counter() - since) / output.asked
+                part, left = left[: output.asked], left[output.asked :]
+                yield from self._write(output, part, seconds)
+                since = time.perf_counter()
+        except Exception as error:
+            if machine_error(error):
+                raise
+            if len(left) == 1:
+                failure = (
+                    error.failures[0]
+                    if isinstance(error, NotFiniteError) and error.failures
+                    else error
+                )
+                message, hint = (
+                    (failure.message, failure.hint)
+                    if not isinstance(failure, Exception) or isinstance(failure, LdmError)
+                    else (f"{type(failure).__name__}: {failure}", "")
+                )
+                yield from self._fail(left, message, hint)
+                return
+            for picture in left:
+                if self._stop():
+                    return
+                yield from self._make(pipe, batch, [picture])
+
+    def _write(
+        self, output: Output, pictures: Sequence[Picture], seconds: float
+    ) -> Iterator[Event]:
+        """Write an output's files, and then the ledger."""
+        job, events, results = self._job, [], []
+        several = zip(output.images, output.manifests, output.indices, strict=True)
+        for index, (image, manifest, at) in enumerate(several):
+            picture = pictures[at]
+            if output.kind == "image":
+                manifest["pixels_sha256"] = pixel_hash(image)
+            beside = tuple(
+                (writer, Shown(other.images[index], other.rate))
+                for writer, other in job.beside(output)
+            )
+            entry = Entry(Shown(image, output.rate), manifest, beside)
+            try:
+                written = job.files.write(picture, entry)
+            except FileExistsError:
+                there = job.files.adopt(picture, manifest)
+                if there is None:
+                    raise taken(job.folder.path / job.files.file(picture)) from None
+                written = there
+            events.append(self._made(picture, written, seconds, manifest))
+            results.append(result_of(picture, written, seconds))
+        if results:
+            job.files.settle()
+            self._record(results)
+        yield from events
+        for failure in output.failures:
+            yield from self._fail([pictures[failure.index]], failure.message, failure.hint)
+
+    def _made(
+        self, picture: Picture, written: Written, seconds: float, manifest: dict[str, object]
+    ) -> Made:
+        path = self._job.folder.path / written.file
+        return Made(picture.index, picture.line, path, picture.seed, seconds, manifest)
+
+    def _fail(self, pictures: Sequence[Picture], message: str, hint: str) -> Iterator[Event]:
+        self._record([Result(p.index, p.line, p.seed, error=message) for p in pictures])
+        for picture in pictures:
+            yield Failed(picture.index, picture.line, picture.seed, message, hint)
+
+    def _record(self, results: list[Result]) -> None:
+        self._ledger.append(results)
+        self._ledger.read()
+
+
+def result_of(picture: Picture, written: Written, seconds: float) -> Result:
+    """The ledger's line of a file."""
+    return Result(picture.index, picture.line, picture.seed, written.file, seconds, written.sha256)
