@@ -91,11 +91,13 @@ def as_command(plugin: Plugin) -> Callable[..., None]:
         def checked(names: Mapping[str, Option]) -> dict[str, Any]:
             return {n: names[n].check(values[n], owner) for n in names}
 
+        objects = {key: kind(**checked(shared[key])) for key, kind in choices.items()}
+        job = any(isinstance(o, RunChoices) and o.prompts_file is not None for o in objects.values())
         positional: list[Any] = []
         for name, option in arguments.items():
             entries = (values[name] or []) if name in several else [values[name]]
-            positional += [option.check(value, owner) for value in entries]
-        objects = {key: kind(**checked(shared[key])) for key, kind in choices.items()}
+            left = job and name not in several and values[name] is None  # to the file's lines
+            positional += entries if left else [option.check(value, owner) for value in entries]
         context = values.get("context")
         flags = Flags({}, ()) if context is None else context.meta[KEY]
         typed = [*(v for v in values.values() if isinstance(v, str | list)), *flags.values.values()]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import typer
 
-from ldm_core.cli.choices import RunChoices, check_folder, prepare_libraries
+from ldm_core.cli.choices import RunChoices, check_folder, parse_size, prepare_libraries
 from ldm_core.cli.ends import FAILED, say
 from ldm_core.cli.inputs import Flags, gather_inputs, read_flags, with_full_paths
 from ldm_core.cli.signals import PatientSignals, Stop
@@ -15,6 +16,7 @@ from ldm_core.composition.compose import compose
 from ldm_core.errors import LdmError, LdmWarning
 from ldm_core.jobs.checking import bad_lines
 from ldm_core.jobs.events import Begun, Event, Failed, Made
+from ldm_core.jobs.functions import FunctionMaking
 from ldm_core.jobs.job import Job
 from ldm_core.jobs.making import Making
 from ldm_core.jobs.naming import DEFAULT
@@ -31,8 +33,8 @@ def run_job(
     flags: Flags,
 ) -> None:
     """Make the pictures of a file of lines."""
-    _check(plugin, choices, arguments)
-    job = open_job(choices, Making(), flags)
+    making, common = _making(plugin, choices, arguments, options)
+    job = open_job(choices, making, flags, common)
     prepare_libraries()
     with warnings.catch_warnings(record=True) as caught, PatientSignals() as signals:
         warnings.simplefilter("always", LdmWarning)
@@ -53,8 +55,14 @@ def run_job(
         raise typer.Exit(FAILED)
 
 
-def open_job(choices: RunChoices, making: Making, flags: Flags) -> Job:
-    """The job that the command line asks for, checked."""
+def open_job(
+    choices: RunChoices, making: Making, flags: Flags, common: Mapping[str, Any] | None = None
+) -> Job:
+    """The job that the command line asks for, checked.
+
+    Args:
+        common: what the command's own arguments and options say for all lines.
+    """
     assert choices.prompts_file is not None
     layer, registry = choices.layer(), installed()
     base = compose(layer, registry)
@@ -62,12 +70,14 @@ def open_job(choices: RunChoices, making: Making, flags: Flags) -> Job:
         choices.input or [],
         {"negative_prompt": choices.negative_prompt, **read_flags(flags, base)},
     )
+    for name in inputs.keys() & (common or {}).keys():
+        raise LdmError(f"'{name}' is given twice: --{name.replace('_', '-')} says it too.")
     check_folder(choices.out)
     return Job.open(
         choices.prompts_file,
         choices.out,
         choices=layer,
-        inputs=with_full_paths(inputs, base),
+        inputs={**with_full_paths(inputs, base), **(common or {})},
         seed=choices.seed,
         num_images=choices.num_images,
         batch_size=choices.batch_size,
@@ -80,13 +90,19 @@ def open_job(choices: RunChoices, making: Making, flags: Flags) -> Job:
     )
 
 
-def _check(plugin: Plugin, choices: RunChoices, arguments: list[Any]) -> None:
-    if arguments:
-        raise LdmError("the prompts are given twice, as words and by --prompts; leave out one.")
+def _making(
+    plugin: Plugin, choices: RunChoices, arguments: list[Any], options: dict[str, Any]
+) -> tuple[Making, dict[str, Any]]:
+    """How a command makes the pictures of lines, and what it says for all of them."""
     if choices.sheet is not None:
         raise LdmError("a job writes no contact sheet; leave out --sheet.")
-    if plugin.id != "generate" and plugin.name != "generate":
-        raise LdmError(f"`ldm {plugin.name}` takes no --prompts; `ldm generate` does.")
+    if plugin.distribution == "ldm-core" and plugin.name == "generate":
+        if arguments:
+            raise LdmError("the prompts are given twice, as words and by --prompts; leave out one.")
+        return Making(), {}
+    size = dict(zip(("width", "height"), parse_size(choices.size), strict=True)) if choices.size else {}
+    making = FunctionMaking(plugin, size)
+    return making, making.common(arguments, options)
 
 
 class Report:
