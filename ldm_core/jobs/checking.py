@@ -9,16 +9,18 @@ from typing import Any
 from ldm_core.composition.composition import Composition
 from ldm_core.errors import LdmError
 from ldm_core.jobs.batching import Batch, Group, Picture, cut
-from ldm_core.jobs.columns import SAME, Columns, UnknownColumn, columns_of, inputs_of
+from ldm_core.jobs.columns import Columns, UnknownColumn, columns_of, inputs_of, unknown
 from ldm_core.jobs.compositions import Compositions, key_of
 from ldm_core.jobs.lines import BadLine, Line, Lines
 from ldm_core.jobs.making import Making
 from ldm_core.jobs.naming import Template, checked_name, twice
 
-AT_ONCE = 64
+AT_ONCE = 256
 """Lines that are checked by one call; of those in a call that fails, each by itself."""
 SHOWN = 20
 """Bad lines that a message names."""
+Member = tuple[Line, dict[str, Any]]
+"""A line with the inputs that are its own."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def check_lines(
     Args:
         seed: of the first picture of the job, for lines that say none.
     Raises:
-        LdmError: a column of the file means nothing, or the template of names.
+        LdmError: a column of the file means nothing, or the template of names does not.
     """
     return _Check(lines, compositions, making, terms, seed).asked()
 
@@ -77,11 +79,13 @@ class _Check:
         self.making = making
         self.terms = terms
         self.seed = seed
-        names = {name for line in lines.lines for name in line.values}
-        self.template = Template(terms.name, frozenset(names | terms.inputs.keys()))
+        self.names = dict.fromkeys(name for line in lines.lines for name in line.values)
+        self.template = Template(terms.name, frozenset(self.names.keys() | terms.inputs.keys()))
         self.bad = {bad.index: bad for bad in lines.bad}
-        self.unknown: dict[str, UnknownColumn] = {}
         self.columns: dict[int, Columns] = {}
+        self.groups: list[tuple[Group, list[Member]]] = []
+        self.meant: set[str] = set()
+        self.unknown: dict[str, tuple[UnknownColumn, int]] = {}
 
     def asked(self) -> Asked:
         by_choice: dict[str, list[Line]] = {}
@@ -93,24 +97,18 @@ class _Check:
                 continue
             self.columns[line.index] = columns
             by_choice.setdefault(key_of(columns.choices), []).append(line)
-        groups: dict[str, tuple[Group, list[tuple[Line, dict[str, Any]]]]] = {}
         for several in by_choice.values():
-            self._check_choice(several, groups)
+            self._check_choice(several)
         self._check_columns()
-        pictures = self._pictures(groups)
-        ordered = sorted(pictures, key=lambda pair: pair[1][0].index)
-        every = len(self.lines.lines) + len(self.lines.bad)
+        groups = sorted(self._named(), key=lambda pair: pair[1][0].index)
+        count = len(self.lines.lines) + len(self.lines.bad)
         return Asked(
-            tuple(cut(ordered, self.terms.batch_size)),
-            every * self.terms.num_images,
+            tuple(cut(groups, self.terms.batch_size)),
+            count * self.terms.num_images,
             tuple(self.bad[index] for index in sorted(self.bad)),
         )
 
-    def _check_choice(
-        self,
-        lines: Sequence[Line],
-        groups: dict[str, tuple[Group, list[tuple[Line, dict[str, Any]]]]],
-    ) -> None:
+    def _check_choice(self, lines: Sequence[Line]) -> None:
         """See to lines of one choice, and sort them into groups."""
         choices = self.columns[lines[0].index].choices
         try:
@@ -120,37 +118,37 @@ class _Check:
                 self._fail(line, error)
             return
         declared = self.making.inputs(composition)
-        mine: dict[str, tuple[Group, list[tuple[Line, dict[str, Any]]]]] = {}
+        groups: dict[str, tuple[Group, list[Member]]] = {}
         for line in lines:
             columns = self.columns[line.index]
             try:
-                inputs, axes = inputs_of(
+                inputs, extent = inputs_of(
                     columns.others, declared, composition, self.lines.folder, self.lines.text
                 )
-            except UnknownColumn as error:
-                self.unknown.setdefault(error.name, error)
-                self._fail(line, error)
-                continue
             except LdmError as error:
+                if isinstance(error, UnknownColumn):
+                    _, count = self.unknown.get(error.name, (error, 0))
+                    self.unknown[error.name] = (error, count + 1)
                 self._fail(line, error)
                 continue
+            self.meant |= columns.others.keys()
             inputs = {**self.terms.inputs, **inputs}
             shared = {n: v for n, v in inputs.items() if not _is_own(declared, n, v)}
             own = {name: value for name, value in inputs.items() if name not in shared}
             call = {n: v for n, v in columns.call.items() if n not in ("seed", "file_name")}
-            group = Group(choices, {**call, **axes, **shared})
-            key = key_of({"choices": choices, "shared": group.shared})
-            mine.setdefault(key, (group, []))[1].append((line, own))
-        for key, (group, members) in mine.items():
+            shared = {**call, **extent, **shared}
+            group = Group(choices, shared)
+            groups.setdefault(key_of(shared), (group, []))[1].append((line, own))
+        for group, members in groups.values():
             good = self._good(composition, group, members)
             if good:
-                groups[key] = (group, good)
+                self.groups.append((group, good))
 
     def _good(
-        self, composition: Composition, group: Group, members: list[tuple[Line, dict[str, Any]]]
-    ) -> list[tuple[Line, dict[str, Any]]]:
+        self, composition: Composition, group: Group, members: Sequence[Member]
+    ) -> list[Member]:
         """Those of a group's lines that can be made."""
-        good: list[tuple[Line, dict[str, Any]]] = []
+        good: list[Member] = []
         for start in range(0, len(members), AT_ONCE):
             part = members[start : start + AT_ONCE]
             try:
@@ -165,12 +163,13 @@ class _Check:
                         self._fail(member[0], error)
         return good
 
-    def _try(
-        self, composition: Composition, group: Group, members: list[tuple[Line, dict[str, Any]]]
-    ) -> None:
+    def _try(self, composition: Composition, group: Group, members: Sequence[Member]) -> None:
         pictures = [Picture(line.index, line.number, 0, "", own) for line, own in members]
-        defaults = defaults_of(self.making, composition)
-        self.making.check(composition, group.call(pictures, defaults))
+        call = group.call(pictures, defaults_of(self.making, composition))
+        self.making.check(composition, call)
+        axes = composition.info.latents.names
+        extent = composition.extent({n: v for n, v in group.shared.items() if n in axes})
+        composition.check_memory(extent, min(self.terms.batch_size, len(members)))
 
     def _check_columns(self) -> None:
         """See that every column of the file means something to some line.
@@ -178,56 +177,46 @@ class _Check:
         Raises:
             LdmError: one does not.
         """
-        used: dict[str, int] = {}
-        bad = {line.index for line in self.lines.lines if line.index in self.bad}
-        for line in self.lines.lines:
-            for name, value in line.values.items():
-                used.setdefault(name, 0)
-                used[name] += value is not None and line.index not in bad
-        if not self.lines.text:
-            return
-        for name in used:
-            if not used[name] and name in self.unknown:
-                raise self.unknown[name]
-        base = self.compositions.base
+        base, count = self.compositions.base, len(self.lines.lines)
         declared = self.making.inputs(base)
-        for name, count in used.items():
-            if not count and all(line.values.get(name) is None for line in self.lines.lines):
-                known = columns_of({name: None}, True)
-                del known
-                if not _means(name):
-                    inputs_of({name: "0"}, declared, base, self.lines.folder, True)
+        for name in self.names:
+            error, times = self.unknown.get(name, (None, 0))
+            never = all(line.values.get(name) is None for line in self.lines.lines)
+            if error is not None and name not in self.meant and (self.lines.text or times == count):
+                raise error
+            if never and name not in self.meant and (other := unknown(name, declared, base)):
+                raise other
 
-    def _pictures(
-        self, groups: Mapping[str, tuple[Group, list[tuple[Line, dict[str, Any]]]]]
-    ) -> list[tuple[Group, list[Picture]]]:
+    def _named(self) -> list[tuple[Group, list[Picture]]]:
         """The pictures of good lines, each with its name."""
-        named: dict[int, list[tuple[int, str]]] = {}
-        lines = {line.index: line for _, members in groups.values() for line, _ in members}
-        for line in lines.values():
+        count = self.terms.num_images
+        names: dict[int, list[tuple[int, str]]] = {}
+        for line in sorted(
+            (line for _, members in self.groups for line, _ in members), key=lambda line: line.index
+        ):
             try:
-                named[line.index] = self._names(line)
+                names[line.index] = self._names(line)
             except LdmError as error:
                 self._fail(line, error)
-        places = sorted(
-            (index * self.terms.num_images + at, name)
-            for index, several in named.items()
-            for at, (_, name) in enumerate(several)
-        )
-        for place, other in twice(places).items():
-            line, first = (lines[p // self.terms.num_images] for p in (place, other))
-            name = dict(places)[place] if len(places) < 1000 else named[line.index][0][1]
-            self._fail(
-                line, LdmError(f"its file would be '{name}', as that of line {first.number}")
-            )
+        places = [
+            (i * count + at, n) for i, several in names.items() for at, (_, n) in enumerate(several)
+        ]
+        again = {place // count: other // count for place, other in twice(places).items()}
         result = []
-        for group, members in groups.values():
-            pictures = [
-                Picture(line.index * self.terms.num_images + at, line.number, seed, name, own)
-                for line, own in members
-                if line.index not in self.bad
-                for at, (seed, name) in enumerate(named[line.index])
-            ]
+        numbers = {line.index: line.number for line in self.lines.lines}
+        for group, members in self.groups:
+            pictures = []
+            for line, own in members:
+                if line.index in again:
+                    name, other = names[line.index][0][1], numbers[again[line.index]]
+                    self._fail(
+                        line, LdmError(f"its file would be '{name}', as that of line {other}")
+                    )
+                elif line.index not in self.bad:
+                    pictures += [
+                        Picture(line.index * count + at, line.number, seed, name, own)
+                        for at, (seed, name) in enumerate(names[line.index])
+                    ]
             if pictures:
                 result.append((group, pictures))
         return result
@@ -239,7 +228,7 @@ class _Check:
         if file_name is not None and count > 1:
             raise LdmError(f"its file_name is one, and each line has {count} pictures")
         first = call.get("seed", self.seed + line.index * count)
-        values = {n: v for n, v in {**self.terms.inputs, **line.values}.items() if v is not None}
+        values = {**self.terms.inputs, **line.values}
         names = []
         for at in range(count):
             seed, index = first + at, line.index * count + at
@@ -250,15 +239,8 @@ class _Check:
         return names
 
     def _fail(self, line: Line, error: LdmError) -> None:
-        message = error.message.rstrip(".")
-        self.bad.setdefault(line.index, BadLine(line.index, line.number, message))
-
-
-def _means(name: str) -> bool:
-    from ldm_core.composition.recipe import KEYS
-    from ldm_core.jobs.columns import OF_CALL
-
-    return SAME.get(name, name) in {*KEYS, *OF_CALL}
+        reason = error.message.rstrip(".")
+        self.bad.setdefault(line.index, BadLine(line.index, line.number, reason))
 
 
 def _is_own(declared: Mapping[str, Any], name: str, value: Any) -> bool:
@@ -281,4 +263,4 @@ def bad_lines(bad: Sequence[BadLine], name: str) -> str:
     if len(bad) > SHOWN:
         texts.append(f"and {len(bad) - SHOWN} more")
     noun = "line is" if len(bad) == 1 else "lines are"
-    return "\n  ".join([f"{len(bad)} {noun} bad in '{name}'.", *texts])
+    return "\n  ".join([f"{len(bad)} {noun} bad in '{name}':", *texts])

@@ -130,17 +130,21 @@ def inputs_of(
             one = declared[name]
             read = value if not text or _is_text(one) else read_value(value)
             inputs[name] = _in_full(one, read, folder)
-        else:
-            raise UnknownColumn(name, *_unknown(name, declared, axes, composition))
+        elif error := unknown(name, declared, composition):
+            raise error
     return inputs, extent
 
 
-def _unknown(
-    name: str, declared: Mapping[str, Input], axes: tuple[str, ...], composition: Composition
-) -> tuple[str, str]:
-    there = [*declared, *OF_CALL, *SAME, *axes, *KEYS]
-    return (
-        f"there is no column '{name}'.{did_you_mean(name, there)}",
+def unknown(
+    name: str, declared: Mapping[str, Input], composition: Composition
+) -> UnknownColumn | None:
+    """Why a column means nothing; None where it means something."""
+    there = [*declared, *OF_CALL, *SAME, *composition.info.latents.names, *KEYS]
+    if name in there:
+        return None
+    return UnknownColumn(
+        name,
+        f"'{name}' is no column that means something here.{did_you_mean(name, there)}",
         f"the model '{composition.info.source}' reads {', '.join(declared) or 'nothing'}; beside "
         f"these there are {', '.join(OF_CALL)} and the keys of a recipe.",
     )

@@ -24,7 +24,7 @@ def split(choices: Layer) -> tuple[Layer, Layer]:
 
 def key_of(choices: Mapping[str, Any]) -> str:
     """What is the same for the same choices."""
-    return json.dumps(choices, sort_keys=True, default=str)
+    return json.dumps(choices, sort_keys=True, default=str) if choices else ""
 
 
 class Compositions:

@@ -15,6 +15,7 @@ from ldm_core.jobs.batching import Picture
 from ldm_core.media.json_text import json_text
 from ldm_core.media.names import write_named
 from ldm_core.media.partial import NO_SYNC
+from ldm_core.media.picture_manifests import BESIDE
 from ldm_core.media.present import is_whole, same_manifest
 
 
@@ -115,7 +116,7 @@ class PictureFiles:
         def write_beside(fresh: Path) -> None:
             fresh.write_text(json_text(manifest, indent=2) + "\n", encoding="utf-8")
 
-        write_named(path, write, beside=None if writer.holds_manifest else (".json", write_beside))
+        write_named(path, write, beside=None if writer.holds(manifest) else (BESIDE, write_beside))
         return hashes[0]
 
     def _holds(self, path: Path, manifest: Mapping[str, Any]) -> bool:

@@ -21,7 +21,7 @@ class Line:
     Attributes:
         index: from 0, among the lines that say something; one that is bad counts.
         number: of the file's line where it begins, from 1; of a data set's row.
-        values: by the column's name; of what is not said there is none.
+        values: by the column's name; None where the line does not say it.
     """
 
     index: int

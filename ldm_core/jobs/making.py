@@ -67,6 +67,4 @@ def plan_of(composition: Composition, arguments: CallArguments) -> Plan:
         LdmError: it cannot be made.
     """
     seeds, inputs = arguments.images()
-    plan = composition.plan(inputs, seeds, arguments.extent, arguments.num_inference_steps)
-    composition.batches(plan, None)
-    return plan
+    return composition.plan(inputs, seeds, arguments.extent, arguments.num_inference_steps)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from string import Formatter
 from typing import Any
 
@@ -33,6 +33,7 @@ class Template:
 
     text: str
     columns: frozenset[str]
+    fields: frozenset[str] = field(init=False, default=frozenset())
 
     def __post_init__(self) -> None:
         try:
@@ -48,6 +49,7 @@ class Template:
                     f"{did_you_mean(name, there)}",
                     f"it can have {', '.join(sorted(there))}.",
                 )
+        object.__setattr__(self, "fields", frozenset(names))
         if any("{" in (form or "") for _, _, form, _ in parts):
             raise LdmError(f"--name '{self.text}' has a field within another.")
 
@@ -57,9 +59,12 @@ class Template:
         Raises:
             LdmError: a value cannot be written as the template wants it, or is not given.
         """
-        fields = {name: _as_word(value) for name, value in values.items()}
-        fields |= {"index": index, "line": line, "seed": seed}
-        fields["prompt"] = words(str(values.get("prompt", "")))
+        fields: dict[str, Any] = {"index": index, "line": line, "seed": seed}
+        for name in self.fields - fields.keys():
+            if name == "prompt":
+                fields[name] = words(str(values.get(name, "")))
+            elif values.get(name) is not None:
+                fields[name] = _as_word(values[name])
         try:
             return self.text.format_map(fields)
         except KeyError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -55,7 +56,7 @@ def _separated(text: str, delimiter: str, separators: str) -> Iterator[Row]:
             yield number, f"it has {len(row)} values, and there are {len(names)} columns"
         else:
             pairs = zip(names, row, strict=True)
-            yield number, {name: cell for name, cell in pairs if cell.strip()}
+            yield number, {name: cell if cell.strip() else None for name, cell in pairs}
 
 
 def _checked(names: list[str], number: int, separators: str) -> list[str]:
@@ -81,20 +82,46 @@ def json_lines(text: str) -> Iterator[Row]:
 
 def _table(line: str) -> Mapping[str, Any] | str:
     try:
-        value = read_json_text(line)
-        json.loads(line, object_pairs_hook=_unique)
+        value = _decoder.decode(line)
+        if "\\" in line or not _is_plain(value):
+            value = read_json_text(line)
+    except RecursionError:
+        return "its tables and lists lie too deep in one another"
     except ValueError as error:
-        return str(error)
+        return str(error) if isinstance(error, _Twice) else f"it is no JSON: {error}"
     if not isinstance(value, dict):
         return f"it should be a table, as {{...}}, and is {type_name(type(value))}"
-    return {name: entry for name, entry in value.items() if entry is not None}
+    return value
+
+
+class _Twice(ValueError):
+    """A table says something twice."""
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    for name, count in Counter(name for name, _ in pairs).items():
-        if count > 1:
-            raise ValueError(f"it says '{name}' {count} times")
-    return dict(pairs)
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        (name, count), *_ = Counter(name for name, _ in pairs).most_common(1)
+        raise _Twice(f"it says '{name}' {count} times")
+    return table
+
+
+def _no_number(word: str) -> None:
+    raise ValueError(f"it has no {word}")
+
+
+_decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_number)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a table has nothing in it that would have to be looked at."""
+    return isinstance(value, dict) and all(
+        entry is None
+        or isinstance(entry, str | bool)
+        or (isinstance(entry, int) and abs(entry) < 2**63)
+        or (isinstance(entry, float) and math.isfinite(entry))
+        for entry in value.values()
+    )
 
 
 def _numbered(text: str) -> Iterator[tuple[int, str]]:

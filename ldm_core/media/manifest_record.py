@@ -62,6 +62,7 @@ class Manifest(_Strict):
     plugins: list[str] = []
     versions: dict[str, str]
     pixels_sha256: str | None = None
+    encoded_sha256: str | None = None
     finish: str | None = None
     command: Command | None = None
 

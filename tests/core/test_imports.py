@@ -74,6 +74,7 @@ def test_every_room_has_its_place_in_the_order() -> None:
     names = {path.name for path in core.glob("*.py")}
     assert names == {
         "__init__.py",
+        "__main__.py",
         "arguments.py",
         "compose.py",
         "errors.py",
