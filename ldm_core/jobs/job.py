@@ -21,7 +21,7 @@ from ldm_core.jobs.columns import unknown
 from ldm_core.jobs.compositions import Compositions
 from ldm_core.jobs.events import Begun, Event, Made
 from ldm_core.jobs.files import PictureFiles
-from ldm_core.jobs.folder import JobFolder
+from ldm_core.jobs.folder import INPUTS, JobFolder
 from ldm_core.jobs.ledger import DONE, FAILED, Ledger
 from ldm_core.jobs.lines import Lines, read_lines
 from ldm_core.jobs.making import Making
@@ -109,7 +109,7 @@ class Job:
                 f"there is no job in '{out}' to go on with.",
                 "without --resume, a job is begun there.",
             )
-        lines = read_lines(Path(prompts))
+        lines = read_lines(Path(prompts), folder.path / INPUTS)
         base = base or compose(choices, registry or installed())
         _check_inputs(inputs or {}, base, making)
         writer = find_writer(base, format)

@@ -96,9 +96,7 @@ def write_jobs(place: Path, model: str) -> dict[str, list[str]]:
     with (place / "edits.csv").open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["image", "prompt", "strength", "seed"])
-        rows.writerows(
-            [f"{i % 3}.png", f"star {i}", (0.5, 1.0)[i % 2], i] for i in range(LINES)
-        )
+        rows.writerows([f"{i % 3}.png", f"star {i}", (0.5, 1.0)[i % 2], i] for i in range(LINES))
     run = ["--model", model, "--steps", "2", "--seed", "7", "--batch-size", "3"]
     return {
         "plain": ["generate", "--prompts", str(place / "plain.txt"), *run],
