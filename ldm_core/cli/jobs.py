@@ -154,8 +154,8 @@ class Report:
                 f"{event.done} of {event.pictures} pictures are there"
             )
         if event.gone:
-            were = "picture that was" if event.gone == 1 else "pictures that were"
-            say(f"note: {event.gone} {were} there once are gone, and made again")
+            are = "picture is" if event.gone == 1 else "pictures are"
+            say(f"note: {event.gone} {are} no longer where the ledger says, and made again")
 
     def _print_made(self, event: Made, notes: list[str]) -> None:
         if not self._json:
