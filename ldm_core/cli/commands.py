@@ -92,7 +92,9 @@ def as_command(plugin: Plugin) -> Callable[..., None]:
             return {n: names[n].check(values[n], owner) for n in names}
 
         objects = {key: kind(**checked(shared[key])) for key, kind in choices.items()}
-        job = any(isinstance(o, RunChoices) and o.prompts_file is not None for o in objects.values())
+        job = any(
+            isinstance(o, RunChoices) and o.prompts_file is not None for o in objects.values()
+        )
         positional: list[Any] = []
         for name, option in arguments.items():
             entries = (values[name] or []) if name in several else [values[name]]

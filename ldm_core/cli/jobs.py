@@ -20,6 +20,7 @@ from ldm_core.jobs.functions import FunctionMaking
 from ldm_core.jobs.job import Job
 from ldm_core.jobs.making import Making
 from ldm_core.jobs.naming import DEFAULT
+from ldm_core.jobs.shards import SHARD_SIZE
 from ldm_core.media.json_text import json_text
 from ldm_core.media.manifest import extent_of
 from ldm_core.plugins.registry import Plugin, installed
@@ -64,6 +65,8 @@ def open_job(
         common: what the command's own arguments and options say for all lines.
     """
     assert choices.prompts_file is not None
+    if choices.shard_size is not None and choices.shards is None:
+        raise LdmError("--shard-size is for shards: --shards folders or webdataset makes them.")
     layer, registry = choices.layer(), installed()
     base = compose(layer, registry)
     inputs = gather_inputs(
@@ -85,6 +88,8 @@ def open_job(
         format=choices.format,
         skip_bad=choices.skip_bad,
         resume=choices.resume,
+        shards=choices.shards,
+        shard_size=SHARD_SIZE if choices.shard_size is None else choices.shard_size,
         registry=registry,
         making=making,
     )
@@ -100,7 +105,11 @@ def _making(
         if arguments:
             raise LdmError("the prompts are given twice, as words and by --prompts; leave out one.")
         return Making(), {}
-    size = dict(zip(("width", "height"), parse_size(choices.size), strict=True)) if choices.size else {}
+    size = (
+        dict(zip(("width", "height"), parse_size(choices.size), strict=True))
+        if choices.size
+        else {}
+    )
     making = FunctionMaking(plugin, size)
     return making, making.common(arguments, options)
 

@@ -75,7 +75,9 @@ class FunctionMaking(Making):
             LdmError: it says more than one for each picture.
         """
         places = [p for p in self._parameters if p.kind is not KEYWORD]
-        named = {p.name: v for p, v in zip(places, arguments, strict=False) if p.kind is not SEVERAL}
+        named = {
+            p.name: v for p, v in zip(places, arguments, strict=False) if p.kind is not SEVERAL
+        }
         rest = list(arguments[len(named) :])
         if len(rest) > 1:
             raise LdmError(

@@ -162,7 +162,9 @@ def test_a_generator_is_recorded_too(place: Path) -> None:
 
 def test_a_file_to_write_is_refused(place: Path) -> None:
     @in_batches
-    def writes(pipe: Any, *prompts: str, log: OutputPath | None = None, **call: Any) -> Iterator[Output]:
+    def writes(
+        pipe: Any, *prompts: str, log: OutputPath | None = None, **call: Any
+    ) -> Iterator[Output]:
         """Writes."""
         return pipe.batches(prompt=list(prompts), **call)
 
