@@ -12,6 +12,7 @@ from ldm_core.cli.choices import RunChoices, check_folder, parse_size, prepare_l
 from ldm_core.cli.ends import FAILED, say
 from ldm_core.cli.inputs import Flags, gather_inputs, read_flags, with_full_paths
 from ldm_core.cli.signals import PatientSignals, Stop
+from ldm_core.cli.workers import run_workers
 from ldm_core.composition.compose import compose
 from ldm_core.errors import LdmError, LdmWarning
 from ldm_core.jobs.checking import bad_lines
@@ -20,6 +21,7 @@ from ldm_core.jobs.functions import FunctionMaking
 from ldm_core.jobs.job import Job
 from ldm_core.jobs.making import Making
 from ldm_core.jobs.naming import DEFAULT
+from ldm_core.jobs.processes import orphaned, started_by
 from ldm_core.jobs.shards import SHARD_SIZE
 from ldm_core.media.json_text import json_text
 from ldm_core.media.manifest import extent_of
@@ -36,12 +38,17 @@ def run_job(
     """Make the pictures of a file of lines."""
     making, common = _making(plugin, choices, arguments, options)
     job = open_job(choices, making, flags, common)
+    if choices.workers > 1 and started_by() is None:
+        report = Report(job, choices.json, [])
+        run_workers(job, choices.workers, choices.check_hashes, report.hear)
+        return
     prepare_libraries()
     with warnings.catch_warnings(record=True) as caught, PatientSignals() as signals:
         warnings.simplefilter("always", LdmWarning)
         report = Report(job, choices.json, caught)
         try:
-            for event in job.run(signals.heard, check_hashes=choices.check_hashes):
+            hashes = choices.check_hashes and started_by() is None
+            for event in job.run(lambda: signals.heard() or orphaned(), check_hashes=hashes):
                 report.hear(event)
         except BaseException as error:
             report.notes()
@@ -87,11 +94,12 @@ def open_job(
         name=DEFAULT if choices.name is None else choices.name,
         format=choices.format,
         skip_bad=choices.skip_bad,
-        resume=choices.resume,
         shards=choices.shards,
         shard_size=SHARD_SIZE if choices.shard_size is None else choices.shard_size,
+        resume=choices.resume and started_by() is None,
         registry=registry,
         making=making,
+        base=base,
     )
 
 
@@ -122,7 +130,8 @@ class Report:
         self._json = json
         self._caught = caught
         self.made = self.there = self.failed = 0
-        if job.asked.bad:
+        self._worker = started_by() is not None
+        if job.asked.bad and not self._worker:
             say(f"note: {bad_lines(job.asked.bad, job.lines.path.name)}")
 
     def hear(self, event: Event) -> None:
@@ -130,11 +139,8 @@ class Report:
         notes = self.notes()
         if isinstance(event, Begun):
             self.there = event.done
-            if self._job.goes_on:
-                say(
-                    f"note: goes on with the job in '{self._job.folder.path}': "
-                    f"{event.done} of {event.pictures} pictures are there"
-                )
+            if not self._worker:
+                self._begin(event)
         elif isinstance(event, Made):
             self.made += 1
             self._print_made(event, notes)
@@ -145,6 +151,16 @@ class Report:
             if self._json:
                 record = {"error": event.error, "hint": event.hint, "line": event.line}
                 typer.echo(json_text({**record, "index": event.index, "seed": event.seed}))
+
+    def _begin(self, event: Begun) -> None:
+        if self._job.goes_on:
+            say(
+                f"note: goes on with the job in '{self._job.folder.path}': "
+                f"{event.done} of {event.pictures} pictures are there"
+            )
+        if event.gone:
+            were = "picture that was" if event.gone == 1 else "pictures that were"
+            say(f"note: {event.gone} {were} there once are gone, and made again")
 
     def _print_made(self, event: Made, notes: list[str]) -> None:
         if not self._json:

@@ -66,12 +66,12 @@ class ArchivedFiles(ShardedFiles):
         return self._placed(super().write(picture, entry))
 
     def there(self) -> set[str]:
-        packed = {
+        loose = super().there()  # before the archives, into which they are moved meanwhile
+        return loose | {
             f"{path.stem}/{name}"
             for path in self.folder.glob(f"[0-9]*{SUFFIX}")
             for name in _names(path)
         }
-        return super().there() | packed
 
     def adopt(self, picture: Picture, manifest: Mapping[str, Any]) -> Written | None:
         if (written := super().adopt(picture, manifest)) is not None:

@@ -16,11 +16,13 @@ class Begun:
         pictures: how many the job has.
         done: how many of them are there already.
         bad: how many lines are left out as bad.
+        gone: how many pictures were there once, and are made again.
     """
 
     pictures: int
     done: int
     bad: int
+    gone: int = 0
 
 
 @dataclass(frozen=True)

@@ -4,29 +4,33 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from ldm_core.composition.compose import compose
+from ldm_core.composition.composition import Composition
 from ldm_core.contracts import Writer
 from ldm_core.contracts.files import in_full
-from ldm_core.errors import LdmError
+from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.jobs.archives import check_shards, files_of
 from ldm_core.jobs.batching import Picture
 from ldm_core.jobs.checking import Asked, Terms, bad_lines, check_lines, defaults_of
 from ldm_core.jobs.claims import Claims
+from ldm_core.jobs.columns import unknown
 from ldm_core.jobs.compositions import Compositions
 from ldm_core.jobs.events import Begun, Event, Made
 from ldm_core.jobs.files import PictureFiles, Written
 from ldm_core.jobs.folder import JobFolder
-from ldm_core.jobs.ledger import DONE, Ledger
+from ldm_core.jobs.ledger import DONE, FAILED, Ledger
 from ldm_core.jobs.lines import Lines, read_lines
 from ldm_core.jobs.making import Making
 from ldm_core.jobs.naming import DEFAULT
+from ldm_core.jobs.processes import size_at_start
 from ldm_core.jobs.shards import SHARD_SIZE
 from ldm_core.jobs.worker import Worker, never, result_of
-from ldm_core.machine import machine_error, refused
+from ldm_core.machine import refused
 from ldm_core.media.manifest import _plain
 from ldm_core.media.writers import find_writer, writer_of
 from ldm_core.plugins.registry import Registry, installed
@@ -76,6 +80,7 @@ class Job:
         shard_size: int = SHARD_SIZE,
         registry: Registry | None = None,
         making: Making | None = None,
+        base: Composition | None = None,
     ) -> Self:
         """Check a job, and make its folder or go on with the one that is there. No weights are
         read, and nothing is written before all is checked.
@@ -97,6 +102,7 @@ class Job:
             shards: ``folders``, or ``webdataset`` for archives; None for one folder.
             shard_size: pictures of each.
             making: how a batch is made; by a call of the pipeline where None.
+            base: the composition of the choices, where it is made already.
         Raises:
             LdmError: lines are bad, or the folder holds another job.
             MachineError: the folder cannot be made or written to.
@@ -110,7 +116,8 @@ class Job:
                 "without --resume, a job is begun there.",
             )
         lines = read_lines(Path(prompts))
-        base = compose(choices, registry or installed())
+        base = base or compose(choices, registry or installed())
+        _check_inputs(inputs or {}, base, making)
         writer = find_writer(base, format)
         terms = Terms(dict(inputs or {}), num_images, batch_size, name, writer.suffix)
         record = {
@@ -172,23 +179,30 @@ class Job:
             self.files.sweep()
             claims = Claims(self.folder.claims)
             try:
-                ledger = Ledger(self.folder.ledger, self.asked.pictures, claims.ledger)
+                ledger = Ledger(
+                    self.folder.ledger, self.asked.pictures, claims.ledger, size_at_start()
+                )
                 ledger.read()
-                ledger.retry()
                 if check_hashes:
                     self._check_hashes(ledger)
+                gone = self._forget_gone(ledger)
                 adopted = list(self._adopted(ledger, claims))
                 pictures = list(self.pictures)
                 done = sum(ledger.states[p.index] == DONE for p in pictures)
-                yield Begun(len(pictures), done - len(adopted), len(self.asked.bad))
+                yield Begun(len(pictures), done - len(adopted), len(self.asked.bad), gone)
                 yield from adopted
                 yield from Worker(self, claims, ledger, stop).run()
             finally:
                 claims.close()
         except OSError as error:
-            if machine_error(error) is None:
-                error = OSError(error.errno, str(error.strerror))
             raise refused(f"the job in '{self.folder.path}' cannot go on", error) from error
+
+    def standing(self) -> tuple[int, int]:
+        """How many pictures are there, and how many could not be made, of all processes."""
+        ledger = Ledger(self.folder.ledger, self.asked.pictures, nullcontext, 0)
+        ledger.read()
+        states = [ledger.states[picture.index] for picture in self.pictures]
+        return states.count(DONE), states.count(FAILED)
 
     def beside(self, output: Output) -> list[tuple[Writer, Output]]:
         """What belongs to an output, with its writers."""
@@ -226,6 +240,16 @@ class Job:
                     claims.release([picture.index])
         ledger.read()
 
+    def _forget_gone(self, ledger: Ledger) -> int:
+        """Count pictures as missing of which the ledger speaks and the folder has no file."""
+        there = self.files.there()
+        gone = 0
+        for picture in self.pictures:
+            if ledger.states[picture.index] == DONE and self.files.file(picture) not in there:
+                ledger.states[picture.index] = 0
+                gone += 1
+        return gone
+
     def _check_hashes(self, ledger: Ledger) -> None:
         last = {result.index: result for result in ledger.results()}
         files = [
@@ -257,6 +281,16 @@ def _checked(
             "nothing is made; --skip-bad leaves them out." if asked.batches else "",
         )
     return asked
+
+
+def _check_inputs(inputs: Mapping[str, Any], base: Composition, making: Making) -> None:
+    """See that inputs for all lines are some."""
+    declared = making.inputs(base)
+    for name in inputs:
+        if error := unknown(name, declared, base):
+            raise LdmError(
+                f"'{name}' is no input of this model.{did_you_mean(name, declared)}", error.hint
+            )
 
 
 def _recorded(values: Mapping[str, Any]) -> Any:

@@ -65,17 +65,22 @@ class Ledger:
         path: need not be there.
         pictures: how many the job has.
         alone: gives a context in which no other process writes.
-        whole: read as its beginning, the size of which is what was there at the start of all the
-            processes of a start: what failed before then is tried again.
+        since: a size of it; what the lines within that say has failed is tried again. The size
+            that it has, where None.
 
     Attributes:
         states: of each picture, by its index: 0, `DONE` or `FAILED`.
     """
 
     def __init__(
-        self, path: Path, pictures: int, alone: Callable[[], AbstractContextManager[None]]
+        self,
+        path: Path,
+        pictures: int,
+        alone: Callable[[], AbstractContextManager[None]],
+        since: int | None = None,
     ) -> None:
         self.path = path
+        self.since = size_of(path) if since is None else since
         self.states = bytearray(pictures)
         self._alone = alone
         self._read = 0
@@ -90,7 +95,8 @@ class Ledger:
         results = []
         for text in self._new_lines():
             result = _result(text, self.path, len(self.states))
-            self.states[result.index] = DONE if result.error is None else FAILED
+            again = 0 if self._read <= self.since else FAILED
+            self.states[result.index] = DONE if result.error is None else again
             results.append(result)
         return results
 
@@ -102,12 +108,6 @@ class Ledger:
                 yield _result(text, self.path, len(self.states))
         finally:
             self._read = before
-
-    def retry(self) -> None:
-        """Count what failed as not tried yet."""
-        for index, state in enumerate(self.states):
-            if state == FAILED:
-                self.states[index] = 0
 
     @property
     def done(self) -> int:
@@ -156,6 +156,14 @@ class Ledger:
                 self._read += len(text)
                 if text.strip():
                     yield text
+
+
+def size_of(path: Path) -> int:
+    """The size of a file; 0 where there is none."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _mended(descriptor: int) -> int:

@@ -39,11 +39,11 @@ class ShardedFiles(PictureFiles):
         return f"{self.shard(picture)}/{super().file(picture)}"
 
     def there(self) -> set[str]:
-        return {
-            f"{folder.name}/{entry.name}"
-            for folder in self._folders()
-            for entry in os.scandir(folder)
-        }
+        names = set()
+        for folder in self._folders():
+            with suppress(FileNotFoundError):  # another process has just packed it
+                names |= {f"{folder.name}/{entry.name}" for entry in os.scandir(folder)}
+        return names
 
     def write(self, picture: Picture, entry: Entry) -> Written:
         folder = self.folder / self.shard(picture)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ldm_core.contracts import Shown
@@ -15,7 +16,7 @@ from ldm_core.jobs.events import Event, Failed, Made, Waiting
 from ldm_core.jobs.files import Entry, Written, taken
 from ldm_core.jobs.ledger import Ledger, Result
 from ldm_core.jobs.pipelines import Pipelines
-from ldm_core.machine import machine_error
+from ldm_core.machine import machine_error, refused
 from ldm_core.media.manifest import pixel_hash
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from ldm_core.run.output import Output
     from ldm_core.run.pipeline import Pipeline
 
+FAULTS = 3
+"""So many pictures in a row may end in a fault of the program, and the rest goes on."""
 PAUSE = 0.2
 """Seconds between looks at what others have."""
 
@@ -47,6 +50,7 @@ class Worker:
         self._ledger = ledger
         self._stop = stop
         self._pipelines = Pipelines(job.compositions)
+        self._faults = 0
 
     def run(self) -> Iterator[Event]:
         """Make all that is free, until nothing is left of the job or `stop` says so.
@@ -121,26 +125,26 @@ class Worker:
                 part, left = left[: output.asked], left[output.asked :]
                 yield from self._write(output, part, seconds)
                 since = time.perf_counter()
+            if left:
+                raise LdmError("nothing came of it")
         except Exception as error:
-            if machine_error(error):
+            if machine_error(error) or not left:
                 raise
             if len(left) == 1:
-                failure = (
-                    error.failures[0]
-                    if isinstance(error, NotFiniteError) and error.failures
-                    else error
-                )
-                message, hint = (
-                    (failure.message, failure.hint)
-                    if not isinstance(failure, Exception) or isinstance(failure, LdmError)
-                    else (f"{type(failure).__name__}: {failure}", "")
-                )
+                self._bear(error)
+                message, hint = _said(error)
                 yield from self._fail(left, message, hint)
                 return
             for picture in left:
                 if self._stop():
                     return
                 yield from self._make(pipe, batch, [picture])
+
+    def _bear(self, error: Exception) -> None:
+        """Go on after a fault of a picture; of a program alone so often in a row."""
+        self._faults += not isinstance(error, LdmError)
+        if self._faults > FAULTS:
+            raise error
 
     def _write(
         self, output: Output, pictures: Sequence[Picture], seconds: float
@@ -157,21 +161,38 @@ class Worker:
                 for writer, other in job.beside(output)
             )
             entry = Entry(Shown(image, output.rate), manifest, beside)
-            try:
-                written = job.files.write(picture, entry)
-            except FileExistsError:
-                there = job.files.adopt(picture, manifest)
-                if there is None:
-                    raise taken(job.folder.path / job.files.file(picture)) from None
-                written = there
+            with self._writing():
+                written = self._written(picture, entry)
             events.append(self._made(picture, written, seconds, manifest))
             results.append(result_of(picture, written, seconds))
         if results:
-            job.files.settle()
+            self._faults = 0
+            with self._writing():
+                job.files.settle()
             self._record(results)
         yield from events
         for failure in output.failures:
             yield from self._fail([pictures[failure.index]], failure.message, failure.hint)
+
+    def _written(self, picture: Picture, entry: Entry) -> Written:
+        """The file of a picture; one that another process left in the meantime is taken for it."""
+        files = self._job.files
+        try:
+            return files.write(picture, entry)
+        except FileExistsError:
+            there = files.adopt(picture, entry.manifest)
+        if there is None:
+            raise taken(self._job.folder.path / files.file(picture))
+        return there
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """What the machine refuses while files are written is no fault of a picture."""
+        try:
+            yield
+        except OSError as error:
+            where = self._job.folder.path
+            raise refused(f"no picture can be written to '{where}'", error) from error
 
     def _made(
         self, picture: Picture, written: Written, seconds: float, manifest: dict[str, object]
@@ -185,8 +206,19 @@ class Worker:
             yield Failed(picture.index, picture.line, picture.seed, message, hint)
 
     def _record(self, results: list[Result]) -> None:
-        self._ledger.append(results)
-        self._ledger.read()
+        with self._writing():
+            self._ledger.append(results)
+            self._ledger.read()
+
+
+def _said(error: Exception) -> tuple[str, str]:
+    """What is wrong, and what may help."""
+    if isinstance(error, NotFiniteError) and error.failures:
+        return error.failures[0].message, error.failures[0].hint
+    if isinstance(error, LdmError):
+        return error.message, error.hint
+    words = " ".join(str(error).split())
+    return f"{type(error).__name__}: {words}", ""
 
 
 def result_of(picture: Picture, written: Written, seconds: float) -> Result:

@@ -59,7 +59,8 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     commands = write_jobs(place, model)
     warm = place / "warm"
     warm.mkdir()
-    stage = Stage(Server([*commands.values()], warm, keep=True), place, commands)
+    own = [[*words, "--out", name] for name, words in commands.items()]
+    stage = Stage(Server(own, warm, keep=True), place, commands)
     for name in commands:
         folder = new_folder(stage, f"{name}-whole")
         pid = stage.server.start(commands[name], folder)
@@ -80,10 +81,10 @@ def write_jobs(place: Path, model: str) -> dict[str, list[str]]:
     for number in range(3):
         noise = rng.integers(0, 255, (16, 16, 3), np.uint8)
         Image.fromarray(noise).save(place / f"{number}.png")
-    (place / "plain.txt").write_text("".join(f"a star, number {i}\n" for i in range(LINES)))
+    (place / "plain.txt").write_text("".join(f"star {i}\n" for i in range(LINES)))
     lines = [
         {
-            "prompt": f"a star, number {i}",
+            "prompt": f"star {i}",
             "seed": 100 + i,
             "width": (16, 24)[i % 2],
             "steps": (1, 2, 3)[i % 3],
@@ -95,9 +96,7 @@ def write_jobs(place: Path, model: str) -> dict[str, list[str]]:
     with (place / "edits.csv").open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["image", "prompt", "strength", "seed"])
-        rows.writerows(
-            [f"{i % 3}.png", f"a star, number {i}", (0.5, 1.0)[i % 2], i] for i in range(LINES)
-        )
+        rows.writerows([f"{i % 3}.png", f"star {i}", (0.5, 1.0)[i % 2], i] for i in range(LINES))
     run = ["--model", model, "--steps", "2", "--seed", "7", "--batch-size", "3"]
     return {
         "plain": ["generate", "--prompts", str(place / "plain.txt"), *run],

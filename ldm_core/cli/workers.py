@@ -1,0 +1,98 @@
+"""``--workers N``: several processes of the same command on a job."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+
+import typer
+
+from ldm_core.cli.ends import FAILED, MACHINE, say
+from ldm_core.cli.signals import PatientSignals, Stop
+from ldm_core.jobs.events import Event
+from ldm_core.jobs.job import Job
+from ldm_core.jobs.ledger import size_of
+from ldm_core.jobs.processes import Ended, Said, Workers, this_command
+
+LOOK = 0.2
+"""Seconds between two looks whether a signal came."""
+
+
+def run_workers(job: Job, count: int, check_hashes: bool, hear: Callable[[Event], None]) -> None:
+    """Start processes for a job, print what they print, and wait for them.
+
+    Args:
+        hear: is told how far the job is before they start.
+    Raises:
+        Stop: a signal came; they end after the batches in work, and at a second one at once.
+        typer.Exit: some pictures are not made.
+    """
+    for event in job.run(lambda: True, check_hashes=check_hashes):
+        hear(event)
+    said: set[str] = set()
+    with PatientSignals() as signals:
+        workers = Workers(this_command(), count, size_of(job.folder.ledger))
+        sent = False
+        try:
+            for heard in workers.events(LOOK):
+                if isinstance(heard, Said):
+                    _print(heard, said)
+                elif isinstance(heard, Ended) and not sent:
+                    _say_ended(heard)
+                if signals.signum is not None and not sent:
+                    sent = True
+                    workers.send(signals.signum)
+        except BaseException as error:
+            workers.end()
+            error.add_note(summary(job))
+            raise
+    if signals.signum is not None:
+        stop = Stop(signals.signum)
+        stop.add_note(summary(job))
+        raise stop
+    code = _code(job, workers)
+    if code:
+        raise typer.Exit(code)
+
+
+def summary(job: Job) -> str:
+    """What is on disk."""
+    done, _ = job.standing()
+    noun = "picture is" if done == 1 else "pictures are"
+    return f"{done} {noun} in {job.folder.path}; the same command goes on with the rest"
+
+
+def _print(line: Said, said: set[str]) -> None:
+    """Print a line of a process: of notices, which all of them may have, each once."""
+    if not line.error:
+        typer.echo(line.text)
+    elif line.text not in said:
+        said.add(line.text)
+        say(line.text)
+
+
+def _say_ended(event: Ended) -> None:
+    if event.code in (0, FAILED):
+        return
+    how = (
+        f"was ended by {signal.Signals(-event.code).name}"
+        if event.code < 0
+        else f"ended with exit code {event.code}"
+    )
+    rest = f"the other {event.left} go on with its work" if event.left > 1 else ""
+    rest = "the other one goes on with its work" if event.left == 1 else rest
+    say(f"note: process {event.number} {how}{f'; {rest}' if rest else ''}")
+
+
+def _code(job: Job, workers: Workers) -> int:
+    """The exit code: 0 where every picture of every line is there."""
+    done, failed = job.standing()
+    left = sum(1 for _ in job.pictures) - done - failed
+    if left:
+        say(
+            f"error: {left} pictures are not made, and no process is left to make them\n  "
+            f"{summary(job)}"
+        )
+        codes = [code for code in workers.codes.values() if code > 0]
+        return max(codes, default=MACHINE)
+    return FAILED if failed or job.asked.bad else 0
