@@ -22,6 +22,7 @@ from ldm_core.jobs.job import Job
 from ldm_core.jobs.making import Making
 from ldm_core.jobs.naming import DEFAULT
 from ldm_core.jobs.processes import orphaned, started_by
+from ldm_core.jobs.shards import SHARD_SIZE
 from ldm_core.media.json_text import json_text
 from ldm_core.media.manifest import extent_of
 from ldm_core.plugins.registry import Plugin, installed
@@ -71,6 +72,8 @@ def open_job(
         common: what the command's own arguments and options say for all lines.
     """
     assert choices.prompts_file is not None
+    if choices.shard_size is not None and choices.shards is None:
+        raise LdmError("--shard-size is for shards: --shards folders or webdataset makes them.")
     layer, registry = choices.layer(), installed()
     base = compose(layer, registry)
     inputs = gather_inputs(
@@ -91,6 +94,8 @@ def open_job(
         name=DEFAULT if choices.name is None else choices.name,
         format=choices.format,
         skip_bad=choices.skip_bad,
+        shards=choices.shards,
+        shard_size=SHARD_SIZE if choices.shard_size is None else choices.shard_size,
         resume=choices.resume and started_by() is None,
         registry=registry,
         making=making,
