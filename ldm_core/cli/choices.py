@@ -143,6 +143,8 @@ class RunChoices(PipelineChoices):
         resume: Insist that the folder holds this job already.
         check_hashes: See that the files that are there are what the job's ledger says.
         name: How files are called, of index, line, seed, prompt and columns of the file.
+        shards: Put the files into "folders" of a thousand each, or "webdataset" archives.
+        shard_size: Pictures of each of these, in place of a thousand.
         workers: Start so many processes for the job.
     """
 
@@ -161,6 +163,8 @@ class RunChoices(PipelineChoices):
     resume: bool = False
     check_hashes: bool = False
     name: str | None = None
+    shards: str | None = None
+    shard_size: Annotated[int, Field(ge=1)] | None = None
     workers: Annotated[int, Field(ge=1)] = 1
 
     @property
@@ -171,6 +175,8 @@ class RunChoices(PipelineChoices):
             "--resume": self.resume,
             "--check-hashes": self.check_hashes,
             "--name": self.name is not None,
+            "--shards": self.shards is not None,
+            "--shard-size": self.shard_size is not None,
             "--workers": self.workers > 1,
         }
         return [flag for flag, value in values.items() if value]

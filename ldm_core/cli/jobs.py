@@ -25,6 +25,7 @@ from ldm_core.jobs.making import Making
 from ldm_core.jobs.naming import DEFAULT
 from ldm_core.jobs.pace import Standing
 from ldm_core.jobs.processes import orphaned, started_by
+from ldm_core.jobs.shards import SHARD_SIZE
 from ldm_core.jobs.standing import watched
 from ldm_core.media.json_text import json_text
 from ldm_core.media.manifest import extent_of
@@ -109,6 +110,8 @@ def open_job(
         common: what the command's own arguments and options say for all lines.
     """
     assert choices.prompts_file is not None
+    if choices.shard_size is not None and choices.shards is None:
+        raise LdmError("--shard-size is for shards: --shards folders or webdataset makes them.")
     layer, registry = choices.layer(), installed()
     base = compose(layer, registry)
     inputs = gather_inputs(
@@ -129,6 +132,8 @@ def open_job(
         name=DEFAULT if choices.name is None else choices.name,
         format=choices.format,
         skip_bad=choices.skip_bad,
+        shards=choices.shards,
+        shard_size=SHARD_SIZE if choices.shard_size is None else choices.shard_size,
         resume=choices.resume and started_by() is None,
         registry=registry,
         making=making,
@@ -225,8 +230,8 @@ class Report:
                 f"{event.done} of {event.pictures} pictures are there"
             )
         if event.gone:
-            were = "picture that was" if event.gone == 1 else "pictures that were"
-            say(f"note: {event.gone} {were} there once are gone, and made again")
+            are = "picture is" if event.gone == 1 else "pictures are"
+            say(f"note: {event.gone} {are} no longer where the ledger says, and made again")
 
     def _print_made(self, event: Made, notes: list[str]) -> None:
         if not self._json:

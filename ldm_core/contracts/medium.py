@@ -66,6 +66,7 @@ class Writer(Record):
         holds_manifest: the file has the manifest inside; else it lies beside it, as JSON.
         longest_manifest: bytes of the longest that a file can hold, as JSON in ASCII; a longer one
             lies beside it, and is left out by the function. None where any is held.
+        lossless: what is read from the file is what was drawn.
     """
 
     takes: ClassVar[tuple[str, ...]] = ("shown", "manifest", "path")
@@ -75,6 +76,7 @@ class Writer(Record):
     suffix: str
     holds_manifest: bool = False
     longest_manifest: int | None = None
+    lossless: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -98,7 +100,11 @@ class Writer(Record):
 
 @checks_arguments
 def writes(
-    kind: str, suffix: str, holds_manifest: bool = False, longest_manifest: int | None = None
+    kind: str,
+    suffix: str,
+    holds_manifest: bool = False,
+    longest_manifest: int | None = None,
+    lossless: bool = True,
 ) -> Callable[[Write], Writer]:
     """Make a writer of a function; see `Writer`."""
-    return lambda write: Writer(write, kind, suffix, holds_manifest, longest_manifest)
+    return lambda write: Writer(write, kind, suffix, holds_manifest, longest_manifest, lossless)

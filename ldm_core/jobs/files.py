@@ -7,16 +7,20 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ldm_core.contracts import Shown, Writer
 from ldm_core.errors import LdmError
 from ldm_core.jobs.batching import Picture
 from ldm_core.media.json_text import json_text
 from ldm_core.media.names import write_named
-from ldm_core.media.partial import NO_SYNC
+from ldm_core.media.partial import NO_SYNC, sweep
 from ldm_core.media.picture_manifests import BESIDE
 from ldm_core.media.present import is_whole, same_manifest
+
+if TYPE_CHECKING:
+    from ldm_core.jobs.claims import Claims
+    from ldm_core.jobs.ledger import Ledger
 
 
 @dataclass(frozen=True)
@@ -26,10 +30,14 @@ class Written:
     Attributes:
         file: its path in the job's folder.
         sha256: of its bytes.
+        tar: the archive in the job's folder that it is moved into once its shard is done.
+        member: its name there.
     """
 
     file: str
     sha256: str
+    tar: str | None = None
+    member: str | None = None
 
 
 @dataclass(frozen=True)
@@ -93,18 +101,25 @@ class PictureFiles:
 
     def settle(self) -> None:
         """See that names outlive a power cut, before the ledger says that the files are there."""
-        descriptor = os.open(self.folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        except OSError as error:
-            if error.errno not in NO_SYNC:
-                raise
-        finally:
-            os.close(descriptor)
+        names_to_disk(self.folder)
 
-    def changed(self, files: Iterable[tuple[str, str]]) -> list[str]:
-        """Those of files, each with its SHA-256, that are another."""
-        return [file for file, sha256 in files if hash_of(self.folder / file) != sha256]
+    def sweep(self) -> None:
+        """Remove what kills left of files that were being written."""
+        sweep(self.folder)
+
+    def pack(self, ledger: Ledger, claims: Claims) -> bool:
+        """Put away, in archives, what is complete; whether nothing more of that is to be done."""
+        return True
+
+    def changed(self, files: Iterable[Written]) -> list[str]:
+        """The paths of files that are not there, or are another."""
+        return [w.file for w in files if self._hash(w) != w.sha256]
+
+    def _hash(self, written: Written) -> str | None:
+        try:
+            return hash_of(self.folder / written.file)
+        except (FileNotFoundError, IsADirectoryError):
+            return None
 
     def _write(self, writer: Writer, path: Path, shown: Shown, manifest: Mapping[str, Any]) -> str:
         hashes: list[str] = []
@@ -122,6 +137,18 @@ class PictureFiles:
     def _holds(self, path: Path, manifest: Mapping[str, Any]) -> bool:
         """Whether a file is a whole picture of a manifest."""
         return same_manifest(path, manifest) and is_whole(path)
+
+
+def names_to_disk(folder: Path) -> None:
+    """See that the names in a folder outlive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in NO_SYNC:
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def taken(path: Path) -> LdmError:

@@ -14,23 +14,24 @@ from ldm_core.composition.composition import Composition
 from ldm_core.contracts import Writer
 from ldm_core.contracts.files import in_full
 from ldm_core.errors import LdmError, did_you_mean
+from ldm_core.jobs.archives import check_shards, files_of
 from ldm_core.jobs.batching import Picture
 from ldm_core.jobs.checking import Asked, Terms, bad_lines, check_lines, defaults_of
 from ldm_core.jobs.claims import Claims
 from ldm_core.jobs.columns import unknown
 from ldm_core.jobs.compositions import Compositions
 from ldm_core.jobs.events import Begun, Event, Made
-from ldm_core.jobs.files import PictureFiles
-from ldm_core.jobs.folder import JobFolder
+from ldm_core.jobs.files import PictureFiles, Written
+from ldm_core.jobs.folder import INPUTS, JobFolder
 from ldm_core.jobs.ledger import DONE, FAILED, Ledger
 from ldm_core.jobs.lines import Lines, read_lines
 from ldm_core.jobs.making import Making
 from ldm_core.jobs.naming import DEFAULT
 from ldm_core.jobs.processes import size_at_start
+from ldm_core.jobs.shards import SHARD_SIZE
 from ldm_core.jobs.worker import Worker, never, result_of
 from ldm_core.machine import refused
 from ldm_core.media.manifest import _plain
-from ldm_core.media.partial import sweep
 from ldm_core.media.writers import find_writer, writer_of
 from ldm_core.plugins.registry import Registry, installed
 
@@ -75,6 +76,8 @@ class Job:
         format: str | None = None,
         skip_bad: bool = False,
         resume: bool = False,
+        shards: str | None = None,
+        shard_size: int = SHARD_SIZE,
         registry: Registry | None = None,
         making: Making | None = None,
         base: Composition | None = None,
@@ -96,6 +99,8 @@ class Job:
             format: name of a writer.
             skip_bad: leave out lines that are bad.
             resume: there must be something to go on with.
+            shards: ``folders``, or ``webdataset`` for archives; None for one folder.
+            shard_size: pictures of each.
             making: how a batch is made; by a call of the pipeline where None.
             base: the composition of the choices, where it is made already.
         Raises:
@@ -103,13 +108,14 @@ class Job:
             MachineError: the folder cannot be made or written to.
         """
         folder, making = JobFolder(Path(out)), making or Making()
+        check_shards(shards, shard_size)
         there = folder.record()
         if resume and there is None:
             raise LdmError(
                 f"there is no job in '{out}' to go on with.",
                 "without --resume, a job is begun there.",
             )
-        lines = read_lines(Path(prompts))
+        lines = read_lines(Path(prompts), folder.path / INPUTS)
         base = base or compose(choices, registry or installed())
         _check_inputs(inputs or {}, base, making)
         writer = find_writer(base, format)
@@ -122,6 +128,7 @@ class Job:
             "num_images": num_images,
             "name": name,
             "suffix": writer.suffix,
+            "shards": None if shards is None else [shards, shard_size],
             "seed": seed,
         }
         if there is not None:
@@ -131,6 +138,7 @@ class Job:
         if there is not None:
             first = there["seed"]
         asked = _checked(lines, compositions, making, terms, first, skip_bad)
+        files = files_of(folder.path, writer, shards, shard_size, asked.batches)
         try:
             folder.path.mkdir(parents=True, exist_ok=True)
             now = folder.create({**record, "seed": first})
@@ -140,7 +148,7 @@ class Job:
         if now["seed"] != first:  # another process was first, with a random seed too
             first = now["seed"]
             asked = _checked(lines, compositions, making, terms, first, skip_bad)
-        files = PictureFiles(folder.path, writer)
+            files = files_of(folder.path, writer, shards, shard_size, asked.batches)
         return cls(
             lines, asked, first, there is not None, compositions, making, writer, files, folder,
             terms,
@@ -168,7 +176,7 @@ class Job:
             MachineError: the disk is full, or whatever else a machine refuses. What is done stays.
         """
         try:
-            sweep(self.folder.path)
+            self.files.sweep()
             claims = Claims(self.folder.claims)
             try:
                 ledger = Ledger(
@@ -244,13 +252,15 @@ class Job:
 
     def _check_hashes(self, ledger: Ledger) -> None:
         last = {result.index: result for result in ledger.results()}
-        pairs = [(r.file, r.sha256) for r in last.values() if r.file and r.sha256]
-        changed = self.files.changed(pairs)
+        files = [
+            Written(r.file, r.sha256, r.tar, r.member) for r in last.values() if r.file and r.sha256
+        ]
+        changed = self.files.changed(files)
         if changed:
             names = ", ".join(changed[:20])
             more = f" and {len(changed) - 20} more" if len(changed) > 20 else ""
             raise LdmError(
-                f"{len(changed)} of {len(pairs)} files are not what the ledger says: "
+                f"{len(changed)} of {len(files)} files are not what the ledger says: "
                 f"{names}{more}.",
                 "put them away, and the same command makes them again.",
             )

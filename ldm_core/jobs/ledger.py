@@ -28,6 +28,7 @@ class Result:
         line: its number in the file of lines.
         seed: its own.
         file: its path in the job's folder; None where it could not be made.
+        tar, member: where it is in place of that once its shard is packed, if so.
         seconds: that it took.
         sha256: of the file.
         error: why it could not be made.
@@ -40,6 +41,8 @@ class Result:
     seconds: float = 0.0
     sha256: str | None = None
     error: str | None = None
+    tar: str | None = None
+    member: str | None = None
 
     def as_table(self) -> dict[str, Any]:
         """For the ledger."""
@@ -47,7 +50,8 @@ class Result:
         if self.error is not None:
             return {**head, "error": self.error}
         seconds = round(self.seconds, 3)
-        return {**head, "file": self.file, "seconds": seconds, "sha256": self.sha256}
+        packed = {} if self.tar is None else {"tar": self.tar, "member": self.member}
+        return {**head, "file": self.file, **packed, "seconds": seconds, "sha256": self.sha256}
 
 
 DONE, FAILED = 1, 2

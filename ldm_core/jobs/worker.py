@@ -82,11 +82,17 @@ class Worker:
                         yield from self._batch(batch, pictures)
                 finally:
                     self._claims.release(indices)
+                self._job.files.pack(self._ledger, self._claims)
             left = held
             if left and not made:
                 self._ledger.read()
                 yield Waiting(sum(len(self._missing(batch)) for batch in left))
                 time.sleep(PAUSE)
+        while not self._stop():
+            self._ledger.read()
+            if self._job.files.pack(self._ledger, self._claims):
+                return
+            time.sleep(PAUSE)
 
     def _missing(self, batch: Batch) -> list[Picture]:
         """The pictures of a batch of which the ledger says nothing."""
@@ -217,4 +223,5 @@ def _said(error: Exception) -> tuple[str, str]:
 
 def result_of(picture: Picture, written: Written, seconds: float) -> Result:
     """The ledger's line of a file."""
-    return Result(picture.index, picture.line, picture.seed, written.file, seconds, written.sha256)
+    head = (picture.index, picture.line, picture.seed, written.file, seconds, written.sha256)
+    return Result(*head, tar=written.tar, member=written.member)

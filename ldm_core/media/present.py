@@ -125,7 +125,11 @@ def _changed(path: Path) -> Literal["changed", "torn"]:
 
 def same_manifest(path: Path, manifest: Mapping[str, Any]) -> bool:
     """Whether a picture has this manifest, whatever its pixels."""
-    there = manifest_in(path)
+    return same_made(manifest_in(path), manifest)
+
+
+def same_made(there: Mapping[str, Any] | None, manifest: Mapping[str, Any]) -> bool:
+    """Whether two manifests say the same of how a picture is made."""
     return there is not None and _key(there) == _key(manifest)
 
 
