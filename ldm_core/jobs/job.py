@@ -185,7 +185,7 @@ class Job:
                 ledger.read()
                 if check_hashes:
                     self._check_hashes(ledger)
-                gone = self._forget_gone(ledger)
+                gone = self.forget_gone(ledger)
                 adopted = list(self._adopted(ledger, claims))
                 pictures = list(self.pictures)
                 done = sum(ledger.states[p.index] == DONE for p in pictures)
@@ -240,7 +240,7 @@ class Job:
                     claims.release([picture.index])
         ledger.read()
 
-    def _forget_gone(self, ledger: Ledger) -> int:
+    def forget_gone(self, ledger: Ledger) -> int:
         """Count pictures as missing of which the ledger speaks and the folder has no file."""
         there = self.files.there()
         gone = 0
