@@ -3,8 +3,9 @@
 A job of `shapes` is made by one process, and by two of the same command that share its folder, on a
 thread each, in turns. Each run is measured twice over: by the clock, and by the processor time of
 the process that used the most, which other work on the machine hardly changes: where each process
-has a core to itself the two are the same. From both is taken what the same command needs to make one
-line: the start of a process, which a longer job has once too. Exits 1 where the median of the ratios, by processor time, is below 1.7.
+has a core to itself the two are the same.
+From both is taken what the same command needs to make one line: the start of a process, which a
+longer job has once too. Exits 1 where the median of the ratios, by processor time, is below 1.7.
 """
 
 from __future__ import annotations

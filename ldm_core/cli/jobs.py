@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import typer
@@ -11,6 +12,7 @@ import typer
 from ldm_core.cli.choices import RunChoices, check_folder, parse_size, prepare_libraries
 from ldm_core.cli.ends import FAILED, say
 from ldm_core.cli.inputs import Flags, gather_inputs, read_flags, with_full_paths
+from ldm_core.cli.progress import Speaker
 from ldm_core.cli.signals import PatientSignals, Stop
 from ldm_core.cli.workers import run_workers, starter
 from ldm_core.composition.compose import compose
@@ -21,8 +23,10 @@ from ldm_core.jobs.functions import FunctionMaking
 from ldm_core.jobs.job import Job
 from ldm_core.jobs.making import Making
 from ldm_core.jobs.naming import DEFAULT
+from ldm_core.jobs.pace import Standing
 from ldm_core.jobs.processes import orphaned, started_by
 from ldm_core.jobs.shards import SHARD_SIZE
+from ldm_core.jobs.standing import watched
 from ldm_core.media.json_text import json_text
 from ldm_core.media.manifest import extent_of
 from ldm_core.plugins.registry import Plugin, installed
@@ -40,28 +44,60 @@ def run_job(
     job = open_job(choices, making, flags, common)
     start = starter(choices.engine, choices.workers)
     if start is not None and started_by() is None:
-        report = Report(job, choices.json, [])
-        run_workers(job, start, choices.check_hashes, report.hear)
+        report = Report(job, choices.json, [], everyone=True)
+        with _shown(job, report) as speaker:
+            code = run_workers(job, start, choices.check_hashes, report.hear, speaker.aside)
+        if code:
+            raise typer.Exit(code)
         return
     prepare_libraries()
     with warnings.catch_warnings(record=True) as caught, PatientSignals() as signals:
         warnings.simplefilter("always", LdmWarning)
         report = Report(job, choices.json, caught)
         try:
-            hashes = choices.check_hashes and started_by() is None
-            for event in job.run(lambda: signals.heard() or orphaned(), check_hashes=hashes):
-                report.hear(event)
+            with _shown(job, report) as speaker:
+                _run(job, report, speaker, signals, choices.check_hashes)
         except BaseException as error:
             report.notes()
             error.add_note(report.summary())
             raise
-        report.notes()
-        if signals.signum is not None:
-            stop = Stop(signals.signum)
-            stop.add_note(report.summary())
-            raise stop
     if report.failed or job.asked.bad:
         raise typer.Exit(FAILED)
+
+
+def _run(
+    job: Job, report: Report, speaker: Speaker, signals: PatientSignals, check_hashes: bool
+) -> None:
+    """Make what is missing.
+
+    Raises:
+        Stop: a signal came.
+    """
+    hashes = check_hashes and started_by() is None
+    for event in job.run(lambda: signals.heard() or orphaned(), check_hashes=hashes):
+        with speaker.aside():
+            report.hear(event)
+    with speaker.aside():
+        report.notes()
+    if signals.signum is not None:
+        raise Stop(signals.signum)
+
+
+@contextmanager
+def _shown(job: Job, report: Report) -> Iterator[Speaker]:
+    """How far all processes of a job are, shown by one of them, and what became of it in the
+    end."""
+    with watched(job) as watch:
+        speaker = Speaker(watch)
+        try:
+            with speaker.speaking() if started_by() is None else nullcontext():
+                yield speaker
+        except Stop:
+            report.finish(watch.standing())
+            raise
+        report.finish(watch.standing())
+        if started_by() is None:
+            speaker.last()
 
 
 def open_job(
@@ -124,9 +160,20 @@ def _making(
 
 
 class Report:
-    """Prints what is heard of a job."""
+    """Prints what is heard of a job.
 
-    def __init__(self, job: Job, json: bool, caught: list[warnings.WarningMessage]) -> None:
+    Args:
+        everyone: count what all processes make, none of which is this one.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        json: bool,
+        caught: list[warnings.WarningMessage],
+        everyone: bool = False,
+    ) -> None:
+        self._everyone = everyone
         self._job = job
         self._json = json
         self._caught = caught
@@ -134,6 +181,25 @@ class Report:
         self._worker = started_by() is not None
         if job.asked.bad and not self._worker:
             say(f"note: {bad_lines(job.asked.bad, job.lines.path.name)}")
+
+    def finish(self, standing: Standing) -> None:
+        """Print that the process ends, with what it did, and how far all of them are."""
+        if self._worker:
+            return
+        self._event(
+            "finished",
+            made=standing.done - self.there if self._everyone else self.made,
+            failed=standing.failed if self._everyone else self.failed,
+            skipped=len(self._job.asked.bad),
+            done=standing.done,
+            left=standing.left,
+            pictures=standing.pictures,
+        )
+
+    def _event(self, name: str, **values: Any) -> None:
+        """Print an event as JSON, where that is asked for."""
+        if self._json:
+            typer.echo(json_text({"event": name, **values}))
 
     def hear(self, event: Event) -> None:
         """Print an event."""
@@ -149,19 +215,22 @@ class Report:
             self.failed += 1
             lines = [f"error: line {event.line}: {event.error}", event.hint]
             say("\n  ".join(filter(None, lines)))
-            if self._json:
-                record = {"error": event.error, "hint": event.hint, "line": event.line}
-                typer.echo(json_text({**record, "index": event.index, "seed": event.seed}))
+            place = {"index": event.index, "line": event.line, "seed": event.seed}
+            self._event("failed", error=event.error, hint=event.hint, **place)
 
     def _begin(self, event: Begun) -> None:
+        counts = {"pictures": event.pictures, "done": event.done, "skipped": event.bad}
+        self._event("started", **counts)
+        for line in self._job.asked.bad:
+            self._event("skipped", line=line.number, reason=line.reason)
         if self._job.goes_on:
             say(
                 f"note: goes on with the job in '{self._job.folder.path}': "
                 f"{event.done} of {event.pictures} pictures are there"
             )
         if event.gone:
-            were = "picture that was" if event.gone == 1 else "pictures that were"
-            say(f"note: {event.gone} {were} there once are gone, and made again")
+            are = "picture is" if event.gone == 1 else "pictures are"
+            say(f"note: {event.gone} {are} no longer where the ledger says, and made again")
 
     def _print_made(self, event: Made, notes: list[str]) -> None:
         if not self._json:
@@ -181,7 +250,7 @@ class Report:
             "num_inference_steps": manifest["num_inference_steps"],
             "warnings": notes,
         }
-        typer.echo(json_text(record))
+        self._event("made", **record)
 
     def summary(self) -> str:
         """What is on disk."""

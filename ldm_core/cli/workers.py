@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import typer
 
@@ -47,15 +48,23 @@ def starter(engine: str, count: int | None) -> Start | None:
     return lambda size: Workers(this_command(), count, size)
 
 
-def run_workers(job: Job, start: Start, check_hashes: bool, hear: Callable[[Event], None]) -> None:
+def run_workers(
+    job: Job,
+    start: Start,
+    check_hashes: bool,
+    hear: Callable[[Event], None],
+    aside: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> int:
     """Start processes for a job, print what they print, and wait for them.
 
     Args:
         start: what starts them.
         hear: is told how far the job is before they start.
+        aside: gives a context in which something can be printed.
+    Returns:
+        The exit code: not 0 where some pictures are not made.
     Raises:
         Stop: a signal came; they end after the batches in work, and at a second one at once.
-        typer.Exit: some pictures are not made.
     """
     for event in job.run(lambda: True, check_hashes=check_hashes):
         hear(event)
@@ -65,10 +74,11 @@ def run_workers(job: Job, start: Start, check_hashes: bool, hear: Callable[[Even
         sent = False
         try:
             for heard in workers.events(LOOK):
-                if isinstance(heard, Said):
-                    _print(heard, said)
-                elif isinstance(heard, Ended) and not sent:
-                    _say_ended(heard)
+                with aside() if heard is not None else nullcontext():
+                    if isinstance(heard, Said):
+                        _print(heard, said)
+                    elif isinstance(heard, Ended) and not sent:
+                        _say_ended(heard)
                 if signals.signum is not None and not sent:
                     sent = True
                     workers.send(signals.signum)
@@ -80,9 +90,7 @@ def run_workers(job: Job, start: Start, check_hashes: bool, hear: Callable[[Even
         stop = Stop(signals.signum)
         stop.add_note(summary(job))
         raise stop
-    code = _code(job, workers)
-    if code:
-        raise typer.Exit(code)
+    return _code(job, workers)
 
 
 def summary(job: Job) -> str:

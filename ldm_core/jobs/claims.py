@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ldm_core.errors import LdmWarning
+from ldm_core.media.partial import is_named
 
 NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL}
 """What a lock fails with on a file system that has none."""
@@ -59,9 +60,25 @@ class Claims:
                 _files[_key(path)] = file
             file.users += 1
         self._file = file
+        self._path = path
+
+    def check(self) -> None:
+        """See that the claims are those of the folder that is there now.
+
+        Raises:
+            FileNotFoundError: it was removed, and another may have its name, in which others work
+                who know nothing of these claims.
+        """
+        if not is_named(self._file.descriptor, self._path):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self._path))
 
     def take(self, indices: Sequence[int]) -> bool:
-        """Claim pictures, all of them or none; at once, whoever has them."""
+        """Claim pictures, all of them or none; at once, whoever has them.
+
+        Raises:
+            FileNotFoundError: the folder was removed.
+        """
+        self.check()
         file = self._file
         with file.mutex:
             if file.taken.intersection(indices):
@@ -94,6 +111,7 @@ class Claims:
         with file.writing:
             locked = self._lock(OF_LEDGER, 1, wait=True)
             try:
+                self.check()
                 yield
             finally:
                 if locked and file.locks:

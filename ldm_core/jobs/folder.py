@@ -14,6 +14,8 @@ from ldm_core.media.names import write_named
 
 RECORD = "job.json"
 LEDGER = "results.jsonl"
+INPUTS = "inputs"
+"""Pictures that the rows of a data set held themselves."""
 CLAIMS = ".ldm-claims"
 FORMAT = 1
 SEED = "seed"

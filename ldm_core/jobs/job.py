@@ -22,7 +22,7 @@ from ldm_core.jobs.columns import unknown
 from ldm_core.jobs.compositions import Compositions
 from ldm_core.jobs.events import Begun, Event, Made
 from ldm_core.jobs.files import PictureFiles, Written
-from ldm_core.jobs.folder import JobFolder
+from ldm_core.jobs.folder import INPUTS, JobFolder
 from ldm_core.jobs.ledger import DONE, FAILED, Ledger
 from ldm_core.jobs.lines import Lines, read_lines
 from ldm_core.jobs.making import Making
@@ -115,7 +115,7 @@ class Job:
                 f"there is no job in '{out}' to go on with.",
                 "without --resume, a job is begun there.",
             )
-        lines = read_lines(Path(prompts))
+        lines = read_lines(Path(prompts), folder.path / INPUTS)
         base = base or compose(choices, registry or installed())
         _check_inputs(inputs or {}, base, making)
         writer = find_writer(base, format)
@@ -185,7 +185,7 @@ class Job:
                 ledger.read()
                 if check_hashes:
                     self._check_hashes(ledger)
-                gone = self._forget_gone(ledger)
+                gone = self.forget_gone(ledger)
                 adopted = list(self._adopted(ledger, claims))
                 pictures = list(self.pictures)
                 done = sum(ledger.states[p.index] == DONE for p in pictures)
@@ -240,7 +240,7 @@ class Job:
                     claims.release([picture.index])
         ledger.read()
 
-    def _forget_gone(self, ledger: Ledger) -> int:
+    def forget_gone(self, ledger: Ledger) -> int:
         """Count pictures as missing of which the ledger speaks and the folder has no file."""
         there = self.files.there()
         gone = 0

@@ -67,12 +67,14 @@ Read = Callable[[str], Iterable[Row]]
 """``read(text)``: the rows of a file's text; `LdmError` where no row can be told from another."""
 
 
-def read_lines(path: Path) -> Lines:
+def read_lines(path: Path, extracted: Path = Path("inputs")) -> Lines:
     """Read a file of lines, or a folder with a data set.
 
     A ``.txt`` has a prompt in each line; ``.csv`` and ``.tsv`` name their columns in the first;
     ``.jsonl`` has a table in each. Lines without anything in them are passed over.
 
+    Args:
+        extracted: a folder for pictures that the rows of a data set hold themselves.
     Raises:
         LdmError: there is no such file, it is of another kind, no UTF-8 text, or says nothing.
     """
@@ -80,12 +82,12 @@ def read_lines(path: Path) -> Lines:
 
     path = to_read(path, "the file of prompts")
     suffix = path.suffix.lower()
+    if not path.exists():
+        raise LdmError(f"there is no file of prompts '{path}'.")
     if path.is_dir() or suffix in (".parquet", ".arrow"):
         from ldm_core.jobs.data_sets import read_data_set
 
-        return read_data_set(path)
-    if not path.exists():
-        raise LdmError(f"there is no file of prompts '{path}'.")
+        return read_data_set(path, extracted)
     if suffix not in tables.READERS:
         kinds = ", ".join(tables.READERS)
         raise LdmError(

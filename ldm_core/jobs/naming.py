@@ -50,6 +50,8 @@ class Template:
                     f"it can have {', '.join(sorted(there))}.",
                 )
         object.__setattr__(self, "fields", frozenset(names))
+        if any(conversion for *_, conversion in parts):
+            raise LdmError(f"--name '{self.text}' has a '!', which fields do not take.")
         if any("{" in (form or "") for _, _, form, _ in parts):
             raise LdmError(f"--name '{self.text}' has a field within another.")
 

@@ -35,8 +35,8 @@ def test_what_was_there_before_is_no_speed() -> None:
 
 
 def test_speed_is_that_of_the_last_minute() -> None:
-    """Ten a second for a minute and a half, then one a second: a minute later no more is seen of the
-    former."""
+    """Ten a second for a minute and a half, then one a second: a minute later nothing is seen of
+    the former."""
     pace = Pace(0.0, Standing(10_000, 0))
     for second in range(1, 91):
         rate = pace.rate(float(second), Standing(10_000, 10 * second))
