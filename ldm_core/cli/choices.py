@@ -146,6 +146,8 @@ class RunChoices(PipelineChoices):
         shards: Put the files into "folders" of a thousand each, or "webdataset" archives.
         shard_size: Pictures of each of these, in place of a thousand.
         workers: Start so many processes for the job.
+        engine: What runs them: "local", or "ray" for Ray's actors, one for each GPU where --workers
+            says nothing else.
     """
 
     negative_prompt: str | None = None
@@ -165,7 +167,8 @@ class RunChoices(PipelineChoices):
     name: str | None = None
     shards: str | None = None
     shard_size: Annotated[int, Field(ge=1)] | None = None
-    workers: Annotated[int, Field(ge=1)] = 1
+    workers: Annotated[int, Field(ge=1)] | None = None
+    engine: str = "local"
 
     @property
     def of_jobs(self) -> list[str]:
@@ -177,7 +180,8 @@ class RunChoices(PipelineChoices):
             "--name": self.name is not None,
             "--shards": self.shards is not None,
             "--shard-size": self.shard_size is not None,
-            "--workers": self.workers > 1,
+            "--workers": self.workers is not None,
+            "--engine": self.engine != "local",
         }
         return [flag for flag, value in values.items() if value]
 

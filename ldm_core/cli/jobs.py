@@ -14,7 +14,7 @@ from ldm_core.cli.ends import FAILED, say
 from ldm_core.cli.inputs import Flags, gather_inputs, read_flags, with_full_paths
 from ldm_core.cli.progress import Speaker
 from ldm_core.cli.signals import PatientSignals, Stop
-from ldm_core.cli.workers import run_workers
+from ldm_core.cli.workers import run_workers, starter
 from ldm_core.composition.compose import compose
 from ldm_core.errors import LdmError, LdmWarning
 from ldm_core.jobs.checking import bad_lines
@@ -42,12 +42,11 @@ def run_job(
     """Make the pictures of a file of lines."""
     making, common = _making(plugin, choices, arguments, options)
     job = open_job(choices, making, flags, common)
-    if choices.workers > 1 and started_by() is None:
+    start = starter(choices.engine, choices.workers)
+    if start is not None and started_by() is None:
         report = Report(job, choices.json, [], everyone=True)
         with _shown(job, report) as speaker:
-            code = run_workers(
-                job, choices.workers, choices.check_hashes, report.hear, speaker.aside
-            )
+            code = run_workers(job, start, choices.check_hashes, report.hear, speaker.aside)
         if code:
             raise typer.Exit(code)
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
@@ -10,18 +11,46 @@ import typer
 
 from ldm_core.cli.ends import FAILED, MACHINE, say
 from ldm_core.cli.signals import PatientSignals, Stop
+from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.jobs.events import Event
 from ldm_core.jobs.job import Job
 from ldm_core.jobs.ledger import size_of
 from ldm_core.jobs.processes import Ended, Said, Workers, this_command
+from ldm_core.jobs.ray_engine import RayWorkers
 
+ENGINES = ("local", "ray")
+"""What runs processes."""
 LOOK = 0.2
 """Seconds between two looks whether a signal came."""
 
 
+Start = Callable[[int], Workers | RayWorkers]
+"""``start(size)``: starts the processes of a job whose ledger has this size."""
+
+
+def starter(engine: str, count: int | None) -> Start | None:
+    """What starts the processes of a job; None where this one makes it alone.
+
+    Args:
+        count: how many, where that is asked for.
+    Raises:
+        LdmError: there is no such engine.
+    """
+    if engine == "ray":
+        return lambda size: RayWorkers(sys.argv[1:], count, size)
+    if engine != "local":
+        raise LdmError(
+            f"there is no engine '{engine}'.{did_you_mean(engine, ENGINES)} "
+            f"There are {' and '.join(ENGINES)}."
+        )
+    if count is None or count == 1:
+        return None
+    return lambda size: Workers(this_command(), count, size)
+
+
 def run_workers(
     job: Job,
-    count: int,
+    start: Start,
     check_hashes: bool,
     hear: Callable[[Event], None],
     aside: Callable[[], AbstractContextManager[None]] = nullcontext,
@@ -29,6 +58,7 @@ def run_workers(
     """Start processes for a job, print what they print, and wait for them.
 
     Args:
+        start: what starts them.
         hear: is told how far the job is before they start.
         aside: gives a context in which something can be printed.
     Returns:
@@ -40,7 +70,7 @@ def run_workers(
         hear(event)
     said: set[str] = set()
     with PatientSignals() as signals:
-        workers = Workers(this_command(), count, size_of(job.folder.ledger))
+        workers = start(size_of(job.folder.ledger))
         sent = False
         try:
             for heard in workers.events(LOOK):
@@ -92,7 +122,7 @@ def _say_ended(event: Ended) -> None:
     say(f"note: process {event.number} {how}{f'; {rest}' if rest else ''}")
 
 
-def _code(job: Job, workers: Workers) -> int:
+def _code(job: Job, workers: Workers | RayWorkers) -> int:
     """The exit code: 0 where every picture of every line is there."""
     done, failed = job.standing()
     left = sum(1 for _ in job.pictures) - done - failed

@@ -69,7 +69,9 @@ def test_each_picture_is_what_a_call_of_its_own_makes(
     base = pipe.replace(num_inference_steps=2)
     for index, line in enumerate(LINES):
         own = base.replace(**{n: line[n] for n in ("scheduler", "conditioning") if n in line})
-        call = {n: v for n, v in line.items() if n in ("negative_prompt", "width", "guidance_scale")}
+        call = {
+            n: v for n, v in line.items() if n in ("negative_prompt", "width", "guidance_scale")
+        }
         if "image" in line:
             call["image"] = place / "noise.png"
         seed = line.get("seed", 10 + index)
@@ -78,11 +80,15 @@ def test_each_picture_is_what_a_call_of_its_own_makes(
         difference = np.asarray(image, int) - np.asarray(alone.images[0], int)
         assert np.abs(difference).max() <= 1
         assert manifest["seed"] == seed
-        assert manifest["inputs"] == json.loads(json.dumps(alone.manifests[0]["inputs"], default=str))
+        assert manifest["inputs"] == json.loads(
+            json.dumps(alone.manifests[0]["inputs"], default=str)
+        )
     assert made[4].manifest["inputs"]["image"] == str(place / "noise.png")
 
 
-def test_it_is_done_once_and_what_is_gone_is_made_again(ldm: Any, folder: Path, place: Path) -> None:
+def test_it_is_done_once_and_what_is_gone_is_made_again(
+    ldm: Any, folder: Path, place: Path
+) -> None:
     command = ["generate", "--prompts", write(place, *LINES), "--model", folder, "--steps", "2"]
     code, out, _ = ldm(*command, "--out", "o", "--seed", "10")
     assert (code, len(out.split())) == (0, 6)
@@ -155,9 +161,7 @@ def test_bad_lines_stop_it_before_anything_is_made_or_are_left_out(
     assert "line 2: its 'num_inference_steps'" in error
 
 
-def test_what_died_between_the_file_and_the_ledger_is_taken_over(
-    folder: Path, place: Path
-) -> None:
+def test_what_died_between_the_file_and_the_ledger_is_taken_over(folder: Path, place: Path) -> None:
     list(opened(place, folder, *LINES).run())
     path = place / "out" / "results.jsonl"
     lines = path.read_text().splitlines(keepends=True)
@@ -208,9 +212,7 @@ def test_hashes_are_checked_on_request(ldm: Any, folder: Path, place: Path) -> N
 def test_what_is_not_finite_is_in_the_ledger_and_the_rest_is_made(
     ldm: Any, folder: Path, place: Path
 ) -> None:
-    path = write(
-        place, {"prompt": "a"}, {"prompt": "b", "guidance_scale": 1e38}, {"prompt": "c"}
-    )
+    path = write(place, {"prompt": "a"}, {"prompt": "b", "guidance_scale": 1e38}, {"prompt": "c"})
     command = ["generate", "--prompts", path, "--model", folder, "--steps", "2", "--out", "o"]
     for _ in range(2):  # another start tries it again
         code, _, error = ldm(*command, "--seed", "1")
@@ -277,7 +279,19 @@ def test_one_models_weights_are_held_at_a_time(
 
 def test_pictures_are_as_any_and_can_be_replayed(ldm: Any, folder: Path, place: Path) -> None:
     path = write(place, LINES[1], LINES[4])
-    ldm("generate", "--prompts", path, "--model", folder, "--steps", "2", "--out", "o", "--seed", "1")
+    ldm(
+        "generate",
+        "--prompts",
+        path,
+        "--model",
+        folder,
+        "--steps",
+        "2",
+        "--out",
+        "o",
+        "--seed",
+        "1",
+    )
     for name in files(place / "o"):
         code, out, _ = ldm("replay", f"o/{name}", "--allow-files")
         assert code == 0

@@ -79,7 +79,9 @@ def test_a_ledger_of_a_single_torn_line(tmp_path: Path) -> None:
     assert ledger(path).states[0] == DONE
 
 
-@pytest.mark.parametrize("line", ["{}", "[]", "no", '{"index": 10, "line": 1, "seed": 1, "file": "a"}'])
+@pytest.mark.parametrize(
+    "line", ["{}", "[]", "no", '{"index": 10, "line": 1, "seed": 1, "file": "a"}']
+)
 def test_a_file_that_is_no_ledger_of_the_job(line: str, tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
     path.write_text(f"{line}\n")
