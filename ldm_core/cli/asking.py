@@ -35,10 +35,11 @@ def answered(question: str) -> bool:
 
 def can_ask() -> bool:
     """Whether a person is there to be asked."""
-    return _is_terminal(sys.stdin) and _is_terminal(sys.stderr)
+    return is_terminal(sys.stdin) and is_terminal(sys.stderr)
 
 
-def _is_terminal(stream: Any) -> bool:
+def is_terminal(stream: Any) -> bool:
+    """Whether a stream is there, and a person at its end."""
     return stream is not None and not stream.closed and stream.isatty()
 
 

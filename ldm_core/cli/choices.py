@@ -37,6 +37,10 @@ SetOption = Annotated[
 ]
 
 
+FLAGS = {"prompts_file": "--prompts"}
+"""Options whose flag has another name, because an argument of a command has theirs."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RecipeChoices:
     """What makes a recipe.
@@ -139,6 +143,18 @@ class RunChoices(PipelineChoices):
         overwrite: Replace a file of the name that the contact sheet, or another such file, is to
             have. Pictures get names that are free.
         json: Print one JSON object for each image.
+        prompts_file: A file with a line for each picture (.txt, .csv, .tsv or .jsonl), or a folder
+            with a data set: a job, which any number of processes share. What these options say
+            holds where a line says nothing.
+        skip_bad: Leave out lines of the file that are bad; without it they stop the job.
+        resume: Insist that the folder holds this job already.
+        check_hashes: See that the files that are there are what the job's ledger says.
+        name: How files are called, of index, line, seed, prompt and columns of the file.
+        shards: Put the files into "folders" of a thousand each, or "webdataset" archives.
+        shard_size: Pictures of each of these, in place of a thousand.
+        workers: Start so many processes for the job.
+        engine: What runs them: "local", or "ray" for Ray's actors, one for each GPU where --workers
+            says nothing else.
     """
 
     negative_prompt: str | None = None
@@ -151,6 +167,30 @@ class RunChoices(PipelineChoices):
     sheet: Path | None = None
     overwrite: bool = False
     json: bool = False
+    prompts_file: Path | None = None
+    skip_bad: bool = False
+    resume: bool = False
+    check_hashes: bool = False
+    name: str | None = None
+    shards: str | None = None
+    shard_size: Annotated[int, Field(ge=1)] | None = None
+    workers: Annotated[int, Field(ge=1)] | None = None
+    engine: str = "local"
+
+    @property
+    def of_jobs(self) -> list[str]:
+        """The options that were chosen which are a job's alone, as flags."""
+        values = {
+            "--skip-bad": self.skip_bad,
+            "--resume": self.resume,
+            "--check-hashes": self.check_hashes,
+            "--name": self.name is not None,
+            "--shards": self.shards is not None,
+            "--shard-size": self.shard_size is not None,
+            "--workers": self.workers is not None,
+            "--engine": self.engine != "local",
+        }
+        return [flag for flag, value in values.items() if value]
 
 
 def with_scale(guidance: str | None, scale: float | None) -> Layer | None:

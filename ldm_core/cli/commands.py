@@ -19,7 +19,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 import typer
 
 from ldm_core.cli.asking import hub_for
-from ldm_core.cli.choices import PipelineChoices, RecipeChoices, RunChoices
+from ldm_core.cli.choices import FLAGS, PipelineChoices, RecipeChoices, RunChoices
 from ldm_core.cli.inputs import KEY, Flags, TakesInputs
 from ldm_core.cli.running import run_pipeline
 from ldm_core.cli.words import without_marks
@@ -91,11 +91,15 @@ def as_command(plugin: Plugin) -> Callable[..., None]:
         def checked(names: Mapping[str, Option]) -> dict[str, Any]:
             return {n: names[n].check(values[n], owner) for n in names}
 
+        objects = {key: kind(**checked(shared[key])) for key, kind in choices.items()}
+        job = any(
+            isinstance(o, RunChoices) and o.prompts_file is not None for o in objects.values()
+        )
         positional: list[Any] = []
         for name, option in arguments.items():
             entries = (values[name] or []) if name in several else [values[name]]
-            positional += [option.check(value, owner) for value in entries]
-        objects = {key: kind(**checked(shared[key])) for key, kind in choices.items()}
+            left = job and name not in several and values[name] is None  # to the file's lines
+            positional += entries if left else [option.check(value, owner) for value in entries]
         context = values.get("context")
         flags = Flags({}, ()) if context is None else context.meta[KEY]
         typed = [*(v for v in values.values() if isinstance(v, str | list)), *flags.values.values()]
@@ -154,7 +158,7 @@ def _argument(option: Option, several: bool) -> inspect.Parameter:
 
 
 def _option(option: Option) -> inspect.Parameter:
-    flag = f"--{option.name.replace('_', '-')}"
+    flag = FLAGS.get(option.name, f"--{option.name.replace('_', '-')}")
     if option.annotation is bool and option.default is not False:
         flag += f"/--no-{option.name.replace('_', '-')}"
     kind: Any = _typed(option.annotation)

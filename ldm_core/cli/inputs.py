@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 from typer.core import TyperCommand, TyperOption
 
+from ldm_core.cli.choices import FLAGS
 from ldm_core.composition.compose import RESERVED
 from ldm_core.composition.composition import Composition, is_one_each
 from ldm_core.composition.recipe import read_value
@@ -38,6 +39,9 @@ class TakesInputs(TyperCommand):
         options = [param for param in self.params if isinstance(param, TyperOption)]
         valued = {name for option in options if not option.is_flag for name in option.opts}
         check_values(left, own, valued)
+        if any(arg.partition("=")[0] == FLAGS["prompts_file"] for arg in left):
+            for param in self.params:  # which may be columns of the file
+                param.required = param.required and isinstance(param, TyperOption)
         ctx.meta[KEY] = Flags(flags, tuple(sorted(own)))
         return super().parse_args(ctx, left)
 

@@ -22,8 +22,8 @@ from ldm_core.cli.choices import (
 )
 from ldm_core.cli.ends import FAILED
 from ldm_core.cli.inputs import Flags, gather_inputs, read_flags, with_full_paths
+from ldm_core.cli.jobs import run_job
 from ldm_core.cli.set_aside import set_aside
-from ldm_core.cli.writers import find_writer
 from ldm_core.composition.compose import compose
 from ldm_core.composition.composition import Composition
 from ldm_core.contracts import Model
@@ -33,6 +33,8 @@ from ldm_core.machine import machine_error
 from ldm_core.media.partial import sweep
 from ldm_core.media.present import Present
 from ldm_core.media.sheet import check_sheet
+from ldm_core.media.writers import find_writer
+from ldm_core.model.launched import Launched, apart
 from ldm_core.plugins.registry import Plugin, installed
 from ldm_core.run.in_batches import InBatches
 
@@ -59,13 +61,21 @@ def run_pipeline(
     """
     since = time.time_ns()
     layer = choices.layer()
+    if isinstance(choices, RunChoices) and choices.prompts_file is not None:
+        with apart():
+            run_job(plugin, choices, arguments, options, flags)
+        return
+    if isinstance(choices, RunChoices) and choices.of_jobs:
+        raise LdmError(f"{choices.of_jobs[0]} is for a job: --prompts FILE gives its lines.")
     quiet = isinstance(choices, RunChoices) and choices.json
     if not quiet:
         layer.setdefault("observers", ["progress_bar"])
     composition = compose(layer, installed())
     function = plugin.loaded
     if isinstance(choices, RunChoices) and isinstance(function, InBatches):
-        _write_batches(plugin, function, composition, choices, arguments, options, flags, since)
+        with apart() as process:
+            _check_alone(process)
+            _write_batches(plugin, function, composition, choices, arguments, options, flags, since)
         return
     prepare_libraries()
     from ldm_core.run.pipeline import Pipeline
@@ -73,6 +83,17 @@ def run_pipeline(
     pipe = Pipeline.from_composition(composition)
     for path in function(pipe, *arguments, **options):
         typer.echo(str(path))
+
+
+def _check_alone(process: Launched | None) -> None:
+    """Refuse to make the same pictures in each of several processes."""
+    if process is not None and process.count > 1:
+        raise LdmError(
+            f"{process.count} processes were started together ({process.launcher}), and each of "
+            "them would make every picture.",
+            "--prompts FILE shares the lines of a file among them; without the launcher, one "
+            "process makes the pictures.",
+        )
 
 
 def _write_batches(

@@ -14,16 +14,17 @@ from PIL import Image
 
 from ldm_core.cli.choices import RunChoices, make_folder
 from ldm_core.cli.ends import say
-from ldm_core.cli.writers import writer_of
 from ldm_core.contracts import Shown, Writer
 from ldm_core.errors import LdmWarning
 from ldm_core.machine import refused
 from ldm_core.media.json_text import json_text
 from ldm_core.media.manifest import extent_of, pixel_hash, python_inputs
 from ldm_core.media.names import write_new
+from ldm_core.media.picture_manifests import BESIDE
 from ldm_core.media.pictures import open_picture
 from ldm_core.media.present import Present
 from ldm_core.media.sheet import CELL, contact_sheet, save_sheet
+from ldm_core.media.writers import writer_of
 from ldm_core.plugins.registry import Registry
 from ldm_core.run.output import Failure, Output
 
@@ -234,7 +235,7 @@ class BatchWriter:
         def write_beside(path: Path) -> None:
             path.write_text(json_text(manifest, indent=2) + "\n", encoding="utf-8")
 
-        beside = None if writer.holds_manifest else (".json", write_beside)
+        beside = None if writer.holds(manifest) else (BESIDE, write_beside)
         return write_new(
             self._choices.out, stem, writer.suffix, write, ending=ending, beside=beside
         )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -63,6 +64,9 @@ class Writer(Record):
         kind: of the medium that it writes.
         suffix: of its files, such as ``.png``.
         holds_manifest: the file has the manifest inside; else it lies beside it, as JSON.
+        longest_manifest: bytes of the longest that a file can hold, as JSON in ASCII; a longer one
+            lies beside it, and is left out by the function. None where any is held.
+        lossless: what is read from the file is what was drawn.
     """
 
     takes: ClassVar[tuple[str, ...]] = ("shown", "manifest", "path")
@@ -71,6 +75,8 @@ class Writer(Record):
     kind: str
     suffix: str
     holds_manifest: bool = False
+    longest_manifest: int | None = None
+    lossless: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -84,10 +90,21 @@ class Writer(Record):
         return self.write
 
     def with_function(self, function: Callable[..., Any]) -> Writer:
-        return Writer(function, self.kind, self.suffix, self.holds_manifest)
+        return replace(self, write=function)
+
+    def holds(self, manifest: Mapping[str, Any]) -> bool:
+        """Whether a file has this manifest inside; else it lies beside it."""
+        longest = self.longest_manifest
+        return self.holds_manifest and (longest is None or len(json.dumps(manifest)) <= longest)
 
 
 @checks_arguments
-def writes(kind: str, suffix: str, holds_manifest: bool = False) -> Callable[[Write], Writer]:
+def writes(
+    kind: str,
+    suffix: str,
+    holds_manifest: bool = False,
+    longest_manifest: int | None = None,
+    lossless: bool = True,
+) -> Callable[[Write], Writer]:
     """Make a writer of a function; see `Writer`."""
-    return lambda write: Writer(write, kind, suffix, holds_manifest)
+    return lambda write: Writer(write, kind, suffix, holds_manifest, longest_manifest, lossless)

@@ -66,6 +66,7 @@ class Manifest(_Strict):
     versions: dict[str, str]
     pixels_sha256: str | None = None
     decoded_in_tiles: Length | None = None
+    encoded_sha256: str | None = None
     finish: str | None = None
     command: Command | None = None
 

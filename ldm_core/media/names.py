@@ -68,6 +68,27 @@ def write_new(
         raise AssertionError("there are names without end")
 
 
+def write_named(path: Path, write: Write, *, beside: tuple[str, Write] | None = None) -> None:
+    """Write a file under this very name, whole or not at all.
+
+    Args:
+        beside: as of `write_new`.
+    Raises:
+        FileExistsError: something has the name.
+        OSError: it cannot be written.
+    """
+    folder = path.parent
+    with partial(folder) as fresh, partial(folder) if beside else nullcontext(folder) as other:
+        write(fresh)
+        to_disk(fresh)
+        if beside is None:
+            _take(fresh, path)
+        else:
+            beside[1](other)
+            to_disk(other)
+            _take_both(fresh, path, other, path.with_name(f"{path.name}{beside[0]}"))
+
+
 def write_whole(path: Path, write: Write, *, overwrite: bool = False) -> None:
     """Write the file of a name that was asked for, whole or not at all. One that is there, with the
     very bytes that would be written, is taken for it.

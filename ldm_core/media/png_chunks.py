@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+KEYWORD = "ldm"
+"""Under which a manifest stands."""
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 LONGEST = 4 * 2**20
 """Bytes of a text that is read; what is packed may be many thousand times as long."""

@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ldm_core.contracts import Writer
+from ldm_core.media.exif import ENCODED, encoded_hash, is_lossy
 from ldm_core.media.manifest import pixel_hash
 from ldm_core.media.manifest_record import IN_TILES
+from ldm_core.media.picture_manifests import manifest_in
 from ldm_core.media.pictures import open_picture
-from ldm_core.media.png import KEYWORD
-from ldm_core.media.png_chunks import text_under
 
 OF_PIXELS = "pixels_sha256"
 """What a manifest says of the pixels, which is known only once they are there."""
+PICTURES = (".png", ".webp", ".jpg", ".jpeg")
+"""Files that are read to their end, by their suffix."""
 
 
 class Present:
@@ -36,8 +38,7 @@ class Present:
 
     def __init__(self, folder: Path, writer: Writer, before: int) -> None:
         self._folder = folder
-        self._suffix = writer.suffix if writer.holds_manifest else f"{writer.suffix}.json"
-        self._beside = not writer.holds_manifest
+        self._suffix = writer.suffix
         self._before = before
         self._looked = False
         self._by_key: dict[bytes, list[Path]] = {}
@@ -47,8 +48,7 @@ class Present:
         """A whole file made as a manifest says; None where there is none."""
         self._look()
         key = _key(manifest)
-        path = next((p for p in self._by_key.get(key, ()) if self._holds(p, key)), None)
-        return None if path is None else self._file(path)
+        return next((p for p in self._by_key.get(key, ()) if _holds(p, key)), None)
 
     def has_of(self, command: Mapping[str, Any]) -> bool:
         """Whether a file is there that this very command made, which manifests say that cannot be
@@ -67,7 +67,7 @@ class Present:
         except OSError:
             return
         for entry in sorted(entries, key=lambda entry: entry.name):
-            manifest = self._manifest(Path(entry.path)) if self._counts(entry) else None
+            manifest = manifest_in(Path(entry.path)) if self._counts(entry) else None
             if manifest is not None:
                 self._by_key.setdefault(_key(manifest), []).append(Path(entry.path))
                 if isinstance(command := manifest.get("command"), dict):
@@ -80,69 +80,62 @@ class Present:
         except OSError:
             return False
 
-    def _manifest(self, path: Path) -> dict[str, Any] | None:
-        """The manifest of a file, as far as it can be read."""
-        if not self._beside:
-            return _manifest_in(path) if self._suffix == ".png" else None
-        try:
-            return _as_table(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
-            return None
 
-    def _holds(self, path: Path, key: bytes) -> bool:
-        """Whether a file, as it is now, has a manifest, and is whole."""
-        manifest = self._manifest(path)
-        return manifest is not None and _key(manifest) == key and self._is_whole(path)
-
-    def _is_whole(self, path: Path) -> bool:
-        # of two files, the manifest comes first, and the other one whole
-        return self._file(path).is_file() if self._beside else is_whole(path)
-
-    def _file(self, path: Path) -> Path:
-        """The file whose manifest is here."""
-        return path.with_suffix("") if self._beside else path
+def _holds(path: Path, key: bytes) -> bool:
+    """Whether a file, as it is now, has a manifest, and is whole."""
+    manifest = manifest_in(path)
+    return manifest is not None and _key(manifest) == key and is_whole(path)
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a PNG can be read to its end, and its pixels are those of its manifest."""
+    """Whether a file is what its manifest says; see `state`."""
     return state(path) == "whole"
 
 
 def state(path: Path) -> Literal["whole", "changed", "torn"]:
-    """Whether a PNG is whole: ``changed`` where its pixels are not those of its manifest, ``torn``
-    where it cannot be read to its end, or has no manifest."""
+    """Whether a file is whole: ``changed`` where a picture's pixels, or what its file holds beside
+    the manifest, are not those of its manifest; ``torn`` where it cannot be read to its end, or has
+    no manifest.
+
+    Of a file of another format, whose manifest lies beside it, nothing more is known: of the two
+    the manifest comes first, and the other one whole. Of a picture stored with loss whose manifest
+    has no hash of the file, because it lies beside it, the pixels are read and not compared.
+    """
+    manifest = manifest_in(path)
     try:
-        manifest, pixels = _manifest_in(path), pixel_hash(open_picture(path))
+        if manifest is None:
+            return "torn"
+        if ENCODED in manifest:
+            same = manifest[ENCODED] == encoded_hash(path.read_bytes())
+            return "whole" if same else _changed(path)
+        if path.suffix not in PICTURES:
+            return "whole" if path.is_file() else "torn"
+        pixels = pixel_hash(open_picture(path))
+        compared = manifest.get(OF_PIXELS) is not None and not is_lossy(path)
     except MemoryError:
         raise
     except Exception:  # whatever the decoder makes of a damaged file
         return "torn"
-    if manifest is None:
-        return "torn"
-    return "whole" if manifest.get(OF_PIXELS) in (None, pixels) else "changed"
+    return "changed" if compared and manifest[OF_PIXELS] != pixels else "whole"
+
+
+def _changed(path: Path) -> Literal["changed", "torn"]:
+    open_picture(path)
+    return "changed"
 
 
 def same_manifest(path: Path, manifest: Mapping[str, Any]) -> bool:
-    """Whether a PNG holds this manifest, whatever its pixels."""
-    there = _manifest_in(path)
+    """Whether a picture has this manifest, whatever its pixels."""
+    return same_made(manifest_in(path), manifest)
+
+
+def same_made(there: Mapping[str, Any] | None, manifest: Mapping[str, Any]) -> bool:
+    """Whether two manifests say the same of how a picture is made."""
     return there is not None and _key(there) == _key(manifest)
 
 
-def _manifest_in(path: Path) -> dict[str, Any] | None:
-    """The manifest of a PNG, as far as it can be read."""
-    try:
-        return _as_table(text_under(path, KEYWORD) or "null")
-    except (OSError, ValueError, RecursionError):
-        return None
-
-
-def _as_table(text: str) -> dict[str, Any] | None:
-    table = json.loads(text)
-    return table if isinstance(table, dict) else None
-
-
 def _key(manifest: Mapping[str, Any]) -> bytes:
-    """A manifest in short, without its pixels and what memory alone decides."""
-    rest = {name: value for name, value in manifest.items() if name not in (OF_PIXELS, IN_TILES)}
+    """A manifest in short, without what it says of the file and what memory alone decides."""
+    rest = {n: v for n, v in manifest.items() if n not in (OF_PIXELS, ENCODED, IN_TILES)}
     text = json.dumps(rest, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=16).digest()

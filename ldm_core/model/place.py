@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ldm_core.contracts import Place, PlaceNames
 from ldm_core.errors import LdmError, did_you_mean
+from ldm_core.model.launched import launched, own_device
 
 if TYPE_CHECKING:
     import torch
@@ -94,8 +95,9 @@ def resolve(recipe: Mapping[str, Any]) -> Place:
     """The place that a recipe names.
 
     The device ``auto`` is this process's as Accelerate chooses it: CUDA, then MPS, then CPU; under
-    a launcher, each process has its own. The dtype ``auto`` is the compute_dtype where that is
-    chosen, and else bfloat16 on CUDA, float16 on a card without it, and float32 on all others. The
+    a launcher, each process has that of its local rank, and joins no process group for it. The
+    dtype ``auto`` is the compute_dtype where that is chosen, and else bfloat16 on CUDA, float16 on
+    a card without it, and float32 on all others. The
     compute_dtype ``auto`` is float32 on the CPU, where arithmetic in half precision is slow, or
     fast on some processors alone, and the dtype elsewhere.
 
@@ -154,6 +156,8 @@ def _device(name: str) -> torch.device:
     import torch
 
     if name == "auto":
+        if process := launched():
+            return own_device(process)
         from accelerate import PartialState
 
         device: torch.device = PartialState().device

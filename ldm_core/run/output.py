@@ -91,6 +91,20 @@ class Output:
         more = f" So did {count} of {self.asked} images." if count > 1 else ""
         raise NotFiniteError(first.message + more, first.hint, self, self.failures)
 
+    def only(self, index: int) -> Output:
+        """One image alone of those that were asked for, by its place among them."""
+        failures = tuple(replace(f, index=0) for f in self.failures if f.index == index)
+        at = [self.indices.index(index)] if not failures else []
+        part = slice(at[0], at[0] + 1) if at else slice(0, 0)
+        return replace(
+            self,
+            images=self.images[part],
+            seeds=self.seeds[part],
+            manifests=self.manifests[part],
+            beside=tuple(replace(b, images=b.images[part]) for b in self.beside),
+            failures=failures,
+        )
+
     @classmethod
     def gathered(cls, outputs: Iterable[Output]) -> Output:
         """Outputs as they are made, as one, once it is seen that nothing is missing.

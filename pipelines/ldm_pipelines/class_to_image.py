@@ -21,7 +21,9 @@ def class_to_image(pipe: Pipeline, *classes: str | int, **call: Any) -> Iterator
         classes: What to draw: numbers of classes, or names that the model has for them.
     """
     if not classes:
-        raise LdmError("no class is given; say what to draw by its number or name.")
+        if "class_label" not in call:
+            raise LdmError("no class is given; say what to draw by its number or name.")
+        return pipe.batches(**call)
     if "class_label" in call:
         raise LdmError("'class_label' is given twice, by its name and by its place.")
     labels = [as_label(label) for label in classes]

@@ -164,7 +164,8 @@ def ldm_converters(register: Register) -> None:
 
 @hookimpl
 def ldm_writers(register: Register) -> None:
-    register("png", "ldm_plugins.writers.png:png")
+    for name in ("jpg", "png", "webp"):
+        register(name, f"ldm_plugins.writers.{name}:{name}")
 
 
 @hookimpl

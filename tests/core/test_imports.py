@@ -62,7 +62,8 @@ def test_pipelines_name_plugins_by_string(path: Path) -> None:
 
 
 ROOMS = (
-    "numerics", "contracts", "plugins", "model", "composition", "media", "run", "conformance", "cli"
+    "numerics", "contracts", "plugins", "model", "composition", "media", "run", "jobs",
+    "conformance", "cli",
 )  # fmt: skip
 """The rooms of the core from the ground up: each imports those before it alone."""
 
@@ -73,6 +74,7 @@ def test_every_room_has_its_place_in_the_order() -> None:
     names = {path.name for path in core.glob("*.py")}
     assert names == {
         "__init__.py",
+        "__main__.py",
         "arguments.py",
         "compose.py",
         "errors.py",

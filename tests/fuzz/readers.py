@@ -17,6 +17,7 @@ import atheris
 with atheris.instrument_imports(include=["ldm_core", "tomllib"]):
     from ldm_core.composition.recipe import read_recipe
     from ldm_core.errors import LdmError
+    from ldm_core.media.picture_manifests import read_picture
     from ldm_core.media.png import read_png
     from ldm_core.model.safetensors_header import read_header
     from ldm_core.model.weight_files import check_weights
@@ -36,6 +37,19 @@ def _seed_png() -> list[bytes]:
         info.add_text("Title", "a", zip=compressed)
         Image.new("RGB", (2, 2)).save(stream, "PNG", pnginfo=info)
         seeds.append(stream.getvalue())
+    return seeds
+
+
+def _seed_notes() -> list[bytes]:
+    from PIL import Image
+
+    from ldm_core.media.exif import write_jpeg, write_webp
+
+    seeds = []
+    with tempfile.TemporaryDirectory() as folder:
+        for write in (write_jpeg, write_webp):
+            write(Image.new("RGB", (2, 2)), {"format": 1, "seed": 1}, Path(folder, "a"))
+            seeds.append(Path(folder, "a").read_bytes())
     return seeds
 
 
@@ -71,6 +85,7 @@ def _read_weights(file: Path) -> None:
 
 READERS: dict[str, tuple[str, Callable[[Path], object], Callable[[], list[bytes]]]] = {
     "png": ("a.png", read_png, _seed_png),
+    "notes": ("a.jpg", read_picture, _seed_notes),
     "toml": ("a.toml", read_recipe, _seed_toml),
     "safetensors": ("a.safetensors", _read_weights, _seed_safetensors),
 }

@@ -36,14 +36,14 @@ def fuzz(reader: str, *options: str) -> int:
 
 
 @HERE
-@pytest.mark.parametrize("reader", ["png", "toml", "safetensors"])
+@pytest.mark.parametrize("reader", ["png", "notes", "toml", "safetensors"])
 def test_bytes_end_in_a_value_or_one_of_our_errors(reader: str) -> None:
     assert fuzz(reader, f"-runs={RUNS}", "-seed=1") >= RUNS
 
 
 @HERE
 @pytest.mark.slow
-@pytest.mark.parametrize("reader", ["png", "toml", "safetensors"])
+@pytest.mark.parametrize("reader", ["png", "notes", "toml", "safetensors"])
 def test_so_do_others_for_some_minutes(reader: str) -> None:
     seconds = float(os.environ.get("LDM_FUZZ_SECONDS", 3600)) / 12
     assert fuzz(reader, f"-max_total_time={int(seconds)}") > RUNS

@@ -9,6 +9,7 @@ from PIL import Image
 
 from ldm_core.contracts import Shown, Writer
 from ldm_core.media.png import read_png
+from ldm_core.media.writers import writer_of
 from ldm_core.plugins.registry import installed
 
 
@@ -24,3 +25,9 @@ def test_png_holds_the_picture_and_its_manifest(tmp_path: Path) -> None:
     assert np.array_equal(np.asarray(image), pixels)
     assert manifest == {"seed": 7, "prompt": "ein Stern – 星"}
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_pictures_are_png_where_no_format_is_named() -> None:
+    writer = writer_of("image", installed())
+    assert writer is not None
+    assert writer.suffix == ".png"

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from ldm_core import LdmError, Pipeline
-from ldm_core.cli.writers import find_writer
 from ldm_core.contracts import Axis, LatentSpace, Medium, Model, decodes
+from ldm_core.media.writers import find_writer
 from third_party import Toy, exact_end, gaussian_velocity, noise_of, pipeline
 
 SOUND = LatentSpace(8, (Axis("samples", 320, unit=2),))

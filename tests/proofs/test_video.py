@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 from ldm_core import LdmError, Pipeline
-from ldm_core.cli.writers import find_writer
 from ldm_core.contracts import Axis, LatentSpace, Medium, Model, Shown, decodes, writes
+from ldm_core.media.writers import find_writer
 from third_party import Toy, exact_end, gaussian_velocity, noise_of, pipeline
 
 VIDEO = LatentSpace(4, (Axis("frames", 4, causal=True), Axis("height", 8), Axis("width", 8)))

@@ -40,10 +40,10 @@ def find_writer(composition: Composition, name: str | None = None) -> Writer:
 
 
 def writer_of(kind: str, registry: Registry) -> Writer | None:
-    """The writer for a kind of medium: one that keeps the manifest inside comes first, then the
-    first by its id; None where there is none."""
+    """The writer for a kind of medium: one that keeps the manifest inside comes first, then one
+    without loss, then the first by its id; None where there is none."""
     writers = [w for w in map(_writer, registry.of_kind("writer")) if w.kind == kind]
-    return min(writers, key=lambda writer: not writer.holds_manifest, default=None)
+    return min(writers, key=lambda w: (not w.holds_manifest, not w.lossless), default=None)
 
 
 def _writer(plugin: Plugin) -> Writer:

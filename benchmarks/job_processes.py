@@ -1,0 +1,108 @@
+"""How much faster two processes make a job than one: ``python benchmarks/job_processes.py``.
+
+A job of `shapes` is made by one process, and by two of the same command that share its folder, on a
+thread each, in turns. Each run is measured twice over: by the clock, and by the processor time of
+the process that used the most, which other work on the machine hardly changes: where each process
+has a core to itself the two are the same.
+From both is taken what the same command needs to make one line: the start of a process, which a
+longer job has once too. Exits 1 where the median of the ratios, by processor time, is below 1.7.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+LEAST = 1.7
+
+
+def run(folder: Path, count: int, options: list[str]) -> tuple[float, float]:
+    """Seconds by the clock, and of the processor in the process that used the most.
+
+    Raises:
+        SystemExit: a process failed.
+    """
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "ldm_core", "generate", *options, "--out", str(folder)]
+    since = time.perf_counter()
+    processes = [
+        subprocess.Popen(
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        for _ in range(count)
+    ]
+    most = 0.0
+    for process in processes:
+        _, status, usage = os.wait4(process.pid, 0)
+        if status:
+            raise SystemExit(f"a process ended with {os.waitstatus_to_exitcode(status)}")
+        most = max(most, usage.ru_utime + usage.ru_stime)
+    return time.perf_counter() - since, most
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--lines", type=int, default=240)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    rounds = []
+    with tempfile.TemporaryDirectory() as place:
+        lines = [f"a red star, number {i}\n" for i in range(arguments.lines)]
+        Path(place, "lines.txt").write_text("".join(lines))
+        Path(place, "line.txt").write_text(lines[0])
+        options = ["--steps", str(arguments.steps), "--seed", "7", "--batch-size", "4", "--json"]
+        several = ["--prompts", str(Path(place, "lines.txt")), *options]
+        line = ["--prompts", str(Path(place, "line.txt")), *options]
+        for number in range(arguments.rounds):
+            one, two = Path(place, f"one-{number}"), Path(place, f"two-{number}")
+            load = os.getloadavg()[0]
+            single, pair = run(one, 1, several), run(two, 2, several)
+            idle = run(Path(place, f"line-{number}"), 1, line)
+            clock, processor = (
+                (single[i] - idle[i]) / max(pair[i] - idle[i], 1e-9) for i in range(2)
+            )
+            names = [sorted(path.name for path in folder.glob("*.png")) for folder in (one, two)]
+            assert names[0] == names[1]
+            assert len(names[0]) == arguments.lines
+            rounds.append(
+                {
+                    "one process": {"seconds": single[0], "processor": single[1]},
+                    "two processes": {"seconds": pair[0], "processor of the busier": pair[1]},
+                    "one line": {"seconds": idle[0], "processor": idle[1]},
+                    "speed-up by the clock": clock,
+                    "speed-up by processor time": processor,
+                    "load before": load,
+                }
+            )
+            print(json.dumps(rounds[-1]), file=sys.stderr)
+    ratio = statistics.median(r["speed-up by processor time"] for r in rounds)  # type: ignore[type-var]
+    print(
+        json.dumps(
+            {
+                "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+                "lines": arguments.lines,
+                "steps": arguments.steps,
+                "rounds": rounds,
+                "speed-up by the clock": statistics.median(
+                    r["speed-up by the clock"]
+                    for r in rounds  # type: ignore[type-var]
+                ),
+                "speed-up by processor time": ratio,
+            },
+            indent=2,
+        )
+    )
+    sys.exit(0 if ratio >= LEAST else 1)  # type: ignore[operator]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,269 @@
+"""Jobs from the command line: ``--prompts FILE``."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import typer
+
+from ldm_core.cli.choices import RunChoices, check_folder, parse_size, prepare_libraries
+from ldm_core.cli.ends import FAILED, say
+from ldm_core.cli.inputs import Flags, gather_inputs, read_flags, with_full_paths
+from ldm_core.cli.progress import Speaker
+from ldm_core.cli.signals import PatientSignals, Stop
+from ldm_core.cli.workers import run_workers, starter
+from ldm_core.composition.compose import compose
+from ldm_core.errors import LdmError, LdmWarning
+from ldm_core.jobs.checking import bad_lines
+from ldm_core.jobs.events import Begun, Event, Failed, Made
+from ldm_core.jobs.functions import FunctionMaking
+from ldm_core.jobs.job import Job
+from ldm_core.jobs.making import Making
+from ldm_core.jobs.naming import DEFAULT
+from ldm_core.jobs.pace import Standing
+from ldm_core.jobs.processes import orphaned, started_by
+from ldm_core.jobs.shards import SHARD_SIZE
+from ldm_core.jobs.standing import watched
+from ldm_core.media.json_text import json_text
+from ldm_core.media.manifest import extent_of
+from ldm_core.plugins.registry import Plugin, installed
+
+
+def run_job(
+    plugin: Plugin,
+    choices: RunChoices,
+    arguments: list[Any],
+    options: dict[str, Any],
+    flags: Flags,
+) -> None:
+    """Make the pictures of a file of lines."""
+    making, common = _making(plugin, choices, arguments, options)
+    job = open_job(choices, making, flags, common)
+    start = starter(choices.engine, choices.workers)
+    if start is not None and started_by() is None:
+        report = Report(job, choices.json, [], everyone=True)
+        with _shown(job, report) as speaker:
+            code = run_workers(job, start, choices.check_hashes, report.hear, speaker.aside)
+        if code:
+            raise typer.Exit(code)
+        return
+    prepare_libraries()
+    with warnings.catch_warnings(record=True) as caught, PatientSignals() as signals:
+        warnings.simplefilter("always", LdmWarning)
+        report = Report(job, choices.json, caught)
+        try:
+            with _shown(job, report) as speaker:
+                _run(job, report, speaker, signals, choices.check_hashes)
+        except BaseException as error:
+            report.notes()
+            error.add_note(report.summary())
+            raise
+    if report.failed or job.asked.bad:
+        raise typer.Exit(FAILED)
+
+
+def _run(
+    job: Job, report: Report, speaker: Speaker, signals: PatientSignals, check_hashes: bool
+) -> None:
+    """Make what is missing.
+
+    Raises:
+        Stop: a signal came.
+    """
+    hashes = check_hashes and started_by() is None
+    for event in job.run(lambda: signals.heard() or orphaned(), check_hashes=hashes):
+        with speaker.aside():
+            report.hear(event)
+    with speaker.aside():
+        report.notes()
+    if signals.signum is not None:
+        raise Stop(signals.signum)
+
+
+@contextmanager
+def _shown(job: Job, report: Report) -> Iterator[Speaker]:
+    """How far all processes of a job are, shown by one of them, and what became of it in the
+    end."""
+    with watched(job) as watch:
+        speaker = Speaker(watch)
+        try:
+            with speaker.speaking() if started_by() is None else nullcontext():
+                yield speaker
+        except Stop:
+            report.finish(watch.standing())
+            raise
+        report.finish(watch.standing())
+        if started_by() is None:
+            speaker.last()
+
+
+def open_job(
+    choices: RunChoices, making: Making, flags: Flags, common: Mapping[str, Any] | None = None
+) -> Job:
+    """The job that the command line asks for, checked.
+
+    Args:
+        common: what the command's own arguments and options say for all lines.
+    """
+    assert choices.prompts_file is not None
+    if choices.shard_size is not None and choices.shards is None:
+        raise LdmError("--shard-size is for shards: --shards folders or webdataset makes them.")
+    layer, registry = choices.layer(), installed()
+    base = compose(layer, registry)
+    inputs = gather_inputs(
+        choices.input or [],
+        {"negative_prompt": choices.negative_prompt, **read_flags(flags, base)},
+    )
+    for name in inputs.keys() & (common or {}).keys():
+        raise LdmError(f"'{name}' is given twice: --{name.replace('_', '-')} says it too.")
+    check_folder(choices.out)
+    return Job.open(
+        choices.prompts_file,
+        choices.out,
+        choices=layer,
+        inputs={**with_full_paths(inputs, base), **(common or {})},
+        seed=choices.seed,
+        num_images=choices.num_images,
+        batch_size=choices.batch_size,
+        name=DEFAULT if choices.name is None else choices.name,
+        format=choices.format,
+        skip_bad=choices.skip_bad,
+        shards=choices.shards,
+        shard_size=SHARD_SIZE if choices.shard_size is None else choices.shard_size,
+        resume=choices.resume and started_by() is None,
+        registry=registry,
+        making=making,
+        base=base,
+    )
+
+
+def _making(
+    plugin: Plugin, choices: RunChoices, arguments: list[Any], options: dict[str, Any]
+) -> tuple[Making, dict[str, Any]]:
+    """How a command makes the pictures of lines, and what it says for all of them."""
+    if choices.sheet is not None:
+        raise LdmError("a job writes no contact sheet; leave out --sheet.")
+    if plugin.distribution == "ldm-core" and plugin.name == "generate":
+        if arguments:
+            raise LdmError("the prompts are given twice, as words and by --prompts; leave out one.")
+        return Making(), {}
+    size = (
+        dict(zip(("width", "height"), parse_size(choices.size), strict=True))
+        if choices.size
+        else {}
+    )
+    making = FunctionMaking(plugin, size)
+    return making, making.common(arguments, options)
+
+
+class Report:
+    """Prints what is heard of a job.
+
+    Args:
+        everyone: count what all processes make, none of which is this one.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        json: bool,
+        caught: list[warnings.WarningMessage],
+        everyone: bool = False,
+    ) -> None:
+        self._everyone = everyone
+        self._job = job
+        self._json = json
+        self._caught = caught
+        self.made = self.there = self.failed = 0
+        self._worker = started_by() is not None
+        if job.asked.bad and not self._worker:
+            say(f"note: {bad_lines(job.asked.bad, job.lines.path.name)}")
+
+    def finish(self, standing: Standing) -> None:
+        """Print that the process ends, with what it did, and how far all of them are."""
+        if self._worker:
+            return
+        self._event(
+            "finished",
+            made=standing.done - self.there if self._everyone else self.made,
+            failed=standing.failed if self._everyone else self.failed,
+            skipped=len(self._job.asked.bad),
+            done=standing.done,
+            left=standing.left,
+            pictures=standing.pictures,
+        )
+
+    def _event(self, name: str, **values: Any) -> None:
+        """Print an event as JSON, where that is asked for."""
+        if self._json:
+            typer.echo(json_text({"event": name, **values}))
+
+    def hear(self, event: Event) -> None:
+        """Print an event."""
+        notes = self.notes()
+        if isinstance(event, Begun):
+            self.there = event.done
+            if not self._worker:
+                self._begin(event)
+        elif isinstance(event, Made):
+            self.made += 1
+            self._print_made(event, notes)
+        elif isinstance(event, Failed):
+            self.failed += 1
+            lines = [f"error: line {event.line}: {event.error}", event.hint]
+            say("\n  ".join(filter(None, lines)))
+            place = {"index": event.index, "line": event.line, "seed": event.seed}
+            self._event("failed", error=event.error, hint=event.hint, **place)
+
+    def _begin(self, event: Begun) -> None:
+        counts = {"pictures": event.pictures, "done": event.done, "skipped": event.bad}
+        self._event("started", **counts)
+        for line in self._job.asked.bad:
+            self._event("skipped", line=line.number, reason=line.reason)
+        if self._job.goes_on:
+            say(
+                f"note: goes on with the job in '{self._job.folder.path}': "
+                f"{event.done} of {event.pictures} pictures are there"
+            )
+        if event.gone:
+            are = "picture is" if event.gone == 1 else "pictures are"
+            say(f"note: {event.gone} {are} no longer where the ledger says, and made again")
+
+    def _print_made(self, event: Made, notes: list[str]) -> None:
+        if not self._json:
+            typer.echo(str(event.path))
+            return
+        manifest = event.manifest
+        record = {
+            "path": str(event.path),
+            "made": not event.adopted,
+            "index": event.index,
+            "line": event.line,
+            "seed": event.seed,
+            "seconds": round(event.seconds, 3),
+            "prompt": manifest["inputs"].get("prompt"),
+            "inputs": manifest["inputs"],
+            **extent_of(manifest),
+            "num_inference_steps": manifest["num_inference_steps"],
+            "warnings": notes,
+        }
+        self._event("made", **record)
+
+    def summary(self) -> str:
+        """What is on disk."""
+        done = self.made + self.there
+        noun = "picture is" if done == 1 else "pictures are"
+        where = self._job.folder.path
+        return f"{done} {noun} in {where}; the same command goes on with the rest"
+
+    def notes(self) -> list[str]:
+        """Say the warnings since the last time, each once."""
+        ours = [str(w.message) for w in self._caught if issubclass(w.category, LdmWarning)]
+        self._caught.clear()
+        notes = list(dict.fromkeys(ours))
+        for note in notes:
+            say(f"warning: {note}")
+        return notes

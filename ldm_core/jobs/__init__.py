@@ -1,0 +1,1 @@
+"""Jobs: many pictures of a file of lines, by any number of processes that share a folder alone."""

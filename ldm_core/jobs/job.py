@@ -1,0 +1,300 @@
+"""A job: many pictures of a file of lines, in one folder, by any number of processes."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from ldm_core.composition.compose import compose
+from ldm_core.composition.composition import Composition
+from ldm_core.contracts import Writer
+from ldm_core.contracts.files import in_full
+from ldm_core.errors import LdmError, did_you_mean
+from ldm_core.jobs.archives import check_shards, files_of
+from ldm_core.jobs.batching import Picture
+from ldm_core.jobs.checking import Asked, Terms, bad_lines, check_lines, defaults_of
+from ldm_core.jobs.claims import Claims
+from ldm_core.jobs.columns import unknown
+from ldm_core.jobs.compositions import Compositions
+from ldm_core.jobs.events import Begun, Event, Made
+from ldm_core.jobs.files import PictureFiles, Written
+from ldm_core.jobs.folder import INPUTS, JobFolder
+from ldm_core.jobs.ledger import DONE, FAILED, Ledger
+from ldm_core.jobs.lines import Lines, read_lines
+from ldm_core.jobs.making import Making
+from ldm_core.jobs.naming import DEFAULT
+from ldm_core.jobs.processes import size_at_start
+from ldm_core.jobs.shards import SHARD_SIZE
+from ldm_core.jobs.worker import Worker, never, result_of
+from ldm_core.machine import refused
+from ldm_core.media.manifest import _plain
+from ldm_core.media.writers import find_writer, writer_of
+from ldm_core.plugins.registry import Registry, installed
+
+if TYPE_CHECKING:
+    from ldm_core.run.output import Output
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job that is checked: every line of it can be made. Made by `open`.
+
+    Attributes:
+        lines: of the file.
+        asked: what is to be made.
+        seed: of the first picture, for lines that say none.
+        goes_on: the folder held the job already.
+    """
+
+    lines: Lines
+    asked: Asked
+    seed: int
+    goes_on: bool
+    compositions: Compositions
+    making: Making
+    writer: Writer
+    files: PictureFiles
+    folder: JobFolder
+    terms: Terms = field(repr=False)
+
+    @classmethod
+    def open(
+        cls,
+        prompts: str | Path,
+        out: str | Path,
+        *,
+        choices: Mapping[str, Any],
+        inputs: Mapping[str, Any] | None = None,
+        seed: int | None = None,
+        num_images: int = 1,
+        batch_size: int = 8,
+        name: str = DEFAULT,
+        format: str | None = None,
+        skip_bad: bool = False,
+        resume: bool = False,
+        shards: str | None = None,
+        shard_size: int = SHARD_SIZE,
+        registry: Registry | None = None,
+        making: Making | None = None,
+        base: Composition | None = None,
+    ) -> Self:
+        """Check a job, and make its folder or go on with the one that is there. No weights are
+        read, and nothing is written before all is checked.
+
+        Args:
+            prompts: the file of lines, or a folder with a data set.
+            out: the job's folder.
+            choices: keys of a recipe, in force where a line says nothing else.
+            inputs: of the model, likewise.
+            seed: of the first picture, the next ones counting up, for lines that say none; random
+                where None, and kept with the job.
+            num_images: pictures of each line.
+            batch_size: pictures that are made at once.
+            name: the template of names; fields are ``index``, ``line``, ``seed``, ``prompt`` and
+                columns.
+            format: name of a writer.
+            skip_bad: leave out lines that are bad.
+            resume: there must be something to go on with.
+            shards: ``folders``, or ``webdataset`` for archives; None for one folder.
+            shard_size: pictures of each.
+            making: how a batch is made; by a call of the pipeline where None.
+            base: the composition of the choices, where it is made already.
+        Raises:
+            LdmError: lines are bad, or the folder holds another job.
+            MachineError: the folder cannot be made or written to.
+        """
+        folder, making = JobFolder(Path(out)), making or Making()
+        check_shards(shards, shard_size)
+        there = folder.record()
+        if resume and there is None:
+            raise LdmError(
+                f"there is no job in '{out}' to go on with.",
+                "without --resume, a job is begun there.",
+            )
+        lines = read_lines(Path(prompts), folder.path / INPUTS)
+        base = base or compose(choices, registry or installed())
+        _check_inputs(inputs or {}, base, making)
+        writer = find_writer(base, format)
+        terms = Terms(dict(inputs or {}), num_images, batch_size, name, writer.suffix)
+        record = {
+            "command": making.name,
+            "lines_sha256": lines.sha256,
+            "recipe": _recorded(base.chosen),
+            "inputs": _recorded(terms.inputs),
+            "num_images": num_images,
+            "name": name,
+            "suffix": writer.suffix,
+            "shards": None if shards is None else [shards, shard_size],
+            "seed": seed,
+        }
+        if there is not None:
+            folder.check(there, record)
+        compositions = Compositions(base, choices)
+        first = secrets.randbelow(2**32) if seed is None else seed
+        if there is not None:
+            first = there["seed"]
+        asked = _checked(lines, compositions, making, terms, first, skip_bad)
+        files = files_of(folder.path, writer, shards, shard_size, asked.batches)
+        try:
+            folder.path.mkdir(parents=True, exist_ok=True)
+            now = folder.create({**record, "seed": first})
+        except OSError as error:
+            raise refused(f"'{out}' cannot be the folder of a job", error) from None
+        folder.check(now, record)
+        if now["seed"] != first:  # another process was first, with a random seed too
+            first = now["seed"]
+            asked = _checked(lines, compositions, making, terms, first, skip_bad)
+            files = files_of(folder.path, writer, shards, shard_size, asked.batches)
+        return cls(
+            lines, asked, first, there is not None, compositions, making, writer, files, folder,
+            terms,
+        )  # fmt: skip
+
+    @property
+    def several(self) -> bool:
+        """Whether its lines make different choices."""
+        return len({id(batch.group) for batch in self.asked.batches}) > 1
+
+    @property
+    def pictures(self) -> Iterator[Picture]:
+        """All that are to be made."""
+        return (picture for batch in self.asked.batches for picture in batch.pictures)
+
+    def run(self, stop: Callable[[], bool] = never, check_hashes: bool = False) -> Iterator[Event]:
+        """Make what is missing, together with all other processes that do.
+
+        Args:
+            stop: asked before each batch; where it is true, the work ends.
+            check_hashes: see that what is done is what the ledger says.
+        Raises:
+            LdmError: a name that a picture should have is another file's, or a file is not what
+                the ledger says.
+            MachineError: the disk is full, or whatever else a machine refuses. What is done stays.
+        """
+        try:
+            self.files.sweep()
+            claims = Claims(self.folder.claims)
+            try:
+                ledger = Ledger(
+                    self.folder.ledger, self.asked.pictures, claims.ledger, size_at_start()
+                )
+                ledger.read()
+                gone = self.forget_gone(ledger)
+                if check_hashes:
+                    self._check_hashes(ledger)
+                adopted = list(self._adopted(ledger, claims))
+                pictures = list(self.pictures)
+                done = sum(ledger.states[p.index] == DONE for p in pictures)
+                yield Begun(len(pictures), done - len(adopted), len(self.asked.bad), gone)
+                yield from adopted
+                yield from Worker(self, claims, ledger, stop).run()
+            finally:
+                claims.close()
+        except OSError as error:
+            raise refused(f"the job in '{self.folder.path}' cannot go on", error) from error
+
+    def standing(self) -> tuple[int, int]:
+        """How many pictures are there, and how many could not be made, of all processes."""
+        ledger = Ledger(self.folder.ledger, self.asked.pictures, nullcontext, 0)
+        ledger.read()
+        states = [ledger.states[picture.index] for picture in self.pictures]
+        return states.count(DONE), states.count(FAILED)
+
+    def beside(self, output: Output) -> list[tuple[Writer, Output]]:
+        """What belongs to an output, with its writers."""
+        registry = self.compositions.base.registry
+        pairs = ((writer_of(other.kind, registry), other) for other in output.beside)
+        return [(writer, other) for writer, other in pairs if writer is not None]
+
+    def _adopted(self, ledger: Ledger, claims: Claims) -> Iterator[Made]:
+        """Pictures that are there and not in the ledger, whose process died between the two."""
+        there = self.files.there()
+        for batch in self.asked.batches:
+            for picture in batch.pictures:
+                if ledger.states[picture.index] == DONE or self.files.file(picture) not in there:
+                    continue
+                if not claims.take([picture.index]):
+                    continue
+                try:
+                    ledger.read()
+                    if ledger.states[picture.index] == DONE:
+                        continue
+                    composition = self.compositions.of(batch.group.choices)
+                    call = batch.group.call([picture], defaults_of(self.making, composition))
+                    manifests = self.making.manifests(composition, call)
+                    if manifests is None:
+                        continue
+                    written = self.files.adopt(picture, manifests[0])
+                    if written is None:
+                        continue
+                    ledger.append([result_of(picture, written, 0.0)])
+                    path = self.folder.path / written.file
+                    yield Made(
+                        picture.index, picture.line, path, picture.seed, 0.0, manifests[0], True
+                    )
+                finally:
+                    claims.release([picture.index])
+        ledger.read()
+
+    def forget_gone(self, ledger: Ledger) -> int:
+        """Count pictures as missing of which the ledger speaks and the folder has no file."""
+        there = self.files.there()
+        gone = 0
+        for picture in self.pictures:
+            if ledger.states[picture.index] == DONE and self.files.file(picture) not in there:
+                ledger.states[picture.index] = 0
+                gone += 1
+        return gone
+
+    def _check_hashes(self, ledger: Ledger) -> None:
+        last = {r.index: r for r in ledger.results() if ledger.states[r.index] == DONE}
+        files = [
+            Written(r.file, r.sha256, r.tar, r.member) for r in last.values() if r.file and r.sha256
+        ]
+        changed = self.files.changed(files)
+        if changed:
+            names = ", ".join(changed[:20])
+            more = f" and {len(changed) - 20} more" if len(changed) > 20 else ""
+            raise LdmError(
+                f"{len(changed)} of {len(files)} files are not what the ledger says: "
+                f"{names}{more}.",
+                "put them away, and the same command makes them again.",
+            )
+
+
+def _checked(
+    lines: Lines,
+    compositions: Compositions,
+    making: Making,
+    terms: Terms,
+    seed: int,
+    skip_bad: bool,
+) -> Asked:
+    asked = check_lines(lines, compositions, making, terms, seed)
+    if asked.bad and not (skip_bad and asked.batches):
+        raise LdmError(
+            bad_lines(asked.bad, lines.path.name),
+            "nothing is made; --skip-bad leaves them out." if asked.batches else "",
+        )
+    return asked
+
+
+def _check_inputs(inputs: Mapping[str, Any], base: Composition, making: Making) -> None:
+    """See that inputs for all lines are some."""
+    declared = making.inputs(base)
+    for name in inputs:
+        if error := unknown(name, declared, base):
+            raise LdmError(
+                f"'{name}' is no input of this model.{did_you_mean(name, declared)}", error.hint
+            )
+
+
+def _recorded(values: Mapping[str, Any]) -> Any:
+    """Choices as the record has them; where they are computed and who watches is no part of what
+    the pictures are."""
+    left = {k: v for k, v in values.items() if k not in ("device", "observers")}
+    return _plain({k: in_full(v) if isinstance(v, Path) else v for k, v in left.items()})

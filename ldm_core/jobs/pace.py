@@ -1,0 +1,69 @@
+"""How far a job is, over all its processes, and how fast it goes on."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+WINDOW = 60.0
+"""Seconds back from now over which speed is measured."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far a job is.
+
+    Attributes:
+        pictures: all of the job's.
+        done: those that are there.
+        failed: those that could not be made so far.
+    """
+
+    pictures: int
+    done: int
+    failed: int = 0
+
+    @property
+    def left(self) -> int:
+        return self.pictures - self.done - self.failed
+
+
+class Pace:
+    """Pictures a second, of the last minute.
+
+    Args:
+        now, standing: when it begins, and with what; what was there before is not its speed.
+    """
+
+    def __init__(self, now: float, standing: Standing) -> None:
+        self._seen = deque([(now, standing.done + standing.failed)])
+
+    def rate(self, now: float, standing: Standing) -> float | None:
+        """Pictures a second; None before the first."""
+        self._seen.append((now, standing.done + standing.failed))
+        while len(self._seen) > 2 and self._seen[1][0] <= now - WINDOW:
+            self._seen.popleft()
+        (since, before), (until, after) = self._seen[0], self._seen[-1]
+        return (after - before) / (until - since) if until > since and after > before else None
+
+
+def told(standing: Standing, rate: float | None) -> str:
+    """A line of it: done, failed, left, speed, and time left."""
+    words = [f"{standing.done} of {standing.pictures} done"]
+    if standing.failed:
+        words.append(f"{standing.failed} failed")
+    words.append(f"{standing.left} left")
+    if rate is not None:
+        words.append(f"{rate:.1f} it/s" if rate >= 1 else f"{1 / rate:.1f} s/it")
+        if standing.left:
+            words.append(f"{clock(standing.left / rate)} left")
+    return ", ".join(words)
+
+
+def clock(seconds: float) -> str:
+    """A time as hours, minutes and seconds."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    whole = f"{hours}:{minutes:02d}:{rest:02d}"
+    return f"{days} d {whole}" if days else whole

@@ -1,0 +1,53 @@
+"""Names of files are made of a template that says nothing but what there is."""
+
+from __future__ import annotations
+
+import pytest
+
+from ldm_core.errors import LdmError
+from ldm_core.jobs.naming import Template, twice
+
+VALUES = {"prompt": "A large, red  Circle!", "seed": "7", "style": "ink"}
+
+
+@pytest.mark.parametrize(
+    ("template", "name"),
+    [
+        ("{index:05d}-{seed}", "00003-99"),
+        ("{line}-{prompt}", "4-a-large-red-circle"),
+        ("{style}_{seed:04d}", "ink_0099"),
+        ("{{}}-{index}", "{}-3"),
+        ("fixed", "fixed"),
+    ],
+)
+def test_a_template(template: str, name: str) -> None:
+    assert Template(template, frozenset(VALUES)).name(3, 4, 99, VALUES) == name
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ("{indx}", "Did you mean 'index'?"),
+        ("{index.__class__}", "no such column"),
+        ("{style[0]}", "no such column"),
+        ("{}", "no such column"),
+        ("{0}", "no such column"),
+        ("{index:{seed}}", "a field within another"),
+        ("{index", "cannot be read"),
+        ("{style!r}", "has a '!'"),
+    ],
+)
+def test_no_template(template: str, words: str) -> None:
+    with pytest.raises(LdmError, match=words.replace("?", r"\?")):
+        Template(template, frozenset(VALUES))
+
+
+@pytest.mark.parametrize("template", ["{style:d}", "{size}", "{index:s}"])
+def test_a_line_that_a_template_does_not_fit(template: str) -> None:
+    with pytest.raises(LdmError, match="its name"):
+        Template(template, frozenset({*VALUES, "size"})).name(3, 4, 99, VALUES)
+
+
+def test_names_that_some_file_system_takes_for_the_same() -> None:
+    names = ["a", "A", "\u00e9", "e\u0301", "E\u0301", "STRASSE", "stra\u00dfe", "b"]
+    assert twice(enumerate(names)) == {1: 0, 3: 2, 4: 2, 6: 5}
