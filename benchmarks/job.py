@@ -3,8 +3,8 @@
 The model is `shapes` in 1 step. What a job keeps of each line or picture shows as growth, read
 from Linux' /proc while it runs. The time from the start of the command to the first picture in the
 folder is measured beside that of ``ldm generate`` of one prompt, in turns, and the ratio is the
-median of the rounds. Exits 1 where more than 64 MiB are added after the first 200 pictures, or the ratio is
-above 1.1.
+median of the rounds. Exits 1 where more than 64 MiB are added after the first 200 pictures, or the
+ratio is above 1.1.
 """
 
 from __future__ import annotations

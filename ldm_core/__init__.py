@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ldm_core.errors import LdmError as LdmError
     from ldm_core.errors import NotFiniteError as NotFiniteError
+    from ldm_core.jobs.job import Job as Job
     from ldm_core.plugins.hookspecs import hookimpl as hookimpl
     from ldm_core.run.chain import chain as chain
     from ldm_core.run.output import Output as Output
@@ -14,13 +15,14 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "chain": "ldm_core.run.chain",
+    "Job": "ldm_core.jobs.job",
     "LdmError": "ldm_core.errors",
     "NotFiniteError": "ldm_core.errors",
     "hookimpl": "ldm_core.plugins.hookspecs",
     "Output": "ldm_core.run.output",
     "Pipeline": "ldm_core.run.pipeline",
 }
-__all__ = ["LdmError", "NotFiniteError", "Output", "Pipeline", "chain", "hookimpl"]
+__all__ = ["Job", "LdmError", "NotFiniteError", "Output", "Pipeline", "chain", "hookimpl"]
 
 
 def __getattr__(name: str) -> Any:

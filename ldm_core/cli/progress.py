@@ -52,7 +52,7 @@ class Speaker:
     def last(self) -> None:
         """The line of the end, where this process is the one to say it; another one that ends
         later has no need to."""
-        if self._watch.spoke:
+        if self._watch.ends:
             say(self._line())
 
     @contextmanager

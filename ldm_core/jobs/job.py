@@ -183,9 +183,9 @@ class Job:
                     self.folder.ledger, self.asked.pictures, claims.ledger, size_at_start()
                 )
                 ledger.read()
+                gone = self.forget_gone(ledger)
                 if check_hashes:
                     self._check_hashes(ledger)
-                gone = self.forget_gone(ledger)
                 adopted = list(self._adopted(ledger, claims))
                 pictures = list(self.pictures)
                 done = sum(ledger.states[p.index] == DONE for p in pictures)
@@ -251,7 +251,7 @@ class Job:
         return gone
 
     def _check_hashes(self, ledger: Ledger) -> None:
-        last = {result.index: result for result in ledger.results()}
+        last = {r.index: r for r in ledger.results() if ledger.states[r.index] == DONE}
         files = [
             Written(r.file, r.sha256, r.tar, r.member) for r in last.values() if r.file and r.sha256
         ]

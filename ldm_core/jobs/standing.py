@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
+from ldm_core.errors import LdmError
 from ldm_core.jobs.claims import OF_LEDGER, Claims
 from ldm_core.jobs.ledger import Ledger
 from ldm_core.jobs.pace import Standing
@@ -35,7 +36,7 @@ class Watch:
         job.forget_gone(self._ledger)
         self._claims = Claims(job.folder.claims)
         self._lock = threading.Lock()
-        self._speaks = False
+        self._speaks = self._ends = False
 
     def standing(self) -> Standing:
         """How far the job is.
@@ -44,8 +45,7 @@ class Watch:
             OSError: the ledger cannot be read.
         """
         with self._lock:
-            self._ledger.read()
-            return Standing(self._pictures, self._ledger.done, self._ledger.failed)
+            return self._standing()
 
     def speaks(self) -> bool:
         """Whether this process is the one to say it; it claims that where no other has it."""
@@ -53,20 +53,26 @@ class Watch:
             if not self._speaks:
                 try:
                     self._speaks = self._claims.take([SPEAKER])
-                except OSError:  # the folder is gone: whoever makes pictures says so
+                    # of a job that is done, the one before has said so
+                    self._ends = self._speaks and self._standing().left > 0
+                except (OSError, LdmError):  # whoever makes pictures says what is wrong
                     return False
             return self._speaks
 
     @property
-    def spoke(self) -> bool:
-        """Whether this process was the one to say it when it was last asked."""
-        return self._speaks
+    def ends(self) -> bool:
+        """Whether this process is the one to say that the job is at its end."""
+        return self._ends
+
+    def _standing(self) -> Standing:
+        self._ledger.read()
+        return Standing(self._pictures, self._ledger.done, self._ledger.failed)
 
     def close(self) -> None:
         """Let another one speak."""
         with self._lock:
             self._claims.close()
-            self._speaks = False
+            self._speaks = self._ends = False
 
 
 @contextmanager

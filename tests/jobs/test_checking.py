@@ -112,10 +112,23 @@ def test_values_in_text_mean_what_they_do_in_json(folder: Path, tmp_path: Path) 
         "42, 7 ,3,2.5,ddim,24,", '"a, b",7.0,,,"{name = ""ddim"", eta = 0.5}",,ugly',
     )  # fmt: skip
     jsonl = write(
-        tmp_path, "a.jsonl",
-        {"prompt": "42", "seed": 7, "steps": 3, "guidance_scale": 2.5, "scheduler": "ddim", "width": 24},
-        {"prompt": "a, b", "seed": 7, "scheduler": {"name": "ddim", "eta": 0.5}, "negative_prompt": "ugly"},
-    )  # fmt: skip
+        tmp_path,
+        "a.jsonl",
+        {
+            "prompt": "42",
+            "seed": 7,
+            "steps": 3,
+            "guidance_scale": 2.5,
+            "scheduler": "ddim",
+            "width": 24,
+        },
+        {
+            "prompt": "a, b",
+            "seed": 7,
+            "scheduler": {"name": "ddim", "eta": 0.5},
+            "negative_prompt": "ugly",
+        },
+    )
     one, other = asked(csv, folder), asked(jsonl, folder)
     assert not one.bad
     plain = [[(p.seed, p.name, dict(p.inputs)) for p in b.pictures] for b in one.batches]

@@ -95,8 +95,11 @@ def test_two_of_one_process_exclude_each_other_and_closing_one_keeps_the_others(
     assert second.take([3])
     second.close()
     third = Claims(path)
-    code = f"from ldm_core.jobs.claims import Claims; from pathlib import Path; c = Claims(Path({str(path)!r})); print(c.take([1]), c.take([3]))"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    code = (
+        "import sys; from pathlib import Path; from ldm_core.jobs.claims import Claims\n"
+        "claims = Claims(Path(sys.argv[1])); print(claims.take([1]), claims.take([3]))"
+    )
+    run = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True)
     assert run.stdout == "False True\n", run.stderr
     assert third.take([3])
     first.close()

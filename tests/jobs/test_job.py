@@ -1,4 +1,4 @@
-"""A job makes the picture of each line as a call of its own does, once, and goes on where it was."""
+"""A job makes the picture of each line as a call of its own does, once, and can be gone on with."""
 
 from __future__ import annotations
 

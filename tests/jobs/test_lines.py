@@ -25,16 +25,28 @@ def told(lines: Lines) -> list[tuple[int, int, dict[str, Any]]]:
 @pytest.mark.parametrize(
     ("name", "data", "rows"),
     [
-        ("a.txt", "a cat\n\n  a dog \r\na,b", [(1, {"prompt": "a cat"}), (3, {"prompt": "a dog"}), (4, {"prompt": "a,b"})]),
+        (
+            "a.txt",
+            "a cat\n\n  a dog \r\na,b",
+            [(1, {"prompt": "a cat"}), (3, {"prompt": "a dog"}), (4, {"prompt": "a,b"})],
+        ),
         ("a.txt", "one\rtwo\r", [(1, {"prompt": "one"}), (2, {"prompt": "two"})]),
         ("a.txt", "a\u2028b\n", [(1, {"prompt": "a\u2028b"})]),
         ("a.txt", "\ufeffa cat", [(1, {"prompt": "a cat"})]),
         ("A.CSV", "\ufeffprompt,seed\r\na cat,7\r\n", [(2, {"prompt": "a cat", "seed": "7"})]),
-        ("a.csv", 'prompt,seed\n"a ""big""\ncat, red",7\n\nx,\n', [(2, {"prompt": 'a "big"\ncat, red', "seed": "7"}), (5, {"prompt": "x", "seed": None})]),
+        (
+            "a.csv",
+            'prompt,seed\n"a ""big""\ncat, red",7\n\nx,\n',
+            [(2, {"prompt": 'a "big"\ncat, red', "seed": "7"}), (5, {"prompt": "x", "seed": None})],
+        ),
         ("a.tsv", "prompt\tseed\na, b\t1\n", [(2, {"prompt": "a, b", "seed": "1"})]),
-        ("a.jsonl", '{"prompt": "a\\u00e9"}\n\n{"scheduler": {"name": "ddim", "eta": 1}, "seed": null}\n', [(1, {"prompt": "aé"}), (3, {"scheduler": {"name": "ddim", "eta": 1}, "seed": None})]),
+        (
+            "a.jsonl",
+            '{"prompt": "a\\u00e9"}\n\n{"scheduler": {"name": "ddim", "eta": 1}, "seed": null}\n',
+            [(1, {"prompt": "aé"}), (3, {"scheduler": {"name": "ddim", "eta": 1}, "seed": None})],
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_a_file_says(
     name: str, data: str, rows: list[tuple[int, dict[str, Any]]], tmp_path: Path
 ) -> None:
