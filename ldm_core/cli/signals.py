@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
+from collections.abc import Callable
 from types import MethodType
 from typing import Any
 
+AGAIN = 0.02
+"""Seconds until a signal comes again."""
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 """Of the signals; a system may lack the last."""
 
@@ -31,7 +35,8 @@ class StopSignals:
     """While it is open, the first signal raises `Stop`, and a second one does what it did before.
 
     One that is ignored, as under ``nohup``, stays so, and what a child process hears is its own.
-    Outside the main thread, which alone hears of signals, it does nothing.
+    Outside the main thread, which alone hears of signals, it does nothing. Raised where nothing can
+    be, as in a callback of a library, which Python only tells of, it comes again a moment later.
 
     Attributes:
         signum: the signal that was heard; None while there was none.
@@ -41,6 +46,8 @@ class StopSignals:
         self.signum: int | None = None
         self._process = os.getpid()
         self._before: dict[int, Any] = {}
+        self._hook: Callable[[Any], Any] = sys.unraisablehook
+        self._again: threading.Timer | None = None
 
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():
@@ -50,12 +57,32 @@ class StopSignals:
                 if signum is not None and (before := signal.getsignal(signum)) in usual:
                     self._before[signum] = before
                     signal.signal(signum, self._hear)
+            self._hook, sys.unraisablehook = sys.unraisablehook, self._unraised
         return self
 
     def __exit__(self, *_: object) -> None:
+        if sys.unraisablehook == self._unraised:
+            sys.unraisablehook = self._hook
+        if self._again is not None:
+            self._again.cancel()
+        self._let_go()
+
+    def _let_go(self) -> None:
         for signum, handler in self._before.items():
             signal.signal(signum, handler)
         self._before.clear()
+
+    def _unraised(self, told: Any) -> None:
+        """Hear of an error that went nowhere."""
+        if not isinstance(told.exc_value, Stop):
+            self._hook(told)
+            return
+        signum = told.exc_value.signum
+        self._before[signum] = signal.getsignal(signum)
+        signal.signal(signum, self._hear)
+        self._again = threading.Timer(AGAIN, os.kill, (os.getpid(), signum))
+        self._again.daemon = True
+        self._again.start()
 
     def _hear(self, signum: int, _: object) -> None:
         if os.getpid() != self._process:
@@ -63,7 +90,7 @@ class StopSignals:
             os.kill(os.getpid(), signum)
             return
         self.signum = signum
-        self.__exit__()
+        self._let_go()
         raise Stop(signum)
 
 
