@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
 import sys
@@ -10,7 +11,7 @@ from collections.abc import Callable
 from types import MethodType
 from typing import Any
 
-AGAIN = 0.02
+AGAIN = 0.2
 """Seconds until a signal comes again."""
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 """Of the signals; a system may lack the last."""
@@ -47,10 +48,11 @@ class StopSignals:
         self._process = os.getpid()
         self._before: dict[int, Any] = {}
         self._hook: Callable[[Any], Any] = sys.unraisablehook
-        self._again: threading.Timer | None = None
+        self._over = threading.Event()
 
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():
+            self._over.clear()
             for name in NAMES:
                 signum: int | None = signal.__dict__.get(name)
                 usual = (signal.SIG_DFL, signal.default_int_handler)
@@ -63,8 +65,7 @@ class StopSignals:
     def __exit__(self, *_: object) -> None:
         if sys.unraisablehook == self._unraised:
             sys.unraisablehook = self._hook
-        if self._again is not None:
-            self._again.cancel()
+        self._over.set()
         self._let_go()
 
     def _let_go(self) -> None:
@@ -80,9 +81,13 @@ class StopSignals:
         signum = told.exc_value.signum
         self._before[signum] = signal.getsignal(signum)
         signal.signal(signum, self._hear)
-        self._again = threading.Timer(AGAIN, os.kill, (os.getpid(), signum))
-        self._again.daemon = True
-        self._again.start()
+        # `Thread.start` waits for the thread, and this should be over when the signal comes
+        _thread.start_new_thread(self._send, (signum,))
+
+    def _send(self, signum: int) -> None:
+        """Send a signal a moment later, unless the program has ended by then."""
+        if not self._over.wait(AGAIN):
+            os.kill(os.getpid(), signum)
 
     def _hear(self, signum: int, _: object) -> None:
         if os.getpid() != self._process:
