@@ -44,7 +44,10 @@ def main() -> None:
             for which in (0, 1) if number % 2 else (1, 0):
                 times[which] = to_first(order[which], Path(place) / f"first{number}{which}")
             pairs.append(times)
-            print(f"to the first picture: job {times[0]:.2f} s, one prompt {times[1]:.2f} s", flush=True)
+            print(
+                f"to the first picture: job {times[0]:.2f} s, one prompt {times[1]:.2f} s",
+                flush=True,
+            )
         ratio = statistics.median(job / one for job, one in pairs) if pairs else 0.0
         print(f"ratio, median of {chosen.rounds}: {ratio:.3f}, aim at most {MOST}", flush=True)
         growth = resident(file, Path(place) / "all", chosen.lines)
