@@ -146,6 +146,21 @@ def test_a_folder_of_another_job_is_refused(
     assert files(place / "o") == before
 
 
+@pytest.mark.parametrize(
+    "record",
+    ["", "[]", "{}", "no", '{"format": 1, "seed": "7"}', '{"format": 1, "seed": -1}',
+     '{"format": 2, "seed": 7}', '{"format": 1}'],
+)  # fmt: skip
+def test_a_record_of_no_job_is_refused(record: str, ldm: Any, folder: Path, place: Path) -> None:
+    path = write(place, {"prompt": "a"})
+    (place / "o").mkdir()
+    (place / "o" / "job.json").write_text(record)
+    code, _, error = ldm("generate", "--prompts", path, "--model", folder, "--out", "o")
+    assert code == 2
+    assert "is no record of a job" in error
+    assert [file.name for file in (place / "o").iterdir()] == ["job.json"]
+
+
 def test_bad_lines_stop_it_before_anything_is_made_or_are_left_out(
     ldm: Any, folder: Path, place: Path
 ) -> None:
