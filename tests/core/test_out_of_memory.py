@@ -163,8 +163,8 @@ def test_branches_are_asked_one_after_the_other_before_a_picture_is_given_up(
     assert np.abs(output.images - pipe(SEVEN[:2], seed=3, **CALL).images).max() < ROUNDING
     assert list(dict.fromkeys(kernel.asked)) == [4, 2, 1]
     assert said[-1] == (
-        "the memory does not suffice for the branches of guidance at once: they are asked one after "
-        "the other."
+        "the memory does not suffice for the branches of guidance at once: they are asked one "
+        "after the other."
     )
 
 
