@@ -146,8 +146,10 @@ def within_memory(
             continue
         less = allowed.less(images)
         if less is None:
-            raise MachineError(f"memory does not suffice for a single image: {refusal}", WOULD_HELP)
-        note(f"memory does not suffice {less}.")
+            raise MachineError(
+                f"the memory does not suffice for a single image: {refusal}", WOULD_HELP
+            )
+        note(f"the memory does not suffice {less}.")
         left.appendleft(batch)
 
 
@@ -170,10 +172,12 @@ def in_halves(function: Callable[[int, int], Tensor], count: int) -> Tensor:
             parts.append(part)
             done = max(stop, 1)
         elif size == 1:
-            raise MachineError(f"memory does not suffice for a single one: {refusal}", WOULD_HELP)
+            raise MachineError(
+                f"the memory does not suffice for a single one: {refusal}", WOULD_HELP
+            )
         else:
             size = (size + 1) // 2
-            note(f"memory does not suffice for {stop - done} at once: {size} at a time.")
+            note(f"the memory does not suffice for {stop - done} at once: {size} at a time.")
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 

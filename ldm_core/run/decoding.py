@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 LEAST_TILE = 16
 """Latents a side: smaller tiles show little of what is around a place."""
 IN_TILES = (
-    "memory does not suffice to decode an image whole: it is decoded in overlapping tiles of "
+    "the memory does not suffice to decode an image whole: it is decoded in overlapping tiles of "
     "{tile}x{tile} latents, which may differ a little in colour and sharpness; the manifest says "
     "so."
 )
@@ -57,11 +57,11 @@ def decoded(pipe: Pipeline, latents: Tensor) -> Decoded:
             tiles += [said] * len(some)
         elif not allowed.alone and len(left) > 1:
             allowed.alone = True
-            note(f"memory does not suffice to decode {len(left)} images at once: one by one.")
+            note(f"the memory does not suffice to decode {len(left)} images at once: one by one.")
         else:
             allowed.alone, allowed.tile = True, _smaller(pipe, some, allowed.tile)
             if allowed.tile is None:
-                what = f"memory does not suffice to decode a single image: {refusal}"
+                what = f"the memory does not suffice to decode a single image: {refusal}"
                 error = MachineError(what, WOULD_HELP)
                 error.output = (_joined(parts), tiles) if parts else None
                 raise error
@@ -91,8 +91,8 @@ def _in_tiles(decode: Callable[[Tensor], Medium], latents: Tensor, tile: int) ->
     first = rows[0][0]
     if first.beside:
         raise MachineError(
-            f"memory does not suffice to decode a whole {first.kind}, and one with something beside "
-            "it is not decoded in tiles.",
+            f"the memory does not suffice to decode a whole {first.kind}, and one with something "
+            "beside it is not decoded in tiles.",
             WOULD_HELP,
         )
     stride = first.data.shape[-1] // min(tile, latents.shape[-1])

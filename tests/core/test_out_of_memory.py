@@ -122,8 +122,8 @@ def test_a_batch_is_halved_and_the_pictures_are_the_same(
     # 7 images failed, then 4; no batch after that tries more than 2
     assert list(dict.fromkeys(kernel.asked)) == [14, 8, 4, 2, 1]
     assert said == [
-        "memory does not suffice for 7 images at once: they are made 4 at a time.",
-        "memory does not suffice for 4 images at once: they are made 2 at a time.",
+        "the memory does not suffice for 7 images at once: they are made 4 at a time.",
+        "the memory does not suffice for 4 images at once: they are made 2 at a time.",
     ]
     assert [(s.call, len(s.x)) for s in steps] == [
         (call, n) for n in (2, 2, 2, 1) for call in range(3)
@@ -163,8 +163,8 @@ def test_branches_are_asked_one_after_the_other_before_a_picture_is_given_up(
     assert np.abs(output.images - pipe(SEVEN[:2], seed=3, **CALL).images).max() < ROUNDING
     assert list(dict.fromkeys(kernel.asked)) == [4, 2, 1]
     assert said[-1] == (
-        "memory does not suffice for the branches of guidance at once: they are asked one after "
-        "the other."
+        "the memory does not suffice for the branches of guidance at once: they are asked one "
+        "after the other."
     )
 
 
@@ -228,7 +228,7 @@ def test_latents_are_decoded_one_by_one_and_not_made_again(pipe: Pipeline) -> No
     with notes() as said:
         output = some(SEVEN, seed=3, batch_size=4, on_step=steps.append, **CALL)
     assert np.abs(output.images - pipe(SEVEN, seed=3, **CALL).images).max() < ROUNDING
-    assert said == ["memory does not suffice to decode 4 images at once: one by one."]
+    assert said == ["the memory does not suffice to decode 4 images at once: one by one."]
     assert len(steps) == 2 * 3
     assert decoding.asked == [(4, 8, 8), *[(1, 8, 8)] * 7]
     assert not any("decoded_in_tiles" in manifest for manifest in output.manifests)
@@ -269,7 +269,7 @@ def test_what_cannot_be_decoded_at_all_is_said(pipe: Pipeline) -> None:
     some = pipe.replace(decoder=Decoding(100))
     with notes() as said, pytest.raises(MachineError, match=r"a single image: .*DefaultCPU"):
         some(SEVEN[:2], seed=3, **SIZED)
-    assert said == ["memory does not suffice to decode 2 images at once: one by one."]
+    assert said == ["the memory does not suffice to decode 2 images at once: one by one."]
 
 
 def test_what_has_something_beside_it_is_not_cut(pipe: Pipeline) -> None:
@@ -417,7 +417,7 @@ def test_the_command_line_writes_them_all_and_makes_them_again_in_tiles(
     small = ["--attention", "small", "--recipe", "small.toml", "--out", "small"]
     code, out, err = ldm(*command, *small)
     assert code == 0, err
-    assert "warning: memory does not suffice for 3 images at once" in err
+    assert "warning: the memory does not suffice for 3 images at once" in err
     assert "in overlapping tiles of 32x32 latents" in err
     records = [json.loads(line) for line in out.splitlines()]
     assert [record["seed"] for record in records] == [3, 4, 5]
@@ -458,7 +458,7 @@ def test_the_command_line_says_what_would_help_and_what_is_there(
     code, out, err = ldm(*command, "--batch-size", "1", "--recipe", "failing.toml", "--out", "out")
     assert code == 3
     assert len(out.splitlines()) == 2
-    assert "error: memory does not suffice to decode a single image: CUDA out of memory" in err
+    assert "error: the memory does not suffice to decode a single image: CUDA out of memory" in err
     assert "--memory auto" in err
     assert "2 pictures are in out" in err
 
@@ -487,5 +487,5 @@ def test_a_limit_of_the_system_is_kept_to(folder: Path) -> None:
     command = [sys.executable, "-c", REAL, str(folder), "100"]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr[-2000:]
-    assert "memory does not suffice for 96 images at once" in ended.stderr
+    assert "the memory does not suffice for 96 images at once" in ended.stderr
     assert float(ended.stdout) < ROUNDING

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from contextvars import copy_context
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from inspect import ismethod
 from typing import TYPE_CHECKING, Any
 
 from ldm_core.contracts import (
@@ -170,7 +171,10 @@ def _networks(model: Model) -> dict[str, Part]:
 
 def _wrapped(module: nn.Module) -> bool:
     """Whether some layer does something else than its class says, as hooks make it."""
-    return any("forward" in vars(layer) for layer in module.modules())
+    return not all(
+        ismethod(layer.forward) and layer.forward.__func__ is type(layer).forward
+        for layer in module.modules()
+    )
 
 
 def _network_on(model: Model, device: torch.device) -> Network | None:
