@@ -37,19 +37,7 @@ def main() -> None:
         file = Path(place) / "prompts.txt"
         prompts = [prompt(i) for i in range(chosen.lines)]
         file.write_text("".join(f"{one}\n" for one in prompts))
-        pairs = []
-        for number in range(chosen.rounds):
-            order = [["--prompts", str(file)], [prompts[0]]]
-            times = [0.0, 0.0]
-            for which in (0, 1) if number % 2 else (1, 0):
-                times[which] = to_first(order[which], Path(place) / f"first{number}{which}")
-            pairs.append(times)
-            print(
-                f"to the first picture: job {times[0]:.2f} s, one prompt {times[1]:.2f} s",
-                flush=True,
-            )
-        ratio = statistics.median(job / one for job, one in pairs) if pairs else 0.0
-        print(f"ratio, median of {chosen.rounds}: {ratio:.3f}, aim at most {MOST}", flush=True)
+        ratio = first_ratio(chosen.rounds, file, prompts[0], Path(place))
         growth = resident(file, Path(place) / "all", chosen.lines)
     sys.exit(1 if growth > AIM or ratio > MOST else 0)
 
@@ -67,8 +55,32 @@ def command(words: list[str], out: Path) -> list[str]:
     return [LDM, "generate", *words, *model]
 
 
-def to_first(words: list[str], out: Path) -> float:
-    """Seconds from the start of a command until a picture is in its folder.
+def first_ratio(rounds: int, file: Path, prompt: str, place: Path) -> float:
+    """The time to a job's first picture over that of one prompt, in turns; 0 of no rounds."""
+    walls, processors = [], []
+    for number in range(rounds):
+        times: dict[int, tuple[float, float]] = {}
+        for which in (0, 1) if number % 2 else (1, 0):
+            words = ["--prompts", str(file)] if which == 0 else [prompt]
+            times[which] = to_first(words, place / f"first{number}{which}")
+        for ratios, at in ((walls, 0), (processors, 1)):
+            ratios.append(times[0][at] / times[1][at])
+        told = ", ".join(
+            f"{name} {times[which][0]:.2f} s, of a processor {times[which][1]:.2f} s"
+            for which, name in enumerate(("job", "one prompt"))
+        )
+        print(f"to the first picture: {told}", flush=True)
+    if not rounds:
+        return 0.0
+    ratio = statistics.median(walls)
+    print(f"ratio, median of {rounds}: {ratio:.3f}, aim at most {MOST}; ", end="")
+    print(f"of processor time: {statistics.median(processors):.3f}", flush=True)
+    return ratio
+
+
+def to_first(words: list[str], out: Path) -> tuple[float, float]:
+    """Seconds from the start of a command until a picture is in its folder, and how many of them
+    a processor computed for it.
 
     Raises:
         RuntimeError: it ends before.
@@ -84,8 +96,9 @@ def to_first(words: list[str], out: Path) -> float:
                 raise RuntimeError(f"no picture was made:\n{errors.read()[-2000:]}")
             time.sleep(0.002)
         seconds = time.perf_counter() - began
+        ticks = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
         process.send_signal(signal.SIGKILL)
-    return seconds
+    return seconds, sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
 
 
 def resident(file: Path, out: Path, lines: int) -> float:
