@@ -59,7 +59,7 @@ class Unit:
     held: Mapping[str, int]
 
 
-class LiveBytes(TorchDispatchMode):
+class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts what every operation makes for as long as it is alive, and the most there was at once
     while each part computed.
 
@@ -75,7 +75,7 @@ class LiveBytes(TorchDispatchMode):
     """
 
     def __init__(self, units: Mapping[int, Unit], allocator: Allocator) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._units = units
         self._allocator = allocator
         self._sizes: dict[int, int] = {}
@@ -147,7 +147,8 @@ class LiveBytes(TorchDispatchMode):
 
 def key_of(tensor: Tensor) -> int:
     """What tells a tensor's memory from others'."""
-    return tensor.untyped_storage()._cdata
+    key: int = tensor.untyped_storage()._cdata
+    return key
 
 
 def bytes_of(tensors: Iterable[Tensor]) -> int:
