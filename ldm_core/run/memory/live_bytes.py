@@ -23,6 +23,11 @@ class Allocator:
         """Bytes that a tensor of so many takes."""
         return -(-size // BLOCK) * BLOCK
 
+    def keeps(self, size: int) -> bool:
+        """Whether the memory of a block of so many bytes stays the program's once it is free, for
+        the next ones."""
+        return False
+
     def scratch(self, func: Any, args: Sequence[Any], made: Sequence[Tensor]) -> int:
         """Bytes that an operation takes while it lasts, beside what it is given and gives."""
         return 0
@@ -54,7 +59,7 @@ class Unit:
     held: Mapping[str, int]
 
 
-class LiveBytes(TorchDispatchMode):
+class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts what every operation makes for as long as it is alive, and the most there was at once
     while each part computed.
 
@@ -70,12 +75,14 @@ class LiveBytes(TorchDispatchMode):
     """
 
     def __init__(self, units: Mapping[int, Unit], allocator: Allocator) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._units = units
         self._allocator = allocator
         self._sizes: dict[int, int] = {}
         self._watched: dict[int, weakref.ref[Any]] = {}
         self._live = 0
+        self._kept = 0  # bytes alive in memory that stays
+        self._most_kept = 0
         self._now = Unit("", dict.fromkeys(GRAINS, 0))
         self.peaks: dict[str, Peak] = {}
 
@@ -115,15 +122,24 @@ class LiveBytes(TorchDispatchMode):
         size = self._allocator.block(storage.nbytes())
         self._sizes[key] = size
         self._live += size
+        if self._allocator.keeps(size):
+            self._kept += size
+            self._most_kept = max(self._most_kept, self._kept)
         self._watched[key] = weakref.ref(storage, lambda _: self._free(key))
 
     def _free(self, key: int) -> None:
-        self._live -= self._sizes.pop(key)
+        size = self._sizes.pop(key)
+        self._live -= size
+        if self._allocator.keeps(size):
+            self._kept -= size
         del self._watched[key]
 
     def _note(self, scratch: int) -> None:
         peak = self.peaks.setdefault(self._now.part, Peak())
-        live = self._live + scratch
+        if self._allocator.keeps(scratch):
+            self._most_kept = max(self._most_kept, self._kept + scratch)
+            scratch = 0
+        live = self._live + scratch + self._most_kept - self._kept
         peak.live = max(peak.live, live)
         for grain, size in self._now.held.items():
             peak.held[grain] = max(peak.held[grain], live + size)
@@ -131,7 +147,8 @@ class LiveBytes(TorchDispatchMode):
 
 def key_of(tensor: Tensor) -> int:
     """What tells a tensor's memory from others'."""
-    return tensor.untyped_storage()._cdata
+    key: int = tensor.untyped_storage()._cdata
+    return key
 
 
 def bytes_of(tensors: Iterable[Tensor]) -> int:

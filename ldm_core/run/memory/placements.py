@@ -66,7 +66,7 @@ class Candidate:
             name, _, where = placement.partition(" to ")
             if name == "whole":
                 continue
-            entry = {"name": name, **({"to": where} if where else {})}
+            entry: dict[str, Any] = {"name": name, **({"to": where} if where else {})}
             if len(parts) < len(self.placements):
                 entry["parts"] = parts
             entries.append(entry)

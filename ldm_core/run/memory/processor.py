@@ -17,8 +17,9 @@ LEAST = 20480
 CHANNELS = 16
 """That lie side by side where oneDNN computes."""
 MAPPED = 32 * 2**20
-"""Bytes of a block that glibc surely gives back once it is free. Smaller ones share a heap."""
-HEAP = 1.35
+"""Bytes of a block that glibc surely gives back once it is free. Smaller ones share a heap, which
+does not shrink while the program goes on."""
+HEAP = 1.2
 """Of the heap to what is alive in it: a block that is free is no place for the next of its size,
 which is to be aligned. Measured, as benchmarks/memory_plan.py does, not derived."""
 
@@ -28,7 +29,10 @@ class Processor(Allocator):
 
     def block(self, size: int) -> int:
         plain = super().block(size)
-        return plain if plain >= MAPPED else int(plain * HEAP)
+        return plain if plain >= MAPPED else min(int(plain * HEAP), MAPPED - 1)
+
+    def keeps(self, size: int) -> bool:
+        return size < MAPPED
 
     def scratch(self, func: Any, args: Sequence[Any], made: Sequence[Tensor]) -> int:
         """Of a convolution, but for one of single pixels: oneDNN computes in blocks of channels,

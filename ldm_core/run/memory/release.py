@@ -11,7 +11,7 @@ def give_back() -> None:
     and of CUDA's cache. Nothing is set; what is needed again is asked for again."""
     import torch
 
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.empty_cache()
     if sys.platform == "linux":
         library = ctypes.CDLL(None)
