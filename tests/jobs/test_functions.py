@@ -153,7 +153,9 @@ def test_the_edit_is_what_an_inversion_is_for(ldm: Any, place: Path) -> None:
     assert "the last of them is kept" in err
     picture, manifest = read_png(Path(out.strip()))
     words = [str(place / A), "a star", "--edit", "a dog"]
-    both = ldm("invert", *words, *run, "--out", "own")[1].split()
+    code, made, err = ldm("invert", *words, *run, "--out", "own")
+    assert code == 0, err
+    both = made.split()
     assert np.array_equal(np.asarray(picture), np.asarray(Image.open(both[1])))
     assert manifest["command"]["image"] == 1
     code, verdict, _ = ldm("replay", out.strip(), "--allow-files")
