@@ -13,13 +13,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from machine import describe
 
 LEAST = 1.7
 
@@ -88,7 +89,7 @@ def main() -> None:
     print(
         json.dumps(
             {
-                "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+                "machine": describe("ldm-core", "torch"),
                 "lines": arguments.lines,
                 "steps": arguments.steps,
                 "rounds": rounds,

@@ -61,7 +61,8 @@ def run_job(
             report.notes()
             error.add_note(report.summary())
             raise
-    if report.failed or job.asked.bad:
+    _, failed = job.standing()  # by others too, whose pictures are this job's as well
+    if failed or job.asked.bad:
         raise typer.Exit(FAILED)
 
 
@@ -178,6 +179,7 @@ class Report:
         self._json = json
         self._caught = caught
         self.made = self.there = self.failed = 0
+        self._said: set[str] = set()
         self._worker = started_by() is not None
         if job.asked.bad and not self._worker:
             say(f"note: {bad_lines(job.asked.bad, job.lines.path.name)}")
@@ -260,10 +262,12 @@ class Report:
         return f"{done} {noun} in {where}; the same command goes on with the rest"
 
     def notes(self) -> list[str]:
-        """Say the warnings since the last time, each once."""
+        """The warnings since the last time; what was not said before is said."""
         ours = [str(w.message) for w in self._caught if issubclass(w.category, LdmWarning)]
         self._caught.clear()
         notes = list(dict.fromkeys(ours))
         for note in notes:
-            say(f"warning: {note}")
+            if note not in self._said:
+                self._said.add(note)
+                say(f"warning: {note}")
         return notes

@@ -95,14 +95,14 @@ class ArchivedFiles(ShardedFiles):
             digest = self._hash(written)
             if digest is None and written.tar is not None:
                 packed.setdefault(written.tar, []).append(written)
-            elif digest != written.sha256:
+            elif digest not in (None, written.sha256):
                 changed.append(written.file)
         for tar, several in packed.items():
             digests = _digests(self.folder / tar)
             changed += [
                 f"{tar}: {written.member}"
                 for written in several
-                if digests.get(str(written.member)) != written.sha256
+                if digests.get(str(written.member)) not in (None, written.sha256)
             ]
         return changed
 

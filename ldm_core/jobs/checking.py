@@ -167,9 +167,12 @@ class _Check:
         pictures = [Picture(line.index, line.number, 0, "", own) for line, own in members]
         call = group.call(pictures, defaults_of(self.making, composition))
         self.making.check(composition, call)
+        count = min(self.terms.batch_size, len(members))
+        if count == 1:
+            return  # one is seen to with all else
         axes = composition.info.latents.names
         extent = composition.extent({n: v for n, v in group.shared.items() if n in axes})
-        composition.check_memory(extent, min(self.terms.batch_size, len(members)))
+        composition.check_memory(extent, count)
 
     def _check_columns(self) -> None:
         """See that every column of the file means something to some line.

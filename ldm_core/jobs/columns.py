@@ -128,7 +128,7 @@ def inputs_of(
             extent[name] = _typed(name, AtLeastOne, value)
         elif name in declared:
             one = declared[name]
-            read = value if not text or _is_text(one) else read_value(value)
+            read = _read(one, value) if text else value
             inputs[name] = _in_full(one, read, folder)
         elif error := unknown(name, declared, composition):
             raise error
@@ -150,9 +150,13 @@ def unknown(
     )
 
 
-def _is_text(declared: Input) -> bool:
+def _read(declared: Input, cell: str) -> Any:
+    """The value of an input in text; a text, and the name of a file, is never read as a number."""
     kinds = {*(get_args(declared.type) or (declared.type,))}
-    return kinds - {NoneType} == {str}
+    if kinds - {NoneType} == {str}:
+        return cell
+    one_file = Path in parts_of(declared.type) and not cell.lstrip().startswith(("[", "{", '"'))
+    return cell.strip() if one_file else read_value(cell)
 
 
 def _in_full(declared: Input, value: Any, folder: Path) -> Any:

@@ -112,8 +112,8 @@ class PictureFiles:
         return True
 
     def changed(self, files: Iterable[Written]) -> list[str]:
-        """The paths of files that are not there, or are another."""
-        return [w.file for w in files if self._hash(w) != w.sha256]
+        """The paths of files that are there, and are another."""
+        return [w.file for w in files if self._hash(w) not in (None, w.sha256)]
 
     def _hash(self, written: Written) -> str | None:
         try:

@@ -11,6 +11,8 @@ from typing import Any
 from ldm_core.errors import LdmError
 from ldm_core.media.json_text import json_text, read_json_text
 from ldm_core.media.names import write_named
+from ldm_core.model.reading import read_bytes
+from ldm_core.values import is_whole
 
 RECORD = "job.json"
 LEDGER = "results.jsonl"
@@ -19,6 +21,8 @@ INPUTS = "inputs"
 CLAIMS = ".ldm-claims"
 FORMAT = 1
 SEED = "seed"
+LONGEST = 2**24
+"""Bytes of the record."""
 
 
 class JobFolder:
@@ -40,15 +44,20 @@ class JobFolder:
             LdmError: it has a file of that name which is no such record.
         """
         try:
-            text = (self.path / RECORD).read_text(encoding="utf-8")
+            text = read_bytes(self.path / RECORD, LONGEST).decode()
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (OSError, UnicodeDecodeError):
+        except (OSError, UnicodeDecodeError, LdmError):
             text = ""
         record = None
         with suppress(ValueError):
             record = read_json_text(text)
-        if not isinstance(record, dict) or record.get("format") != FORMAT:
+        if not (
+            isinstance(record, dict)
+            and record.get("format") == FORMAT
+            and is_whole(record.get(SEED))
+            and 0 <= record[SEED] < 2**63
+        ):
             raise LdmError(
                 f"'{self.path / RECORD}' is no record of a job that this version can read.",
                 "give another folder with --out.",

@@ -198,9 +198,16 @@ class Job:
             raise refused(f"the job in '{self.folder.path}' cannot go on", error) from error
 
     def standing(self) -> tuple[int, int]:
-        """How many pictures are there, and how many could not be made, of all processes."""
-        ledger = Ledger(self.folder.ledger, self.asked.pictures, nullcontext, 0)
-        ledger.read()
+        """How many pictures are there, and how many could not be made, of all processes.
+
+        Raises:
+            MachineError: the ledger cannot be read.
+        """
+        try:
+            ledger = Ledger(self.folder.ledger, self.asked.pictures, nullcontext, 0)
+            ledger.read()
+        except OSError as error:
+            raise refused(f"the ledger of '{self.folder.path}' cannot be read", error) from error
         states = [ledger.states[picture.index] for picture in self.pictures]
         return states.count(DONE), states.count(FAILED)
 

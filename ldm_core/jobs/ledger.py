@@ -144,6 +144,8 @@ class Ledger:
 
     def _new_lines(self) -> Iterator[bytes]:
         """Whole lines since the last time."""
+        if self._read == 0 and os.path.lexists(self.path) and not self.path.is_file():
+            raise LdmError(f"the ledger '{self.path}' is no plain file.")
         try:
             file = self.path.open("rb")
         except FileNotFoundError:
@@ -190,11 +192,22 @@ def _to_disk(descriptor: int) -> None:
             raise
 
 
+def _is_sound(result: Result) -> bool:
+    """Whether what a file says is of the types of a result, and one of the two."""
+    texts = (result.file, result.sha256, result.error, result.tar, result.member)
+    return (
+        all(type(number) is int for number in (result.index, result.line, result.seed))
+        and all(text is None or isinstance(text, str) for text in texts)
+        and isinstance(result.seconds, int | float)
+        and (result.file is None) != (result.error is None)
+    )
+
+
 def _result(text: bytes, path: Path, pictures: int) -> Result:
     try:
         table: Mapping[str, Any] = json.loads(text)
         result = Result(**table)
-        usable = 0 <= result.index < pictures and (result.file is None) != (result.error is None)
+        usable = _is_sound(result) and 0 <= result.index < pictures
     except (ValueError, TypeError, RecursionError):
         usable = False
     if not usable:

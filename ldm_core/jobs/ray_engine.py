@@ -266,6 +266,9 @@ def _quiet() -> Iterator[None]:
 
 
 def _variables() -> dict[str, str]:
+    """Of the environment, what the processes are to have too."""
     handed = {name: value for name, value in os.environ.items() if name.startswith(HANDED_ON)}
-    here = [str(Path(entry).absolute()) for entry in sys.path if entry]
-    return {**handed, "PYTHONPATH": os.pathsep.join(here)} if "PYTHONPATH" in handed else handed
+    if path := handed.get("PYTHONPATH"):
+        folders = [str(Path(entry).absolute()) for entry in path.split(os.pathsep) if entry]
+        handed["PYTHONPATH"] = os.pathsep.join(folders)
+    return handed

@@ -136,6 +136,16 @@ def test_values_in_text_mean_what_they_do_in_json(folder: Path, tmp_path: Path) 
     assert [b.group for b in one.batches] == [b.group for b in other.batches]
 
 
+@pytest.mark.parametrize("name", ["1.5", "true", "a, b.png"])
+def test_the_name_of_a_file_is_never_a_number(name: str, folder: Path, tmp_path: Path) -> None:
+    """It is looked for beside the file of lines, wherever the command runs."""
+    Image.new("RGB", (16, 16)).save(tmp_path / name, format="png")
+    line = f'a,"{name}","[{{name=""text""}}, {{name=""image""}}]"'
+    result = asked(write(tmp_path, "a.csv", "prompt,image,conditioning", line), folder)
+    assert not result.bad
+    assert result.batches[0].pictures[0].inputs["image"] == str(tmp_path / name)
+
+
 def test_lines_that_can_share_a_batch_do(folder: Path, tmp_path: Path) -> None:
     """In the order in which groups first appear, cut by the size of a batch."""
     steps = [2, 3, 2, 2, 3, 2, 2, 3]

@@ -146,6 +146,21 @@ def test_a_folder_of_another_job_is_refused(
     assert files(place / "o") == before
 
 
+@pytest.mark.parametrize(
+    "record",
+    ["", "[]", "{}", "no", '{"format": 1, "seed": "7"}', '{"format": 1, "seed": -1}',
+     '{"format": 2, "seed": 7}', '{"format": 1}'],
+)  # fmt: skip
+def test_a_record_of_no_job_is_refused(record: str, ldm: Any, folder: Path, place: Path) -> None:
+    path = write(place, {"prompt": "a"})
+    (place / "o").mkdir()
+    (place / "o" / "job.json").write_text(record)
+    code, _, error = ldm("generate", "--prompts", path, "--model", folder, "--out", "o")
+    assert code == 2
+    assert "is no record of a job" in error
+    assert [file.name for file in (place / "o").iterdir()] == ["job.json"]
+
+
 def test_bad_lines_stop_it_before_anything_is_made_or_are_left_out(
     ldm: Any, folder: Path, place: Path
 ) -> None:
@@ -320,3 +335,41 @@ def test_options_that_do_not_go_together(
     assert code == 2
     assert words in error
     assert not (place / "o").exists()
+
+
+def test_two_jobs_of_one_process_share_the_work(folder: Path, place: Path) -> None:
+    """Locks of the system say nothing between threads."""
+    from threading import Thread
+
+    lines = [{"prompt": f"a {i}"} for i in range(12)]
+    jobs = [opened(place, folder, *lines, batch_size=2) for _ in range(2)]
+    made: list[list[Event]] = [[], []]
+    threads = [Thread(target=lambda i=i: made[i].extend(jobs[i].run())) for i in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(kinds(made[0] + made[1])) == [("Made", i) for i in range(12)]
+    assert sorted(line["index"] for line in ledger(place / "out")) == list(range(12))
+
+
+def test_a_warning_is_said_once(
+    ldm: Any, folder: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import warnings
+
+    from ldm_core.errors import LdmWarning
+    from ldm_core.jobs.making import Making
+
+    batches = Making.batches
+
+    def warned(self: Making, pipe: Any, call: Any) -> Any:
+        warnings.warn("mind this", LdmWarning, stacklevel=2)
+        return batches(self, pipe, call)
+
+    monkeypatch.setattr(Making, "batches", warned)
+    path = write(place, *[{"prompt": f"a {i}"} for i in range(4)])
+    command = ["generate", "--prompts", path, "--model", folder, "--steps", "1", "--out", "o"]
+    code, _, error = ldm(*command, "--batch-size", "1")
+    assert code == 0
+    assert error.count("warning: mind this") == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -80,13 +81,32 @@ def test_a_ledger_of_a_single_torn_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["{}", "[]", "no", '{"index": 10, "line": 1, "seed": 1, "file": "a"}']
+    "line",
+    [
+        "{}",
+        "[]",
+        "no",
+        '{"index": 10, "line": 1, "seed": 1, "file": "a"}',
+        '{"index": -1, "line": 1, "seed": 1, "file": "a"}',
+        '{"index": true, "line": 1, "seed": 1, "file": "a"}',
+        '{"index": 1.0, "line": 1, "seed": 1, "file": "a"}',
+        '{"index": 1, "line": 1, "seed": 1, "file": 5}',
+        '{"index": 1, "line": 1, "seed": 1, "file": "a", "error": "b"}',
+        '{"index": 1, "line": 1, "seed": 1, "file": "a", "more": "b"}',
+        "[" * 100_000,
+    ],
 )
 def test_a_file_that_is_no_ledger_of_the_job(line: str, tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
     path.write_text(f"{line}\n")
     with pytest.raises(LdmError, match="is no ledger of this job"):
         ledger(path)
+
+
+def test_a_pipe_in_its_place_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "results.jsonl")
+    with pytest.raises(LdmError, match="no plain file"):
+        ledger(tmp_path / "results.jsonl")
 
 
 def test_a_line_that_does_not_fit_on_the_disk_leaves_the_ledger_as_it_was(tmp_path: Path) -> None:

@@ -135,7 +135,19 @@ def test_hashes_are_checked_inside_archives(run: Any) -> None:
     assert "1 of 7 files are not what the ledger says: 00001.tar: 00003-10.png" in err
 
 
-@pytest.mark.parametrize("event", ["open", "os.link", "os.remove", "os.rmdir"])
+def test_what_is_gone_is_made_again(run: Any) -> None:
+    assert run("out", *ARCHIVES)[0] == 0
+    whole = files_in("out")
+    Path("out/00001.tar").unlink()
+    code, out, err = run("out", *ARCHIVES, "--check-hashes")
+    assert code == 0, err
+    assert sorted(out.split()) == [f"out/00001/0000{i}-{7 + i}.png" for i in (3, 4, 5)]
+    assert files_in("out") == whole
+
+
+@pytest.mark.parametrize(
+    "event", [pytest.param("open", marks=pytest.mark.slow), "os.link", "os.remove", "os.rmdir"]
+)
 def test_a_kill_while_an_archive_is_packed_loses_nothing(run: Any, event: str) -> None:
     """Every such step of the way is the last one once."""
     assert run("whole", *ARCHIVES)[0] == 0
