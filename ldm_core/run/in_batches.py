@@ -20,6 +20,8 @@ class InBatches:
         skips: it takes what a call takes as ``skip``, and gives pictures as that call makes them.
     """
 
+    __name__: str
+
     def __init__(self, batches: Callable[..., Iterator[Output]], skips: bool = False) -> None:
         self.batches = checks_arguments(batches)
         self.skips = skips
