@@ -13,6 +13,7 @@ from pydantic import Field
 from ldm_core.cli.choices import PipelineChoices, prepare_libraries
 from ldm_core.cli.inputs import flags_of
 from ldm_core.cli.plot import check_plot, draw, save
+from ldm_core.cli.streams import print_line
 from ldm_core.cli.tables import print_table
 from ldm_core.composition.compose import compose
 from ldm_core.composition.composition import Composition
@@ -64,7 +65,7 @@ def explain(
         _print(report)
     if plot is not None:
         save(draw(report), plot, overwrite=overwrite)
-        typer.echo(f"plot: {plot.resolve()}", err=json)
+        print_line(f"plot: {plot.resolve()}", error=json)
 
 
 def _print(report: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from ldm_core.cli.ends import FAILED, say
 from ldm_core.cli.inputs import Flags, gather_inputs, read_flags, with_full_paths
 from ldm_core.cli.progress import Speaker
 from ldm_core.cli.signals import PatientSignals, Stop
+from ldm_core.cli.streams import print_line
 from ldm_core.cli.workers import run_workers, starter
 from ldm_core.composition.compose import compose
 from ldm_core.errors import LdmError, LdmWarning
@@ -236,7 +237,7 @@ class Report:
 
     def _print_made(self, event: Made, notes: list[str]) -> None:
         if not self._json:
-            typer.echo(str(event.path))
+            print_line(str(event.path))
             return
         manifest = event.manifest
         record = {

@@ -18,6 +18,7 @@ from ldm_core.cli.choices import (
     prepare_libraries,
 )
 from ldm_core.cli.repeating import Repeated, repeated
+from ldm_core.cli.streams import print_line
 from ldm_core.composition.compose import compose
 from ldm_core.composition.composition import Composition
 from ldm_core.composition.reach import Reach
@@ -189,7 +190,7 @@ def _replay(
     if as_json:
         typer.echo(json.dumps({"path": str(path), "differs": notes, **verdict}))
     else:
-        typer.echo(str(path))
+        print_line(str(path))
         typer.echo(str(verdict["verdict"]))
 
 

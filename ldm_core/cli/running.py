@@ -24,6 +24,7 @@ from ldm_core.cli.ends import FAILED
 from ldm_core.cli.inputs import Flags, gather_inputs, read_flags, with_full_paths
 from ldm_core.cli.jobs import run_job
 from ldm_core.cli.set_aside import set_aside
+from ldm_core.cli.streams import print_line
 from ldm_core.composition.compose import compose
 from ldm_core.composition.composition import Composition
 from ldm_core.contracts import Model
@@ -82,7 +83,7 @@ def run_pipeline(
 
     pipe = Pipeline.from_composition(composition)
     for path in function(pipe, *arguments, **options):
-        typer.echo(str(path))
+        print_line(str(path))
 
 
 def _check_alone(process: Launched | None) -> None:

@@ -72,3 +72,16 @@ def _put(stream: StandardOutput) -> None:
     """Make it the standard output, also where Python flushes it at its end."""
     sys.stdout = stream
     sys.__stdout__ = stream  # type: ignore[misc]
+
+
+def print_line(text: str, *, error: bool = False) -> None:
+    """Print a line that holds a file's name, as it is; on a terminal, what would steer that is
+    spelt out.
+
+    Args:
+        error: on the standard error stream.
+    """
+    stream = sys.stderr if error else sys.stdout
+    if stream.isatty():
+        text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    print(text, file=stream, flush=True)

@@ -7,10 +7,9 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
-import typer
-
 from ldm_core.cli.ends import FAILED, MACHINE, say
 from ldm_core.cli.signals import PatientSignals, Stop
+from ldm_core.cli.streams import print_line
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.jobs.events import Event
 from ldm_core.jobs.job import Job
@@ -103,7 +102,7 @@ def summary(job: Job) -> str:
 def _print(line: Said, said: set[str]) -> None:
     """Print a line of a process: of notices, which all of them may have, each once."""
     if not line.error:
-        typer.echo(line.text)
+        print_line(line.text)
     elif line.text not in said:
         said.add(line.text)
         say(line.text)

@@ -14,6 +14,7 @@ from PIL import Image
 
 from ldm_core.cli.choices import RunChoices, make_folder
 from ldm_core.cli.ends import say
+from ldm_core.cli.streams import print_line
 from ldm_core.contracts import Shown, Writer
 from ldm_core.errors import LdmWarning
 from ldm_core.machine import refused
@@ -133,7 +134,7 @@ class BatchWriter:
             small.thumbnail((CELL, CELL), Image.Resampling.LANCZOS)
             self._small[place] = (small, caption(manifest))
         if not self._choices.json:
-            typer.echo(str(path))
+            print_line(str(path))
             return
         record = {
             "path": str(path),
@@ -178,7 +179,7 @@ class BatchWriter:
                 save_sheet(whole, sheet, overwrite=self._choices.overwrite)
             except OSError as error:
                 raise refused(f"the contact sheet '{sheet}' cannot be written", error) from None
-            typer.echo(f"contact sheet: {sheet.resolve()}", err=self._choices.json)
+            print_line(f"contact sheet: {sheet.resolve()}", error=self._choices.json)
 
     def summary(self) -> str:
         """How many pictures are written, and where."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -15,6 +16,7 @@ from PIL import Image
 
 import tiny
 from ldm_core import Pipeline
+from ldm_core.cli.streams import print_line
 from ldm_core.errors import LdmError
 from ldm_core.media.png import read_png
 from ldm_core.media.sheet import save_sheet
@@ -485,3 +487,21 @@ def test_a_reader_that_has_gone_is_not_complained_of(command: str) -> None:
     )
     os.close(writer)
     assert ended.stderr == ""
+
+
+def test_a_path_is_printed_by_its_very_name(ldm, folder, tmp_path):
+    out = "\x1b[31mred\N{BELL}"
+    code, printed, _ = ldm(
+        "generate", "a", "--model", folder, "--steps", 1, "--seed", 1, "--out", out
+    )
+    assert code == 0
+    assert printed == f"{out}/a-seed1.png\n"
+    assert (tmp_path / printed[:-1]).is_file()
+
+
+def test_no_name_steers_a_terminal(monkeypatch):
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr(sys, "stdout", terminal)
+    print_line("pictures/\x1b[2Jé.png")
+    assert terminal.getvalue() == "pictures/\\x1b[2Jé.png\n"

@@ -12,9 +12,11 @@ from torch import nn
 
 import tiny
 from ldm_core import LdmError, Pipeline
+from ldm_core.composition.compose import compose
 from ldm_core.contracts import Call, Row, as_converter
 from ldm_core.model.modules import shallow_copy
 from ldm_core.numerics.point import CLEAN
+from ldm_core.plugins.registry import installed
 from ldm_plugins.converters.cfg_parallel import cfg_parallel, halves
 
 CALL: dict[str, Any] = {"seed": [1, 2], "num_inference_steps": 3, "output_type": "latent"}
@@ -204,3 +206,14 @@ def test_a_network_that_another_moves_is_refused(pipe: Pipeline) -> None:
     hooked = pipe.model.replaced({"unet": replace(part, module=module)})
     with pytest.raises(LdmError, match="another converter moves those of the unet"):
         as_converter(cfg_parallel(devices=["cpu", "cpu"])).convert(hooked)
+
+
+@pytest.mark.parametrize("placement", ["group_offload", "model_offload", "sequential_offload"])
+def test_placements_of_the_network_are_refused_before_weights_are_read(
+    folder: Path, placement: str
+) -> None:
+    both = [{"name": "cfg_parallel", "devices": ["cpu", "cpu"]}, placement]
+    with pytest.raises(LdmError, match=f"the placement '{placement}' moves them"):
+        compose({"model": str(folder), "converters": both}, installed())
+    both[1] = {"name": placement, "parts": ["text"]}
+    assert len(compose({"model": str(folder), "converters": both}, installed()).converters) == 2

@@ -25,6 +25,7 @@ from ldm_core.contracts import (
 )
 from ldm_core.errors import LdmError
 from ldm_core.model.place import check_names
+from ldm_plugins.converters.shared.placement import stay_at_home
 
 if TYPE_CHECKING:
     import torch
@@ -65,6 +66,9 @@ class CfgParallel(Converter):
                 raise LdmError(f"{HOW_MANY}: 'auto' is one alone.")
             check_names({"device": name})
         return self
+
+    def beside(self, others: Sequence[Converter]) -> None:
+        stay_at_home("cfg_parallel", others)
 
     def prepare(self, info: ModelInfo) -> None:
         for name in self.devices:

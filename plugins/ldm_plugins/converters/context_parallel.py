@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from ldm_core.contracts import Converter, Model, ModelInfo, Part, Phase, PlaceNa
 from ldm_core.errors import LdmError
 from ldm_core.model.files import read_index, read_json
 from ldm_core.model.modules import shallow_copy
+from ldm_plugins.converters.shared.placement import stay_at_home
 from ldm_plugins.shared.classes import find_class
 from ldm_plugins.shared.quiet import quiet
 
@@ -45,6 +46,9 @@ class ContextParallel(Converter):
         if processes < 2:
             raise LdmError("context_parallel needs two processes or more, and this is one.", START)
         return replace(self, processes=processes)
+
+    def beside(self, others: Sequence[Converter]) -> None:
+        stay_at_home("context_parallel", others)
 
     def prepare(self, info: ModelInfo) -> None:
         import torch

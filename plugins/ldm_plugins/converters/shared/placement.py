@@ -226,3 +226,22 @@ def one_at_a_time(part: Part, lock: Any = None) -> Part:
 
     guarded(part, around)
     return part
+
+
+def stay_at_home(name: str, others: Iterable[Converter]) -> None:
+    """See that nothing moves a network's weights away from where it computes.
+
+    Args:
+        name: of the converter that needs them there.
+    Raises:
+        LdmError: a placement does.
+    """
+    for other in others:
+        if isinstance(other, Placement) and other.name != "whole":
+            roles = other.roles or tuple((role, role) for role in ROLES)
+            if any(role == "network" and other.takes(part, role) for part, role in roles):
+                raise LdmError(
+                    f"{name} keeps the network's weights where they compute, and the placement "
+                    f"'{other.name}' moves them; leave one of the two out.",
+                    'or say by parts = ["text", "autoencoder"] on which others the placement acts.',
+                )
