@@ -120,7 +120,7 @@ class Pipeline(Generates):
         fitting = Fitting() if "memory" in composition.recipe else None
 
         def load() -> Model:
-            return load_model(_placed(composition, fitting))
+            return load_model(fitting.placed(composition) if fitting else composition)
 
         whole = Weights(load if around is None else lambda: around(load))
         return cls(composition, _converted(composition, whole, fitting), whole, fitting)
@@ -358,11 +358,6 @@ class Pipeline(Generates):
     def _shape(self, extent: Extent) -> tuple[int, ...]:
         """Of one image's latent."""
         return self.composition.info.latents.shape(extent)
-
-
-def _placed(composition: Composition, fitting: Fitting | None) -> Composition:
-    """The composition by which weights are read."""
-    return composition if fitting is None else fitting.placed(composition)
 
 
 def _converted(composition: Composition, whole: Weights, fitting: Fitting | None) -> Weights:
