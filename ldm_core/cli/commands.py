@@ -23,7 +23,6 @@ from ldm_core.cli.choices import FLAGS, PipelineChoices, RecipeChoices, RunChoic
 from ldm_core.cli.inputs import KEY, Flags, TakesInputs
 from ldm_core.cli.running import run_pipeline
 from ldm_core.cli.words import without_marks
-from ldm_core.contracts.files import READ, WRITTEN
 from ldm_core.errors import LdmError
 from ldm_core.model.hub_permission import hub_permission
 from ldm_core.plugins.options import REQUIRED, Option, describe, read_fields
@@ -131,8 +130,8 @@ def _arguments(
 
 def _typed(annotation: Any) -> Any:
     """The type that the command line reads: of several, the first, or nothing."""
-    if {READ, WRITTEN} & {*get_args(annotation)}:
-        return get_args(annotation)[0]
+    if get_origin(annotation) is Annotated:
+        return _typed(get_args(annotation)[0])
     if get_origin(annotation) is list:
         return list[_typed(get_args(annotation)[0])]  # type: ignore[misc]
     if get_origin(annotation) not in (Union, UnionType):

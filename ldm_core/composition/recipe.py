@@ -134,6 +134,8 @@ def _setting(key: str, value: Any) -> Any:
         value = fitted(SETTINGS[key], value)
     except ValueError as error:
         form = type_name(SETTINGS[key])
+        if type_name(type(value)) == form:  # but out of bounds
+            raise LdmError(f"'{key}' cannot be {brief(value)}: {error}.") from None
         raise LdmError(f"'{key}' should be {form}, not {brief(value)}: {error}.") from None
     return str(value) if isinstance(value, Path) else value
 

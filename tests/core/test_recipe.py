@@ -90,6 +90,8 @@ def test_bad_overrides_are_refused(setting: str) -> None:
         ("scheduler = ", "not valid TOML"),
         ("scheduler = 3", "plugin's name"),
         ("width = 'wide'", "should be int"),
+        ("width = 0", "'width' cannot be 0: input should be at least 1"),
+        ("memory = 'much'", "'memory' cannot be 'much': it looks like 8GiB, 6000MiB or auto"),
         ("denoisers = [{ limit = 1.0 }]", "needs a name"),
     ],
 )
