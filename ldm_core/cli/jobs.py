@@ -15,7 +15,7 @@ from ldm_core.cli.inputs import Flags, gather_inputs, read_flags, with_full_path
 from ldm_core.cli.progress import Speaker
 from ldm_core.cli.signals import PatientSignals, Stop
 from ldm_core.cli.streams import print_line
-from ldm_core.cli.workers import run_workers, starter
+from ldm_core.cli.workers import run_workers, starter, summary
 from ldm_core.composition.compose import compose
 from ldm_core.errors import LdmError, LdmWarning
 from ldm_core.jobs.checking import bad_lines
@@ -25,7 +25,7 @@ from ldm_core.jobs.job import Job
 from ldm_core.jobs.making import Making
 from ldm_core.jobs.naming import DEFAULT
 from ldm_core.jobs.pace import Standing
-from ldm_core.jobs.processes import orphaned, started_by
+from ldm_core.jobs.processes import orphaned, processes, started_by
 from ldm_core.jobs.shards import SHARD_SIZE
 from ldm_core.jobs.standing import watched
 from ldm_core.media.json_text import json_text
@@ -41,9 +41,9 @@ def run_job(
     flags: Flags,
 ) -> None:
     """Make the pictures of a file of lines."""
+    start = starter(choices.engine, choices.workers)
     making, common = _making(plugin, choices, arguments, options)
     job = open_job(choices, making, flags, common)
-    start = starter(choices.engine, choices.workers)
     if start is not None and started_by() is None:
         report = Report(job, choices.json, [], everyone=True)
         with _shown(job, report) as speaker:
@@ -60,7 +60,7 @@ def run_job(
                 _run(job, report, speaker, signals, choices.check_hashes)
         except BaseException as error:
             report.notes()
-            error.add_note(report.summary())
+            error.add_note(summary(job, error))
             raise
     _, failed = job.standing()  # by others too, whose pictures are this job's as well
     if failed or job.asked.bad:
@@ -139,6 +139,7 @@ def open_job(
         registry=registry,
         making=making,
         base=base,
+        processes=processes(choices.workers),
     )
 
 
@@ -254,13 +255,6 @@ class Report:
             "warnings": notes,
         }
         self._event("made", **record)
-
-    def summary(self) -> str:
-        """What is on disk."""
-        done = self.made + self.there
-        noun = "picture is" if done == 1 else "pictures are"
-        where = self._job.folder.path
-        return f"{done} {noun} in {where}; the same command goes on with the rest"
 
     def notes(self) -> list[str]:
         """The warnings since the last time; what was not said before is said."""

@@ -26,13 +26,12 @@ from ldm_core.contracts import Writer
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.jobs.batching import Batch, Picture
 from ldm_core.jobs.claims import OF_LEDGER, Claims
-from ldm_core.jobs.files import Entry, PictureFiles, Written, names_to_disk, taken
+from ldm_core.jobs.files import Entry, PictureFiles, Written, names_to_disk, same_picture, taken
 from ldm_core.jobs.ledger import DONE, Ledger
 from ldm_core.jobs.shards import ShardedFiles, shard_name
 from ldm_core.media.json_text import json_text
 from ldm_core.media.names import write_named
 from ldm_core.media.picture_manifests import BESIDE, manifest_in
-from ldm_core.media.present import same_made
 
 OF_SHARDS = OF_LEDGER << 1
 """The byte whose lock is the claim of the first shard; that of the next one is the next."""
@@ -83,7 +82,7 @@ class ArchivedFiles(ShardedFiles):
         if written.member not in members:
             return None
         text = members.get(f"{picture.name}.json", b"null")
-        if not same_made(json.loads(text), manifest):
+        if not same_picture(json.loads(text), manifest):
             raise taken(self.folder / written.tar)
         digest = hashlib.sha256(members[written.member]).hexdigest()
         return self._placed(Written(self.file(picture), digest))

@@ -75,6 +75,7 @@ class Worker:
                         held.append(batch)
                     continue
                 try:
+                    self._job.check_record()
                     self._ledger.read()
                     pictures = self._missing(batch)
                     if pictures:
