@@ -19,7 +19,7 @@ from ldm_core.cli.workers import run_workers, starter, summary
 from ldm_core.composition.compose import compose
 from ldm_core.errors import LdmError, LdmWarning
 from ldm_core.jobs.checking import bad_lines
-from ldm_core.jobs.events import Begun, Event, Failed, Made
+from ldm_core.jobs.events import Begun, Event, Failed, Made, Packed
 from ldm_core.jobs.functions import FunctionMaking
 from ldm_core.jobs.job import Job
 from ldm_core.jobs.making import Making
@@ -215,6 +215,11 @@ class Report:
         elif isinstance(event, Made):
             self.made += 1
             self._print_made(event, notes)
+        elif isinstance(event, Packed):
+            if self._json:
+                self._event("packed", path=str(event.path))
+            else:
+                print_line(str(event.path))
         elif isinstance(event, Failed):
             self.failed += 1
             lines = [f"error: line {event.line}: {event.error}", event.hint]
@@ -238,7 +243,8 @@ class Report:
 
     def _print_made(self, event: Made, notes: list[str]) -> None:
         if not self._json:
-            print_line(str(event.path))
+            if event.archive is None:  # of one in an archive, that is said once it is whole
+                print_line(str(event.path))
             return
         manifest = event.manifest
         record = {
@@ -253,6 +259,7 @@ class Report:
             **extent_of(manifest),
             "num_inference_steps": manifest["num_inference_steps"],
             "warnings": notes,
+            **({} if event.archive is None else {"archive": str(event.archive)}),
         }
         self._event("made", **record)
 

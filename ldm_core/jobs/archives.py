@@ -52,6 +52,7 @@ class ArchivedFiles(ShardedFiles):
     ) -> None:
         super().__init__(folder, writer, size)
         self._open: dict[int, list[Picture]] = {}
+        self._packed: list[Path] = []
         for picture in sorted(pictures, key=lambda picture: picture.index):
             if "." in picture.name:
                 raise LdmError(
@@ -129,6 +130,10 @@ class ArchivedFiles(ShardedFiles):
                 claims.release([OF_SHARDS + number])
         return not left
 
+    def packed(self) -> list[Path]:
+        packed, self._packed = self._packed, []
+        return packed
+
     def _placed(self, written: Written) -> Written:
         """A picture's file with the place where it will be."""
         shard, _, name = written.file.partition("/")
@@ -144,6 +149,7 @@ class ArchivedFiles(ShardedFiles):
         except FileExistsError:  # of a process that was killed before it removed the files
             self._check_packed(path, pictures, ledger)
         names_to_disk(self.folder)
+        self._packed.append(path)
         for name in (name for names in files.values() for name in names):
             (folder / name).unlink(missing_ok=True)
         with suppress(OSError):  # another file is in it

@@ -113,6 +113,10 @@ class PictureFiles:
         """Put away, in archives, what is complete; whether nothing more of that is to be done."""
         return True
 
+    def packed(self) -> list[Path]:
+        """The archives that this process wrote since the last time."""
+        return []
+
     def changed(self, files: Iterable[Written]) -> list[str]:
         """The paths of files that are there, and are another."""
         return [w.file for w in files if self._hash(w) not in (None, w.sha256)]

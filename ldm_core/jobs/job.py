@@ -283,9 +283,9 @@ class Job:
                         continue
                     ledger.append([result_of(picture, written, 0.0)])
                     path = self.folder.path / written.file
-                    yield Made(
-                        picture.index, picture.line, path, picture.seed, 0.0, manifests[0], True
-                    )
+                    archive = None if written.tar is None else self.folder.path / written.tar
+                    head = (picture.index, picture.line, path, picture.seed, 0.0, manifests[0])
+                    yield Made(*head, adopted=True, archive=archive)
                 finally:
                     claims.release([picture.index])
         ledger.read()

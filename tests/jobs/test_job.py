@@ -222,6 +222,10 @@ def test_hashes_are_checked_on_request(ldm: Any, folder: Path, place: Path) -> N
     code, _, error = ldm(*command, "--check-hashes")
     assert code == 2
     assert "1 of 2 files are not what the ledger says: 00001-2.png" in error
+    assert "remove them, or move them" in error
+    assert error.rstrip().endswith("2 pictures are in o")
+    changed.unlink()
+    assert ldm(*command, "--check-hashes")[:2] == (0, "o/00001-2.png\n")
 
 
 def test_what_is_not_finite_is_in_the_ledger_and_the_rest_is_made(
@@ -401,7 +405,7 @@ def test_where_it_is_computed_is_no_part_of_a_job(ldm: Any, folder: Path, place:
     command = ["generate", "--prompts", path, "--model", folder, "--steps", "1", "--out", "o"]
     command += ["--seed", "1"]
     assert ldm(*command, "--memory", "2GiB")[0] == 0
-    for options in (["--converter", "group_offload"], ["--device", "cpu"]):
+    for options in (["--set", "converters=['group_offload']"], ["--device", "cpu"]):
         before = files(place / "o")
         (place / "o" / "00001-2.png").unlink()
         lines = (place / "o" / "results.jsonl").read_text().splitlines(keepends=True)
@@ -421,7 +425,7 @@ def test_a_job_that_made_nothing_gives_way_to_another(
     from ldm_core.jobs.claims import Claims
 
     path = write(place, {"prompt": "a"})
-    command = ["generate", "--prompts", path, "--model", folder, "--out", "o", "--steps"]
+    command = ["generate", "--prompts", path, "--model", folder, "--out", "out", "--steps"]
 
     def broken(*_: Any) -> Any:
         raise LdmError("no such weights")
@@ -429,11 +433,11 @@ def test_a_job_that_made_nothing_gives_way_to_another(
     with monkeypatch.context() as patch:
         patch.setattr("ldm_core.run.pipeline.load_model", broken)
         assert ldm(*command, "1")[0] == 2
-    seed = json.loads((place / "o" / "job.json").read_text())["seed"]
+    seed = json.loads((place / "out" / "job.json").read_text())["seed"]
     with monkeypatch.context() as patch:
         patch.setattr("ldm_core.run.pipeline.load_model", broken)
         assert ldm(*command, "1")[0] == 2
-    assert json.loads((place / "o" / "job.json").read_text())["seed"] == seed
+    assert json.loads((place / "out" / "job.json").read_text())["seed"] == seed
     job = opened(place, folder, {"prompt": "b"})  # which has not begun to make anything
     claims = Claims(job.folder.claims)
     assert claims.take([0])  # and now does
@@ -444,7 +448,65 @@ def test_a_job_that_made_nothing_gives_way_to_another(
     claims.close()
     with pytest.raises(LdmError, match="another job was begun in"):
         list(job.run())
-    assert sorted(files(place / "o")) == ["00000-5.png"]
+    assert sorted(files(place / "out")) == ["00000-5.png"]
     code, _, error = ldm(*command, "2")
     assert code == 2
     assert "it differs in recipe" in error
+
+
+def test_pictures_without_an_entry_count_as_there(
+    ldm: Any, folder: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a disk that is full when the ledger is to be written."""
+    import errno
+
+    from ldm_core.jobs.ledger import Ledger
+
+    def full(*_: Any) -> Any:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    path = write(place, {"prompt": "a"}, {"prompt": "b"}, {"prompt": "c"})
+    command = ["generate", "--prompts", path, "--model", folder, "--steps", "1", "--out", "o"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "append", full)
+        code, _, error = ldm(*command, "--batch-size", "2")
+    assert code == 3
+    assert len(files(place / "o")) == 2
+    assert "2 pictures are in o; the same command goes on with the rest" in error
+
+
+@pytest.mark.parametrize(
+    ("lines", "count", "sizes"), [(5, 2, [3, 2]), (5, 1, [5]), (20, 2, [8, 8, 4]), (2, 4, [1, 1])]
+)
+def test_no_batch_is_larger_than_a_process_share(
+    lines: int, count: int, sizes: list[int], folder: Path, place: Path
+) -> None:
+    several = [{"prompt": f"{i}"} for i in range(lines)]
+    job = opened(place, folder, *several, processes=count)
+    assert [len(batch.pictures) for batch in job.asked.batches] == sizes
+
+
+def test_pictures_in_rows_are_written_once_all_is_checked(folder: Path, place: Path) -> None:
+    datasets = pytest.importorskip("datasets", reason="the package datasets is not installed")
+    from datasets.features import Image as Column
+
+    features = datasets.Features({"prompt": datasets.Value("string"), "image": Column()})
+    data = (place / "noise.png").read_bytes()
+    rows = {"prompt": ["a", "b"], "image": [{"bytes": data, "path": None}] * 2}
+    (place / "rows").mkdir()
+    datasets.Dataset.from_dict(rows, features=features).to_parquet(str(place / "rows/a.parquet"))
+    choices = {"model": str(folder), "num_inference_steps": 2, "conditioning": ["text", "image"]}
+
+    def job(out: str, **more: Any) -> Job:
+        return Job.open(place / "rows", place / out, choices=choices, seed=1, **more)
+
+    with pytest.raises(LdmError, match="its file would be 'x'"):
+        job("out", name="x")
+    assert not (place / "out").exists()
+    made = [event for event in job("out").run() if isinstance(event, Made)]
+    (extracted,) = (place / "out" / "inputs").iterdir()
+    assert extracted.read_bytes() == data
+    assert [event.manifest["inputs"]["image"] for event in made] == [str(extracted)] * 2
+    assert job("out").goes_on
+    (place / "out").rename(place / "elsewhere")
+    assert job("elsewhere").goes_on
