@@ -15,17 +15,17 @@ from ldm_core.cli.inputs import Flags, gather_inputs, read_flags, with_full_path
 from ldm_core.cli.progress import Speaker
 from ldm_core.cli.signals import PatientSignals, Stop
 from ldm_core.cli.streams import print_line
-from ldm_core.cli.workers import run_workers, starter
+from ldm_core.cli.workers import run_workers, starter, summary
 from ldm_core.composition.compose import compose
 from ldm_core.errors import LdmError, LdmWarning
 from ldm_core.jobs.checking import bad_lines
-from ldm_core.jobs.events import Begun, Event, Failed, Made
+from ldm_core.jobs.events import Begun, Event, Failed, Made, Packed
 from ldm_core.jobs.functions import FunctionMaking
 from ldm_core.jobs.job import Job
 from ldm_core.jobs.making import Making
 from ldm_core.jobs.naming import DEFAULT
 from ldm_core.jobs.pace import Standing
-from ldm_core.jobs.processes import orphaned, started_by
+from ldm_core.jobs.processes import orphaned, processes, started_by
 from ldm_core.jobs.shards import SHARD_SIZE
 from ldm_core.jobs.standing import watched
 from ldm_core.media.json_text import json_text
@@ -41,9 +41,9 @@ def run_job(
     flags: Flags,
 ) -> None:
     """Make the pictures of a file of lines."""
+    start = starter(choices.engine, choices.workers)
     making, common = _making(plugin, choices, arguments, options)
     job = open_job(choices, making, flags, common)
-    start = starter(choices.engine, choices.workers)
     if start is not None and started_by() is None:
         report = Report(job, choices.json, [], everyone=True)
         with _shown(job, report) as speaker:
@@ -60,7 +60,7 @@ def run_job(
                 _run(job, report, speaker, signals, choices.check_hashes)
         except BaseException as error:
             report.notes()
-            error.add_note(report.summary())
+            error.add_note(summary(job, error))
             raise
     _, failed = job.standing()  # by others too, whose pictures are this job's as well
     if failed or job.asked.bad:
@@ -139,6 +139,7 @@ def open_job(
         registry=registry,
         making=making,
         base=base,
+        processes=processes(choices.workers),
     )
 
 
@@ -214,6 +215,11 @@ class Report:
         elif isinstance(event, Made):
             self.made += 1
             self._print_made(event, notes)
+        elif isinstance(event, Packed):
+            if self._json:
+                self._event("packed", path=str(event.path))
+            else:
+                print_line(str(event.path))
         elif isinstance(event, Failed):
             self.failed += 1
             lines = [f"error: line {event.line}: {event.error}", event.hint]
@@ -237,7 +243,8 @@ class Report:
 
     def _print_made(self, event: Made, notes: list[str]) -> None:
         if not self._json:
-            print_line(str(event.path))
+            if event.archive is None:  # of one in an archive, that is said once it is whole
+                print_line(str(event.path))
             return
         manifest = event.manifest
         record = {
@@ -252,15 +259,9 @@ class Report:
             **extent_of(manifest),
             "num_inference_steps": manifest["num_inference_steps"],
             "warnings": notes,
+            **({} if event.archive is None else {"archive": str(event.archive)}),
         }
         self._event("made", **record)
-
-    def summary(self) -> str:
-        """What is on disk."""
-        done = self.made + self.there
-        noun = "picture is" if done == 1 else "pictures are"
-        where = self._job.folder.path
-        return f"{done} {noun} in {where}; the same command goes on with the rest"
 
     def notes(self) -> list[str]:
         """The warnings since the last time; what was not said before is said."""

@@ -33,7 +33,7 @@ class Speaker:
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._shown = False
-        self._pace = Pace(time.monotonic(), watch.standing())
+        self._pace = Pace(watch.standing())
         self._thread = threading.Thread(target=self._work, name="ldm-progress", daemon=True)
 
     @contextmanager
@@ -66,9 +66,14 @@ class Speaker:
         each = OFTEN if self._terminal else SELDOM
         due = time.monotonic() + each
         while not self._over.wait(OFTEN):
-            if self._watch.speaks() and time.monotonic() >= due:
+            if not self._watch.speaks():
+                continue
+            if time.monotonic() >= due:
                 self._say()
                 due = time.monotonic() + each
+            else:
+                with suppress(OSError, LdmError):  # seen, so that the pace begins in time
+                    self._line()
 
     def _line(self) -> str:
         standing, now = self._watch.standing(), time.monotonic()

@@ -12,10 +12,10 @@ from ldm_core.cli.signals import PatientSignals, Stop
 from ldm_core.cli.streams import print_line
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.jobs.events import Event
-from ldm_core.jobs.job import Job
+from ldm_core.jobs.job import Changed, Job
 from ldm_core.jobs.ledger import size_of
 from ldm_core.jobs.processes import Ended, Said, Workers, this_command
-from ldm_core.jobs.ray_engine import RayWorkers
+from ldm_core.jobs.ray_engine import RayWorkers, check_installed
 
 ENGINES = ("local", "ray")
 """What runs processes."""
@@ -36,6 +36,7 @@ def starter(engine: str, count: int | None) -> Start | None:
         LdmError: there is no such engine.
     """
     if engine == "ray":
+        check_installed()
         return lambda size: RayWorkers(sys.argv[1:], count, size)
     if engine != "local":
         raise LdmError(
@@ -65,8 +66,12 @@ def run_workers(
     Raises:
         Stop: a signal came; they end after the batches in work, and at a second one at once.
     """
-    for event in job.run(lambda: True, check_hashes=check_hashes):
-        hear(event)
+    try:
+        for event in job.run(lambda: True, check_hashes=check_hashes):
+            hear(event)
+    except Changed as error:
+        error.add_note(summary(job, error))
+        raise
     said: set[str] = set()
     with PatientSignals() as signals:
         workers = start(size_of(job.folder.ledger))
@@ -83,7 +88,7 @@ def run_workers(
                     workers.send(signals.signum)
         except BaseException as error:
             workers.end()
-            error.add_note(summary(job))
+            error.add_note(summary(job, error))
             raise
     if signals.signum is not None:
         stop = Stop(signals.signum)
@@ -92,11 +97,11 @@ def run_workers(
     return _code(job, workers)
 
 
-def summary(job: Job) -> str:
-    """What is on disk."""
-    done, _ = job.standing()
-    noun = "picture is" if done == 1 else "pictures are"
-    return f"{done} {noun} in {job.folder.path}; the same command goes on with the rest"
+def summary(job: Job, error: BaseException | None = None) -> str:
+    """What is on disk, and how to go on, where the error that ended it does not say so itself."""
+    if isinstance(error, Changed):
+        return job.summary()
+    return f"{job.summary()}; the same command goes on with the rest"
 
 
 def _print(line: Said, said: set[str]) -> None:

@@ -26,13 +26,12 @@ from ldm_core.contracts import Writer
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.jobs.batching import Batch, Picture
 from ldm_core.jobs.claims import OF_LEDGER, Claims
-from ldm_core.jobs.files import Entry, PictureFiles, Written, names_to_disk, taken
+from ldm_core.jobs.files import Entry, PictureFiles, Written, names_to_disk, same_picture, taken
 from ldm_core.jobs.ledger import DONE, Ledger
 from ldm_core.jobs.shards import ShardedFiles, shard_name
 from ldm_core.media.json_text import json_text
 from ldm_core.media.names import write_named
 from ldm_core.media.picture_manifests import BESIDE, manifest_in
-from ldm_core.media.present import same_made
 
 OF_SHARDS = OF_LEDGER << 1
 """The byte whose lock is the claim of the first shard; that of the next one is the next."""
@@ -53,6 +52,7 @@ class ArchivedFiles(ShardedFiles):
     ) -> None:
         super().__init__(folder, writer, size)
         self._open: dict[int, list[Picture]] = {}
+        self._packed: list[Path] = []
         for picture in sorted(pictures, key=lambda picture: picture.index):
             if "." in picture.name:
                 raise LdmError(
@@ -83,7 +83,7 @@ class ArchivedFiles(ShardedFiles):
         if written.member not in members:
             return None
         text = members.get(f"{picture.name}.json", b"null")
-        if not same_made(json.loads(text), manifest):
+        if not same_picture(json.loads(text), manifest):
             raise taken(self.folder / written.tar)
         digest = hashlib.sha256(members[written.member]).hexdigest()
         return self._placed(Written(self.file(picture), digest))
@@ -130,6 +130,10 @@ class ArchivedFiles(ShardedFiles):
                 claims.release([OF_SHARDS + number])
         return not left
 
+    def packed(self) -> list[Path]:
+        packed, self._packed = self._packed, []
+        return packed
+
     def _placed(self, written: Written) -> Written:
         """A picture's file with the place where it will be."""
         shard, _, name = written.file.partition("/")
@@ -145,6 +149,7 @@ class ArchivedFiles(ShardedFiles):
         except FileExistsError:  # of a process that was killed before it removed the files
             self._check_packed(path, pictures, ledger)
         names_to_disk(self.folder)
+        self._packed.append(path)
         for name in (name for names in files.values() for name in names):
             (folder / name).unlink(missing_ok=True)
         with suppress(OSError):  # another file is in it

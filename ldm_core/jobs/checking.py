@@ -12,6 +12,7 @@ from ldm_core.jobs.batching import Batch, Group, Picture, cut
 from ldm_core.jobs.columns import Columns, UnknownColumn, columns_of, inputs_of, unknown
 from ldm_core.jobs.compositions import Compositions, key_of
 from ldm_core.jobs.lines import BadLine, Line, Lines
+from ldm_core.jobs.machine_checks import MemoryCheck, check_device
 from ldm_core.jobs.making import Making
 from ldm_core.jobs.naming import Template, checked_name, twice
 
@@ -86,6 +87,7 @@ class _Check:
         self.groups: list[tuple[Group, list[Member]]] = []
         self.meant: set[str] = set()
         self.unknown: dict[str, tuple[UnknownColumn, int]] = {}
+        self.memory = MemoryCheck()
 
     def asked(self) -> Asked:
         by_choice: dict[str, list[Line]] = {}
@@ -113,6 +115,7 @@ class _Check:
         choices = self.columns[lines[0].index].choices
         try:
             composition = self.compositions.of(choices)
+            check_device(composition)
         except LdmError as error:
             for line in lines:
                 self._fail(line, error)
@@ -165,14 +168,15 @@ class _Check:
 
     def _try(self, composition: Composition, group: Group, members: Sequence[Member]) -> None:
         pictures = [Picture(line.index, line.number, 0, "", own) for line, own in members]
+        count = min(self.terms.batch_size, len(members) * self.terms.num_images)
+        pictures += pictures[:1] * (count - len(pictures))  # several of each line
         call = group.call(pictures, defaults_of(self.making, composition))
-        self.making.check(composition, call)
-        count = min(self.terms.batch_size, len(members))
-        if count == 1:
-            return  # one is seen to with all else
+        planned = self.making.check(composition, call)
         axes = composition.info.latents.names
         extent = composition.extent({n: v for n, v in group.shared.items() if n in axes})
         composition.check_memory(extent, count)
+        for parts, plan in planned:
+            self.memory.check(parts, plan.batches(count)[0])
 
     def _check_columns(self) -> None:
         """See that every column of the file means something to some line.
@@ -243,7 +247,7 @@ class _Check:
 
     def _fail(self, line: Line, error: LdmError) -> None:
         reason = error.message.rstrip(".")
-        self.bad.setdefault(line.index, BadLine(line.index, line.number, reason))
+        self.bad.setdefault(line.index, BadLine(line.index, line.number, reason, error.hint))
 
 
 def _is_own(declared: Mapping[str, Any], name: str, value: Any) -> bool:

@@ -105,6 +105,18 @@ class Claims:
             self._own.difference_update(indices)
 
     @contextmanager
+    def all(self) -> Iterator[bool]:
+        """Claim every picture while nobody makes one; whether that is so."""
+        file = self._file
+        with file.mutex:
+            alone = not file.taken and self._lock(0, OF_LEDGER)
+            try:
+                yield alone and file.locks
+            finally:
+                if alone and file.locks:
+                    fcntl.lockf(file.descriptor, fcntl.LOCK_UN, OF_LEDGER, 0)
+
+    @contextmanager
     def ledger(self) -> Iterator[None]:
         """Have the ledger to oneself; who has it writes a few lines, so this waits."""
         file = self._file

@@ -60,8 +60,9 @@ def columns_of(values: Mapping[str, Any], text: bool) -> Columns:
         values: by column; None is as none.
         text: values are text, to be read by what the column is.
     Raises:
-        LdmError: a value is of another type than its column, or is given twice.
+        LdmError: values are of another type than their columns, or given twice, with all reasons.
     """
+    reasons: list[str] = []
     choices: dict[str, Any] = {}
     call: dict[str, Any] = {}
     others: dict[str, Any] = {}
@@ -70,20 +71,30 @@ def columns_of(values: Mapping[str, Any], text: bool) -> Columns:
             continue
         name = SAME.get(column, column)
         if name in call or name in choices:
-            raise LdmError(f"it says '{name}' twice, as '{column}' too")
-        if name in OF_CALL:
-            call[name] = _typed(name, OF_CALL[name], value)
-        elif name in KEYS:
-            choices[name] = _choice(name, value) if text else value
-        else:
-            others[name] = value
+            reasons.append(f"it says '{name}' twice, as '{column}' too")
+            continue
+        try:
+            if name in OF_CALL:
+                call[name] = _typed(column, OF_CALL[name], value)
+            elif name in KEYS:
+                choices[name] = _choice(name, value) if text else value
+            else:
+                others[name] = value
+        except LdmError as error:
+            reasons.append(error.message.rstrip("."))
     scale = call.pop("guidance_scale", None)
-    layer = as_layer(choices)
+    layer: Layer = {}
+    try:
+        layer = as_layer(choices)
+    except LdmError as error:
+        reasons.append(error.message.rstrip("."))
     if scale is not None:
         guidance = layer.get("guidance", {})
         if "scale" in guidance:
-            raise LdmError("it says 'guidance_scale' twice, in 'guidance' too")
+            reasons.append("it says 'guidance_scale' twice, in 'guidance' too")
         layer["guidance"] = {**guidance, "scale": scale}
+    if reasons:
+        raise LdmError("; ".join(reasons))
     return Columns(layer, call, others)
 
 
@@ -100,8 +111,10 @@ def _typed(name: str, annotation: Any, value: Any) -> Any:
     try:
         return fitted(annotation, value, text=True)
     except ValueError as error:
+        kind = type_name(annotation)
+        least = " of at least 1" if annotation is AtLeastOne else ""
         raise LdmError(
-            f"its '{name}' should be {type_name(annotation)}, not {brief(value)}: {error}"
+            f"its '{name}' should be {kind}{least}, not {brief(value)}: {error}"
         ) from None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ BUILDERS = {".parquet": "parquet", ".arrow": "arrow"}
 """What reads files of rows, by their suffix."""
 
 
-def read_data_set(path: Path, extracted: Path) -> Lines:
+def read_data_set(path: Path, extracted: Path, fresh: Path | None = None) -> Lines:
     """The rows of a data set: a folder of parquet or arrow files, one that was saved by
     `Dataset.save_to_disk`, a folder of pictures (with ``metadata.csv`` or ``.jsonl``), or a single
     file of rows.
@@ -29,6 +29,7 @@ def read_data_set(path: Path, extracted: Path) -> Lines:
     Args:
         extracted: a folder for pictures that the rows hold themselves, which manifests could not
             name otherwise; it is made where it is needed.
+        fresh: where those are written that it has not yet; the same folder where None.
     Raises:
         LdmError: it is none, or has several splits, or `datasets` is not installed.
     """
@@ -43,7 +44,8 @@ def read_data_set(path: Path, extracted: Path) -> Lines:
         rows, columns = _rows(datasets, path)
         folder = path if path.is_dir() else path.parent
         digest = hashlib.sha256()
-        table = _told(rows, columns, folder.absolute(), extracted, digest.update)
+        folders = [f.absolute() for f in (extracted, fresh) if f is not None]
+        table = _told(rows, columns, folder.absolute(), folders, digest.update)
         lines = gathered(path, folder.absolute(), table, False, "")
     except LdmError:
         raise
@@ -96,7 +98,7 @@ def _told(
     rows: Any,
     columns: list[str],
     folder: Path,
-    extracted: Path,
+    extracted: Sequence[Path],
     digest: Callable[[bytes], None],
 ) -> Iterator[Row]:
     for number, row in enumerate(rows, 1):
@@ -104,17 +106,21 @@ def _told(
         for name in columns:
             if values[name] is not None:
                 values[name] = _file(values[name], folder, extracted)
-        digest(json.dumps(_lasting(values, folder), sort_keys=True, default=str).encode())
+        digest(
+            json.dumps(_lasting(values, [folder, *extracted]), sort_keys=True, default=str).encode()
+        )
         yield number, values
 
 
-def _file(picture: Mapping[str, Any], folder: Path, extracted: Path) -> str:
-    """The file of a picture in a row; written, where the row holds it itself."""
+def _file(picture: Mapping[str, Any], folder: Path, extracted: Sequence[Path]) -> str:
+    """The file of a picture in a row; written to the last of some folders, where the row holds it
+    itself and none of them has it."""
     data, name = picture["bytes"], picture["path"]
     if data is None:
         return str(folder / name)
     suffix = Path(name or "").suffix or ".png"
-    path = extracted.absolute() / f"{hashlib.sha256(data).hexdigest()}{suffix}"
+    paths = [f / f"{hashlib.sha256(data).hexdigest()}{suffix}" for f in extracted]
+    path = next((path for path in paths if path.exists()), paths[-1])
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileExistsError):
@@ -122,9 +128,11 @@ def _file(picture: Mapping[str, Any], folder: Path, extracted: Path) -> str:
     return str(path)
 
 
-def _lasting(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Values that are the same wherever the folder is."""
-    return {
-        name: value.removeprefix(f"{folder}/") if isinstance(value, str) else value
-        for name, value in values.items()
-    }
+def _lasting(values: Mapping[str, Any], folders: Sequence[Path]) -> dict[str, Any]:
+    """Values that are the same wherever folders are."""
+    lasting = dict(values)
+    for name, value in values.items():
+        if isinstance(value, str):
+            inside = (f"{folder}/" for folder in folders if value.startswith(f"{folder}/"))
+            lasting[name] = value.removeprefix(next(inside, ""))
+    return lasting

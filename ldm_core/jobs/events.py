@@ -34,6 +34,7 @@ class Made:
         line: its number in the file.
         seconds: that it took, its share of the batch.
         adopted: it was there already, without an entry in the ledger.
+        archive: that the file is moved into once its shard is done.
         warnings: that came up with it.
     """
 
@@ -45,6 +46,7 @@ class Made:
     manifest: Mapping[str, Any]
     adopted: bool = False
     warnings: tuple[str, ...] = ()
+    archive: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -76,4 +78,11 @@ class Waiting:
     left: int
 
 
-Event = Begun | Made | Failed | Waiting
+@dataclass(frozen=True)
+class Packed:
+    """An archive is whole, and its pictures are no longer files of their own."""
+
+    path: Path
+
+
+Event = Begun | Made | Failed | Packed | Waiting

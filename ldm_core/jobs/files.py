@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 from ldm_core.contracts import Shown, Writer
 from ldm_core.errors import LdmError
 from ldm_core.jobs.batching import Picture
+from ldm_core.jobs.placing import without_place
 from ldm_core.media.json_text import json_text
 from ldm_core.media.names import write_named
 from ldm_core.media.partial import NO_SYNC, sweep
-from ldm_core.media.picture_manifests import BESIDE
-from ldm_core.media.present import is_whole, same_manifest
+from ldm_core.media.picture_manifests import BESIDE, manifest_in
+from ldm_core.media.present import is_whole, same_made
+from ldm_core.plugins.registry import installed
 
 if TYPE_CHECKING:
     from ldm_core.jobs.claims import Claims
@@ -111,6 +113,10 @@ class PictureFiles:
         """Put away, in archives, what is complete; whether nothing more of that is to be done."""
         return True
 
+    def packed(self) -> list[Path]:
+        """The archives that this process wrote since the last time."""
+        return []
+
     def changed(self, files: Iterable[Written]) -> list[str]:
         """The paths of files that are there, and are another."""
         return [w.file for w in files if self._hash(w) not in (None, w.sha256)]
@@ -136,7 +142,15 @@ class PictureFiles:
 
     def _holds(self, path: Path, manifest: Mapping[str, Any]) -> bool:
         """Whether a file is a whole picture of a manifest."""
-        return same_manifest(path, manifest) and is_whole(path)
+        return same_picture(manifest_in(path), manifest) and is_whole(path)
+
+
+def same_picture(there: Mapping[str, Any] | None, manifest: Mapping[str, Any]) -> bool:
+    """Whether two manifests are of one picture, wherever it was made."""
+    if there is None:
+        return False
+    first, second = (without_place(m, installed()) for m in (there, manifest))
+    return same_made(first, second)
 
 
 def names_to_disk(folder: Path) -> None:

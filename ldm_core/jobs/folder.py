@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ldm_core.errors import LdmError
+from ldm_core.jobs.claims import Claims
 from ldm_core.media.json_text import json_text, read_json_text
-from ldm_core.media.names import write_named
+from ldm_core.media.names import write_named, write_whole
 from ldm_core.model.reading import read_bytes
 from ldm_core.values import is_whole
 
@@ -76,28 +78,76 @@ class JobFolder:
                 f"'{self.path}' has a ledger of a job, and no {RECORD} that says which.",
                 "give another folder with --out.",
             )
-        text = json_text({"format": FORMAT, **record}, indent=2) + "\n"
+        text = _text(record)
         with suppress(FileExistsError):
             write_named(self.path / RECORD, lambda path: path.write_text(text, encoding="utf-8"))
         there = self.record()
         assert there is not None
         return there
 
-    def check(self, there: Mapping[str, Any], record: Mapping[str, Any]) -> None:
-        """See that a job that is there is the one that is asked for; a seed that is not asked for
-        is that of the job that is there.
+    def begin_anew(self, there: Mapping[str, Any], record: Mapping[str, Any]) -> bool:
+        """Put another job in the place of one of which nothing was made and nobody makes anything.
+
+        Returns:
+            Whether it is in its place; not, where pictures are there or another process works.
 
         Raises:
-            LdmError: it is another.
+            OSError: it cannot be written.
         """
+        claims = Claims(self.claims)
+        try:
+            with claims.all() as alone:
+                if not alone or self.has_pictures(there):
+                    return False
+                if self.record() != there:
+                    return False
+                self.ledger.unlink(missing_ok=True)
+                text = _text(record)
+                write_whole(
+                    self.path / RECORD,
+                    lambda path: path.write_text(text, encoding="utf-8"),
+                    overwrite=True,
+                )
+        finally:
+            claims.close()
+        return True
+
+    def has_pictures(self, there: Mapping[str, Any]) -> bool:
+        """Whether anything is there that may be a picture of the job that is there, or its ledger
+        speaks of one."""
+        suffix = str(there.get("suffix"))
+        with suppress(FileNotFoundError):
+            if b'"sha256"' in self.ledger.read_bytes():
+                return True
+        for _, folders, names in os.walk(self.path):
+            folders[:] = [name for name in folders if name != INPUTS]
+            if any(name.endswith((suffix, ".tar")) for name in names):
+                return True
+        return False
+
+    def differences(self, there: Mapping[str, Any], record: Mapping[str, Any]) -> list[str]:
+        """In what a job that is there is not the one that is asked for; a seed that is not asked
+        for is that of the job that is there."""
         asked = json.loads(json.dumps({"format": FORMAT, **record}))
-        names = [
+        return [
             name
             for name in dict.fromkeys([*asked, *there])
             if asked.get(name) != there.get(name) and not (name == SEED and asked.get(name) is None)
         ]
+
+    def check(self, there: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+        """See that a job that is there is the one that is asked for.
+
+        Raises:
+            LdmError: it is another.
+        """
+        names = self.differences(there, record)
         if names:
             raise LdmError(
                 f"the folder '{self.path}' holds another job: it differs in {', '.join(names)}.",
                 f"give another folder with --out; {RECORD} in the folder says what its job is.",
             )
+
+
+def _text(record: Mapping[str, Any]) -> str:
+    return json_text({"format": FORMAT, **record}, indent=2) + "\n"

@@ -13,7 +13,7 @@ from ldm_core.contracts import Input
 from ldm_core.contracts.conditioning import REQUIRED as MUST
 from ldm_core.contracts.files import WRITTEN, in_full, parts_of
 from ldm_core.errors import LdmError, LdmWarning
-from ldm_core.jobs.making import Call, Making, plan_of
+from ldm_core.jobs.making import Call, Making, Planned, plan_of
 from ldm_core.media.manifest import make_manifests, python_inputs
 from ldm_core.model import place
 from ldm_core.plugins.options import REQUIRED, Option, describe
@@ -92,16 +92,18 @@ class FunctionMaking(Making):
         own = {COLUMNS.get(p.name, p.name): self._input(p) for p in self._parameters}
         return {**composition.inputs, **own}
 
-    def check(self, composition: Composition, call: Call) -> None:
+    def check(self, composition: Composition, call: Call) -> Sequence[Planned]:
         calls = self._calls(call)
         if self.function.skips:
-            for asked in self._recorded(composition, calls):
-                plan_of(asked.composition, asked.call)
-            return
+            several = self._recorded(composition, calls)
+            return [
+                (asked.composition, plan_of(asked.composition, asked.call)) for asked in several
+            ]
         from ldm_core.run.recording import checked
 
         for arguments, named in calls:
             checked(self.function, composition, *arguments, **named)
+        return []
 
     def manifests(self, composition: Composition, call: Call) -> list[dict[str, Any]] | None:
         if not self.function.skips:

@@ -12,31 +12,34 @@ from typing import TYPE_CHECKING, Any, Self
 from ldm_core.composition.compose import compose
 from ldm_core.composition.composition import Composition
 from ldm_core.contracts import Writer
-from ldm_core.contracts.files import in_full
-from ldm_core.errors import LdmError, did_you_mean
+from ldm_core.errors import LdmError
 from ldm_core.jobs.archives import check_shards, files_of
 from ldm_core.jobs.batching import Picture
-from ldm_core.jobs.checking import Asked, Terms, bad_lines, check_lines, defaults_of
+from ldm_core.jobs.checking import Asked, Terms, defaults_of
 from ldm_core.jobs.claims import Claims
-from ldm_core.jobs.columns import unknown
 from ldm_core.jobs.compositions import Compositions
 from ldm_core.jobs.events import Begun, Event, Made
 from ldm_core.jobs.files import PictureFiles, Written
 from ldm_core.jobs.folder import INPUTS, JobFolder
 from ldm_core.jobs.ledger import DONE, FAILED, Ledger
 from ldm_core.jobs.lines import Lines, read_lines
+from ldm_core.jobs.machine_checks import check_device
 from ldm_core.jobs.making import Making
 from ldm_core.jobs.naming import DEFAULT
+from ldm_core.jobs.opening import check_inputs, checked_lines, of_pictures, recorded, room_for
 from ldm_core.jobs.processes import size_at_start
 from ldm_core.jobs.shards import SHARD_SIZE
 from ldm_core.jobs.worker import Worker, never, result_of
 from ldm_core.machine import refused
-from ldm_core.media.manifest import _plain
 from ldm_core.media.writers import find_writer, writer_of
 from ldm_core.plugins.registry import Registry, installed
 
 if TYPE_CHECKING:
     from ldm_core.run.output import Output
+
+
+class Changed(LdmError):
+    """Files are not what the ledger says."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class Job:
     files: PictureFiles
     folder: JobFolder
     terms: Terms = field(repr=False)
+    record: Mapping[str, Any] = field(repr=False)
 
     @classmethod
     def open(
@@ -81,6 +85,7 @@ class Job:
         registry: Registry | None = None,
         making: Making | None = None,
         base: Composition | None = None,
+        processes: int = 1,
     ) -> Self:
         """Check a job, and make its folder or go on with the one that is there. No weights are
         read, and nothing is written before all is checked.
@@ -103,6 +108,8 @@ class Job:
             shard_size: pictures of each.
             making: how a batch is made; by a call of the pipeline where None.
             base: the composition of the choices, where it is made already.
+            processes: how many there will be at least; batches are no larger than what is
+                each one's share.
         Raises:
             LdmError: lines are bad, or the folder holds another job.
             MachineError: the folder cannot be made or written to.
@@ -115,44 +122,73 @@ class Job:
                 f"there is no job in '{out}' to go on with.",
                 "without --resume, a job is begun there.",
             )
-        lines = read_lines(Path(prompts), folder.path / INPUTS)
         base = base or compose(choices, registry or installed())
-        _check_inputs(inputs or {}, base, making)
-        writer = find_writer(base, format)
-        terms = Terms(dict(inputs or {}), num_images, batch_size, name, writer.suffix)
-        record = {
-            "command": making.name,
-            "lines_sha256": lines.sha256,
-            "recipe": _recorded(base.chosen),
-            "inputs": _recorded(terms.inputs),
-            "num_images": num_images,
-            "name": name,
-            "suffix": writer.suffix,
-            "shards": None if shards is None else [shards, shard_size],
-            "seed": seed,
-        }
-        if there is not None:
-            folder.check(there, record)
-        compositions = Compositions(base, choices)
-        first = secrets.randbelow(2**32) if seed is None else seed
-        if there is not None:
-            first = there["seed"]
-        asked = _checked(lines, compositions, making, terms, first, skip_bad)
-        files = files_of(folder.path, writer, shards, shard_size, asked.batches)
+        check_device(base)
+        check_inputs(inputs or {}, base, making)
+        writer, compositions = find_writer(base, format), Compositions(base, choices)
+
+        def checked(lines: Lines, first: int) -> tuple[Terms, Asked, PictureFiles]:
+            most = -(-len(lines.lines) * num_images // processes)  # so that each has some
+            size = max(1, min(batch_size, most))
+            terms = Terms(dict(inputs or {}), num_images, size, name, writer.suffix)
+            asked = checked_lines(lines, compositions, making, terms, first, skip_bad)
+            files = files_of(folder.path, writer, shards, shard_size, asked.batches)
+            return terms, asked, files
+
+        with room_for(Path(prompts)) as fresh:
+            lines = read_lines(Path(prompts), folder.path / INPUTS, fresh)
+            record = {
+                "command": making.name,
+                "lines_sha256": lines.sha256,
+                "recipe": of_pictures(base),
+                "inputs": recorded(dict(inputs or {})),
+                "num_images": num_images,
+                "name": name,
+                "suffix": writer.suffix,
+                "shards": None if shards is None else [shards, shard_size],
+                "seed": seed,
+            }
+            other = None
+            if there is not None and folder.differences(there, record):
+                if resume or folder.has_pictures(there):
+                    folder.check(there, record)
+                there, other = None, there
+            first = secrets.randbelow(2**32) if seed is None else seed
+            if there is not None:
+                first = there["seed"]
+            terms, asked, files = checked(lines, first)
+            extracted = fresh is not None and any(fresh.iterdir())
         try:
             folder.path.mkdir(parents=True, exist_ok=True)
+            if other is not None:
+                folder.begin_anew(other, {**record, "seed": first})
             now = folder.create({**record, "seed": first})
+            folder.check(now, record)
+            if extracted:
+                lines = read_lines(Path(prompts), folder.path / INPUTS)
         except OSError as error:
             raise refused(f"'{out}' cannot be the folder of a job", error) from None
-        folder.check(now, record)
-        if now["seed"] != first:  # another process was first, with a random seed too
+        if extracted or now["seed"] != first:  # another process was first, with a random seed too
             first = now["seed"]
-            asked = _checked(lines, compositions, making, terms, first, skip_bad)
-            files = files_of(folder.path, writer, shards, shard_size, asked.batches)
+            terms, asked, files = checked(lines, first)
         return cls(
             lines, asked, first, there is not None, compositions, making, writer, files, folder,
-            terms,
+            terms, now,
         )  # fmt: skip
+
+    def check_record(self) -> None:
+        """See that the folder is still this job's, which holds a claim: nobody puts another in its
+        place then.
+
+        Raises:
+            LdmError: another was put there before.
+        """
+        now = self.folder.record()
+        if now is not None and now != self.record:
+            raise LdmError(
+                f"another job was begun in '{self.folder.path}' before this one made anything.",
+                "give another folder with --out.",
+            )
 
     @property
     def several(self) -> bool:
@@ -211,6 +247,12 @@ class Job:
         states = [ledger.states[picture.index] for picture in self.pictures]
         return states.count(DONE), states.count(FAILED)
 
+    def summary(self) -> str:
+        """How many pictures are on disk, whether the ledger has them yet or not."""
+        there = self.files.there()
+        count = sum(self.files.file(picture) in there for picture in self.pictures)
+        return f"{count} {'picture is' if count == 1 else 'pictures are'} in {self.folder.path}"
+
     def beside(self, output: Output) -> list[tuple[Writer, Output]]:
         """What belongs to an output, with its writers."""
         registry = self.compositions.base.registry
@@ -227,6 +269,7 @@ class Job:
                 if not claims.take([picture.index]):
                     continue
                 try:
+                    self.check_record()
                     ledger.read()
                     if ledger.states[picture.index] == DONE:
                         continue
@@ -240,9 +283,9 @@ class Job:
                         continue
                     ledger.append([result_of(picture, written, 0.0)])
                     path = self.folder.path / written.file
-                    yield Made(
-                        picture.index, picture.line, path, picture.seed, 0.0, manifests[0], True
-                    )
+                    archive = None if written.tar is None else self.folder.path / written.tar
+                    head = (picture.index, picture.line, path, picture.seed, 0.0, manifests[0])
+                    yield Made(*head, adopted=True, archive=archive)
                 finally:
                     claims.release([picture.index])
         ledger.read()
@@ -266,42 +309,9 @@ class Job:
         if changed:
             names = ", ".join(changed[:20])
             more = f" and {len(changed) - 20} more" if len(changed) > 20 else ""
-            raise LdmError(
+            raise Changed(
                 f"{len(changed)} of {len(files)} files are not what the ledger says: "
                 f"{names}{more}.",
-                "put them away, and the same command makes them again.",
+                "remove them, or move them to another folder; then the same command makes them "
+                "again.",
             )
-
-
-def _checked(
-    lines: Lines,
-    compositions: Compositions,
-    making: Making,
-    terms: Terms,
-    seed: int,
-    skip_bad: bool,
-) -> Asked:
-    asked = check_lines(lines, compositions, making, terms, seed)
-    if asked.bad and not (skip_bad and asked.batches):
-        raise LdmError(
-            bad_lines(asked.bad, lines.path.name),
-            "nothing is made; --skip-bad leaves them out." if asked.batches else "",
-        )
-    return asked
-
-
-def _check_inputs(inputs: Mapping[str, Any], base: Composition, making: Making) -> None:
-    """See that inputs for all lines are some."""
-    declared = making.inputs(base)
-    for name in inputs:
-        if error := unknown(name, declared, base):
-            raise LdmError(
-                f"'{name}' is no input of this model.{did_you_mean(name, declared)}", error.hint
-            )
-
-
-def _recorded(values: Mapping[str, Any]) -> Any:
-    """Choices as the record has them; where they are computed and who watches is no part of what
-    the pictures are."""
-    left = {k: v for k, v in values.items() if k not in ("device", "observers")}
-    return _plain({k: in_full(v) if isinstance(v, Path) else v for k, v in left.items()})

@@ -36,11 +36,13 @@ class BadLine:
     Attributes:
         index, number: as of a `Line`.
         reason: what is wrong, in a sentence.
+        hint: what may help.
     """
 
     index: int
     number: int
     reason: str
+    hint: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ Read = Callable[[str], Iterable[Row]]
 """``read(text)``: the rows of a file's text; `LdmError` where no row can be told from another."""
 
 
-def read_lines(path: Path, extracted: Path = Path("inputs")) -> Lines:
+def read_lines(path: Path, extracted: Path = Path("inputs"), fresh: Path | None = None) -> Lines:
     """Read a file of lines, or a folder with a data set.
 
     A ``.txt`` has a prompt in each line; ``.csv`` and ``.tsv`` name their columns in the first;
@@ -75,6 +77,7 @@ def read_lines(path: Path, extracted: Path = Path("inputs")) -> Lines:
 
     Args:
         extracted: a folder for pictures that the rows of a data set hold themselves.
+        fresh: where those are written that it has not yet; the same folder where None.
     Raises:
         LdmError: there is no such file, it is of another kind, no UTF-8 text, or says nothing.
     """
@@ -84,10 +87,10 @@ def read_lines(path: Path, extracted: Path = Path("inputs")) -> Lines:
     suffix = path.suffix.lower()
     if not path.exists():
         raise LdmError(f"there is no file of prompts '{path}'.")
-    if path.is_dir() or suffix in (".parquet", ".arrow"):
+    if is_data_set(path):
         from ldm_core.jobs.data_sets import read_data_set
 
-        return read_data_set(path, extracted)
+        return read_data_set(path, extracted, fresh)
     if suffix not in tables.READERS:
         kinds = ", ".join(tables.READERS)
         raise LdmError(
@@ -102,6 +105,12 @@ def read_lines(path: Path, extracted: Path = Path("inputs")) -> Lines:
     rows = tables.READERS[suffix](decoded(data, path.name))
     text = suffix not in (".jsonl", ".ndjson")
     return gathered(path, path.absolute().parent, rows, text, hashlib.sha256(data).hexdigest())
+
+
+def is_data_set(path: Path) -> bool:
+    """Whether a path is that of a data set."""
+    path = to_read(path, "the file of prompts")
+    return path.is_dir() or path.suffix.lower() in (".parquet", ".arrow")
 
 
 def decoded(data: bytes, name: str) -> str:

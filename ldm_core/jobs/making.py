@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ldm_core.composition.composition import Composition
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 Call = Mapping[str, Any]
 """What `CallArguments.of` takes: ``seed``, a list of one for each picture; inputs that are each
 picture's own, lists too; and what is one for all of them."""
+Planned = tuple[Composition, Plan]
+"""What is computed at once, and by what."""
 
 
 class Making:
@@ -34,13 +36,16 @@ class Making:
         ``each`` is false, lines that differ in it share no batch."""
         return composition.inputs
 
-    def check(self, composition: Composition, call: Call) -> None:
+    def check(self, composition: Composition, call: Call) -> Sequence[Planned]:
         """See that a call can be made, without weights.
+
+        Returns:
+            What is then computed at once; nothing where that is seen only when it is made.
 
         Raises:
             LdmError: it cannot.
         """
-        plan_of(composition, arguments_of(composition, call))
+        return [(composition, plan_of(composition, arguments_of(composition, call)))]
 
     def manifests(self, composition: Composition, call: Call) -> list[dict[str, Any]] | None:
         """What the manifests of a call's pictures will be but for their pixels, by which a file

@@ -29,20 +29,26 @@ class Standing:
 
 
 class Pace:
-    """Pictures a second, of the last minute.
+    """Pictures a second, of the last minute, from the first that was made on: what is read before
+    it is made takes no part.
 
     Args:
-        now, standing: when it begins, and with what; what was there before is not its speed.
+        standing: at the start; what was there before is not its speed.
     """
 
-    def __init__(self, now: float, standing: Standing) -> None:
-        self._seen = deque([(now, standing.done + standing.failed)])
+    def __init__(self, standing: Standing) -> None:
+        self._before = standing.done + standing.failed
+        self._seen: deque[tuple[float, int]] = deque()
 
     def rate(self, now: float, standing: Standing) -> float | None:
-        """Pictures a second; None before the first."""
-        self._seen.append((now, standing.done + standing.failed))
+        """Pictures a second; None as long as no second batch is there, whose time is its own."""
+        count = standing.done + standing.failed
+        if count != (self._seen[-1][1] if self._seen else self._before):
+            self._seen.append((now, count))
         while len(self._seen) > 2 and self._seen[1][0] <= now - WINDOW:
             self._seen.popleft()
+        if len(self._seen) < 2:
+            return None
         (since, before), (until, after) = self._seen[0], self._seen[-1]
         return (after - before) / (until - since) if until > since and after > before else None
 

@@ -17,6 +17,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO
 
+from ldm_core.model.launched import launched
+
 WORKER = "LDM_JOB_WORKER"
 """The variable that a process has which was started so: the number of the one that started it."""
 SINCE = "LDM_JOB_SINCE"
@@ -131,6 +133,12 @@ def environment(before: Mapping[str, str], number: int, count: int, since: int) 
     threads = max(1, len(os.sched_getaffinity(0)) // count)
     after.setdefault("OMP_NUM_THREADS", str(threads))
     return after
+
+
+def processes(workers: int | None) -> int:
+    """How many processes there are: so many as are asked for, or as a launcher says."""
+    there = launched()
+    return max(workers or 1, 1 if there is None else there.count)
 
 
 def this_command() -> list[str]:

@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,19 @@ OF_RAY = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 OBJECTS = 128 << 20
 """Bytes of Ray's store on this machine, through which the lines pass that are printed."""
+
+
+def check_installed() -> None:
+    """See that Ray is there.
+
+    Raises:
+        LdmError: it is not.
+    """
+    if find_spec("ray") is None:
+        raise LdmError(
+            "--engine ray needs the package ray: pip install 'ldm-core[ray]'.",
+            "--workers N starts processes on this machine without it.",
+        )
 
 
 class Host:
@@ -217,13 +231,9 @@ class RayWorkers:
 
 def _started(count: int | None) -> tuple[Any, bool]:
     """Ray, and whether it is this process's own to end."""
-    try:
-        import ray
-    except ImportError:
-        raise LdmError(
-            "--engine ray needs the package ray: pip install 'ldm-core[ray]'.",
-            "--workers N starts processes on this machine without it.",
-        ) from None
+    check_installed()
+    import ray
+
     if ray.is_initialized():
         return ray, False
     address = os.environ.get("RAY_ADDRESS")

@@ -12,7 +12,7 @@ from ldm_core.errors import LdmError, NotFiniteError
 from ldm_core.jobs.batching import Batch, Picture
 from ldm_core.jobs.checking import defaults_of
 from ldm_core.jobs.claims import Claims
-from ldm_core.jobs.events import Event, Failed, Made, Waiting
+from ldm_core.jobs.events import Event, Failed, Made, Packed, Waiting
 from ldm_core.jobs.files import Entry, Written, taken
 from ldm_core.jobs.ledger import Ledger, Result
 from ldm_core.jobs.pipelines import Pipelines
@@ -75,6 +75,7 @@ class Worker:
                         held.append(batch)
                     continue
                 try:
+                    self._job.check_record()
                     self._ledger.read()
                     pictures = self._missing(batch)
                     if pictures:
@@ -83,6 +84,7 @@ class Worker:
                 finally:
                     self._claims.release(indices)
                 self._job.files.pack(self._ledger, self._claims)
+                yield from map(Packed, self._job.files.packed())
             left = held
             if left and not made:
                 self._ledger.read()
@@ -90,7 +92,9 @@ class Worker:
                 time.sleep(PAUSE)
         while not self._stop():
             self._ledger.read()
-            if self._job.files.pack(self._ledger, self._claims):
+            done = self._job.files.pack(self._ledger, self._claims)
+            yield from map(Packed, self._job.files.packed())
+            if done:
                 return
             time.sleep(PAUSE)
 
@@ -197,8 +201,11 @@ class Worker:
     def _made(
         self, picture: Picture, written: Written, seconds: float, manifest: dict[str, object]
     ) -> Made:
-        path = self._job.folder.path / written.file
-        return Made(picture.index, picture.line, path, picture.seed, seconds, manifest)
+        folder = self._job.folder.path
+        archive = None if written.tar is None else folder / written.tar
+        path = folder / written.file
+        head = (picture.index, picture.line, path, picture.seed, seconds, manifest)
+        return Made(*head, archive=archive)
 
     def _fail(self, pictures: Sequence[Picture], message: str, hint: str) -> Iterator[Event]:
         self._record([Result(p.index, p.line, p.seed, error=message) for p in pictures])

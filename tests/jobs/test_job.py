@@ -168,12 +168,12 @@ def test_bad_lines_stop_it_before_anything_is_made_or_are_left_out(
     command = ["generate", "--prompts", path, "--model", folder, "--steps", "1", "--out", "o"]
     code, out, error = ldm(*command)
     assert (code, out) == (2, "")
-    assert "1 line is bad in 'a.jsonl':\n  line 2: its 'num_inference_steps'" in error
+    assert "1 line is bad in 'a.jsonl':\n  line 2: its 'steps'" in error
     assert "--skip-bad leaves them out" in error
     assert not (place / "o").exists()
     code, out, error = ldm(*command, "--skip-bad", "--seed", "1")
     assert (code, out.split()) == (1, ["o/00000-1.png", "o/00002-3.png"])
-    assert "line 2: its 'num_inference_steps'" in error
+    assert "line 2: its 'steps'" in error
 
 
 def test_what_died_between_the_file_and_the_ledger_is_taken_over(folder: Path, place: Path) -> None:
@@ -222,6 +222,10 @@ def test_hashes_are_checked_on_request(ldm: Any, folder: Path, place: Path) -> N
     code, _, error = ldm(*command, "--check-hashes")
     assert code == 2
     assert "1 of 2 files are not what the ledger says: 00001-2.png" in error
+    assert "remove them, or move them" in error
+    assert error.rstrip().endswith("2 pictures are in o")
+    changed.unlink()
+    assert ldm(*command, "--check-hashes")[:2] == (0, "o/00001-2.png\n")
 
 
 def test_what_is_not_finite_is_in_the_ledger_and_the_rest_is_made(
@@ -373,3 +377,136 @@ def test_a_warning_is_said_once(
     code, _, error = ldm(*command, "--batch-size", "1")
     assert code == 0
     assert error.count("warning: mind this") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--engine", "foo"], "there is no engine 'foo'"),
+        (["--device", "cuda:7"], "cuda"),
+        (["--memory", "100KiB"], "100 KiB"),
+    ],
+)
+def test_what_is_refused_claims_no_folder(
+    options: list[str], words: str, ldm: Any, folder: Path, place: Path
+) -> None:
+    path = write(place, {"prompt": "a"}, {"prompt": "b"})
+    command = ["generate", "--prompts", path, "--model", folder, "--steps", "1", "--out", "o"]
+    code, _, error = ldm(*command, *options)
+    assert code == 2
+    assert words in error
+    assert not (place / "o").exists()
+
+
+def test_where_it_is_computed_is_no_part_of_a_job(ldm: Any, folder: Path, place: Path) -> None:
+    """Begun with a budget, gone on with an offload, and ended without; a picture that was made
+    with the one and has no entry in the ledger is taken over by the next."""
+    path = write(place, *[{"prompt": f"{i}"} for i in range(3)])
+    command = ["generate", "--prompts", path, "--model", folder, "--steps", "1", "--out", "o"]
+    command += ["--seed", "1"]
+    assert ldm(*command, "--memory", "2GiB")[0] == 0
+    for options in (["--set", "converters=['group_offload']"], ["--device", "cpu"]):
+        before = files(place / "o")
+        (place / "o" / "00001-2.png").unlink()
+        lines = (place / "o" / "results.jsonl").read_text().splitlines(keepends=True)
+        left = [line for line in lines if json.loads(line)["index"] == 0]
+        (place / "o" / "results.jsonl").write_text("".join(left))
+        code, out, error = ldm(*command, *options)
+        assert code == 0, error
+        assert sorted(out.split()) == ["o/00001-2.png", "o/00002-3.png"]
+        for name in before.keys() - {"00001-2.png"}:
+            assert (place / "o" / name).read_bytes() == before[name]
+    assert ldm(*command, "--scheduler", "ddim")[0] == 2
+
+
+def test_a_job_that_made_nothing_gives_way_to_another(
+    ldm: Any, folder: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ldm_core.jobs.claims import Claims
+
+    path = write(place, {"prompt": "a"})
+    command = ["generate", "--prompts", path, "--model", folder, "--out", "out", "--steps"]
+
+    def broken(*_: Any) -> Any:
+        raise LdmError("no such weights")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ldm_core.run.pipeline.load_model", broken)
+        assert ldm(*command, "1")[0] == 2
+    seed = json.loads((place / "out" / "job.json").read_text())["seed"]
+    with monkeypatch.context() as patch:
+        patch.setattr("ldm_core.run.pipeline.load_model", broken)
+        assert ldm(*command, "1")[0] == 2
+    assert json.loads((place / "out" / "job.json").read_text())["seed"] == seed
+    job = opened(place, folder, {"prompt": "b"})  # which has not begun to make anything
+    claims = Claims(job.folder.claims)
+    assert claims.take([0])  # and now does
+    assert "holds another job" in ldm(*command, "1", "--seed", "5")[2]
+    claims.release([0])
+    write(place, {"prompt": "a"})
+    assert ldm(*command, "1", "--seed", "5")[0] == 0
+    claims.close()
+    with pytest.raises(LdmError, match="another job was begun in"):
+        list(job.run())
+    assert sorted(files(place / "out")) == ["00000-5.png"]
+    code, _, error = ldm(*command, "2")
+    assert code == 2
+    assert "it differs in recipe" in error
+
+
+def test_pictures_without_an_entry_count_as_there(
+    ldm: Any, folder: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a disk that is full when the ledger is to be written."""
+    import errno
+
+    from ldm_core.jobs.ledger import Ledger
+
+    def full(*_: Any) -> Any:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    path = write(place, {"prompt": "a"}, {"prompt": "b"}, {"prompt": "c"})
+    command = ["generate", "--prompts", path, "--model", folder, "--steps", "1", "--out", "o"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "append", full)
+        code, _, error = ldm(*command, "--batch-size", "2")
+    assert code == 3
+    assert len(files(place / "o")) == 2
+    assert "2 pictures are in o; the same command goes on with the rest" in error
+
+
+@pytest.mark.parametrize(
+    ("lines", "count", "sizes"), [(5, 2, [3, 2]), (5, 1, [5]), (20, 2, [8, 8, 4]), (2, 4, [1, 1])]
+)
+def test_no_batch_is_larger_than_a_process_share(
+    lines: int, count: int, sizes: list[int], folder: Path, place: Path
+) -> None:
+    several = [{"prompt": f"{i}"} for i in range(lines)]
+    job = opened(place, folder, *several, processes=count)
+    assert [len(batch.pictures) for batch in job.asked.batches] == sizes
+
+
+def test_pictures_in_rows_are_written_once_all_is_checked(folder: Path, place: Path) -> None:
+    datasets = pytest.importorskip("datasets", reason="the package datasets is not installed")
+    from datasets.features import Image as Column
+
+    features = datasets.Features({"prompt": datasets.Value("string"), "image": Column()})
+    data = (place / "noise.png").read_bytes()
+    rows = {"prompt": ["a", "b"], "image": [{"bytes": data, "path": None}] * 2}
+    (place / "rows").mkdir()
+    datasets.Dataset.from_dict(rows, features=features).to_parquet(str(place / "rows/a.parquet"))
+    choices = {"model": str(folder), "num_inference_steps": 2, "conditioning": ["text", "image"]}
+
+    def job(out: str, **more: Any) -> Job:
+        return Job.open(place / "rows", place / out, choices=choices, seed=1, **more)
+
+    with pytest.raises(LdmError, match="its file would be 'x'"):
+        job("out", name="x")
+    assert not (place / "out").exists()
+    made = [event for event in job("out").run() if isinstance(event, Made)]
+    (extracted,) = (place / "out" / "inputs").iterdir()
+    assert extracted.read_bytes() == data
+    assert [event.manifest["inputs"]["image"] for event in made] == [str(extracted)] * 2
+    assert job("out").goes_on
+    (place / "out").rename(place / "elsewhere")
+    assert job("elsewhere").goes_on

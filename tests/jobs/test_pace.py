@@ -29,15 +29,34 @@ def test_a_line_says_all_of_it(standing: Standing, rate: float | None, words: st
 
 
 def test_what_was_there_before_is_no_speed() -> None:
-    pace = Pace(100.0, Standing(1000, 500))
+    pace = Pace(Standing(1000, 500))
     assert pace.rate(102.0, Standing(1000, 500)) is None
-    assert pace.rate(104.0, Standing(1000, 506, 2)) == pytest.approx(8 / 4)
+    assert pace.rate(104.0, Standing(1000, 506, 2)) is None
+    assert pace.rate(105.0, Standing(1000, 506, 2)) is None
+    assert pace.rate(108.0, Standing(1000, 512, 4)) == pytest.approx(8 / 4)
+
+
+def test_the_start_is_no_part_of_the_speed() -> None:
+    """A minute and a half of loading, then a picture a second."""
+    pace = Pace(Standing(10, 0))
+    for second in range(90):
+        assert pace.rate(float(second), Standing(10, 0)) is None
+    assert pace.rate(90.0, Standing(10, 1)) is None
+    assert pace.rate(91.0, Standing(10, 2)) == pytest.approx(1)
+    assert pace.rate(92.0, Standing(10, 3)) == pytest.approx(1)
+
+
+def test_batches_that_take_longer_than_a_minute_have_their_own_speed() -> None:
+    pace = Pace(Standing(100, 0))
+    for second in range(501):
+        rate = pace.rate(float(second), Standing(100, 8 * (second // 100)))
+    assert rate == pytest.approx(8 / 100)
 
 
 def test_speed_is_that_of_the_last_minute() -> None:
     """Ten a second for a minute and a half, then one a second: a minute later nothing is seen of
     the former."""
-    pace = Pace(0.0, Standing(10_000, 0))
+    pace = Pace(Standing(10_000, 0))
     for second in range(1, 91):
         rate = pace.rate(float(second), Standing(10_000, 10 * second))
     assert rate == pytest.approx(10)

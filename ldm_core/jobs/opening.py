@@ -1,0 +1,71 @@
+"""What a job begins with: its lines, checked, and the record of what its pictures are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from ldm_core.composition.composition import Composition
+from ldm_core.contracts.files import in_full
+from ldm_core.errors import LdmError, did_you_mean
+from ldm_core.jobs.checking import Asked, Terms, bad_lines, check_lines
+from ldm_core.jobs.columns import unknown
+from ldm_core.jobs.compositions import Compositions
+from ldm_core.jobs.lines import Lines, is_data_set
+from ldm_core.jobs.making import Making
+from ldm_core.jobs.placing import without_places
+from ldm_core.media.manifest import _plain
+
+
+@contextmanager
+def room_for(prompts: Path) -> Iterator[Path | None]:
+    """A folder for pictures in the rows of a data set, until all is checked."""
+    if not is_data_set(prompts):
+        yield None
+        return
+    with TemporaryDirectory(prefix="ldm-inputs-") as folder:
+        yield Path(folder)
+
+
+def checked_lines(
+    lines: Lines,
+    compositions: Compositions,
+    making: Making,
+    terms: Terms,
+    seed: int,
+    skip_bad: bool,
+) -> Asked:
+    asked = check_lines(lines, compositions, making, terms, seed)
+    reasons = {(bad.reason, bad.hint) for bad in asked.bad}
+    if len(asked.bad) > 1 and len(reasons) == 1 and not asked.batches:
+        ((reason, hint),) = reasons
+        raise LdmError(f"{reason}; so it is with each line of '{lines.path.name}'.", hint)
+    if asked.bad and not (skip_bad and asked.batches):
+        raise LdmError(
+            bad_lines(asked.bad, lines.path.name),
+            "nothing is made; --skip-bad leaves them out." if asked.batches else "",
+        )
+    return asked
+
+
+def check_inputs(inputs: Mapping[str, Any], base: Composition, making: Making) -> None:
+    """See that inputs for all lines are some."""
+    declared = making.inputs(base)
+    for name in inputs:
+        if error := unknown(name, declared, base):
+            raise LdmError(
+                f"'{name}' is no input of this model.{did_you_mean(name, declared)}", error.hint
+            )
+
+
+def of_pictures(base: Composition) -> Any:
+    """Choices as the record has them, without what only places."""
+    converters = base.recipe.get("converters", [])
+    return recorded(without_places({**base.chosen, "converters": converters}, base.registry))
+
+
+def recorded(values: Mapping[str, Any]) -> Any:
+    return _plain({k: in_full(v) if isinstance(v, Path) else v for k, v in values.items()})
