@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
@@ -125,15 +126,16 @@ class GroupOffload(Placement):
         import torch
         from diffusers.hooks import apply_group_offloading
 
-        apply_group_offloading(
-            module,
-            onload_device=part.device,
-            offload_device=torch.device("cpu"),
-            offload_type="leaf_level",
-            use_stream=part.device.type == "cuda",
-            low_cpu_mem_usage=not self.pinned,
-            offload_to_disk_path=None if path is None else str(path),
-        )
+        with nullcontext() if path is None else _without_room():
+            apply_group_offloading(
+                module,
+                onload_device=part.device,
+                offload_device=torch.device("cpu"),
+                offload_type="leaf_level",
+                use_stream=part.device.type == "cuda",
+                low_cpu_mem_usage=not self.pinned,
+                offload_to_disk_path=None if path is None else str(path),
+            )
         if path is not None:
             for group in _groups(module):
                 _leave_nothing(group)
@@ -197,7 +199,7 @@ def _groups(module: nn.Module) -> list[Any]:
 
 
 def _leave_nothing(group: Any) -> None:
-    """See that weights that wait in a file are not numbers in the meantime.
+    """See that weights that wait in a file are not numbers in the meantime, and take no memory.
 
     Diffusers leaves memory that nobody wrote: whoever computed with it, as with a layer's weight
     that is read without calling the layer, would get numbers that look right.
@@ -205,13 +207,31 @@ def _leave_nothing(group: Any) -> None:
     away = group.offload_
 
     def offload() -> None:
-        away()
-        for tensor in group.tensor_to_key:
-            tensor.data = _nothing(tensor)
+        with _without_room():
+            away()
 
     group.offload_ = offload
-    for tensor in group.tensor_to_key:
-        tensor.data = _nothing(tensor)
+
+
+@contextmanager
+def _without_room() -> Iterator[None]:
+    """Have Diffusers leave `_nothing` where it leaves as much memory as the weights took. Of all
+    layers at once that would be a heap as large as the model, over which what is computed later
+    spreads."""
+    from torch.overrides import TorchFunctionMode
+
+    class Nothing(TorchFunctionMode):
+        def __torch_function__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            if func is torch.empty_like:
+                return _nothing(args[0])
+            return func(*args, **(kwargs or {}))
+
+    import torch
+
+    with Nothing():
+        yield
 
 
 def _nothing(like: Tensor) -> Tensor:
