@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from itertools import chain
@@ -126,7 +126,7 @@ class GroupOffload(Placement):
         import torch
         from diffusers.hooks import apply_group_offloading
 
-        with nullcontext() if path is None else _without_room():
+        with nullcontext() if path is None else _without_room(_nothing):
             apply_group_offloading(
                 module,
                 onload_device=part.device,
@@ -205,33 +205,40 @@ def _leave_nothing(group: Any) -> None:
     that is read without calling the layer, would get numbers that look right.
     """
     away = group.offload_
+    nothing = {_kind(tensor): _nothing(tensor) for tensor in group.tensor_to_key}
 
     def offload() -> None:
-        with _without_room():
+        with _without_room(lambda like: nothing[_kind(like)]):
             away()
 
     group.offload_ = offload
 
 
 @contextmanager
-def _without_room() -> Iterator[None]:
-    """Have Diffusers leave `_nothing` where it leaves as much memory as the weights took. Of all
-    layers at once that would be a heap as large as the model, over which what is computed later
-    spreads."""
+def _without_room(instead: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Have Diffusers leave something else where it would leave as much memory as weights took.
+
+    Of all layers at once that is a heap as large as the model, over whose pages spreads what is
+    computed later. So does what is made anew for each layer that goes, however small: it stays
+    between what is computed, and keeps its memory from being one piece again.
+    """
+    import torch
     from torch.overrides import TorchFunctionMode
 
-    class Nothing(TorchFunctionMode):
+    class Instead(TorchFunctionMode):
         def __torch_function__(
             self, func: Any, types: Any, args: Any = (), kwargs: Any = None
         ) -> Any:
             if func is torch.empty_like:
-                return _nothing(args[0])
+                return instead(args[0])
             return func(*args, **(kwargs or {}))
 
-    import torch
-
-    with Nothing():
+    with Instead():
         yield
+
+
+def _kind(tensor: Tensor) -> tuple[Any, ...]:
+    return tensor.shape, tensor.dtype
 
 
 def _nothing(like: Tensor) -> Tensor:
