@@ -35,6 +35,14 @@ CASES: list[tuple[str, int, int, str]] = [
     ("flux-330", 256, 1, "8GiB"),
     ("flux-330", 256, 1, "1GiB"),
     ("unet-90", 384, 2, "8GiB"),
+    ("unet-90", 512, 1, "600MiB"),
+    ("sdxl-180", 320, 1, "8GiB"),
+    ("sdxl-180", 256, 2, "600MiB"),
+    ("sd3-210", 384, 1, "8GiB"),
+    ("sd3-210", 256, 3, "700MiB"),
+    ("dit-460", 256, 3, "8GiB"),
+    ("dit-460", 512, 1, "1GiB"),
+    ("unet-60", 448, 1, "8GiB"),
 ]
 """A folder, the picture's sides, how many at once, and the budget."""
 
