@@ -1,4 +1,4 @@
-"""Folders of random weights, of 50 to 400 million parameters, of several families.
+"""Folders of random weights, of 60 to 550 million parameters, of several families.
 
 Networks and encoders are of the real classes; tokenizers are those of the tests.
 """
@@ -233,9 +233,9 @@ FOLDERS: dict[str, Callable[[Path], None]] = {
     "pixart-230": lambda folder: write_pixart(folder, 768, 10, 768),
     "flux-330": lambda folder: write_flux(folder, 8, 5, 512),
     "unet-60": lambda folder: write_unet(folder, 64, 384),
-    "dit-460": lambda folder: write_dit(folder, 1152, 20),
-    "sdxl-180": lambda folder: write_xl(folder, 128, 640, 4),
-    "sd3-210": lambda folder: write_stable_diffusion_3(folder, 896, 10, 512),
+    "dit-550": lambda folder: write_dit(folder, 1152, 20),
+    "sdxl-370": lambda folder: write_xl(folder, 128, 640, 4),
+    "sd3-400": lambda folder: write_stable_diffusion_3(folder, 896, 10, 512),
 }
 """By a name that says how many million parameters they have, in about."""
 

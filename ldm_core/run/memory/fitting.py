@@ -16,7 +16,6 @@ from ldm_core.run.memory.plan import MemoryPlan, Planner
 from ldm_core.run.memory.release import give_back
 from ldm_core.run.weights import Weights
 
-
 Way = tuple[tuple[str, str], ...]
 """A placement for each part, and a way of decoding."""
 
