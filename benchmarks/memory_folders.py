@@ -1,4 +1,4 @@
-"""Folders of random weights, of 50 to 400 million parameters, of several families.
+"""Folders of random weights, of 60 to 550 million parameters, of several families.
 
 Networks and encoders are of the real classes; tokenizers are those of the tests.
 """
@@ -118,12 +118,69 @@ def write_flux(folder: Path, heads: int, layers: int, text: int) -> None:
     index(folder, "FluxPipeline", FLOW, "transformer", cls, clip=True, **texts)
 
 
-def autoencoder(folder: Path, channels: int, **config: Any) -> None:
+def write_xl(folder: Path, width: int, text: int, layers: int) -> None:
+    """Stable Diffusion XL, its widths so many times 1, 2 and 4."""
+    from diffusers import UNet2DConditionModel
+
+    UNet2DConditionModel(
+        sample_size=40,
+        block_out_channels=(width, 2 * width, 4 * width),
+        layers_per_block=2,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        transformer_layers_per_block=(1, 1, layers),
+        cross_attention_dim=2 * text,
+        attention_head_dim=(2, 4, 8),
+        use_linear_projection=True,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=256,
+        projection_class_embeddings_input_dim=6 * 256 + text,
+    ).save_pretrained(folder / "unet")
+    autoencoder(folder, 4, width=96)
+    clip(folder, "text_encoder", "tokenizer", text)
+    clip(folder, "text_encoder_2", "tokenizer_2", text, projection=text)
+    texts = {
+        "text_encoder_2": ["transformers", "CLIPTextModelWithProjection"],
+        "tokenizer_2": ["transformers", "CLIPTokenizer"],
+    }
+    pipeline, cls = "StableDiffusionXLPipeline", "UNet2DConditionModel"
+    index(folder, pipeline, SCHEDULER, "unet", cls, clip=True, **texts)
+
+
+def write_stable_diffusion_3(folder: Path, width: int, layers: int, text: int) -> None:
+    """Without the third text encoder."""
+    from diffusers import SD3Transformer2DModel
+
+    SD3Transformer2DModel(
+        sample_size=32,
+        patch_size=2,
+        in_channels=16,
+        out_channels=16,
+        num_layers=layers,
+        attention_head_dim=64,
+        num_attention_heads=width // 64,
+        caption_projection_dim=width,
+        joint_attention_dim=4 * text,
+        pooled_projection_dim=2 * text,
+        pos_embed_max_size=96,
+    ).save_pretrained(folder / "transformer")
+    autoencoder(folder, 16, shift_factor=0.0609, use_quant_conv=False, use_post_quant_conv=False)
+    cls = "CLIPTextModelWithProjection"
+    texts: dict[str, Any] = {"text_encoder_3": [None, None], "tokenizer_3": [None, None]}
+    for end in ("", "_2"):
+        clip(folder, f"text_encoder{end}", f"tokenizer{end}", text, projection=text)
+        texts[f"text_encoder{end}"] = ["transformers", cls]
+        texts[f"tokenizer{end}"] = ["transformers", "CLIPTokenizer"]
+    network = "SD3Transformer2DModel"
+    index(folder, "StableDiffusion3Pipeline", FLOW, "transformer", network, **texts)
+
+
+def autoencoder(folder: Path, channels: int, width: int = 64, **config: Any) -> None:
     """One latent for 8x8 pixels."""
     from diffusers import AutoencoderKL
 
     AutoencoderKL(
-        block_out_channels=(64, 128, 256, 256),
+        block_out_channels=(width, 2 * width, 4 * width, 4 * width),
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
         layers_per_block=1,
@@ -133,8 +190,8 @@ def autoencoder(folder: Path, channels: int, **config: Any) -> None:
     ).save_pretrained(folder / "vae")
 
 
-def clip(folder: Path, encoder: str, tokenizer: str, hidden: int) -> None:
-    from transformers import CLIPTextConfig, CLIPTextModel
+def clip(folder: Path, encoder: str, tokenizer: str, hidden: int, projection: int = 0) -> None:
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
     config = CLIPTextConfig(
         vocab_size=49408,
@@ -145,8 +202,10 @@ def clip(folder: Path, encoder: str, tokenizer: str, hidden: int) -> None:
         bos_token_id=0,
         eos_token_id=1,
         pad_token_id=1,
+        **({"projection_dim": projection} if projection else {}),
     )
-    CLIPTextModel(config).save_pretrained(folder / encoder)
+    cls = CLIPTextModelWithProjection if projection else CLIPTextModel
+    cls(config).save_pretrained(folder / encoder)
     write_clip_tokenizer(folder / tokenizer)
 
 
@@ -173,6 +232,10 @@ FOLDERS: dict[str, Callable[[Path], None]] = {
     "dit-130": lambda folder: write_dit(folder, 768, 12),
     "pixart-230": lambda folder: write_pixart(folder, 768, 10, 768),
     "flux-330": lambda folder: write_flux(folder, 8, 5, 512),
+    "unet-60": lambda folder: write_unet(folder, 64, 384),
+    "dit-550": lambda folder: write_dit(folder, 1152, 20),
+    "sdxl-370": lambda folder: write_xl(folder, 128, 640, 4),
+    "sd3-400": lambda folder: write_stable_diffusion_3(folder, 896, 10, 512),
 }
 """By a name that says how many million parameters they have, in about."""
 

@@ -1,6 +1,6 @@
 """The peak that a memory plan expects, and the one that is measured, on a processor.
 
-Twelve combinations of a model of random weights, a size, a batch and a budget; the plan chooses the
+Twenty combinations of a model of random weights, a size, a batch and a budget; the plan chooses the
 placement. Each is measured in a process of its own, from Linux' /proc: the most anonymous memory
 while weights are read and one batch is drawn in one step, beyond what the process held once it had
 drawn a picture with `shapes`; and the resident pages of the weight files of those parts that the
@@ -35,8 +35,17 @@ CASES: list[tuple[str, int, int, str]] = [
     ("flux-330", 256, 1, "8GiB"),
     ("flux-330", 256, 1, "1GiB"),
     ("unet-90", 384, 2, "8GiB"),
+    ("unet-90", 512, 1, "600MiB"),
+    ("sdxl-370", 320, 1, "8GiB"),
+    ("sdxl-370", 256, 2, "600MiB"),
+    ("sd3-400", 384, 1, "8GiB"),
+    ("sd3-400", 256, 3, "700MiB"),
+    ("dit-550", 256, 3, "8GiB"),
+    ("dit-550", 512, 1, "1GiB"),
+    ("unet-60", 448, 1, "8GiB"),
 ]
-"""A folder, the picture's sides, how many at once, and the budget."""
+"""A folder, the picture's sides, how many at once, and the budget. The factor of the heap
+was not fitted by the last seven."""
 
 
 def main() -> None:

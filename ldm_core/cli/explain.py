@@ -29,6 +29,7 @@ from ldm_core.plugins.options import REQUIRED
 from ldm_core.plugins.registry import Plugin, Registry, installed
 
 WIDEST = 12
+QUANTISED = " Weights are counted as they are in the files: 'quantize' makes them smaller."
 
 
 def explain(
@@ -59,6 +60,8 @@ def explain(
 
         planner = Planner.of(composition)
         report["memory"] = planner.made(planner.example(batch_size)).as_table()
+        if any(converter.reading is not None for converter in composition.converters):
+            report["memory"]["why"] += QUANTISED
     if json:
         typer.echo(dumps(report, indent=2))
     else:

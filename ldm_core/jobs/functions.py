@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ldm_core.composition.composition import Composition
-from ldm_core.contracts import Input
+from ldm_core.contracts import Input, Plan
 from ldm_core.contracts.conditioning import REQUIRED as MUST
 from ldm_core.contracts.files import WRITTEN, in_full, parts_of
 from ldm_core.errors import LdmError, LdmWarning
@@ -116,6 +116,9 @@ class FunctionMaking(Making):
             manifests += make_manifests(asked.composition, request, where)
         several = zip(manifests, calls, strict=True)
         return [self._with_command(manifest, one, 0) for manifest, one in several]
+
+    def plan(self, composition: Composition, call: Call) -> Plan | None:
+        return None
 
     def batches(self, pipe: Pipeline, call: Call) -> Iterator[Output]:
         from ldm_core.run.recording import on_weights_of

@@ -55,6 +55,10 @@ class Making:
         plan = plan_of(composition, arguments_of(composition, call))
         return list(make_manifests(composition, plan.request, where))
 
+    def plan(self, composition: Composition, call: Call) -> Plan | None:
+        """What a call computes at once; None where that is seen only when it is made."""
+        return plan_of(composition, arguments_of(composition, call))
+
     def batches(self, pipe: Pipeline, call: Call) -> Iterator[Output]:
         """The pictures of a call, which may come in several outputs, one after the other."""
         return pipe.batches(**call)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from ldm_core.contracts import Shown
@@ -14,6 +14,7 @@ from ldm_core.jobs.checking import defaults_of
 from ldm_core.jobs.claims import Claims
 from ldm_core.jobs.events import Event, Failed, Made, Packed, Waiting
 from ldm_core.jobs.files import Entry, Written, taken
+from ldm_core.jobs.largest import largest_of
 from ldm_core.jobs.ledger import Ledger, Result
 from ldm_core.jobs.pipelines import Pipelines
 from ldm_core.machine import machine_error, refused
@@ -107,6 +108,7 @@ class Worker:
         """Make pictures that are claimed."""
         try:
             pipe = self._pipelines.of(batch.group.choices)
+            self._place(pipe, batch)
             _ = pipe.model
         except LdmError as error:
             if machine_error(error) or not self._job.several:
@@ -115,6 +117,17 @@ class Worker:
             return
         if not self._stop():
             yield from self._make(pipe, batch, pictures)
+
+    def _place(self, pipe: Pipeline, batch: Batch) -> None:
+        """Where a recipe says how much memory there is, have weights lie from the beginning so that
+        the largest of the batches that they are for fits."""
+        if pipe.fitting is None or pipe.fitting.plan is not None:
+            return
+        job = self._job
+        largest = largest_of(job.asked.batches, batch, job.compositions, job.making)
+        if largest is not None:
+            with suppress(LdmError):  # what cannot be made is said when its turn comes
+                pipe.fitting.see(*largest)
 
     def _make(self, pipe: Pipeline, batch: Batch, pictures: list[Picture]) -> Iterator[Event]:
         """Make pictures at once; where that fails, each by itself, so that one that cannot be made

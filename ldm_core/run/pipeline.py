@@ -114,7 +114,7 @@ class Pipeline(Generates):
 
         Args:
             around: ``around(load)`` is called in place of ``load()``, for what is to be done just
-                before the weights are read, or after.
+                before the weights are first read, or after.
         """
 
         fitting = Fitting() if "memory" in composition.recipe else None
@@ -122,7 +122,16 @@ class Pipeline(Generates):
         def load() -> Model:
             return load_model(fitting.placed(composition) if fitting else composition)
 
-        whole = Weights(load if around is None else lambda: around(load))
+        first = [] if around is None else [around]
+
+        def loaded() -> Model:
+            model = first[0](load) if first else load()
+            first.clear()
+            return model
+
+        whole = Weights(loaded)
+        if fitting is not None:
+            fitting.places(whole)
         return cls(composition, _converted(composition, whole, fitting), whole, fitting)
 
     @property
@@ -364,4 +373,4 @@ def _converted(composition: Composition, whole: Weights, fitting: Fitting | None
     """The model that runs are made with; where it lies is decided when it is asked for."""
     if fitting is None:
         return converted(composition, whole)
-    return Weights(lambda: converted(fitting.placed(composition), whole).model)
+    return fitting.places(Weights(lambda: converted(fitting.placed(composition), whole).model))

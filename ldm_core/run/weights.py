@@ -26,7 +26,7 @@ class Weights:
     """
 
     def __init__(self, load: Callable[[], Model]) -> None:
-        self._load: Callable[[], Model] | None = load
+        self._load = load
         self._model: Model | None = None
         self._one_at_a_time = Lock()
 
@@ -47,10 +47,13 @@ class Weights:
         """The model; loaded now where it is not there yet."""
         with self._one_at_a_time:
             if self._model is None:
-                assert self._load is not None
                 self._model = self._load()
-                self._load = None
-        return self._model
+            return self._model
+
+    def let_go(self) -> None:
+        """Keep the model no longer; it is loaded again when it is next asked for."""
+        with self._one_at_a_time:
+            self._model = None
 
 
 def load_model(composition: Composition) -> Model:

@@ -162,6 +162,33 @@ def test_pictures_are_the_same_and_their_manifest_says_nothing_of_this_machine(
         small(["a star"] * 8, seed=3)
 
 
+def test_weights_are_placed_anew_for_a_larger_call(folder: Path, pipe: Pipeline) -> None:
+    """By a plan that fits all calls until then."""
+    own = planner(folder)
+    single, pair = (
+        {way.words: way.peak for way in ways(own, images) if way.lossless} for images in (1, 2)
+    )
+    budget = max(single["whole"], min(pair.values()))
+    assert budget < pair["whole"]
+    small = Pipeline.from_pretrained(
+        folder, num_inference_steps=4, memory=f"{budget}B", device="cpu"
+    )
+    other = small.replace(scheduler="euler")
+    assert small.fitting is not None
+    placements, models = [], []
+    for images in (1, 2, 1):
+        out, plain = (p(["a star"] * images, seed=3) for p in (small, pipe))
+        for image, expected in zip(out.images, plain.images, strict=True):
+            assert np.array_equal(np.asarray(image), np.asarray(expected))
+        assert small.fitting.plan is not None
+        placements.append(small.fitting.plan.chosen.words)
+        models.append(small.model)
+    assert placements[0] == "whole"
+    assert "disk" in placements[1]
+    assert placements[2] == placements[1]
+    assert models[1] is models[2] is other.model is not models[0]
+
+
 def test_a_placement_beside_a_plan_is_refused(folder: Path) -> None:
     with pytest.raises(LdmError, match="leave one of them out"):
         compose({"model": folder, "memory": "auto", "converters": ["whole"]}, installed())

@@ -28,6 +28,10 @@ class Allocator:
         the next ones."""
         return False
 
+    def idle(self, size: int) -> int:
+        """Bytes of such memory that stay the program's, of so many that are free."""
+        return size
+
     def scratch(self, func: Any, args: Sequence[Any], made: Sequence[Tensor]) -> int:
         """Bytes that an operation takes while it lasts, beside what it is given and gives."""
         return 0
@@ -139,7 +143,7 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if self._allocator.keeps(scratch):
             self._most_kept = max(self._most_kept, self._kept + scratch)
             scratch = 0
-        live = self._live + scratch + self._most_kept - self._kept
+        live = self._live + scratch + self._allocator.idle(self._most_kept - self._kept)
         peak.live = max(peak.live, live)
         for grain, size in self._now.held.items():
             peak.held[grain] = max(peak.held[grain], live + size)

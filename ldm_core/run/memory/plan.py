@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -37,7 +37,7 @@ class MemoryPlan:
         images, extent: of the batch that it is for.
         walk: what the run takes.
         chosen: the least slow that fits.
-        others: the best of the other ways, the least slow first, whether they fit or not.
+        ways: all that there are, the least slow first, whether they fit or not.
     """
 
     budget: int
@@ -46,7 +46,12 @@ class MemoryPlan:
     extent: Extent
     walk: Walk
     chosen: Candidate
-    others: tuple[Candidate, ...]
+    ways: tuple[Candidate, ...]
+
+    @property
+    def others(self) -> tuple[Candidate, ...]:
+        """The best of the other ways, the least slow first, whether they fit or not."""
+        return _best([way for way in self.ways if way is not self.chosen], self.chosen)
 
     @property
     def why(self) -> str:
@@ -146,23 +151,31 @@ class Planner:
         found = candidates(walk, calls, kinds, len(plan.request.seeds))
         return sorted(found, key=lambda c: (not c.lossless, c.cost, c.peak))
 
-    def made(self, plan: Plan) -> MemoryPlan:
+    def made(
+        self,
+        plan: Plan,
+        budget: tuple[int, bool] | None = None,
+        best: Callable[[Candidate, int], bool] = lambda way, size: True,
+    ) -> MemoryPlan:
         """The plan for a batch.
 
+        Args:
+            budget: as of `budget`; the recipe's where None.
+            best: ``best(way, size)`` says which of the ways that fit are taken before others.
         Raises:
             LdmError: nothing fits; it says what would.
         """
         from ldm_core.run.memory.refusal import refusal
 
-        budget, free = self.budget()
+        size, free = budget or self.budget()
         walk = self.walked(plan)
         ways = self.ways(walk, plan)
-        chosen = next((way for way in ways if way.peak <= budget), None)
-        if chosen is None:
-            raise refusal(self, plan, ways, budget, free)
-        others = _best([way for way in ways if way is not chosen], chosen)
+        fit = [way for way in ways if way.peak <= size]
+        if not fit:
+            raise refusal(self, plan, ways, size, free)
+        chosen = next((way for way in fit if best(way, size)), fit[0])
         count = len(plan.request.seeds)
-        return MemoryPlan(budget, free, count, plan.request.extent, walk, chosen, others)
+        return MemoryPlan(size, free, count, plan.request.extent, walk, chosen, tuple(ways))
 
     def example(self, images: int = 1, extent: Extent | None = None) -> Plan:
         """A plan of a run of which nothing is asked but what must be."""

@@ -19,6 +19,8 @@ CHANNELS = 16
 MAPPED = 32 * 2**20
 """Bytes of a block that glibc surely gives back once it is free. Smaller ones share a heap, which
 does not shrink while the program goes on."""
+IDLE = 64 * 2**20
+"""Free bytes at the heap's end that glibc keeps at the most, twice the size of a block above."""
 HEAP = 1.2
 """Of the heap to what is alive in it: a block that is free is no place for the next of its size,
 which is to be aligned. Measured, as benchmarks/memory_plan.py does, not derived."""
@@ -33,6 +35,9 @@ class Processor(Allocator):
 
     def keeps(self, size: int) -> bool:
         return size < MAPPED
+
+    def idle(self, size: int) -> int:
+        return min(size, IDLE)
 
     def scratch(self, func: Any, args: Sequence[Any], made: Sequence[Tensor]) -> int:
         """Of a convolution, but for one of single pixels: oneDNN computes in blocks of channels,

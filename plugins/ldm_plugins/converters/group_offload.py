@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
@@ -125,15 +126,16 @@ class GroupOffload(Placement):
         import torch
         from diffusers.hooks import apply_group_offloading
 
-        apply_group_offloading(
-            module,
-            onload_device=part.device,
-            offload_device=torch.device("cpu"),
-            offload_type="leaf_level",
-            use_stream=part.device.type == "cuda",
-            low_cpu_mem_usage=not self.pinned,
-            offload_to_disk_path=None if path is None else str(path),
-        )
+        with nullcontext() if path is None else _without_room(_nothing):
+            apply_group_offloading(
+                module,
+                onload_device=part.device,
+                offload_device=torch.device("cpu"),
+                offload_type="leaf_level",
+                use_stream=part.device.type == "cuda",
+                low_cpu_mem_usage=not self.pinned,
+                offload_to_disk_path=None if path is None else str(path),
+            )
         if path is not None:
             for group in _groups(module):
                 _leave_nothing(group)
@@ -197,21 +199,46 @@ def _groups(module: nn.Module) -> list[Any]:
 
 
 def _leave_nothing(group: Any) -> None:
-    """See that weights that wait in a file are not numbers in the meantime.
+    """See that weights that wait in a file are not numbers in the meantime, and take no memory.
 
     Diffusers leaves memory that nobody wrote: whoever computed with it, as with a layer's weight
     that is read without calling the layer, would get numbers that look right.
     """
     away = group.offload_
+    nothing = {_kind(tensor): _nothing(tensor) for tensor in group.tensor_to_key}
 
     def offload() -> None:
-        away()
-        for tensor in group.tensor_to_key:
-            tensor.data = _nothing(tensor)
+        with _without_room(lambda like: nothing[_kind(like)]):
+            away()
 
     group.offload_ = offload
-    for tensor in group.tensor_to_key:
-        tensor.data = _nothing(tensor)
+
+
+@contextmanager
+def _without_room(instead: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Have Diffusers leave something else where it would leave as much memory as weights took.
+
+    Of all layers at once that is a heap as large as the model, over whose pages spreads what is
+    computed later. So does what is made anew for each layer that goes, however small: it stays
+    between what is computed, and keeps its memory from being one piece again.
+    """
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    class Instead(TorchFunctionMode):
+        def __torch_function__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            if func is torch.empty_like:
+                return instead(args[0])
+            return func(*args, **(kwargs or {}))
+
+    with Instead():
+        yield
+
+
+def _kind(tensor: Tensor) -> tuple[Any, ...]:
+    return tensor.shape, tensor.dtype
 
 
 def _nothing(like: Tensor) -> Tensor:
