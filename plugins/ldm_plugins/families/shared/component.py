@@ -61,7 +61,7 @@ def read_part(folder: Path, part: PartInfo, place: Place, file: Path | None = No
 
     check_component(read_config(folder), folder / "config.json")
     diffusers = issubclass(cls, ModelMixin)
-    if place.device.type == "meta":
+    if (place.reads_to(part) or place.device).type == "meta":
         alone = None if file is None else {file.name: read_header_of_weights(file)}
         with quiet(what):
             headers = alone or read_headers(folder)
