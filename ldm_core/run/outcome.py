@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ldm_core.contracts import Medium, Model
-from ldm_core.errors import LdmError, LdmWarning, MachineError, NotFiniteError
+from ldm_core.errors import LdmError, LdmWarning, MachineError
 from ldm_core.media.manifest_record import IN_TILES
 from ldm_core.media.shown import shown
 from ldm_core.model.loading import unpacked
@@ -94,28 +94,6 @@ def _with_tiles(
         manifest if sides.get(index) is None else {**manifest, IN_TILES: sides[index]}
         for index, manifest in enumerate(manifests)
     ]
-
-
-def encoded(pipe: Pipeline, latents: Tensor, seeds: Sequence[int]) -> Tensor:
-    """An encoder's latents (batch, channels, ...), once they are seen to be finite.
-
-    Raises:
-        NotFiniteError: some are not; it holds the others.
-    """
-    finite = finite_entries(latents)
-    if all(finite):
-        return latents
-    hint = likely_cause(pipe)
-    lost = [index for index, right in enumerate(finite) if not right]
-    failures = [Failure(i, seeds[i], "the encoder", None, 0, hint, {"inputs": {}}) for i in lost]
-    named = ", ".join(map(str, lost))
-    raise NotFiniteError(
-        f"the encoder gave numbers that are not finite (NaN or infinite) of entry {named} of "
-        f"{len(latents)}.",
-        hint,
-        latents[finite],
-        failures,
-    )
 
 
 def noted(pipe: Pipeline, medium: Medium) -> Medium:

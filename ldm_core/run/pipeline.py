@@ -13,20 +13,9 @@ from torch import Tensor
 from ldm_core.arguments import checks_arguments
 from ldm_core.composition.compose import compose, recompose
 from ldm_core.composition.composition import Composition
-from ldm_core.contracts import (
-    Extent,
-    Medium,
-    Model,
-    Noise,
-    Plan,
-    Request,
-    Run,
-    Seed,
-    Step,
-)
+from ldm_core.contracts import Extent, Medium, Model, Noise, Plan, Request, Run, Seed, Step
 from ldm_core.contracts.record import check_takes
 from ldm_core.errors import LdmError
-from ldm_core.media import pixels
 from ldm_core.media.arrays import check_latents
 from ldm_core.media.manifest import make_manifests
 from ldm_core.media.shown import check_output_type
@@ -35,22 +24,22 @@ from ldm_core.numerics.grid import Grid
 from ldm_core.numerics.point import Point
 from ldm_core.numerics.seeded_noise import SeededNoise
 from ldm_core.plugins.registry import Registry, installed
-from ldm_core.run.allowance import in_halves, within_memory
+from ldm_core.run.allowance import within_memory
 from ldm_core.run.attention import in_force
 from ldm_core.run.batches import Generates
-from ldm_core.run.call import CallArguments, seeds_for
+from ldm_core.run.call import CallArguments
 from ldm_core.run.decoding import decoded
+from ldm_core.run.encoding import encoded
 from ldm_core.run.finite import Finiteness, begun, collected
-from ldm_core.run.memory.fitting import Fitting
+from ldm_core.run.memory.fitting import Fitting, fitted_to_memory
 from ldm_core.run.memory.release import give_back
-from ldm_core.run.outcome import encoded, noted, outcome
+from ldm_core.run.outcome import noted, outcome
 from ldm_core.run.output import Output
 from ldm_core.run.part_errors import computing
 from ldm_core.run.sampling import Sampling
 from ldm_core.run.skipping import without
 from ldm_core.run.tf32 import tf32_in_force
-from ldm_core.run.weights import Weights, check_kernel, check_reading, converted, load_model
-from ldm_core.values import brief
+from ldm_core.run.weights import Weights, check_kernel, check_reading, load_model
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +121,7 @@ class Pipeline(Generates):
         whole = Weights(loaded)
         if fitting is not None:
             fitting.places(whole)
-        return cls(composition, _converted(composition, whole, fitting), whole, fitting)
+        return cls(composition, fitted_to_memory(composition, whole, fitting), whole, fitting)
 
     @property
     def model(self) -> Model:
@@ -167,7 +156,7 @@ class Pipeline(Generates):
         check_reading(self.composition, composition)
         for converter in composition.converters:
             converter.prepare(composition.info)
-        weights = _converted(composition, self.unconverted, self.fitting)
+        weights = fitted_to_memory(composition, self.unconverted, self.fitting)
         other = type(self)(composition, weights, self.unconverted, self.fitting)
         if self.unconverted.loaded:
             _ = other.model  # what does not fit is said here, not at the first call
@@ -324,24 +313,7 @@ class Pipeline(Generates):
             LdmError: it is none of these, or of a size that the model does not take.
             NotFiniteError: latents are not finite; it holds the others.
         """
-        parts, latents = self.composition, self.composition.info.latents
-        if parts.encoder.kind == "image":
-            data = pixels.to_pixels(data, parts.info.image_channels)
-        elif not isinstance(data, Tensor) or data.ndim != len(latents.names) + 2:
-            axes = ", ".join(("batch", "channels", *latents.names))
-            raise LdmError(f"the data should be a tensor ({axes}), not {brief(data)}.")
-        extent = dict(zip(latents.names, data.shape[2:], strict=True))
-        latents.check_fits(extent, parts.info.default_extent)
-        seeds, device = seeds_for(len(data), seed), self.model.latents_device
-
-        def several(start: int, stop: int) -> Tensor:
-            noise = self.noise(seeds[start:stop], extent)
-            tf32 = tf32_in_force(parts.recipe)
-            with in_force(parts.attention), tf32, heard(), computing(self.model):
-                some = data[start:stop].to(device)
-                return parts.encoder(self.model, some, noise).to(device)
-
-        return encoded(self, in_halves(several, len(data)), seeds)
+        return encoded(self, data, seed)
 
     @checks_arguments
     def medium(self, latents: Tensor) -> Medium:
@@ -367,10 +339,3 @@ class Pipeline(Generates):
     def _shape(self, extent: Extent) -> tuple[int, ...]:
         """Of one image's latent."""
         return self.composition.info.latents.shape(extent)
-
-
-def _converted(composition: Composition, whole: Weights, fitting: Fitting | None) -> Weights:
-    """The model that runs are made with; where it lies is decided when it is asked for."""
-    if fitting is None:
-        return converted(composition, whole)
-    return fitting.places(Weights(lambda: converted(fitting.placed(composition), whole).model))

@@ -14,7 +14,7 @@ from ldm_core.contracts import Plan
 from ldm_core.run.memory.placements import Candidate
 from ldm_core.run.memory.plan import MemoryPlan, Planner
 from ldm_core.run.memory.release import give_back
-from ldm_core.run.weights import Weights
+from ldm_core.run.weights import Weights, converted
 
 Way = tuple[tuple[str, str], ...]
 """A placement for each part, and a way of decoding."""
@@ -96,6 +96,13 @@ class Fitting:
         if self.plan is not None and not self.plan.chosen.lossless:
             lossy = [{"name": self.plan.chosen.decoding}]
         return placed(composition, [dict(entry) for entry in lossy])
+
+
+def fitted_to_memory(composition: Composition, whole: Weights, fitting: Fitting | None) -> Weights:
+    """The model that runs are made with; where it lies is decided when it is asked for."""
+    if fitting is None:
+        return converted(composition, whole)
+    return fitting.places(Weights(lambda: converted(fitting.placed(composition), whole).model))
 
 
 def _way(candidate: Candidate) -> Way:

@@ -144,6 +144,8 @@ class Planner:
         kinds: Sequence[str] = ON_PROCESSOR if on_processor else ON_DEVICE
         if on_processor and where.dtype != where.compute_dtype:
             kinds = ("whole",)  # weights that are widened when they are needed lie in no file
+        if not all(converter.plain for converter in self.composition.converters):
+            kinds = [kind for kind in kinds if not kind.endswith("disk")]
         steps = max(len(plan.grid) - 1, 1)
         calls = {
             part: steps if role in ("network", "side") else 1 for part, role in walk.roles.items()

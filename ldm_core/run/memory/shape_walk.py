@@ -80,7 +80,8 @@ def walk(
     shaped = replace(place, device=META, later=())
     model = composition.family.load(composition.info, shaped)
     for converter in composition.converters:
-        if converter.phase in (Phase.LAYOUT, Phase.COMPILE):
+        # what acts while weights are read, such as quantisation, does nothing on shapes
+        if converter.phase in (Phase.LAYOUT, Phase.COMPILE) and converter.reading is None:
             model = converter.convert(model)
     modules = {name: part.module for name, part in model.parts.items() if is_module(part.module)}
     weights = {name: bytes_of(_kept(module)) for name, module in modules.items()}
