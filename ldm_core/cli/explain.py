@@ -52,10 +52,10 @@ def explain(
     """
     if plot is not None:
         check_plot(plot, overwrite=overwrite)
+    prepare_libraries()
     composition = compose(choices.layer(), installed())
     report = describe(composition)
     if "memory" in composition.recipe:
-        prepare_libraries()
         from ldm_core.run.memory.plan import Planner
 
         planner = Planner.of(composition)

@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from ldm_core.cli.choices import RunChoices, check_folder, parse_size, prepare_libraries
+from ldm_core.cli.choices import RunChoices, check_folder, parse_size
 from ldm_core.cli.ends import FAILED, say
 from ldm_core.cli.inputs import Flags, gather_inputs, read_flags, with_full_paths
 from ldm_core.cli.progress import Speaker
@@ -51,7 +51,6 @@ def run_job(
         if code:
             raise typer.Exit(code)
         return
-    prepare_libraries()
     with warnings.catch_warnings(record=True) as caught, PatientSignals() as signals:
         warnings.simplefilter("always", LdmWarning)
         report = Report(job, choices.json, caught)

@@ -61,6 +61,7 @@ def run_pipeline(
     when they are first needed, so that what is found wrong before costs nothing.
     """
     since = time.time_ns()
+    prepare_libraries()
     layer = choices.layer()
     if isinstance(choices, RunChoices) and choices.prompts_file is not None:
         with apart():
@@ -78,7 +79,6 @@ def run_pipeline(
             _check_alone(process)
             _write_batches(plugin, function, composition, choices, arguments, options, flags, since)
         return
-    prepare_libraries()
     from ldm_core.run.pipeline import Pipeline
 
     pipe = Pipeline.from_composition(composition)
@@ -125,7 +125,6 @@ def _write_batches(
     present = None if choices.seed is None else Present(choices.out, form, since)
     rerun = present is not None and present.has_of(record)
     check_places(choices.out, choices.sheet, choices.overwrite or skips or rerun)
-    prepare_libraries()
     from ldm_core.cli.writing import BatchWriter
     from ldm_core.run.pipeline import Pipeline
 
