@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 from PIL import ExifTags, Image
 
 from ldm_core.errors import LdmError
+from ldm_core.media.pictures import decoded
 from ldm_core.media.png_chunks import LONGEST
 from ldm_core.media.strict_pillow import strict_pillow
 
@@ -47,9 +48,7 @@ def write_jpeg(image: Image.Image, manifest: Mapping[str, Any], path: Path) -> N
 
 def as_jpeg(image: Image.Image) -> Image.Image:
     """A picture as it comes out of the JPEG that `write_jpeg` makes of it."""
-    decoded = Image.open(BytesIO(_encoded(image, "JPEG")), formats=("JPEG",))
-    decoded.load()
-    return decoded
+    return decoded(_encoded(image, "JPEG"), "JPEG")
 
 
 def write_webp(image: Image.Image, manifest: Mapping[str, Any], path: Path) -> None:

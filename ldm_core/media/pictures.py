@@ -173,6 +173,17 @@ def _check_strips(file: TiffImageFile) -> None:
         raise Unreadable(CUT_OFF)
 
 
+def decoded(data: bytes, form: str) -> Image.Image:
+    """A picture that was encoded just now.
+
+    Args:
+        form: its format, in Pillow's words.
+    """
+    image = Image.open(BytesIO(data), formats=(form,))
+    image.load()
+    return image
+
+
 def _opened(form: Form, data: bytes | None = None) -> ImageFile.ImageFile:
     file = Image.open(BytesIO(form.data if data is None else data), formats=(form.format,))
     assert isinstance(file, ImageFile.ImageFile)

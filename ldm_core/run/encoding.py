@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from ldm_core.contracts import Seed
+from ldm_core.composition.composition import Composition
+from ldm_core.contracts import Model, Noise, Seed
 from ldm_core.errors import LdmError, NotFiniteError
 from ldm_core.media import pixels
 from ldm_core.model.libraries import heard
@@ -45,9 +46,29 @@ def encoded(pipe: Pipeline, data: Any, seed: Seed | Sequence[Seed]) -> Tensor:
         tf32 = tf32_in_force(parts.recipe)
         with in_force(parts.attention), tf32, heard(), computing(pipe.model):
             some = data[start:stop].to(device)
-            return parts.encoder(pipe.model, some, noise).to(device)
+            return by_encoder(parts, pipe.model, some, noise).to(device)
 
     return _finite(pipe, in_halves(several, len(data)), seeds)
+
+
+def by_encoder(parts: Composition, model: Model, data: Tensor, noise: Noise) -> Tensor:
+    """What a composition's encoder gives of data (batch, channels, ...), seen to be latents of it.
+
+    Raises:
+        LdmError: it gave something else, as an encoder for another kind of model does.
+    """
+    latents, space = parts.encoder(model, data, noise), parts.info.latents
+    extent = dict(zip(space.names, data.shape[2:], strict=True))
+    shape = (len(data), *space.shape(extent))
+    if not isinstance(latents, Tensor) or tuple(latents.shape) != shape:
+        name = parts.recipe["encoder"]["name"]
+        gave = tuple(latents.shape) if isinstance(latents, Tensor) else brief(latents)
+        raise LdmError(
+            f"the encoder {brief(name)} gave {gave} for data of {tuple(data.shape)}, whose latents "
+            f"should be of {shape}; it is not for this model.",
+            "leave the encoder out: the model's own is then taken.",
+        )
+    return latents
 
 
 def _finite(pipe: Pipeline, latents: Tensor, seeds: Sequence[int]) -> Tensor:

@@ -29,7 +29,7 @@ from ldm_core.run.attention import in_force
 from ldm_core.run.batches import Generates
 from ldm_core.run.call import CallArguments
 from ldm_core.run.decoding import decoded
-from ldm_core.run.encoding import encoded
+from ldm_core.run.encoding import by_encoder, encoded
 from ldm_core.run.finite import Finiteness, begun, collected
 from ldm_core.run.memory.fitting import Fitting, fitted_to_memory
 from ldm_core.run.memory.release import give_back
@@ -279,7 +279,7 @@ class Pipeline(Generates):
             return own().to(device)
 
         def to_latents(data: Tensor) -> Tensor:
-            latents = parts.encoder(self.model, data.to(device), draws).to(device)
+            latents = by_encoder(parts, self.model, data.to(device), draws).to(device)
             finite.encoded(latents)
             return latents
 

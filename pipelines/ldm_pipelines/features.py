@@ -14,6 +14,7 @@ from ldm_core.contracts import InputPath, OutputPath
 from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError, NotFiniteError
 from ldm_core.media.names import check_new, write_whole
+from ldm_pipelines.folders import files_under
 from ldm_pipelines.parts import channels_of, check_fits, open_picture
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def features(
     check_new(out, overwrite=overwrite, name="file of features")
     if not folder.is_dir():
         raise LdmError(f"there is no folder '{folder}'.")
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    files = files_under(folder, SUFFIXES)
     if not files:
         raise LdmError(f"the folder '{folder}' holds no images ({', '.join(SUFFIXES)}).")
     chosen = pipe.composition.chosen

@@ -248,7 +248,7 @@ def test_a_reader_that_has_gone_stops_a_run_that_says_what_is_there(
     def echo(*words: Any, **more: Any) -> None:
         raise ClosedOutput(OSError(errno.EPIPE, "Broken pipe"))
 
-    monkeypatch.setattr("ldm_core.cli.writing.typer.echo", echo)
+    monkeypatch.setattr("ldm_core.cli.writing.print_line", echo)
     code, _, err = ldm("generate", "a red star", "--model", folder, "--steps", 1, "--num-images", 3)
     assert code == 3
     assert "1 picture is in pictures" in err

@@ -170,7 +170,8 @@ def _of_outputs(case: Case, outcome: Outcome, folder: Path) -> list[str]:
     """Whether what a run says it made is there, whole, and shows something."""
     faults = []
     warned = "warning:" in outcome.err
-    named = [line for line in outcome.out.split("\n") if line.endswith(PICTURES)]
+    lines = [] if any("\n" in word for word in case.argv) else outcome.out.split("\n")
+    named = [line for line in lines if line.endswith(PICTURES)]
     if "--json" in case.argv:
         for line in outcome.out.split("\n"):
             try:

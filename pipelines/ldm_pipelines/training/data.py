@@ -17,6 +17,7 @@ import numpy.typing as npt
 from ldm_core.composition.limits import check_held
 from ldm_core.contracts.files import to_read
 from ldm_core.errors import LdmError
+from ldm_pipelines.folders import files_under
 from ldm_pipelines.tables import json_lines, read_text
 
 Pictures = npt.NDArray[np.uint8]
@@ -89,7 +90,7 @@ class FolderSource:
                 f"data must be 'shapes', 'digits' or a folder of images; no folder {folder}"
             )
         self.side = side
-        files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+        files = files_under(folder, SUFFIXES)
         if not files:
             raise LdmError(f"no images ({', '.join(sorted(SUFFIXES))}) in {folder}")
         names = [p.relative_to(folder).as_posix() for p in files]

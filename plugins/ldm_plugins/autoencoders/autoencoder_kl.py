@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from ldm_core.contracts import Model, Noise
-from ldm_plugins.autoencoders.shared.part import autoencoder_of, decoder_of
+from ldm_plugins.autoencoders.shared.part import autoencoder_of, check_kind, decoder_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,8 +17,14 @@ def encode(model: Model, data: Tensor, noise: Noise, *, sample: bool = True) -> 
     Args:
         sample: draw from the posterior; else take its mean.
     """
+    from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTinyOutput
+    from diffusers.models.autoencoders.vq_model import VQEncoderOutput
+
     part = autoencoder_of(model)
-    posterior = part.module.encode(data.to(part.device, part.dtype)).latent_dist
+    output = part.module.encode(data.to(part.device, part.dtype))
+    others = (VQEncoderOutput, AutoencoderTinyOutput)
+    check_kind("autoencoder_kl", part, not isinstance(output, others))
+    posterior = output.latent_dist
     z = posterior.mean.float().to(data.device)
     if sample:
         z = z + posterior.std.float().to(data.device) * noise()

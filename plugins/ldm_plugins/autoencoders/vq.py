@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from ldm_core.contracts import Model, Noise
-from ldm_plugins.autoencoders.shared.part import autoencoder_of
+from ldm_plugins.autoencoders.shared.part import autoencoder_of, check_kind
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,8 +16,11 @@ def encode(model: Model, data: Tensor, noise: Noise) -> Tensor:
 
     The nearest code of the codebook is taken by the decoder, so that diffusion sees no steps.
     """
+    import torch
+
     part = autoencoder_of(model)
     z = part.module.encode(data.to(part.device, part.dtype), return_dict=False)[0]
+    check_kind("vq", part, isinstance(z, torch.Tensor))
     return cast("Tensor", z.float().to(data.device) * part.module.config.scaling_factor)
 
 

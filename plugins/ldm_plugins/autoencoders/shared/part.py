@@ -29,3 +29,17 @@ def decoder_of(model: Model) -> Part:
         LdmError: it has neither.
     """
     return model.part("decoder") or autoencoder_of(model)
+
+
+def check_kind(encoder: str, part: Part, fits: bool) -> None:
+    """See that an encoder was asked of an autoencoder that it is for.
+
+    Raises:
+        LdmError: it was not.
+    """
+    if not fits:
+        raise LdmError(
+            f"the encoder '{encoder}' is not for an autoencoder of the class "
+            f"{type(part.module).__name__}.",
+            "leave the encoder out: the model's own is then taken.",
+        )
