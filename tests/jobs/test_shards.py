@@ -275,7 +275,7 @@ def test_a_shard_with_a_picture_that_failed_stays_a_folder(
         (("--shards", "tar"), "no shards of the kind 'tar'"),
         (("--shards", "folder"), "Did you mean 'folders'"),
         (("--shard-size", 3), "--shard-size is for shards"),
-        (("--shards", "folders", "--shard-size", 0), "shard-size"),
+        (("--shards", "folders", "--shard-size", 0), "shard_size"),
         ((*ARCHIVES, "--name", "v1.{index}"), "line 1: the name 'v1.0' has a dot"),
     ],
 )
