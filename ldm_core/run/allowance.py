@@ -137,12 +137,14 @@ def within_memory(
             with allowed.in_force():
                 output, refusal = attempt(partial(make, batch))
         except MachineError as error:
-            part, error.output = error.output, None
-            if part is not None:
-                yield part
+            parts, error.output = [error.output], None
+            if parts[0] is not None:
+                yield parts.pop()
             raise
         if output is not None:
-            yield output
+            made = [output]
+            del output
+            yield made.pop()  # which nothing here keeps, while it is used
             continue
         less = allowed.less(images)
         if less is None:
