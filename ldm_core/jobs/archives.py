@@ -26,11 +26,12 @@ from ldm_core.contracts import Writer
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.jobs.batching import Batch, Picture
 from ldm_core.jobs.claims import OF_LEDGER, Claims
-from ldm_core.jobs.files import Entry, PictureFiles, Written, names_to_disk, same_picture, taken
+from ldm_core.jobs.files import Entry, PictureFiles, Written, same_picture, taken
 from ldm_core.jobs.ledger import DONE, Ledger
 from ldm_core.jobs.shards import ShardedFiles, shard_name
 from ldm_core.media.json_text import json_text
 from ldm_core.media.names import write_named
+from ldm_core.media.partial import names_to_disk
 from ldm_core.media.picture_manifests import BESIDE, manifest_in
 
 OF_SHARDS = OF_LEDGER << 1

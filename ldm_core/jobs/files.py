@@ -15,7 +15,7 @@ from ldm_core.jobs.batching import Picture
 from ldm_core.jobs.placing import without_place
 from ldm_core.media.json_text import json_text
 from ldm_core.media.names import write_named
-from ldm_core.media.partial import NO_SYNC, sweep
+from ldm_core.media.partial import names_to_disk, sweep
 from ldm_core.media.picture_manifests import BESIDE, manifest_in
 from ldm_core.media.present import is_whole, same_made
 from ldm_core.plugins.registry import installed
@@ -151,18 +151,6 @@ def same_picture(there: Mapping[str, Any] | None, manifest: Mapping[str, Any]) -
         return False
     first, second = (without_place(m, installed()) for m in (there, manifest))
     return same_made(first, second)
-
-
-def names_to_disk(folder: Path) -> None:
-    """See that the names in a folder outlive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in NO_SYNC:
-            raise
-    finally:
-        os.close(descriptor)
 
 
 def taken(path: Path) -> LdmError:

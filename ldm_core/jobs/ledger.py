@@ -16,7 +16,7 @@ from typing import Any
 
 from ldm_core.errors import LdmError
 from ldm_core.media.json_text import json_text
-from ldm_core.media.partial import NO_SYNC
+from ldm_core.media.partial import sync
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class Ledger:
                     written = 0
                     while written < len(data):
                         written += os.write(descriptor, data[written:])
-                    _to_disk(descriptor)
+                    sync(descriptor)
                 except BaseException:
                     os.ftruncate(descriptor, size)
                     raise
@@ -182,14 +182,6 @@ def _mended(descriptor: int) -> int:
     if end < size:
         os.ftruncate(descriptor, end)
     return end
-
-
-def _to_disk(descriptor: int) -> None:
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in NO_SYNC:
-            raise
 
 
 def _is_sound(result: Result) -> bool:

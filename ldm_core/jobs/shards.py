@@ -10,8 +10,8 @@ from pathlib import Path
 
 from ldm_core.contracts import Writer
 from ldm_core.jobs.batching import Picture
-from ldm_core.jobs.files import Entry, PictureFiles, Written, names_to_disk
-from ldm_core.media.partial import sweep
+from ldm_core.jobs.files import Entry, PictureFiles, Written
+from ldm_core.media.partial import names_to_disk, sweep
 
 SHARD_SIZE = 1000
 """Pictures of a shard, where nothing else is asked for."""

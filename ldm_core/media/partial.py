@@ -139,12 +139,28 @@ def to_disk(path: Path) -> None:
     """See that a file outlives a power cut, before it gets its name."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:
+        sync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def names_to_disk(folder: Path) -> None:
+    """See that the names in a folder outlive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        sync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync(descriptor: int) -> None:
+    """See that an open file, or the names in an open folder, outlive a power cut, where the file
+    system knows of such a thing."""
+    try:
         os.fsync(descriptor)
     except OSError as error:
         if error.errno not in NO_SYNC:
             raise
-    finally:
-        os.close(descriptor)
 
 
 def _lock(descriptor: int, seconds: float) -> bool:

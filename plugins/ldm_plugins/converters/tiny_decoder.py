@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, partial
 from pathlib import Path
 
 from ldm_core.contracts import Converter, Model, ModelInfo, Part, Phase, PlaceNames
-from ldm_core.contracts.files import FileName, to_read
+from ldm_core.contracts.files import FileName
 from ldm_core.errors import LdmError
 from ldm_core.model.configs import read_config
-from ldm_core.model.files import class_name, from_hub
+from ldm_core.model.files import class_name
 from ldm_core.model.from_folder import read_module
-from ldm_core.model.hub import HubName, as_folder, download_component
 from ldm_core.model.loading import check_finite
 from ldm_core.model.weight_files import check_weights, find_weights
 from ldm_plugins.converters.shared.decoding import check_has_pieces
 from ldm_plugins.shared.classes import find_class
+from ldm_plugins.shared.component_folder import component_folder
 from ldm_plugins.shared.config_types import check_component
 from ldm_plugins.shared.quiet import quiet
 
@@ -51,7 +50,7 @@ class TinyDecoder(Converter):
 
     def fit(self, info: ModelInfo, place: PlaceNames) -> Converter:
         check_has_pieces(info, PART)
-        folder = _find(self.path)
+        folder = component_folder(self.path, "decoder")
         _check(self.path, folder, info)
         return TinyDecoder(self.path, folder)
 
@@ -97,22 +96,3 @@ def _check(source: str, folder: Path, info: ModelInfo) -> None:
             f"the decoder '{source}' does not fit the latents of '{info.source}' (family "
             f"{info.family}): {'; '.join(misfits)}."
         )
-
-
-def _find(source: str) -> Path:
-    folder = to_read(source)
-    if folder.is_dir():
-        return folder.resolve()
-    if folder.is_file():
-        raise LdmError(
-            f"the decoder '{source}' is a file; name a folder with a config.json and safetensors "
-            "weights."
-        )
-    if (hub := as_folder(source)) is not None:
-        return Path(from_hub(source, "folder", partial(_download, hub)))
-    raise LdmError(f"there is no folder '{source}' with a decoder.")
-
-
-@cache
-def _download(hub: HubName) -> str:
-    return download_component(hub)

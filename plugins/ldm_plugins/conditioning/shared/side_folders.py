@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 from ldm_core.contracts.family import ModelInfo
-from ldm_core.contracts.files import to_read
 from ldm_core.errors import LdmError, did_you_mean
-from ldm_core.model.files import class_name, from_hub, read_json
-from ldm_core.model.hub import HubName, as_folder, download_component
+from ldm_core.model.files import class_name, read_json
 from ldm_core.model.weight_files import check_weights
 from ldm_core.values import brief, is_number
 from ldm_plugins.conditioning.shared.pictures import mode_of
+from ldm_plugins.shared.component_folder import component_folder
 from ldm_plugins.shared.config_types import check_component
 
 CONTROLNET, ADAPTER = "ControlNetModel", "T2IAdapter"
@@ -127,7 +125,7 @@ def find_side_folder(source: str, info: ModelInfo) -> SideFolder:
         LdmError: there is none, it is of another class, its weights are missing, cut off or
             pickled, or it was made for another kind of network.
     """
-    folder = _find(source)
+    folder = component_folder(source, "control model")
     config = read_json(folder / "config.json")
     check_component(config, folder / "config.json")
     cls = class_name(config)
@@ -146,25 +144,6 @@ def find_side_folder(source: str, info: ModelInfo) -> SideFolder:
     check_weights(folder, [""])
     channels = config.get("conditioning_channels" if cls == CONTROLNET else "in_channels", 3)
     return SideFolder(folder, cls, mode_of(channels), unit)
-
-
-def _find(source: str) -> Path:
-    folder = to_read(source)
-    if folder.is_dir():
-        return folder.resolve()
-    if folder.is_file():
-        raise LdmError(
-            f"the control model '{source}' is a file; name a folder with a config.json and "
-            "safetensors weights."
-        )
-    if (hub := as_folder(source)) is not None:
-        return Path(from_hub(source, "folder", partial(_download, hub)))
-    raise LdmError(f"there is no folder '{source}' with a control model.")
-
-
-@cache
-def _download(hub: HubName) -> str:
-    return download_component(hub)
 
 
 def _controlnet(
