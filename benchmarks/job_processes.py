@@ -4,8 +4,9 @@ A job of `shapes` is made by one process, and by two of the same command that sh
 thread each, in turns. Each run is measured twice over: by the clock, and by the processor time of
 the process that used the most, which other work on the machine hardly changes: where each process
 has a core to itself the two are the same.
-From both is taken what the same command needs to make one line: the start of a process, which a
-longer job has once too. Exits 1 where the median of the ratios, by processor time, is below 1.7.
+The ratio of the whole, starts of the processes and all, says what a person gains; the two others are
+without what the same command needs to make one line, a start that a longer job has once too. Exits 1
+where the median ratio of the whole, by the clock, is below 1.7: run it on a quiet machine.
 """
 
 from __future__ import annotations
@@ -19,10 +20,14 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from machine import describe
 
 LEAST = 1.7
+WHOLE = "speed-up of the whole by the clock"
+CLOCK = "speed-up without a start by the clock"
+PROCESSOR = "speed-up without a start by processor time"
 
 
 def run(folder: Path, count: int, options: list[str]) -> tuple[float, float]:
@@ -79,30 +84,26 @@ def main() -> None:
                     "one process": {"seconds": single[0], "processor": single[1]},
                     "two processes": {"seconds": pair[0], "processor of the busier": pair[1]},
                     "one line": {"seconds": idle[0], "processor": idle[1]},
-                    "speed-up by the clock": clock,
-                    "speed-up by processor time": processor,
+                    WHOLE: single[0] / pair[0],
+                    CLOCK: clock,
+                    PROCESSOR: processor,
                     "load before": load,
                 }
             )
             print(json.dumps(rounds[-1]), file=sys.stderr)
-    ratio = statistics.median(r["speed-up by processor time"] for r in rounds)  # type: ignore[type-var]
-    print(
-        json.dumps(
-            {
-                "machine": describe("ldm-core", "torch"),
-                "lines": arguments.lines,
-                "steps": arguments.steps,
-                "rounds": rounds,
-                "speed-up by the clock": statistics.median(
-                    r["speed-up by the clock"]
-                    for r in rounds  # type: ignore[type-var]
-                ),
-                "speed-up by processor time": ratio,
-            },
-            indent=2,
-        )
-    )
-    sys.exit(0 if ratio >= LEAST else 1)  # type: ignore[operator]
+    medians = {
+        name: statistics.median(entry[name] for entry in rounds)
+        for name in (WHOLE, CLOCK, PROCESSOR)
+    }
+    report = {
+        "machine": describe("ldm-core", "torch"),
+        "lines": arguments.lines,
+        "steps": arguments.steps,
+        "rounds": rounds,
+        **medians,
+    }
+    print(json.dumps(report, indent=2))
+    sys.exit(0 if medians[WHOLE] >= LEAST else 1)
 
 
 if __name__ == "__main__":
