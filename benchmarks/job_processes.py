@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    rounds = []
+    rounds: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as place:
         lines = [f"a red star, number {i}\n" for i in range(arguments.lines)]
         Path(place, "lines.txt").write_text("".join(lines))
