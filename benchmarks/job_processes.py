@@ -4,9 +4,9 @@ A job of `shapes` is made by one process, and by two of the same command that sh
 thread each, in turns. Each run is measured twice over: by the clock, and by the processor time of
 the process that used the most, which other work on the machine hardly changes: where each process
 has a core to itself the two are the same.
-The ratio of the whole, starts of the processes and all, says what a person gains; the two others are
-without what the same command needs to make one line, a start that a longer job has once too. Exits 1
-where the median ratio of the whole, by the clock, is below 1.7: run it on a quiet machine.
+The ratio of the whole, starts of processes and all, says what a person gains; the two others are
+without what the same command needs to make one line, a start that a longer job has once too.
+Exits 1 where the median ratio of the whole, by the clock, is below 1.7: run it on a quiet machine.
 """
 
 from __future__ import annotations
