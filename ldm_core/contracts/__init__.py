@@ -19,7 +19,7 @@ from ldm_core.contracts.conditioning import (
     Input,
     as_conditioning,
 )
-from ldm_core.contracts.converter import Converter, Phase, PlaceNames, as_converter
+from ldm_core.contracts.converter import Converter, Phase, PlaceNames, Speedup, as_converter
 from ldm_core.contracts.family import Family, Model, ModelInfo, OtherModel
 from ldm_core.contracts.files import FileName, InputPath, OutputPath
 from ldm_core.contracts.guidance import MODELS_OWN, Bound, Guidance, as_guidance
@@ -93,6 +93,7 @@ __all__ = [
     "Seed",
     "Shown",
     "Spacing",
+    "Speedup",
     "Step",
     "Unequal",
     "VariancePredicting",

@@ -39,6 +39,24 @@ class PlaceNames:
     compute_dtype: str
 
 
+@dataclass(frozen=True)
+class Speedup:
+    """Options of a converter with which a model is faster.
+
+    Attributes:
+        options: of the converter's factory, beyond those it was made with.
+        factor: the time of a step with it over that without, as it was measured; below 1.
+        why: what was measured, in words that a person reads.
+        error: for options that are not lossless, how far the picture moves, as it was measured;
+            None where the converter with these options is lossless.
+    """
+
+    options: Mapping[str, Any]
+    factor: float
+    why: str
+    error: str | None = None
+
+
 class Converter:
     """Makes another model of a model, which is never changed and shares its weights.
 
@@ -61,6 +79,13 @@ class Converter:
     def beside(self, others: Sequence[Converter]) -> None:
         """Raise `LdmError` where it contradicts another converter of the recipe. Called when
         composing, with all that are fitted but itself."""
+
+    def speedups(self, info: ModelInfo, place: PlaceNames) -> Sequence[Speedup]:
+        """With which options it makes this model faster on this device, as far as was measured;
+        what `ldm generate --fast` and `--faster` choose from. Asked of a converter that is made
+        without options, before it is fitted; nothing heavy is imported and no weights are read.
+        Empty where it does not pay, or cannot run on this machine."""
+        return ()
 
     def files(self) -> Sequence[Path]:
         """What it reads beyond the model's files, once it is fitted; the manifest holds their
