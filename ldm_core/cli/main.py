@@ -10,12 +10,12 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ldm_core.cli import explain, generate, models, plugins, recipes, replay
+from ldm_core.cli import explain, generate, models, plugins, recipes, replay, tune
 from ldm_core.cli.commands import add_command, add_plugin_commands, own_command
 from ldm_core.cli.ends import ended, say
 from ldm_core.cli.signals import StopSignals
 from ldm_core.cli.streams import open_streams
-from ldm_core.errors import LdmWarning
+from ldm_core.errors import LdmNote, LdmWarning
 from ldm_core.plugins.registry import installed
 
 
@@ -34,6 +34,7 @@ def make_app() -> typer.Typer:
     add_command(app, "generate", own_command("generate", generate.generate))
     app.command()(replay.replay)
     add_command(app, "explain", own_command("explain", explain.explain))
+    add_command(app, "tune", own_command("tune", tune.tune))
     app.add_typer(plugins.app, name="plugins")
     app.add_typer(models.app, name="models")
     app.add_typer(recipes.app, name="recipe")
@@ -99,4 +100,4 @@ class _Commands(TyperGroup):
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     if issubclass(category, LdmWarning):
-        say(f"warning: {message}")
+        say(f"{'note' if issubclass(category, LdmNote) else 'warning'}: {message}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from ldm_core.arguments import checks_arguments
 from ldm_core.composition.companions import accompanied
 from ldm_core.composition.composition import OF_A_CALL, Composition
+from ldm_core.composition.fast import faster
 from ldm_core.composition.named_files import in_full_everywhere
 from ldm_core.composition.parts import check_choices, choices_of, make, same_plugin
 from ldm_core.composition.recipe import (
@@ -23,7 +25,7 @@ from ldm_core.composition.recipe import (
     read_recipe,
 )
 from ldm_core.contracts import Conditioning, Family, ModelInfo, Phase
-from ldm_core.errors import LdmError, did_you_mean
+from ldm_core.errors import LdmError, LdmNote, did_you_mean
 from ldm_core.model import place
 from ldm_core.model.files import MODEL_RECIPE
 from ldm_core.model.lora import Lora, find_loras
@@ -33,7 +35,7 @@ from ldm_core.plugins.registry import Plugin, Registry
 DEFAULT_STEPS = 50  # where neither the family nor a person says
 RESERVED = {*OF_A_CALL}
 """Names that no input can have."""
-OF_WEIGHTS = ("model", "model_config", "device", "dtype", "compute_dtype", "memory")
+OF_WEIGHTS = ("model", "model_config", "device", "dtype", "compute_dtype", "memory", "fast")
 """Keys of a recipe that belong to loaded weights."""
 
 
@@ -61,7 +63,14 @@ def compose(
     file = info.folder / MODEL_RECIPE
     own = read_recipe(file) if file.is_file() else {}
     loras = _loras(layer if "loras" in layer else own)
-    return assemble(info, registry, family, own, layer, loras)
+    fast = lay(own, layer).get("fast")
+    own, layer = _without(own, "fast"), _without(layer, "fast")
+    composition = assemble(info, registry, family, own, layer, loras)
+    if fast is None:
+        return composition
+    chosen_faster = faster(composition, fast, _with_converters)
+    warnings.warn(LdmNote(str(chosen_faster)), stacklevel=2)
+    return chosen_faster.composition
 
 
 def recompose(composition: Composition, changes: Mapping[str, Any]) -> Composition:
@@ -188,15 +197,29 @@ def placed(composition: Composition, converters: Sequence[Layer]) -> Composition
     Args:
         converters: choices, as in a recipe.
     """
-    own, chosen = (
-        {key: value for key, value in layer.items() if key != "memory"}
-        for layer in (composition.own, composition.chosen)
-    )
+    own, chosen = (_without(layer, "memory") for layer in (composition.own, composition.chosen))
     if converters:
         chosen["converters"] = [*composition.recipe.get("converters", []), *converters]
     return assemble(
         composition.info, composition.registry, composition.family, own, chosen, composition.loras
     )
+
+
+def _with_converters(composition: Composition, converters: list[Layer]) -> Composition:
+    """A composition with these entries in place of its own ``converters``."""
+    chosen = {**composition.chosen, "converters": converters}
+    return assemble(
+        composition.info,
+        composition.registry,
+        composition.family,
+        composition.own,
+        chosen,
+        composition.loras,
+    )
+
+
+def _without(layer: Layer, key: str) -> Layer:
+    return {name: value for name, value in layer.items() if name != key}
 
 
 def _converters(recipe: Layer) -> list[Layer]:
