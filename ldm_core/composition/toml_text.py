@@ -26,7 +26,11 @@ def as_toml(layer: Layer, comments: Iterable[str] = ()) -> str:
 
 def _key(name: str) -> str:
     plain = name.isascii() and name.replace("_", "").replace("-", "").isalnum()
-    return name if plain else json.dumps(name, ensure_ascii=False)
+    return name if plain else _text(name)
+
+
+def _text(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _value(value: Any) -> str:
@@ -37,8 +41,7 @@ def _value(value: Any) -> str:
     if isinstance(value, float):  # repr has a point or an exponent, or is inf or nan
         return repr(value)
     if isinstance(value, str):
-        text = json.dumps(value, ensure_ascii=False)
-        return text.replace("\x7f", "\\u007f")
+        return _text(value)
     if isinstance(value, Mapping):
         entries = (f"{_key(k)} = {_value(v)}" for k, v in value.items() if v is not None)
         return "{ " + ", ".join(entries) + " }"

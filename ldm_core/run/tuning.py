@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ldm_core.composition.fast import unchosen
 from ldm_core.composition.recipe import Layer
-from ldm_core.contracts import Plan
+from ldm_core.contracts import PlaceNames, Plan
 from ldm_core.errors import LdmError
 from ldm_core.plugins.options import REQUIRED
 from ldm_core.run.pipeline import Pipeline
@@ -86,6 +86,7 @@ def tune(
     lossy: bool = False,
     rounds: int = 5,
     tell: Callable[[Trial], None] = lambda trial: None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Tuned:
     """Measure what makes runs of a plan faster.
 
@@ -94,13 +95,15 @@ def tune(
         lossy: also take what moves the picture.
         rounds: of each comparison; the median counts.
         tell: hears of each trial.
+        clock: what time is read from, in seconds.
     Raises:
         LdmError: the pipeline itself cannot be run.
     """
-    truth = _run(pipe, plan)[1]
+    watch = _Watch(plan, rounds, clock)
+    truth = watch.run(pipe)[1]
     trials: list[Trial] = []
     for change, other in _changed(pipe, lossy):
-        trial = _tried(pipe, other, change, plan, truth, rounds, lossy)
+        trial = _tried(pipe, other, change, watch, truth, lossy)
         tell(trial)
         trials.append(trial)
     best, factor, error = pipe, 1.0, 0.0
@@ -111,8 +114,8 @@ def tune(
             continue
         try:
             both = _with(best, trial.change)
-            _, latents = _run(both, plan)  # programs are compiled
-            ratio = _ratio(best, both, plan, rounds) if best is not pipe else trial.factor
+            _, latents = watch.run(both)  # programs are compiled
+            ratio = watch.ratio(best, both) if best is not pipe else trial.factor
         except LdmError as refusal:
             done.append(replace(trial, verdict=f"not beside the others: {refusal.message}"))
             continue
@@ -122,18 +125,16 @@ def tune(
         best, error = both, _error(latents, truth)
         done.append(replace(trial, taken=True, verdict="taken"))
     if best is not pipe:
-        factor = _ratio(pipe, best, plan, rounds)
-    seconds = statistics.median(_run(pipe, plan)[0] for _ in range(min(rounds, 3)))
+        factor = watch.ratio(pipe, best)
+    seconds = statistics.median(watch.run(pipe)[0] for _ in range(min(rounds, 3)))
     return Tuned(best, tuple(done), factor, error, seconds)
 
 
 def _changed(pipe: Pipeline, lossy: bool) -> Iterator[tuple[Layer, Pipeline | LdmError]]:
     """Every change that is tried, with the pipeline that it makes, or why it makes none."""
     composition = pipe.composition
-    names = pipe.model.place
-    from ldm_core.contracts import PlaceNames
-
-    where = PlaceNames(str(names.device), _name(names.dtype), _name(names.compute_dtype))
+    at = pipe.model.place
+    where = PlaceNames(str(at.device), _name(at.dtype), _name(at.compute_dtype))
     changes: list[Layer] = []
     for plugin, converter in unchosen(composition):
         tables: list[Mapping[str, Any]] = [{}]
@@ -166,9 +167,8 @@ def _tried(
     pipe: Pipeline,
     other: Pipeline | LdmError,
     change: Layer,
-    plan: Plan,
+    watch: _Watch,
     truth: Tensor,
-    rounds: int,
     lossy: bool,
 ) -> Trial:
     """What is measured of one change; with a verdict where it is not to be taken."""
@@ -178,8 +178,8 @@ def _tried(
     if not lossless and not lossy:
         return Trial(change, lossless=False, verdict="lossy, which was not asked for")
     try:
-        first, latents = _run(other, plan)
-        factor = _ratio(pipe, other, plan, rounds)
+        first, latents = watch.run(other)
+        factor = watch.ratio(pipe, other)
     except LdmError as refusal:
         return Trial(change, lossless=lossless, verdict=f"not here: {refusal.message}")
     trial = Trial(change, factor, first, _error(latents, truth), lossless)
@@ -194,22 +194,28 @@ def _lossless(pipe: Pipeline) -> bool:
     return all(converter.lossless for converter in pipe.composition.converters)
 
 
-def _ratio(pipe: Pipeline, other: Pipeline, plan: Plan, rounds: int) -> float:
-    """The time of the other over that of the pipeline, run in turns; the median of the rounds."""
-    pairs: Sequence[tuple[float, float]] = [
-        (_run(pipe, plan)[0], _run(other, plan)[0]) for _ in range(rounds)
-    ]
-    return statistics.median(theirs / own for own, theirs in pairs)
+@dataclass(frozen=True)
+class _Watch:
+    """Times runs of a plan."""
 
+    plan: Plan
+    rounds: int
+    clock: Callable[[], float]
 
-def _run(pipe: Pipeline, plan: Plan) -> tuple[float, Tensor]:
-    """Seconds of conditions, walk and decoding; and the final latents."""
-    began = time.perf_counter()
-    latents = pipe.sample(plan)
-    medium = pipe.decoded(latents)
-    if medium.data.is_cuda:
-        torch.cuda.synchronize(medium.data.device)
-    return time.perf_counter() - began, latents
+    def ratio(self, pipe: Pipeline, other: Pipeline) -> float:
+        """The time of the other over that of the pipeline, run in turns; the median of the
+        rounds."""
+        pairs = [(self.run(pipe)[0], self.run(other)[0]) for _ in range(self.rounds)]
+        return statistics.median(theirs / own for own, theirs in pairs)
+
+    def run(self, pipe: Pipeline) -> tuple[float, Tensor]:
+        """Seconds of conditions, walk and decoding; and the final latents."""
+        began = self.clock()
+        latents = pipe.sample(self.plan)
+        medium = pipe.decoded(latents)
+        if medium.data.is_cuda:
+            torch.cuda.synchronize(medium.data.device)
+        return self.clock() - began, latents
 
 
 def _error(latents: Tensor, truth: Tensor) -> float:
