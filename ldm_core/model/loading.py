@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import errno
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,8 @@ from ldm_core.errors import LdmError
 from ldm_core.model.safetensors_header import Header
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import Tensor, nn
 
 MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO)
@@ -172,6 +174,31 @@ def check_finite(what: str, tensors: Mapping[str, Tensor]) -> None:
                 "the file is damaged, or its training failed"
                 + ("." if kind == "float32" else "; or the numbers are too large for the dtype."),
             )
+
+
+def check_finite_as_read(what: str, tensors: Mapping[str, Tensor], files: Iterable[Path]) -> None:
+    """`check_finite` of weights that have just been read from safetensors files.
+
+    Those that are kept in the main memory as they lie in the files are looked at there, so that
+    those parts of a file which nothing else asks for, such as an encoder where pictures are only
+    decoded, are not mapped for good.
+    """
+    from safetensors import safe_open
+
+    left = dict(tensors)
+    for file in files:
+        with safe_open(file, "pt") as stream:
+            as_they_lie = {
+                name: tensor
+                for name in stream.keys() & left.keys()
+                if left[name].device.type == "cpu"
+                and (tensor := stream.get_tensor(name)).dtype is left[name].dtype
+                and tensor.shape == left[name].shape
+            }
+        check_finite(what, as_they_lie)
+        for name in as_they_lie:
+            del left[name]
+    check_finite(what, left)
 
 
 def unpacked(name: str, tensor: Tensor) -> dict[str, Tensor]:
