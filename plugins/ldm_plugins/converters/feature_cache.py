@@ -69,8 +69,8 @@ def feature_cache(
             extrapolates the blocks in all but one of ``every`` calls, after three; ``first_block``
             and, with the ratios of Flux dev, ``magcache`` (Ma et al. 2025, arXiv:2506.09045) leave
             blocks out while the change that they foresee is below a ``threshold``.
-        threshold: of ``first_block``, 0.05 where not given, and ``magcache``, 0.06; 0 leaves
-            nothing out.
+        threshold: of ``first_block``, 0.05 where not given, of which 0 leaves nothing out; and of
+            ``magcache``, 0.06.
     """
     if not start < stop:
         raise LdmError(

@@ -135,8 +135,8 @@ class KeptFeatures(RunHooks):
             )
         if features is not None and len(features) != len(mine):
             raise LdmError(
-                f"the converter '{self._name}' keeps features of whole calls, and another converter "
-                "parts them.",
+                f"the converter '{self._name}' keeps features of whole calls, and another "
+                "converter parts them.",
                 "leave one of the two out.",
             )
         for place, one in enumerate(mine):

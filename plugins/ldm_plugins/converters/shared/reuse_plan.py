@@ -3,9 +3,10 @@
 By the scheduler: an error e in what the network answers at the i-th call moves the final latent by
 weight[i]·e, to first order. The weight follows from the scheduler's own coefficients, which a trace
 gives, and from how later estimates follow the latent, for which Gaussian data of unit variance, of
-which the exact denoiser is known, stands. Features that were computed at another point err by as
-much as the two points are apart. So the calls to compute are those for which the sum of weight
-times distance, over the calls that reuse, is least; dynamic programming finds them exactly.
+which the exact denoiser is known, stands. Features that were computed at another point err by about
+as much as the two points are apart in log-SNR. So the calls to compute are those for which the sum
+of weight times distance squared, over the calls that reuse, is least; dynamic programming finds
+them exactly.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from typing import TYPE_CHECKING
 
 from ldm_core.numerics.point import Point
 
+END = 7.0
+"""Of half log-SNR, where sigma/alpha is about 1000 or its inverse."""
 FORBIDDEN = 1e30
 """The cost of a call that may not reuse."""
 
@@ -61,14 +64,9 @@ def _of_output(prediction_type: PredictionType, point: Point) -> float:
 
 
 def distances(points: Sequence[Point]) -> list[list[float]]:
-    """How far features of each point are from what they would be at each other one."""
-    places = [_place(point) for point in points]
+    """How far each point is from each other one in half log-SNR, whose ends are cut off."""
+    places = [min(max(point.half_log_snr, -END), END) for point in points]
     return [[abs(one - other) for other in places] for one in places]
-
-
-def _place(point: Point) -> float:
-    """The angle between noise and signal: atan(sigma/alpha), finite at both ends."""
-    return math.atan2(point.sigma, point.alpha)
 
 
 def best_calls(costs: Sequence[Sequence[float]], count: int) -> list[int]:
@@ -114,7 +112,7 @@ def calls_to_compute(
     weights = end_weights(traced, prediction_type)
     apart = distances(points)
     costs = [
-        [weights[i] * apart[c][i] if free[i] else FORBIDDEN for i in range(len(points))]
+        [weights[i] * apart[c][i] ** 2 if free[i] else FORBIDDEN for i in range(len(points))]
         for c in range(len(points))
     ]
     bound = sum(not may for may in free[1:]) + 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ldm_core.contracts import ModelInfo
 from ldm_core.errors import LdmError, did_you_mean
