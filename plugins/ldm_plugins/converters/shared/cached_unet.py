@@ -91,7 +91,8 @@ class Down:
         if layers < len(block.resnets):  # what an adapter adds is added behind the last
             options.pop("additional_residuals", None)
         first = _part(block, slice(0, layers))
-        _, states = super(Down, first).forward(hidden_states, *args, **options)
+        forward = super(Down, first).forward  # type: ignore[misc]
+        _, states = forward(hidden_states, *args, **options)
         return nothing, (*states, *(nothing,) * (passed - layers))
 
 
@@ -127,13 +128,11 @@ class Up:
         beneath = len(block.resnets) - layers
         if frame.features is None:
             if beneath:
-                head = _part(block, slice(0, beneath))
-                hidden_states = super(Up, head).forward(
-                    hidden_states, states[layers:], *args, **options
-                )
+                head = super(Up, _part(block, slice(0, beneath))).forward  # type: ignore[misc]
+                hidden_states = head(hidden_states, states[layers:], *args, **options)
             frame.features = hidden_states
-        tail = _part(block, slice(beneath, None), ends=True)
-        return super(Up, tail).forward(frame.features, states[:layers], *args, **options)
+        tail = super(Up, _part(block, slice(beneath, None), ends=True)).forward  # type: ignore[misc]
+        return tail(frame.features, states[:layers], *args, **options)
 
 
 def _part(block: nn.Module, layers: slice, ends: bool = False) -> Any:

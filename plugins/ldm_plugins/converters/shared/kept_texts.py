@@ -52,16 +52,16 @@ class KeptTexts(TextAbility):
 
     def __init__(self, ability: TextAbility, limit: int, before: KeptTexts | None = None) -> None:
         self._ability = ability
-        self._store = Store(limit) if before is None else before._store
+        self._store: Store = Store(limit) if before is None else before._store
         self.joins_windows = ability.joins_windows
 
     def encode(self, texts: Sequence[str | None]) -> Condition | Unequal:
         rows = {text: self._store.get(text) for text in texts}
         unknown = [text for text, row in rows.items() if row is None]
         if unknown:
-            for text, row in zip(unknown, self._encoded(unknown), strict=True):
-                rows[text] = row
-                self._store.add(text, row)
+            for text, states in zip(unknown, self._encoded(unknown), strict=True):
+                rows[text] = states
+                self._store.add(text, states)
         each = tuple([row for text in texts if (row := rows[text]) is not None])
         if len({_shapes(row) for row in each}) > 1:
             return Unequal(each)

@@ -7,15 +7,15 @@ calling the layers that it was made with.
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
+
+_classes: dict[tuple[type, type], type] = {}
 
 
 def reclass(layer: Any, mixin: type) -> None:
     """Let a layer be of its own class with a mixin before it. The layer is one's own copy."""
-    layer.__class__ = _mixed(mixin, type(layer))
-
-
-@cache
-def _mixed(mixin: type, own: type) -> type:
-    return type(own.__name__, (mixin, own), {"__module__": own.__module__})
+    own = type(layer)
+    if (mixin, own) not in _classes:
+        names = {"__module__": own.__module__}
+        _classes[mixin, own] = type(own.__name__, (mixin, own), names)
+    layer.__class__ = _classes[mixin, own]
