@@ -154,10 +154,10 @@ def likeness(
             row["every"] = every
             for choose in ("evenly", "scheduler"):
                 cached = with_cache(pipe, every=every, choose=choose)
-                row[choose] = psnr(cached(**call).images, plain)
+                row[f"chosen {choose}"] = psnr(cached(**call).images, plain)
             if residuals:
                 calls = above_threshold(residuals, math.ceil(len(residuals) / every))
-                row["first block"] = psnr(at_calls(pipe, every, calls, call), plain)
+                row["by first block"] = psnr(at_calls(pipe, every, calls, call), plain)
             rows.append(row)
             print(row, flush=True)
     return rows
