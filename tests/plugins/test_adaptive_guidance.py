@@ -30,14 +30,14 @@ def rows_of(pipe: Pipeline) -> list[int]:
 
 
 def cosines_of(pipe: Pipeline, prompt: str, seed: int) -> list[float]:
-    """Of the noise that the two branches see in x, at each step of classifier-free guidance of the
+    """Between the velocities of the two branches, at each step of classifier-free guidance of the
     scale 4, worked out from networks that are asked under one of them alone."""
     plain = pipe.replace(guidance={"name": "classifier_free", "scale": 4.0})
     steps: list[Step] = []
     plain(prompt, on_step=steps.append, **{**CALL, "seed": seed})
     cosines = []
     for step in steps:
-        noises = []
+        velocities = []
         for text in (prompt, ""):
             plan = pipe.composition.plan(
                 {"prompt": [text], "negative_prompt": [None]}, [seed], {}, 8
@@ -45,8 +45,9 @@ def cosines_of(pipe: Pipeline, prompt: str, seed: int) -> list[float]:
             with torch.no_grad():
                 denoise = pipe.replace(guidance="none").start(plan).denoiser()
                 x0 = denoise(step.x, step.point)
-            noises.append((step.x - step.point.alpha * x0).flatten())
-        cosines.append(float(torch.nn.functional.cosine_similarity(*noises, dim=0)))
+            noise = (step.x - step.point.alpha * x0) / step.point.sigma
+            velocities.append((step.point.alpha * noise - step.point.sigma * x0).flatten())
+        cosines.append(float(torch.nn.functional.cosine_similarity(*velocities, dim=0)))
     return cosines
 
 

@@ -28,11 +28,12 @@ def adaptive(
     """Adaptive guidance (Castillo et al. 2023, arXiv:2312.12487): classifier-free guidance until
     the two branches agree, and from there on the positive branch alone.
 
-    They agree on an image once the cosine of the angle between the noise that the positive branch
-    sees in x and that which the negative one sees is above the threshold; what the network predicts
-    is first turned into noise, so that a threshold means the same on all models. Each image
-    has its own answer. The negative branch is not asked any more once they agree on all images of
-    a batch. Looking at the answers waits for the device in every step.
+    They agree on an image once the cosine of the angle between their velocities is above the
+    threshold. The paper compares what the network predicts; but of a network that predicts noise
+    that is much the same at the noisy end, whatever is asked. So what it predicts is turned into the
+    velocity alpha·noise - sigma·x0, and a threshold means the same on all models. Each image has
+    its own answer. The negative branch is not asked any more once they agree on all images of a
+    batch. Looking at the answers waits for the device in every step.
 
     Args:
         scale: strength, while it acts; 1 is none, and so is less.
@@ -76,7 +77,7 @@ class Adaptive(ClassifierFree):
             guided = self.extrapolate(positive, negative, at)
             alone = agreement.before(at.point)
             if self.threshold < 1 and positive.device.type != "meta":
-                cosine = cosines(_noise(positive, at), _noise(negative, at))
+                cosine = cosines(_velocity(positive, at), _velocity(negative, at))
                 agreement.add(at.point, (cosine > self.threshold).tolist())
             if not any(alone):
                 return guided
@@ -95,9 +96,11 @@ class Adaptive(ClassifierFree):
         return replace(super().bind(run), branches=branches, combine=combine)
 
 
-def _noise(output: Tensor, at: Evaluation) -> Tensor:
-    """What an output takes for the noise in x, times sigma."""
-    return at.x - at.point.alpha * at.x0(output)
+def _velocity(output: Tensor, at: Evaluation) -> Tensor:
+    """That which an output stands for, alpha·noise - sigma·x0 where alpha² + sigma² = 1, times a
+    positive number."""
+    alpha, sigma = at.point.alpha, at.point.sigma
+    return alpha * at.x - (alpha**2 + sigma**2) * at.x0(output)
 
 
 def cosines(one: Tensor, other: Tensor) -> Tensor:
