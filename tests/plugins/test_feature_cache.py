@@ -17,6 +17,7 @@ import tiny
 from ldm_core import LdmError, Pipeline, chain
 from ldm_core.contracts import Call, Converter, Network, Phase, Run, RunHooks
 from peers import apart
+from tiny.lora import ATTENTION, write_lora
 
 STEPS = 6
 CALL: dict[str, Any] = {"seed": 3, "num_inference_steps": STEPS, "output_type": "latent"}
@@ -341,6 +342,43 @@ def test_with_weights_elsewhere(pipe: Pipeline, placement: str) -> None:
     options = {"parts": ["network"]}
     placed = [{"name": placement, **options}, {"name": "feature_cache", "every": 2}]
     assert apart(pipe.replace(converters=placed)("a star", **CALL).images, alone) < 1e-6
+
+
+@pytest.mark.parametrize("other", ["lora", "quantize", "regions", "autoguidance", "heun", "chunk"])
+def test_beside_everything_else(folder: Path, pipe: Pipeline, tmp_path: Path, other: str) -> None:
+    call: dict[str, Any] = {**CALL, "prompt": ["a star", "a moon"]}
+    features: list[Any] = []
+    if other == "lora":
+        targets = {"unet": ATTENTION}
+        lora = write_lora(diffusers.StableDiffusionPipeline, folder, tmp_path / "lora", targets, 1)
+        pipe = pipe.replace(loras=[str(lora)])
+    elif other == "quantize":
+        features = [{"name": "quantize", "format": "int8"}]
+        pipe = Pipeline.from_pretrained(folder, converters=features)
+    elif other == "regions":
+        pipe = pipe.replace(conditioning=["regions"])
+        call["regions"] = [[{"prompt": "a moon", "box": [0, 0, 0.5, 1]}], []]
+    elif other == "autoguidance":
+        weak = tiny.write_stable_diffusion(tmp_path / "weak", layers_per_block=1)
+        pipe = pipe.replace(guidance={"name": "autoguidance", "model": str(weak)})
+    elif other == "heun":
+        pipe = pipe.replace(scheduler="heun")
+    else:
+        pipe = pipe.replace(conditioning=[{"name": "text", "too_long": "chunk"}])
+        call["prompt"] = ["a star " * 30, "a moon"]
+    plain = pipe(**call).images
+
+    def with_cache(**options: Any) -> Pipeline:
+        return pipe.replace(converters=[*features, {"name": "feature_cache", **options}])
+
+    assert apart(with_cache(every=1)(**call).images, plain) < 1e-6
+    two = with_cache(every=2, choose="scheduler")
+    together = two(**call).images
+    assert 0 < apart(together, plain) < 0.5
+    for place in (0, 1):
+        own = {name: [call[name][place]] for name in call.keys() & {"prompt", "regions"}}
+        alone = two(**{**call, **own, "seed": 3 + place}).images
+        assert apart(alone, together[place : place + 1]) < 1e-4
 
 
 FLUX_CALL = {"width": 64, "height": 64, "num_inference_steps": 8}
