@@ -12,6 +12,7 @@ from ldm_core.arguments import check_fields
 from ldm_core.contracts.family import Model
 from ldm_core.contracts.latents import Extent
 from ldm_core.contracts.network import Network
+from ldm_core.contracts.scheduler import Scheduler
 from ldm_core.numerics.callables import Denoise, Noise
 from ldm_core.numerics.grid import Grid
 from ldm_core.numerics.point import Point
@@ -99,6 +100,7 @@ class Run:
         to_latents: the pipeline's encoder, from pixels (batch, channels, height, width) in
             [-1, 1]; it may draw from the seeds too.
         initial_scale: standard deviation of the first x, as the scheduler wants it.
+        scheduler: what walks it; None of a run that is made without one.
     """
 
     model: Model
@@ -107,6 +109,7 @@ class Run:
     noise: Noise
     to_latents: Callable[[Tensor], Tensor]
     initial_scale: float
+    scheduler: Scheduler | None = None
 
     @property
     def device(self) -> torch.device:

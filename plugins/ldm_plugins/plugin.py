@@ -52,6 +52,7 @@ SPACINGS = (
     "trailing",
 )
 GUIDANCE = (
+    "adaptive",
     "adaptive_projected",
     "autoguidance",
     "cfg_pp",
@@ -70,12 +71,15 @@ CONVERTERS = (
     "cfg_parallel",
     "context_parallel",
     "device_map",
+    "feature_cache",
     "group_offload",
     "lora",
     "model_offload",
+    "prompt_cache",
     "quantize",
     "sequential_offload",
     "stored_weights",
+    "text_cache",
     "tiny_decoder",
     "vae_slicing",
     "vae_tiling",

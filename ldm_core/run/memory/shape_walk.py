@@ -116,7 +116,7 @@ def _sampled(composition: Composition, model: Model, plan: Plan) -> Tensor:
     def to_latents(data: Tensor) -> Tensor:
         return composition.encoder(model, data.to(META), noise).to(META)
 
-    run = Run(model, plan.request, plan.grid, noise, to_latents, 1.0)
+    run = Run(model, plan.request, plan.grid, noise, to_latents, 1.0, composition.scheduler)
     sampling = Sampling(composition, run)
     x = sampling.x
     if len(plan.grid) > 1:
