@@ -68,11 +68,14 @@ GUIDANCE = (
 )
 CONVERTERS = (
     "cfg_parallel",
+    "channels_last",
     "context_parallel",
     "device_map",
+    "fused_qkv",
     "group_offload",
     "lora",
     "model_offload",
+    "openvino",
     "quantize",
     "sequential_offload",
     "stored_weights",
