@@ -132,7 +132,7 @@ def converted(module: nn.Module, arguments: Arguments) -> Graph:
             "name the other parts in the converter's 'parts', or leave it out.",
         ) from error
     _declare(model, arguments.signature)
-    _set_apart(model)
+    _distribute(model)
     return Graph(model, flat.answer)
 
 
@@ -176,24 +176,26 @@ def _declare(model: Any, signature: Signature) -> None:
     model.validate_nodes_and_infer_types()
 
 
-def _set_apart(model: Any) -> None:
-    """Put an operation that does nothing between a group normalisation's factor and what computes
-    it, such as 1 + scale in a network that is told of time by scale and shift: OpenVINO (2026.4)
-    fuses them with the shift, and ends the process while it does."""
+def _distribute(model: Any) -> None:
+    """Write n·(a + b), where n is what a group normalisation gives, as n·a + n·b: OpenVINO (2026.4)
+    fuses the former with what is added then, as in a network that is told of time by 1 + scale and
+    a shift, and ends the process while it does."""
     from openvino import opset13
 
     for node in model.get_ordered_ops():
         if node.get_type_name() != "GroupNormalization":
             continue
-        for target in node.output(0).get_target_inputs():
+        normal = node.output(0)
+        for target in normal.get_target_inputs():
             product = target.get_node()
             if product.get_type_name() != "Multiply":
                 continue
-            factor = product.input(1 - target.get_index())
-            source = factor.get_source_output()
-            if source.get_node().get_type_name() != "Constant":
-                zero = opset13.constant([0], dtype="int64")
-                factor.replace_source_output(opset13.roll(source, zero, zero).output(0))
+            factor = product.input(1 - target.get_index()).get_source_output().get_node()
+            if factor.get_type_name() == "Add":
+                parts = [
+                    opset13.multiply(normal, entry.get_source_output()) for entry in factor.inputs()
+                ]
+                product.output(0).replace(opset13.add(*parts).output(0))
 
 
 def lifted(model: Any, weights: Mapping[str, Tensor]) -> tuple[set[str], int]:
