@@ -156,6 +156,7 @@ def assemble(
         )
     for converter in converters:
         converter.beside([other for other in converters if other is not converter])
+        converter.within(recipe, parts["attention"][0])
     _check_conditioning(conditioning, info)
     if guidance.embedded_scale is not None and "guidance_embeds" not in info.abilities:
         raise LdmError(

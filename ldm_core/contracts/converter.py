@@ -8,6 +8,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
+from ldm_core.contracts.attention import Kernel
 from ldm_core.contracts.family import Model, ModelInfo
 from ldm_core.contracts.place import Part, PartInfo
 from ldm_core.contracts.record import as_instance
@@ -79,6 +80,14 @@ class Converter:
     def beside(self, others: Sequence[Converter]) -> None:
         """Raise `LdmError` where it contradicts another converter of the recipe. Called when
         composing, with all that are fitted but itself."""
+
+    def within(self, recipe: Mapping[str, Any], attention: Kernel) -> None:
+        """Raise `LdmError` where it contradicts what else a recipe says. Called when composing.
+
+        Args:
+            recipe: every choice in force.
+            attention: the kernel that the network's attention layers are to call.
+        """
 
     def speedups(self, info: ModelInfo, place: PlaceNames) -> Sequence[Speedup]:
         """With which options it makes this model faster on this device, as far as was measured;

@@ -69,12 +69,15 @@ GUIDANCE = (
 )
 CONVERTERS = (
     "cfg_parallel",
+    "channels_last",
     "context_parallel",
     "device_map",
     "feature_cache",
+    "fused_qkv",
     "group_offload",
     "lora",
     "model_offload",
+    "openvino",
     "prompt_cache",
     "quantize",
     "sequential_offload",
