@@ -68,7 +68,9 @@ GUIDANCE = (
 )
 CONVERTERS = (
     "cfg_parallel",
+    "compile",
     "context_parallel",
+    "cuda_graph",
     "device_map",
     "group_offload",
     "lora",
@@ -80,6 +82,7 @@ CONVERTERS = (
     "vae_slicing",
     "vae_tiling",
     "whole",
+    "whole_loop",
 )
 
 

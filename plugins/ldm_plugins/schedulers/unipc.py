@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ldm_core.contracts import Denoise, Grid, Noise
+from ldm_core.numerics.factor import factor
 from ldm_core.numerics.moves import move
 from ldm_core.numerics.point import Point
 
@@ -58,7 +59,7 @@ def unipc(
         count = min(len(history), steps - i) if lower_order_final else len(history)
         estimates = list(history)[:count]
         weights = _weights(tuple([point for point, _ in estimates]), there, variant)
-        slopes = [(e - x0) * r for r, (_, e) in zip(weights.rates, estimates[1:], strict=True)]
+        slopes = [_slope(x0, e, r) for r, (_, e) in zip(weights.rates, estimates[1:], strict=True)]
         left = _Step(move(x, x0, here, there), x0, slopes, weights)
         x = _bend(left.end, weights.predictor, slopes)
     return x
@@ -87,11 +88,24 @@ class _Step(NamedTuple):
     weights: _Weights
 
 
+def _slope(x0: Tensor, other: Tensor, rate: float) -> Tensor:
+    """The slope over a step from an estimate to another one."""
+    slope = other - x0
+    slope *= factor(rate, slope)
+    return slope
+
+
 def _bend(end: Tensor, weights: Sequence[float], slopes: Sequence[Tensor]) -> Tensor:
-    """Move the end of a step of order one by the slopes of x0."""
+    """Move the end of a step of order one by the slopes of x0; it is left as it is."""
+    bent = end
     for weight, slope in zip(weights, slopes, strict=True):
-        end = end - weight * slope
-    return end
+        by = factor(-weight, slope) * slope
+        if bent is end:
+            by += end
+            bent = by
+        else:
+            bent += by
+    return bent
 
 
 @lru_cache(maxsize=4096)
