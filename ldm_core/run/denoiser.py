@@ -93,7 +93,7 @@ class Denoiser:
         elif len(group.branches) > 1:
             x = torch.cat([x] * len(group.branches))
         step, steps = self.step(point), len(self._run.grid) - 1
-        rows = tuple([Row(image, branch, point, step, steps) for image, branch in group.rows])
+        rows = tuple([Row(*whose, point, step, steps) for whose in group.rows])
         return Call(x, self._timesteps(len(rows), point, x.device), group.condition, rows)
 
     def _timesteps(self, rows: int, point: Point, device: torch.device) -> Tensor:

@@ -1,0 +1,2 @@
+def cuda_graph():
+    pass
