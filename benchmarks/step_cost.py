@@ -1,9 +1,9 @@
 """What a step costs beside the network, in microseconds of processor time.
 
 `shapes` at batch 1 with its own guidance, two branches, latents of 1x4x64x64, 25 steps; a constant
-stands for the network. Timed is the walk from the first x to the final latents, with joining the conditions, once
-a walk; encoding them, the plan, the first x and decoding are left out. One thread, the schedulers
-in turn, the least of all walks. Exits 1 where an aim is missed.
+stands for the network. Timed is the walk from the first x to the final latents, with joining the
+conditions, once a walk; encoding them, the plan, the first x and decoding are left out. One thread,
+the schedulers in turn, the least of all walks. Exits 1 where an aim is missed.
 """
 
 from __future__ import annotations

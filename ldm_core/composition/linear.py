@@ -13,7 +13,7 @@ from ldm_core.numerics.linear_form import NOT_LINEAR, symbol, terms_of
 from ldm_core.numerics.point import Point
 from ldm_core.numerics.prediction import PredictionType
 
-VALUES = 8
+VALUES = 9
 """How many values a walk may keep from one step to the next; the scheduler that keeps most of those
 that ship keeps as many."""
 NOISES = 2
@@ -53,7 +53,8 @@ def as_recurrence(scheduler: Scheduler, grid: Grid) -> Recurrence:
     """
     if scheduler.needs_variance:
         raise LdmError(
-            "the scheduler reads the variance that the network predicts, which no table holds.", EDGE
+            "the scheduler reads the variance that the network predicts, which no table holds.",
+            EDGE,
         )
     walk = recurrence(scheduler, grid)
     if walk.width > VALUES or walk.noises > NOISES:
@@ -66,9 +67,7 @@ def as_recurrence(scheduler: Scheduler, grid: Grid) -> Recurrence:
     return walk
 
 
-def estimate(
-    guidance: Bound, point: Point, prediction_type: PredictionType
-) -> dict[str, float]:
+def estimate(guidance: Bound, point: Point, prediction_type: PredictionType) -> dict[str, float]:
     """The coefficients of the estimate of x0 at a point, in x and in each branch's answer.
 
     Raises:
@@ -82,8 +81,7 @@ def estimate(
         terms = terms_of(form, dict.fromkeys(["x", *(f"answer {name}" for name in names)]))
     except NOT_LINEAR as error:
         raise LdmError(
-            "the guidance is not linear in the network's answers, so it has no table: "
-            f"{error}",
+            f"the guidance is not linear in the network's answers, so it has no table: {error}",
             EDGE,
         ) from error
     return {name.removeprefix("answer "): value for name, value in terms.items()}

@@ -1,10 +1,9 @@
 """A scheduler as a recurrence: from one evaluation of the denoiser to the next.
 
-A trace unrolled to its first x has large coefficients that cancel, and keeps every estimate alive.
-Here a walk is read as what it does between two evaluations: of the values that it made before and
-still uses, of the new estimate and of the noise that it draws, it makes the next x and what it uses
-later. Which those are follows from a record of its arithmetic, as a compiler finds out which
-registers are live.
+A trace is unrolled to the first x, and keeps every estimate alive. Here a walk is read as what it
+does between two evaluations: of the values that it made before and still uses, of the new estimate
+and of the noise that it draws, it makes the next x and what it uses later. Which those are follows
+from a record of its arithmetic, as a compiler finds out which registers are live.
 """
 
 from __future__ import annotations

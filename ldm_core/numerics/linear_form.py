@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 class Linear(ABC):
     """Knows the arithmetic that keeps it linear: sums, and products with numbers.
 
-    Others say what a sum is, and a product. It has no extent, so that its shape is that of a number.
+    Others say what a sum is, and a product. Its shape is that of a number.
     """
 
     shape: ClassVar[tuple[int, ...]] = ()

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from ldm_core.composition.linear import NOISES, as_recurrence
+from ldm_core.composition.linear import EDGE, NOISES, as_recurrence
 from ldm_core.contracts import Bound, Call, Grid, Network, Run, RunHooks, Scheduler, Step
 from ldm_core.errors import LdmError
 from ldm_core.numerics.grid import intervals_behind
-from ldm_core.run.conditions import Conditions, Group
+from ldm_core.run.conditions import Conditions
 from ldm_core.run.finite import Finiteness
 from ldm_core.run.loop_table import Table, start_of, table
 
@@ -76,11 +76,24 @@ class Loop:
 
     Args:
         program: carries out each step.
+    Raises:
+        LdmError: the guidance asks other networks.
     """
 
     def __init__(
-        self, run: Run, scheduler: Scheduler, guidance: Bound, conditions: Conditions, program: Advance
+        self,
+        run: Run,
+        scheduler: Scheduler,
+        guidance: Bound,
+        conditions: Conditions,
+        program: Advance,
     ) -> None:
+        if guidance.networks:
+            raise LdmError(
+                "the guidance asks another network than the model's, or one with other layers, "
+                "which a program for all steps does not hold.",
+                EDGE,
+            )
         self._run = run
         self._scheduler = scheduler
         self._guidance = guidance
@@ -143,30 +156,18 @@ class Loop:
             drawn.append(own)
         return drawn
 
-    def _groups(self, names: tuple[str, ...]) -> list[tuple[Network, Group]]:
-        """The calls that answer these branches, of the model's network first."""
-        others = self._guidance.networks
-        own = tuple(name for name in names if name not in others)
-        groups = [(self._run.model.network, g) for g in self._conditions.groups(own)] if own else []
-        for name in names:
-            if name in others:
-                groups += [(others[name], g) for g in self._conditions.groups((name,))]
-        return groups
-
     def _order(self, names: tuple[str, ...]) -> list[str]:
-        return [branch for _, group in self._groups(names) for branch in group.branches]
+        return [name for group in self._conditions.groups(names) for name in group.branches]
 
     def _asked(self, names: tuple[str, ...]) -> tuple[Asked, ...]:
-        groups = self._groups(names)
-        if not all(group.whole for _, group in groups):
+        groups, network = self._conditions.groups(names), self._run.model.network
+        if not all(group.whole for group in groups):
             raise LdmError(
                 "the conditions of these images differ in shape, such as captions of different "
                 "length, and a program for all steps asks for all images at once.",
                 "make them one by one (batch_size = 1), or leave the converter out.",
             )
-        return tuple(
-            Asked(network, dict(group.condition), len(group.branches)) for network, group in groups
-        )
+        return tuple(Asked(network, dict(group.condition), len(group.branches)) for group in groups)
 
 
 def check_hooks(owners: Sequence[RunHooks]) -> None:
@@ -183,5 +184,5 @@ def check_hooks(owners: Sequence[RunHooks]) -> None:
             raise LdmError(
                 f"{own.__module__}.{own.__qualname__} surrounds the network or the denoiser and "
                 "may look at each step, and a program for all steps has none.",
-                "leave out what it belongs to, or the converter that runs all steps as one program.",
+                "leave out what it belongs to, or the converter of one program for all steps.",
             )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+
 class Table(NamedTuple):
     """What each of n evaluations does.
 
@@ -96,4 +97,3 @@ def _padded(step: Stretch, before: int) -> list[list[float]]:
         left = [0.0] * (VALUES - before), [0.0] * (NOISES - step.noises)
         rows.append([*kept, *left[0], *noises, *left[1], estimate])
     return rows + [[0.0] * (VALUES + NOISES + 1)] * (VALUES - len(rows))
-

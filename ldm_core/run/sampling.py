@@ -182,9 +182,7 @@ class Sampling:
 
     def _loop(self, program: Advance) -> Loop:
         self.conditions()
-        return Loop(
-            self.run, self._parts.scheduler, self._guidance, self._conditions, program
-        )
+        return Loop(self.run, self._parts.scheduler, self._guidance, self._conditions, program)
 
 
 def _check_end(end: Any, x: Tensor) -> None:

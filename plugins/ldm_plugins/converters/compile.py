@@ -39,7 +39,8 @@ def compile(
         mode: of inductor: "reduce-overhead" and "max-autotune" capture CUDA graphs too.
         regional: compile the network's repeated blocks alone, which takes seconds where the whole
             takes minutes; where nothing is said, for networks of which Diffusers names them.
-        dynamic: one program for all sizes, in place of one for each.
+        dynamic: one program for all sizes, in place of one for each; torch makes another one where
+            the first size had equal sides.
     """
     if backend != INDUCTOR and mode != "default":
         raise LdmError(f"a mode is one of inductor, and '{mode}' none of the backend '{backend}'.")
@@ -98,7 +99,7 @@ class Compile(Converter):
         return own
 
 
-def blocks_of(cls: type) -> tuple[str, ...]:
+def blocks_of(cls: Any) -> tuple[str, ...]:
     """The classes of the blocks that a network repeats, by name, as Diffusers says."""
     from diffusers import ModelMixin
 

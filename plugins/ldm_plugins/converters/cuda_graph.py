@@ -55,7 +55,11 @@ class CudaGraph(Converter):
     def prepare(self, info: ModelInfo) -> None:
         assert self.place is not None
         names = self.place
-        recipe = {"device": names.device, "dtype": names.dtype, "compute_dtype": names.compute_dtype}
+        recipe = {
+            "device": names.device,
+            "dtype": names.dtype,
+            "compute_dtype": names.compute_dtype,
+        }
         _check(str(placement.resolve(recipe).device))
 
     def part(self, part: Part) -> Part:

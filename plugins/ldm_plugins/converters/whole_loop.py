@@ -15,12 +15,12 @@ def whole_loop(*, backend: str = INDUCTOR, dynamic: bool = False) -> Converter:
     """One program for a whole step: network, guidance, x0 and what the scheduler makes of it.
 
     The scheduler's coefficients, the guidance's and the timesteps are tensors that the program is
-    given, read out of a scheduler that is linear, and noise is drawn before, so that one program
-    serves all steps of any number, any such scheduler, guidance scale and prompt, and nothing in the
-    loop waits for the device. Latents are the same but for rounding. What is not linear, or looks
-    at each step, is refused: wrappers of the denoiser, control, regions, rescaled guidance. Whether
-    all numbers are finite is looked at once, after the last step. Where the guidance is
-    off at a point the network is asked for fewer rows, by another program.
+    given, read out of a scheduler that is linear, and noise is drawn before. So one program serves
+    all steps of any number, any such scheduler, guidance scale and prompt, and nothing in the loop
+    waits for the device. Latents are the same but for rounding. What is not linear, or looks at
+    each step, is refused: wrappers of the denoiser, control, regions, rescaled guidance. Whether
+    all numbers are finite is looked at once, after the last step. Where the guidance is off, the
+    network is asked for fewer rows, by another program.
 
     Args:
         backend: of torch.compile; inductor needs a C++ compiler on the machine.

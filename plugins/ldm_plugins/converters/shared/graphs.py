@@ -58,9 +58,7 @@ class Graphs:
     def __len__(self) -> int:
         return len(self._kept)
 
-    def call(
-        self, function: Callable[..., Any], args: Sequence[Any], named: dict[str, Any]
-    ) -> Any:
+    def call(self, function: Callable[..., Any], args: Sequence[Any], named: dict[str, Any]) -> Any:
         """What the function gives; its tensors are the caller's own."""
         from torch import Tensor
         from torch.utils._pytree import tree_flatten, tree_map_only, tree_unflatten
@@ -97,7 +95,7 @@ def on_cuda(run: Callable[[], Any]) -> tuple[Play, Any]:
     """A run recorded as a CUDA graph (NVIDIA, CUDA programming guide, "CUDA graphs")."""
     import torch
 
-    stream = torch.cuda.Stream()
+    stream: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         for _ in range(WARM_UPS):
