@@ -12,6 +12,7 @@ from ldm_core.arguments import checks_arguments
 from ldm_core.composition.companions import accompanied
 from ldm_core.composition.composition import OF_A_CALL, Composition
 from ldm_core.composition.fast import faster
+from ldm_core.composition.linear import check_linear
 from ldm_core.composition.named_files import in_full_everywhere
 from ldm_core.composition.parts import check_choices, choices_of, make, same_plugin
 from ldm_core.composition.recipe import (
@@ -168,7 +169,7 @@ def assemble(
             f"the model '{info.source}' (family {info.family}) predicts no variance, which the "
             "scheduler is set to read; choose the variance 'fixed_small'."
         )
-    return Composition(
+    composition = Composition(
         info=info,
         registry=registry,
         family=family,
@@ -190,6 +191,9 @@ def assemble(
         converters=tuple(sorted(converters, key=lambda part: part.phase)),
         loras=loras,
     )
+    if any(converter.by_table for converter in converters):
+        check_linear(composition)
+    return composition
 
 
 def placed(composition: Composition, converters: Sequence[Layer]) -> Composition:

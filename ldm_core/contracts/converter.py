@@ -72,6 +72,10 @@ class Converter:
     plain: bool = True
     """Weights stay plain tensors, which can be written to a file as they are."""
 
+    by_table: bool = False
+    """Its runs walk by a table of coefficients, so that the scheduler and the guidance have to be
+    linear and nothing may surround the denoiser; its `bind` gives a program."""
+
     def fit(self, info: ModelInfo, place: PlaceNames) -> Converter:
         """The converter for a model; raise `LdmError` with the reason where it does not fit.
         Called when composing: imports nothing heavy and reads no weights."""

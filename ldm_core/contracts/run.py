@@ -136,6 +136,14 @@ class RunHooks:
         """What surrounds the denoiser, guidance included, within the recipe's own wrappers."""
         return denoise
 
+    def program(self, advance: Callable[..., Any]) -> Callable[..., Any] | None:
+        """What is called in place of ``advance``, which does all of a step with tensors alone; None
+        where the scheduler walks by itself.
+
+        Asked of converters that run all steps as one program, see `Converter.by_table`.
+        """
+        return None
+
     def finish(self, x: Tensor) -> Tensor:
         """The final latents, from where the scheduler ended."""
         return x

@@ -70,7 +70,9 @@ GUIDANCE = (
 CONVERTERS = (
     "cfg_parallel",
     "channels_last",
+    "compile",
     "context_parallel",
+    "cuda_graph",
     "device_map",
     "feature_cache",
     "fused_qkv",
@@ -87,6 +89,7 @@ CONVERTERS = (
     "vae_slicing",
     "vae_tiling",
     "whole",
+    "whole_loop",
 )
 
 
