@@ -22,7 +22,7 @@ from ldm_core.composition.recipe import (
     lay,
     read_recipe,
 )
-from ldm_core.contracts import Conditioning, Family, ModelInfo, Phase
+from ldm_core.contracts import Conditioning, Converter, Family, Kernel, ModelInfo, Phase
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.model import place
 from ldm_core.model.files import MODEL_RECIPE
@@ -147,6 +147,7 @@ def assemble(
         )
     for converter in converters:
         converter.beside([other for other in converters if other is not converter])
+    attention = _attention(parts["attention"][0], recipe, converters)
     _check_conditioning(conditioning, info)
     if guidance.embedded_scale is not None and "guidance_embeds" not in info.abilities:
         raise LdmError(
@@ -171,7 +172,7 @@ def assemble(
         scheduler=scheduler,
         spacing=parts["spacing"][0],
         guidance=guidance,
-        attention=parts["attention"][0],
+        attention=attention,
         encoder=parts["encoder"][0],
         decoder=parts["decoder"][0],
         conditioning=conditioning,
@@ -197,6 +198,28 @@ def placed(composition: Composition, converters: Sequence[Layer]) -> Composition
     return assemble(
         composition.info, composition.registry, composition.family, own, chosen, composition.loras
     )
+
+
+def _attention(kernel: Kernel, recipe: Layer, converters: Sequence[Converter]) -> Kernel:
+    """The kernel under the name that it has in the recipe, once it is seen to have a place.
+
+    Raises:
+        LdmError: this machine lacks what it needs, or the network computes attention itself.
+    """
+    name = recipe["attention"]["name"]
+    if isinstance(name, str) and not kernel.members:
+        kernel = replace(kernel, name=name)
+    if all(member.lacks for member in kernel.members or (kernel,)):
+        kernel.on("", "")  # which says what they lack
+    for converter in converters:
+        if converter.own_attention and not kernel.native:
+            raise LdmError(
+                f"the converter '{converter.own_attention}' makes a network that computes "
+                f"attention itself, so the attention '{kernel.label}' would reach none of its "
+                "layers.",
+                "leave one of them out.",
+            )
+    return kernel
 
 
 def _converters(recipe: Layer) -> list[Layer]:

@@ -71,6 +71,10 @@ class Converter:
     plain: bool = True
     """Weights stay plain tensors, which can be written to a file as they are."""
 
+    own_attention: str = ""
+    """The converter's name, where the network that it makes computes attention in a program of its
+    own, so that no kernel reaches its layers; one beside it is refused."""
+
     def fit(self, info: ModelInfo, place: PlaceNames) -> Converter:
         """The converter for a model; raise `LdmError` with the reason where it does not fit.
         Called when composing: imports nothing heavy and reads no weights."""

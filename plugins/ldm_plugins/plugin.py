@@ -66,6 +66,16 @@ GUIDANCE = (
     "skip_layer",
     "smoothed_energy",
 )
+ATTENTION = (
+    "chunked",
+    "first_of",
+    "flash_attention",
+    "flex",
+    "native",
+    "sage",
+    "sliced",
+    "xformers",
+)
 CONVERTERS = (
     "cfg_parallel",
     "context_parallel",
@@ -77,6 +87,7 @@ CONVERTERS = (
     "sequential_offload",
     "stored_weights",
     "tiny_decoder",
+    "token_merging",
     "vae_slicing",
     "vae_tiling",
     "whole",
@@ -118,7 +129,7 @@ def ldm_conditioning(register: Register) -> None:
 
 @hookimpl
 def ldm_attention(register: Register) -> None:
-    for name in ("native", "chunked", "xformers"):
+    for name in ATTENTION:
         register(name, f"ldm_plugins.attention.{name}:{name}")
 
 
