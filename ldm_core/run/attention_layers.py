@@ -18,6 +18,7 @@ from ldm_core.contracts.attention import MaskKind, dtype_name, mask_kind
 from ldm_core.errors import LdmError
 from ldm_core.model.loading import in_short
 from ldm_core.run.attention import by_kernel
+from ldm_core.run.memory.live_bytes import Allocator, LiveBytes
 from ldm_core.run.memory.plan import Planner
 from ldm_core.run.memory.shape_walk import Fused, begun, is_module, shaped
 
@@ -78,7 +79,8 @@ def attention_layers(composition: Composition, place: Place) -> AttentionLayers:
     try:
         model = shaped(plain, place, (Phase.LAYOUT,))
         counting.watch(model)
-        with torch.no_grad(), Fused(), counting:
+        # which also answers what is asked of values that are not there
+        with torch.no_grad(), Fused(), counting, LiveBytes({}, Allocator()):
             sampling = begun(plain, model, plan)
             latents = sampling.x
             if len(plan.grid) > 1:
