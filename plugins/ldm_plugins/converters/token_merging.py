@@ -30,8 +30,8 @@ def token_merging(
     them is given to each. What is drawn differs a little.
 
     One token of each square of four is kept, the upper left one, and others are merged into the one
-    of those that is most like them, the most alike first. Nothing is drawn by chance, and the tokens
-    of each picture are looked at by themselves.
+    of those that is most like them, the most alike first. Nothing is drawn by chance, and each
+    picture is looked at by itself.
 
     Args:
         ratio: share of the tokens that are merged into others, 0.75 at most.
