@@ -31,7 +31,8 @@ def token_merging(
 
     One token of each square of four is kept, the upper left one, and others are merged into the one
     of those that is most like them, the most alike first. Nothing is drawn by chance, and each
-    picture is looked at by itself.
+    picture is looked at by itself; but rounding, which differs between batches of other sizes,
+    decides where two tokens are alike to the last digit.
 
     Args:
         ratio: share of the tokens that are merged into others, 0.75 at most.
