@@ -55,7 +55,8 @@ class RecipeChoices:
         steps: Number of inference steps.
         guidance: Name of a guidance.
         guidance_scale: Strength of the guidance.
-        attention: Name of an attention kernel.
+        attention: Name of an attention kernel; of several, with commas between or repeated, each
+            layer takes the first that can compute it.
         set: Set an option of a hook point, as scheduler.eta=0.5; repeatable.
         allow_hub: Also ask the Hub for names that a file gives, such as a recipe, and no person.
     """
@@ -69,7 +70,7 @@ class RecipeChoices:
     steps: int | None = None
     guidance: str | None = None
     guidance_scale: float | None = None
-    attention: str | None = None
+    attention: list[str] | None = None
     set: list[str] | None = None
     allow_hub: bool = False
 
@@ -87,7 +88,7 @@ class RecipeChoices:
             "scheduler": self.scheduler,
             "spacing": self.spacing,
             "guidance": with_scale(self.guidance, self.guidance_scale),
-            "attention": self.attention,
+            "attention": several(self.attention),
             "num_inference_steps": self.steps,
         }
 
@@ -203,6 +204,11 @@ def with_scale(guidance: str | None, scale: float | None) -> Layer | None:
     """The choice of a guidance by name, by scale, or both."""
     parts = {"name": guidance, "scale": scale}
     return {key: value for key, value in parts.items() if value is not None} or None
+
+
+def several(names: list[str] | None) -> list[str] | None:
+    """Names that are repeated, or stand with commas between; None where there are none."""
+    return [name.strip() for text in names or [] for name in text.split(",")] or None
 
 
 def gather(recipe: Path | None, choices: dict[str, Any], settings: list[str] | None) -> Layer:

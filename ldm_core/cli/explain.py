@@ -36,16 +36,19 @@ def explain(
     choices: PipelineChoices,
     *,
     batch_size: Annotated[int, Field(ge=1)] = 1,
+    layers: bool = False,
     plot: OutputPath | None = None,
     overwrite: bool = False,
     json: bool = False,
 ) -> None:
     """Show what a run would do: every stage, the grid, and the scheduler's coefficients.
 
-    No weights are read. With --memory it also shows where they would lie, and what is expected.
+    No weights are read. With --memory it also shows where they would lie, and what is expected;
+    with an attention kernel that is chosen, which layers it reaches.
 
     Args:
         batch_size: Images computed at once, for --memory.
+        layers: Also count the layers of attention, whatever kernel is chosen.
         plot: Also draw grid and coefficients: a .png, .svg or .pdf file.
         overwrite: Replace a file of the plot's name.
         json: Print one JSON object.
@@ -62,10 +65,18 @@ def explain(
         report["memory"] = planner.made(planner.example(batch_size)).as_table()
         if any(converter.reading is not None for converter in composition.converters):
             report["memory"]["why"] += QUANTISED
+    if layers or composition.attention.members or not composition.attention.native:
+        from ldm_core.cli.attention import describe_attention
+
+        report["attention"] = describe_attention(composition)
     if json:
         typer.echo(dumps(report, indent=2))
     else:
         _print(report)
+        if "attention" in report:
+            from ldm_core.cli.attention import print_attention
+
+            print_attention(report["attention"])
     if plot is not None:
         save(draw(report), plot, overwrite=overwrite)
         print_line(f"plot: {plot.resolve()}", error=json)
@@ -267,8 +278,11 @@ def _filled(kind: str, choice: Mapping[str, Any], registry: Registry) -> dict[st
         if isinstance(value, ModelsOwn):
             value = str(value)
         elif option.kind not in (None, "model") and value is not None and value is not REQUIRED:
-            inner = as_choice(name, value)
-            value = {"name": str(inner["name"]), **_filled(str(option.kind), inner, registry)}
+            entries = value if option.several else [value]
+            tables = [as_choice(name, entry) for entry in entries]
+            kind_of = str(option.kind)
+            made = [{"name": str(t["name"]), **_filled(kind_of, t, registry)} for t in tables]
+            value = made if option.several else made[0]
         filled[name] = value
     return filled
 
@@ -279,6 +293,8 @@ def _options(options: Mapping[str, Any]) -> str:
 
 def _value(value: Any) -> str:
     """An option's value; another plugin as its name with its own options in brackets."""
+    if isinstance(value, list) and value and all(isinstance(v, Mapping) for v in value):
+        return ", ".join(map(_value, value))
     if not isinstance(value, Mapping):
         return str(value)
     inner = _options({key: entry for key, entry in value.items() if key != "name"})

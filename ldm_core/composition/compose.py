@@ -25,7 +25,7 @@ from ldm_core.composition.recipe import (
     lay,
     read_recipe,
 )
-from ldm_core.contracts import Conditioning, Family, ModelInfo, Phase
+from ldm_core.contracts import Conditioning, Family, Kernel, ModelInfo, Phase
 from ldm_core.errors import LdmError, LdmNote, did_you_mean
 from ldm_core.model import place
 from ldm_core.model.files import MODEL_RECIPE
@@ -157,7 +157,9 @@ def assemble(
         )
     for converter in converters:
         converter.beside([other for other in converters if other is not converter])
-        converter.within(recipe, parts["attention"][0])
+    attention = _attention(parts["attention"][0], recipe)
+    for converter in converters:
+        converter.within(recipe, attention)
     _check_conditioning(conditioning, info)
     if guidance.embedded_scale is not None and "guidance_embeds" not in info.abilities:
         raise LdmError(
@@ -182,7 +184,7 @@ def assemble(
         scheduler=scheduler,
         spacing=parts["spacing"][0],
         guidance=guidance,
-        attention=parts["attention"][0],
+        attention=attention,
         encoder=parts["encoder"][0],
         decoder=parts["decoder"][0],
         conditioning=conditioning,
@@ -225,6 +227,20 @@ def _with_converters(composition: Composition, converters: list[Layer]) -> Compo
 
 def _without(layer: Layer, key: str) -> Layer:
     return {name: value for name, value in layer.items() if name != key}
+
+
+def _attention(kernel: Kernel, recipe: Layer) -> Kernel:
+    """The kernel under the name that it has in the recipe, once it is seen to have a place.
+
+    Raises:
+        LdmError: this machine lacks what it needs.
+    """
+    name = recipe["attention"]["name"]
+    if isinstance(name, str) and not kernel.members:
+        kernel = replace(kernel, name=name)
+    if all(member.lacks for member in kernel.members or (kernel,)):
+        kernel.on("", "")  # which says what they lack
+    return kernel
 
 
 def _converters(recipe: Layer) -> list[Layer]:

@@ -37,6 +37,8 @@ def _choice(kind: str, choice: Any, registry: Registry) -> Any:
         if option.kind == "model" or NAMES_FILE in parts_of(option.annotation):
             if not is_ready_made(value):
                 changed[name] = with_full_paths(value, True, (KEY,), _lasting)
+        elif option.kind is not None and isinstance(value, list | tuple):
+            changed[name] = [_choice(option.kind, entry, registry) for entry in value]
         elif option.kind is not None:
             changed[name] = _choice(option.kind, value, registry)
     return changed

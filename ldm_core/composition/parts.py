@@ -99,6 +99,11 @@ def _plugin(
         if option.kind == "model":
             options[name] = other_model(inner, registry)
             continue
+        if option.several:
+            entries = inner if isinstance(inner, list | tuple) else [inner]
+            tables = [as_choice(f"{plugin.name}.{name}", entry) for entry in entries]
+            options[name] = [make(option.kind, table, registry, used, own) for table in tables]
+            continue
         table, rest = as_choice(f"{plugin.name}.{name}", inner), own
         if isinstance(inner, ModelsOwn):
             if option.kind not in own:

@@ -127,9 +127,11 @@ class Reach:
                 self.value(value, object if option is None else option.annotation)
             elif option.kind == "model":
                 self.model(str(value))
-            elif isinstance(value, str | Mapping):
-                table = {"name": value} if isinstance(value, str) else dict(value)
-                self._choice(option.kind, table)
+            else:
+                for entry in value if isinstance(value, list | tuple) else [value]:
+                    if isinstance(entry, str | Mapping):
+                        table = {"name": entry} if isinstance(entry, str) else dict(entry)
+                        self._choice(option.kind, table)
 
 
 def _texts(value: Any) -> Iterator[tuple[str | None, str]]:

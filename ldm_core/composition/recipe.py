@@ -63,6 +63,8 @@ SETTINGS: dict[str, Any] = {
     "fast": Literal["lossless", "lossy"],
 }
 KEYS = (*SETTINGS, "loras", *STAGES, *LISTS)
+FIRST_OF = "ldm-core:first_of"
+"""The attention plugin that several kernels in a list stand for."""
 LONGEST = 2**20
 """Bytes of a recipe."""
 BETWEEN = re.compile(r"[\n,={}\[\]]")
@@ -142,7 +144,11 @@ def _setting(key: str, value: Any) -> Any:
 
 
 def as_choice(key: str, value: Any) -> Layer:
-    """The choice of a plugin, by name or as a table, as a table."""
+    """The choice of a plugin, by name or as a table, as a table; several attention kernels as the
+    plugin that takes the first of them that can."""
+    if key == "attention" and isinstance(value, list | tuple):
+        entries = [as_choice(key, entry) for entry in value]
+        return entries[0] if len(entries) == 1 else {"name": FIRST_OF, "kernels": entries}
     if isinstance(value, str):
         return {"name": value}
     if is_ready_made(value):

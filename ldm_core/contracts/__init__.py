@@ -4,7 +4,15 @@ most of them.
 Tensors of latents are float32 (batch, channels, ...); one entry of the batch is one image.
 """
 
-from ldm_core.contracts.attention import Attention, Kernel, as_kernel, runs_on, torchs_own
+from ldm_core.contracts.attention import (
+    Attention,
+    Kernel,
+    as_kernel,
+    first_of,
+    lacking,
+    runs_on,
+    torchs_own,
+)
 from ldm_core.contracts.autoencoder import (
     Decoder,
     Encoder,
@@ -113,7 +121,9 @@ __all__ = [
     "concatenate",
     "decodes",
     "encodes",
+    "first_of",
     "goes_with",
+    "lacking",
     "learned_variance",
     "needs_learned_variance",
     "of_order",

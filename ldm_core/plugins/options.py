@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, is_dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from ldm_core import contracts
 from ldm_core.contracts.files import expanded
@@ -24,6 +24,7 @@ CONTRACTS: dict[Any, str] = {
     contracts.Scheduler: "scheduler",
     contracts.Spacing: "spacing",
     contracts.Guidance: "guidance",
+    contracts.Kernel: "attention",
     contracts.OtherModel: "model",
 }
 """Contracts whose plugins, or models, may be options of plugins, with their kind."""
@@ -48,6 +49,11 @@ class Option:
         ``model``."""
         kinds = (get_args(self.annotation) or (self.annotation,)) if self.annotation else ()
         return next((CONTRACTS[k] for k in kinds if k in CONTRACTS), None)
+
+    @property
+    def several(self) -> bool:
+        """Whether it takes a list of such plugins."""
+        return self.kind is not None and get_origin(self.annotation) is list
 
     def check(self, value: Any, owner: str) -> Any:
         """The value as the option's type; text is converted, as on the command line."""

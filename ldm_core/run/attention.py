@@ -18,9 +18,10 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
-from ldm_core.contracts import Attention, Kernel, as_kernel
+from ldm_core.contracts import Attention, Call, Kernel, Network, as_kernel
+from ldm_core.errors import LdmError
 
-_rerouted: ContextVar[tuple[Attention, ...]] = ContextVar("rerouted", default=())
+_rerouted: ContextVar[tuple[Kernel, ...]] = ContextVar("rerouted", default=())
 """The kernels in force, of which the last one is asked; torch's own is, in each, the one before
 it."""
 
@@ -32,7 +33,7 @@ def in_force(kernel: Kernel | Attention) -> AbstractContextManager[Any]:
     is torch's own costs nothing.
     """
     kernel = as_kernel(kernel)
-    return nullcontext() if kernel.native else _Reroute(kernel.call)
+    return nullcontext() if kernel.native else _Reroute(kernel)
 
 
 def kernels_in_force() -> tuple[Attention, ...]:
@@ -56,11 +57,45 @@ def as_in_context() -> Iterator[None]:
         _rerouted.reset(token)
 
 
+def reaching(network: Network, kernel: Kernel) -> Network:
+    """A network whose first call is seen to ask the kernel for attention.
+
+    Raises:
+        LdmError: at that call, none of its layers did, so that the choice would be one in name.
+    """
+    if kernel.native:
+        return network
+    reached = False
+
+    def answer(call: Call) -> Tensor:
+        nonlocal reached
+        if reached:
+            return network(call)
+        asked: list[bool] = []
+
+        def counted(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float) -> Tensor:
+            asked.append(True)  # and the kernel, which is in force around the call, computes it
+            return scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
+
+        with in_force(counted):
+            output = network(call)
+        if not asked:
+            raise LdmError(
+                f"the attention '{kernel.label}' reaches no layer of the network: it has none that "
+                "ends in torch's scaled_dot_product_attention.",
+                "leave the choice to the model: --attention native",
+            )
+        reached = True
+        return output
+
+    return answer
+
+
 class _Reroute(TorchFunctionMode):
-    def __init__(self, kernel: Attention) -> None:
+    def __init__(self, kernel: Kernel) -> None:
         super().__init__()
         self._kernel = kernel
-        self._tokens: list[Token[tuple[Attention, ...]]] = []
+        self._tokens: list[Token[tuple[Kernel, ...]]] = []
 
     def __enter__(self) -> Self:
         self._tokens.append(_rerouted.set((*_rerouted.get(), self._kernel)))
@@ -79,11 +114,11 @@ class _Reroute(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         if func is scaled_dot_product_attention:
-            return _call(self._kernel, *args, **(kwargs or {}))
+            return by_kernel(self._kernel.attend, *args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
 
 
-def _call(
+def by_kernel(
     kernel: Attention,
     query: Tensor,
     key: Tensor,
@@ -94,7 +129,11 @@ def _call(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    """Torch's signature in terms of the contract's."""
+    """Torch's own attention, in its own signature, computed by a kernel.
+
+    Raises:
+        LdmError: the kernel takes no such layer.
+    """
     if dropout_p > 0:
         raise ValueError("attention kernels are for sampling and know no dropout; use eval mode")
     if is_causal:
@@ -106,4 +145,16 @@ def _call(
         value = value.repeat_interleave(repeats, dim=-3)
     if scale is None:
         scale = 1.0 / math.sqrt(query.shape[-1])
-    return kernel(query, key, value, attn_mask, scale)
+    if query.dim() == 4:
+        return kernel(query, key, value, attn_mask, scale)
+    # torch takes any number of dimensions before these, the contract's kernels two
+    before = query.shape[:-2]
+    if attn_mask is not None:
+        attn_mask = _of_two(attn_mask.expand(*before, *attn_mask.shape[-2:]))
+    out = kernel(_of_two(query), _of_two(key), _of_two(value), attn_mask, scale)
+    return out.reshape(*before, *out.shape[-2:])
+
+
+def _of_two(tensor: Tensor) -> Tensor:
+    """(..., rows, columns) as (all of them, 1, rows, columns)."""
+    return tensor.reshape(-1, 1, *tensor.shape[-2:])

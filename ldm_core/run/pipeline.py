@@ -148,8 +148,7 @@ class Pipeline(Generates):
         """
         composition = recompose(self.composition, changes)
         if self.unconverted.loaded:
-            where = self.unconverted.model.place
-            check_kernel(composition, where.device.type, str(where.compute_dtype))
+            check_kernel(composition, self.unconverted.model.place)
         if not {"loras", "converters"} & changes.keys():
             composition = replace(composition, converters=self.composition.converters)
             return type(self)(composition, self.weights, self.unconverted, self.fitting)

@@ -17,6 +17,7 @@ from ldm_core.contracts import (
     Denoise,
     Network,
     Observer,
+    Phase,
     Run,
     Step,
     Unequal,
@@ -27,7 +28,7 @@ from ldm_core.errors import LdmError
 from ldm_core.model.libraries import heard
 from ldm_core.numerics.grid import Grid, intervals_behind
 from ldm_core.numerics.point import Point
-from ldm_core.run.attention import in_force
+from ldm_core.run.attention import in_force, reaching
 from ldm_core.run.conditions import Conditions
 from ldm_core.run.denoiser import Denoiser
 from ldm_core.run.finite import AllLost, Finiteness
@@ -96,6 +97,8 @@ class Sampling:
         """
 
         def wrapped(network: Network) -> Network:
+            if all(part.phase is not Phase.COMPILE for part in self._parts.converters):
+                network = reaching(network, self._parts.attention)
             for hooks in self._hooks:
                 network = hooks.network(network)
             return network

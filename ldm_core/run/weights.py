@@ -9,7 +9,8 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from ldm_core.composition.composition import Composition
-from ldm_core.contracts import Converter, Model, PartInfo
+from ldm_core.contracts import Converter, Model, PartInfo, Place
+from ldm_core.contracts.attention import dtype_name
 from ldm_core.errors import LdmError
 from ldm_core.model import place
 from ldm_core.model.at_home import at_home
@@ -60,7 +61,7 @@ class Weights:
 def load_model(composition: Composition) -> Model:
     """The model of a composition as it is read, before its converters act."""
     where = place.resolve(composition.recipe)
-    check_kernel(composition, where.device.type, str(where.compute_dtype))
+    check_kernel(composition, where)
     for converter in composition.converters:
         converter.prepare(composition.info)
     converters = composition.converters
@@ -113,20 +114,15 @@ def _readings(composition: Composition) -> list[str]:
     return sorted(reading for reading in readings if reading is not None)
 
 
-def check_kernel(composition: Composition, device: str, dtype: str) -> None:
-    """See that the attention kernel runs where the model is to be."""
-    kernel, name = composition.attention, composition.recipe["attention"]["name"]
-    look = "`ldm plugins list --kind attention` shows the others."
-    if kernel.devices is not None and device not in kernel.devices:
-        raise LdmError(
-            f"the attention '{name}' needs a device of type {' or '.join(kernel.devices)}, and "
-            f"this pipeline is on {device}.",
-            look,
-        )
-    dtype = dtype.removeprefix("torch.")
-    if kernel.dtypes is not None and dtype not in kernel.dtypes:
-        raise LdmError(
-            f"the attention '{name}' computes in {' or '.join(kernel.dtypes)}, and this pipeline "
-            f"in {dtype}.",
-            look,
-        )
+def check_kernel(composition: Composition, where: Place) -> None:
+    """See that the attention kernel runs where the model is to be; and of one that does not take
+    every layer, that it takes those of this model, as far as shapes tell.
+
+    Raises:
+        LdmError: it does not, with the reason.
+    """
+    kernel = composition.attention.on(where.device.type, dtype_name(where.compute_dtype))
+    if kernel.limited:
+        from ldm_core.run.attention_layers import attention_layers, check_taken
+
+        check_taken(attention_layers(composition, where), kernel, where)

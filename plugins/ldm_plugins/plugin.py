@@ -67,6 +67,16 @@ GUIDANCE = (
     "skip_layer",
     "smoothed_energy",
 )
+ATTENTION = (
+    "chunked",
+    "first_of",
+    "flash_attention",
+    "flex",
+    "native",
+    "sage",
+    "sliced",
+    "xformers",
+)
 CONVERTERS = (
     "cfg_parallel",
     "channels_last",
@@ -86,6 +96,7 @@ CONVERTERS = (
     "stored_weights",
     "text_cache",
     "tiny_decoder",
+    "token_merging",
     "vae_slicing",
     "vae_tiling",
     "whole",
@@ -128,7 +139,7 @@ def ldm_conditioning(register: Register) -> None:
 
 @hookimpl
 def ldm_attention(register: Register) -> None:
-    for name in ("native", "chunked", "xformers"):
+    for name in ATTENTION:
         register(name, f"ldm_plugins.attention.{name}:{name}")
 
 

@@ -293,7 +293,7 @@ def test_ctrl_c_keeps_the_pictures_already_written(
         (["--scheduler", "dpmpp2m"], "Did you mean 'dpmpp_2m'"),
         (["--set", "scheduler.etta=1"], "Did you mean 'eta'"),
         (["--set", "scheduler.eta=lots"], "should be float"),
-        (["--attention", "chunked", "--set", "attention.query_chunk=0"], "int, not 0"),
+        (["--attention", "chunked", "--set", "attention.query_chunk=0"], r"int \| None, not 0"),
         (["--scheduler", "unipc", "--set", "scheduler.order=7"], "not 7"),
         (["--set", 'denoisers=[{name="clip_x0", limit=-1.0}]'], "float, not -1.0"),
         (["--set", "nonsense"], "hook.option=value"),

@@ -13,7 +13,8 @@ from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
 from ldm_core.composition.composition import Composition
-from ldm_core.contracts import Converter, Model, Phase, Place, Plan, Run
+from ldm_core.contracts import Converter, Kernel, Model, Phase, Place, Plan, Run, first_of
+from ldm_core.contracts.attention import dtype_name
 from ldm_core.run.attention import in_force
 from ldm_core.run.memory.live_bytes import Allocator, LiveBytes, Peak, Unit, bytes_of, key_of
 from ldm_core.run.sampling import Sampling
@@ -77,12 +78,9 @@ def walk(
     Raises:
         LdmError: a config makes no such component.
     """
-    shaped = replace(place, device=META, later=())
-    model = composition.family.load(composition.info, shaped)
-    for converter in composition.converters:
-        # what acts while weights are read, such as quantisation, does nothing on shapes
-        if converter.phase in (Phase.LAYOUT, Phase.COMPILE) and converter.reading is None:
-            model = converter.convert(model)
+    kernel = composition.attention.on(place.device.type, dtype_name(place.compute_dtype))
+    composition = replace(composition, attention=on_shapes(kernel))
+    model = shaped(composition, place, (Phase.LAYOUT, Phase.COMPILE))
     modules = {name: part.module for name, part in model.parts.items() if is_module(part.module)}
     weights = {name: bytes_of(_kept(module)) for name, module in modules.items()}
     units = _units(modules, weights)
@@ -100,6 +98,36 @@ def walk(
     return Walk(weights, roles, live.peaks, ways)
 
 
+def shaped(composition: Composition, place: Place, phases: Sequence[Phase]) -> Model:
+    """The model of a composition without numbers, its converters of some phases applied.
+
+    Raises:
+        LdmError: a config makes no such component.
+    """
+    model = composition.family.load(composition.info, replace(place, device=META, later=()))
+    for converter in composition.converters:
+        # what acts while weights are read, such as quantisation, does nothing on shapes
+        if converter.phase in phases and converter.reading is None:
+            model = converter.convert(model)
+    return model
+
+
+def on_shapes(kernel: Kernel) -> Kernel:
+    """A kernel as it takes memory where nothing is computed: one that is fused in the hands of
+    `Fused`, any other as it is."""
+    if kernel.native:
+        return kernel
+    members = [
+        replace(member, call=_torchs if member.fused else member.call, devices=None, dtypes=None)
+        for member in kernel.members or (kernel,)
+    ]
+    return first_of(members)
+
+
+def _torchs(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float) -> Tensor:
+    return scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
+
+
 def is_module(thing: Any) -> bool:
     """Whether a part has weights."""
     return isinstance(thing, nn.Module)
@@ -107,6 +135,17 @@ def is_module(thing: Any) -> bool:
 
 def _sampled(composition: Composition, model: Model, plan: Plan) -> Tensor:
     """The last x, on shapes; one step alone is taken."""
+    sampling = begun(composition, model, plan)
+    x = sampling.x
+    if len(plan.grid) > 1:
+        denoise = sampling.denoiser()
+        for point in _different(plan, composition):
+            x = torch.empty_like(denoise(x, point))
+    return x
+
+
+def begun(composition: Composition, model: Model, plan: Plan) -> Sampling:
+    """A run of a plan at its first x, on shapes."""
     shape = composition.info.latents.shape(plan.request.extent)
     images = len(plan.request.seeds)
 
@@ -117,13 +156,7 @@ def _sampled(composition: Composition, model: Model, plan: Plan) -> Tensor:
         return composition.encoder(model, data.to(META), noise).to(META)
 
     run = Run(model, plan.request, plan.grid, noise, to_latents, 1.0, composition.scheduler)
-    sampling = Sampling(composition, run)
-    x = sampling.x
-    if len(plan.grid) > 1:
-        denoise = sampling.denoiser()
-        for point in _different(plan, composition):
-            x = torch.empty_like(denoise(x, point))
-    return x
+    return Sampling(composition, run)
 
 
 def _different(plan: Plan, composition: Composition) -> list[Any]:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from pydantic import PositiveInt
 
+from ldm_core.contracts import runs_on
+
 if TYPE_CHECKING:
     from torch import Tensor
 
+CHUNK = 1024
+KEYS, SCORES = 512, 2**20
+"""On a processor: keys at a time, and scores of all heads together, 4 MiB, which caches hold."""
 
+
+@runs_on()
 def chunked(
     q: Tensor,
     k: Tensor,
@@ -17,8 +25,8 @@ def chunked(
     mask: Tensor | None,
     scale: float,
     *,
-    query_chunk: PositiveInt = 1024,
-    key_chunk: PositiveInt = 1024,
+    query_chunk: PositiveInt | None = None,
+    key_chunk: PositiveInt | None = None,
 ) -> Tensor:
     """Exact attention in pieces, without the matrix of all scores (Rabe & Staats 2021,
     arXiv:2112.05682, Section 3).
@@ -27,12 +35,18 @@ def chunked(
     beside the result is constant in the sequence length. Scores and sums are in float32.
 
     Args:
-        query_chunk: queries at a time.
-        key_chunk: keys at a time.
+        query_chunk: queries at a time; where nothing is said as many as a processor's cache holds
+            the scores of, and 1024 on other devices.
+        key_chunk: keys at a time; where nothing is said 512 on a processor, and 1024 elsewhere.
     """
     import torch
 
     queries, keys = q.shape[-2], k.shape[-2]
+    on_cpu = q.device.type == "cpu"
+    key_chunk = key_chunk or (KEYS if on_cpu else CHUNK)
+    if query_chunk is None:
+        beside = math.prod(q.shape[:-2]) * min(key_chunk, keys)
+        query_chunk = max(SCORES // beside, 64) if on_cpu else CHUNK
     out = q.new_empty((*q.shape[:-1], v.shape[-1]))
     if mask is not None:
         mask = mask.expand((*mask.shape[:-2], queries, keys))
@@ -55,10 +69,10 @@ def chunked(
             # A row that sees no key yet has no greatest score; measure it from 0.
             origin = higher.masked_fill(higher == -torch.inf, 0.0)
             scores.sub_(origin).exp_()
-            shrink = (high - origin).exp()
-            weight = weight * shrink + scores.sum(-1, keepdim=True)
-            total = total * shrink + scores @ v[..., columns, :].float()
+            shrink = high.sub_(origin).exp_()
+            weight.mul_(shrink).add_(scores.sum(-1, keepdim=True))
+            total.mul_(shrink).add_(scores @ v[..., columns, :].float())
             high = higher
         # A row that sees no key at all gives zero, as torch's own attention does.
-        out[..., rows, :] = total / weight.masked_fill(weight == 0, 1.0)
+        out[..., rows, :] = total.div_(weight.masked_fill_(weight == 0, 1.0))
     return out

@@ -1,0 +1,108 @@
+"""Self-attention among fewer tokens: those that are alike share one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
+
+from ldm_core.contracts import Converter, ModelInfo, Part, Phase, PlaceNames
+from ldm_core.errors import LdmError
+from ldm_core.model.files import read_index
+from ldm_core.model.modules import shallow_copy
+
+if TYPE_CHECKING:
+    from torch import nn
+
+NAME = "token_merging"
+NETWORK = "UNet2DConditionModel"
+
+
+def token_merging(
+    *,
+    ratio: Annotated[float, Field(gt=0, le=0.75)] = 0.5,
+    levels: Annotated[int, Field(ge=1)] = 1,
+) -> Converter:
+    """Token merging for Stable Diffusion (Bolya & Hoffman 2023, arXiv:2303.17604): in the
+    self-attention of a UNet's largest layers, tokens that are alike are averaged, and what comes of
+    them is given to each. What is drawn differs a little.
+
+    One token of each square of four is kept, the upper left one, and others are merged into the one
+    of those that is most like them, the most alike first. Nothing is drawn by chance, and each
+    picture is looked at by itself; but rounding, which differs between batches of other sizes,
+    decides where two tokens are alike to the last digit.
+
+    Args:
+        ratio: share of the tokens that are merged into others, 0.75 at most.
+        levels: of the UNet's resolutions with attention, so many from the largest on.
+    """
+    return TokenMerging(ratio, levels)
+
+
+@dataclass(frozen=True)
+class TokenMerging(Converter):
+    """
+    Attributes:
+        ratio: of the tokens, are merged.
+        levels: with attention, the largest first.
+    """
+
+    ratio: float
+    levels: int
+    phase = Phase.CACHE
+    lossless = False
+
+    def fit(self, info: ModelInfo, place: PlaceNames) -> Converter:
+        index = read_index(info.folder)
+        classes = [str(entry[1]) for entry in index.values() if isinstance(entry, list)]
+        if NETWORK not in classes:
+            raise LdmError(
+                f"the converter '{NAME}' merges the tokens of a {NETWORK}, and the model "
+                f"'{info.source}' (family {info.family}) has none: {', '.join(classes)}."
+            )
+        return self
+
+    def part(self, part: Part) -> Part:
+        if part.role != "network":
+            return part
+        return part.altered(self._merging)
+
+    def _merging(self, network: nn.Module) -> nn.Module:
+        """A copy of a UNet, of the same tensors, some of whose layers merge tokens.
+
+        Raises:
+            LdmError: it has no such layers.
+        """
+        from ldm_plugins.converters.shared.merging import merging_classes
+
+        classes = merging_classes()
+        copied = shallow_copy(network)
+        blocks = _by_level(copied)
+        if not blocks:
+            raise LdmError(f"the converter '{NAME}': the UNet has no self-attention to merge for.")
+        for transformers in blocks[: self.levels]:
+            for transformer in transformers:
+                transformer.__class__ = classes.transformer
+                for block in transformer.transformer_blocks:
+                    block.attn1.__class__ = classes.attention
+                    block.attn1.merged = self.ratio
+        return copied
+
+
+def _by_level(unet: Any) -> Sequence[Sequence[Any]]:
+    """The transformers of a UNet that have self-attention, by resolution, the largest first."""
+    from diffusers.models import Transformer2DModel
+
+    levels: dict[int, list[Any]] = {}
+    down, up = list(unet.down_blocks), list(unet.up_blocks)
+    middle = [] if unet.mid_block is None else [(len(down) - 1, unet.mid_block)]
+    for level, block in [*enumerate(down), *middle, *enumerate(reversed(up))]:
+        for module in block.modules():
+            if type(module) is Transformer2DModel and any(
+                one.attn1 is not None and not one.only_cross_attention
+                for one in module.transformer_blocks
+            ):
+                levels.setdefault(level, []).append(module)
+    return [levels[level] for level in sorted(levels)]
