@@ -10,17 +10,29 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ldm_core.cli import explain, generate, models, plugins, recipes, replay
-from ldm_core.cli.commands import add_command, add_plugin_commands, own_command
 from ldm_core.cli.ends import ended, say
+from ldm_core.cli.later import (
+    add_function,
+    add_group,
+    add_plugin,
+    add_plugin_commands,
+    own_command,
+)
 from ldm_core.cli.signals import StopSignals
 from ldm_core.cli.streams import open_streams
 from ldm_core.errors import LdmWarning
 from ldm_core.plugins.registry import installed
 
+GROUPS = {
+    "plugins": ("What is installed at each hook point.", "ldm_core.cli.plugins:app"),
+    "models": ("The models that come with installed packages.", "ldm_core.cli.models:app"),
+    "recipe": ("Recipes: which plugin at each hook point.", "ldm_core.cli.recipes:app"),
+}
+"""Groups of commands: what each is for, and where it is."""
+
 
 def make_app() -> typer.Typer:
-    """All commands, those of the installed plugins among them."""
+    """All commands, those of the installed plugins among them, each imported when it is run."""
     app = typer.Typer(
         name="ldm",
         cls=_Commands,
@@ -31,13 +43,12 @@ def make_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_options)
-    add_command(app, "generate", own_command("generate", generate.generate))
-    app.command()(replay.replay)
-    add_command(app, "explain", own_command("explain", explain.explain))
-    app.add_typer(plugins.app, name="plugins")
-    app.add_typer(models.app, name="models")
-    app.add_typer(recipes.app, name="recipe")
+    add_plugin(app, "generate", own_command("generate", "ldm_core.cli.generate:generate"))
+    add_function(app, "replay", "ldm_core.cli.replay:replay")
+    add_plugin(app, "explain", own_command("explain", "ldm_core.cli.explain:explain"))
     add_plugin_commands(app, installed())
+    for name, (help, target) in GROUPS.items():
+        add_group(app, name, help, target)
     return app
 
 
