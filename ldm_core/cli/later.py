@@ -11,6 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from ldm_core.cli.words import without_marks
 from ldm_core.errors import LdmError
+from ldm_core.model.own_program import uncollected
 from ldm_core.plugins.docstrings import written_docstring
 from ldm_core.plugins.registry import Plugin, Registry
 
@@ -21,7 +22,8 @@ class Later(TyperCommand):
     @cached_property
     def itself(self) -> Any:
         """What it stands for; imports it."""
-        return self.callback() if self.callback else None
+        with uncollected():
+            return self.callback() if self.callback else None
 
     def make_context(self, info_name: str | None, args: list[str], **more: Any) -> Any:  # type: ignore[override]
         """That of the command itself, which takes over where its name is typed."""

@@ -21,6 +21,7 @@ from ldm_core.cli.later import (
 from ldm_core.cli.signals import StopSignals
 from ldm_core.cli.streams import open_streams
 from ldm_core.errors import LdmWarning
+from ldm_core.model.own_program import begins, uncollected
 from ldm_core.plugins.registry import installed
 
 GROUPS = {
@@ -71,12 +72,15 @@ def _options(
 
 def main() -> None:
     """Run the command line; whatever goes wrong ends with one message and its own exit code."""
+    begins()
     warnings.showwarning = _show_warning
     open_streams()
     with StopSignals() as signals:
         try:
             try:
-                make_app()(prog_name="ldm")
+                with uncollected():
+                    app = make_app()
+                app(prog_name="ldm")
             finally:
                 if sys.stdout is not None:
                     sys.stdout.flush()
