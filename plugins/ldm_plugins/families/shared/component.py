@@ -57,10 +57,8 @@ def read_part(folder: Path, part: PartInfo, place: Place, file: Path | None = No
         with quiet(what):
             tokenizer = read_tokenizer(cls, folder, what)
         return in_place(tokenizer, part, place)
-    from diffusers import ModelMixin
-
     check_component(read_config(folder), folder / "config.json")
-    diffusers = issubclass(cls, ModelMixin)
+    diffusers = issubclass(cls, find_class("ModelMixin"))
     if (place.reads_to(part) or place.device).type == "meta":
         alone = None if file is None else {file.name: read_header_of_weights(file)}
         with quiet(what):
