@@ -40,6 +40,7 @@ from typing import IO, Any
 STAGES = {
     "agreement": 30,
     "kernels": 25,
+    "fast": 120,
     "large": 60,
     "converters": 90,
     "speed": 40,

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from ldm_core.cli.inputs import flags_of
-from ldm_core.cli.plugins import input_type, inputs_of
+from ldm_core.cli.plugin_details import input_type, inputs_of
 from ldm_core.contracts import Input
 from ldm_core.plugins.hookspecs import KINDS
 from ldm_core.plugins.options import REQUIRED, Option

@@ -55,6 +55,10 @@ class LdmWarning(UserWarning):
     """Something that is done, though perhaps not as it was meant; the command line shows these."""
 
 
+class LdmNote(LdmWarning):
+    """What was chosen where a person left the choice to the program."""
+
+
 def did_you_mean(word: str, words: Iterable[str]) -> str:
     """`` Did you mean 'x'?`` for the nearest of some words, or nothing."""
     near = difflib.get_close_matches(word, list(words), n=1, cutoff=0.5)

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from functools import cache, partial
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 PLAINER = {"greater than or equal to": "at least", "less than or equal to": "at most"}
 SEVERAL = (list, tuple, Sequence)
@@ -29,6 +30,10 @@ def fitted(annotation: Any, value: Any, text: bool = False) -> Any:
     Raises:
         ValueError: it is of another type, or out of range, with the reason.
     """
+    if _is_plain(annotation, value):
+        return value
+    from pydantic import ValidationError
+
     try:
         return _adapter(annotation, text).validate_python(value)
     except ValidationError as error:
@@ -40,6 +45,29 @@ def fitted(annotation: Any, value: Any, text: bool = False) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
+PLAIN = (str, bool, NoneType, type(Path()))
+"""Types whose values fit as they are, and are none of each other's."""
+
+
+def _is_plain(annotation: Any, value: Any) -> bool:
+    """Whether a value needs no reading, so that pydantic, which takes long to import, is left out:
+    anything is declared, or its type is, of those in `PLAIN`, beside none but such and functions.
+    Text that is not plain ASCII is read, as it may be none."""
+    if annotation is Any or annotation is object:
+        return True
+    kind = type(value)
+    if kind not in PLAIN or not str(value).isascii():
+        return False
+    union = get_origin(annotation) in (Union, UnionType)
+    parts = [_plainly(part) for part in (get_args(annotation) if union else (annotation,))]
+    return kind in parts and all(part in PLAIN or get_origin(part) is Callable for part in parts)
+
+
+def _plainly(part: Any) -> Any:
+    """A type as that of its values."""
+    return NoneType if part is None else type(Path()) if part is Path else part
+
+
 def _adapter(annotation: Any, text: bool) -> TypeAdapter[Any]:
     try:
         return _cached_adapter(annotation, text)
@@ -48,6 +76,8 @@ def _adapter(annotation: Any, text: bool) -> TypeAdapter[Any]:
 
 
 def _make_adapter(annotation: Any, text: bool) -> TypeAdapter[Any]:
+    from pydantic import ConfigDict, TypeAdapter
+
     config = ConfigDict(allow_inf_nan=False, arbitrary_types_allowed=True)
     return TypeAdapter[Any](_read_by(annotation, text), config=config)
 
@@ -57,6 +87,8 @@ _cached_adapter = cache(_make_adapter)
 
 def _read_by(annotation: Any, text: bool) -> Any:
     """What pydantic is to read in the place of an annotation."""
+    from pydantic import BeforeValidator
+
     origin, parts = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         first, *more = parts

@@ -113,7 +113,8 @@ def theirs_with(folder: Path, device: str, modules: Mapping[str, nn.Module]) -> 
     return pipe.to(device)
 
 
-def sdxl(bench: Bench, place: Path) -> tuple[Programs, nn.Module, dict[str, Any]]:
+def sdxl_pipelines(bench: Bench, place: Path) -> tuple[Pipeline, Any, nn.Module]:
+    """Ours and Diffusers' on the same modules, and the network among them."""
     folder = tiny.write_stable_diffusion_xl(place)
     config = {**SDXL, **(SMALL_SDXL if bench.quick else {})}
     with made_on(bench.device):
@@ -126,6 +127,11 @@ def sdxl(bench: Bench, place: Path) -> tuple[Programs, nn.Module, dict[str, Any]
         ),
     }
     ours, theirs = (f(folder, bench.device, modules) for f in (ours_with, theirs_with))
+    return ours, theirs, unet
+
+
+def sdxl(bench: Bench, place: Path) -> tuple[Programs, nn.Module, dict[str, Any]]:
+    ours, theirs, unet = sdxl_pipelines(bench, place)
     side = 2 * side_of(bench)
     call: dict[str, Any] = {"guidance_scale": 5.0, "num_inference_steps": STEPS, **size(side)}
 

@@ -104,6 +104,9 @@ class PipelineChoices(RecipeChoices):
         tf32: Multiply float32 in TF32 on CUDA: faster, with 10 bits of mantissa.
         memory: How much may be taken, as 8GiB, or auto for what is free: weights are placed so that
             the run fits.
+        fast: Add the converters that make this model faster on this device and keep the picture,
+            as far as was measured; which, and why, is said.
+        faster: Also such as do not keep it; by how much it moves is said.
         size: Width and height in pixels, as 64x64.
     """
 
@@ -112,6 +115,8 @@ class PipelineChoices(RecipeChoices):
     compute_dtype: str | None = None
     tf32: bool = False
     memory: str | None = None
+    fast: bool = False
+    faster: bool = False
     size: str | None = None
 
     def _choices(self) -> dict[str, Any]:
@@ -123,6 +128,7 @@ class PipelineChoices(RecipeChoices):
             "compute_dtype": self.compute_dtype,
             "tf32": self.tf32 or None,
             "memory": self.memory,
+            "fast": "lossy" if self.faster else "lossless" if self.fast else None,
             "width": width,
             "height": height,
         }

@@ -21,46 +21,23 @@ import typer
 from ldm_core.cli.asking import hub_for
 from ldm_core.cli.choices import FLAGS, PipelineChoices, RecipeChoices, RunChoices
 from ldm_core.cli.inputs import KEY, Flags, TakesInputs
+from ldm_core.cli.later import help_of
 from ldm_core.cli.running import run_pipeline
 from ldm_core.cli.words import without_marks
 from ldm_core.errors import LdmError
 from ldm_core.model.hub_permission import hub_permission
 from ldm_core.plugins.options import REQUIRED, Option, describe, read_fields
-from ldm_core.plugins.registry import Plugin, Registry
+from ldm_core.plugins.registry import Plugin
 from ldm_core.run.in_batches import InBatches
-
-
-def add_plugin_commands(app: typer.Typer, registry: Registry) -> None:
-    """Add each command ``group name`` or ``name``; one that two packages offer goes by its id."""
-    groups: dict[str, typer.Typer] = {}
-    commands = registry.of_kind("command")
-    names = [plugin.name for plugin in commands]
-    for plugin in commands:
-        unique = names.count(plugin.name) == 1
-        group, _, name = plugin.name.rpartition(" ")
-        name = name if unique else f"{plugin.distribution}:{name}"
-        parent = app
-        if group:
-            if group not in groups:
-                groups[group] = typer.Typer(no_args_is_help=True, help=f"Commands to {group}.")
-                app.add_typer(groups[group], name=group)
-            parent = groups[group]
-        add_command(parent, name, plugin)
 
 
 def add_command(app: typer.Typer, name: str, plugin: Plugin) -> None:
     """Add one command; of one that cannot be imported, the command says why."""
     try:
-        run, text = as_command(plugin), without_marks(plugin.doc.partition("Args:")[0])
-        in_batches = isinstance(plugin.loaded, InBatches)
+        run, in_batches = as_command(plugin), isinstance(plugin.loaded, InBatches)
     except LdmError as error:
-        run, text, in_batches = _broken(error), f"(cannot be used: {error})", False
-    app.command(name, help=text, cls=TakesInputs if in_batches else None)(run)
-
-
-def own_command(name: str, target: Callable[..., Any]) -> Plugin:
-    """A command of the core itself, described as those of plugins are."""
-    return Plugin("command", name, "ldm-core", "", target)
+        run, in_batches = _broken(error), False
+    app.command(name, help=help_of(plugin), cls=TakesInputs if in_batches else None)(run)
 
 
 def as_command(plugin: Plugin) -> Callable[..., None]:

@@ -10,17 +10,30 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ldm_core.cli import explain, generate, models, plugins, recipes, replay
-from ldm_core.cli.commands import add_command, add_plugin_commands, own_command
 from ldm_core.cli.ends import ended, say
+from ldm_core.cli.later import (
+    add_function,
+    add_group,
+    add_plugin,
+    add_plugin_commands,
+    own_command,
+)
 from ldm_core.cli.signals import StopSignals
 from ldm_core.cli.streams import open_streams
-from ldm_core.errors import LdmWarning
+from ldm_core.errors import LdmNote, LdmWarning
+from ldm_core.model.own_program import begins, uncollected
 from ldm_core.plugins.registry import installed
+
+GROUPS = {
+    "plugins": ("What is installed at each hook point.", "ldm_core.cli.plugins:app"),
+    "models": ("The models that come with installed packages.", "ldm_core.cli.models:app"),
+    "recipe": ("Recipes: which plugin at each hook point.", "ldm_core.cli.recipes:app"),
+}
+"""Groups of commands: what each is for, and where it is."""
 
 
 def make_app() -> typer.Typer:
-    """All commands, those of the installed plugins among them."""
+    """All commands, those of the installed plugins among them, each imported when it is run."""
     app = typer.Typer(
         name="ldm",
         cls=_Commands,
@@ -31,13 +44,13 @@ def make_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_options)
-    add_command(app, "generate", own_command("generate", generate.generate))
-    app.command()(replay.replay)
-    add_command(app, "explain", own_command("explain", explain.explain))
-    app.add_typer(plugins.app, name="plugins")
-    app.add_typer(models.app, name="models")
-    app.add_typer(recipes.app, name="recipe")
+    add_plugin(app, "generate", own_command("generate", "ldm_core.cli.generate:generate"))
+    add_function(app, "replay", "ldm_core.cli.replay:replay")
+    add_plugin(app, "explain", own_command("explain", "ldm_core.cli.explain:explain"))
+    add_plugin(app, "tune", own_command("tune", "ldm_core.cli.tune:tune"))
     add_plugin_commands(app, installed())
+    for name, (help, target) in GROUPS.items():
+        add_group(app, name, help, target)
     return app
 
 
@@ -60,12 +73,15 @@ def _options(
 
 def main() -> None:
     """Run the command line; whatever goes wrong ends with one message and its own exit code."""
+    begins()
     warnings.showwarning = _show_warning
     open_streams()
     with StopSignals() as signals:
         try:
             try:
-                make_app()(prog_name="ldm")
+                with uncollected():
+                    app = make_app()
+                app(prog_name="ldm")
             finally:
                 if sys.stdout is not None:
                     sys.stdout.flush()
@@ -99,4 +115,4 @@ class _Commands(TyperGroup):
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     if issubclass(category, LdmWarning):
-        say(f"warning: {message}")
+        say(f"{'note' if issubclass(category, LdmNote) else 'warning'}: {message}")

@@ -8,10 +8,9 @@ from typing import Annotated
 import typer
 
 from ldm_core.cli.tables import print_table
-from ldm_core.model.files import size_of
 from ldm_core.plugins.registry import installed
 
-app = typer.Typer(no_args_is_help=True, help="The models that come with installed packages.")
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.command("list")
@@ -19,6 +18,8 @@ def list_models(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List models: name, package, size, what it was made for, folder."""
+    from ldm_core.model.files import size_of
+
     models = sorted(installed().models, key=lambda m: (m.name, m.distribution))
     if as_json:
         records = [

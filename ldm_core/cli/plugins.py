@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
 import json
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from ldm_core.cli.inputs import flags_of
 from ldm_core.cli.tables import print_table
 from ldm_core.cli.words import without_marks
-from ldm_core.composition.parts import make
-from ldm_core.contracts import Conditioning, Input
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.plugins.hookspecs import KINDS
-from ldm_core.plugins.options import REQUIRED, Option, described
-from ldm_core.plugins.registry import Plugin, installed
+from ldm_core.plugins.registry import installed
 
-app = typer.Typer(no_args_is_help=True, help="What is installed at each hook point.")
+app = typer.Typer(no_args_is_help=True)
 Kind = Annotated[str | None, typer.Option(help=f"One kind: {', '.join(KINDS)}.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -62,71 +56,14 @@ def show_plugin(
             f"no plugin named '{name}'.{did_you_mean(name, {p.name for p in registry.plugins})}",
             "`ldm plugins list` shows all of them.",
         )
+    from ldm_core.cli.plugin_details import describe_plugin, print_plugin
+
     if as_json:
-        typer.echo(json.dumps([_describe(plugin) for plugin in chosen], indent=2, default=str))
+        described = [describe_plugin(plugin) for plugin in chosen]
+        typer.echo(json.dumps(described, indent=2, default=str))
         return
     for plugin in chosen:
-        typer.echo(f"{plugin.kind} {plugin.id} {plugin.version}\n\n{without_marks(plugin.doc)}\n")
-        rows = [
-            (option.name, option.type_name, _default(option), without_marks(option.help))
-            for option in plugin.options.values()
-        ]
-        if rows:
-            print_table(("option", "type", "default", "what it sets"), rows)
-        if plugin.kind == "conditioning":
-            typer.echo("", nl=bool(rows))
-            _print_inputs(plugin)
-
-
-def inputs_of(plugin: Plugin) -> Mapping[str, Input] | None:
-    """What a conditioning reads before it is fitted to a model, by name; None where that depends
-    on options that have no default.
-
-    A class that has a mapping as its ``inputs`` says it without any option, where it is the
-    plugin's target or the return annotation of that.
-    """
-    if (declared := _inputs_of_class(plugin.loaded)) is not None:
-        return declared
-    if any(option.default is REQUIRED for option in plugin.options.values()):
-        return None
-    part: Conditioning = make(plugin.kind, {"name": plugin.id}, installed(), [], {})
-    return part.inputs
-
-
-def _inputs_of_class(target: Any) -> Mapping[str, Input] | None:
-    cls = target
-    if not inspect.isclass(target):
-        try:
-            cls = inspect.get_annotations(described(target), eval_str=True).get("return")
-        except NameError:  # a name that only type checkers import
-            return None
-    if not (inspect.isclass(cls) and issubclass(cls, Conditioning)):
-        return None
-    declared: Any = cls.inputs
-    return declared if isinstance(declared, Mapping) else None
-
-
-def _print_inputs(plugin: Plugin) -> None:
-    inputs = inputs_of(plugin)
-    if inputs is None:
-        typer.echo("What it reads depends on its options; `ldm explain` shows it.")
-    elif inputs:
-        rows = [
-            (
-                flag,
-                input_type(one),
-                "(required)" if one.required else str(one.default),
-                "each image" if one.each else "all images",
-                one.help,
-            )
-            for flag, one in zip(flags_of(inputs), inputs.values(), strict=True)
-        ]
-        print_table(("input", "type", "default", "one for", "what it says"), rows)
-
-
-def input_type(one: Input) -> str:
-    """The type of an input as a person would write it."""
-    return Option("", one.type, one.default, one.help).type_name
+        print_plugin(plugin)
 
 
 def check_kind(kind: str | None) -> None:
@@ -136,47 +73,3 @@ def check_kind(kind: str | None) -> None:
             f"no kind of plugin named '{kind}'.{did_you_mean(kind, KINDS)} "
             f"There are {', '.join(KINDS)}."
         )
-
-
-def _describe(plugin: Plugin) -> dict[str, object]:
-    reads = {"inputs": _describe_inputs(plugin)} if plugin.kind == "conditioning" else {}
-    return {
-        "kind": plugin.kind,
-        "name": plugin.name,
-        "distribution": plugin.distribution,
-        "version": plugin.version,
-        "doc": plugin.doc,
-        "options": [
-            {
-                "name": option.name,
-                "type": option.type_name,
-                "required": option.default is REQUIRED,
-                "default": None if option.default is REQUIRED else _default(option),
-                "help": option.help,
-            }
-            for option in plugin.options.values()
-        ],
-        **reads,
-    }
-
-
-def _describe_inputs(plugin: Plugin) -> list[dict[str, object]] | None:
-    inputs = inputs_of(plugin)
-    if inputs is None:
-        return None
-    return [
-        {
-            "flag": flag,
-            "name": name,
-            "type": input_type(one),
-            "required": one.required,
-            "default": None if one.required else one.default,
-            "each": one.each,
-            "help": one.help,
-        }
-        for flag, (name, one) in zip(flags_of(inputs), inputs.items(), strict=True)
-    ]
-
-
-def _default(option: Option) -> str:
-    return "(required)" if option.default is REQUIRED else str(option.default)

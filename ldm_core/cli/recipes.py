@@ -15,7 +15,7 @@ from ldm_core.composition.recipe import LISTS, STAGES
 from ldm_core.model.hub_permission import hub_permission
 from ldm_core.plugins.registry import installed
 
-app = typer.Typer(no_args_is_help=True, help="Recipes: which plugin at each hook point.")
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.command("check")

@@ -36,6 +36,7 @@ from ldm_core.media.present import Present
 from ldm_core.media.sheet import check_sheet
 from ldm_core.media.writers import find_writer
 from ldm_core.model.launched import Launched, apart
+from ldm_core.model.own_program import makes_only, uncollected
 from ldm_core.plugins.registry import Plugin, installed
 from ldm_core.run.in_batches import InBatches
 
@@ -125,8 +126,10 @@ def _write_batches(
     present = None if choices.seed is None else Present(choices.out, form, since)
     rerun = present is not None and present.has_of(record)
     check_places(choices.out, choices.sheet, choices.overwrite or skips or rerun)
-    from ldm_core.cli.writing import BatchWriter
-    from ldm_core.run.pipeline import Pipeline
+    makes_only([plugin, *composition.plugins])
+    with uncollected():
+        from ldm_core.cli.writing import BatchWriter
+        from ldm_core.run.pipeline import Pipeline
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", LdmWarning)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 from ldm_core.arguments import checks_arguments
 from ldm_core.composition.companions import accompanied
 from ldm_core.composition.composition import OF_A_CALL, Composition
+from ldm_core.composition.fast import faster
+from ldm_core.composition.linear import check_linear
 from ldm_core.composition.named_files import in_full_everywhere
 from ldm_core.composition.parts import check_choices, choices_of, make, same_plugin
 from ldm_core.composition.recipe import (
@@ -22,8 +25,8 @@ from ldm_core.composition.recipe import (
     lay,
     read_recipe,
 )
-from ldm_core.contracts import Conditioning, Converter, Family, Kernel, ModelInfo, Phase
-from ldm_core.errors import LdmError, did_you_mean
+from ldm_core.contracts import Conditioning, Family, Kernel, ModelInfo, Phase
+from ldm_core.errors import LdmError, LdmNote, did_you_mean
 from ldm_core.model import place
 from ldm_core.model.files import MODEL_RECIPE
 from ldm_core.model.lora import Lora, find_loras
@@ -33,7 +36,7 @@ from ldm_core.plugins.registry import Plugin, Registry
 DEFAULT_STEPS = 50  # where neither the family nor a person says
 RESERVED = {*OF_A_CALL}
 """Names that no input can have."""
-OF_WEIGHTS = ("model", "model_config", "device", "dtype", "compute_dtype", "memory")
+OF_WEIGHTS = ("model", "model_config", "device", "dtype", "compute_dtype", "memory", "fast")
 """Keys of a recipe that belong to loaded weights."""
 
 
@@ -61,7 +64,14 @@ def compose(
     file = info.folder / MODEL_RECIPE
     own = read_recipe(file) if file.is_file() else {}
     loras = _loras(layer if "loras" in layer else own)
-    return assemble(info, registry, family, own, layer, loras)
+    fast = lay(own, layer).get("fast")
+    own, layer = _without(own, "fast"), _without(layer, "fast")
+    composition = assemble(info, registry, family, own, layer, loras)
+    if fast is None:
+        return composition
+    chosen_faster = faster(composition, fast, _with_converters)
+    warnings.warn(LdmNote(str(chosen_faster)), stacklevel=2)
+    return chosen_faster.composition
 
 
 def recompose(composition: Composition, changes: Mapping[str, Any]) -> Composition:
@@ -147,7 +157,9 @@ def assemble(
         )
     for converter in converters:
         converter.beside([other for other in converters if other is not converter])
-    attention = _attention(parts["attention"][0], recipe, converters)
+    attention = _attention(parts["attention"][0], recipe)
+    for converter in converters:
+        converter.within(recipe, attention)
     _check_conditioning(conditioning, info)
     if guidance.embedded_scale is not None and "guidance_embeds" not in info.abilities:
         raise LdmError(
@@ -159,7 +171,7 @@ def assemble(
             f"the model '{info.source}' (family {info.family}) predicts no variance, which the "
             "scheduler is set to read; choose the variance 'fixed_small'."
         )
-    return Composition(
+    composition = Composition(
         info=info,
         registry=registry,
         family=family,
@@ -181,6 +193,9 @@ def assemble(
         converters=tuple(sorted(converters, key=lambda part: part.phase)),
         loras=loras,
     )
+    if any(converter.by_table for converter in converters):
+        check_linear(composition)
+    return composition
 
 
 def placed(composition: Composition, converters: Sequence[Layer]) -> Composition:
@@ -189,10 +204,7 @@ def placed(composition: Composition, converters: Sequence[Layer]) -> Composition
     Args:
         converters: choices, as in a recipe.
     """
-    own, chosen = (
-        {key: value for key, value in layer.items() if key != "memory"}
-        for layer in (composition.own, composition.chosen)
-    )
+    own, chosen = (_without(layer, "memory") for layer in (composition.own, composition.chosen))
     if converters:
         chosen["converters"] = [*composition.recipe.get("converters", []), *converters]
     return assemble(
@@ -200,25 +212,34 @@ def placed(composition: Composition, converters: Sequence[Layer]) -> Composition
     )
 
 
-def _attention(kernel: Kernel, recipe: Layer, converters: Sequence[Converter]) -> Kernel:
+def _with_converters(composition: Composition, converters: list[Layer]) -> Composition:
+    """A composition with these entries in place of its own ``converters``."""
+    chosen = {**composition.chosen, "converters": converters}
+    return assemble(
+        composition.info,
+        composition.registry,
+        composition.family,
+        composition.own,
+        chosen,
+        composition.loras,
+    )
+
+
+def _without(layer: Layer, key: str) -> Layer:
+    return {name: value for name, value in layer.items() if name != key}
+
+
+def _attention(kernel: Kernel, recipe: Layer) -> Kernel:
     """The kernel under the name that it has in the recipe, once it is seen to have a place.
 
     Raises:
-        LdmError: this machine lacks what it needs, or the network computes attention itself.
+        LdmError: this machine lacks what it needs.
     """
     name = recipe["attention"]["name"]
     if isinstance(name, str) and not kernel.members:
         kernel = replace(kernel, name=name)
     if all(member.lacks for member in kernel.members or (kernel,)):
         kernel.on("", "")  # which says what they lack
-    for converter in converters:
-        if converter.own_attention and not kernel.native:
-            raise LdmError(
-                f"the converter '{converter.own_attention}' makes a network that computes "
-                f"attention itself, so the attention '{kernel.label}' would reach none of its "
-                "layers.",
-                "leave one of them out.",
-            )
     return kernel
 
 

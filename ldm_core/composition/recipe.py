@@ -25,7 +25,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from datetime import date, time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ldm_core.composition.memory_size import MemorySize
 from ldm_core.contracts.files import to_read
@@ -60,6 +60,7 @@ SETTINGS: dict[str, Any] = {
     "compute_dtype": str,
     "memory": MemorySize,
     "tf32": bool,
+    "fast": Literal["lossless", "lossy"],
 }
 KEYS = (*SETTINGS, "loras", *STAGES, *LISTS)
 FIRST_OF = "ldm-core:first_of"

@@ -8,6 +8,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
+from ldm_core.contracts.attention import Kernel
 from ldm_core.contracts.family import Model, ModelInfo
 from ldm_core.contracts.place import Part, PartInfo
 from ldm_core.contracts.record import as_instance
@@ -71,9 +72,9 @@ class Converter:
     plain: bool = True
     """Weights stay plain tensors, which can be written to a file as they are."""
 
-    own_attention: str = ""
-    """The converter's name, where the network that it makes computes attention in a program of its
-    own, so that no kernel reaches its layers; one beside it is refused."""
+    by_table: bool = False
+    """Its runs walk by a table of coefficients, so that the scheduler and the guidance have to be
+    linear and nothing may surround the denoiser; its `bind` gives a program."""
 
     def fit(self, info: ModelInfo, place: PlaceNames) -> Converter:
         """The converter for a model; raise `LdmError` with the reason where it does not fit.
@@ -83,6 +84,14 @@ class Converter:
     def beside(self, others: Sequence[Converter]) -> None:
         """Raise `LdmError` where it contradicts another converter of the recipe. Called when
         composing, with all that are fitted but itself."""
+
+    def within(self, recipe: Mapping[str, Any], attention: Kernel) -> None:
+        """Raise `LdmError` where it contradicts what else a recipe says. Called when composing.
+
+        Args:
+            recipe: every choice in force.
+            attention: the kernel that the network's attention layers are to call.
+        """
 
     def speedups(self, info: ModelInfo, place: PlaceNames) -> Sequence[Speedup]:
         """With which options it makes this model faster on this device, as far as was measured;

@@ -41,7 +41,8 @@ class Call(NamedTuple):
         x: (rows, channels, ...) float32.
         t: (rows,) float32, on x's device: each row's training timestep, as its point says.
         condition: rows first in each tensor.
-        rows: whose they are.
+        rows: whose they are; none in a program that is one for all steps, where t alone says where
+            they lie.
     """
 
     x: Tensor

@@ -24,9 +24,9 @@ class Part:
             or ``other``.
         device: where it computes, wherever its weights lie meanwhile; what it is given goes there.
         dtype: the type in which it computes.
-        beneath: the part as it was before a placement brought its weights elsewhere; None of one
-            whose weights lie where it computes.
-        place: what the placement did to it.
+        beneath: the part as it was before a placement brought its weights elsewhere, or another
+            program computed it; None of one that is neither.
+        place: what did that to it.
     """
 
     module: Any = field(repr=False)
@@ -39,8 +39,8 @@ class Part:
     def altered(self, change: Callable[[Any], Any]) -> Part:
         """The part with another module that is made of its own, such as a copy with other layers.
 
-        The change sees the module without what a placement put around it, and the placement then
-        brings the weights of the other module too.
+        The change sees the module without what a placement or a compiler put around it, which is
+        then put around the other module too.
 
         Args:
             change: ``change(module) -> module``; leaves the given one as it is.

@@ -12,6 +12,7 @@ from ldm_core.arguments import check_fields
 from ldm_core.contracts.family import Model
 from ldm_core.contracts.latents import Extent
 from ldm_core.contracts.network import Network
+from ldm_core.contracts.scheduler import Scheduler
 from ldm_core.numerics.callables import Denoise, Noise
 from ldm_core.numerics.grid import Grid
 from ldm_core.numerics.point import Point
@@ -99,6 +100,7 @@ class Run:
         to_latents: the pipeline's encoder, from pixels (batch, channels, height, width) in
             [-1, 1]; it may draw from the seeds too.
         initial_scale: standard deviation of the first x, as the scheduler wants it.
+        scheduler: what walks it; None of a run that is made without one.
     """
 
     model: Model
@@ -107,6 +109,7 @@ class Run:
     noise: Noise
     to_latents: Callable[[Tensor], Tensor]
     initial_scale: float
+    scheduler: Scheduler | None = None
 
     @property
     def device(self) -> torch.device:
@@ -132,6 +135,14 @@ class RunHooks:
     def denoise(self, denoise: Denoise) -> Denoise:
         """What surrounds the denoiser, guidance included, within the recipe's own wrappers."""
         return denoise
+
+    def program(self, advance: Callable[..., Any]) -> Callable[..., Any] | None:
+        """What is called in place of ``advance``, which does all of a step with tensors alone; None
+        where the scheduler walks by itself.
+
+        Asked of converters that run all steps as one program, see `Converter.by_table`.
+        """
+        return None
 
     def finish(self, x: Tensor) -> Tensor:
         """The final latents, from where the scheduler ended."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
+from threading import Lock, Thread
 from typing import Any, TypeVar
 
 from ldm_core.contracts.files import to_read
@@ -25,6 +27,8 @@ from ldm_core.plugins.registry import Registry
 INDEX = "model_index.json"
 LOOK = "`ldm models list` shows the models that are installed."
 MODEL_RECIPE = "ldm.toml"
+PIECE = 2**24
+"""Bytes that are hashed at a time; between two pieces a thread beside waits for the interpreter."""
 
 
 def find_model(source: str, registry: Registry, weights: bool = True) -> Path:
@@ -142,16 +146,37 @@ def _unread(files: Iterable[Path]) -> set[Path]:
     return unread
 
 
+def hash_ahead(folder: Path, file: Path | None = None) -> None:
+    """Begin `model_hash` in a thread beside, so that it is there when the first manifest asks; what
+    it cannot read is said then."""
+
+    def run() -> None:
+        with suppress(OSError):
+            model_hash(folder, file)
+
+    Thread(target=run, name="hash", daemon=True).start()
+
+
 def file_hash(file: Path) -> str:
-    """SHA-256 of a file's contents; read again only when it has changed."""
+    """SHA-256 of a file's contents; read again only when it has changed, and by one thread."""
     about = file.stat()
-    return _hash(file, about.st_size, about.st_mtime_ns)
+    with _one_at_a_time:
+        lock = _being_hashed.setdefault(file, Lock())
+    with lock:
+        return _hash(file, about.st_size, about.st_mtime_ns)
+
+
+_one_at_a_time = Lock()
+_being_hashed: dict[Path, Lock] = {}
 
 
 @cache
 def _hash(file: Path, size: int, mtime_ns: int) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    digest, buffer = hashlib.sha256(), memoryview(bytearray(min(size, PIECE) + 1))
+    with file.open("rb", buffering=0) as stream:
+        while read := stream.readinto(buffer):
+            digest.update(buffer[:read])
+    return digest.hexdigest()
 
 
 def size_of(folder: Path) -> int:

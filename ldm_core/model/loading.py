@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import errno
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,8 @@ from ldm_core.errors import LdmError
 from ldm_core.model.safetensors_header import Header
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import Tensor, nn
 
 MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO)
@@ -99,6 +101,7 @@ def no_larger(what: str, size: Size) -> Iterator[None]:
 
     damaged = "it is of another model, or damaged."
     makers = (torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn)
+    drawing = frozenset(f for name, f in vars(torch.nn.init).items() if name[-1] == "_" != name[0])
 
     class Sized(torch.overrides.TorchFunctionMode):
         """Sees how much is to be allocated, of this thread alone, before it is."""
@@ -114,6 +117,8 @@ def no_larger(what: str, size: Size) -> Iterator[None]:
                     f"one tensor, which is more than all its weights.",
                     damaged,
                 )
+            if func in drawing and _is_shape(args, options):
+                return args[0] if args else options["tensor"]
             return func(*args, **options)
 
     thread, left = threading.get_ident(), [size.tensors, size.modules]
@@ -174,6 +179,31 @@ def check_finite(what: str, tensors: Mapping[str, Tensor]) -> None:
             )
 
 
+def check_finite_as_read(what: str, tensors: Mapping[str, Tensor], files: Iterable[Path]) -> None:
+    """`check_finite` of weights that have just been read from safetensors files.
+
+    Those that are kept in the main memory as they lie in the files are looked at there, so that
+    those parts of a file which nothing else asks for, such as an encoder where pictures are only
+    decoded, are not mapped for good.
+    """
+    from safetensors import safe_open
+
+    left = dict(tensors)
+    for file in files:
+        with safe_open(file, "pt") as stream:
+            as_they_lie = {
+                name: tensor
+                for name in stream.keys() & left.keys()
+                if left[name].device.type == "cpu"
+                and (tensor := stream.get_tensor(name)).dtype is left[name].dtype
+                and tensor.shape == left[name].shape
+            }
+        check_finite(what, as_they_lie)
+        for name in as_they_lie:
+            del left[name]
+    check_finite(what, left)
+
+
 def unpacked(name: str, tensor: Tensor) -> dict[str, Tensor]:
     """The plain tensors that a quantised weight is made of, such as its scales, by name; a plain
     one is made of itself."""
@@ -201,6 +231,13 @@ def _ends(tensor: Tensor) -> Tensor:
     if values.itemsize < 2:  # of eight bits, which torch does not compare
         values = values.float()
     return torch.stack(tuple(values.aminmax())).double()
+
+
+def _is_shape(args: tuple[Any, ...], options: Mapping[str, Any]) -> bool:
+    """Whether what first numbers are to be drawn into has none: drawing them then does nothing, and
+    takes seconds, as torch prepares to compile it."""
+    tensor = args[0] if args else options.get("tensor")
+    return tensor is not None and tensor.is_meta
 
 
 def _numbers(shape: Any) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ldm_core.numerics.factor import factor
 from ldm_core.numerics.point import Point
 
 if TYPE_CHECKING:
@@ -36,14 +37,31 @@ class PredictionType:
     needs_noise: bool = True
 
 
+UNIT = 1e-12
+"""So near to one a divisor is left out; float32 does not tell it from one."""
+
+
 def _epsilon_to_x0(output: Tensor, x: Tensor, point: Point) -> Tensor:
-    return (x - point.sigma * output) / point.alpha
+    x0 = x - factor(point.sigma, output) * output
+    x0 /= factor(point.alpha, x0)
+    return x0
 
 
 def _v_to_x0(output: Tensor, x: Tensor, point: Point) -> Tensor:
-    # With alpha² + sigma² = 1 this is alpha·x - sigma·v; the division serves other paths.
+    x0 = factor(point.alpha, x) * x
+    x0 -= factor(point.sigma, output) * output
     scale = point.alpha**2 + point.sigma**2
-    return (point.alpha * x - point.sigma * output) / scale
+    if abs(scale - 1) > UNIT:
+        x0 /= factor(scale, x0)
+    return x0
+
+
+def _flow_to_x0(output: Tensor, x: Tensor, point: Point) -> Tensor:
+    x0 = x - factor(point.sigma, output) * output
+    scale = point.alpha + point.sigma
+    if abs(scale - 1) > UNIT:
+        x0 /= factor(scale, x0)
+    return x0
 
 
 def _v_from_x0(x0: Tensor, x: Tensor, point: Point) -> Tensor:
@@ -75,7 +93,7 @@ SAMPLE = PredictionType(
 """x0 itself."""
 FLOW = PredictionType(
     "flow",
-    to_x0=lambda output, x, point: (x - point.sigma * output) / (point.alpha + point.sigma),
+    to_x0=_flow_to_x0,
     from_x0=lambda x0, x, point: (x - (point.alpha + point.sigma) * x0) / point.sigma,
     target=lambda x0, noise, alpha, sigma: noise - x0,
 )

@@ -12,15 +12,17 @@ from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 from ldm_core.arguments import checks_arguments
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.plugins import hookspecs
-from ldm_core.plugins.options import Option, command_options, documentation, read_options
+from ldm_core.plugins.docstrings import written_docstring
+
+if TYPE_CHECKING:
+    from ldm_core.plugins.options import Option
 
 GROUP = "ldm"
 DISABLE = "LDM_DISABLE_PLUGINS"
@@ -80,17 +82,28 @@ class Plugin:
 
     @cached_property
     def options(self) -> dict[str, Option]:
+        from ldm_core.plugins.options import command_options, read_options
+
         read = command_options if self.kind == "command" else read_options
         return read(self.loaded)
 
     @property
     def doc(self) -> str:
+        from ldm_core.plugins.options import documentation
+
         return documentation(self.loaded)
 
     @property
+    def written_doc(self) -> str:
+        """The doc as its source has it, where that can be read without importing the plugin; else
+        the doc."""
+        written = written_docstring(self.target) if isinstance(self.target, str) else None
+        return self.doc if written is None else written
+
+    @property
     def summary(self) -> str:
-        """The first paragraph of the doc, in one line."""
-        return " ".join(self.doc.partition("\n\n")[0].split())
+        """The first paragraph of the doc, in one line; see `written_doc`."""
+        return " ".join(self.written_doc.partition("\n\n")[0].split())
 
 
 @dataclass(frozen=True)
@@ -127,9 +140,7 @@ class Registry:
         self._manager.add_hookspecs(hookspecs)
 
     @checks_arguments
-    def add(
-        self, module: ModuleType | object, distribution: str = "local", version: str = "0"
-    ) -> None:
+    def add(self, module: object, distribution: str = "local", version: str = "0") -> None:
         """Take in what a module, or any object with hook implementations, offers.
 
         Raises:

@@ -36,6 +36,12 @@ def in_force(kernel: Kernel | Attention) -> AbstractContextManager[Any]:
     return nullcontext() if kernel.native else _Reroute(kernel)
 
 
+def kernels_in_force() -> tuple[Attention, ...]:
+    """The kernels that attention layers call in this thread, of which the last one is asked; none
+    where that is torch's own."""
+    return _rerouted.get()
+
+
 @contextmanager
 def as_in_context() -> Iterator[None]:
     """A context with the kernels that are in force by this thread's context variables: torch keeps

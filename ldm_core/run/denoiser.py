@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ldm_core.contracts import Bound, Call, Evaluation, Network, Row, Run
@@ -12,6 +12,7 @@ from ldm_core.run.conditions import Conditions, Group
 from ldm_core.run.finite import Finiteness
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 
@@ -37,8 +38,9 @@ class Denoiser:
         self._conditions = conditions
         self._network = wrap(run.model.network)
         self._others = {branch: wrap(other) for branch, other in guidance.networks.items()}
-        last = max(len(run.grid) - 2, 0)
-        self._steps = {point: min(i, last) for i, point in enumerate(run.grid)}
+        self._last = max(len(run.grid) - 2, 0)
+        self._index = {point: i for i, point in enumerate(run.grid)}
+        self._t: dict[int, Sequence[Tensor]] = {}
         self._variance: Tensor | None = None
         self._finite = finite
 
@@ -67,8 +69,14 @@ class Denoiser:
     ) -> dict[str, Tensor]:
         """A network's answer for each branch, in one call those whose conditions are of one
         shape."""
-        answers: dict[str, Tensor] = {}
         groups = self._conditions.groups(branches)
+        if len(groups) == 1 and groups[0].whole:
+            output = network(self._call(groups[0], x, point))
+            names = groups[0].branches
+            if len(names) == 1:
+                return {names[0]: output}
+            return dict(zip(names, output.chunk(len(names)), strict=True))
+        answers: dict[str, Tensor] = {}
         for group in groups:
             output = network(self._call(group, x, point))
             if group.whole:
@@ -85,17 +93,26 @@ class Denoiser:
         elif len(group.branches) > 1:
             x = torch.cat([x] * len(group.branches))
         step, steps = self.step(point), len(self._run.grid) - 1
-        rows = tuple([Row(image, branch, point, step, steps) for image, branch in group.rows])
-        t = torch.full((len(rows),), point.t, device=x.device)
-        return Call(x, t, group.condition, rows)
+        rows = tuple([Row(*whose, point, step, steps) for whose in group.rows])
+        return Call(x, self._timesteps(len(rows), point, x.device), group.condition, rows)
+
+    def _timesteps(self, rows: int, point: Point, device: torch.device) -> Tensor:
+        """The timestep of a point for so many rows, (rows,) float32; those of the grid are made
+        together."""
+        import torch
+
+        index = self._index.get(point)
+        if index is None:
+            return torch.full((rows,), point.t, device=device)
+        if rows not in self._t:
+            ts = torch.tensor([[own.t] * rows for own in self._run.grid], device=device)
+            self._t[rows] = ts.unbind()
+        return self._t[rows][index]
 
     def step(self, point: Point) -> int:
         """The interval of the grid in which a point lies."""
-        step = self._steps.get(point)
-        if step is None:
-            last = max(len(self._run.grid) - 2, 0)
-            step = min(intervals_behind(self._run.grid, point), last)
-        return step
+        index = self._index.get(point)
+        return min(intervals_behind(self._run.grid, point) if index is None else index, self._last)
 
 
 def _scatter(output: Tensor, group: Group, images: int, answers: dict[str, Tensor]) -> None:

@@ -136,6 +136,17 @@ class Finiteness:
 
         self._hear([x, *outputs.values(), x0], look)
 
+    def measured(self, sizes: Tensor, branches: Sequence[str], point: Point) -> None:
+        """Hear of an evaluation by what was measured while it was made.
+
+        Args:
+            sizes: the largest absolute number of x, of each branch's answer, and of the estimate,
+                for each image, (2 + branches, images). They are looked at when `faults` are asked
+                for, so that nothing waits.
+        """
+        before, self._before = self._before, point
+        self._later.append(lambda: self._look(sizes.tolist(), branches, point, before))
+
     def surrounded(self, x0: Tensor, point: Point) -> None:
         """Hear of what wrappers and conditionings make of an x0 estimate."""
         if not _small(x0):
@@ -157,6 +168,7 @@ class Finiteness:
     def _hear(self, values: Sequence[Tensor], look: Callable[..., None]) -> None:
         amounts = [_amounts(value) for value in values]
         if _at_once(amounts[0]):
+            self._settle()
             look([a.tolist() for a in amounts])
             self._check_left()
         else:

@@ -283,7 +283,7 @@ class Pipeline(Generates):
             return latents
 
         scale = self.initial_scale(plan.grid)
-        run = Run(self.model, plan.request, plan.grid, draws, to_latents, scale)
+        run = Run(self.model, plan.request, plan.grid, draws, to_latents, scale, parts.scheduler)
         with in_force(parts.attention), tf32_in_force(parts.recipe), heard(), computing(self.model):
             return Sampling(parts, run, x, finite)
 

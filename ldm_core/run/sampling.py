@@ -32,6 +32,7 @@ from ldm_core.run.attention import in_force, reaching
 from ldm_core.run.conditions import Conditions
 from ldm_core.run.denoiser import Denoiser
 from ldm_core.run.finite import AllLost, Finiteness
+from ldm_core.run.loop import Advance, Loop, advance, check_hooks
 from ldm_core.run.part_errors import computing
 from ldm_core.run.tf32 import tf32_in_force
 from ldm_core.values import brief
@@ -63,6 +64,10 @@ class Sampling:
         self.run = run = replace(run, model=model)
         self._hooks = [converter.bind(run) for converter in composition.converters]
         self._hooks += [conditioning.bind(run) for conditioning in composition.conditioning]
+        programs = (hooks.program(advance) for hooks in self._hooks)
+        self._program = next((program for program in programs if program is not None), None)
+        if self._program is not None:
+            check_hooks(self._hooks)
         self.x = self._first() if x is None else x
         self._guidance = composition.guidance.bind(run)
         self._conditions = Conditions(
@@ -164,8 +169,11 @@ class Sampling:
         part = grid[start : last + 1]
         if len(part) > 1:
             self.finite.walks(start, last)
-            denoise = self.denoiser(tellers, self.finite)
-            end = self._parts.scheduler.walk(x, part, denoise, self.run.noise)
+            if self._program is None:
+                denoise = self.denoiser(tellers, self.finite)
+                end = self._parts.scheduler.walk(x, part, denoise, self.run.noise)
+            else:
+                end = self._loop(self._program).walk(x, part, self.finite, tellers)
             _check_end(end, x)
             self.finite.ended(end)
             x = end
@@ -174,6 +182,10 @@ class Sampling:
                 x = hooks.finish(x)
             self.finite.finished(x)
         return x
+
+    def _loop(self, program: Advance) -> Loop:
+        self.conditions()
+        return Loop(self.run, self._parts.scheduler, self._guidance, self._conditions, program)
 
 
 def _check_end(end: Any, x: Tensor) -> None:

@@ -14,6 +14,7 @@ from ldm_core.contracts.attention import dtype_name
 from ldm_core.errors import LdmError
 from ldm_core.model import place
 from ldm_core.model.at_home import at_home
+from ldm_core.model.files import hash_ahead
 
 if TYPE_CHECKING:
     import torch
@@ -71,6 +72,7 @@ def load_model(composition: Composition) -> Model:
     where = replace(where, loading=loading)
     if any(type(converter).reads_to is not Converter.reads_to for converter in converters):
         where = replace(where, reads_to=partial(_read_to, converters))
+    hash_ahead(composition.info.folder, composition.info.file)
     return composition.family.load(composition.info, where)
 
 

@@ -52,6 +52,7 @@ SPACINGS = (
     "trailing",
 )
 GUIDANCE = (
+    "adaptive",
     "adaptive_projected",
     "autoguidance",
     "cfg_pp",
@@ -78,19 +79,28 @@ ATTENTION = (
 )
 CONVERTERS = (
     "cfg_parallel",
+    "channels_last",
+    "compile",
     "context_parallel",
+    "cuda_graph",
     "device_map",
+    "feature_cache",
+    "fused_qkv",
     "group_offload",
     "lora",
     "model_offload",
+    "openvino",
+    "prompt_cache",
     "quantize",
     "sequential_offload",
     "stored_weights",
+    "text_cache",
     "tiny_decoder",
     "token_merging",
     "vae_slicing",
     "vae_tiling",
     "whole",
+    "whole_loop",
 )
 
 

@@ -447,7 +447,7 @@ def test_switches_of_a_plugins_command_can_be_turned_off() -> None:
     import typer
     from typer.testing import CliRunner
 
-    from ldm_core.cli.commands import add_plugin_commands
+    from ldm_core.cli.later import add_plugin_commands
     from ldm_core.plugins.registry import Plugin, Registry
 
     heard = []

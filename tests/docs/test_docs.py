@@ -23,6 +23,7 @@ import typer
 
 from ldm_core.cli import main
 from ldm_core.cli.inputs import TakesInputs, split_flags
+from ldm_core.cli.later import itself
 from ldm_core.cli.main import make_app
 from ldm_core.plugins.options import with_options
 from ldm_core.plugins.registry import ShippedModel, discover, installed
@@ -161,7 +162,7 @@ def command_lines() -> Iterator[tuple[str, str, bool]]:
 
 def walk(words: list[str]) -> tuple[Any, list[str]]:
     """The command that the words name, and what is left of them."""
-    command: Any = typer.main.get_command(make_app())
+    command: Any = itself(typer.main.get_command(make_app()))
     while words and hasattr(command, "commands") and not words[0].startswith("-"):
         assert words[0] in command.commands, (
             f"no command '{words[0]}' in {sorted(command.commands)}"

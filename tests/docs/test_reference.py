@@ -13,6 +13,7 @@ import pytest
 import typer
 
 from ldm_core import contracts
+from ldm_core.cli.later import itself
 from ldm_core.cli.main import make_app
 from ldm_core.composition.recipe import KEYS
 from ldm_core.plugins import hookspecs
@@ -36,8 +37,8 @@ def leaves(command: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 def test_every_command_and_flag_is_in_the_reference() -> None:
     sections = (DOCS / "reference" / "command-line.md").read_text().split("\n## ")
-    app = typer.main.get_command(make_app())
-    shared = flags(app.commands["generate"])  # type: ignore[attr-defined]
+    app = itself(typer.main.get_command(make_app()))
+    shared = flags(app.commands["generate"])
     for path, command in leaves(app, "ldm"):
         section = next(s for s in sections if s.startswith(" ".join(path.split()[:2]) + "\n"))
         assert path in section

@@ -377,7 +377,7 @@ def test_a_package_brings_a_command_that_gets_a_pipeline(
     import typer
     from typer.testing import CliRunner
 
-    from ldm_core.cli.commands import add_plugin_commands
+    from ldm_core.cli.later import add_plugin_commands
     from ldm_core.plugins.registry import Plugin, Registry
     from ldm_core.run.in_batches import in_batches
 
@@ -417,7 +417,7 @@ def test_a_mistake_in_a_package_is_not_taken_for_the_persons(
     import typer
     from typer.testing import CliRunner
 
-    from ldm_core.cli.commands import add_plugin_commands
+    from ldm_core.cli.later import add_plugin_commands
     from ldm_core.plugins.registry import Plugin, Registry, raised_in
 
     def wrong(pipe: Pipeline) -> list[Path]:

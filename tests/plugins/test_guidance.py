@@ -42,6 +42,7 @@ PATHS = sorted(SCHEDULES)
 SHARES = (0.9, 0.5, 0.1)
 OTHERS: dict[str, dict[str, Any]] = {
     "classifier_free": {"rescale": 0.7},
+    "adaptive": {"threshold": 0.9},
     "adaptive_projected": {},
     "cfg_zero_star": {},
     "cfg_pp": {},
@@ -410,6 +411,9 @@ def latents(pipe: Pipeline, prompt: Any = "a red star", seed: Any = 1, **guidanc
         ({"name": "dynamic_threshold", "scale": 1.0}, [1, 1, 1, 1]),
         ({"name": "composable", "prompts": ["a circle", "fog:-1", "mist:0"]}, [4, 4, 4, 4]),
         ({"name": "composable", "prompts": ["a circle:0"], "scale": 1.0}, [1, 1, 1, 1]),
+        ({"name": "composable", "prompts": ["a circle"], "low": 0.5, "high": 3.0}, [1, 3, 3, 1]),
+        ({"name": "adaptive", "threshold": -1.0}, [2, 1, 1, 1]),
+        ({"name": "adaptive", "threshold": -1.0, "high": 3.0}, [1, 2, 1, 1]),
     ],
 )
 def test_nothing_is_computed_that_has_no_weight(

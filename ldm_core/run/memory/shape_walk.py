@@ -155,7 +155,8 @@ def begun(composition: Composition, model: Model, plan: Plan) -> Sampling:
     def to_latents(data: Tensor) -> Tensor:
         return composition.encoder(model, data.to(META), noise).to(META)
 
-    return Sampling(composition, Run(model, plan.request, plan.grid, noise, to_latents, 1.0))
+    run = Run(model, plan.request, plan.grid, noise, to_latents, 1.0, composition.scheduler)
+    return Sampling(composition, run)
 
 
 def _different(plan: Plan, composition: Composition) -> list[Any]:

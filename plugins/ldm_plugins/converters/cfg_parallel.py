@@ -21,11 +21,11 @@ from ldm_core.contracts import (
     Phase,
     Place,
     PlaceNames,
-    take,
 )
 from ldm_core.errors import LdmError
 from ldm_core.model.place import check_names
 from ldm_plugins.converters.shared.placement import stay_at_home
+from ldm_plugins.converters.shared.rows import part_of
 
 if TYPE_CHECKING:
     import torch
@@ -157,16 +157,6 @@ def halves(call: Call) -> tuple[list[int], list[int]]:
     first = set(branches[: (len(branches) + 1) // 2])
     here = [row for row in rows if call.rows[row].branch in first]
     return here, [row for row in rows if call.rows[row].branch not in first]
-
-
-def part_of(call: Call, rows: Sequence[int]) -> Call:
-    """Some rows of a call."""
-    return Call(
-        call.x[rows],
-        call.t[rows],
-        take(call.condition, rows),
-        tuple([call.rows[row] for row in rows]),
-    )
 
 
 def _networks(model: Model) -> dict[str, Part]:

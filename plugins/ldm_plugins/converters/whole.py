@@ -27,7 +27,7 @@ class Whole(Placement):
     offloads: ClassVar[bool] = False
 
     def convert(self, model: Model) -> Model:
-        self.check_model(model)
+        self.check_parts(model.info.source, model.parts)
         return model
 
     def begin(self, model: Model) -> Place:

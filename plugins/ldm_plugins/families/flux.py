@@ -97,13 +97,16 @@ class Flux(DiffusersFolder):
             states = call.condition["text"].to(device, dtype)
             rows, columns = call.x.shape[-2] // PATCH, call.x.shape[-1] // PATCH
             # The network multiplies by 1000, whatever number of timesteps it was trained on.
-            t = [row.point.t / 1000 for row in call.rows]
+            t = call.t.to(device) / 1000
+            if call.rows:  # in whose points it is exact
+                exact = [row.point.t / 1000 for row in call.rows]
+                t = torch.tensor(exact, dtype=torch.float32, device=device)
             guidance = call.condition.get("guidance")
             if guidance is None and guided:
                 guidance = torch.ones(len(call.x))
             output: Tensor = transformer.module(
                 hidden_states=pack(call.x).to(device, dtype),
-                timestep=torch.tensor(t, dtype=torch.float32, device=device),
+                timestep=t,
                 guidance=None if guidance is None else guidance.to(device),
                 encoder_hidden_states=states,
                 pooled_projections=call.condition["pooled"].to(device, dtype),

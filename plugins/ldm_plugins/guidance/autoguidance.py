@@ -13,8 +13,8 @@ from ldm_core.contracts import Call, Guidance, Model, ModelInfo, Network, OtherM
 from ldm_core.errors import LdmError
 from ldm_core.numerics.prediction import from_x0, to_x0
 from ldm_plugins.guidance.classifier_free import NotNegative, at_least_one
-from ldm_plugins.guidance.shared.layers import network_config
 from ldm_plugins.guidance.shared.weaker import Weaker, between
+from ldm_plugins.shared.networks import network_config
 
 if TYPE_CHECKING:
     from torch import Tensor

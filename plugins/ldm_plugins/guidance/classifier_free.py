@@ -11,6 +11,7 @@ from pydantic import Field
 
 from ldm_core.contracts import Evaluation, Guidance
 from ldm_core.errors import LdmError, LdmWarning
+from ldm_core.numerics.factor import factor
 from ldm_core.numerics.point import Point
 
 if TYPE_CHECKING:
@@ -110,7 +111,10 @@ class ClassifierFree(Guidance):
         return rescaled(rule(positive, outputs["negative"], at), positive, self.rescale)
 
     def extrapolate(self, positive: Tensor, negative: Tensor, at: Evaluation) -> Tensor:
-        return negative + self.scale * (positive - negative)
+        guided = positive - negative
+        guided *= factor(self.scale, guided)
+        guided += negative
+        return guided
 
 
 def rescaled(guided: Tensor, positive: Tensor, phi: float) -> Tensor:

@@ -10,14 +10,20 @@ from typing import TYPE_CHECKING
 from ldm_core.contracts import Bound, Evaluation, Guidance, Run
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.numerics.point import Point
-from ldm_plugins.guidance.classifier_free import Share, at_least_one, rescaled
+from ldm_plugins.guidance.classifier_free import NotNegative, Share, checked, rescaled
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 def composable(
-    *, prompts: list[str], scale: float = 7.5, rescale: Share = 0.0, input: str = "prompt"
+    *,
+    prompts: list[str],
+    scale: float = 7.5,
+    rescale: Share = 0.0,
+    input: str = "prompt",
+    low: NotNegative = 0.0,
+    high: NotNegative | None = None,
 ) -> Guidance:
     """Composable diffusion (Liu et al. 2022, arXiv:2206.01714): several prompts at once, joined
     by AND and NOT.
@@ -34,8 +40,10 @@ def composable(
         rescale: phi of Lin et al. 2023 (arXiv:2305.08891, Section 3.4), from 0 to 1: how far the
             answer is brought back to the standard deviation of that to the request's own prompt.
         input: what the prompts stand for: an input of the pipeline, such as ``class_label``.
+        low, high: guidance acts where low < sigma/alpha <= high; elsewhere the answer is the
+            positive branch's, and no other is computed.
     """
-    scale = at_least_one("composable", scale)
+    scale, low, high = checked("composable", scale, low, high)
     if not prompts:
         raise LdmError("composable needs prompts beside the request's own, as in ['a blue sky:1'].")
     weighted = [_weighted(prompt) for prompt in prompts]
@@ -43,6 +51,8 @@ def composable(
         scale=scale,
         rescale=rescale,
         input=input,
+        low=low,
+        high=high,
         prompts=tuple((text, weight) for text, weight in weighted if weight),
     )
 
@@ -69,6 +79,12 @@ class Composable(Guidance):
     rescale: float
     input: str
     prompts: tuple[tuple[str, float], ...]
+    low: float = 0.0
+    high: float | None = None
+
+    def active(self, point: Point) -> bool:
+        """Whether the other branches have a say here."""
+        return self.low < point.ratio and (self.high is None or point.ratio <= self.high)
 
     def bind(self, run: Run) -> Bound:
         names, images = run.request.inputs, len(run.request.seeds)
@@ -92,10 +108,12 @@ class Composable(Guidance):
         return {"negative": negative, **branches} if negative else branches
 
     def branches(self, point: Point) -> tuple[str, ...]:
-        return tuple(self.weights)
+        return tuple(self.weights) if self.active(point) else ("positive",)
 
     def combine(self, outputs: Mapping[str, Tensor], at: Evaluation) -> Tensor:
         weights, positive = self.weights, outputs["positive"]
+        if not self.active(at.point):
+            return positive
         total = weights.pop("positive") * positive
         for name, weight in weights.items():
             total = total + weight * outputs[name]

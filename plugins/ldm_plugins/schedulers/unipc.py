@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ldm_core.contracts import Denoise, Grid, Noise
+from ldm_core.numerics.factor import factor
 from ldm_core.numerics.moves import move
 from ldm_core.numerics.point import Point
 
@@ -44,9 +45,10 @@ def unipc(
     steps = len(grid) - 1 + grid.after  # of a part, those of the whole way
     for i, (here, there) in enumerate(pairwise(grid)):
         x0 = denoise(x, here)
+        ahead: Tensor | None = None  # how far this estimate lies from the one before
         if left is not None:
-            slopes = [*left.slopes, x0 - left.x0]
-            x = _bend(left.end, left.weights.corrector, slopes)
+            ahead = x0 - left.x0
+            x = _bend(left.end, left.weights.corrector, [*left.slopes, ahead])
         left = None
         if here.alpha == 0:
             x = move(x, x0, here, there)
@@ -58,7 +60,10 @@ def unipc(
         count = min(len(history), steps - i) if lower_order_final else len(history)
         estimates = list(history)[:count]
         weights = _weights(tuple([point for point, _ in estimates]), there, variant)
-        slopes = [(e - x0) * r for r, (_, e) in zip(weights.rates, estimates[1:], strict=True)]
+        slopes = [
+            _slope(x0, other, rate, ahead if k == 0 else None)
+            for k, (rate, (_, other)) in enumerate(zip(weights.rates, estimates[1:], strict=True))
+        ]
         left = _Step(move(x, x0, here, there), x0, slopes, weights)
         x = _bend(left.end, weights.predictor, slopes)
     return x
@@ -87,11 +92,30 @@ class _Step(NamedTuple):
     weights: _Weights
 
 
+def _slope(x0: Tensor, other: Tensor, rate: float, ahead: Tensor | None) -> Tensor:
+    """The slope over a step from an estimate to another one.
+
+    Args:
+        ahead: the difference x0 - other, where it is there already.
+    """
+    if ahead is not None:
+        return factor(-rate, ahead) * ahead
+    slope = other - x0
+    slope *= factor(rate, slope)
+    return slope
+
+
 def _bend(end: Tensor, weights: Sequence[float], slopes: Sequence[Tensor]) -> Tensor:
-    """Move the end of a step of order one by the slopes of x0."""
+    """Move the end of a step of order one by the slopes of x0; it is left as it is."""
+    bent = end
     for weight, slope in zip(weights, slopes, strict=True):
-        end = end - weight * slope
-    return end
+        by = factor(-weight, slope) * slope
+        if bent is end:
+            by += end
+            bent = by
+        else:
+            bent += by
+    return bent
 
 
 @lru_cache(maxsize=4096)

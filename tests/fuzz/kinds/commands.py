@@ -111,6 +111,7 @@ def commands() -> tuple[tuple[tuple[str, ...], tuple[Parameter, ...]], ...]:
     """Each command's words and parameters; positional ones have no flag."""
     import typer.main
 
+    from ldm_core.cli.later import itself
     from ldm_core.cli.main import make_app
 
     found: list[tuple[tuple[str, ...], tuple[Parameter, ...]]] = []
@@ -122,7 +123,7 @@ def commands() -> tuple[tuple[tuple[str, ...], tuple[Parameter, ...]], ...]:
         if inner is None:
             found.append((words, tuple(map(_parameter, command.params))))
 
-    walk(typer.main.get_command(make_app()), ())
+    walk(itself(typer.main.get_command(make_app())), ())
     return tuple(found)
 
 

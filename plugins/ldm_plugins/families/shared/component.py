@@ -10,8 +10,8 @@ from ldm_core.contracts import Part, PartInfo, Place
 from ldm_core.model.configs import read_config
 from ldm_core.model.from_folder import read_module, shaped_module
 from ldm_core.model.gguf_header import read_header_of_weights
-from ldm_core.model.loading import check_finite
-from ldm_core.model.weight_files import read_headers
+from ldm_core.model.loading import check_finite_as_read
+from ldm_core.model.weight_files import find_weights, read_headers
 from ldm_plugins.families.shared.tokenizer_files import read_tokenizer
 from ldm_plugins.shared.classes import find_class
 from ldm_plugins.shared.config_types import check_component
@@ -57,10 +57,8 @@ def read_part(folder: Path, part: PartInfo, place: Place, file: Path | None = No
         with quiet(what):
             tokenizer = read_tokenizer(cls, folder, what)
         return in_place(tokenizer, part, place)
-    from diffusers import ModelMixin
-
     check_component(read_config(folder), folder / "config.json")
-    diffusers = issubclass(cls, ModelMixin)
+    diffusers = issubclass(cls, find_class("ModelMixin"))
     if (place.reads_to(part) or place.device).type == "meta":
         alone = None if file is None else {file.name: read_header_of_weights(file)}
         with quiet(what):
@@ -72,7 +70,8 @@ def read_part(folder: Path, part: PartInfo, place: Place, file: Path | None = No
     with quiet(what):
         module = read_module(what, folder, cls, diffusers, **options)
     module = place.put(module, part)
-    check_finite(what, module.state_dict())
+    files = [folder / name for name in find_weights(folder).names if name.endswith(".safetensors")]
+    check_finite_as_read(what, module.state_dict(), files)
     return in_place(module, part, place, options[key])
 
 

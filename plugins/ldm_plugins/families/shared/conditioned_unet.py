@@ -89,7 +89,7 @@ def call_unet(part: Part, call: Call, added: Mapping[str, Any] | None = None) ->
 def _numbered(condition: Condition, name: str, part: Part) -> list[Tensor]:
     """``name_0``, ``name_1`` and so on, as far as they go."""
     names = (f"{name}_{number}" for number in count())
-    present = takewhile(condition.__contains__, names)
+    present = takewhile(lambda key: key in condition, names)
     return [condition[key].to(part.device, part.dtype) for key in present]
 
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from ldm_core.contracts import ModelInfo
 from ldm_core.errors import LdmError, did_you_mean
-from ldm_core.model.files import read_json
+from ldm_plugins.shared.networks import FOLDERS, is_unet, network_config
 
 if TYPE_CHECKING:
     from torch import nn
 
 Layers = Sequence[int | str]
 """Numbers of a transformer's blocks, or names of a network's parts."""
-FOLDERS = ("transformer", "unet")
-"""Where the config of a model's network lies."""
 STACKS = {"transformer_blocks": "num_layers", "single_transformer_blocks": "num_single_layers"}
 """Lists of a transformer's blocks, each with what says in its config how many there are; the
 numbers of blocks go on from one list to the next."""
@@ -23,12 +21,6 @@ MIDDLE = ("mid_block",)
 TEXT = {"AttnProcessor2_0": None, "JointAttnProcessor2_0": "after", "FluxAttnProcessor": "before"}
 """Where an attention layer, by its processor, has the tokens of the text: seen from the picture's,
 or None where there are none."""
-
-
-def network_config(info: ModelInfo) -> Mapping[str, Any] | None:
-    """The config of a model's network; None where its folder has none by a usual name."""
-    paths = (info.folder / name / "config.json" for name in FOLDERS)
-    return next((read_json(path) for path in paths if path.is_file()), None)
 
 
 def check_layers(info: ModelInfo, layers: Layers | None, what: str) -> None:
@@ -47,7 +39,7 @@ def check_layers(info: ModelInfo, layers: Layers | None, what: str) -> None:
             f"{info.family}) has neither."
         )
     numbers = [layer for layer in layers or () if isinstance(layer, int)]
-    if "down_block_types" in config:
+    if is_unet(config):
         if numbers:
             raise LdmError(
                 f"the network of '{info.source}' is a UNet, whose blocks have no numbers; name "

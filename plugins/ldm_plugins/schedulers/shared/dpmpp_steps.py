@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 from ldm_core.contracts import Denoise, Grid, Noise
+from ldm_core.numerics.factor import factor
 from ldm_core.numerics.point import Point
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ def second_order(
     rate = (1 + eta) * length
     weight = -math.expm1(-rate) / 2 if solver_type == "midpoint" else _moments(rate)[0]
     _, slope = _slope(x0, start, length, other)
-    return (there.alpha * weight) * slope
+    slope *= factor(there.alpha * weight, slope)
+    return slope
 
 
 def third_order(
@@ -111,14 +113,15 @@ def multistep(
     for highest, (here, there) in zip(orders, pairwise(grid), strict=True):
         x0 = denoise(x, here)
         kept, weight, fresh = first_order(here, there, eta)
-        x = kept * x + weight * x0
+        x = factor(kept, x) * x
+        x += factor(weight, x0) * x0
         if fresh > 0:
-            x = x + fresh * noise()
+            x += fresh * noise()
         step_order = min(highest, 1 + len(history))
         if step_order == 2:
-            x = x + second_order(x0, here, there, history[0], eta, solver_type)
+            x += second_order(x0, here, there, history[0], eta, solver_type)
         if step_order == 3:
-            x = x + third_order(x0, here, there, history, eta, curvature)
+            x += third_order(x0, here, there, history, eta, curvature)
         if here.alpha > 0:
             history.appendleft((here, x0))
     return x
@@ -129,7 +132,9 @@ def _slope(x0: Tensor, start: float, length: float, other: Estimate) -> tuple[fl
     from x0 towards it."""
     point, estimate = other
     node = (point.half_log_snr - start) / length
-    return node, (estimate - x0) / node
+    slope = estimate - x0
+    slope /= factor(node, slope)
+    return node, slope
 
 
 def _moments(rate: float) -> tuple[float, float]:

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from ldm_core.numerics.callables import Denoise
+from ldm_core.numerics.factor import factor
 from ldm_core.numerics.grid import Grid
 from ldm_core.numerics.moves import move
 from ldm_core.numerics.point import Point
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 
 def noise_in(x: Tensor, x0: Tensor, point: Point) -> Tensor:
     """The noise that an x0 estimate leaves in x."""
-    return (x - point.alpha * x0) / point.sigma
+    noise = x - factor(point.alpha, x0) * x0
+    noise /= factor(point.sigma, noise)
+    return noise
 
 
 def move_by(
@@ -40,7 +43,9 @@ def move_by(
     end = move(x, x0, here, there)
     length = there.ratio - here.ratio
     for weight, estimate in list(zip(weights, estimates, strict=True))[1:]:
-        end = end + (weight * there.alpha * length) * (estimate - estimates[0])
+        by = estimate - estimates[0]
+        by *= factor(weight * there.alpha * length, by)
+        end += by
     return end
 
 

@@ -1,0 +1,254 @@
+"""What caches of features save, and what they cost in likeness.
+
+    python benchmarks/feature_cache.py [speed] [likeness] [--json FILE]
+
+``speed``: a UNet of Stable Diffusion's build with a quarter of its widths (57 M weights, 64x64
+latents) and a cut-down Flux (1024 tokens), both with random weights, through the pipeline and with
+guidance, each way in turn, in seconds of processor time on one thread; the least of each. Ratios
+are to the same pipeline without a cache in the same run. Random weights say nothing of likeness.
+
+``likeness``: `shapes` and `digits`, mean PSNR in dB of pictures against those that are made without
+a cache, over seeds, for as many computed calls: every so many; evenly, but so that the last is
+computed; chosen by the scheduler; and (of `digits`, whose network has a first block) where the
+first block's residual has changed by more than a threshold, set so that as many are computed.
+
+Exits 1 where an aim is missed.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import argparse
+import json
+import math
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+import tiny
+from ldm_core import Pipeline
+from ldm_plugins.converters.shared import reuse_plan
+from machine import describe
+
+STEPS, ROUNDS = 6, 3
+QUARTER: dict[str, Any] = {
+    "sample_size": 64,
+    "block_out_channels": (80, 160, 320, 320),
+    "layers_per_block": 2,
+    "down_block_types": (*("CrossAttnDownBlock2D",) * 3, "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", *("CrossAttnUpBlock2D",) * 3),
+    "cross_attention_dim": 32,
+    "attention_head_dim": 8,
+    "norm_num_groups": 16,
+}
+FLUX: dict[str, Any] = {
+    "num_layers": 3,
+    "num_single_layers": 6,
+    "attention_head_dim": 32,
+    "num_attention_heads": 8,
+    "axes_dims_rope": (8, 12, 12),
+}
+FLUX_STEPS = 16
+FIRST_SEED = 100  # none that was looked at while the objective was chosen
+PROMPTS = (
+    "a large red circle on a blue background",
+    "a small green square on the left on a yellow background",
+    "a large yellow triangle on a black background",
+    "a small blue star on a white background",
+)
+Ways = dict[str, Callable[[], Any]]
+
+
+def cpu_seconds(ways: Ways, rounds: int) -> dict[str, float]:
+    """The least that each takes, in turn."""
+    for way in ways.values():
+        way()
+    least = dict.fromkeys(ways, math.inf)
+    for _ in range(rounds):
+        for name, way in ways.items():
+            began = time.process_time()
+            way()
+            least[name] = min(least[name], time.process_time() - began)
+    return least
+
+
+def latents_of(pipe: Pipeline, **call: Any) -> Callable[[], Tensor]:
+    def run() -> Tensor:
+        images: Tensor = pipe("a red star", seed=3, output_type="latent", **call).images
+        return images
+
+    return run
+
+
+def quarter_unet(folder: Path) -> dict[str, float]:
+    """How many times faster each way is than without, and the share of what an interval could
+    save at most."""
+    tiny.write_stable_diffusion(folder, **QUARTER)
+    pipe = Pipeline.from_pretrained(folder, num_inference_steps=STEPS)
+    weights = sum(p.numel() for p in pipe.model.parts["unet"].module.parameters())
+    grid = pipe.composition.plan({"prompt": ["a"], "negative_prompt": [None]}, [0], {}, STEPS).grid
+    half = {"name": "classifier_free", "low": grid[STEPS // 2].ratio * 1.0001}
+    ways = {
+        "uncached": latents_of(pipe),
+        "feature_cache every 2": latents_of(with_cache(pipe, every=2)),
+        "feature_cache every 3": latents_of(with_cache(pipe, every=3)),
+        "prompt_cache": latents_of(pipe.replace(converters=["prompt_cache"])),
+        "guidance on half the steps": latents_of(pipe.replace(guidance=half)),
+    }
+    seconds = cpu_seconds(ways, ROUNDS)
+    speed = {name: seconds["uncached"] / s for name, s in seconds.items() if name != "uncached"}
+    share = speed["guidance on half the steps"] / (2 / 1.5)
+    return {"weights": weights, "uncached, s": seconds["uncached"], **speed, "of 2/(1+f)": share}
+
+
+def cut_down_flux(folder: Path) -> dict[str, float]:
+    tiny.write_flux(folder, **FLUX)
+    pipe = Pipeline.from_pretrained(folder, num_inference_steps=FLUX_STEPS)
+    call = {"width": 128, "height": 128}
+    ways = {
+        "uncached": latents_of(pipe, **call),
+        "taylorseer every 3": latents_of(with_cache(pipe, method="taylorseer"), **call),
+        "first_block 0.05": latents_of(with_cache(pipe, method="first_block"), **call),
+        "blocks every 3": latents_of(with_cache(pipe, every=3), **call),
+    }
+    seconds = cpu_seconds(ways, ROUNDS)
+    speed = {name: seconds["uncached"] / s for name, s in seconds.items() if name != "uncached"}
+    return {"uncached, s": seconds["uncached"], **speed}
+
+
+def with_cache(pipe: Pipeline, **options: Any) -> Pipeline:
+    return pipe.replace(converters=[{"name": "feature_cache", **options}])
+
+
+def psnr(pictures: Tensor, others: Tensor) -> float:
+    """Mean over pictures in [0, 1] of their PSNR, in dB."""
+    error = (pictures - others).float().square().flatten(1).mean(1).clamp(min=1e-12)
+    return float((-10 * error.log10()).mean())
+
+
+def likeness(
+    model: str, steps: int, schedulers: Sequence[str], everys: Sequence[int], images: int
+) -> list[dict[str, Any]]:
+    seeds = list(range(FIRST_SEED, FIRST_SEED + images))
+    call: dict[str, Any] = {"seed": seeds, "output_type": "pt"}
+    if model == "shapes":
+        call["prompt"] = [PROMPTS[i % len(PROMPTS)] for i in range(images)]
+    else:
+        call["class_label"] = [i % 10 for i in range(images)]
+    rows = []
+    whole = Pipeline.from_pretrained(model, num_inference_steps=steps)
+    for scheduler in schedulers:
+        pipe = whole.replace(scheduler=scheduler)
+        residuals, plain = first_residuals(pipe, call)
+        evaluations = steps  # of these schedulers one a step
+        for every in everys:
+            row: dict[str, Any] = {"model": model, "steps": steps, "scheduler": scheduler}
+            row["every"] = every
+            for choose in ("evenly", "scheduler"):
+                cached = with_cache(pipe, every=every, choose=choose)
+                row[f"chosen {choose}"] = psnr(cached(**call).images, plain)
+            count = math.ceil(evaluations / every)
+            to_end = torch.linspace(0, evaluations - 1, count).round().int().tolist()
+            row["evenly to the end"] = psnr(at_calls(pipe, every, to_end, call), plain)
+            if residuals:
+                calls = above_threshold(residuals, count)
+                row["by first block"] = psnr(at_calls(pipe, every, calls, call), plain)
+            rows.append(row)
+            print(row, flush=True)
+    return rows
+
+
+def first_residuals(pipe: Pipeline, call: dict[str, Any]) -> tuple[list[Tensor], Tensor]:
+    """What the first block of a transformer adds at each call, and the pictures; nothing of a
+    UNet."""
+    residuals: list[Tensor] = []
+    network: Any = next(part.module for part in pipe.model.parts.values() if part.role == "network")
+    blocks = dict(network.named_children())
+    if "transformer_blocks" not in blocks:
+        return residuals, pipe(**call).images
+    first = next(blocks["transformer_blocks"].children())
+    handle = first.register_forward_hook(
+        lambda module, args, output: residuals.append(output - args[0])
+    )
+    plain = pipe(**call).images
+    handle.remove()
+    return residuals, plain
+
+
+def above_threshold(residuals: Sequence[Tensor], count: int) -> list[int]:
+    """The calls at which the residual differs from that of the last computed one by more than the
+    threshold, the least one at which no more than so many are computed."""
+
+    def chosen(threshold: float) -> list[int]:
+        calls = [0]
+        for i in range(1, len(residuals)):
+            last = residuals[calls[-1]]
+            if (residuals[i] - last).abs().mean() / last.abs().mean() > threshold:
+                calls.append(i)
+        return calls
+
+    low, high = 0.0, 10.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if len(chosen(middle)) > count else (low, middle)
+    return chosen(high)
+
+
+def at_calls(pipe: Pipeline, every: int, calls: list[int], call: dict[str, Any]) -> Tensor:
+    """The pictures of a cache that computes these calls."""
+    chooses = reuse_plan.calls_to_compute
+    reuse_plan.calls_to_compute = lambda *_: calls
+    try:
+        images: Tensor = with_cache(pipe, every=every, choose="scheduler")(**call).images
+    finally:
+        reuse_plan.calls_to_compute = chooses
+    return images
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("stages", nargs="*", default=["speed", "likeness"])
+    parser.add_argument("--images", type=int, default=8)
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    figures: dict[str, Any] = {"machine": describe("torch", "diffusers")}
+    print(figures["machine"])
+    missed = []
+    if "speed" in args.stages:
+        with tempfile.TemporaryDirectory() as home:
+            figures["quarter UNet"] = unet = quarter_unet(Path(home, "unet"))
+            figures["cut-down Flux"] = flux = cut_down_flux(Path(home, "flux"))
+        print(json.dumps({"quarter UNet": unet, "cut-down Flux": flux}, indent=2))
+        aims = {
+            "feature_cache every 3": (unet["feature_cache every 3"], 1.8),
+            "Flux taylorseer": (flux["taylorseer every 3"], 1.8),
+            "guidance interval": (unet["of 2/(1+f)"], 0.97),
+        }
+        missed = [name for name, (measured, aim) in aims.items() if measured < aim]
+    if "likeness" in args.stages:
+        schedulers = ("euler", "ddim", "dpmpp_2m", "unipc")
+        figures["likeness"] = [
+            *likeness("shapes", 25, schedulers, (2, 3, 5), args.images),
+            *likeness("shapes", 50, schedulers, (2, 3, 5), args.images),
+            *likeness("digits", 25, schedulers, (2, 3, 5), args.images),
+        ]
+    if args.json:
+        args.json.write_text(json.dumps(figures, indent=2) + "\n")
+    if missed:
+        sys.exit(f"missed: {', '.join(missed)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""Runs of 30 steps with guidance of a network of SDXL's size in bfloat16, at 1024x1024 (latents of
+128x128): what keeps the picture and makes it faster, against Diffusers as it is and compiled.
+
+The modules are those of the stage ``large``. The card's own limit is what a product of two large
+matrices reaches on it in the same run; the run's share of it is by the operations of the network,
+counted on shapes alone.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from on_gpu import large
+from on_gpu.bench import Bench, Figures, apart, finite, median, noise, ratio
+
+STEPS, SCALE, ROUNDS = 30, 5.0, 3
+AIMS = {"over_diffusers": 1 / 1.7, "over_compiled": 1 / 1.25, "peak_gib": 5.6}
+"""Of the best of ours, at most; the peak with the text encoders waiting in the main memory."""
+
+
+def choices(bench: Bench) -> dict[str, list[Any]]:
+    """Converters that keep the picture, by what a row is called."""
+    backend = {"backend": "eager"} if bench.quick else {}
+    program = {"name": "compile", **backend}
+    loop = {"name": "whole_loop", **backend}
+    several: dict[str, list[Any]] = {
+        "as it is": [],
+        "channels_last": ["channels_last"],
+        "fused_qkv": ["fused_qkv"],
+        "prompt_cache": ["prompt_cache"],
+        "compile": [program],
+        "compile, channels_last": [program, "channels_last"],
+        "whole_loop": [loop],
+    }
+    if bench.cuda:
+        several["cuda_graph"] = ["cuda_graph"]
+    return several
+
+
+def operations(network: nn.Module, side: int) -> float:
+    """Floating-point operations of one call of two rows, counted on shapes alone."""
+    import copy
+
+    with torch.device("meta"):
+        shaped = copy.deepcopy(network).to("meta")
+        x = torch.empty(2, 4, side, side, dtype=large.DTYPE)
+        text = torch.empty(2, 77, shaped.config["cross_attention_dim"], dtype=large.DTYPE)
+        pooled = torch.empty(2, 1280, dtype=large.DTYPE)
+        added = {"text_embeds": pooled, "time_ids": torch.empty(2, 6, dtype=large.DTYPE)}
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        shaped(x, torch.empty((), device="meta"), text, added_cond_kwargs=added)
+    return float(counter.get_total_flops())
+
+
+def reached(bench: Bench) -> float:
+    """Operations a second of a product of two large matrices in bfloat16."""
+    side = 256 if bench.quick else 8192
+    one, other = (torch.randn(side, side, device=bench.device, dtype=large.DTYPE) for _ in "ab")
+    times = bench.in_turn({"product": lambda: one @ other}, 5)["product"]
+    return 2.0 * side**3 / median(times)
+
+
+def run(bench: Bench) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        runs = Runs(bench, Path(place) / "model")
+        bench.measure("the card and the network", runs.about)
+        bench.measure("Diffusers", lambda: runs.measured("diffusers", runs.theirs))
+        bench.measure("Diffusers, compiled", lambda: runs.measured("compiled", runs.compiled))
+        for name, converters in choices(bench).items():
+            bench.measure(name, lambda n=name, c=converters: runs.ours(n, c))
+        bench.measure("text encoders offloaded", runs.offloaded)
+        bench.row("aims", **AIMS)
+
+
+class Runs:
+    """Programs on the same modules, each against Diffusers' in turns."""
+
+    def __init__(self, bench: Bench, place: Path) -> None:
+        self._bench = bench
+        self._side = large.side_of(bench)
+        self._steps = 2 if bench.quick else STEPS
+        call = {"guidance_scale": SCALE, "num_inference_steps": self._steps}
+        self._call: dict[str, Any] = {**call, **large.size(2 * self._side)}
+        self._pipe, self._peer, self._network = large.sdxl_pipelines(bench, place)
+        self._truth: Tensor | None = None
+        self._compiled: Callable[[], Tensor] | None = None
+
+    def about(self) -> Figures:
+        whole = self._steps * operations(self._network, self._side)
+        self._operations, self._reached = whole, reached(self._bench)
+        return {"teraflop_a_run": whole / 1e12, "product_teraflop_s": self._reached / 1e12}
+
+    def theirs(self) -> Tensor:
+        x = noise(range(1), (4, self._side, self._side), self._bench.device, large.DTYPE)
+        latents: Tensor = self._peer(
+            large.PROMPT, latents=x, output_type="latent", **self._call
+        ).images
+        return latents
+
+    def compiled(self) -> Tensor:
+        """Diffusers with its network compiled; whole, or its repeated blocks where it is tiny."""
+        if self._compiled is None:
+            backend = "eager" if self._bench.quick else "inductor"
+            network = torch.compile(self._network, backend=backend)
+
+            def run() -> Tensor:
+                before, self._peer.unet = self._peer.unet, network
+                try:
+                    return self.theirs()
+                finally:
+                    self._peer.unet = before
+
+            self._compiled = run
+        return self._compiled()
+
+    def measured(self, name: str, program: Callable[[], Tensor]) -> Figures:
+        """The first run and the others, and what is between its latents and Diffusers'."""
+        first = self._bench.seconds(program)
+        turns = {"diffusers": self.theirs, name: program}
+        if self._compiled is not None:
+            turns["compiled"] = self.compiled
+        times = self._bench.in_turn(turns, 1 if self._bench.quick else ROUNDS)
+        latents, peak = self._bench.peak(program)
+        if self._truth is None:
+            self._truth = self.theirs()
+        figures: dict[str, Any] = {
+            "first_s": first,
+            "run_s": median(times[name]),
+            "over_diffusers": ratio(times[name], times["diffusers"]),
+            "latents_apart": apart(latents, self._truth),
+            "finite": finite(latents),
+            "of_the_card": self._operations / median(times[name]) / self._reached,
+        }
+        if self._compiled is not None:
+            figures["over_compiled"] = ratio(times[name], times["compiled"])
+        return figures if peak is None else {**figures, "peak_mib": peak}
+
+    def ours(self, name: str, converters: list[Any]) -> Figures:
+        pipe = self._pipe.replace(converters=converters)
+        return self.measured(name, large.drawing(pipe, self._call))
+
+    def offloaded(self) -> Figures:
+        """The most that the device holds, weights and all, with the text encoders elsewhere."""
+        parts = ["text"]
+        pipe = self._pipe.replace(converters=[{"name": "model_offload", "parts": parts}])
+        run = large.drawing(pipe, self._call)
+        run()
+        if not self._bench.cuda:
+            return {"finite": finite(run())}
+        self._bench.wait()
+        torch.cuda.reset_peak_memory_stats()
+        latents = run()
+        self._bench.wait()
+        peak = torch.cuda.max_memory_allocated() / 2**30
+        return {"peak_gib": peak, "finite": finite(latents)}

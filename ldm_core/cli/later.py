@@ -1,0 +1,118 @@
+"""Commands that are listed by name and help, and imported when one of them is run."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from ldm_core.cli.words import without_marks
+from ldm_core.errors import LdmError
+from ldm_core.model.own_program import uncollected
+from ldm_core.plugins.docstrings import written_docstring
+from ldm_core.plugins.registry import Plugin, Registry
+
+
+class Later(TyperCommand):
+    """The place of a command, or of a group of commands, in a list; its callback gives it."""
+
+    @cached_property
+    def itself(self) -> Any:
+        """What it stands for; imports it."""
+        with uncollected():
+            return self.callback() if self.callback else None
+
+    def make_context(self, info_name: str | None, args: list[str], **more: Any) -> Any:  # type: ignore[override]
+        """That of the command itself, which takes over where its name is typed."""
+        return self.itself.make_context(info_name, args, **more)
+
+
+def itself(command: Any) -> Any:
+    """A command with all that is beneath it, or what one that is imported later stands for."""
+    if isinstance(command, Later):
+        return itself(command.itself)
+    if isinstance(command, TyperGroup):
+        command.commands = {name: itself(beneath) for name, beneath in command.commands.items()}
+    return command
+
+
+def add_group(app: typer.Typer, name: str, help: str, target: str) -> None:
+    """Add the commands of a module, once one of them is asked for.
+
+    Args:
+        target: ``"package.module:app"``.
+    """
+
+    def load() -> Any:
+        group = typer.main.get_group(_imported(target))
+        group.help = help
+        return group
+
+    app.command(name, help=help, cls=Later)(load)
+
+
+def add_function(app: typer.Typer, name: str, target: str) -> None:
+    """Add a function that declares its arguments for typer, once it is asked for.
+
+    Args:
+        target: ``"package.module:function"``.
+    """
+
+    def load() -> Any:
+        alone = typer.Typer(add_completion=False)
+        alone.command(name)(_imported(target))
+        return typer.main.get_command(alone)
+
+    app.command(name, help=written_docstring(target), cls=Later)(load)
+
+
+def add_plugin(app: typer.Typer, name: str, plugin: Plugin) -> None:
+    """Add a command that a plugin offers, once it is asked for."""
+
+    def load() -> Any:
+        from ldm_core.cli.commands import add_command
+
+        alone = typer.Typer(add_completion=False)
+        add_command(alone, name, plugin)
+        return typer.main.get_command(alone)
+
+    app.command(name, help=help_of(plugin), cls=Later)(load)
+
+
+def own_command(name: str, target: str) -> Plugin:
+    """A command of the core itself, described as those of plugins are."""
+    return Plugin("command", name, "ldm-core", "", target)
+
+
+def _imported(target: str) -> Any:
+    module, _, name = target.partition(":")
+    return vars(import_module(module))[name]
+
+
+def help_of(plugin: Plugin) -> str:
+    """What a command says of itself, but for its arguments; of one that cannot be imported, why."""
+    try:
+        return without_marks(plugin.written_doc.partition("Args:")[0])
+    except LdmError as error:
+        return f"(cannot be used: {error})"
+
+
+def add_plugin_commands(app: typer.Typer, registry: Registry) -> None:
+    """Add each command ``group name`` or ``name``; one that two packages offer goes by its id."""
+    groups: dict[str, typer.Typer] = {}
+    commands = registry.of_kind("command")
+    names = [plugin.name for plugin in commands]
+    for plugin in commands:
+        unique = names.count(plugin.name) == 1
+        group, _, name = plugin.name.rpartition(" ")
+        name = name if unique else f"{plugin.distribution}:{name}"
+        parent = app
+        if group:
+            if group not in groups:
+                groups[group] = typer.Typer(no_args_is_help=True, help=f"Commands to {group}.")
+                app.add_typer(groups[group], name=group)
+            parent = groups[group]
+        add_plugin(parent, name, plugin)

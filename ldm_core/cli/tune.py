@@ -1,0 +1,120 @@
+"""``ldm tune``."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
+
+from ldm_core.cli.inputs import gather_inputs
+from ldm_core.cli.streams import print_line
+from ldm_core.cli.tables import print_table
+from ldm_core.composition.composition import Composition
+from ldm_core.composition.recipe import Layer
+from ldm_core.composition.toml_text import as_toml
+from ldm_core.contracts.files import OutputPath
+from ldm_core.errors import LdmError
+from ldm_core.media.names import check_new, write_whole
+
+if TYPE_CHECKING:
+    from ldm_core.run.pipeline import Pipeline
+    from ldm_core.run.tuning import Trial, Tuned
+
+SUFFIX = ".toml"
+
+
+def tune(
+    pipe: Pipeline,
+    *prompts: str,
+    input: list[str] | None = None,
+    lossy: bool = False,
+    rounds: Annotated[int, Field(ge=1, le=1000)] = 5,
+    batch_size: Annotated[int, Field(ge=1)] = 1,
+    out: OutputPath = Path("tuned.toml"),
+    overwrite: bool = False,
+) -> Iterator[Path]:
+    """Measure which converters and attention kernels make a run faster here, and write the recipe.
+
+    Each is tried in turns with the pipeline as it is; those that pay are put together as long as
+    the whole gets faster. Other programs on the machine make the figures worse: let it be quiet.
+
+    Args:
+        prompts: What is drawn meanwhile; the figures depend little on it.
+        input: Another input of the model, as class_label=3; repeatable.
+        lossy: Also take what moves the picture; by how much is said.
+        rounds: Of each comparison; the median counts.
+        batch_size: Images at once.
+        out: The recipe that is written, a .toml file.
+        overwrite: Replace a file of that name.
+    """
+    if out.suffix.lower() != SUFFIX:
+        raise LdmError(f"the recipe '{out}' should be a {SUFFIX} file.")
+    check_new(out, overwrite=overwrite)
+    from ldm_core.run.tuning import tune as measure
+
+    quiet = pipe.replace(observers=[])
+    composition = quiet.composition
+    inputs = gather_inputs(input or [], {})
+    if prompts:
+        if "prompt" in inputs:
+            raise LdmError("'prompt' is given twice.", "leave out the one or the other.")
+        inputs["prompt"] = [prompts[n % len(prompts)] for n in range(batch_size)]
+    plan = composition.plan(inputs, list(range(batch_size)))
+    composition.batches(plan, batch_size)
+
+    def tell(trial: Trial) -> None:
+        print_line(f"tried {trial.name}: {trial.verdict or f'{trial.factor:.2f} of the time'}")
+
+    tuned = measure(quiet, plan, lossy=lossy, rounds=rounds, tell=tell)
+    _print(tuned)
+    text = as_toml(_recipe(pipe.composition, tuned), _about(tuned, batch_size))
+    write_whole(out, lambda path: path.write_text(text, encoding="utf-8"), overwrite=overwrite)
+    yield out
+
+
+def _recipe(composition: Composition, tuned: Tuned) -> Layer:
+    """What the person chose, with what is faster."""
+    chosen = {key: value for key, value in composition.chosen.items() if key != "observers"}
+    found = tuned.pipe.composition.chosen
+    return {**chosen, **{key: found[key] for key in ("converters", "attention") if key in found}}
+
+
+def _about(tuned: Tuned, batch_size: int) -> Iterator[str]:
+    yield f"Measured by `ldm tune` on {_machine()}."
+    yield (
+        f"A run of batch {batch_size} took {tuned.seconds:.2f} s; with this recipe "
+        f"{tuned.factor:.2f} of that, final latents {tuned.error:.1e} of their deviation apart."
+    )
+
+
+def _machine() -> str:
+    import torch
+
+    packages = ", ".join(f"{name} {version(name)}" for name in ("ldm-core", "torch", "diffusers"))
+    name = platform.processor() or platform.machine()
+    return f"{name}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, {packages}"
+
+
+def _print(tuned: Tuned) -> None:
+    rows = [
+        (
+            trial.name,
+            _number(trial.factor, ".2f"),
+            _number(trial.first, ".1f"),
+            _number(trial.error, ".1e"),
+            trial.verdict,
+        )
+        for trial in tuned.trials
+    ]
+    print_table(("choice", "time", "first run, s", "latents apart", ""), rows)
+    print_line(f"together {tuned.factor:.2f} of the time of {tuned.seconds:.2f} s")
+
+
+def _number(value: Any, form: str) -> str:
+    return "" if math.isnan(value) else format(value, form)

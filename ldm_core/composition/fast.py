@@ -1,0 +1,132 @@
+"""Which converters make a model faster, as each says of itself what was measured.
+
+A recipe's ``fast`` stands for them; the composition that comes of it names them, so that a
+picture's manifest does too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ldm_core.composition.composition import Composition
+from ldm_core.composition.parts import make
+from ldm_core.composition.recipe import Layer
+from ldm_core.contracts import Converter, Phase, Speedup
+from ldm_core.errors import LdmError
+from ldm_core.model import place
+from ldm_core.plugins.options import REQUIRED
+from ldm_core.plugins.registry import Plugin
+
+Fast = Literal["lossless", "lossy"]
+"""What a recipe's ``fast`` may be: converters that keep the picture, or also such that do not."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A converter with options that make a model faster.
+
+    Attributes:
+        plugin: its name.
+        speedup: what it says of itself.
+        refusal: why it is left out; empty where it is taken.
+    """
+
+    plugin: Plugin
+    speedup: Speedup
+    refusal: str = ""
+
+    @property
+    def choice(self) -> Layer:
+        """As an entry of a recipe's ``converters``."""
+        return {"name": self.plugin.id, **self.speedup.options}
+
+    def __str__(self) -> str:
+        options = ", ".join(f"{name} = {value}" for name, value in self.speedup.options.items())
+        name = f"{self.plugin.name} ({options})" if options else self.plugin.name
+        if self.refusal:
+            return f"{name} is left out: {self.refusal}"
+        error = f", lossy: {self.speedup.error}" if self.speedup.error else ""
+        return f"{name}, {self.speedup.factor:.2f} of a step's time{error} ({self.speedup.why})"
+
+
+@dataclass(frozen=True)
+class Faster:
+    """A composition with converters that make it faster.
+
+    Attributes:
+        composition: with those that are taken beside its own.
+        candidates: all that there were, the fastest first.
+    """
+
+    composition: Composition
+    candidates: tuple[Candidate, ...] = field(default=())
+
+    @property
+    def taken(self) -> list[Candidate]:
+        """Those that the composition has."""
+        return [candidate for candidate in self.candidates if not candidate.refusal]
+
+    def __str__(self) -> str:
+        if not self.candidates:
+            return "fast: no installed converter is measured to make this model faster here."
+        head = "fast: " if self.taken else "fast: nothing is taken; "
+        return head + "; ".join(map(str, self.candidates)) + "."
+
+
+def faster(
+    composition: Composition,
+    fast: Fast,
+    with_converters: Callable[[Composition, list[Layer]], Composition],
+) -> Faster:
+    """A composition with those converters beside its own that pay for its model on its device.
+
+    Taken is what is fastest first, and then whatever goes with that.
+
+    Args:
+        with_converters: the composition with so many entries of ``converters`` in all.
+    """
+    candidates: list[Candidate] = []
+    taken: list[Layer] = list(composition.recipe.get("converters", []))
+    for candidate in sorted(_candidates(composition, fast), key=lambda c: c.speedup.factor):
+        if any(c.plugin is candidate.plugin and not c.refusal for c in candidates):
+            continue  # with other options, faster
+        try:
+            composition = with_converters(composition, [*taken, candidate.choice])
+        except LdmError as error:
+            refusal = error.message.rstrip(".")
+            candidate = Candidate(candidate.plugin, candidate.speedup, refusal)
+        else:
+            taken.append(candidate.choice)
+        candidates.append(candidate)
+    return Faster(composition, tuple(candidates))
+
+
+def _candidates(composition: Composition, fast: Fast) -> Iterator[Candidate]:
+    """Converters that are not chosen yet, with each of their options that are faster."""
+    names = place.names(composition.recipe)
+    for plugin, converter in unchosen(composition):
+        if plugin in composition.plugins:
+            continue
+        for speedup in converter.speedups(composition.info, names):
+            if speedup.factor < 1 and (speedup.error is None or fast == "lossy"):
+                yield Candidate(plugin, speedup)
+
+
+def unchosen(composition: Composition) -> Iterator[tuple[Plugin, Converter]]:
+    """Each installed converter that needs no options, does not say where weights lie, and is not
+    in a composition, as it is without options."""
+    for plugin in composition.registry.of_kind("converter"):
+        if plugin in composition.plugins:
+            continue
+        try:
+            if any(option.default is REQUIRED for option in plugin.options.values()):
+                continue
+            used: list[Plugin] = []
+            choice: dict[str, Any] = {"name": plugin.id}
+            converter = make("converters", choice, composition.registry, used, composition.defaults)
+        except LdmError:  # it cannot be used here, as whoever chooses it is told
+            continue
+        if converter.phase is not Phase.PLACEMENT:
+            yield plugin, converter

@@ -1,0 +1,227 @@
+"""Which choices make a pipeline faster on this machine, measured.
+
+Each converter and attention kernel that is installed is tried on the pipeline as it is, in turns
+with it; then those that pay are put together, the one that pays most first, as long as each makes
+the whole faster still.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ldm_core.composition.fast import unchosen
+from ldm_core.composition.recipe import Layer
+from ldm_core.contracts import PlaceNames, Plan
+from ldm_core.errors import LdmError
+from ldm_core.plugins.options import REQUIRED
+from ldm_core.run.pipeline import Pipeline
+
+PAYS = 0.98
+"""What does not take less than this share of the time is not told from chance."""
+SAME = 1e-3
+"""How far what is lossless may move the final latents, over their standard deviation."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One thing that was tried.
+
+    Attributes:
+        change: of the recipe: an entry for ``converters``, or for ``attention``.
+        factor: its time over that of the pipeline as it is, the median of the rounds; NaN where it
+            was not run.
+        first: seconds of its first run, in which programs are compiled and caches filled.
+        error: RMS of what it moved the final latents by, over their standard deviation.
+        lossless: as it says of itself.
+        verdict: why it is taken or not, in words.
+        taken: it is.
+    """
+
+    change: Layer
+    factor: float = float("nan")
+    first: float = float("nan")
+    error: float = float("nan")
+    lossless: bool = True
+    verdict: str = ""
+    taken: bool = False
+
+    @property
+    def name(self) -> str:
+        """The plugin's name with its options."""
+        (_, choice), *_ = self.change.items()
+        options = ", ".join(f"{key} = {value}" for key, value in choice.items() if key != "name")
+        name = str(choice["name"])
+        return f"{name} ({options})" if options else name
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What came of it.
+
+    Attributes:
+        pipe: the pipeline with what was taken.
+        factor: its time over that of the pipeline as it was.
+        error: as of a trial.
+        seconds: of a run of the pipeline as it was, the median.
+    """
+
+    pipe: Pipeline
+    trials: tuple[Trial, ...]
+    factor: float
+    error: float
+    seconds: float
+
+
+def tune(
+    pipe: Pipeline,
+    plan: Plan,
+    *,
+    lossy: bool = False,
+    rounds: int = 5,
+    tell: Callable[[Trial], None] = lambda trial: None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Tuned:
+    """Measure what makes runs of a plan faster.
+
+    Args:
+        plan: what is run: conditions, steps and decoding, at the batch size that it has.
+        lossy: also take what moves the picture.
+        rounds: of each comparison; the median counts.
+        tell: hears of each trial.
+        clock: what time is read from, in seconds.
+    Raises:
+        LdmError: the pipeline itself cannot be run.
+    """
+    watch = _Watch(plan, rounds, clock)
+    truth = watch.run(pipe)[1]
+    trials: list[Trial] = []
+    for change, other in _changed(pipe, lossy):
+        trial = _tried(pipe, other, change, watch, truth, lossy)
+        tell(trial)
+        trials.append(trial)
+    best, factor, error = pipe, 1.0, 0.0
+    done: list[Trial] = []
+    for trial in sorted(trials, key=lambda t: t.factor if t.factor == t.factor else 2.0):
+        if trial.verdict:
+            done.append(trial)
+            continue
+        try:
+            both = _with(best, trial.change)
+            _, latents = watch.run(both)  # programs are compiled
+            ratio = watch.ratio(best, both) if best is not pipe else trial.factor
+        except LdmError as refusal:
+            done.append(replace(trial, verdict=f"not beside the others: {refusal.message}"))
+            continue
+        if ratio >= PAYS:
+            done.append(replace(trial, verdict=f"beside the others {ratio:.2f} of their time"))
+            continue
+        best, error = both, _error(latents, truth)
+        done.append(replace(trial, taken=True, verdict="taken"))
+    if best is not pipe:
+        factor = watch.ratio(pipe, best)
+    seconds = statistics.median(watch.run(pipe)[0] for _ in range(min(rounds, 3)))
+    return Tuned(best, tuple(done), factor, error, seconds)
+
+
+def _changed(pipe: Pipeline, lossy: bool) -> Iterator[tuple[Layer, Pipeline | LdmError]]:
+    """Every change that is tried, with the pipeline that it makes, or why it makes none."""
+    composition = pipe.composition
+    at = pipe.model.place
+    where = PlaceNames(str(at.device), _name(at.dtype), _name(at.compute_dtype))
+    changes: list[Layer] = []
+    for plugin, converter in unchosen(composition):
+        tables: list[Mapping[str, Any]] = [{}]
+        for speedup in converter.speedups(composition.info, where):
+            if dict(speedup.options) not in tables:
+                tables.append(dict(speedup.options))
+        changes += [{"converters": {"name": plugin.id, **options}} for options in tables]
+    for plugin in composition.registry.of_kind("attention"):
+        try:
+            needs = any(option.default is REQUIRED for option in plugin.options.values())
+        except LdmError:
+            continue
+        if plugin not in composition.plugins and not needs:
+            changes.append({"attention": {"name": plugin.id}})
+    for change in changes:
+        try:
+            yield change, _with(pipe, change)
+        except LdmError as error:
+            yield change, error
+
+
+def _with(pipe: Pipeline, change: Layer) -> Pipeline:
+    if "converters" in change:
+        entries = [*pipe.composition.recipe.get("converters", []), change["converters"]]
+        return pipe.replace(converters=entries)
+    return pipe.replace(**change)
+
+
+def _tried(
+    pipe: Pipeline,
+    other: Pipeline | LdmError,
+    change: Layer,
+    watch: _Watch,
+    truth: Tensor,
+    lossy: bool,
+) -> Trial:
+    """What is measured of one change; with a verdict where it is not to be taken."""
+    if isinstance(other, LdmError):
+        return Trial(change, verdict=f"not here: {other.message}")
+    lossless = _lossless(other)
+    if not lossless and not lossy:
+        return Trial(change, lossless=False, verdict="lossy, which was not asked for")
+    try:
+        first, latents = watch.run(other)
+        factor = watch.ratio(pipe, other)
+    except LdmError as refusal:
+        return Trial(change, lossless=lossless, verdict=f"not here: {refusal.message}")
+    trial = Trial(change, factor, first, _error(latents, truth), lossless)
+    if lossless and trial.error > SAME:
+        what = f"it says that it keeps the picture, and moves it by {trial.error:.2g}"
+        return replace(trial, verdict=what)
+    return trial if factor < PAYS else replace(trial, verdict="not faster here")
+
+
+def _lossless(pipe: Pipeline) -> bool:
+    """Whether the converters of a pipeline keep the picture, and its kernel does."""
+    return all(converter.lossless for converter in pipe.composition.converters)
+
+
+@dataclass(frozen=True)
+class _Watch:
+    """Times runs of a plan."""
+
+    plan: Plan
+    rounds: int
+    clock: Callable[[], float]
+
+    def ratio(self, pipe: Pipeline, other: Pipeline) -> float:
+        """The time of the other over that of the pipeline, run in turns; the median of the
+        rounds."""
+        pairs = [(self.run(pipe)[0], self.run(other)[0]) for _ in range(self.rounds)]
+        return statistics.median(theirs / own for own, theirs in pairs)
+
+    def run(self, pipe: Pipeline) -> tuple[float, Tensor]:
+        """Seconds of conditions, walk and decoding; and the final latents."""
+        began = self.clock()
+        latents = pipe.sample(self.plan)
+        medium = pipe.decoded(latents)
+        if medium.data.is_cuda:
+            torch.cuda.synchronize(medium.data.device)
+        return self.clock() - began, latents
+
+
+def _error(latents: Tensor, truth: Tensor) -> float:
+    difference = (latents - truth).double()
+    return float(difference.square().mean().sqrt() / truth.double().std())
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

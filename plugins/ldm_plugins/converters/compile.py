@@ -1,0 +1,108 @@
+"""The network compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ldm_core.contracts import Converter, ModelInfo, Part, Phase, PlaceNames
+from ldm_core.errors import LdmError
+from ldm_core.model.modules import shallow_copy
+from ldm_plugins.converters.shared.compilation import (
+    INDUCTOR,
+    Mode,
+    check_backend,
+    with_program,
+)
+from ldm_plugins.converters.shared.placement import stay_at_home
+from ldm_plugins.shared.classes import find_class
+
+NAME = "compile"
+
+
+def compile(
+    *,
+    backend: str = INDUCTOR,
+    mode: Mode = "default",
+    regional: bool | None = None,
+    dynamic: bool = False,
+) -> Converter:
+    """The network as a program that torch.compile makes when it is first called.
+
+    The same numbers but for rounding. It is compiled once for each shape of what it is given,
+    whatever the steps, scheduler, guidance scale and prompt. Weights are shared with the network as
+    it is, which other pipelines go on using.
+
+    Args:
+        backend: of torch.compile; inductor needs a C++ compiler on the machine.
+        mode: of inductor: "reduce-overhead" and "max-autotune" capture CUDA graphs too.
+        regional: compile the network's repeated blocks alone, which takes seconds where the whole
+            takes minutes; where nothing is said, for networks of which Diffusers names them.
+        dynamic: one program for all sizes, in place of one for each; torch makes another one where
+            the first size had equal sides.
+    """
+    if backend != INDUCTOR and mode != "default":
+        raise LdmError(f"a mode is one of inductor, and '{mode}' none of the backend '{backend}'.")
+    return Compile(backend, mode, regional, dynamic)
+
+
+@dataclass(frozen=True)
+class Compile(Converter):
+    """
+    Attributes:
+        place: device and types of the model, by their names.
+    """
+
+    backend: str
+    mode: Mode
+    regional: bool | None
+    dynamic: bool
+    place: PlaceNames | None = None
+    phase = Phase.COMPILE
+    lossless = True
+
+    def fit(self, info: ModelInfo, place: PlaceNames) -> Converter:
+        return replace(self, place=place)
+
+    def beside(self, others: Sequence[Converter]) -> None:
+        stay_at_home(f"'{NAME}'", others)
+
+    def prepare(self, info: ModelInfo) -> None:
+        assert self.place is not None
+        check_backend(self.backend, self.place)
+        for part in info.parts:
+            if part.role == "network" and self.regional and not blocks_of(find_class(part.cls)):
+                raise LdmError(
+                    f"of the network of '{info.source}', a {part.cls}, Diffusers names no repeated "
+                    "blocks that could be compiled alone.",
+                    "leave out 'regional', and all of it is compiled.",
+                )
+
+    def part(self, part: Part) -> Part:
+        return part.altered(self._compiled) if part.role == "network" else part
+
+    def _compiled(self, module: Any) -> Any:
+        own: Any = shallow_copy(module)
+        options: dict[str, Any] = {
+            "backend": self.backend,
+            "dynamic": self.dynamic,
+            "fullgraph": True,  # what cannot be in the program is said, and not left out of it
+        }
+        if self.mode != "default":
+            options["mode"] = self.mode
+        names = blocks_of(type(own)) if self.regional in (True, None) else ()
+        blocks = [m for m in own.modules() if type(m).__name__ in names] or [own]
+        made: dict[type, type] = {}
+        for block in blocks:
+            with_program(block, options, made)
+        return own
+
+
+def blocks_of(cls: Any) -> tuple[str, ...]:
+    """The classes of the blocks that a network repeats, by name, as Diffusers says."""
+    from diffusers import ModelMixin
+
+    if not issubclass(cls, ModelMixin):
+        return ()
+    return tuple(cls._repeated_blocks or ())

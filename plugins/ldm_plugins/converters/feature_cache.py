@@ -1,0 +1,242 @@
+"""Features of a network's deep part, used again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from ldm_core.contracts import (
+    Call,
+    Converter,
+    ModelInfo,
+    Part,
+    Phase,
+    PlaceNames,
+    Run,
+    RunHooks,
+    Speedup,
+)
+from ldm_core.errors import LdmError
+from ldm_plugins.converters.shared.cached_transformer import cache_transformer, check_depth
+from ldm_plugins.converters.shared.cached_unet import cache_unet, check_blocks
+from ldm_plugins.converters.shared.kept_features import Due, KeptFeatures, Seen
+from ldm_plugins.converters.shared.library_cache import LibraryCache, Settings
+from ldm_plugins.shared.networks import is_unet, network_config
+
+if TYPE_CHECKING:
+    from torch import nn
+
+NAME = "feature_cache"
+AtLeastOne = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+THRESHOLDS = {"first_block": 0.05, "magcache": 0.06}
+"""Where none is chosen, as in Diffusers."""
+WITH_LIBRARY = ("FluxTransformer2DModel",)
+"""Diffusers' classes of networks, of those that families here know, which have its caches."""
+
+
+def feature_cache(
+    *,
+    every: AtLeastOne = 3,
+    choose: Literal["evenly", "scheduler"] = "evenly",
+    depth: AtLeastOne = 1,
+    start: Share = 0.0,
+    stop: Share = 1.0,
+    method: Literal["blocks", "first_block", "taylorseer", "magcache"] = "blocks",
+    threshold: Annotated[float, Field(ge=0)] | None = None,
+) -> Converter:
+    """Compute the deep part of the network in one of so many calls, and use what it gave again in
+    the others, in which its outermost layers alone are computed: DeepCache (Ma et al. 2023,
+    arXiv:2312.00858) for UNets; for transformers what all blocks behind the first add.
+
+    Pictures change, and nothing is learnt or measured beforehand. Each image and each branch of
+    guidance has features of its own, so that a picture does not depend on others in its batch.
+
+    Args:
+        every: one of so many calls computes the whole network; 1 is every call.
+        choose: which ones: ``evenly``, every so many; or as many by the ``scheduler``, so that the
+            final latents err least, by its own coefficients; see the page on caches. That needs a
+            scheduler which is linear.
+        depth: how much is computed in every call: of a UNet so many of the last layers, and the
+            layers at the start which these look at; of a transformer so many of the first blocks.
+        start, stop: features are used again within this part of the steps, of all of which 1 is
+            the end; outside it every call computes the whole network.
+        method: ``blocks`` is the above. The others are caches of Diffusers for transformers that
+            have them, such as Flux, row by row: ``taylorseer`` (Liu et al. 2025, arXiv:2503.06923)
+            extrapolates the blocks in all but one of ``every`` calls, after three; ``first_block``
+            and, with the ratios of Flux dev, ``magcache`` (Ma et al. 2025, arXiv:2506.09045) leave
+            blocks out while the change that they foresee is below a ``threshold``.
+        threshold: of ``first_block``, 0.05 where not given, of which 0 leaves nothing out; and of
+            ``magcache``, 0.06.
+    """
+    if not start < stop:
+        raise LdmError(
+            f"{NAME} uses features again from start to stop, with start < stop, not from "
+            f"{start:g} to {stop:g}."
+        )
+    if method == "blocks":
+        _refuse(method, threshold=threshold is not None)
+        return FeatureCache(every, choose, depth, start, stop)
+    _refuse(method, choose=choose != "evenly", depth=depth != 1)
+    _refuse(method, start=start != 0, stop=stop != 1)
+    if method == "taylorseer":
+        _refuse(method, threshold=threshold is not None)
+    else:
+        _refuse(method, every=every != 3)
+    if threshold is None:
+        threshold = THRESHOLDS.get(method, 0.0)
+    return FeatureCache(every, choose, depth, start, stop, Settings(method, every, threshold))
+
+
+def _refuse(method: str, **options: bool) -> None:
+    """See that options are not set that a method does not heed."""
+    for name, is_set in options.items():
+        if is_set:
+            raise LdmError(f"{NAME}: the method '{method}' does not heed the option '{name}'.")
+
+
+@dataclass(frozen=True)
+class FeatureCache(Converter):
+    """
+    Attributes:
+        library: which cache of Diffusers; None for this project's.
+        config: of the network, once it is fitted.
+        info: of the model, once it is fitted.
+    """
+
+    every: int
+    choose: str
+    depth: int
+    start: float
+    stop: float
+    library: Settings | None = None
+    config: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    info: ModelInfo | None = field(default=None, repr=False)
+    phase = Phase.CACHE
+    lossless = False
+
+    @property
+    def _wrong(self) -> str:
+        assert self.info is not None
+        return (
+            f"the converter '{NAME}' does not fit the model '{self.info.source}' (family "
+            f"{self.info.family})"
+        )
+
+    def fit(self, info: ModelInfo, place: PlaceNames) -> Converter:
+        config = network_config(info)
+        fitted = replace(self, config=config or {}, info=info)
+        if config is None:
+            raise LdmError(f"{fitted._wrong}: it has no network of a kind that is known.")
+        if self.library is not None:
+            if config.get("_class_name") not in WITH_LIBRARY:
+                raise LdmError(
+                    f"{fitted._wrong}: Diffusers has '{self.library.method}' for transformers such "
+                    f"as {', '.join(WITH_LIBRARY)}, and its network is a "
+                    f"{config.get('_class_name')}.",
+                    'method = "blocks" is for all of them.',
+                )
+        elif is_unet(config):
+            check_blocks(config, self.depth, fitted._wrong)
+        else:
+            check_depth(config, self.depth, fitted._wrong)
+        return fitted
+
+    def beside(self, others: Sequence[Converter]) -> None:
+        for other in others:
+            if isinstance(other, FeatureCache):
+                raise LdmError(f"the converter '{NAME}' stands in the recipe twice; leave one out.")
+            if self.library is not None and other.phase is Phase.PLACEMENT:
+                raise LdmError(
+                    f"{NAME}: the hooks of Diffusers for '{self.library.method}' and a placement "
+                    "exclude each other.",
+                    'method = "blocks" goes with placements.',
+                )
+
+    def speedups(self, info: ModelInfo, place: PlaceNames) -> Sequence[Speedup]:
+        """As measured on a processor. On CUDA nothing was measured."""
+        return ()
+
+    def part(self, part: Part) -> Part:
+        own = part.role == "network" and self.library is None
+        return part.altered(self._cached) if own else part
+
+    def _cached(self, network: nn.Module) -> nn.Module:
+        from ldm_core.model.modules import shallow_copy
+
+        copied = shallow_copy(network)
+        if is_unet(self.config):
+            cache_unet(copied, self.depth)
+        else:
+            cache_transformer(copied, self.depth, self._wrong)
+        return copied
+
+    def bind(self, run: Run) -> RunHooks:
+        if self.library is not None:
+            return LibraryCache(run, self.library)
+        if self.every == 1:
+            return RunHooks()
+        due = self._by_scheduler(run) if self.choose == "scheduler" else self._evenly
+        return KeptFeatures(due, NAME, self._reused())
+
+    def _inside(self, step: int, steps: int) -> bool:
+        """Whether features may be used again in this interval of the grid."""
+        return self.start <= step / steps < self.stop
+
+    def _evenly(self, seen: Seen) -> bool:
+        assert seen.age is not None
+        return seen.age >= self.every or not self._inside(seen.row.step, seen.row.steps)
+
+    def _by_scheduler(self, run: Run) -> Due:
+        """The calls for which the final latents err least, as many as every so many would be."""
+        from ldm_core.conformance.trace import trace
+        from ldm_core.numerics.grid import intervals_behind
+        from ldm_plugins.converters.shared.reuse_plan import calls_to_compute
+
+        if run.scheduler is None:
+            raise LdmError(f"{NAME} chooses by the scheduler, and this run names none.")
+        try:
+            traced = trace(run.scheduler, run.grid)
+        except LdmError as error:
+            raise LdmError(
+                f"{NAME} cannot choose by this scheduler: {error.message}",
+                'choose = "evenly" asks nothing of it.',
+            ) from error
+        steps = max(len(run.grid) - 1, 1)
+        points = [call.point for call in traced.calls]
+        free = [self._inside(intervals_behind(run.grid, point), steps) for point in points]
+        chosen = calls_to_compute(traced, run.model.info.prediction_type, self.every, free)
+        places: set[tuple[object, int]] = set()
+        for number in chosen:
+            places.add((points[number], points[:number].count(points[number])))
+        all_places = {(point, points[:i].count(point)) for i, point in enumerate(points)}
+
+        def due(seen: Seen) -> bool:
+            place = (seen.row.point, seen.times)
+            return place in places or place not in all_places
+
+        return due
+
+    def _reused(self) -> Callable[[Call], Call]:
+        """What a call is without what is added in layers that are left out, such as an adapter's
+        residuals."""
+        names: tuple[str, ...] = ()
+        if is_unet(self.config):
+            layers = self.config.get("layers_per_block", 2)
+            layers = layers[0] if isinstance(layers, Sequence) else layers
+            first = self.config["down_block_types"][0]
+            if self.depth > layers and first == "CrossAttnDownBlock2D":
+                names = ("intrablock_residual_0",)
+
+        def reused(call: Call) -> Call:
+            kept = {
+                key: value
+                for key, value in call.condition.items()
+                if not key.startswith("intrablock_residual_") or key in names
+            }
+            return call if len(kept) == len(call.condition) else call._replace(condition=kept)
+
+        return reused

@@ -1,0 +1,81 @@
+"""Keys and values of the prompt, computed once for a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ldm_core.contracts import (
+    Converter,
+    ModelInfo,
+    Part,
+    Phase,
+    PlaceNames,
+    Run,
+    RunHooks,
+    Speedup,
+)
+from ldm_core.errors import LdmError
+from ldm_core.model.modules import shallow_copy
+from ldm_plugins.converters.shared.kept_prompts import KeptPrompts, keep_projections
+from ldm_plugins.shared.networks import is_unet, network_config
+
+NAME = "prompt_cache"
+JOINT = {
+    "SD3Transformer2DModel": "its keys and values of the text depend on x and t",
+    "FluxTransformer2DModel": "its keys and values of the text depend on x and t",
+    "DiTTransformer2DModel": "it reads no text",
+    "UNet2DModel": "it reads no text",
+}
+"""Diffusers' classes of networks in which there is nothing to keep, and why."""
+
+
+def prompt_cache() -> Converter:
+    """Compute the keys and values by which cross-attention looks at the prompt once in a run, and
+    not in every call of the network.
+
+    They depend on the prompt alone. Bit for bit what it is without, for all networks with
+    cross-attention: UNets that read text, and PixArt. Takes the memory of the keys and values, for
+    the images and branches of a batch.
+    """
+    return PromptCache()
+
+
+class PromptCache(Converter):
+    """Keeps what cross-attention makes of a prompt, on a copy of the network."""
+
+    phase = Phase.CACHE
+    lossless = True
+
+    def fit(self, info: ModelInfo, place: PlaceNames) -> Converter:
+        config = network_config(info) or {}
+        cls = str(config.get("_class_name"))
+        has = is_unet(config) or bool(config.get("cross_attention_dim"))
+        if cls in JOINT or not has:
+            why = JOINT.get(cls, "its network has no cross-attention that is known")
+            raise LdmError(
+                f"the converter '{NAME}' does not fit the model '{info.source}' (family "
+                f"{info.family}): {why}."
+            )
+        return self
+
+    def beside(self, others: Sequence[Converter]) -> None:
+        if any(isinstance(other, PromptCache) for other in others):
+            raise LdmError(f"the converter '{NAME}' stands in the recipe twice; leave one out.")
+
+    def speedups(self, info: ModelInfo, place: PlaceNames) -> Sequence[Speedup]:
+        """As measured on a processor. On CUDA nothing was measured."""
+        return ()
+
+    def part(self, part: Part) -> Part:
+        return part.altered(_keeping) if part.role == "network" else part
+
+    def bind(self, run: Run) -> RunHooks:
+        return KeptPrompts(NAME)
+
+
+def _keeping(network: Any) -> Any:
+    copied = shallow_copy(network)
+    if not keep_projections(copied):
+        raise LdmError(f"the converter '{NAME}': the network has no cross-attention.")
+    return copied

@@ -1,0 +1,136 @@
+"""A module computed by programs that OpenVINO compiled, one for each kind of call."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from ldm_core.errors import LdmError
+from ldm_plugins.converters.shared.graph_cache import graph_of
+from ldm_plugins.converters.shared.graphs import Arguments, Graph, Signature
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+KEPT = 4
+"""Programs of one module, each with its own arrangement of the weights."""
+Shapes = tuple[tuple[int, ...], ...]
+PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
+
+
+class Program:
+    """A compiled graph; any number of threads may call it.
+
+    Args:
+        shapes: of the tensors that it is called with. OpenVINO arranges weights for them, which
+            makes it about twice as fast as one for any number of rows.
+    """
+
+    def __init__(
+        self, graph: Graph, shapes: Sequence[tuple[int, ...]], dtype: str, threads: int
+    ) -> None:
+        from torch.utils._pytree import treespec_loads
+
+        graph.model.reshape({i: list(shape) for i, shape in enumerate(shapes)})
+        self._compiled = _core().compile_model(graph.model, "CPU", _settings(dtype, threads))
+        self._answer = treespec_loads(graph.answer)
+        self._idle: list[Any] = []
+
+    def __call__(self, tensors: list[Tensor]) -> Any:
+        import torch
+        from torch.utils._pytree import tree_unflatten
+
+        try:
+            request = self._idle.pop()  # by one thread alone, as lists are
+        except IndexError:
+            request = self._compiled.create_infer_request()
+        inputs = [tensor.detach().contiguous().numpy() for tensor in tensors]
+        answers = request.infer(inputs, share_inputs=True, share_outputs=True)
+        outputs = [torch.from_numpy(answers[i].copy()) for i in range(len(answers))]
+        self._idle.append(request)
+        return tree_unflatten(outputs, self._answer)
+
+
+class Programs:
+    """In the place of a module's ``forward``.
+
+    Args:
+        module: which the programs are made of, and share some of the weights with.
+        dtype: in which they compute, ``float32`` or ``bfloat16``.
+        folder: where graphs are kept.
+        copied: what is copied around it has the same programs; else that is refused, as a copy may
+            be meant to compute something else.
+    """
+
+    def __init__(self, module: nn.Module, dtype: str, folder: Path, copied: bool = False) -> None:
+        self._module = module
+        self._dtype = dtype
+        self._folder = folder
+        self._copied = copied
+        self._graphs: OrderedDict[Signature, Graph] = OrderedDict()
+        self._programs: OrderedDict[tuple[Signature, Shapes, int], Program] = OrderedDict()
+        self._one_at_a_time = Lock()
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        import torch
+
+        arguments = Arguments.of(args, options)
+        if torch.is_grad_enabled() and any(t.requires_grad for t in arguments.tensors):
+            raise LdmError(
+                f"a gradient is asked for through the {type(self._module).__name__}, and a program "
+                "of OpenVINO has none.",
+                "leave the converter 'openvino' out.",
+            )
+        return self._program(arguments)(arguments.tensors)
+
+    def __deepcopy__(self, memo: Mapping[int, Any]) -> Programs:
+        if self._copied:
+            return self
+        raise LdmError(
+            f"the {type(self._module).__name__} is a program of OpenVINO already, which another "
+            "converter cannot change.",
+            "leave one of the two out, or say by 'parts' which parts each acts on.",
+        )
+
+    def _program(self, arguments: Arguments) -> Program:
+        import torch
+
+        signature, threads = arguments.signature, torch.get_num_threads()
+        shapes = tuple([tuple(tensor.shape) for tensor in arguments.tensors])
+        key = signature, shapes, threads
+        with self._one_at_a_time:
+            program = self._programs.get(key)
+            if program is None:
+                if signature not in self._graphs:
+                    self._graphs[signature] = graph_of(self._module, arguments, self._folder)
+                program = Program(self._graphs[signature], shapes, self._dtype, threads)
+                self._programs[key] = program
+            self._programs.move_to_end(key)
+            for kept in (self._programs, self._graphs):
+                while len(kept) > KEPT:
+                    kept.popitem(last=False)
+        return program
+
+
+@cache
+def _core() -> Any:
+    import openvino
+
+    return openvino.Core()
+
+
+def _settings(dtype: str, threads: int) -> dict[str, Any]:
+    """How a graph is compiled: nothing is computed in another precision than the one chosen, and
+    as many threads work as torch has, on whatever cores are free."""
+    return {
+        "INFERENCE_PRECISION_HINT": PRECISIONS[dtype],
+        "EXECUTION_MODE_HINT": "ACCURACY" if dtype == "float32" else "PERFORMANCE",
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": 1,
+        "INFERENCE_NUM_THREADS": threads,
+        "ENABLE_CPU_PINNING": False,
+    }

@@ -1,0 +1,161 @@
+"""Diffusers and Transformers imported without what a run does not ask for.
+
+To import one network, both run the index of every network that they have, and import each optional
+package that is installed: together four fifths of the time. `indexes_later` changes nothing but
+the order: an index runs once a name is asked for that is in none of its modules. `as_if_absent`
+makes optional packages look as if they were not installed, which both libraries are made for; that
+is for a process which makes one run, see `ldm_core.model.own_program`, and ends.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence, Set
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.metadata import version
+from importlib.util import find_spec, module_from_spec
+from types import ModuleType
+from typing import Any
+
+from ldm_core.plugins.registry import Plugin
+
+LIBRARIES = ("diffusers", "transformers", "accelerate")
+INDEXES = (
+    "transformers",
+    "transformers.models",
+    "diffusers.models.unets",
+    "diffusers.models.transformers",
+    "diffusers.models.autoencoders",
+    "diffusers.hooks",
+)
+"""Packages whose own code imports, or lists, all that is in them."""
+OFFERED = {
+    "transformers.PreTrainedModel": "transformers.modeling_utils",
+    "transformers.AutoImageProcessor": "transformers.models.auto.image_processing_auto",
+}
+"""Where names of an index are, which Diffusers imports with every network."""
+READ_AGAIN = "direct_transformers_import"
+"""A function of Transformers that runs its index once more and returns it."""
+ABSENT = ("torchao", "peft", "gguf")
+"""Optional packages that no run asks for whose plugins are in `WITHOUT`."""
+ABSENT_MEANWHILE = ("scipy",)
+"""Those that such a run may ask for itself, once the libraries are imported."""
+COMPILER = "torch._dynamo"
+"""A package that is imported for what marks functions for it, by the libraries and by torch itself
+where it draws first weights; here it stays unread until something is compiled."""
+DECORATORS = ("allow_in_graph", "assume_constant_result", "disable")
+WITHOUT = {
+    "attention": {"chunked", "native", "sliced"},
+    "conditioning": {"class_label", "image", "mask", "size", "target_class", "text"},
+    "converter": set[str](),
+    "guidance": {"classifier_free", "embedded", "none"},
+}
+"""By kind, the plugins of this package that need no optional package, where not all of them do."""
+
+
+def can_spare(plugins: Sequence[Plugin]) -> bool:
+    """Whether a run with these plugins asks for no optional package of the libraries."""
+    return all(
+        plugin.distribution == "ldm-core"
+        and plugin.name in WITHOUT.get(plugin.kind, {plugin.name})
+        and plugin.member is None  # of a set whose members are anyone's
+        for plugin in plugins
+    )
+
+
+class Index(ModuleType):
+    """A package whose own code runs once a name is asked for that is none of its modules."""
+
+    _has_run = False
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        whole = f"{self.__name__}.{name}"
+        if whole in OFFERED:
+            return vars(import_module(OFFERED[whole]))[name]
+        if not self._has_run:
+            if find_spec(whole) is not None:
+                return import_module(whole)
+            self._has_run = True
+            spec: Any = self.__spec__
+            spec.loader.exec_module(self)
+        now = sys.modules[self.__name__]  # which may have put another in its own place
+        if now is not self:
+            return getattr(now, name)
+        try:
+            return vars(self)[name]
+        except KeyError:
+            raise AttributeError(f"module '{self.__name__}' has no attribute '{name}'") from None
+
+
+def indexes_later() -> None:
+    """Have the indexes of the libraries run when they are asked for; those that are imported
+    already, or that a version lacks, are left alone."""
+    for name in INDEXES:
+        if name not in sys.modules and find_spec(name) is not None:
+            _put(name, Index(name))
+            if name == "transformers":
+                vars(sys.modules[name]).update(__version__=version(name))
+                import_module("transformers.dependency_versions_check")  # as its index does
+                tools = vars(import_module("transformers.utils"))
+                if READ_AGAIN in tools:  # for the module that has all names, which this has too
+                    tools[READ_AGAIN] = lambda path: sys.modules["transformers"]
+
+
+def _put(name: str, module: ModuleType) -> None:
+    """Make it the package of a name."""
+    spec = find_spec(name)
+    assert spec is not None
+    vars(module).update(vars(module_from_spec(spec)))
+    sys.modules[name] = module
+    parent, _, child = name.rpartition(".")
+    if parent:
+        setattr(sys.modules[parent], child, module)
+
+
+@contextmanager
+def as_if_absent() -> Iterator[None]:
+    """Import meanwhile as if optional packages were not installed, nothing were ever compiled, and
+    no processes worked together."""
+    import torch.distributed
+
+    for name in ABSENT:  # for good: what was asked once may be asked again
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]
+    meanwhile = [name for name in ABSENT_MEANWHILE if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(meanwhile))  # type: ignore[arg-type]
+    several = torch.distributed.is_available
+    torch.distributed.is_available = lambda: False
+    if COMPILER not in sys.modules:
+        _put(COMPILER, Index(COMPILER))
+        vars(sys.modules[COMPILER]).update(dict.fromkeys(DECORATORS, _as_it_is))
+    try:
+        yield
+    finally:
+        torch.distributed.is_available = several
+        for name in meanwhile:
+            del sys.modules[name]
+
+
+def forget(before: Set[str]) -> None:
+    """Forget what was imported of the libraries, and that packages were absent.
+
+    Args:
+        before: the modules that stay.
+    """
+    for name in {*sys.modules} - before:
+        unread = sys.modules[name] is None or type(sys.modules[name]) is Index
+        if unread or name.partition(".")[0] in LIBRARIES or name.startswith(COMPILER):
+            _take_away(name)
+
+
+def _take_away(name: str) -> None:
+    parent, _, child = name.rpartition(".")
+    del sys.modules[name]
+    if parent in sys.modules:
+        vars(sys.modules[parent]).pop(child, None)
+
+
+def _as_it_is(function: Any = None, *_: Any, **__: Any) -> Any:
+    return _as_it_is if function is None else function
