@@ -1,4 +1,4 @@
-"""How far pictures that are decoded in tiles lie from those decoded whole, at the tiles' borders."""
+"""How far pictures decoded in tiles lie from those decoded whole, at the borders of tiles."""
 
 from __future__ import annotations
 

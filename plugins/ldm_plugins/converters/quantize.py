@@ -52,8 +52,8 @@ def quantize(*, format: str = "int8", parts: list[str] | None = None) -> Convert
     What is drawn differs a little from what the full weights draw. The weights are read in this
     form, so a pipeline on them is made with the same choice; see ``Pipeline.replace``.
 
-    int8_dynamic and fp8_dynamic also quantise what a layer is given, and multiply in eight bits; the
-    others widen the weights when a layer computes.
+    int8_dynamic and fp8_dynamic also quantise what a layer is given, and multiply in eight bits;
+    the others widen the weights when a layer computes.
 
     Args:
         format: of torchao int8, int8_dynamic, fp8, fp8_dynamic, int4; of bitsandbytes bnb_int8,
