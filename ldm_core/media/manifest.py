@@ -97,10 +97,11 @@ def beside_hashes(composition: Composition) -> dict[str, str]:
 
 def _converters(composition: Composition) -> dict[str, Any]:
     """Whether what acts on the model keeps its answers, and the hashes of files not of LoRA."""
+    exact = composition.attention.lossless
     if not composition.converters:
-        return {}
+        return {} if exact else {"lossless": False}
     return {
-        "lossless": all(converter.lossless for converter in composition.converters),
+        "lossless": exact and all(converter.lossless for converter in composition.converters),
         "converter_files": converter_hashes(composition),
     }
 

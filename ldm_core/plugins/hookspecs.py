@@ -94,8 +94,9 @@ def ldm_attention(register: Register) -> None:
     """Offer attention kernels, in force for the calls of one pipeline.
 
     Contract: ``attention(q, k, v, mask, scale, *, options) -> out``, see
-    `ldm_core.contracts.attention`. One for some devices or types alone says so by
-    `ldm_core.contracts.runs_on`.
+    `ldm_core.contracts.attention`. One for some devices, types, head sizes or masks alone says so
+    by `ldm_core.contracts.runs_on`; a factory whose package is missing gives its kernel with
+    `ldm_core.contracts.lacking`.
     """
 
 

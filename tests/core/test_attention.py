@@ -10,6 +10,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention as sdpa
 
 from ldm_core import Pipeline
+from ldm_core.contracts import lacking, runs_on
 from ldm_core.run.attention import in_force
 
 
@@ -71,6 +72,37 @@ def test_torchs_other_arguments_reach_the_kernel() -> None:
         )
     assert kernel.calls == 1
     torch.testing.assert_close(out, expected)
+
+
+def test_a_kernel_that_loses_something_is_in_the_manifest(pipe: Pipeline) -> None:
+    def rough(q: Any, k: Any, v: Any, mask: Any, scale: float) -> Any:
+        return sdpa(q, k, v, attn_mask=mask, scale=scale)
+
+    def said(*kernels: Any) -> Any:
+        call = {"seed": 1, "num_inference_steps": 1}
+        return pipe.replace(attention=list(kernels))("a star", **call).manifests[0]
+
+    lossy = runs_on(lossless=False)(rough)
+    assert "lossless" not in said(rough)
+    assert said(lossy)["lossless"] is False
+    assert said(rough, lossy)["lossless"] is False
+    assert "lossless" not in said(rough, lacking(lossy, "a card", "buy one"))
+
+
+def test_a_kernel_of_other_dimensions_is_asked_in_the_contracts_form() -> None:
+    q, k, v = torch.randn(3, 5, 6, 8)
+    mask = torch.rand(6, 6) > 0.3
+    mask[:, 0] = True
+    seen = []
+
+    def kernel(q: Any, k: Any, v: Any, mask: Any, scale: float) -> Any:
+        seen.append((q.dim(), mask.dim()))
+        return sdpa(q, k, v, attn_mask=mask, scale=scale)
+
+    with in_force(kernel):
+        out = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    assert seen == [(4, 4)]
+    torch.testing.assert_close(out, sdpa(q, k, v, attn_mask=mask))
 
 
 def test_dropout_is_refused() -> None:

@@ -100,7 +100,7 @@ def test_a_picture_does_not_depend_on_its_batch(pipes: Any, kind: str) -> None:
         assert apart(alone, together[i : i + 1]) < 1e-3
 
 
-def test_it_stands_beside_a_lora_offloading_and_guidance_of_altered_layers(pipes: Any) -> None:
+def test_it_stands_beside_offloading_and_refuses_guidance_that_counts_tokens(pipes: Any) -> None:
     pipe, call = pipes("Stable Diffusion"), {"prompt": "a red star", "seed": 1, **CALL}
     alone = pipe.replace(converters=["token_merging"])(**call).images
     offloaded = pipe.replace(converters=["token_merging", "sequential_offload"])

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from ldm_core.contracts import Converter, ModelInfo, Part, Phase, PlaceNames
+from ldm_core.contracts import Converter, ModelInfo, Part, Phase, PlaceNames, Speedup
 from ldm_core.errors import LdmError
 from ldm_core.model.files import read_index
 from ldm_core.model.modules import shallow_copy
+from ldm_plugins.converters.shared.processor import is_processor
+from ldm_plugins.shared.networks import is_unet, network_config
 
 if TYPE_CHECKING:
     from torch import nn
 
 NAME = "token_merging"
 NETWORK = "UNet2DConditionModel"
+TOKENS, FACTOR = 4096, 0.52
+"""Of the largest layers of what was measured, and the time of a step over that without."""
+WHY = "a UNet of 57 M weights, 4096 tokens, batch 2, float32, one thread, CPU seconds"
+ERROR = "answers of that network, of random weights, move by 3.1 %"
 
 
 def token_merging(
@@ -63,6 +70,19 @@ class TokenMerging(Converter):
                 f"'{info.source}' (family {info.family}) has none: {', '.join(classes)}."
             )
         return self
+
+    def speedups(self, info: ModelInfo, place: PlaceNames) -> Sequence[Speedup]:
+        """As measured on a processor, of UNets whose largest layers have as many tokens as there.
+        On CUDA nothing was measured."""
+        config = network_config(info)
+        if config is None or not is_unet(config) or not is_processor(place):
+            return ()
+        kinds = [str(kind) for kind in config["down_block_types"]]
+        level = next((i for i, kind in enumerate(kinds) if "CrossAttn" in kind), None)
+        sides = [info.latents.axis(n).places(info.default_extent[n]) for n in ("height", "width")]
+        if level is None or math.prod(side >> level for side in sides) < TOKENS:
+            return ()
+        return (Speedup({}, FACTOR, WHY, ERROR),)
 
     def part(self, part: Part) -> Part:
         if part.role != "network":
