@@ -1,0 +1,204 @@
+"""Every converter on every family: what it draws, that it is undone, and beside which it stands."""
+
+from __future__ import annotations
+
+import gc
+import warnings
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from threading import Barrier
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import tiny
+from ldm_core import LdmError, Pipeline
+from ldm_core.plugins.registry import installed
+
+CALL: dict[str, Any] = {"seed": [1, 2], "output_type": "latent"}
+TEXT = {"prompt": ["a red star", "a blue circle"]}
+
+
+@dataclass(frozen=True)
+class Case:
+    """How a converter is tried.
+
+    Attributes:
+        options: of its factory.
+        apart: how far its final latents may be from those without, over the largest of these; None
+            of what is lossy by any amount, such as a cache of features of random weights.
+        refusal: of the folders that it does not fit, a word of the reason.
+    """
+
+    options: Mapping[str, Any] = field(default_factory=dict)
+    apart: float | None = 1e-5
+    refusal: str = ""
+
+
+CASES: dict[str, Case] = {
+    "cfg_parallel": Case({"devices": ["cpu:0", "cpu:1"]}, refusal="branches|guid"),
+    "channels_last": Case(),
+    "compile": Case({"backend": "eager"}),
+    "device_map": Case({"devices": ["cpu:0", "cpu:1"]}),
+    "feature_cache": Case({"every": 2}, None, "feature_cache|keeps|deep|blocks"),
+    "fused_qkv": Case({}, 1e-5, "fuse"),
+    "group_offload": Case(),
+    "model_offload": Case(),
+    "openvino": Case({}, 1e-4),
+    "prompt_cache": Case({}, 0.0, "reads no text|keys and values"),
+    "sequential_offload": Case(),
+    "text_cache": Case({}, 0.0, "text"),
+    "token_merging": Case({}, None, "token|UNet|attention"),
+    "vae_slicing": Case({}, 1e-5, "slic|autoencoder|pieces"),
+    "vae_tiling": Case({}, 0.0, "til|autoencoder|pieces"),
+    "whole": Case({}, 0.0),
+    "whole_loop": Case({"backend": "eager"}, 1e-5, "all steps as one program"),
+}
+ELSEWHERE = {
+    "context_parallel": "needs several processes: test_context_parallel.py",
+    "cuda_graph": "needs a CUDA device: test_cuda_graph.py",
+    "lora": "needs a file: test_lora.py",
+    "quantize": "acts while weights are read: test_quantize.py",
+    "stored_weights": "goes with half precision: test_compute_dtype.py",
+    "tiny_decoder": "needs a folder: test_decoding_converters.py",
+}
+"""Converters that cannot be tried so, and where they are."""
+
+
+def test_every_converter_is_here() -> None:
+    names = {plugin.name for plugin in installed().of_kind("converter")}
+    assert names == CASES.keys() | ELSEWHERE.keys()
+    tests = Path(__file__).parent
+    assert all((tests / reason.rpartition(" ")[2]).is_file() for reason in ELSEWHERE.values())
+
+
+def choice(name: str) -> dict[str, Any]:
+    return {"name": name, **CASES[name].options}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is kept on disk is this test's own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def state(pipe: Pipeline) -> dict[str, Any]:
+    """What of the modules of a pipeline could be changed in place: where each tensor lies, its
+    layout, and what is set on a module beside its parts."""
+    seen: dict[str, Any] = {}
+    for name, part in pipe.model.parts.items():
+        if isinstance(part.module, nn.Module):
+            for inner, module in part.module.named_modules():
+                hooks = [len(v) for k, v in vars(module).items() if k.endswith("_hooks")]
+                names = sorted(k for k in vars(module) if not k.startswith("_"))
+                seen[f"{name}.{inner}"] = (type(module), names, hooks, module.training)
+            tensors = {**dict(part.module.named_parameters()), **dict(part.module.named_buffers())}
+            for inner, tensor in tensors.items():
+                at = (id(tensor), tensor.data_ptr(), tensor.stride(), tensor.dtype)
+                seen[f"{name}.{inner} itself"] = at
+    return seen
+
+
+def apart(latents: Tensor, expected: Tensor) -> float:
+    return float((latents - expected).abs().max() / expected.abs().max())
+
+
+def changed(pipe: Pipeline, *names: str) -> Pipeline:
+    """With converters; raises `LdmError` where they do not fit."""
+    return pipe.replace(converters=[choice(name) for name in names])
+
+
+def drawn(
+    pipe: Pipeline, names: Sequence[str], call: Mapping[str, Any]
+) -> tuple[Pipeline, Tensor | str]:
+    """The final latents with some converters, or why they do not fit."""
+    try:
+        other = changed(pipe, *names)
+        return other, other(**call).images
+    except LdmError as refusal:
+        return pipe, str(refusal)
+
+
+@pytest.fixture(autouse=True)
+def quietly() -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@pytest.mark.parametrize("kind", tiny.FOLDERS)
+@pytest.mark.parametrize("name", [name for name in CASES if name not in ("openvino", "compile")])
+def test_each_on_each_family(pipes: Any, kind: str, name: str, tmp_path: Path) -> None:
+    draws_the_same_and_is_undone(pipes(kind), kind, name, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", tiny.FOLDERS)
+@pytest.mark.parametrize("name", ["openvino", "compile"])
+def test_each_program_on_each_family(pipes: Any, kind: str, name: str, tmp_path: Path) -> None:
+    draws_the_same_and_is_undone(pipes(kind), kind, name, tmp_path)
+
+
+def draws_the_same_and_is_undone(pipe: Pipeline, kind: str, name: str, tmp_path: Path) -> None:
+    case = CASES[name]
+    call = {**CALL, **tiny.FOLDERS[kind].inputs_in(tmp_path)}
+    expected, before = pipe(**call).images, state(pipe)
+    other, latents = drawn(pipe, (name,), call)
+    if isinstance(latents, str):
+        assert any(word in latents for word in case.refusal.split("|") if word), latents
+        return
+    assert torch.isfinite(latents).all()
+    if case.apart is not None:
+        assert apart(latents, expected) <= case.apart
+    assert all(c.lossless for c in other.composition.converters) == (name not in LOSSY)
+    assert other.decode(latents).shape == pipe.decode(expected).shape
+    del other
+    gc.collect()
+    assert state(pipe) == before
+    assert pipe(**call).images.equal(expected)
+
+
+LOSSY = {"feature_cache", "token_merging", "vae_tiling"}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_two_in_two_threads(pipes: Any, name: str) -> None:
+    """Two pipelines with the same converter on the same weights, at once."""
+    pipe = pipes("Stable Diffusion")
+    two = [changed(pipe, name) for _ in range(2)]
+    calls = [{**CALL, **TEXT, "num_inference_steps": steps} for steps in (3, 4)]
+    expected = [changed(pipe, name)(**call).images for call in calls]
+    turn = Barrier(2, timeout=120)
+
+    def run(one: Pipeline, call: dict[str, Any]) -> Tensor:
+        turn.wait()
+        return one(**call).images  # type: ignore[return-value]
+
+    with ThreadPoolExecutor(2) as pool:
+        drawn = [*pool.map(run, two, calls)]
+    for latents, alone in zip(drawn, expected, strict=True):
+        assert apart(latents, alone) <= (CASES[name].apart or 1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pair", [*combinations(CASES, 2)], ids=" and ".join)
+def test_each_pair(pipes: Any, pair: tuple[str, str]) -> None:
+    """In either order they draw the same, within what both allow; or one of them says that they do
+    not go together."""
+    pipe = pipes("Stable Diffusion")
+    call = {**CALL, **TEXT, "num_inference_steps": 3}
+    one, other = (drawn(pipe, order, call)[1] for order in (pair, pair[::-1]))
+    if isinstance(one, str) or isinstance(other, str):
+        assert isinstance(one, str)
+        assert isinstance(other, str)  # not a matter of order
+        assert one.strip()
+        return
+    assert apart(one, other) <= 1e-6
+    allowed = [CASES[name].apart for name in pair]
+    if None not in allowed:
+        assert apart(one, pipe(**call).images) <= sum(filter(None, allowed)) + 1e-6
