@@ -324,9 +324,14 @@ def test_another_program_in_place_of_the_network_is_noticed(pipe: Pipeline) -> N
             own.load_state_dict(part.module.state_dict())
             return replace(part, module=own.eval())
 
-    both = pipe.replace(converters=["feature_cache", Other()])
-    with pytest.raises(LdmError, match="reaches no block of the network"):
-        both("a star", **CALL)
+    for name, words in (("feature_cache", "no block"), ("prompt_cache", "no layer")):
+        both = pipe.replace(converters=[name, Other()])
+        with pytest.raises(LdmError, match=f"reaches {words} of the network"):
+            both("a star", **CALL)
+        saying = Other()
+        saying.whole_program = True
+        with pytest.raises(LdmError, match="by a program of its own"):
+            pipe.replace(converters=[name, saying])
 
 
 def test_calls_that_are_parted_are_noticed(pipe: Pipeline) -> None:
@@ -390,7 +395,7 @@ FLUX_CALL = {"width": 64, "height": 64, "num_inference_steps": 8}
         (
             {"method": "taylorseer", "every": 2},
             lambda: diffusers.hooks.TaylorSeerCacheConfig(
-                cache_interval=2, taylor_factors_dtype=torch.float32
+                cache_interval=2, taylor_factors_dtype=torch.float32, use_lite_mode=True
             ),
         ),
         (

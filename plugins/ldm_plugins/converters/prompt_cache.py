@@ -18,6 +18,8 @@ from ldm_core.contracts import (
 from ldm_core.errors import LdmError
 from ldm_core.model.modules import shallow_copy
 from ldm_plugins.converters.shared.kept_prompts import KeptPrompts, keep_projections
+from ldm_plugins.converters.shared.processor import is_processor
+from ldm_plugins.converters.shared.reclassed import check_layers_are_called
 from ldm_plugins.shared.networks import is_unet, network_config
 
 NAME = "prompt_cache"
@@ -60,6 +62,7 @@ class PromptCache(Converter):
         return self
 
     def beside(self, others: Sequence[Converter]) -> None:
+        check_layers_are_called(NAME, others)
         if any(isinstance(other, PromptCache) for other in others):
             raise LdmError(f"the converter '{NAME}' stands in the recipe twice; leave one out.")
 
