@@ -18,7 +18,6 @@ from ldm_core.contracts import (
 from ldm_core.errors import LdmError
 from ldm_core.model.modules import shallow_copy
 from ldm_plugins.converters.shared.kept_prompts import KeptPrompts, keep_projections
-from ldm_plugins.converters.shared.processor import is_processor
 from ldm_plugins.converters.shared.reclassed import check_layers_are_called
 from ldm_plugins.shared.networks import is_unet, network_config
 
