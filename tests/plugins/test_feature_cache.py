@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import tiny
 from ldm_core import LdmError, Pipeline, chain
-from ldm_core.contracts import Call, Converter, Network, Phase, Run, RunHooks
+from ldm_core.contracts import Call, Converter, Network, Phase, PlaceNames, Run, RunHooks
 from peers import apart
 from tiny.lora import ATTENTION, write_lora
 
@@ -384,6 +384,25 @@ def test_beside_everything_else(folder: Path, pipe: Pipeline, tmp_path: Path, ot
         own = {name: [call[name][place]] for name in call.keys() & {"prompt", "regions"}}
         alone = two(**{**call, **own, "seed": 3 + place}).images
         assert apart(alone, together[place : place + 1]) < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("kind", "device", "pays"),
+    [
+        ("Stable Diffusion", "cpu", True),
+        ("DiT", "cpu", True),
+        ("Stable Diffusion", "cuda", False),
+        ("LCM", "cpu", False),  # which draws in four steps
+    ],
+)
+def test_what_it_says_of_its_speed(pipes: Any, kind: str, device: str, pays: bool) -> None:
+    info = pipes(kind).composition.info
+    (converter,) = cached(pipes(kind)).composition.converters
+    speedups = converter.speedups(info, PlaceNames(device, "auto", "auto"))
+    assert bool(speedups) == pays
+    assert all(speedup.factor < 1 and speedup.error for speedup in speedups)
+    for speedup in speedups:
+        cached(pipes(kind), **speedup.options)
 
 
 FLUX_CALL = {"width": 64, "height": 64, "num_inference_steps": 8}
