@@ -2,7 +2,7 @@
 
     python benchmarks/feature_cache.py [speed] [likeness] [--json FILE]
 
-``speed``: a UNet of Stable Diffusion's build with a quarter of its widths (57 M weights, 64x64
+``speed``: a UNet of Stable Diffusion's build with a quarter of its widths (53 M weights, 64x64
 latents) and a cut-down Flux (1024 tokens), both with random weights, through the pipeline and with
 guidance, each way in turn, in seconds of processor time on one thread; the least of each. Ratios
 are to the same pipeline without a cache in the same run. Random weights say nothing of likeness.
@@ -120,6 +120,7 @@ def cut_down_flux(folder: Path) -> dict[str, float]:
         "uncached": latents_of(pipe, **call),
         "taylorseer every 3": latents_of(with_cache(pipe, method="taylorseer"), **call),
         "first_block 0.05": latents_of(with_cache(pipe, method="first_block"), **call),
+        "blocks every 2": latents_of(with_cache(pipe, every=2), **call),
         "blocks every 3": latents_of(with_cache(pipe, every=3), **call),
     }
     seconds = cpu_seconds(ways, ROUNDS)

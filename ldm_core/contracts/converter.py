@@ -65,6 +65,11 @@ class Converter:
     later too, such as side networks; another overrides `convert`.
     """
 
+    whole_program: bool = False
+    """It computes the network by one program, made once, in which what other converters do within
+    the network's layers at some calls and not at others has no effect, such as a cache of
+    features."""
+
     phase: Phase
     lossless: bool
     """The answers of the network stay what they are, but for rounding; in the manifest."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import tiny
 from ldm_core import LdmError, Pipeline, chain
-from ldm_core.contracts import Call, Converter, Network, Phase, Run, RunHooks
+from ldm_core.contracts import Call, Converter, Network, Phase, PlaceNames, Run, RunHooks
 from peers import apart
 from tiny.lora import ATTENTION, write_lora
 
@@ -324,9 +324,14 @@ def test_another_program_in_place_of_the_network_is_noticed(pipe: Pipeline) -> N
             own.load_state_dict(part.module.state_dict())
             return replace(part, module=own.eval())
 
-    both = pipe.replace(converters=["feature_cache", Other()])
-    with pytest.raises(LdmError, match="reaches no block of the network"):
-        both("a star", **CALL)
+    for name, words in (("feature_cache", "no block"), ("prompt_cache", "no layer")):
+        both = pipe.replace(converters=[name, Other()])
+        with pytest.raises(LdmError, match=f"reaches {words} of the network"):
+            both("a star", **CALL)
+        saying = Other()
+        saying.whole_program = True
+        with pytest.raises(LdmError, match="by a program of its own"):
+            pipe.replace(converters=[name, saying])
 
 
 def test_calls_that_are_parted_are_noticed(pipe: Pipeline) -> None:
@@ -381,6 +386,25 @@ def test_beside_everything_else(folder: Path, pipe: Pipeline, tmp_path: Path, ot
         assert apart(alone, together[place : place + 1]) < 1e-4
 
 
+@pytest.mark.parametrize(
+    ("kind", "device", "pays"),
+    [
+        ("Stable Diffusion", "cpu", True),
+        ("DiT", "cpu", True),
+        ("Stable Diffusion", "cuda", False),
+        ("LCM", "cpu", False),  # which draws in four steps
+    ],
+)
+def test_what_it_says_of_its_speed(pipes: Any, kind: str, device: str, pays: bool) -> None:
+    info = pipes(kind).composition.info
+    (converter,) = cached(pipes(kind)).composition.converters
+    speedups = converter.speedups(info, PlaceNames(device, "auto", "auto"))
+    assert bool(speedups) == pays
+    assert all(speedup.factor < 1 and speedup.error for speedup in speedups)
+    for speedup in speedups:
+        cached(pipes(kind), **speedup.options)
+
+
 FLUX_CALL = {"width": 64, "height": 64, "num_inference_steps": 8}
 
 
@@ -390,7 +414,7 @@ FLUX_CALL = {"width": 64, "height": 64, "num_inference_steps": 8}
         (
             {"method": "taylorseer", "every": 2},
             lambda: diffusers.hooks.TaylorSeerCacheConfig(
-                cache_interval=2, taylor_factors_dtype=torch.float32
+                cache_interval=2, taylor_factors_dtype=torch.float32, use_lite_mode=True
             ),
         ),
         (

@@ -13,11 +13,11 @@ from ldm_core.contracts import (
     PlaceNames,
     Run,
     RunHooks,
-    Speedup,
 )
 from ldm_core.errors import LdmError
 from ldm_core.model.modules import shallow_copy
 from ldm_plugins.converters.shared.kept_prompts import KeptPrompts, keep_projections
+from ldm_plugins.converters.shared.reclassed import check_layers_are_called
 from ldm_plugins.shared.networks import is_unet, network_config
 
 NAME = "prompt_cache"
@@ -36,7 +36,8 @@ def prompt_cache() -> Converter:
 
     They depend on the prompt alone. Bit for bit what it is without, for all networks with
     cross-attention: UNets that read text, and PixArt. Takes the memory of the keys and values, for
-    the images and branches of a batch.
+    the images and branches of a batch. On a processor that is 2 or 3 % of a UNet's time at most,
+    and was not to be seen where the text's states are narrow; on CUDA it was not measured.
     """
     return PromptCache()
 
@@ -60,12 +61,9 @@ class PromptCache(Converter):
         return self
 
     def beside(self, others: Sequence[Converter]) -> None:
+        check_layers_are_called(NAME, others)
         if any(isinstance(other, PromptCache) for other in others):
             raise LdmError(f"the converter '{NAME}' stands in the recipe twice; leave one out.")
-
-    def speedups(self, info: ModelInfo, place: PlaceNames) -> Sequence[Speedup]:
-        """As measured on a processor. On CUDA nothing was measured."""
-        return ()
 
     def part(self, part: Part) -> Part:
         return part.altered(_keeping) if part.role == "network" else part

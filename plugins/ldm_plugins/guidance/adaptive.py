@@ -30,10 +30,10 @@ def adaptive(
 
     They agree on an image once the cosine of the angle between their velocities is above the
     threshold. The paper compares what the network predicts; but of a network that predicts noise
-    that is much the same at the noisy end, whatever is asked. So what it predicts is turned into the
-    velocity alpha·noise - sigma·x0, and a threshold means the same on all models. Each image has
-    its own answer. The negative branch is not asked any more once they agree on all images of a
-    batch. Looking at the answers waits for the device in every step.
+    that is much the same at the noisy end, whatever is asked. So what it predicts is turned into
+    the velocity alpha·noise - sigma·x0, and a threshold means the same on all models. Each image
+    has its own answer. The negative branch is not asked any more once they agree on all images of
+    a batch. Looking at the answers waits for the device in every step.
 
     Args:
         scale: strength, while it acts; 1 is none, and so is less.

@@ -48,6 +48,7 @@ class Settings(NamedTuple):
                 cache_interval=self.every,
                 disable_cache_before_step=WARM_UP,
                 taylor_factors_dtype=part.dtype,
+                use_lite_mode=True,  # else it computes all but attention in every step
             )
         from diffusers.hooks.mag_cache import FLUX_MAG_RATIOS
 

@@ -7,7 +7,11 @@ calling the layers that it was made with.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+from ldm_core.contracts import Converter
+from ldm_core.errors import LdmError
 
 _classes: dict[tuple[type, type], type] = {}
 
@@ -19,3 +23,20 @@ def reclass(layer: Any, mixin: type) -> None:
         names = {"__module__": own.__module__}
         _classes[mixin, own] = type(own.__name__, (mixin, own), names)
     layer.__class__ = _classes[mixin, own]
+
+
+def check_layers_are_called(name: str, others: Sequence[Converter]) -> None:
+    """See that no other converter leaves layers that do something more without effect.
+
+    Args:
+        name: of the converter whose layers they are.
+    Raises:
+        LdmError: one computes the network by a program of its own.
+    """
+    for other in others:
+        if other.whole_program:
+            raise LdmError(
+                f"the converter '{name}' works within the network's layers, and another one "
+                f"({type(other).__name__}) computes the network by a program of its own.",
+                "leave one of the two out.",
+            )

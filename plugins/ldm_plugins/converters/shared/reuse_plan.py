@@ -76,25 +76,24 @@ def best_calls(costs: Sequence[Sequence[float]], count: int) -> list[int]:
         costs: ``costs[c][i]``, of call i where it reuses what call c computed, c < i.
         count: how many are computed.
     """
+    import numpy as np
+
     n = len(costs)
     count = min(max(count, 1), n)
-    # spent[c][e]: of the calls between c and e, which reuse what c computed
-    spent = [[0.0] * (n + 1) for _ in range(n)]
+    # spent[c, e]: of the calls between c and e, which reuse what c computed
+    spent = np.full((n, n + 1), math.inf)
     for c in range(n):
-        for e in range(c + 2, n + 1):
-            spent[c][e] = spent[c][e - 1] + costs[c][e - 1]
-    best = [[math.inf] * (n + 1) for _ in range(count + 1)]
-    before = [[0] * (n + 1) for _ in range(count + 1)]
-    best[0][0] = 0.0
-    for made in range(1, count + 1):
-        for end in range(made, n + 1):
-            for c in range(made - 1, end):
-                total = best[made - 1][c] + spent[c][end]
-                if total < best[made][end]:
-                    best[made][end], before[made][end] = total, c
+        spent[c, c + 1 :] = np.cumsum([0.0, *costs[c][c + 1 :]])
+    best = np.full(n + 1, math.inf)  # of so many calls, the least with so many of them computed
+    best[0] = 0.0
+    lasts = []
+    for _ in range(count):
+        totals = best[:n, None] + spent
+        lasts.append(totals.argmin(axis=0))
+        best = totals.min(axis=0)
     chosen, end = [], n
-    for made in range(count, 0, -1):
-        end = before[made][end]
+    for last in reversed(lasts):
+        end = int(last[end])
         chosen.append(end)
     return chosen[::-1]
 
