@@ -12,7 +12,6 @@ from ldm_core.contracts import Converter, ModelInfo, Part, Phase, PlaceNames
 from ldm_core.errors import LdmError
 from ldm_core.model import place as placement
 from ldm_core.model.modules import shallow_copy
-from ldm_core.run.attention import kernels_in_force
 from ldm_plugins.converters.shared.graphs import Graphs, on_cuda
 from ldm_plugins.converters.shared.placement import stay_at_home
 
@@ -71,6 +70,8 @@ class CudaGraph(Converter):
 def in_force() -> tuple[Any, ...]:
     """What a recording depends on beside what it is given."""
     import torch
+
+    from ldm_core.run.attention import kernels_in_force
 
     matrices: Any = torch.backends.cuda.matmul
     return (*kernels_in_force(), matrices.allow_tf32, torch.is_grad_enabled())
