@@ -2,10 +2,12 @@
 
 A UNet of 53 M random weights on latents of 1x4x64x64 takes the place of the network of `shapes`,
 under the guidance of `shapes`, so that a call has two rows. Walks and bare calls are interleaved,
-one thread; the least and the median of the rounds' ratios are shown, with how many times a walk
-waits for a number on the way. `whole_loop` is shown too, its step traced and not compiled further
-(`eager`), and with ``--compile`` the network compiled by inductor, block by block. Exits 1 where N
-steps of the ordinary walk take more than 1.01 of N bare calls.
+one thread; the least and the median of the rounds' ratios are shown. Exits 1 where N steps of the
+ordinary walk take more than 1.01 of N bare calls.
+
+With ``whole_loop`` as an argument a step that is traced, and not compiled further, is shown too;
+with ``compile`` the network compiled by inductor, block by block. Both need seconds to minutes
+before their first step.
 """
 
 from __future__ import annotations
@@ -24,7 +26,6 @@ from typing import Any
 import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from ldm_core import Pipeline
 from ldm_core.contracts import Call
@@ -33,43 +34,23 @@ from machine import describe
 
 STEPS, ROUNDS, SIZE, AIM = 3, 3, 512, 1.01
 PROMPT = "a large red circle on a blue background"
-WAITS = "aten::_local_scalar_dense"
-
-
-class Waits(TorchDispatchMode):
-    """Counts how often a number is read from a tensor."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.count += func.name() == WAITS
-        return func(*args, **(kwargs or {}))
+CHOICES = {"whole_loop": {"name": "whole_loop", "backend": "eager"}, "compile": "compile"}
 
 
 def main() -> None:
     torch.set_num_threads(1)
     pipe = with_network(Pipeline.from_pretrained("shapes"), quarter_size(128))
-    pipes = {
-        "the walk": pipe,
-        "whole_loop": looped(pipe, {"name": "whole_loop", "backend": "eager"}),
-    }
-    if "--compile" in sys.argv:
-        pipes["compile"] = pipe.replace(converters=["compile"])
+    pipes = {"the walk": pipe}
+    for name in sys.argv[1:]:
+        pipes[name] = pipe.replace(converters=[CHOICES[name]])
     runs: dict[str, Callable[[], Any]] = {}
     firsts: list[Tensor] = []
     for name, one in pipes.items():
         sampling = start(one)
         began = time.perf_counter()
-        with Waits() as waits:
-            firsts.append(sampling.walk(sampling.x))
-        apart = float((firsts[-1] - firsts[0]).abs().max())
-        print(
-            f"{name:12} first walk {time.perf_counter() - began:.1f} s, waits {waits.count} times "
-            f"in {STEPS} steps and at their end, apart from the first by {apart:.1e}",
-            flush=True,
-        )
+        firsts.append(sampling.walk(sampling.x))
+        took, apart = time.perf_counter() - began, float((firsts[-1] - firsts[0]).abs().max())
+        print(f"{name:12} first walk {took:.1f} s, apart by {apart:.1e}", flush=True)
         runs[name] = lambda own=sampling: own.walk(own.x)
     call = bare_call(pipe)
     network = pipe.model.network
@@ -111,10 +92,6 @@ def with_network(pipe: Pipeline, unet: UNet2DConditionModel) -> Pipeline:
     model = pipe.model.replaced({"unet": replace(part, module=unet)})
     weights = Weights.of(model)
     return replace(pipe, weights=weights, unconverted=weights)
-
-
-def looped(pipe: Pipeline, choice: dict[str, Any]) -> Pipeline:
-    return pipe.replace(converters=[choice])
 
 
 def start(pipe: Pipeline) -> Any:
