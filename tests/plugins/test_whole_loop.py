@@ -203,6 +203,10 @@ def _by_table(pipe: Pipeline) -> Any:
     ("choices", "match"),
     [
         ({"denoisers": ["clip_x0"]}, "'clip_x0' surrounds the denoiser"),
+        (
+            {"converters": [COUNTED, {"name": "cfg_parallel", "devices": ["cpu", "cpu"]}]},
+            "one program for all steps has tensors alone",
+        ),
         ({"guidance": {"name": "classifier_free", "rescale": 0.7}}, "guidance is not linear"),
     ],
     ids=str,
@@ -211,7 +215,7 @@ def test_what_is_not_linear_is_refused_before_weights(
     folder: Path, choices: dict[str, Any], match: str
 ) -> None:
     with pytest.raises(LdmError, match=match):
-        compose({"model": str(folder), "converters": [COUNTED], **choices}, installed())
+        compose({"model": str(folder), **{"converters": [COUNTED], **choices}}, installed())
 
 
 def test_a_scheduler_that_is_not_linear_is_refused_before_weights(folder: Path) -> None:
@@ -237,14 +241,20 @@ def test_a_scheduler_that_reads_the_variance_is_refused_before_weights(tmp_path:
         ({"guidance": "adaptive_projected"}, "guidance is not linear"),
         ({"guidance": "dynamic_threshold"}, "guidance is not linear"),
         ({"guidance": "perturbed_attention"}, "asks another network"),
-        ({"converters": [{"name": "cfg_parallel", "devices": ["cpu", "cpu"]}]}, None),
     ],
     ids=str,
 )
 def test_what_only_a_run_knows_is_refused_before_its_first_step(
-    pipe: Pipeline, choices: dict[str, Any], match: str | None
+    pipe: Pipeline, choices: dict[str, Any], match: str
 ) -> None:
-    converters = [*choices.get("converters", []), ByTable()]
-    other = pipe.replace(**{**choices, "converters": converters})
-    with pytest.raises(LdmError, match=match or "surrounds the network or the denoiser"):
-        latents(other, **TEXT)
+    with pytest.raises(LdmError, match=match):
+        latents(pipe.replace(**choices, converters=[ByTable()]), **TEXT)
+
+
+def test_what_surrounds_the_network_in_a_run_is_refused_before_its_first_step(
+    pipe: Pipeline,
+) -> None:
+    mask = {"conditioning": ["text", "mask"], "converters": [ByTable()]}
+    picture = torch.rand(3, 16, 16)
+    with pytest.raises(LdmError, match="surrounds the network or the denoiser"):
+        latents(pipe.replace(**mask), image=picture, mask=picture[0] > 0.5, **TEXT)

@@ -69,6 +69,11 @@ class CfgParallel(Converter):
 
     def beside(self, others: Sequence[Converter]) -> None:
         stay_at_home("cfg_parallel", others)
+        if any(other.by_table for other in others):
+            raise LdmError(
+                "cfg_parallel shares the rows of a call by their branches, and one program for all "
+                "steps has tensors alone; leave one of the two out."
+            )
 
     def prepare(self, info: ModelInfo) -> None:
         for name in self.devices:

@@ -72,6 +72,8 @@ def in_force() -> tuple[Any, ...]:
     """What a recording depends on beside what it is given."""
     import torch
 
+    from ldm_core.run.attention import kernels_in_force
+
     matrices: Any = torch.backends.cuda.matmul
     return (*kernels_in_force(), matrices.allow_tf32, torch.is_grad_enabled())
 

@@ -1,0 +1,121 @@
+"""What the loop adds to its network: N steps against N bare calls of the network, by CPU seconds.
+
+A UNet of 53 M random weights on latents of 1x4x64x64 takes the place of the network of `shapes`,
+under the guidance of `shapes`, so that a call has two rows. Walks and bare calls are interleaved,
+one thread; the least and the median of the rounds' ratios are shown. Exits 1 where N steps of the
+ordinary walk take more than 1.01 of N bare calls.
+
+With ``whole_loop`` as an argument a step that is traced, and not compiled further, is shown too;
+with ``compile`` the network compiled by inductor, block by block. Both need seconds to minutes
+before their first step.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from diffusers import UNet2DConditionModel
+from torch import Tensor
+
+from ldm_core import Pipeline
+from ldm_core.contracts import Call
+from ldm_core.run.weights import Weights
+from machine import describe
+
+STEPS, ROUNDS, SIZE, AIM = 3, 3, 512, 1.01
+PROMPT = "a large red circle on a blue background"
+CHOICES = {"whole_loop": {"name": "whole_loop", "backend": "eager"}, "compile": "compile"}
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    pipe = with_network(Pipeline.from_pretrained("shapes"), quarter_size(128))
+    pipes = {"the walk": pipe}
+    for name in sys.argv[1:]:
+        pipes[name] = pipe.replace(converters=[CHOICES[name]])
+    runs: dict[str, Callable[[], Any]] = {}
+    firsts: list[Tensor] = []
+    for name, one in pipes.items():
+        sampling = start(one)
+        began = time.perf_counter()
+        firsts.append(sampling.walk(sampling.x))
+        took, apart = time.perf_counter() - began, float((firsts[-1] - firsts[0]).abs().max())
+        print(f"{name:12} first walk {took:.1f} s, apart by {apart:.1e}", flush=True)
+        runs[name] = lambda own=sampling: own.walk(own.x)
+    call = bare_call(pipe)
+    network = pipe.model.network
+    seconds: dict[str, list[float]] = {name: [] for name in ("bare", *runs)}
+    for _ in range(ROUNDS):
+        for name, run in runs.items():
+            seconds[name].append(spent(run))
+            seconds["bare"].append(spent(lambda: [network(call) for _ in range(STEPS)]))
+    print(describe("ldm-core", "torch", "diffusers"), f"{ROUNDS} rounds of {STEPS} steps", sep="\n")
+    bare = seconds.pop("bare")
+    missed = False
+    for place, (name, own) in enumerate(seconds.items()):
+        beside = bare[place :: len(runs)]
+        median = statistics.median(a / b for a, b in zip(own, beside, strict=True))
+        least = min(own) / min(beside)
+        missed |= name == "the walk" and min(least, median) > AIM
+        print(f"{name:12} least {least:.4f}, median {median:.4f} of {STEPS} bare calls")
+    sys.exit(1 if missed else 0)
+
+
+def quarter_size(width: int) -> UNet2DConditionModel:
+    """The network of Stable Diffusion 1.5 with a quarter of its channels."""
+    torch.manual_seed(0)
+    return (
+        UNet2DConditionModel(
+            sample_size=64,
+            block_out_channels=(80, 160, 320, 320),
+            attention_head_dim=8,
+            cross_attention_dim=width,
+            norm_num_groups=16,
+        )
+        .eval()
+        .requires_grad_(False)
+    )
+
+
+def with_network(pipe: Pipeline, unet: UNet2DConditionModel) -> Pipeline:
+    part = pipe.model.parts["unet"]
+    model = pipe.model.replaced({"unet": replace(part, module=unet)})
+    weights = Weights.of(model)
+    return replace(pipe, weights=weights, unconverted=weights)
+
+
+def start(pipe: Pipeline) -> Any:
+    extent = {"height": SIZE, "width": SIZE}
+    sampling = pipe.start(pipe.composition.plan({"prompt": [PROMPT]}, [0], extent, STEPS))
+    sampling.conditions()
+    return sampling
+
+
+@torch.no_grad()
+def bare_call(pipe: Pipeline) -> Call:
+    """The call that a step makes, ready."""
+    sampling = start(pipe)
+    text: Tensor = torch.cat([condition["text"] for condition in sampling.conditions().values()])
+    x = torch.cat([sampling.x] * len(text))
+    return Call(x, torch.full((len(x),), 500.0), {"text": text}, ())
+
+
+@torch.no_grad()
+def spent(run: Callable[[], Any]) -> float:
+    began = time.process_time()
+    run()
+    return time.process_time() - began
+
+
+if __name__ == "__main__":
+    main()
