@@ -2,9 +2,9 @@
 
 Three parts. ``shapes``: whole pictures of 25 steps with guidance, batches of 1 and 8, against
 ``StableDiffusionPipeline`` on the same folder. ``quarter`` and ``real``: one call of the network,
-two rows at 64x64 latents, of Stable Diffusion 1.5's UNet with a quarter of its channels (56 M weights) and with
-all of them, random weights, against the same network in torch. And ``start``: what a second start
-adds, once the network's graph is kept on disk, in a process of its own.
+two rows at 64x64 latents, of Stable Diffusion 1.5's UNet with a quarter of its channels (56 M
+weights) and with all of them, random weights, against the same network in torch. And ``start``:
+what a second start adds, once the network's graph is kept on disk, in a process of its own.
 
 Each figure is the median of the ratios of rounds; beside seconds by the clock stand those of the
 processor, which other load moves less. Exits 1 where an aim is missed.
@@ -219,7 +219,7 @@ def main() -> None:
         print(json.dumps(started(options.start, options.cache)))
         return
     machine = describe("ldm-core", "diffusers", "torch", "openvino")
-    print(machine, f"{options.threads} threads", optimum(), sep="\n")
+    print(machine, f"{options.threads} threads", optimum(), sep="\n", flush=True)
     report: dict[str, Any] = {"machine": machine, "threads": options.threads}
     missed = []
     with tempfile.TemporaryDirectory() as home:

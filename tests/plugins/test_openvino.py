@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import threading
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from ldm_core.plugins.registry import installed
 from ldm_plugins.converters.shared import graph_cache, graphs
 from ldm_plugins.converters.shared.programs import Programs
 from peers import apart
+from tiny.lora import write_lora
 
 pytest.importorskip("openvino")
 
@@ -61,7 +61,13 @@ def both(pipe: Pipeline, converters: list[Any], **call: Any) -> float:
     )
 
 
-@pytest.mark.parametrize("name", tiny.FOLDERS)
+QUICK = ("Stable Diffusion", "LDM", "DiT", "SD 3", "Flux dev")
+EVERY = [
+    pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in tiny.FOLDERS
+]
+
+
+@pytest.mark.parametrize("name", EVERY)
 def test_every_family_draws_the_same(name: str, tmp_path: Path, conversions: list[str]) -> None:
     kind = tiny.FOLDERS[name]
     folder = kind.write(tmp_path / "model")
@@ -105,7 +111,7 @@ def test_a_lora_of_another_scale_is_another_graph(
     from diffusers import StableDiffusionPipeline
 
     targets = {"unet": ["to_q", "to_v"]}
-    file = tiny.write_lora(StableDiffusionPipeline, folder, tmp_path / "ink", targets, seed=1)
+    file = write_lora(StableDiffusionPipeline, folder, tmp_path / "ink", targets, seed=1)
     drawn = []
     for scale in (1.0, 0.3, 1.0):
         with_it = pipe.replace(loras=[f"{file}:{scale}"])
@@ -324,18 +330,9 @@ def test_which_converters_do(folder: Path, cache: Path) -> None:
     assert len(whole(**TEXT).images) == 2
 
 
-class Nudged(torch.nn.Module):
-    """What hooks make of a layer."""
-
-
-def hooked(pipe: Pipeline) -> Iterator[Any]:
-    unet = pipe.model.parts["unet"].module
-    yield unet.mid_block.register_forward_hook(lambda module, args, output: output)
-
-
 def test_layers_that_do_something_else_are_not_compiled(folder: Path, cache: Path) -> None:
     pipe = Pipeline.from_pretrained(folder)
-    for handle in hooked(pipe):
-        with pytest.raises(LdmError, match="changes what layers"):
-            pipe.replace(converters=[compiled(cache)])
-        handle.remove()
+    middle = pipe.model.parts["unet"].module.mid_block
+    middle.register_forward_hook(lambda module, args, output: output)
+    with pytest.raises(LdmError, match="changes what layers"):
+        pipe.replace(converters=[compiled(cache)])

@@ -45,7 +45,8 @@ def contents(tensors: Mapping[str, Tensor]) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         whole = tensor.detach().contiguous()
         if whole.numel():
-            digest.update(memoryview(whole.view(-1).view(torch.uint8).numpy()))
+            numbers: Any = whole.view(-1).view(torch.uint8).numpy()
+            digest.update(numbers)
     return digest.hexdigest()
 
 
