@@ -180,12 +180,13 @@ def started(name: str, cache: str) -> dict[str, float]:
     times = []
     with torch.no_grad():
         for _ in range(3):
-            clock = time.perf_counter()
+            clock, processor = time.perf_counter(), time.process_time()
             call()
-            times.append(time.perf_counter() - clock)
+            times.append((time.perf_counter() - clock, time.process_time() - processor))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
-        "adds": times[0] - min(times[1:]),
+        "adds": times[0][0] - min(clock for clock, _ in times[1:]),
+        "adds_processor": times[0][1] - min(processor for _, processor in times[1:]),
         "weights_gib": sum(p.nbytes for p in network.parameters()) / 2**30,
         "before_gib": before / 2**20,
         "peak_gib": peak / 2**20,
@@ -240,8 +241,9 @@ def main() -> None:
                 second = start(name, options, cache)
                 report["start"][name] = {"first": first, "second": second}
                 print(f"start of {name}: {json.dumps(report['start'][name])}")
-                if second["adds"] > START:
-                    missed.append(f"the second start of {name} adds {second['adds']:.1f} s")
+                adds = second["adds_processor"]
+                if adds > START:
+                    missed.append(f"the second start of {name} adds {adds:.1f} s of a processor")
     if options.json:
         options.json.write_text(json.dumps(report, indent=2))
     for line in missed:

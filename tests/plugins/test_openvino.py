@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import os
+import subprocess
+import sys
 import threading
 import warnings
 from pathlib import Path
@@ -11,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers import UNet2DModel
+from diffusers.configuration_utils import FrozenDict
 
 import tiny
 from ldm_core import LdmError, Pipeline
@@ -19,6 +23,7 @@ from ldm_core.errors import LdmWarning
 from ldm_core.plugins.registry import installed
 from ldm_plugins.converters.shared import graph_cache, graphs
 from ldm_plugins.converters.shared.programs import Programs
+from ldm_plugins.converters.shared.structure import structure
 from peers import apart
 from tiny.lora import write_lora
 
@@ -261,6 +266,39 @@ def scale_shift() -> Any:
         **blocks,
     )
     return network.eval().requires_grad_(False)
+
+
+SAY = """
+from diffusers import UNet2DConditionModel
+from ldm_plugins.converters.shared.structure import structure
+print(structure(UNet2DConditionModel(block_out_channels=(32, 32), down_block_types=("DownBlock2D",
+    "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"))))
+"""
+
+
+@pytest.mark.slow
+def test_a_structure_is_the_same_in_every_process() -> None:
+    """Also where the order of sets is another."""
+    said = []
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        done = subprocess.run(
+            [sys.executable, "-c", SAY], env=environment, capture_output=True, check=True
+        )
+        said.append(done.stdout)
+    assert said[0] == said[1] != b""
+
+
+def test_the_order_in_which_a_config_was_filled_says_nothing() -> None:
+    network = scale_shift()
+    before = structure(network)
+    config = dict(network.config)
+    config["_use_default_values"] = config["_use_default_values"][::-1]
+    network._internal_dict = FrozenDict(config)
+    assert structure(network) == before
+    config["act_fn"] = "relu"
+    network._internal_dict = FrozenDict(config)
+    assert structure(network) != before
 
 
 @torch.no_grad()

@@ -13,8 +13,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-SILENT = frozenset({"_version", "_is_full_backward_hook", "training", "_name_or_path"})
-"""What is kept of a module that says nothing of what it computes."""
+SILENT = frozenset(
+    {
+        *("_version", "_is_full_backward_hook", "training", "_name_or_path"),
+        "_use_default_values",  # in an order that is another in each process
+    }
+)
+"""What is kept of a module, or of its config, that says nothing of what it computes."""
 
 
 class UnknownError(Exception):
