@@ -2,9 +2,9 @@
 
 Three parts. ``shapes``: whole pictures of 25 steps with guidance, batches of 1 and 8, against
 ``StableDiffusionPipeline`` on the same folder. ``quarter`` and ``real``: one call of the network,
-two rows at 64x64 latents, of Stable Diffusion 1.5's UNet with a quarter of its channels (56 M weights) and with
-all of them, random weights, against the same network in torch. And ``start``: what a second start
-adds, once the network's graph is kept on disk, in a process of its own.
+two rows at 64x64 latents, of Stable Diffusion 1.5's UNet with a quarter of its channels (56 M
+weights) and with all of them, random weights, against the same network in torch. And ``start``:
+what a second start adds, once the network's graph is kept on disk, in a process of its own.
 
 Each figure is the median of the ratios of rounds; beside seconds by the clock stand those of the
 processor, which other load moves less. Exits 1 where an aim is missed.
@@ -180,12 +180,13 @@ def started(name: str, cache: str) -> dict[str, float]:
     times = []
     with torch.no_grad():
         for _ in range(3):
-            clock = time.perf_counter()
+            clock, processor = time.perf_counter(), time.process_time()
             call()
-            times.append(time.perf_counter() - clock)
+            times.append((time.perf_counter() - clock, time.process_time() - processor))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
-        "adds": times[0] - min(times[1:]),
+        "adds": times[0][0] - min(clock for clock, _ in times[1:]),
+        "adds_processor": times[0][1] - min(processor for _, processor in times[1:]),
         "weights_gib": sum(p.nbytes for p in network.parameters()) / 2**30,
         "before_gib": before / 2**20,
         "peak_gib": peak / 2**20,
@@ -219,7 +220,7 @@ def main() -> None:
         print(json.dumps(started(options.start, options.cache)))
         return
     machine = describe("ldm-core", "diffusers", "torch", "openvino")
-    print(machine, f"{options.threads} threads", optimum(), sep="\n")
+    print(machine, f"{options.threads} threads", optimum(), sep="\n", flush=True)
     report: dict[str, Any] = {"machine": machine, "threads": options.threads}
     missed = []
     with tempfile.TemporaryDirectory() as home:
@@ -240,8 +241,9 @@ def main() -> None:
                 second = start(name, options, cache)
                 report["start"][name] = {"first": first, "second": second}
                 print(f"start of {name}: {json.dumps(report['start'][name])}")
-                if second["adds"] > START:
-                    missed.append(f"the second start of {name} adds {second['adds']:.1f} s")
+                adds = second["adds_processor"]
+                if adds > START:
+                    missed.append(f"the second start of {name} adds {adds:.1f} s of a processor")
     if options.json:
         options.json.write_text(json.dumps(report, indent=2))
     for line in missed:

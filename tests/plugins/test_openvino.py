@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import copy
+import os
+import subprocess
+import sys
 import threading
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from diffusers import UNet2DModel
+from diffusers.configuration_utils import FrozenDict
 
 import tiny
 from ldm_core import LdmError, Pipeline
@@ -20,7 +23,9 @@ from ldm_core.errors import LdmWarning
 from ldm_core.plugins.registry import installed
 from ldm_plugins.converters.shared import graph_cache, graphs
 from ldm_plugins.converters.shared.programs import Programs
+from ldm_plugins.converters.shared.structure import structure
 from peers import apart
+from tiny.lora import write_lora
 
 pytest.importorskip("openvino")
 
@@ -61,7 +66,13 @@ def both(pipe: Pipeline, converters: list[Any], **call: Any) -> float:
     )
 
 
-@pytest.mark.parametrize("name", tiny.FOLDERS)
+QUICK = ("Stable Diffusion", "LDM", "DiT", "SD 3", "Flux dev")
+EVERY = [
+    pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in tiny.FOLDERS
+]
+
+
+@pytest.mark.parametrize("name", EVERY)
 def test_every_family_draws_the_same(name: str, tmp_path: Path, conversions: list[str]) -> None:
     kind = tiny.FOLDERS[name]
     folder = kind.write(tmp_path / "model")
@@ -105,7 +116,7 @@ def test_a_lora_of_another_scale_is_another_graph(
     from diffusers import StableDiffusionPipeline
 
     targets = {"unet": ["to_q", "to_v"]}
-    file = tiny.write_lora(StableDiffusionPipeline, folder, tmp_path / "ink", targets, seed=1)
+    file = write_lora(StableDiffusionPipeline, folder, tmp_path / "ink", targets, seed=1)
     drawn = []
     for scale in (1.0, 0.3, 1.0):
         with_it = pipe.replace(loras=[f"{file}:{scale}"])
@@ -257,6 +268,39 @@ def scale_shift() -> Any:
     return network.eval().requires_grad_(False)
 
 
+SAY = """
+from diffusers import UNet2DConditionModel
+from ldm_plugins.converters.shared.structure import structure
+print(structure(UNet2DConditionModel(block_out_channels=(32, 32), down_block_types=("DownBlock2D",
+    "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"))))
+"""
+
+
+@pytest.mark.slow
+def test_a_structure_is_the_same_in_every_process() -> None:
+    """Also where the order of sets is another."""
+    said = []
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        done = subprocess.run(
+            [sys.executable, "-c", SAY], env=environment, capture_output=True, check=True
+        )
+        said.append(done.stdout)
+    assert said[0] == said[1] != b""
+
+
+def test_the_order_in_which_a_config_was_filled_says_nothing() -> None:
+    network = scale_shift()
+    before = structure(network)
+    config = dict(network.config)
+    config["_use_default_values"] = config["_use_default_values"][::-1]
+    network._internal_dict = FrozenDict(config)
+    assert structure(network) == before
+    config["act_fn"] = "relu"
+    network._internal_dict = FrozenDict(config)
+    assert structure(network) != before
+
+
 @torch.no_grad()
 def test_a_network_that_is_told_of_time_by_scale_and_shift(cache: Path) -> None:
     """OpenVINO would end the process, had the graph been left as it is."""
@@ -324,18 +368,9 @@ def test_which_converters_do(folder: Path, cache: Path) -> None:
     assert len(whole(**TEXT).images) == 2
 
 
-class Nudged(torch.nn.Module):
-    """What hooks make of a layer."""
-
-
-def hooked(pipe: Pipeline) -> Iterator[Any]:
-    unet = pipe.model.parts["unet"].module
-    yield unet.mid_block.register_forward_hook(lambda module, args, output: output)
-
-
 def test_layers_that_do_something_else_are_not_compiled(folder: Path, cache: Path) -> None:
     pipe = Pipeline.from_pretrained(folder)
-    for handle in hooked(pipe):
-        with pytest.raises(LdmError, match="changes what layers"):
-            pipe.replace(converters=[compiled(cache)])
-        handle.remove()
+    middle = pipe.model.parts["unet"].module.mid_block
+    middle.register_forward_hook(lambda module, args, output: output)
+    with pytest.raises(LdmError, match="changes what layers"):
+        pipe.replace(converters=[compiled(cache)])

@@ -26,7 +26,11 @@ def channels_last() -> Converter:
 
 @dataclass(frozen=True)
 class ChannelsLast(Converter):
-    """Makes copies of weights in another layout; all others are shared."""
+    """Makes copies of weights in another layout; all others are shared.
+
+    It names no speed-up: on a processor it takes as long as without, and on CUDA it was not
+    measured.
+    """
 
     phase = Phase.LAYOUT
     lossless = True

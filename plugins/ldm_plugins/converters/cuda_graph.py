@@ -12,7 +12,6 @@ from ldm_core.contracts import Converter, ModelInfo, Part, Phase, PlaceNames
 from ldm_core.errors import LdmError
 from ldm_core.model import place as placement
 from ldm_core.model.modules import shallow_copy
-from ldm_core.run.attention import kernels_in_force
 from ldm_plugins.converters.shared.cuda_graphs import Graphs, on_cuda
 from ldm_plugins.converters.shared.placement import stay_at_home
 

@@ -28,7 +28,11 @@ def fused_qkv() -> Converter:
 
 @dataclass(frozen=True)
 class FusedQkv(Converter):
-    """Fuses projections in a copy of the network."""
+    """Fuses projections in a copy of the network.
+
+    It names no speed-up: on a processor it takes as long as without, and on CUDA it was not
+    measured.
+    """
 
     phase = Phase.LAYOUT
     lossless = True

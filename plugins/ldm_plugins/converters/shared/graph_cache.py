@@ -86,7 +86,7 @@ def _read(folder: Path, weights: Mapping[str, Tensor]) -> Graph | None:
         model = openvino.Core().read_model(files[XML], data)
         graphs.attached(model, weights)
         return Graph(model, about["answer"])
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, LookupError, TypeError, RuntimeError) as error:
         warnings.warn(

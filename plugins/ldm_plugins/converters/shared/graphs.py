@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from threading import Lock
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from ldm_core.errors import LdmError
 
@@ -114,14 +114,15 @@ def converted(module: nn.Module, arguments: Arguments) -> Graph:
     import torch
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+    from torch.jit._trace import TracerWarning
 
-    flat = _flat(module, arguments)
+    flat, trace = _flat(module, arguments), cast("Any", torch.jit.trace)
     try:
         with _one_at_a_time, torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore", torch.jit.TracerWarning)
+            warnings.simplefilter("ignore", TracerWarning)
             warnings.simplefilter("ignore", DeprecationWarning)
             inputs = tuple(tensor.detach() for tensor in arguments.tensors)
-            traced = torch.jit.trace(flat, inputs, strict=False, check_trace=False)
+            traced = trace(flat, inputs, strict=False, check_trace=False)
             frontend = FrontEndManager().load_by_framework("pytorch")
             decoder = TorchScriptPythonDecoder(traced)  # asked for constants while it converts
             model = frontend.convert(frontend.load(decoder))

@@ -116,6 +116,13 @@ class Programs:
         return program
 
 
+def computes(dtype: str) -> bool:
+    """Whether the processor has arithmetic in a type, as OpenVINO sees it; without it OpenVINO
+    would compute in float32."""
+    known = _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return dtype == "float32" or "BF16" in known
+
+
 @cache
 def _core() -> Any:
     import openvino

@@ -13,8 +13,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-SILENT = frozenset({"_version", "_is_full_backward_hook", "training", "_name_or_path"})
-"""What is kept of a module that says nothing of what it computes."""
+SILENT = frozenset(
+    {
+        *("_version", "_is_full_backward_hook", "training", "_name_or_path"),
+        "_use_default_values",  # in an order that is another in each process
+    }
+)
+"""What is kept of a module, or of its config, that says nothing of what it computes."""
 
 
 class UnknownError(Exception):
@@ -45,7 +50,8 @@ def contents(tensors: Mapping[str, Tensor]) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         whole = tensor.detach().contiguous()
         if whole.numel():
-            digest.update(memoryview(whole.view(-1).view(torch.uint8).numpy()))
+            numbers: Any = whole.view(-1).view(torch.uint8).numpy()
+            digest.update(numbers)
     return digest.hexdigest()
 
 
