@@ -22,10 +22,10 @@ import pydantic  # noqa: E402
 pydantic.TypeAdapter(int).validate_python(1)
 done("pydantic")
 import numpy  # noqa: E402, F401
-from PIL import Image  # noqa: E402, F401
+from PIL import Image  # noqa: E402
 
 done("numpy and pillow")
-import ldm_core.cli  # noqa: E402
+import ldm_core.cli  # noqa: E402, F401
 from ldm_core.cli.choices import prepare_libraries  # noqa: E402
 from ldm_core.composition.compose import compose  # noqa: E402
 from ldm_core.media.png import write_png  # noqa: E402
@@ -59,8 +59,9 @@ done("steps, and encoding again")
 medium = pipe.medium(latents)
 done("decoding")
 import json  # noqa: E402
+from itertools import pairwise  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 write_png(Image.new("RGB", (64, 64)), {}, Path("parts.png"))
 done("writing")
-print(json.dumps({part: now - before for (_, before), (part, now) in zip(MARKS, MARKS[1:])}))
+print(json.dumps({part: now - before for (_, before), (part, now) in pairwise(MARKS)}))
