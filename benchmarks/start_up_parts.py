@@ -4,7 +4,7 @@ Each part is done before what needs it, in one process, so that nothing is count
 ``ldm generate``, garbage is not searched for before the weights are there.
 """
 
-# ruff: noqa: E402, F401, I001
+# ruff: noqa: E402, F401
 
 import gc
 import time

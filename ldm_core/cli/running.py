@@ -128,7 +128,8 @@ def _write_batches(
     present = None if choices.seed is None else Present(choices.out, form, since)
     rerun = present is not None and present.has_of(record)
     check_places(choices.out, choices.sheet, choices.overwrite or skips or rerun)
-    makes_only([plugin, *composition.plugins])
+    if not (composition.info.file or composition.loras or "memory" in composition.recipe):
+        makes_only([plugin, *composition.plugins])
     with uncollected():
         from ldm_core.cli.writing import BatchWriter
         from ldm_core.run.pipeline import Pipeline

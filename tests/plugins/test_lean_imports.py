@@ -13,6 +13,7 @@ import diffusers
 import numpy as np
 import pytest
 import transformers
+from PIL import Image
 
 import tiny
 from ldm_core import Pipeline
@@ -160,3 +161,20 @@ def test_in_a_program_of_others_everything_is_imported(folder: Path, tmp_path: P
     runs = [(str(folder), {"prompt": "a star"})]
     printed = alone(runs, tmp_path, "import torch; own_program.begins()", after)
     assert printed == ["None _LazyModule"]
+
+
+def test_generate_is_such_a_program(folder: Path, pipe: Pipeline, tmp_path: Path) -> None:
+    code = (
+        "import sys; from ldm_core.cli import main\n"
+        f"sys.argv = ['ldm', 'generate', 'a star', '--seed', '1', '--model', {str(folder)!r},"
+        " '--steps', '4', '--out', 'made']\n"
+        "try:\n    main()\n"
+        "except SystemExit as end:\n    assert not end.code, end.code\n"
+        "import gc; print(gc.isenabled(), type(sys.modules['transformers']).__name__)\n"
+        f"print(sorted(n for n in {sorted(UNREAD)} if sys.modules.get(n) is not None))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines()[1:] == ["True Index", "[]"]
+    (path,) = (tmp_path / "made").iterdir()
+    assert Image.open(path).tobytes() == pipe("a star", seed=1).images[0].tobytes()

@@ -45,6 +45,8 @@ COMPILER = "torch._dynamo"
 where it draws first weights; here it stays unread until something is compiled."""
 DECORATORS = ("allow_in_graph", "assume_constant_result", "disable")
 WITHOUT = {
+    "command": {"class-to-image", "generate", "image-to-image", "inpaint", "outpaint"}
+    | {"text-to-image", "unconditional"},
     "attention": {"chunked", "native", "sliced"},
     "conditioning": {"class_label", "image", "mask", "size", "target_class", "text"},
     "converter": set[str](),
