@@ -35,7 +35,7 @@ from ldm_core.media.present import Present
 from ldm_core.media.sheet import check_sheet
 from ldm_core.media.writers import find_writer
 from ldm_core.model.launched import Launched, apart
-from ldm_core.model.own_program import makes_only, uncollected
+from ldm_core.model.own_program import makes_only, places_alone, uncollected
 from ldm_core.plugins.registry import Plugin, installed
 from ldm_core.run.in_batches import InBatches
 
@@ -130,7 +130,7 @@ def _write_batches(
     check_places(choices.out, choices.sheet, choices.overwrite or skips or rerun)
     if not (composition.info.file or composition.loras or "memory" in composition.recipe):
         makes_only([plugin, *composition.plugins])
-    with uncollected():
+    with uncollected(), places_alone():
         from ldm_core.cli.writing import BatchWriter
         from ldm_core.run.pipeline import Pipeline
 
