@@ -39,7 +39,7 @@ nightly: $(READY)  ## every test, the slow ones too, and the default models' fig
 	$(BIN)/python benchmarks/digits.py
 
 bench: $(READY)  ## speed and memory, as ratios to a named peer
-	$(BIN)/python benchmarks/help_time.py
+	$(BIN)/python benchmarks/start_up.py
 	$(BIN)/python benchmarks/attention_memory.py
 	$(BIN)/python benchmarks/sampling_speed.py
 	$(BIN)/python benchmarks/half_precision.py

@@ -45,7 +45,7 @@ PROGRAMS = {
     "diffusers-cli --help": [str(BIN / "diffusers-cli"), "--help"],
     "ldm generate": [
         *(str(BIN / "ldm"), "generate", PROMPT, "--seed", str(SEED), "--steps", str(STEPS)),
-        *("--device", "cpu", "--out", "ours"),
+        *("--out", "ours"),
     ],
     "a script of Diffusers": [sys.executable, "-c", SCRIPT],
 }

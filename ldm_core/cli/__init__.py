@@ -1,5 +1,13 @@
 """The command line. On top of everything; nothing imports it."""
 
-from ldm_core.cli.main import main
+import gc
+
+_collects = gc.isenabled()
+gc.disable()  # there is no garbage yet, and it is looked for all the while
+try:
+    from ldm_core.cli.main import main
+finally:
+    if _collects:
+        gc.enable()
 
 __all__ = ["main"]

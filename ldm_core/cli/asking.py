@@ -6,16 +6,18 @@ import sys
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ldm_core.composition.reach import Reach
 from ldm_core.composition.recipe import read_value
 from ldm_core.errors import LdmError
 from ldm_core.model.hub import as_file, as_folder, is_cached
 from ldm_core.model.hub_permission import HubPermission
 from ldm_core.model.lora import as_lora
+
+if TYPE_CHECKING:
+    from ldm_core.composition.reach import Reach
 
 AllowHubOption = Annotated[
     bool,

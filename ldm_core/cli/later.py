@@ -22,12 +22,12 @@ class Later(TyperCommand):
     @cached_property
     def itself(self) -> Any:
         """What it stands for; imports it."""
-        with uncollected():
-            return self.callback() if self.callback else None
+        return self.callback() if self.callback else None
 
     def make_context(self, info_name: str | None, args: list[str], **more: Any) -> Any:  # type: ignore[override]
         """That of the command itself, which takes over where its name is typed."""
-        return self.itself.make_context(info_name, args, **more)
+        with uncollected():
+            return self.itself.make_context(info_name, args, **more)
 
 
 def itself(command: Any) -> Any:

@@ -22,7 +22,6 @@ from ldm_core.cli.choices import (
 )
 from ldm_core.cli.ends import FAILED
 from ldm_core.cli.inputs import Flags, gather_inputs, read_flags, with_full_paths
-from ldm_core.cli.jobs import run_job
 from ldm_core.cli.set_aside import set_aside
 from ldm_core.cli.streams import print_line
 from ldm_core.composition.compose import compose
@@ -36,7 +35,7 @@ from ldm_core.media.present import Present
 from ldm_core.media.sheet import check_sheet
 from ldm_core.media.writers import find_writer
 from ldm_core.model.launched import Launched, apart
-from ldm_core.model.own_program import makes_only, uncollected
+from ldm_core.model.own_program import makes_only, places_alone, uncollected
 from ldm_core.plugins.registry import Plugin, installed
 from ldm_core.run.in_batches import InBatches
 
@@ -65,6 +64,8 @@ def run_pipeline(
     prepare_libraries()
     layer = choices.layer()
     if isinstance(choices, RunChoices) and choices.prompts_file is not None:
+        from ldm_core.cli.jobs import run_job
+
         with apart():
             run_job(plugin, choices, arguments, options, flags)
         return
@@ -73,7 +74,8 @@ def run_pipeline(
     quiet = isinstance(choices, RunChoices) and choices.json
     if not quiet:
         layer.setdefault("observers", ["progress_bar"])
-    composition = compose(layer, installed())
+    with uncollected():
+        composition = compose(layer, installed())
     function = plugin.loaded
     if isinstance(choices, RunChoices) and isinstance(function, InBatches):
         with apart() as process:
@@ -126,8 +128,9 @@ def _write_batches(
     present = None if choices.seed is None else Present(choices.out, form, since)
     rerun = present is not None and present.has_of(record)
     check_places(choices.out, choices.sheet, choices.overwrite or skips or rerun)
-    makes_only([plugin, *composition.plugins])
-    with uncollected():
+    if not (composition.info.file or composition.loras or "memory" in composition.recipe):
+        makes_only([plugin, *composition.plugins])
+    with uncollected(), places_alone():
         from ldm_core.cli.writing import BatchWriter
         from ldm_core.run.pipeline import Pipeline
 
@@ -138,7 +141,8 @@ def _write_batches(
         def load(read: Callable[[], Model]) -> Model:
             check_places(choices.out, choices.sheet, choices.overwrite or rerun)
             writer.open()
-            model = read()
+            with uncollected():
+                model = read()
             writer.rest()
             return model
 

@@ -99,9 +99,10 @@ def no_larger(what: str, size: Size) -> Iterator[None]:
         register_module_parameter_registration_hook,
     )
 
+    from ldm_core.model.shapes_alone import of_shapes_alone
+
     damaged = "it is of another model, or damaged."
     makers = (torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn)
-    drawing = frozenset(f for name, f in vars(torch.nn.init).items() if name[-1] == "_" != name[0])
 
     class Sized(torch.overrides.TorchFunctionMode):
         """Sees how much is to be allocated, of this thread alone, before it is."""
@@ -117,9 +118,8 @@ def no_larger(what: str, size: Size) -> Iterator[None]:
                     f"one tensor, which is more than all its weights.",
                     damaged,
                 )
-            if func in drawing and _is_shape(args, options):
-                return args[0] if args else options["tensor"]
-            return func(*args, **options)
+            made = of_shapes_alone(func, args, options)
+            return func(*args, **options) if made is None else made
 
     thread, left = threading.get_ident(), [size.tensors, size.modules]
 
@@ -231,13 +231,6 @@ def _ends(tensor: Tensor) -> Tensor:
     if values.itemsize < 2:  # of eight bits, which torch does not compare
         values = values.float()
     return torch.stack(tuple(values.aminmax())).double()
-
-
-def _is_shape(args: tuple[Any, ...], options: Mapping[str, Any]) -> bool:
-    """Whether what first numbers are to be drawn into has none: drawing them then does nothing, and
-    takes seconds, as torch prepares to compile it."""
-    tensor = args[0] if args else options.get("tensor")
-    return tensor is not None and tensor.is_meta
 
 
 def _numbers(shape: Any) -> int:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from ldm_core.plugins.registry import Plugin
 
@@ -34,6 +36,23 @@ def may_do_more() -> None:
 def only() -> tuple[Plugin, ...] | None:
     """All plugins that run in this process; None where others may."""
     return _chosen
+
+
+@contextmanager
+def places_alone() -> Iterator[None]:
+    """Meanwhile frames are described by their file and line, and not by the code there too: torch
+    asks for the former of a hundred functions while it is imported, and for each all modules would
+    be gone through to find the latter."""
+    full = inspect.getframeinfo
+
+    def place(frame: Any, context: int = 1) -> inspect.Traceback:
+        return full(frame, 0)
+
+    inspect.getframeinfo = place
+    try:
+        yield
+    finally:
+        inspect.getframeinfo = full
 
 
 @contextmanager

@@ -12,8 +12,9 @@ written for and implements any of the hooks below::
         register("my_scheduler", "my_package.my_module:my_scheduler")
 
 Every hook is called once, when plugins are listed. ``register(name, target)`` takes a callable or,
-better, a lazy ``"package.module:attribute"`` that is imported when the plugin is looked at; keep
-heavy imports (torch, diffusers) inside the functions of that module.
+better, a lazy ``"package.module:attribute"`` that is imported when the plugin is used; lists read
+its docstring from the source. Keep heavy imports (torch, diffusers) inside the functions of that
+module.
 
 A target is the thing itself, a function with the positional parameters of its contract in
 `ldm_core.contracts`, or a factory without positional parameters that returns the thing. Either

@@ -158,3 +158,29 @@ def test_answering_takes_neither_torch_nor_diffusers(
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert run.stdout.strip().endswith("HEAVY []")
+
+
+@pytest.mark.parametrize(
+    ("words", "spared"),
+    [
+        (["--help"], ("numpy", "PIL", "pydantic", "ldm_core.contracts")),
+        (["plugins", "list"], ("numpy", "PIL", "rich", "ldm_core.contracts")),
+    ],
+    ids=str,
+)
+def test_lists_run_no_command_and_no_plugin(words: list[str], spared: tuple[str, ...]) -> None:
+    """Nor what only those need; `ldm_plugins.plugin` names them all."""
+    code = (
+        "import sys; from ldm_core.cli import main\n"
+        f"sys.argv = {['ldm', *words]!r}\n"
+        "try:\n    main()\n"
+        "except SystemExit as end:\n    assert not end.code, end.code\n"
+        f"print('HEAVY', sorted({set(spared)!r} & {{*sys.modules}}))\n"
+        "ours = {n for n in sys.modules if n.startswith(('ldm_plugins.', 'ldm_pipelines.'))}\n"
+        "print(sorted(n for n in ours if not sys.modules[n].__spec__.submodule_search_locations))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    *_, heavy, own = run.stdout.strip().splitlines()
+    assert heavy == "HEAVY []"
+    assert own == "['ldm_pipelines.plugin', 'ldm_plugins.plugin']"

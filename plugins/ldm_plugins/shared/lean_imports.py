@@ -12,8 +12,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
-from importlib import import_module
-from importlib.metadata import version
+from importlib import import_module, metadata
 from importlib.util import find_spec, module_from_spec
 from types import ModuleType
 from typing import Any
@@ -46,6 +45,8 @@ COMPILER = "torch._dynamo"
 where it draws first weights; here it stays unread until something is compiled."""
 DECORATORS = ("allow_in_graph", "assume_constant_result", "disable")
 WITHOUT = {
+    "command": {"class-to-image", "generate", "image-to-image", "inpaint", "outpaint"}
+    | {"text-to-image", "unconditional"},
     "attention": {"chunked", "native", "sliced"},
     "conditioning": {"class_label", "image", "mask", "size", "target_class", "text"},
     "converter": set[str](),
@@ -94,10 +95,12 @@ def indexes_later() -> None:
     """Have the indexes of the libraries run when they are asked for; those that are imported
     already, or that a version lacks, are left alone."""
     for name in INDEXES:
+        if name.startswith("diffusers") and "diffusers" not in sys.modules:
+            _import_diffusers()
         if name not in sys.modules and find_spec(name) is not None:
             _put(name, Index(name))
             if name == "transformers":
-                vars(sys.modules[name]).update(__version__=version(name))
+                vars(sys.modules[name]).update(__version__=metadata.version(name))
                 import_module("transformers.dependency_versions_check")  # as its index does
                 tools = vars(import_module("transformers.utils"))
                 if READ_AGAIN in tools:  # for the module that has all names, which this has too
@@ -136,6 +139,17 @@ def as_if_absent() -> Iterator[None]:
         torch.distributed.is_available = several
         for name in meanwhile:
             del sys.modules[name]
+
+
+def _import_diffusers() -> None:
+    """Import the package alone, without the names under which optional packages are distributed:
+    it reads the lists of files of all that are installed for them."""
+    names = metadata.packages_distributions
+    metadata.packages_distributions = dict
+    try:
+        import_module("diffusers")
+    finally:
+        metadata.packages_distributions = names
 
 
 def forget(before: Set[str]) -> None:
