@@ -65,14 +65,14 @@ class Converter:
     later too, such as side networks; another overrides `convert`.
     """
 
+    phase: Phase
+    lossless: bool
+    """The answers of the network stay what they are, but for rounding; in the manifest."""
+
     whole_program: bool = False
     """It computes the network by one program, made once, in which what other converters do within
     the network's layers at some calls and not at others has no effect, such as a cache of
     features."""
-
-    phase: Phase
-    lossless: bool
-    """The answers of the network stay what they are, but for rounding; in the manifest."""
 
     plain: bool = True
     """Weights stay plain tensors, which can be written to a file as they are."""

@@ -41,6 +41,7 @@ class CudaGraph(Converter):
     most: int
     place: PlaceNames | None = None
     phase = Phase.COMPILE
+    whole_program = True
     lossless = True
 
     def fit(self, info: ModelInfo, place: PlaceNames) -> Converter:

@@ -91,6 +91,7 @@ class OpenVino(Converter):
     roles: tuple[tuple[str, str], ...] = ()
     place: PlaceNames | None = None
     phase = Phase.COMPILE
+    whole_program = True
 
     def fit(self, info: ModelInfo, place: PlaceNames) -> Converter:
         if find_spec("openvino") is None:

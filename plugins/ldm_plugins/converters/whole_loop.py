@@ -56,6 +56,7 @@ class WholeLoop(Converter):
     place: PlaceNames | None = None
     programs: Programs = field(default_factory=Programs, repr=False, compare=False)
     phase = Phase.COMPILE
+    whole_program = True
     lossless = True
     by_table = True
 
