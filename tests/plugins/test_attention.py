@@ -53,7 +53,7 @@ def test_native_is_torchs() -> None:
         ("chunked", {}),
         ("first_of", {"kernels": [chunked, native()]}),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else "-".join(map(str, value)),
 )
 def test_kernels_equal_torchs(name: str, options: dict[str, Any]) -> None:
     check_attention(kernel(name, **options))
