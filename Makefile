@@ -39,12 +39,12 @@ nightly: $(READY)  ## every test, the slow ones too, and the default models' fig
 	$(BIN)/python benchmarks/digits.py
 
 bench: $(READY)  ## speed and memory, as ratios to a named peer
-	$(BIN)/python benchmarks/start_up.py
+	$(BIN)/python benchmarks/speed.py --json speed.json
+	$(BIN)/python benchmarks/speed.py --page speed.json
 	$(BIN)/python benchmarks/attention_memory.py
 	$(BIN)/python benchmarks/sampling_speed.py
 	$(BIN)/python benchmarks/half_precision.py
 	$(BIN)/python benchmarks/stored_weights.py
-	$(BIN)/python benchmarks/step_cost.py
 	$(BIN)/python benchmarks/memory_of_many.py
 
 train-shapes: $(READY)  ## the default model from nothing; continues where it was interrupted

@@ -2,8 +2,9 @@
 
 `shapes` at batch 1 with its own guidance, two branches, latents of 1x4x64x64, 25 steps; a constant
 stands for the network. Timed is the walk from the first x to the final latents, with joining the
-conditions, once a walk; encoding them, the plan, the first x and decoding are left out. One thread,
-the schedulers in turn, the least of all walks. Exits 1 where an aim is missed.
+conditions, once a walk; encoding them, the plan, the first x and decoding are left out. Peers are
+the loop of `StableDiffusionPipeline` with Diffusers' scheduler, and k-diffusion's where it can be
+imported. One thread, all in turn, the least of all walks. Exits 1 where an aim is missed.
 """
 
 from __future__ import annotations
@@ -12,10 +13,16 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
+import argparse
+import json
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
+import diffusers
 import torch
 from torch import Tensor
 
@@ -31,27 +38,102 @@ SIZE = 512
 """Pixels a side, which make latents of 1x4x64x64."""
 AIM = 60
 """Microseconds a step, whichever of these schedulers walks."""
-SCHEDULERS = ("euler", "dpmpp_2m", "unipc", "deis")
+THEIRS = {
+    "euler": ("EulerDiscreteScheduler", "sample_euler"),
+    "dpmpp_2m": ("DPMSolverMultistepScheduler", "sample_dpmpp_2m"),
+    "unipc": ("UniPCMultistepScheduler", None),
+    "deis": ("DEISMultistepScheduler", None),
+}
+"""Of each scheduler, Diffusers' class and k-diffusion's function, where there is one."""
+Walk = Callable[[], float]
+"""Microseconds of one walk, a step."""
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", type=Path, help="write the figures there too")
+    options = parser.parse_args()
     torch.set_num_threads(1)
     plain = with_constant_network(Pipeline.from_pretrained("shapes"))
-    pipes = {name: plain.replace(scheduler=name) for name in SCHEDULERS}
-    for pipe in pipes.values():
-        microseconds(pipe)
-    costs: dict[str, list[float]] = {name: [] for name in SCHEDULERS}
+    walks: dict[tuple[str, str], Walk] = {}
+    for name, (cls, function) in THEIRS.items():
+        pipe = plain.replace(scheduler=name)
+        walks[name, "ldm"] = lambda p=pipe: microseconds(p)
+        walks[name, "diffusers"] = diffusers_loop(cls)
+        if function is not None and (walk := k_diffusion_loop(function)) is not None:
+            walks[name, "k-diffusion"] = walk
+    for walk in walks.values():
+        walk()
+    costs: dict[tuple[str, str], list[float]] = {key: [] for key in walks}
     for _ in range(RUNS):
-        for name, pipe in pipes.items():
-            costs[name].append(microseconds(pipe))
-    print(describe("ldm-core", "torch"), f"{RUNS} walks of {STEPS} steps", sep="\n")
-    print("scheduler    µs a step   median    aim")
+        for key, walk in walks.items():
+            costs[key].append(walk())
+    machine = describe("ldm-core", "torch", "diffusers")
+    print(machine, f"{RUNS} walks of {STEPS} steps", sep="\n")
+    print("scheduler    whose         µs a step   median    aim")
+    report: dict[str, Any] = {"machine": machine, "steps": {}}
     missed = False
-    for name, own in costs.items():
+    for (name, whose), own in costs.items():
         least, median = min(own), sorted(own)[RUNS // 2]
-        missed |= least > AIM
-        print(f"{name:12} {least:9.1f} {median:8.1f} {AIM:6}")
+        missed |= whose == "ldm" and least > AIM
+        report["steps"].setdefault(name, {})[whose] = {"least": least, "median": median}
+        print(
+            f"{name:12} {whose:12} {least:10.1f} {median:8.1f} {AIM if whose == 'ldm' else '':>6}"
+        )
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=2) + "\n")
     sys.exit(1 if missed else 0)
+
+
+@torch.no_grad()
+def diffusers_loop(cls: str) -> Walk:
+    """The loop of `StableDiffusionPipeline` around a network that computes nothing."""
+    scheduler = getattr(diffusers, cls)(beta_schedule="scaled_linear", steps_offset=1)
+    answer = torch.full((2, 4, 64, 64), 0.1)
+
+    @torch.no_grad()
+    def walk() -> float:
+        scheduler.set_timesteps(STEPS)
+        x = torch.randn(1, 4, 64, 64) * scheduler.init_noise_sigma
+        began = time.process_time()
+        for t in scheduler.timesteps:
+            both = scheduler.scale_model_input(torch.cat([x] * 2), t)
+            assert len(both) == len(answer)
+            negative, positive = answer.chunk(2)
+            output = negative + 4.0 * (positive - negative)
+            x = scheduler.step(output, t, x, return_dict=False)[0]
+        return (time.process_time() - began) / STEPS * 1e6
+
+    return walk
+
+
+def k_diffusion_loop(function: str) -> Walk | None:
+    """k-diffusion's loop with its denoiser for models that predict noise, and guidance; None where
+    it cannot be imported."""
+    try:
+        from k_diffusion import external, sampling
+    except ImportError as error:
+        print(f"k-diffusion is no peer here: {error}")
+        return None
+    answer = torch.full((2, 4, 64, 64), 0.1)
+    alphas = diffusers.DDIMScheduler(beta_schedule="scaled_linear").alphas_cumprod
+    model = external.DiscreteEpsDDPMDenoiser(lambda x, t: answer, alphas, quantize=False)
+
+    def guided(x: Tensor, sigma: Tensor) -> Tensor:
+        both = model(torch.cat([x] * 2), torch.cat([sigma] * 2))
+        negative, positive = both.chunk(2)
+        return negative + 4.0 * (positive - negative)
+
+    sigmas = model.get_sigmas(STEPS)
+
+    @torch.no_grad()
+    def walk() -> float:
+        x = torch.randn(1, 4, 64, 64) * sigmas[0]
+        began = time.process_time()
+        getattr(sampling, function)(guided, x, sigmas, disable=True)
+        return (time.process_time() - began) / STEPS * 1e6
+
+    return walk
 
 
 def with_constant_network(pipe: Pipeline) -> Pipeline:

@@ -14,6 +14,7 @@ PROBES = {"getattr", "hasattr", "setattr", "delattr"}
 FOREIGN = {
     "ldm_core/cli/ends.py": {"__notes__"},
     "ldm_core/plugins/registry.py": {"ldm_api_version"},
+    "plugins/ldm_plugins/converters/shared/compilation.py": {"forward"},
     "plugins/ldm_plugins/schedulers/shared/diffusers_classes.py": {"_backends", "step"},
     "plugins/ldm_plugins/schedulers/shared/diffusers_walk.py": {
         "counter",
