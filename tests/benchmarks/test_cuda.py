@@ -101,3 +101,16 @@ def test_every_converter_is_compared_with_diffusers(tmp_path: Path) -> None:
     assert rows["cfg_parallel"]["from_without"] < 0.02
     assert rows["none"]["diffusers_run_s"] > 0
     assert not any("error" in row for row in rows.values())
+
+
+def test_what_makes_a_large_network_faster_keeps_its_latents(tmp_path: Path) -> None:
+    file = tmp_path / "cuda.json"
+    ended = run("--device", "cpu", "--tiny", "--stages", "fast", "--json", file)
+    assert ended.returncode == 0, ended.stderr
+    rows = {row["name"]: row for row in report(file)["stages"]["fast"]["rows"]}
+    assert not any("error" in row for row in rows.values())
+    assert rows["the card and the network"]["teraflop_a_run"] > 0
+    for name in ("as it is", "channels_last", "fused_qkv", "prompt_cache", "compile", "whole_loop"):
+        # what is left of bfloat16 after two steps of two programs
+        assert rows[name]["latents_apart"] < 0.05
+        assert rows[name]["over_compiled"] > 0
