@@ -34,6 +34,7 @@ def tune(
     *prompts: str,
     input: list[str] | None = None,
     lossy: bool = False,
+    only: list[str] | None = None,
     rounds: Annotated[int, Field(ge=1, le=1000)] = 5,
     batch_size: Annotated[int, Field(ge=1)] = 1,
     out: OutputPath = Path("tuned.toml"),
@@ -48,6 +49,7 @@ def tune(
         prompts: What is drawn meanwhile; the figures depend little on it.
         input: Another input of the model, as class_label=3; repeatable.
         lossy: Also take what moves the picture; by how much is said.
+        only: Name of a converter or attention kernel that is tried, in place of all; repeatable.
         rounds: Of each comparison; the median counts.
         batch_size: Images at once.
         out: The recipe that is written, a .toml file.
@@ -71,7 +73,7 @@ def tune(
     def tell(trial: Trial) -> None:
         print_line(f"tried {trial.name}: {trial.verdict or f'{trial.factor:.2f} of the time'}")
 
-    tuned = measure(quiet, plan, lossy=lossy, rounds=rounds, tell=tell)
+    tuned = measure(quiet, plan, lossy=lossy, only=only or (), rounds=rounds, tell=tell)
     _print(tuned)
     text = as_toml(_recipe(pipe.composition, tuned), _about(tuned, batch_size))
     write_whole(out, lambda path: path.write_text(text, encoding="utf-8"), overwrite=overwrite)
@@ -97,7 +99,7 @@ def _machine() -> str:
     import torch
 
     packages = ", ".join(f"{name} {version(name)}" for name in ("ldm-core", "torch", "diffusers"))
-    name = platform.processor() or platform.machine()
+    name = platform.machine()
     return f"{name}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, {packages}"
 
 

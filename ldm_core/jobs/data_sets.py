@@ -6,8 +6,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from ldm_core.errors import LdmError
@@ -41,12 +42,13 @@ def read_data_set(path: Path, extracted: Path, fresh: Path | None = None) -> Lin
             "pip install 'ldm-core[datasets]' installs it.",
         ) from None
     try:
-        rows, columns = _rows(datasets, path)
-        folder = path if path.is_dir() else path.parent
-        digest = hashlib.sha256()
-        folders = [f.absolute() for f in (extracted, fresh) if f is not None]
-        table = _told(rows, columns, folder.absolute(), folders, digest.update)
-        lines = gathered(path, folder.absolute(), table, False, "")
+        with TemporaryDirectory(prefix="ldm-inputs-") as cache, _uncounted(datasets):
+            rows, columns = _rows(datasets, path, cache)
+            folder = path if path.is_dir() else path.parent
+            digest = hashlib.sha256()
+            folders = [f.absolute() for f in (extracted, fresh) if f is not None]
+            table = _told(rows, columns, folder.absolute(), folders, digest.update)
+            lines = gathered(path, folder.absolute(), table, False, "")
     except LdmError:
         raise
     except Exception as error:  # whatever the readers of its formats make of a broken file
@@ -57,16 +59,33 @@ def read_data_set(path: Path, extracted: Path, fresh: Path | None = None) -> Lin
     return Lines(lines.path, lines.folder, lines.lines, lines.bad, False, digest.hexdigest())
 
 
-def _rows(datasets: Any, path: Path) -> tuple[Any, list[str]]:
-    """The rows, and which of their columns are pictures, which stay files."""
+@contextmanager
+def _uncounted(datasets: Any) -> Iterator[None]:
+    """The library tells the Hub of each reader that is used, also for files that lie here; not
+    while it reads for a job."""
+    config = datasets.config
+    before, config.HF_UPDATE_DOWNLOAD_COUNTS = config.HF_UPDATE_DOWNLOAD_COUNTS, False
+    try:
+        yield
+    finally:
+        config.HF_UPDATE_DOWNLOAD_COUNTS = before
+
+
+def _rows(datasets: Any, path: Path, cache: str) -> tuple[Any, list[str]]:
+    """The rows, and which of their columns are pictures, which stay files.
+
+    Args:
+        cache: a folder that the library makes, and puts nothing into while it streams.
+    """
+    streamed = {"streaming": True, "cache_dir": cache}
     if path.is_file():
         builder = BUILDERS[path.suffix.lower()]
-        splits = datasets.load_dataset(builder, data_files=str(path), streaming=True)
+        splits = datasets.load_dataset(builder, data_files=str(path), **streamed)
     elif any((path / name).is_file() for name in SAVED):
         saved = datasets.load_from_disk(str(path))
         splits = saved if isinstance(saved, dict) else {"train": saved}
     else:
-        splits = datasets.load_dataset(**_named(path), data_dir=str(path), streaming=True)
+        splits = datasets.load_dataset(**_named(path), data_dir=str(path), **streamed)
     if len(splits) != 1:
         raise LdmError(
             f"the data set '{path.name}' has {len(splits)} splits: {', '.join(map(str, splits))}.",

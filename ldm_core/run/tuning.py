@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from torch import Tensor
 from ldm_core.composition.fast import unchosen
 from ldm_core.composition.recipe import Layer
 from ldm_core.contracts import PlaceNames, Plan
-from ldm_core.errors import LdmError
+from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.plugins.options import REQUIRED
 from ldm_core.run.pipeline import Pipeline
 
@@ -84,6 +84,7 @@ def tune(
     plan: Plan,
     *,
     lossy: bool = False,
+    only: Sequence[str] = (),
     rounds: int = 5,
     tell: Callable[[Trial], None] = lambda trial: None,
     clock: Callable[[], float] = time.perf_counter,
@@ -93,16 +94,28 @@ def tune(
     Args:
         plan: what is run: conditions, steps and decoding, at the batch size that it has.
         lossy: also take what moves the picture.
+        only: names of the converters and kernels that are tried; all where there are none.
         rounds: of each comparison; the median counts.
         tell: hears of each trial.
         clock: what time is read from, in seconds.
     Raises:
-        LdmError: the pipeline itself cannot be run.
+        LdmError: the pipeline itself cannot be run, or nothing has one of the names.
     """
+    names = [pipe.composition.registry.named(name) for name in only]
+    for name, plugins in zip(only, names, strict=True):
+        if not any(plugin.kind in ("converter", "attention") for plugin in plugins):
+            kinds = ("converter", "attention")
+            near = [p.name for kind in kinds for p in pipe.composition.registry.of_kind(kind)]
+            raise LdmError(
+                f"no converter and no attention kernel is named '{name}'."
+                f"{did_you_mean(name, near)}",
+                "`ldm plugins list` shows them.",
+            )
+    chosen = {plugin.id for plugins in names for plugin in plugins}
     watch = _Watch(plan, rounds, clock)
     truth = watch.run(pipe)[1]
     trials: list[Trial] = []
-    for change, other in _changed(pipe, lossy):
+    for change, other in _changed(pipe, chosen):
         trial = _tried(pipe, other, change, watch, truth, lossy)
         tell(trial)
         trials.append(trial)
@@ -130,13 +143,19 @@ def tune(
     return Tuned(best, tuple(done), factor, error, seconds)
 
 
-def _changed(pipe: Pipeline, lossy: bool) -> Iterator[tuple[Layer, Pipeline | LdmError]]:
-    """Every change that is tried, with the pipeline that it makes, or why it makes none."""
+def _changed(pipe: Pipeline, only: Set[str]) -> Iterator[tuple[Layer, Pipeline | LdmError]]:
+    """Every change that is tried, with the pipeline that it makes, or why it makes none.
+
+    Args:
+        only: ids of the plugins; all where there are none.
+    """
     composition = pipe.composition
     at = pipe.model.place
     where = PlaceNames(str(at.device), _name(at.dtype), _name(at.compute_dtype))
     changes: list[Layer] = []
     for plugin, converter in unchosen(composition):
+        if only and plugin.id not in only:
+            continue
         tables: list[Mapping[str, Any]] = [{}]
         for speedup in converter.speedups(composition.info, where):
             if dict(speedup.options) not in tables:
@@ -147,7 +166,8 @@ def _changed(pipe: Pipeline, lossy: bool) -> Iterator[tuple[Layer, Pipeline | Ld
             needs = any(option.default is REQUIRED for option in plugin.options.values())
         except LdmError:
             continue
-        if plugin not in composition.plugins and not needs:
+        wanted = plugin not in composition.plugins and not (only and plugin.id not in only)
+        if wanted and not needs:
             changes.append({"attention": {"name": plugin.id}})
     for change in changes:
         try:
@@ -191,7 +211,8 @@ def _tried(
 
 def _lossless(pipe: Pipeline) -> bool:
     """Whether the converters of a pipeline keep the picture, and its kernel does."""
-    return all(converter.lossless for converter in pipe.composition.converters)
+    parts = pipe.composition
+    return parts.attention.lossless and all(c.lossless for c in parts.converters)
 
 
 @dataclass(frozen=True)

@@ -195,15 +195,17 @@ def test_what_is_measured_to_pay_is_put_together(lossy: bool) -> None:
 def test_the_command_writes_a_recipe_that_composes(tmp_path: Path, capsys: Any) -> None:
     pipe = Pipeline.from_pretrained("shapes", device="cpu", num_inference_steps=1)
     out = tmp_path / "tuned.toml"
-    assert [*tune_command(pipe, PROMPT, rounds=1, out=out)] == [out]
+    assert [*tune_command(pipe, PROMPT, only=["chunked"], rounds=1, out=out)] == [out]
     text = out.read_text(encoding="utf-8")
     assert text.startswith("# Measured by `ldm tune` on ")
     assert compose({}, installed(), out).recipe["num_inference_steps"] == 1
     assert "together" in capsys.readouterr().out
+    with pytest.raises(LdmError, match=r"is named 'chunkd'\. Did you mean 'chunked'"):
+        next(tune_command(pipe, PROMPT, only=["chunkd"], rounds=1, out=tmp_path / "other.toml"))
     with pytest.raises(LdmError, match="is there already"):
-        next(tune_command(pipe, PROMPT, rounds=1, out=out))
+        next(tune_command(pipe, PROMPT, only=["chunked"], rounds=1, out=out))
     with pytest.raises(LdmError, match=r"\.toml file"):
-        next(tune_command(pipe, PROMPT, rounds=1, out=tmp_path / "tuned.json"))
+        next(tune_command(pipe, PROMPT, only=["chunked"], rounds=1, out=tmp_path / "tuned.json"))
 
 
 texts = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=20)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 import sysconfig
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from types import CodeType, FrameType
@@ -100,6 +101,9 @@ CHANGES = {
 }
 """Events of the file system, and which of their arguments are the paths that change."""
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+ROOM = "ldm-inputs-"
+"""What the system's temporary folders are called in which a job keeps the pictures that lie in a
+data set's rows, while it looks at them."""
 DEVICES = ("/dev/null", "/dev/tty", "/dev/shm/", "/proc/self/", "pipe:", "/proc/")
 
 
@@ -217,6 +221,8 @@ def _outside(path: Any) -> str | None:
         if _within(real, folder) and _within(followed, folder):
             return None
     if "__pycache__" in real and _within(real, *INSTALLED):
+        return None
+    if real.startswith(os.path.join(os.path.realpath(tempfile.gettempdir()), ROOM)):
         return None
     return real
 

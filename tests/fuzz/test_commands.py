@@ -26,6 +26,7 @@ RIGHT: dict[str, list[str]] = {
     "generate": ["a red star", *MODEL, "--sheet", "sheet.png"],
     "replay": [f"{MODELS}/made/{SD}.png", "--out", "again", "--allow-files"],
     "explain": [*MODEL[:4], "--plot", "x.svg"],
+    "tune": ["a red star", *MODEL[:4], "--only", "chunked", "--rounds", "1", "--out", "t.toml"],
     "text-to-image": ["a red star", *MODEL],
     "class-to-image": ["3", "--model", f"{MODELS}/dit", "--steps", "1"],
     "unconditional": ["--model", f"{MODELS}/ddpm", "--steps", "1"],

@@ -280,6 +280,7 @@ def test_single_files_and_loras_are_read_without(folder: Path, tmp_path: Path) -
 COMMANDS: dict[str, list[str]] = {
     "generate": ["a star"],
     "explain": [],
+    "tune": ["a star", "--only", "chunked"],
     "augment": ["--out", "set", "--table", "rows.csv"],
     "blend": ["photo.png", "photo.png", "a star"],
     "class-to-image": ["--class", "1"],
