@@ -81,6 +81,13 @@ def commit(source: str, folder: Path) -> str | None:
     return folder.name if inside else None
 
 
+def is_offline() -> bool:
+    """Whether the Hub is not to be asked for anything, by the environment."""
+    from huggingface_hub.constants import HF_HUB_OFFLINE
+
+    return bool(HF_HUB_OFFLINE)
+
+
 def at_commit(source: str, commit: str) -> str:
     """A repository by its name, at a commit; anything else as it is."""
     hub = as_folder(source)

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from ldm_core.errors import LdmError, did_you_mean
+from ldm_core.model.hub import is_offline
 from ldm_core.model.hub_permission import NotAskedError, may_ask
 
 
@@ -33,9 +34,7 @@ def check_repository(name: str, known: Mapping[str, int], kernel: str) -> None:
             f"{kernel} needs the package kernels for '{name}' of the Hub.",
             "pip install 'ldm-core[kernels]'",
         )
-    from huggingface_hub.constants import HF_HUB_OFFLINE
-
-    if HF_HUB_OFFLINE:
+    if is_offline():
         raise LdmError(
             f"{kernel} would take the program '{name}' from the Hub, which is not to be asked: "
             "HF_HUB_OFFLINE is set.",
