@@ -108,7 +108,7 @@ def page(figures: Mapping[str, Any]) -> str:
         "",
         "Made by `python benchmarks/speed.py`, which measures each way in turns with its peer in",
         "the same process or, for commands, in the same rounds; medians of seconds of a processor,",
-        "one thread. What the ways are: [Make it faster](../how-to/make-it-faster.md).",
+        "one thread, on a machine that other work may share. What the ways are: [Make it faster](../how-to/make-it-faster.md).",
         "",
         *machines,
         "",
