@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
+from ldm_core.cli.choices import check_folder
 from ldm_core.cli.inputs import gather_inputs
 from ldm_core.cli.streams import print_line
 from ldm_core.cli.tables import print_table
@@ -58,6 +59,9 @@ def tune(
     if out.suffix.lower() != SUFFIX:
         raise LdmError(f"the recipe '{out}' should be a {SUFFIX} file.")
     check_new(out, overwrite=overwrite)
+    check_folder(out.parent)
+    if not out.parent.is_dir():
+        raise LdmError(f"there is no folder '{out.parent}' for the recipe.")
     from ldm_core.run.tuning import tune as measure
 
     quiet = pipe.replace(observers=[])
@@ -74,6 +78,11 @@ def tune(
         print_line(f"tried {trial.name}: {trial.verdict or f'{trial.factor:.2f} of the time'}")
 
     tuned = measure(quiet, plan, lossy=lossy, only=only or (), rounds=rounds, tell=tell)
+    if not any(math.isfinite(trial.factor) for trial in tuned.trials):
+        raise LdmError(
+            "nothing was measured: what could be tried does not run here, or is in the recipe.",
+            "`ldm plugins list --kind converter` shows what there is.",
+        )
     _print(tuned)
     text = as_toml(_recipe(pipe.composition, tuned), _about(tuned, batch_size))
     write_whole(out, lambda path: path.write_text(text, encoding="utf-8"), overwrite=overwrite)

@@ -70,7 +70,10 @@ class Faster:
 
     def __str__(self) -> str:
         if not self.candidates:
-            return "fast: no installed converter is measured to make this model faster here."
+            return (
+                "fast: no installed converter says that it makes this model faster on this device "
+                "in these types."
+            )
         head = "fast: " if self.taken else "fast: nothing is taken; "
         return head + "; ".join(map(str, self.candidates)) + "."
 

@@ -81,7 +81,8 @@ def estimate(guidance: Bound, point: Point, prediction_type: PredictionType) -> 
         terms = terms_of(form, dict.fromkeys(["x", *(f"answer {name}" for name in names)]))
     except NOT_LINEAR as error:
         raise LdmError(
-            f"the guidance is not linear in the network's answers, so it has no table: {error}",
+            "the guidance is not linear in the network's answers, as one that rescales them, so it "
+            "has no table.",
             EDGE,
         ) from error
     return {name.removeprefix("answer "): value for name, value in terms.items()}

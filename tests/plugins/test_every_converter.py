@@ -18,7 +18,9 @@ from torch import Tensor, nn
 
 import tiny
 from ldm_core import LdmError, Pipeline
+from ldm_core.composition.compose import compose, recompose
 from ldm_core.plugins.registry import installed
+from ldm_core.run.memory.plan import Planner
 
 CALL: dict[str, Any] = {"seed": [1, 2], "output_type": "latent"}
 TEXT = {"prompt": ["a red star", "a blue circle"]}
@@ -183,6 +185,45 @@ def test_two_in_two_threads(pipes: Any, name: str) -> None:
         drawn = [*pool.map(run, two, calls)]
     for latents, alone in zip(drawn, expected, strict=True):
         assert apart(latents, alone) <= (CASES[name].apart or 1e-5)
+
+
+APART = {
+    ("prompt_cache", "cfg_parallel"): "belongs to whole calls",
+    ("prompt_cache", "fused_qkv"): "joins the products",
+    ("compile", "openvino"): "each makes a program",
+    ("compile", "prompt_cache"): "within the network's layers",
+    ("compile", "token_merging"): "within the network's layers",
+    ("whole_loop", "openvino"): "each makes a program",
+    ("whole_loop", "compile"): "each makes a program",
+    ("whole_loop", "token_merging"): "within the network's layers",
+    ("whole_loop", "group_offload"): "moves them",
+    ("whole_loop", "sequential_offload"): "moves them",
+    ("token_merging", "token_merging"): "stands in the recipe twice",
+    ("whole_loop", "whole_loop"): "stands in the recipe twice",
+    ("channels_last", "channels_last"): "stands in the recipe twice",
+    ("fused_qkv", "fused_qkv"): "stands in the recipe twice",
+}
+"""Pairs that would do nothing, something wrong or fail half-way, and a word of the reason."""
+
+
+@pytest.mark.parametrize(("pair", "reason"), APART.items(), ids=lambda value: "-".join(value))
+def test_what_does_not_go_together_is_said_before_weights_are_read(
+    pipes: Any, pair: tuple[str, str], reason: str
+) -> None:
+    composition = pipes("Stable Diffusion").composition
+    for order in (pair, pair[::-1]):
+        converters = [choice(name) if name in CASES else {"name": name} for name in order]
+        with pytest.raises(LdmError, match=reason):
+            recompose(composition, {"converters": converters})
+
+
+@pytest.mark.parametrize("name", ["feature_cache", "prompt_cache", "whole_loop", "compile"])
+def test_a_plan_for_memory_foresees_a_run_with_it(name: str, tmp_path: Path) -> None:
+    """What keeps something between calls, and programs, do nothing on shapes."""
+    folder = tiny.FOLDERS["Stable Diffusion"].write(tmp_path / "model")
+    layer = {"model": folder, "memory": "1GiB", "device": "cpu", "converters": [choice(name)]}
+    planner = Planner.of(compose(layer, installed()))
+    assert planner.made(planner.example(1)).as_table()["expected_peak"] > 0
 
 
 @pytest.mark.slow

@@ -145,7 +145,10 @@ def _sampled(composition: Composition, model: Model, plan: Plan) -> Tensor:
 
 
 def begun(composition: Composition, model: Model, plan: Plan) -> Sampling:
-    """A run of a plan at its first x, on shapes."""
+    """A run of a plan at its first x, on shapes. What keeps something from one call to the next, or
+    walks by a program of its own, does nothing there: each call is computed whole."""
+    converters = [c for c in composition.converters if not (c.phase is Phase.CACHE or c.by_table)]
+    composition = replace(composition, converters=tuple(converters))
     shape = composition.info.latents.shape(plan.request.extent)
     images = len(plan.request.seeds)
 

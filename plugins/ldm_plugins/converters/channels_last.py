@@ -10,6 +10,7 @@ from ldm_core.contracts import Converter, Model, ModelInfo, Part, Phase, PlaceNa
 from ldm_core.errors import LdmError
 from ldm_core.model.modules import movable_copy
 from ldm_plugins.converters.quantize import Quantize
+from ldm_plugins.converters.shared.together import check_once
 
 ROLES = ("network", "autoencoder", "decoder", "side")
 
@@ -45,6 +46,7 @@ class ChannelsLast(Converter):
         return self
 
     def beside(self, others: Sequence[Converter]) -> None:
+        check_once("channels_last", self, others)
         for other in others:
             if isinstance(other, Quantize) and {*other.parts} - {"text"}:
                 raise LdmError(

@@ -9,6 +9,8 @@ from typing import Any
 from ldm_core.contracts import Converter, ModelInfo, Part, Phase, PlaceNames
 from ldm_core.errors import LdmError
 from ldm_core.model.modules import shallow_copy
+from ldm_plugins.converters.openvino import OpenVino
+from ldm_plugins.converters.prompt_cache import PromptCache
 from ldm_plugins.converters.shared.compilation import (
     INDUCTOR,
     Mode,
@@ -16,6 +18,13 @@ from ldm_plugins.converters.shared.compilation import (
     with_program,
 )
 from ldm_plugins.converters.shared.placement import stay_at_home
+from ldm_plugins.converters.shared.together import (
+    EACH_A_PROGRAM,
+    WITHIN_LAYERS,
+    check_apart,
+    check_once,
+)
+from ldm_plugins.converters.token_merging import TokenMerging
 from ldm_plugins.shared.classes import find_class
 
 NAME = "compile"
@@ -67,6 +76,13 @@ class Compile(Converter):
 
     def beside(self, others: Sequence[Converter]) -> None:
         stay_at_home(f"'{NAME}'", others)
+        check_once(NAME, self, others)
+        reasons = {
+            OpenVino: ("openvino", EACH_A_PROGRAM),
+            PromptCache: ("prompt_cache", WITHIN_LAYERS),
+            TokenMerging: ("token_merging", WITHIN_LAYERS),
+        }
+        check_apart(NAME, others, reasons)
 
     def prepare(self, info: ModelInfo) -> None:
         assert self.place is not None
@@ -80,6 +96,8 @@ class Compile(Converter):
                 )
 
     def part(self, part: Part) -> Part:
+        if part.device.type == "meta":  # where nothing is computed
+            return part
         return part.altered(self._compiled) if part.role == "network" else part
 
     def _compiled(self, module: Any) -> Any:

@@ -11,6 +11,7 @@ from ldm_core.errors import LdmError
 from ldm_core.model.modules import shallow_copy
 from ldm_plugins.converters.lora import WithLoras
 from ldm_plugins.converters.quantize import Quantize
+from ldm_plugins.converters.shared.together import check_once
 from ldm_plugins.shared.classes import find_class
 from ldm_plugins.shared.quiet import quiet
 
@@ -38,6 +39,7 @@ class FusedQkv(Converter):
     lossless = True
 
     def beside(self, others: Sequence[Converter]) -> None:
+        check_once("fused_qkv", self, others)
         for other in others:
             if isinstance(other, WithLoras):
                 raise LdmError(

@@ -165,9 +165,9 @@ class OpenVino(Converter):
     def within(self, recipe: Mapping[str, Any], attention: Kernel) -> None:
         if self._at("network") and not attention.native:
             raise LdmError(
-                f"the attention '{recipe['attention']['name']}' cannot reach into a network that "
-                "OpenVINO compiles, which has an attention of its own.",
-                "choose the attention 'native', or leave openvino out.",
+                f"the attention '{attention.label}' cannot reach into a network that OpenVINO "
+                "compiles, which has an attention of its own.",
+                "choose the attention 'native' without a backend, or leave openvino out.",
             )
         if "memory" in recipe:
             raise LdmError(

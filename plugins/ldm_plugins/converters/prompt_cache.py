@@ -16,8 +16,12 @@ from ldm_core.contracts import (
 )
 from ldm_core.errors import LdmError
 from ldm_core.model.modules import shallow_copy
+from ldm_plugins.converters.cfg_parallel import CfgParallel
+from ldm_plugins.converters.context_parallel import ContextParallel
+from ldm_plugins.converters.fused_qkv import FusedQkv
 from ldm_plugins.converters.shared.kept_prompts import KeptPrompts, keep_projections
 from ldm_plugins.converters.shared.reclassed import check_layers_are_called
+from ldm_plugins.converters.shared.together import check_apart, check_once
 from ldm_plugins.shared.networks import is_unet, network_config
 
 NAME = "prompt_cache"
@@ -62,8 +66,14 @@ class PromptCache(Converter):
 
     def beside(self, others: Sequence[Converter]) -> None:
         check_layers_are_called(NAME, others)
-        if any(isinstance(other, PromptCache) for other in others):
-            raise LdmError(f"the converter '{NAME}' stands in the recipe twice; leave one out.")
+        check_once(NAME, self, others)
+        apart = "what is kept of the prompt belongs to whole calls, and the second parts them"
+        reasons = {
+            CfgParallel: ("cfg_parallel", apart),
+            ContextParallel: ("context_parallel", apart),
+            FusedQkv: ("fused_qkv", "the second joins the products that are to be kept"),
+        }
+        check_apart(NAME, others, reasons)
 
     def part(self, part: Part) -> Part:
         return part.altered(_keeping) if part.role == "network" else part

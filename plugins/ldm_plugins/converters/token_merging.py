@@ -14,6 +14,7 @@ from ldm_core.errors import LdmError
 from ldm_core.model.files import read_index
 from ldm_core.model.modules import shallow_copy
 from ldm_plugins.converters.shared.processor import is_processor
+from ldm_plugins.converters.shared.together import check_once
 from ldm_plugins.shared.networks import is_unet, network_config
 
 if TYPE_CHECKING:
@@ -70,6 +71,9 @@ class TokenMerging(Converter):
                 f"'{info.source}' (family {info.family}) has none: {', '.join(classes)}."
             )
         return self
+
+    def beside(self, others: Sequence[Converter]) -> None:
+        check_once(NAME, self, others)
 
     def speedups(self, info: ModelInfo, place: PlaceNames) -> Sequence[Speedup]:
         """As measured on a processor, of UNets whose largest layers have as many tokens as there.

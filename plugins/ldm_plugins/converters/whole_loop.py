@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Any
 
 from ldm_core.contracts import Converter, ModelInfo, Phase, PlaceNames, Run, RunHooks
+from ldm_plugins.converters.compile import Compile
+from ldm_plugins.converters.cuda_graph import CudaGraph
+from ldm_plugins.converters.openvino import OpenVino
 from ldm_plugins.converters.shared.compilation import INDUCTOR, check_backend, program
+from ldm_plugins.converters.shared.placement import stay_at_home
+from ldm_plugins.converters.shared.together import (
+    EACH_A_PROGRAM,
+    WITHIN_LAYERS,
+    check_apart,
+    check_once,
+)
+from ldm_plugins.converters.token_merging import TokenMerging
+
+NAME = "whole_loop"
 
 
 def whole_loop(*, backend: str = INDUCTOR, dynamic: bool = False) -> Converter:
@@ -62,6 +75,17 @@ class WholeLoop(Converter):
 
     def fit(self, info: ModelInfo, place: PlaceNames) -> Converter:
         return replace(self, place=place, programs=Programs())
+
+    def beside(self, others: Sequence[Converter]) -> None:
+        stay_at_home(f"'{NAME}'", others)
+        check_once(NAME, self, others)
+        reasons = {
+            Compile: ("compile", EACH_A_PROGRAM),
+            CudaGraph: ("cuda_graph", EACH_A_PROGRAM),
+            OpenVino: ("openvino", EACH_A_PROGRAM),
+            TokenMerging: ("token_merging", WITHIN_LAYERS),
+        }
+        check_apart(NAME, others, reasons)
 
     def prepare(self, info: ModelInfo) -> None:
         assert self.place is not None
