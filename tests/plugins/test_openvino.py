@@ -164,6 +164,14 @@ def test_a_picture_to_start_from_and_another_size(
     assert conversions == ["UNet2DConditionModel", "Decoder"]
 
 
+def test_a_text_encoder_that_has_been_called_before(cache: Path) -> None:
+    """Transformers puts hooks of its own on one at its first call."""
+    pipe = Pipeline.from_pretrained("shapes", num_inference_steps=1, device="cpu")
+    pipe("a red star", seed=1, output_type="latent")
+    converters = [compiled(cache, parts=["text"])]
+    assert both(pipe, converters, prompt="a red star", seed=1) < 1e-4
+
+
 def test_tiles_and_slices_are_decoded_by_programs(pipe: Pipeline, cache: Path) -> None:
     latents = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(0))
     for cut in ({"name": "vae_tiling", "size": 16}, {"name": "vae_slicing"}):

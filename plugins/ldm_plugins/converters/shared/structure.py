@@ -6,7 +6,7 @@ import hashlib
 import sys
 from collections.abc import Iterable, Mapping
 from enum import Enum
-from inspect import ismethod
+from inspect import getmodule, ismethod
 from types import BuiltinFunctionType, FunctionType, MemberDescriptorType
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,8 @@ SILENT = frozenset(
     }
 )
 """What is kept of a module, or of its config, that says nothing of what it computes."""
+LOOKS_ON = "transformers.utils.output_capturing"
+"""Where hooks come from that change nothing."""
 
 
 class UnknownError(Exception):
@@ -65,8 +67,11 @@ def is_altered(module: nn.Module) -> bool:
 
 
 def _hooks(layer: nn.Module) -> list[Any]:
-    """What is called before or after a layer, one table of each kind."""
-    return [layer._forward_pre_hooks, layer._forward_hooks]
+    """What is called before or after a layer, but for what Transformers puts there at the first
+    call, which looks on."""
+    hooks = [*layer._forward_pre_hooks.values(), *layer._forward_hooks.values()]
+    modules = [(hook, getmodule(hook)) for hook in hooks]
+    return [hook for hook, home in modules if home is None or home.__name__ != LOOKS_ON]
 
 
 def _lines(value: Any, path: str, above: set[int]) -> Iterable[str]:
