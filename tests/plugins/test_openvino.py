@@ -172,6 +172,27 @@ def test_a_text_encoder_that_has_been_called_before(cache: Path) -> None:
     assert both(pipe, converters, prompt="a red star", seed=1) < 1e-4
 
 
+HOME = """
+import os, sys
+import openvino_telemetry.main as main
+sent = []
+main.Telemetry.__init__ = lambda *args, **options: sent.append(args)
+from ldm_plugins.converters.shared.without_telemetry import import_openvino
+core = import_openvino().Core()
+import openvino_telemetry
+assert core.available_devices and not sent, sent
+assert not os.listdir(os.environ["HOME"])
+"""
+
+
+def test_it_does_not_report_itself(tmp_path: Path) -> None:
+    """A home that stays empty, and a telemetry that is never made."""
+    command = [sys.executable, "-c", HOME]
+    environment = {**os.environ, "HOME": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+
+
 def test_tiles_and_slices_are_decoded_by_programs(pipe: Pipeline, cache: Path) -> None:
     latents = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(0))
     for cut in ({"name": "vae_tiling", "size": 16}, {"name": "vae_slicing"}):

@@ -23,6 +23,7 @@ from ldm_core.media.partial import partial_folder, sweep
 from ldm_plugins.converters.shared import graphs
 from ldm_plugins.converters.shared.graphs import Arguments, Graph, weights_of
 from ldm_plugins.converters.shared.structure import UnknownError, contents, structure
+from ldm_plugins.converters.shared.without_telemetry import import_openvino
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -72,7 +73,7 @@ def _key(own: str, arguments: Arguments) -> str:
 def _read(folder: Path, weights: Mapping[str, Tensor]) -> Graph | None:
     """A stored graph with these weights; None where there is none for them, or it is damaged,
     which is said."""
-    import openvino
+    openvino = import_openvino()
 
     try:
         about = json.loads((folder / ABOUT).read_bytes())
@@ -107,7 +108,7 @@ def _bytes(data: bytes) -> Any:
 
 def _keep(graph: Graph, folder: Path, key: str, weights: Mapping[str, Tensor]) -> None:
     """Write a graph, whole or not at all; where that cannot be it is said, and goes on."""
-    import openvino
+    openvino = import_openvino()
 
     names, others = graphs.lifted(graph.model, weights)
     try:

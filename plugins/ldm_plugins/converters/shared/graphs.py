@@ -9,6 +9,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from ldm_core.errors import LdmError
+from ldm_plugins.converters.shared.without_telemetry import import_openvino
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -112,6 +113,8 @@ def converted(module: nn.Module, arguments: Arguments) -> Graph:
         LdmError: it cannot be traced, or has operations that OpenVINO does not know.
     """
     import torch
+
+    import_openvino()
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
     from torch.jit._trace import TracerWarning

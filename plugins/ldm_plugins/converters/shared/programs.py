@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ldm_core.errors import LdmError
 from ldm_plugins.converters.shared.graph_cache import graph_of
 from ldm_plugins.converters.shared.graphs import Arguments, Graph, Signature
+from ldm_plugins.converters.shared.without_telemetry import import_openvino
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -125,9 +126,7 @@ def computes(dtype: str) -> bool:
 
 @cache
 def _core() -> Any:
-    import openvino
-
-    return openvino.Core()
+    return import_openvino().Core()
 
 
 def _settings(dtype: str, threads: int) -> dict[str, Any]:
