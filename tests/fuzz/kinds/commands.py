@@ -72,6 +72,8 @@ RIGHT: dict[str, list[str]] = {
     "pool_steps": ["1"],
     "max_tokens": ["16"],
     "latent_channels": ["4"],
+    "only": ["chunked", "channels_last"],
+    "rounds": ["1"],
 }
 """Values that are right for a parameter, by its name; of others odd ones alone are drawn."""
 SIZES = [
@@ -94,7 +96,7 @@ LARGE = ["0", "-1", "1000000000", "99999999999999999999", "1.5", "nan", "1e3", "
 """Of counts, such as steps: too few or very many, never what would take long and is right."""
 COUNTS = {"steps", "crop_steps", "num_images", "batch_size", "iterations", "factor", "milliseconds"}
 COUNTS |= {"left", "right", "top", "bottom", "resolution", "width", "layers", "pool_size"}
-COUNTS |= {"pool_steps", "max_tokens", "latent_channels", "num_workers", "warmup"}
+COUNTS |= {"rounds", "pool_steps", "max_tokens", "latent_channels", "num_workers", "warmup"}
 
 
 @dataclass(frozen=True)
@@ -181,6 +183,8 @@ def invocations(draw: st.DrawFn) -> Case:
             flags.append([parameter.flag, value])
         else:
             flags.append([f"{parameter.flag}={value}"])
+    if words == ("tune",) and not any(flag[0].startswith("--only") for flag in flags):
+        flags.append(["--only", "chunked"])  # of all, some start a compiler
     if draw(seldom(20)):
         name = argument_of(draw(arguments))
         flags.append([f"--{name}", argument_of(draw(arguments))])

@@ -44,12 +44,18 @@ INPUTS = (
 """Names of inputs that conditionings declare, and of the run's own arguments."""
 
 
+COMPILING = {"compile", "cuda_graph", "flex", "whole_loop"}
+"""Plugins that write a program and start a compiler, which is what they are asked for, and takes
+longer than a case may."""
+
+
 @functools.cache
 def plugins(kind: str) -> Mapping[str, Mapping[str, Any]]:
     """Each plugin of a kind with its options, as the command line lists them."""
     from ldm_core.plugins.registry import installed
 
-    return {plugin.name: plugin.options for plugin in installed().of_kind(kind)}
+    offered = [plugin for plugin in installed().of_kind(kind) if plugin.name not in COMPILING]
+    return {plugin.name: plugin.options for plugin in offered}
 
 
 def option_values(option: Any) -> st.SearchStrategy[Any]:
