@@ -13,7 +13,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from ldm_core import LdmError, Pipeline
 from ldm_core.contracts import as_kernel
-from ldm_core.plugins.options import with_options
+from ldm_core.plugins.options import REQUIRED, with_options
 from ldm_core.plugins.registry import installed
 from on_gpu.bench import Bench, Figures, apart, median, ratio, tf32
 
@@ -44,9 +44,16 @@ def kernels(device: str, dtype: str) -> dict[str, Attend]:
     """Ours that run there, beside torch's own and the plain formula."""
 
     def ours(name: str) -> Attend | None:
+        plugin = installed().find("attention", name)
+        if any(option.default is REQUIRED for option in plugin.options.values()):
+            return None  # a chain of others
+        if name == "flex" and device == "cpu":
+            return None  # it is compiled for each size, which takes longer than all else
         try:
-            kernel = as_kernel(with_options(installed().find("attention", name).loaded, {}))
+            kernel = as_kernel(with_options(plugin.loaded, {}))
         except LdmError:  # its package is not installed
+            return None
+        if kernel.lacks:
             return None
         if device.partition(":")[0] not in (kernel.devices or (device,)):
             return None

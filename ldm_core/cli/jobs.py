@@ -76,6 +76,8 @@ def _run(
     """
     hashes = check_hashes and started_by() is None
     for event in job.run(lambda: signals.heard() or orphaned(), check_hashes=hashes):
+        if started_by() is None:
+            speaker.look()
         with speaker.aside():
             report.hear(event)
     with speaker.aside():

@@ -49,6 +49,11 @@ class Speaker:
             with self._lock:
                 self._erase()
 
+    def look(self) -> None:
+        """See whether the process that spoke has died, so that this one speaks: asked after each
+        batch, as a job may be over before the thread looks again."""
+        self._watch.speaks()
+
     def last(self) -> None:
         """The line of the end, where this process is the one to say it; another one that ends
         later has no need to."""
