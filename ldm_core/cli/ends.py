@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import traceback
+from contextlib import suppress
 
 from ldm_core.cli.signals import Stop
 from ldm_core.cli.streams import ClosedOutput
@@ -28,7 +29,8 @@ def say(text: str) -> None:
     try:
         print(text, file=sys.stderr, flush=True)
     except (OSError, ValueError):  # closed, full, or read by nobody any longer
-        return
+        with suppress(OSError, ValueError):  # nor is it to be complained of again at the end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def ended(error: BaseException, signum: int | None = None) -> int:
