@@ -8,19 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from ldm_core.composition.composition import Composition
 from ldm_core.composition.parts import make
-from ldm_core.composition.recipe import Layer
+from ldm_core.composition.recipe import Fast, Layer
 from ldm_core.contracts import Converter, Phase, Speedup
 from ldm_core.errors import LdmError
 from ldm_core.model import place
 from ldm_core.plugins.options import REQUIRED
 from ldm_core.plugins.registry import Plugin
-
-Fast = Literal["lossless", "lossy"]
-"""What a recipe's ``fast`` may be: converters that keep the picture, or also such that do not."""
 
 
 @dataclass(frozen=True)
@@ -96,22 +93,31 @@ def faster(
         if any(c.plugin is candidate.plugin and not c.refusal for c in candidates):
             continue  # with other options, faster
         try:
-            composition = with_converters(composition, [*taken, candidate.choice])
+            more = with_converters(composition, [*taken, candidate.choice])
+            if candidate.speedup.error is None and not _stays_lossless(composition, more):
+                raise LdmError(
+                    "it does not keep the picture, and does not say by how much it moves."
+                )
         except LdmError as error:
-            refusal = error.message.rstrip(".")
+            refusal = error.message.rstrip(".") + (f" ({error.hint})" if error.hint else "")
             candidate = Candidate(candidate.plugin, candidate.speedup, refusal)
         else:
+            composition = more
             taken.append(candidate.choice)
         candidates.append(candidate)
     return Faster(composition, tuple(candidates))
+
+
+def _stays_lossless(composition: Composition, more: Composition) -> bool:
+    """Whether a composition has no more lossy converters than one with fewer."""
+    lossy = [sum(not part.lossless for part in c.converters) for c in (composition, more)]
+    return lossy[0] == lossy[1]
 
 
 def _candidates(composition: Composition, fast: Fast) -> Iterator[Candidate]:
     """Converters that are not chosen yet, with each of their options that are faster."""
     names = place.names(composition.recipe)
     for plugin, converter in unchosen(composition):
-        if plugin in composition.plugins:
-            continue
         for speedup in converter.speedups(composition.info, names):
             if speedup.factor < 1 and (speedup.error is None or fast == "lossy"):
                 yield Candidate(plugin, speedup)

@@ -39,6 +39,8 @@ Layer = dict[str, Any]
 Same = Callable[[str, Any, Any], bool]
 """``same(key, name, other)``: whether two names under a key of a recipe are one plugin's."""
 
+Fast = Literal["lossless", "lossy"]
+"""What a recipe's ``fast`` may be: converters that keep the picture, or also such that do not."""
 STAGES = ("scheduler", "spacing", "guidance", "attention", "encoder", "decoder")
 """Hook points that take one plugin."""
 LISTS = {
@@ -60,7 +62,7 @@ SETTINGS: dict[str, Any] = {
     "compute_dtype": str,
     "memory": MemorySize,
     "tf32": bool,
-    "fast": Literal["lossless", "lossy"],
+    "fast": Fast,
 }
 KEYS = (*SETTINGS, "loras", *STAGES, *LISTS)
 FIRST_OF = "ldm-core:first_of"

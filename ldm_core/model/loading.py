@@ -190,7 +190,7 @@ def check_finite_as_read(what: str, tensors: Mapping[str, Tensor], files: Iterab
 
     left = dict(tensors)
     for file in files:
-        with safe_open(file, "pt") as stream:
+        with reading(what), safe_open(file, "pt") as stream:
             as_they_lie = {
                 name: tensor
                 for name in stream.keys() & left.keys()

@@ -7,6 +7,7 @@ the whole faster still.
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
@@ -121,7 +122,7 @@ def tune(
         trials.append(trial)
     best, factor, error = pipe, 1.0, 0.0
     done: list[Trial] = []
-    for trial in sorted(trials, key=lambda t: t.factor if t.factor == t.factor else 2.0):
+    for trial in sorted(trials, key=lambda t: math.inf if math.isnan(t.factor) else t.factor):
         if trial.verdict:
             done.append(trial)
             continue
@@ -129,13 +130,19 @@ def tune(
             both = _with(best, trial.change)
             _, latents = watch.run(both)  # programs are compiled
             ratio = watch.ratio(best, both) if best is not pipe else trial.factor
-        except LdmError as refusal:
-            done.append(replace(trial, verdict=f"not beside the others: {refusal.message}"))
+        except Exception as refusal:
+            done.append(replace(trial, verdict=f"not beside the others: {_in_short(refusal)}"))
+            continue
+        moved = _error(latents, truth)
+        if not math.isfinite(moved) or (not lossy and moved > SAME):
+            done.append(
+                replace(trial, verdict=f"beside the others it moves what is drawn: {moved:.2g}")
+            )
             continue
         if ratio >= PAYS:
             done.append(replace(trial, verdict=f"beside the others {ratio:.2f} of their time"))
             continue
-        best, error = both, _error(latents, truth)
+        best, error = both, moved
         done.append(replace(trial, taken=True, verdict="taken"))
     if best is not pipe:
         factor = watch.ratio(pipe, best)
@@ -143,7 +150,7 @@ def tune(
     return Tuned(best, tuple(done), factor, error, seconds)
 
 
-def _changed(pipe: Pipeline, only: Set[str]) -> Iterator[tuple[Layer, Pipeline | LdmError]]:
+def _changed(pipe: Pipeline, only: Set[str]) -> Iterator[tuple[Layer, Pipeline | Exception]]:
     """Every change that is tried, with the pipeline that it makes, or why it makes none.
 
     Args:
@@ -171,9 +178,10 @@ def _changed(pipe: Pipeline, only: Set[str]) -> Iterator[tuple[Layer, Pipeline |
             changes.append({"attention": {"name": plugin.id}})
     for change in changes:
         try:
-            yield change, _with(pipe, change)
-        except LdmError as error:
-            yield change, error
+            other: Pipeline | Exception = _with(pipe, change)
+        except Exception as error:  # of a package whose converter it is; the others are tried still
+            other = error
+        yield change, other
 
 
 def _with(pipe: Pipeline, change: Layer) -> Pipeline:
@@ -185,24 +193,26 @@ def _with(pipe: Pipeline, change: Layer) -> Pipeline:
 
 def _tried(
     pipe: Pipeline,
-    other: Pipeline | LdmError,
+    other: Pipeline | Exception,
     change: Layer,
     watch: _Watch,
     truth: Tensor,
     lossy: bool,
 ) -> Trial:
     """What is measured of one change; with a verdict where it is not to be taken."""
-    if isinstance(other, LdmError):
-        return Trial(change, verdict=f"not here: {other.message}")
+    if isinstance(other, Exception):
+        return Trial(change, verdict=f"not here: {_in_short(other)}")
     lossless = _lossless(other)
     if not lossless and not lossy:
         return Trial(change, lossless=False, verdict="lossy, which was not asked for")
     try:
         first, latents = watch.run(other)
         factor = watch.ratio(pipe, other)
-    except LdmError as refusal:
-        return Trial(change, lossless=lossless, verdict=f"not here: {refusal.message}")
+    except Exception as error:  # of a package whose converter it is; the others are tried still
+        return Trial(change, lossless=lossless, verdict=f"not here: {_in_short(error)}")
     trial = Trial(change, factor, first, _error(latents, truth), lossless)
+    if not math.isfinite(trial.error):
+        return replace(trial, verdict="what it draws is not finite")
     if lossless and trial.error > SAME:
         what = f"it says that it keeps the picture, and moves it by {trial.error:.2g}"
         return replace(trial, verdict=what)
@@ -242,6 +252,12 @@ class _Watch:
 def _error(latents: Tensor, truth: Tensor) -> float:
     difference = (latents - truth).double()
     return float(difference.square().mean().sqrt() / truth.double().std())
+
+
+def _in_short(error: Exception) -> str:
+    if isinstance(error, LdmError):
+        return error.message
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
 def _name(dtype: torch.dtype) -> str:

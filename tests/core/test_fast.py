@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 import warnings
 from collections.abc import Mapping, Sequence
@@ -86,6 +87,17 @@ LOSSY = claims("lossy", Speedup({}, 0.3, "a clock", "20 dB"), lossless=False)
 JEALOUS = claims("jealous", Speedup({}, 0.6, "a clock"), hates="quick")
 KEEN = claims("keen", Speedup({}, 0.7, "a clock"))
 ELSEWHERE = claims("elsewhere")
+SILENT = claims("silent", Speedup({}, 0.4, "a clock"), lossless=False)
+
+
+def missing() -> Converter:
+    """One that lacks a package."""
+
+    class Missing(Claims):
+        def fit(self, info: ModelInfo, place: PlaceNames) -> Converter:
+            raise LdmError("it needs the package swiftest.", "pip install swiftest")
+
+    return Missing((Speedup({}, 0.2, "a clock"),))
 
 
 @pytest.mark.parametrize(
@@ -97,6 +109,9 @@ ELSEWHERE = claims("elsewhere")
         ({"quick": QUICK, "lossy": LOSSY}, "lossy", ["lossy", "quick"]),
         ({"jealous": JEALOUS, "keen": KEEN, "quick": QUICK}, "lossless", ["quick", "keen"]),
         ({"elsewhere": ELSEWHERE}, "lossy", []),
+        ({"missing": missing, "quick": QUICK}, "lossless", ["quick"]),
+        ({"silent": SILENT, "quick": QUICK}, "lossless", ["quick"]),
+        ({"silent": SILENT, "quick": QUICK}, "lossy", ["quick"]),
     ],
 )
 def test_what_pays_is_taken(factories: Mapping[str, Any], fast: str, taken: list[str]) -> None:
@@ -107,6 +122,8 @@ def test_what_pays_is_taken(factories: Mapping[str, Any], fast: str, taken: list
     if "jealous" in factories:
         assert "jealous is left out: it cannot stand beside quick" in said
     assert ("20 dB" in said) == ("lossy" in taken)
+    assert ("(pip install swiftest)" in said) == ("missing" in factories)
+    assert ("silent is left out: it does not keep" in said) == ("silent" in factories)
 
 
 def test_what_a_person_chose_stays_as_it_is() -> None:
@@ -156,6 +173,19 @@ class Clock:
         return lambda: Takes(name=name, **more)
 
 
+def broken() -> Converter:
+    """One whose network fails as no `LdmError` does."""
+
+    class Broken(Claims):
+        def convert(self, model: Model) -> Model:
+            def network(call: Call) -> torch.Tensor:
+                raise ZeroDivisionError("of its own")
+
+            return replace(model, network=network, remake=None)
+
+    return Broken(name="broken")
+
+
 def tuned(lossy: bool) -> Tuned:
     """Of a pipeline whose own network takes a second a row."""
     clock = Clock()
@@ -167,6 +197,8 @@ def tuned(lossy: bool) -> Tuned:
         worse=clock.converter("worse", 0.2),
         lossy=clock.converter("lossy", -0.1, by=0.9, lossless=False),
         liar=clock.converter("liar", -0.9, by=0.9),
+        black=clock.converter("black", -0.95, by=math.nan),
+        broken=broken,
     )
     pipe = Pipeline.from_pretrained("shapes", registry=registry, device="cpu", converters=["slow"])
     plan = pipe.composition.plan({"prompt": [PROMPT]}, [1], num_inference_steps=2)
@@ -185,6 +217,8 @@ def test_what_is_measured_to_pay_is_put_together(lossy: bool) -> None:
     assert result.factor == pytest.approx(0.1 if lossy else 0.2)
     assert result.seconds == pytest.approx(2 * 2.0)  # steps, and rows: it is guided
     assert "moves it by" in trials["liar"].verdict
+    assert trials["black"].verdict == "what it draws is not finite"
+    assert trials["broken"].verdict == "not here: ZeroDivisionError: of its own"
     assert "cannot stand beside half" in trials["jealous"].verdict
     assert trials["worse"].verdict == "not faster here"
     assert (result.error > 0.01) is lossy

@@ -194,11 +194,10 @@ class OpenVino(Converter):
             )
 
     def speedups(self, info: ModelInfo, place: PlaceNames) -> Sequence[Speedup]:
-        """Of UNets alone, which is what was measured, and on a processor with AVX-512."""
+        """Of UNets alone, which is what was measured, and on a processor with AVX-512. Where the
+        package is missing, or weights are not in float32, `fit` says so."""
         network = next((part.cls for part in info.parts if part.role == "network"), "")
-        if find_spec("openvino") is None or not is_processor(place) or "UNet" not in network:
-            return ()
-        if not {place.dtype, place.compute_dtype} <= {"auto", "float32"} or _packed(info):
+        if not is_processor(place) or "UNet" not in network:
             return ()
         lossless = Speedup({}, FLOAT32, WHY)
         if not computes_bfloat16():
