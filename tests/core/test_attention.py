@@ -10,7 +10,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention as sdpa
 
 from ldm_core import Pipeline
-from ldm_core.contracts import lacking, runs_on
+from ldm_core.contracts import first_of, lacking, runs_on
 from ldm_core.run.attention import in_force
 
 
@@ -109,3 +109,20 @@ def test_dropout_is_refused() -> None:
     q = torch.randn(1, 1, 2, 4)
     with in_force(Counting()), pytest.raises(ValueError, match="dropout"):
         torch.nn.functional.scaled_dot_product_attention(q, q, q, dropout_p=0.1)
+
+
+@pytest.mark.parametrize(("masked", "calls"), [("boolean", (0, 1)), ("additive", (1, 0))])
+def test_a_mask_that_a_kernel_does_not_take_goes_to_the_next(
+    masked: str, calls: tuple[int, int]
+) -> None:
+    kernels = Counting(), Counting()
+    chain = first_of([runs_on(masks=("additive",))(kernels[0]), kernels[1]])
+    q, k, v = torch.randn(3, 1, 2, 4, 8, generator=torch.Generator().manual_seed(0))
+    hides = torch.tensor([True, True, False, True])
+    bias = torch.zeros(4).masked_fill(~hides, -torch.inf)
+    expected = sdpa(q, k, v, attn_mask=hides.expand(4, 4))
+    with in_force(chain):
+        mask = (hides if masked == "boolean" else bias).expand(4, 4)
+        drawn = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    assert torch.allclose(drawn, expected)
+    assert tuple(kernel.calls for kernel in kernels) == calls

@@ -242,6 +242,13 @@ def test_closed_streams_are_the_machines(
     assert "Traceback" not in run.stderr
 
 
+def test_a_full_error_stream_is_complained_of_once(tmp_path: Path) -> None:
+    """What a library leaves there at the end would turn the exit code into 120."""
+    late = "import sys; from ldm_core.cli.ends import say; say('full'); sys.stderr.write('late')"
+    command = ["bash", "-c", f'{sys.executable} -c "{late}; sys.exit(3)" 2>/dev/full']
+    assert subprocess.run(command, cwd=tmp_path, check=False).returncode == 3
+
+
 def test_a_reader_that_has_gone_stops_a_run_that_says_what_is_there(
     ldm: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

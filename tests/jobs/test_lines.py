@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -118,10 +119,22 @@ def test_a_bad_line_has_its_number_and_the_others_stay(
     assert lines.lines[-1].index == bad.index + 1
 
 
-def test_a_data_set_is_read_from_its_folder_alone(tmp_path: Path) -> None:
+def test_a_data_set_is_read_from_its_folder_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     datasets = pytest.importorskip("datasets", reason="the extra 'datasets' is not installed")
     from PIL import Image
 
+    asked: list[Any] = []
+
+    def nowhere(*address: Any, **options: Any) -> Any:
+        asked.append(address)
+        raise OSError("no network here")
+
+    monkeypatch.setattr(socket, "getaddrinfo", nowhere)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(datasets.config, "HF_UPDATE_DOWNLOAD_COUNTS", True)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     pictures = [Image.new("RGB", (8, 8), (40 * i, 0, 0)) for i in range(3)]
     rows = datasets.Dataset.from_dict(
         {"prompt": ["a", "b", "c"], "seed": [1, None, 3], "image": pictures}
@@ -143,6 +156,9 @@ def test_a_data_set_is_read_from_its_folder_alone(tmp_path: Path) -> None:
         for line, picture in zip(lines.lines, pictures, strict=True):
             with Image.open(line.values["image"]) as there:
                 assert there.tobytes() == picture.tobytes()
+    assert asked == []
+    assert not (tmp_path / "cache").exists()
+    assert datasets.config.HF_UPDATE_DOWNLOAD_COUNTS  # as it was
     assert len(list((tmp_path / "held").iterdir())) == 3
     splits = datasets.DatasetDict({"train": rows, "test": rows})
     splits.save_to_disk(str(tmp_path / "splits"))

@@ -6,6 +6,9 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,6 +75,37 @@ def test_another_process_speaks_where_the_one_that_did_has_died(
     assert server.wait(first) == -signal.SIGKILL
     assert server.wait(second) == 0
     assert re.search(END, output_of(folder, second)[1], re.MULTILINE)
+
+
+SELDOM = """
+import sys
+from ldm_core.cli import main, progress
+progress.OFTEN = 1000.0
+main()
+"""
+"""The command line, whose thread does not look again within a job."""
+
+
+def test_it_is_seen_after_each_batch_whether_the_one_that_spoke_has_died(
+    server: Server, place: Path
+) -> None:
+    folder = place / "dies early"
+    (folder / "pictures").mkdir(parents=True)
+    first = server.start(words(place), folder)
+    server.until(first, 0.0, lambda: len(list((folder / "pictures").glob("*.png"))) >= 2)
+    os.kill(first, signal.SIGSTOP)  # it keeps the word while the second begins
+    command = [sys.executable, "-c", SELDOM, *words(place)]
+    second = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
+    made = len(list((folder / "pictures").glob("*.png")))
+    deadline = time.monotonic() + 120
+    while len(list((folder / "pictures").glob("*.png"))) == made and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(first, signal.SIGKILL)
+    os.kill(first, signal.SIGCONT)
+    assert server.wait(first) == -signal.SIGKILL
+    errors = second.communicate(timeout=120)[1]
+    assert second.returncode == 0, errors
+    assert len(re.findall(END, errors, re.MULTILINE)) == 1, errors
 
 
 def test_events_are_objects_one_a_line(server: Server, place: Path) -> None:

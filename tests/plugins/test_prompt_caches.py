@@ -12,9 +12,12 @@ import torch
 
 import tiny
 from ldm_core import LdmError, Pipeline
-from ldm_core.contracts import Condition, Unequal
+from ldm_core.contracts import Call, Condition, Row, Unequal
 from ldm_core.contracts.abilities import TextAbility
+from ldm_core.numerics.point import Point
+from ldm_plugins.converters.shared.kept_prompts import KeptPrompts, Projection
 from ldm_plugins.converters.shared.kept_texts import KeptTexts
+from ldm_plugins.converters.shared.reclassed import reclass
 from peers import apart
 from tiny.lora import write_lora
 
@@ -41,6 +44,20 @@ def counted(module: Any) -> list[Any]:
 
 def cross_attention(network: Any) -> Any:
     return next(layer for name, layer in network.named_modules() if name.endswith("attn2"))
+
+
+def test_another_prompt_for_the_same_rows_is_not_answered_by_the_first() -> None:
+    """As where a conditioning changes what it says from step to step."""
+    layer = torch.nn.Linear(3, 2)
+    reclass(layer, Projection)
+    layer.kept_number = 0
+    rows = (Row(0, "positive", Point(0.6, 0.8, 1.0), 0, 2),)
+    network = KeptPrompts("prompt_cache").network(lambda call: layer(call.condition["text"]))
+    texts = torch.randn(2, 1, 3, generator=torch.Generator().manual_seed(0))
+    for text in (*texts, texts[0]):
+        call = Call(torch.zeros(1, 1), torch.zeros(1), {"text": text}, rows)
+        plain = torch.nn.functional.linear(text, layer.weight, layer.bias)
+        assert network(call).equal(plain)
 
 
 @pytest.mark.parametrize("kind", CROSS)
