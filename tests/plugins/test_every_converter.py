@@ -206,7 +206,7 @@ APART = {
 """Pairs that would do nothing, something wrong or fail half-way, and a word of the reason."""
 
 
-@pytest.mark.parametrize(("pair", "reason"), APART.items(), ids=lambda value: "-".join(value))
+@pytest.mark.parametrize(("pair", "reason"), APART.items(), ids=map(" and ".join, APART))
 def test_what_does_not_go_together_is_said_before_weights_are_read(
     pipes: Any, pair: tuple[str, str], reason: str
 ) -> None:
