@@ -97,6 +97,11 @@ def output_of(cwd: Path, pid: int) -> tuple[str, str]:
     )
 
 
+def has_loaded(cwd: Path, pid: int) -> bool:
+    """Whether a run of a server that keeps models has loaded one."""
+    return (cwd.parent / f"{cwd.name}.{pid}.loads").exists()
+
+
 def _keep_models() -> None:
     from ldm_core.run import pipeline
 
@@ -104,6 +109,8 @@ def _keep_models() -> None:
 
     def kept(composition: Any) -> Any:
         name = composition.info.source
+        cwd = Path.cwd()
+        (cwd.parent / f"{cwd.name}.{os.getpid()}.loads").touch()
         if name not in models:
             models[name] = load(composition)
         return models[name]

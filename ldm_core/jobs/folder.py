@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Mapping
@@ -71,7 +72,7 @@ class JobFolder:
 
         Raises:
             LdmError: there is a ledger without a record.
-            OSError: it cannot be written.
+            OSError: it cannot be written, or was removed meanwhile.
         """
         if self.ledger.exists() and self.record() is None:
             raise LdmError(
@@ -82,7 +83,9 @@ class JobFolder:
         with suppress(FileExistsError):
             write_named(self.path / RECORD, lambda path: path.write_text(text, encoding="utf-8"))
         there = self.record()
-        assert there is not None
+        if there is None:
+            gone = str(self.path / RECORD)
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), gone)
         return there
 
     def begin_anew(self, there: Mapping[str, Any], record: Mapping[str, Any]) -> bool:

@@ -15,6 +15,7 @@ from PIL import Image
 from ldm_core import Pipeline
 from ldm_core.errors import LdmError
 from ldm_core.jobs.events import Begun, Event, Failed, Made
+from ldm_core.jobs.folder import JobFolder
 from ldm_core.jobs.job import Job
 from ldm_core.media.png import read_png
 
@@ -159,6 +160,19 @@ def test_a_record_of_no_job_is_refused(record: str, ldm: Any, folder: Path, plac
     assert code == 2
     assert "is no record of a job" in error
     assert [file.name for file in (place / "o").iterdir()] == ["job.json"]
+
+
+def test_a_folder_that_is_removed_as_a_job_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process had written the record, and then somebody removed it with its folder."""
+
+    def taken(*_: Any) -> None:
+        raise FileExistsError
+
+    monkeypatch.setattr("ldm_core.jobs.folder.write_named", taken)
+    with pytest.raises(FileNotFoundError, match=r"job\.json"):
+        JobFolder(tmp_path).create({})
 
 
 def test_bad_lines_stop_it_before_anything_is_made_or_are_left_out(
