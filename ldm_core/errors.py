@@ -51,6 +51,27 @@ class NotFiniteError(LdmError):
         self.failures = tuple(failures)
 
 
+class PluginError(LdmError):
+    """What left the code of a plugin that another package brings: a failure of that package, no
+    matter of what a person asked for. ``__cause__`` is what was raised.
+
+    Args:
+        plugin: whose, as ``the scheduler 'mine' of the package ldm-mine 0.2``.
+        doing: what it was doing, as ``while it was imported`` or ``at step 4 of 10``.
+        cause: what was raised.
+    """
+
+    def __init__(self, plugin: str, doing: str, cause: BaseException) -> None:
+        said = " ".join(str(cause).split())
+        what = f"{type(cause).__name__}: {said}" if said else type(cause).__name__
+        super().__init__(
+            f"{plugin} failed {doing}: {what}",
+            "it is for that package to mend; LDM_TRACEBACK=1 in the environment shows where.",
+        )
+        self.plugin = plugin
+        self.doing = doing
+
+
 class LdmWarning(UserWarning):
     """Something that is done, though perhaps not as it was meant; the command line shows these."""
 

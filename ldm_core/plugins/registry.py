@@ -50,6 +50,11 @@ class Plugin:
         return f"{self.distribution}:{self.name}"
 
     @property
+    def whose(self) -> str:
+        """It with its package, for messages."""
+        return f"the {self.kind} '{self.name}' of the package {self.distribution} {self.version}"
+
+    @property
     def package(self) -> str:
         """The top-level module that it comes from."""
         if isinstance(self.target, str):
