@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from ldm_core.cli.before import PLUGIN, leave_folder, read_ahead
 from ldm_core.cli.ends import ended, say
 from ldm_core.cli.later import (
     add_function,
@@ -67,6 +68,14 @@ def _options(
             "--version", help="Print the version and exit.", is_eager=True, callback=_print_version
         ),
     ] = False,
+    plugin: Annotated[
+        list[str] | None,
+        typer.Option(
+            PLUGIN,
+            metavar="FILE.py",
+            help="Also a plugin in a file, before or behind any command; repeatable.",
+        ),
+    ] = None,
 ) -> None:
     """What stands before a command."""
 
@@ -75,13 +84,14 @@ def main() -> None:
     """Run the command line; whatever goes wrong ends with one message and its own exit code."""
     begins()
     warnings.showwarning = _show_warning
-    open_streams()
-    with StopSignals() as signals:
+    leave_folder()
+    with open_streams(), StopSignals() as signals:
         try:
             try:
+                arguments = read_ahead(sys.argv[1:])
                 with uncollected():
                     app = make_app()
-                app(prog_name="ldm")
+                app(arguments, prog_name="ldm")
             finally:
                 if sys.stdout is not None:
                     sys.stdout.flush()
@@ -105,6 +115,12 @@ class _Carried(BaseException):
 
 class _Commands(TyperGroup):
     """All commands; a Ctrl-C and a closed output, which typer takes for its own, get out."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and self.get_command(ctx, args[0]) is None:
+            for failure in installed().failures:  # which may be of the package that has it
+                say(f"not loaded: {failure}")
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         try:
