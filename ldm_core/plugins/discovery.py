@@ -49,11 +49,12 @@ def installed(rules: Rules | None = None) -> Registry:
             "what needs them is called later"
         )
     both = trust.in_force() if rules is None else trust.in_force().also(rules)
-    return _installed(both, _files)
+    return once(both, _files)
 
 
 @cache
-def _installed(rules: Rules, files: tuple[Path, ...]) -> Registry:
+def once(rules: Rules, files: tuple[Path, ...]) -> Registry:
+    """The plugins that rules admit, and those in some files."""
     entries, failures = scan(careful=bool(rules))
     registry = Registry()
     registry.failures += failures

@@ -32,7 +32,7 @@ class Failure:
 
     def __str__(self) -> str:
         package = f"{self.distribution} {self.version}".strip()
-        return f"plugin '{self.plugin}' of the package {package}: {self.reason}"
+        return f"plugin '{self.plugin}' of the package {package}: {' '.join(self.reason.split())}"
 
 
 @dataclass(frozen=True)
