@@ -132,8 +132,8 @@ def show_plugin(
             described.append(dict(zip(SHOWN, row, strict=True)))
     if as_json:
         typer.echo(json.dumps(described, indent=2, default=str))
-    for error in errors:
-        say(f"error: {error}")
+    for one in errors:
+        say(f"error: {one}")
     if errors:
         raise typer.Exit(FAILED)
 

@@ -18,8 +18,8 @@ from typing import Any, NoReturn, TextIO
 
 from ldm_core.errors import MachineError
 
-OURS = frozenset({"ldm_core", "ldm_plugins", "ldm_pipelines"})
-"""Packages that print results."""
+OURS = frozenset({"ldm_core", "ldm_plugins", "ldm_pipelines", "__main__"})
+"""Packages that print results, and the program that the commands are run in."""
 HELPERS = frozenset({"click", "typer", "rich", "contextlib", __name__})
 """Packages that print for others, whose words they are."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from copy import deepcopy
+from functools import partial
 from typing import Any, TypeVar
 
 from ldm_core.contracts import Family
@@ -32,7 +33,7 @@ class Families:
         self._silent: list[str] = []
         self._made: list[tuple[Plugin, Family]] = []
         for plugin in plugins:
-            family = self._ask(plugin, lambda plugin=plugin: made(plugin))
+            family = self._ask(plugin, partial(made, plugin))
             if family is not None:
                 self._made.append((plugin, family))
 
@@ -53,7 +54,7 @@ class Families:
         claims = [
             (plugin, family)
             for plugin, family in self._made
-            if self._ask(plugin, lambda family=family: _matches(family, index))
+            if self._ask(plugin, partial(_matches, family, index))
         ]
         if not claims:
             raise LdmError(
@@ -87,7 +88,7 @@ class Families:
         """Where the configs lie that go with a single file of these tensors; None where no family
         knows it."""
         for plugin, family in self._made:
-            usual = self._ask(plugin, lambda family=family: _default_config(family, shapes))
+            usual = self._ask(plugin, partial(_default_config, family, shapes))
             if usual is not None:
                 return usual
         return None

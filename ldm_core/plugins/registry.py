@@ -89,7 +89,8 @@ class Plugin:
                 f"{self.whose} cannot be imported from {self.target}: {_cause(error)}"
             ) from error
         if not callable(target):
-            raise LdmError(f"{self.whose}: {self.target} is not callable.")
+            cause = TypeError(f"{self.target} is not callable")
+            raise PluginError(self.whose, "when it was imported", cause)
         return target  # type: ignore[no-any-return]
 
     @cached_property
