@@ -85,16 +85,10 @@ def main() -> None:
     begins()
     warnings.showwarning = _show_warning
     leave_folder()
-    with open_streams(), StopSignals() as signals:
+    with StopSignals() as signals:
         try:
-            try:
-                arguments = read_ahead(sys.argv[1:])
-                with uncollected():
-                    app = make_app()
-                app(arguments, prog_name="ldm")
-            finally:
-                if sys.stdout is not None:
-                    sys.stdout.flush()
+            with open_streams():
+                _run()
         except SystemExit as error:
             if signals.signum is None:
                 raise
@@ -103,6 +97,17 @@ def main() -> None:
             sys.exit(ended(carried.error, signals.signum))
         except BaseException as error:
             sys.exit(ended(error, signals.signum))
+
+
+def _run() -> None:
+    try:
+        arguments = read_ahead(sys.argv[1:])
+        with uncollected():
+            app = make_app()
+        app(arguments, prog_name="ldm")
+    finally:
+        if sys.stdout is not None:
+            sys.stdout.flush()
 
 
 class _Carried(BaseException):

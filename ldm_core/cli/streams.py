@@ -175,6 +175,7 @@ def _adopt(results: Results) -> None:
     if os.path.sameopenfile(1, 2):
         return
     results.flush()
+    os.close(os.dup(1))  # which says it where no more can be opened
     os.dup2(1, results.output.fileno())
     os.dup2(2, 1)
 

@@ -19,7 +19,7 @@ from ldm_core.plugins import trust
 from ldm_core.plugins.entries import Failure, scan
 from ldm_core.plugins.ownership import misplaced, who
 from ldm_core.plugins.registry import Import, Registry
-from ldm_core.plugins.surroundings import Surroundings, kept
+from ldm_core.plugins.surroundings import Surroundings, Traces
 from ldm_core.plugins.trust import LOCAL, Names, Rules
 
 _files: tuple[Path, ...] = ()
@@ -92,6 +92,7 @@ def _take(
     """Take in what may be imported, whatever becomes of each."""
     registry.entries += [*((who(entry)[0], entry.name) for entry in entries), *more]
     registry.unknown += rules.unknown(registry.entries)
+    surroundings = Surroundings()
     for entry in entries:
         distribution, version = who(entry)
         if not rules.admit(distribution, entry.name):
@@ -99,19 +100,20 @@ def _take(
         real = isinstance(entry.dist, Distribution)
         reason = misplaced(entry) if real else None
         if reason is None:
-            reason = _add(registry, entry, distribution, version)
+            reason = _add(registry, entry, surroundings)
         if reason is not None:
             registry.failures.append(Failure(entry.name, distribution, reason, version))
 
 
-def _add(registry: Registry, entry: EntryPoint, distribution: str, version: str) -> str | None:
+def _add(registry: Registry, entry: EntryPoint, surroundings: Surroundings) -> str | None:
     """Import a plugin module and ask it what it offers; why that cannot be, or None."""
     reason = None
+    distribution, version = who(entry)
     since = time.perf_counter()
     _asking.append(distribution)
-    surroundings = Surroundings()
+    traces = Traces()
     try:
-        with kept() as surroundings:
+        with surroundings.kept() as traces:
             module = entry.load()
             registry.add(module, distribution, version, entry.name)
     except BaseException as error:
@@ -127,8 +129,8 @@ def _add(registry: Registry, entry: EntryPoint, distribution: str, version: str)
             version,
             entry.name,
             seconds,
-            tuple(surroundings.heavy),
-            tuple(surroundings.changed),
+            tuple(traces.heavy),
+            tuple(traces.changed),
         )
     )
     return reason
@@ -145,7 +147,7 @@ def _add_file(registry: Registry, file: Path, rules: Rules) -> None:
     whose = f"the plugin {file}"
     _asking.append(LOCAL)
     try:
-        with kept():
+        with Surroundings().kept():
             registry.add(_module(file), LOCAL, version, file.stem)
     except LdmError as error:
         raise LdmError(f"{whose}: {error.message}", error.hint) from error

@@ -6,14 +6,13 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import Distribution, EntryPoint, distributions
-from typing import Any
 
 from ldm_core.plugins.blame import OWN
-from ldm_core.plugins.ownership import Record, folder_of, text_of
+from ldm_core.plugins.ownership import Record, about, folder_of, text_of
 from ldm_core.plugins.trust import LOCAL, normalised
 
 GROUP = "ldm"
@@ -33,6 +32,23 @@ class Failure:
     def __str__(self) -> str:
         package = f"{self.distribution} {self.version}".strip()
         return f"plugin '{self.plugin}' of the package {package}: {' '.join(self.reason.split())}"
+
+
+@dataclass(frozen=True)
+class Import:
+    """What it took to import a plugin module, and to ask it what it offers.
+
+    Attributes:
+        heavy: large packages that were imported for it.
+        changed: what it changed for others meanwhile, which was put back.
+    """
+
+    distribution: str
+    version: str
+    entry: str
+    seconds: float
+    heavy: Sequence[str] = ()
+    changed: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -144,13 +160,11 @@ def _read(distribution: Distribution) -> Metadata | None:
         return None
     label = entries[0].name
     try:
-        about: Any = distribution.metadata
-        name, version = about.get("Name"), about.get("Version")
-    except Exception as error:
+        name, version = about(distribution)
+    except (OSError, ValueError) as error:
         raise _Wrong(f"its metadata cannot be read: {type(error).__name__}", label) from None
     if not name:
         raise _Wrong("its metadata do not say its Name, so that no list can name it", label)
-    name = str(name)
     if NAME.fullmatch(name) is None:
         raise _Wrong(f"its metadata give it the name {name!r}, which no package can have", label)
     stem = _stem(folder_of(distribution))

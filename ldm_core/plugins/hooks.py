@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pluggy
 
@@ -11,41 +12,54 @@ from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.plugins import hookspecs
 
 MODELS = "ldm_models"
+Call = Callable[[Callable[..., None]], None]
+"""``call(register)``: calls one hook, with what takes what it offers."""
 
 
-class Hooks:
-    """The hooks of a module, or any object with hook implementations.
+@contextmanager
+def hooks_of(module: object) -> Iterator[dict[str, Call]]:
+    """The hooks that a module, or any object, implements, by name.
 
-    Each has a manager of its own, so that an implementation that wraps others', or says that it
-    comes first, wraps none.
+    Meanwhile no other module is registered, so that an implementation that wraps others', or says
+    that it comes first, wraps none.
 
     Raises:
-        LdmError: a hook is misspelt, or takes what none is called with.
+        LdmError: a hook is misspelt, or takes what none is called with; when one is called: it is
+            of a kind that nobody goes on with, so that it offers nothing.
     """
+    manager = _free.pop() if _free else _new()
+    try:
+        manager.register(module)
+        manager.check_pending()
+        callers = manager.get_hookcallers(module) or []
+        yield {caller.name: _call(caller) for caller in callers}
+        manager.unregister(module)
+        _free.append(manager)  # of one in which something failed nobody knows what is left there
+    except pluggy.PluginValidationError as error:
+        hooks = [*hookspecs.KINDS.values(), MODELS]
+        word = str(error).partition("unknown hook '")[2].partition("'")[0]
+        if word:
+            raise LdmError(f"no hook named '{word}'.{did_you_mean(word, hooks)}") from error
+        raise LdmError(" ".join(str(error).split())) from error
 
-    def __init__(self, module: object) -> None:
-        self._manager = pluggy.PluginManager("ldm")
-        self._manager.add_hookspecs(hookspecs)
-        try:
-            self._manager.register(module)
-            self._manager.check_pending()
-        except pluggy.PluginValidationError as error:
-            hooks = [*hookspecs.KINDS.values(), MODELS]
-            word = str(error).partition("unknown hook '")[2].partition("'")[0]
-            if word:
-                raise LdmError(f"no hook named '{word}'.{did_you_mean(word, hooks)}") from error
-            raise LdmError(" ".join(str(error).split())) from error
 
-    def call(self, hook: str, register: Callable[..., None]) -> None:
-        """Call one, with what takes what it offers.
+_free: list[pluggy.PluginManager] = []
+"""Managers in which no module is registered."""
 
-        Raises:
-            LdmError: it is of a kind that nobody goes on with, so that it offers nothing.
-        """
-        caller = self._manager.hook.__dict__[hook]
+
+def _new() -> pluggy.PluginManager:
+    manager = pluggy.PluginManager("ldm")
+    manager.add_hookspecs(hookspecs)
+    return manager
+
+
+def _call(caller: pluggy.HookCaller) -> Call:
+    def call(register: Callable[..., None]) -> None:
         for answer in caller(register=register):
             if inspect.isgenerator(answer) or inspect.isawaitable(answer):
                 raise LdmError(
-                    f"{hook} is a {type(answer).__name__}, which offers nothing; a hook is a plain "
-                    "function that calls register"
+                    f"{caller.name} is a {type(answer).__name__}, which offers nothing; a hook is "
+                    "a plain function that calls register"
                 )
+
+    return call

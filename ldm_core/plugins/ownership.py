@@ -8,7 +8,7 @@ import json
 import os
 import re
 import sys
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.machinery import PathFinder
 from importlib.metadata import Distribution, EntryPoint, distributions
 from importlib.util import find_spec
@@ -27,10 +27,10 @@ class Record:
     """Which files a distribution put where, by what pip wrote down."""
 
     def __init__(self, distribution: Distribution) -> None:
-        self.site = os.path.realpath(str(distribution.locate_file("")))
+        self.site = _real(str(distribution.locate_file("")))
         self._text = text_of(distribution, "RECORD")
         self._lines: dict[str, str] | None = None
-        self._project = text_of(distribution, "direct_url.json")
+        self._distribution = distribution
 
     def line(self, file: str) -> str | None:
         """The SHA-256 of a file, in base 64, as it was put there, empty where that is not said;
@@ -54,7 +54,7 @@ class Record:
     def project(self) -> str | None:
         """The folder of a project that is installed so that it can be edited."""
         try:
-            said = json.loads(self._project or "{}")
+            said = json.loads(text_of(self._distribution, "direct_url.json") or "{}")
             if not said.get("dir_info", {}).get("editable"):
                 return None
             return os.path.realpath(unquote(urlparse(said["url"]).path))
@@ -67,7 +67,23 @@ def who(entry: EntryPoint) -> tuple[str, str]:
     home = entry.dist
     if home is None:
         return "unknown", "0"
-    return home.name, str(home.version or "unknown")
+    if not isinstance(home, Distribution):
+        return home.name, home.version
+    name, version = about(home)
+    return name or "unknown", version or "unknown"
+
+
+@cache
+def about(distribution: Distribution) -> tuple[str | None, str | None]:
+    """The name and the version that metadata say; None of what they do not.
+
+    Raises:
+        ValueError: they are no text.
+    """
+    text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
+    head = re.split(r"\r?\n\r?\n", text, maxsplit=1)[0]
+    fields = dict(re.findall(r"^(Name|Version)[ \t]*:[ \t]*(.*?)[ \t\r]*$", head, re.MULTILINE))
+    return fields.get("Name") or None, fields.get("Version") or None
 
 
 def misplaced(entry: EntryPoint) -> str | None:
@@ -110,6 +126,11 @@ def misplaced(entry: EntryPoint) -> str | None:
             "were installed with it"
         )
     return None
+
+
+@cache
+def _real(folder: str) -> str:
+    return os.path.realpath(folder)
 
 
 def _file(module: str) -> str | None:

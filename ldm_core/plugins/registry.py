@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import inspect
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -18,7 +19,8 @@ from ldm_core.plugins import hookspecs
 from ldm_core.plugins.blame import OWN, blamed
 from ldm_core.plugins.docstrings import written_docstring
 from ldm_core.plugins.entries import Failure as Failure
-from ldm_core.plugins.hooks import MODELS, Hooks
+from ldm_core.plugins.entries import Import as Import
+from ldm_core.plugins.hooks import MODELS, hooks_of
 from ldm_core.plugins.names import check_model, check_name, check_target
 from ldm_core.plugins.trust import LOCAL, Rules
 
@@ -135,21 +137,48 @@ class ShippedModel:
     entry: str | None = None
 
 
-@dataclass(frozen=True)
-class Import:
-    """What it took to import a plugin module, and to ask it what it offers.
+class Offer:
+    """What one module offers, as its hooks say it.
 
-    Attributes:
-        heavy: large packages that were imported for it.
-        changed: what it changed for others meanwhile, which was put back.
+    Args:
+        distribution, version, entry: whose it is.
     """
 
-    distribution: str
-    version: str
-    entry: str
-    seconds: float
-    heavy: Sequence[str] = ()
-    changed: Sequence[str] = ()
+    def __init__(self, distribution: str, version: str, entry: str | None) -> None:
+        self.plugins: list[Plugin] = []
+        self.models: list[ShippedModel] = []
+        self._whose = (distribution, version)
+        self._entry = entry
+        self._kind: str | None = None
+
+    @contextmanager
+    def open_for(self, kind: str) -> Iterator[None]:
+        """Meanwhile a hook of a kind runs, and may register."""
+        self._kind = kind
+        try:
+            yield
+        finally:
+            self._kind = None
+
+    @checks_arguments
+    def register(self, name: str, target: Callable[..., Any] | str) -> None:
+        kind = self._kind_of(name)
+        name = check_name(kind, name, self._whose[0])
+        check_target(name, target)
+        self.plugins.append(Plugin(kind, name, *self._whose, target, None, self._entry))
+
+    @checks_arguments
+    def register_model(self, name: str, folder: Path, made_for: str) -> None:
+        self._kind_of(name)
+        name = check_model(name, folder)
+        self.models.append(ShippedModel(name, folder, made_for, *self._whose, self._entry))
+
+    def _kind_of(self, name: str) -> str:
+        if self._kind is None:
+            raise LdmError(
+                f"'{name}' is registered after the hook has returned, in which alone it can be"
+            )
+        return self._kind
 
 
 class Registry:
@@ -182,49 +211,21 @@ class Registry:
                 none that the package may use.
         """
         _check_version(getattr(module, "ldm_api_version", None))
-        offered: list[Plugin] = []
-        models: list[ShippedModel] = []
-        open_for: list[str] = []
-
-        def see(name: str) -> None:
-            if not open_for:
-                raise LdmError(
-                    f"'{name}' is registered after the hook has returned, in which alone it can be"
-                )
-
+        offer = Offer(distribution, version, entry)
         try:
-            hooks = Hooks(module)
-            for kind, hook in hookspecs.KINDS.items():
-
-                @checks_arguments
-                def register(name: str, target: Callable[..., Any] | str, kind: str = kind) -> None:
-                    see(name)
-                    name = check_name(kind, name, distribution)
-                    check_target(name, target)
-                    offered.append(Plugin(kind, name, distribution, version, target, None, entry))
-
-                open_for.append(hook)
-                hooks.call(hook, register)
-                open_for.clear()
-
-            @checks_arguments
-            def register_model(name: str, folder: Path, made_for: str) -> None:
-                see(name)
-                name = check_model(name, Path(folder))
-                models.append(
-                    ShippedModel(name, Path(folder), made_for, distribution, version, entry)
-                )
-
-            open_for.append(MODELS)
-            hooks.call(MODELS, register_model)
-            open_for.clear()
-            self._check_once(offered, models)
+            with hooks_of(module) as hooks:
+                for kind, hook in hookspecs.KINDS.items():
+                    if hook in hooks:
+                        with offer.open_for(kind):
+                            hooks[hook](offer.register)
+                if MODELS in hooks:
+                    with offer.open_for("model"):
+                        hooks[MODELS](offer.register_model)
+            self._check_once(offer.plugins, offer.models)
         except Exception as error:
             raise LdmError(_cause(error)) from error
-        finally:
-            open_for.clear()
-        self.plugins += offered
-        self.models += models
+        self.plugins += offer.plugins
+        self.models += offer.models
 
     def _check_once(self, offered: Sequence[Plugin], models: Sequence[ShippedModel]) -> None:
         """See that a package offers each name of a kind once, which would else mean nothing."""

@@ -9,82 +9,85 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from types import ModuleType
+from dataclasses import dataclass, field
 
 HEAVY = ("torch", "diffusers", "transformers")
 """Packages that no listing should have to import."""
-SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+SIGNALS = tuple(
+    signal.__dict__[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if name in signal.__dict__
+)
 
 
-class Surroundings:
-    """What a process has while a plugin module is imported and asked.
+@dataclass
+class Traces:
+    """What a plugin module left behind.
 
     Attributes:
-        changed: what the module changed, and was put back.
+        changed: what it changed for others, and was put back.
         heavy: the packages of `HEAVY` that were imported for it.
     """
 
+    changed: list[str] = field(default_factory=list)
+    heavy: list[str] = field(default_factory=list)
+
+
+class Surroundings:
+    """What plugin modules share while they are imported: the environment, the working folder, the
+    command line, the standard streams, how warnings are shown and signals heard, and the modules
+    that are there. It is as it was when this was made, after each."""
+
     def __init__(self) -> None:
-        self.changed: list[str] = []
-        self.heavy: list[str] = []
+        self._variables, self._arguments = dict(os.environ), list(sys.argv)
+        self._streams = sys.stdin, sys.stdout, sys.stderr
+        self._shown = warnings.showwarning, list(warnings.filters), sys.excepthook
+        self._heard = {number: signal.getsignal(number) for number in SIGNALS}
+        self._folder = ""
+        with suppress(OSError):  # it may be gone
+            self._folder = os.getcwd()
 
+    @contextmanager
+    def kept(self) -> Iterator[Traces]:
+        """Meanwhile a plugin's code runs; afterwards all is put back."""
+        traces = Traces()
+        modules = dict(sys.modules)
+        try:
+            yield traces
+        finally:
+            traces.heavy = [name for name in HEAVY if name in sys.modules and name not in modules]
+            if not modules.items() <= sys.modules.items():
+                gone = [name for name, one in modules.items() if sys.modules.get(name) is not one]
+                traces.changed.append(f"modules that others use ({_few(gone)})")
+                sys.modules.update({name: modules[name] for name in gone})
+            self._put_back(traces.changed)
 
-@contextmanager
-def kept() -> Iterator[Surroundings]:
-    """Meanwhile a plugin's code runs; afterwards the environment, the working folder, the command
-    line, the standard streams, how warnings are shown and signals heard, and the modules that were
-    there are as they were."""
-    seen = Surroundings()
-    modules = dict(sys.modules)
-    variables, arguments = dict(os.environ), list(sys.argv)
-    streams = sys.stdin, sys.stdout, sys.stderr
-    shown = warnings.showwarning, list(warnings.filters), sys.excepthook
-    hooks = {n: signal.getsignal(signal.__dict__[n]) for n in SIGNALS if n in signal.__dict__}
-    try:
-        folder = os.getcwd()
-    except OSError:  # it is gone
-        folder = ""
-    try:
-        yield seen
-    finally:
-        seen.heavy = [name for name in HEAVY if name in sys.modules and name not in modules]
-        if dict(os.environ) != variables:
-            names = {n for n, v in variables.items() ^ os.environ.items()}
-            seen.changed.append(f"the environment ({', '.join(sorted(names))})")
+    def _put_back(self, changed: list[str]) -> None:
+        if (now := dict(os.environ)) != self._variables:
+            names = {name for name, _ in self._variables.items() ^ now.items()}
+            changed.append(f"the environment ({_few(sorted(names))})")
             os.environ.clear()
-            os.environ.update(variables)
-        if sys.argv != arguments:
-            seen.changed.append("the command line's arguments")
-            sys.argv = arguments
-        if (sys.stdin, sys.stdout, sys.stderr) != streams:
-            seen.changed.append("the standard streams")
-            sys.stdin, sys.stdout, sys.stderr = streams
-        if (warnings.showwarning, warnings.filters, sys.excepthook) != shown:
-            seen.changed.append("how warnings and errors are shown")
-            warnings.showwarning, sys.excepthook = shown[0], shown[2]
-            warnings.filters[:] = shown[1]  # type: ignore[index]
+            os.environ.update(self._variables)
+        if sys.argv != self._arguments:
+            changed.append("the command line's arguments")
+            sys.argv = list(self._arguments)
+        if (sys.stdin, sys.stdout, sys.stderr) != self._streams:
+            changed.append("the standard streams")
+            sys.stdin, sys.stdout, sys.stderr = self._streams
+        if (warnings.showwarning, list(warnings.filters), sys.excepthook) != self._shown:
+            changed.append("how warnings and errors are shown")
+            warnings.showwarning, sys.excepthook = self._shown[0], self._shown[2]
+            warnings.filters[:] = self._shown[1]  # type: ignore[index]
             warnings._filters_mutated()  # type: ignore[attr-defined]
-        _put_back_modules(modules, seen)
-        _put_back_folder(folder, seen)
+        with suppress(OSError):
+            if self._folder and os.getcwd() != self._folder:
+                changed.append("the working folder")
+                os.chdir(self._folder)
         if threading.current_thread() is threading.main_thread():
-            for name, handler in hooks.items():
-                number = signal.__dict__[name]
-                if signal.getsignal(number) != handler and handler is not None:
-                    seen.changed.append(f"what {name} does")
+            for number, handler in self._heard.items():
+                if handler is not None and signal.getsignal(number) != handler:
+                    changed.append(f"what {number.name} does")
                     signal.signal(number, handler)
 
 
-def _put_back_folder(folder: str, seen: Surroundings) -> None:
-    with suppress(OSError):
-        if folder and os.getcwd() != folder:
-            seen.changed.append("the working folder")
-            os.chdir(folder)
-
-
-def _put_back_modules(modules: dict[str, ModuleType], seen: Surroundings) -> None:
-    """Of modules that were there, those that another was put in the place of, or that are gone."""
-    gone = [name for name, module in modules.items() if sys.modules.get(name) is not module]
-    if gone:
-        more = f" and {len(gone) - 3} others" if len(gone) > 3 else ""
-        seen.changed.append(f"modules that others use ({', '.join(gone[:3])}{more})")
-        sys.modules.update({name: modules[name] for name in gone})
+def _few(names: list[str]) -> str:
+    more = f" and {len(names) - 3} others" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
