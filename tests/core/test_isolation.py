@@ -325,7 +325,7 @@ def test_a_command_that_cannot_be_made_is_alone_with_it(fresh: Path, ldm: Any) -
         if re.match(r"│ [a-z]", line):
             assert line.split()[1] in out
     assert ldm("explain", "--steps", "3")[0] == 0
-    usable = {"odd_types", "markup", "doc_is_no_text", "twice_the_flag", "odd_star"}
+    usable = {"odd_types", "markup", "doc_is_no_text", "odd_star"}
     for name in COMMANDS.keys() - usable:
         code, out, err = ldm(f"c-{name}", "--more", "3")
         assert (code, out) == (1, ""), (name, err)
