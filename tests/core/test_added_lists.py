@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
-import tiny
 from ldm_core import Pipeline
 from ldm_core.composition.compose import compose
 from ldm_core.composition.recipe import as_layer, lay, override
@@ -75,7 +76,9 @@ def test_it_holds_in_python_and_by_set(pipe: Pipeline) -> None:
 
 
 def test_lora_files_add_up(copied: Path, tmp_path: Path) -> None:
-    lora = tiny.write_lora(copied, tmp_path / "one.safetensors")
+    lora = tmp_path / "ink.safetensors"
+    down, up = torch.zeros(1, 4, 3, 3), torch.zeros(16, 1, 1, 1)
+    save_file({"unet.conv_in.lora_A.weight": down, "unet.conv_in.lora_B.weight": up}, lora)
     (copied / "ldm.toml").write_text(f'loras = ["{lora}"]\n')
     choices = {"model": str(copied), "loras": ["...", f"{lora}:0.5"]}
     composition = compose(choices, installed())
