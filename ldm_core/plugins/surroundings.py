@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from types import ModuleType
 
 HEAVY = ("torch", "diffusers", "transformers")
 """Packages that no listing should have to import."""
@@ -41,6 +42,7 @@ class Surroundings:
         self._streams = sys.stdin, sys.stdout, sys.stderr
         self._shown = warnings.showwarning, list(warnings.filters), sys.excepthook
         self._heard = {number: signal.getsignal(number) for number in SIGNALS}
+        self._large = {name for name in HEAVY if name in sys.modules}
         self._folder = ""
         with suppress(OSError):  # it may be gone
             self._folder = os.getcwd()
@@ -53,12 +55,23 @@ class Surroundings:
         try:
             yield traces
         finally:
-            traces.heavy = [name for name in HEAVY if name in sys.modules and name not in modules]
+            traces.heavy = [name for name in HEAVY if self._came_with(name, modules)]
             if not modules.items() <= sys.modules.items():
                 gone = [name for name, one in modules.items() if sys.modules.get(name) is not one]
                 traces.changed.append(f"modules that others use ({_few(gone)})")
                 sys.modules.update({name: modules[name] for name in gone})
             self._put_back(traces.changed)
+
+    def _came_with(self, name: str, before: dict[str, ModuleType]) -> bool:
+        """Whether a large package was imported by modules that were not there before, or is in use
+        in one of them."""
+        package = sys.modules.get(name)
+        if package is None or name in self._large:
+            return False
+        new = [module for key, module in sys.modules.items() if key not in before]
+        return name not in before or any(
+            value is package for module in new for value in list(vars(module).values())
+        )
 
     def _put_back(self, changed: list[str]) -> None:
         if (now := dict(os.environ)) != self._variables:

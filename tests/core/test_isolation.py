@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import packages
-from ldm_core.plugins import discovery
+from ldm_core.plugins import discovery, surroundings
 
 HEAD = "from ldm_core import hookimpl\nldm_api_version = 2\n"
 
@@ -73,6 +73,11 @@ LISTING = {
     "a_hook_is_async": (
         HEAD + "@hookimpl\nasync def ldm_schedulers(register): pass",
         "is a coroutine",
+    ),
+    "a_hook_is_not_marked": (HEAD + "def ldm_schedulers(register): pass", "not marked as a hook"),
+    "a_hook_is_marked_by_another": (
+        HEAD + "import pluggy\n@pluggy.HookimplMarker('other')\ndef ldm_schedulers(register): pass",
+        "not marked as a hook",
     ),
     "a_hook_is_no_function": (HEAD + "ldm_schedulers = hookimpl(specname='ldm_schedulers')(3)", ""),
     # registering
@@ -280,12 +285,21 @@ def test_register_is_of_no_use_after_its_hook(fresh: Path, ldm: Any) -> None:
     assert ldm("plugins", "list") == before
 
 
-def test_a_slow_and_a_heavy_import_are_said(fresh: Path, ldm: Any) -> None:
+def test_a_slow_and_a_heavy_import_are_said(
+    fresh: Path, ldm: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also the second that imports what the first one has."""
+    monkeypatch.setattr(surroundings, "HEAVY", ("large_library",))
+    (fresh / "large_library.py").write_text("")
     install(fresh, "sleeps", "import time\ntime.sleep(0.6)\n" + schedulers("pass"))
+    for name in ("one", "two"):
+        install(fresh, name, "import large_library\n" + schedulers("pass"))
     discovery.once.cache_clear()
     code, _, err = ldm("plugins", "list")
     assert code == 0
-    assert re.search(r"warning: the package ldm-sleeps 1\.0 took 0\.\d s to import", err)
+    assert re.search(r"warning: the package ldm-sleeps 1\.0 took \d\.\d s to import", err)
+    for name in ("one", "two"):
+        assert f"the package ldm-{name} 1.0 imports large_library with its plugin module" in err
 
 
 COMMANDS = {
