@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import json
 import os
 import re
@@ -223,6 +224,10 @@ def test_wrong_metadata_is_named_by_its_folder(fresh: Path, ldm: Any) -> None:
         assert re.search(rf"not loaded: .*ldm[-_]{name}", err), (name, err)
 
 
+WORDS = ("LDM_ALLOW_PLUGINS", "working folder", "arguments", "streams", "SIGTERM", "json",
+         "recursion", "builtins.print", "looked for first", "how modules are looked for")  # fmt: skip
+
+
 def test_what_one_changes_at_import_is_put_back_and_said(
     fresh: Path, ldm: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -237,7 +242,17 @@ warnings.showwarning = lambda *_: None
 warnings.simplefilter("ignore")
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 sys.modules["json"] = None
+sys.setrecursionlimit(sys.getrecursionlimit() - 1)
+builtins.print = None
+sys.path.insert(0, sys.path.pop())
+
+class Finder:
+    def find_spec(name, path=None, target=None):
+        raise RuntimeError(name)
+
+sys.meta_path.insert(0, Finder)
 """
+    how = print, sys.getrecursionlimit(), list(sys.path), list(sys.meta_path)
     install(fresh, "changes", changes + schedulers(f"register('changing', {WALK})"))
     discovery.once.cache_clear()
     code, out, err = ldm("plugins", "list")
@@ -246,8 +261,9 @@ sys.modules["json"] = None
     assert dict(os.environ).get("LDM_ALLOW_PLUGINS") is None
     assert sys.modules["json"] is json
     (line,) = [line for line in err.splitlines() if "was put back" in line]
-    for word in ("LDM_ALLOW_PLUGINS", "working folder", "arguments", "streams", "SIGTERM", "json"):
+    for word in WORDS:
         assert word in line
+    assert how == (builtins.print, sys.getrecursionlimit(), list(sys.path), list(sys.meta_path))
     assert Path.cwd() != Path("/")
     assert before[2] is sys.stdout
 
