@@ -224,8 +224,18 @@ def test_wrong_metadata_is_named_by_its_folder(fresh: Path, ldm: Any) -> None:
         assert re.search(rf"not loaded: .*ldm[-_]{name}", err), (name, err)
 
 
-WORDS = ("LDM_ALLOW_PLUGINS", "working folder", "arguments", "streams", "SIGTERM", "json",
-         "recursion", "builtins.print", "looked for first", "how modules are looked for")  # fmt: skip
+WORDS = (
+    "LDM_ALLOW_PLUGINS",
+    "working folder",
+    "arguments",
+    "streams",
+    "SIGTERM",
+    "json",
+    "recursion",
+    "builtins.print",
+    "looked for first",
+    "how modules are looked for",
+)
 
 
 def test_what_one_changes_at_import_is_put_back_and_said(
