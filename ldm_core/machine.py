@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import signal
 from collections.abc import Iterator
 
 from ldm_core.errors import MachineError
@@ -64,6 +65,15 @@ def machine_error(error: BaseException) -> MachineError | None:
         if number in REFUSALS or (number in OF_PLACES and cause is error):
             return MachineError(f"the machine refuses: {os_words(cause, number)}.")
     return None
+
+
+def asked_to_stop(error: BaseException) -> bool:
+    """Whether an error is an interrupt that a person sent, and not one that other code raised by
+    itself: the command line's own, or Python's where that hears of Ctrl-C."""
+    if not isinstance(error, KeyboardInterrupt):
+        return False
+    usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    return type(error) is not KeyboardInterrupt or usual
 
 
 def memory_refusal(error: BaseException) -> str | None:

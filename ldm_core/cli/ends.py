@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from ldm_core.cli.signals import Stop
 from ldm_core.cli.streams import ClosedOutput
-from ldm_core.errors import LdmError, NotFiniteError
+from ldm_core.errors import LdmError, NotFiniteError, PluginError
 from ldm_core.machine import machine_error
 from ldm_core.plugins.registry import installed, raised_in
 
@@ -80,7 +80,7 @@ def _judged(error: BaseException) -> tuple[str | None, int]:
         if isinstance(error, LdmError) and error is not fault:
             return f"{error.message}\n  {fault}", MACHINE
         return str(fault), MACHINE
-    if isinstance(error, NotFiniteError):
+    if isinstance(error, NotFiniteError | PluginError):
         return str(error), FAILED
     if isinstance(error, LdmError):
         return str(error), BAD_INPUT

@@ -7,12 +7,18 @@ from typing import Annotated
 
 import typer
 
+from ldm_core.cli.ends import FAILED, say
 from ldm_core.cli.tables import print_table
-from ldm_core.cli.words import without_marks
-from ldm_core.errors import LdmError, did_you_mean
+from ldm_core.cli.words import as_text
+from ldm_core.errors import LdmError, PluginError, did_you_mean
+from ldm_core.plugins.blame import OWN, blamed
 from ldm_core.plugins.hookspecs import KINDS
-from ldm_core.plugins.registry import installed
+from ldm_core.plugins.registry import Failure, Import, installed
 
+SHOWN = ("kind", "name", "distribution", "version", "doc", "failure")
+"""What is shown of a plugin that fails, in JSON."""
+SLOW = 0.5
+"""Seconds for the import of a plugin module, from which on they are said."""
 app = typer.Typer(no_args_is_help=True)
 Kind = Annotated[str | None, typer.Option(help=f"One kind: {', '.join(KINDS)}.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -25,18 +31,55 @@ def list_plugins(kind: Kind = None, as_json: Json = False) -> None:
     registry = installed()
     rows = []
     for plugin in (p for k in KINDS if kind in (None, k) for p in registry.of_kind(k)):
+        failure = None
         try:
-            summary = plugin.summary
+            with blamed(plugin, "while it was listed"):
+                summary = plugin.summary
         except LdmError as error:
-            summary = f"cannot be used: {error}"
-        rows.append((plugin.kind, plugin.name, plugin.distribution, plugin.version, summary))
-    head = ("kind", "name", "distribution", "version", "summary")
+            failure = error.message
+            summary = f"cannot be used: {failure}"
+        whose = (plugin.distribution, plugin.version)
+        rows.append((plugin.kind, plugin.name, *whose, summary, failure))
+    head = ("kind", "name", "distribution", "version", "summary", "failure")
     if as_json:
+        rows += [_row(failure) for failure in registry.failures]
         typer.echo(json.dumps([dict(zip(head, row, strict=True)) for row in rows], indent=2))
     else:
-        print_table(head, [[*row[:-1], without_marks(row[-1])] for row in rows])
-    for failure in registry.failures:
-        typer.echo(f"not loaded: {failure}", err=True)
+        print_table(head[:-1], [[*row[:4], as_text(row[4])] for row in rows])
+    for failed in registry.failures:
+        say(f"not loaded: {failed}")
+    for one in registry.imports:
+        for remark in remarks(one):
+            say(f"warning: {remark}")
+
+
+def _row(failure: Failure) -> tuple[str, str, str, str, str, str | None]:
+    """What could not be loaded, as a row of the list."""
+    whose = (failure.distribution, failure.version)
+    return ("package", failure.plugin, *whose, "not loaded", failure.reason)
+
+
+def remarks(one: Import) -> list[str]:
+    """What is to be said of how a package was imported, which every command has to wait for."""
+    if one.distribution == OWN:
+        return []
+    package = f"the package {one.distribution} {one.version}"
+    said = []
+    if one.seconds >= SLOW:
+        said.append(
+            f"{package} took {one.seconds:.1f} s to import; its plugin module should do nothing "
+            "but name what it offers"
+        )
+    if one.heavy:
+        said.append(
+            f"{package} imports {' and '.join(one.heavy)} with its plugin module, for which every "
+            "command waits; that belongs into the functions that it names"
+        )
+    if one.changed:
+        said.append(
+            f"{package} changed {', '.join(one.changed)} while it was imported; that was put back"
+        )
+    return said
 
 
 @app.command("show")
@@ -51,19 +94,48 @@ def show_plugin(
     chosen = registry.named(name, kind) or [
         p for p in registry.plugins if name in (p.name, p.id) and kind in (None, p.kind)
     ]
+    failures = [
+        failure
+        for failure in registry.failures
+        if name in (failure.distribution, f"{failure.distribution}:{failure.plugin}")
+    ]
+    if not chosen and failures:
+        if as_json:
+            rows = [dict(zip(SHOWN, _row(failure), strict=True)) for failure in failures]
+            typer.echo(json.dumps(rows, indent=2))
+        for failure in failures:
+            say(f"not loaded: {failure}")
+        raise typer.Exit(FAILED)
     if not chosen:
         raise LdmError(
             f"no plugin named '{name}'.{did_you_mean(name, {p.name for p in registry.plugins})}",
-            "`ldm plugins list` shows all of them.",
+            "\n  ".join(
+                [
+                    "`ldm plugins list` shows all of them.",
+                    *(f"not loaded: {failure}" for failure in registry.failures),
+                ]
+            ),
         )
     from ldm_core.cli.plugin_details import describe_plugin, print_plugin
 
-    if as_json:
-        described = [describe_plugin(plugin) for plugin in chosen]
-        typer.echo(json.dumps(described, indent=2, default=str))
-        return
+    described: list[dict[str, object]] = []
+    errors = []
     for plugin in chosen:
-        print_plugin(plugin)
+        try:
+            described += [describe_plugin(plugin)] if as_json else []
+            if not as_json:
+                print_plugin(plugin)
+        except PluginError as error:
+            errors.append(error)
+            whose = (plugin.kind, plugin.name, plugin.distribution, plugin.version)
+            row = (*whose, "", error.message)
+            described.append(dict(zip(SHOWN, row, strict=True)))
+    if as_json:
+        typer.echo(json.dumps(described, indent=2, default=str))
+    for one in errors:
+        say(f"error: {one}")
+    if errors:
+        raise typer.Exit(FAILED)
 
 
 def check_kind(kind: str | None) -> None:

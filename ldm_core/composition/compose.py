@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ldm_core.arguments import checks_arguments
+from ldm_core.composition.added import joined, settled
+from ldm_core.composition.admitted import admitted, trust_of
 from ldm_core.composition.companions import accompanied
 from ldm_core.composition.composition import OF_A_CALL, Composition
 from ldm_core.composition.fast import faster
@@ -19,6 +21,7 @@ from ldm_core.composition.recipe import (
     KEYS,
     LISTS,
     STAGES,
+    TRUST,
     Layer,
     as_choice,
     as_layer,
@@ -42,16 +45,23 @@ OF_WEIGHTS = ("model", "model_config", "device", "dtype", "compute_dtype", "memo
 
 @checks_arguments
 def compose(
-    chosen: Mapping[str, Any], registry: Registry, recipe: Path | Mapping[str, Any] | None = None
+    chosen: Mapping[str, Any],
+    registry: Registry | None = None,
+    recipe: Path | Mapping[str, Any] | None = None,
 ) -> Composition:
     """Resolve a recipe with choices laid over it.
 
+    Args:
+        registry: the plugins to choose from; those of the installed packages by default, of which
+            only such are imported as the recipe's ``[plugins]`` admits.
     Raises:
         LdmError: an unknown model, plugin or option; a folder that is no model or whose weights
             are missing, cut off or pickled; abilities that the model lacks.
     """
     layer = read_recipe(recipe) if isinstance(recipe, Path) else as_layer(recipe or {})
-    layer = lay(layer, as_layer(chosen), same_plugin(registry))
+    over = as_layer(chosen)
+    registry = admitted(registry, lay(trust_of(layer), trust_of(over)))
+    layer = lay(_without(layer, TRUST), _without(over, TRUST), same_plugin(registry))
     place.check_names(layer)
     check_choices(layer, registry)
     layer = in_full_everywhere(layer, registry)
@@ -63,7 +73,9 @@ def compose(
         layer["model_config"] = lasting(layer["model_config"], info.folder)
     file = info.folder / MODEL_RECIPE
     own = read_recipe(file) if file.is_file() else {}
-    loras = _loras(layer if "loras" in layer else own)
+    if TRUST in own:
+        raise LdmError(f"a model does not say which plugins are imported, as {file} would.")
+    loras = _loras(_all_loras(own, layer))
     fast = lay(own, layer).get("fast")
     own, layer = _without(own, "fast"), _without(layer, "fast")
     composition = assemble(info, registry, family, own, layer, loras)
@@ -83,6 +95,8 @@ def recompose(composition: Composition, changes: Mapping[str, Any]) -> Compositi
         LdmError: as of `compose`, or a change of what belongs to the weights.
     """
     layer, own = as_layer(changes), composition.own
+    if TRUST in layer:
+        raise LdmError(f"'{TRUST}' is said when a pipeline is made; load another one for it.")
     for key in OF_WEIGHTS:
         if key in layer:
             raise LdmError(f"'{key}' belongs to the weights; load another pipeline for it.")
@@ -94,8 +108,19 @@ def recompose(composition: Composition, changes: Mapping[str, Any]) -> Compositi
     chosen = in_full_everywhere(chosen, composition.registry)
     loras = composition.loras
     if "loras" in changes:
-        loras = _loras(chosen if "loras" in chosen else own)
+        loras = _loras(_all_loras(own, chosen))
     return assemble(composition.info, composition.registry, composition.family, own, chosen, loras)
+
+
+def _all_loras(own: Layer, chosen: Layer) -> Layer:
+    """The layer that says which LoRA there are, those of the one below among them."""
+    below = settled(own.get("loras", []))
+    if "loras" not in chosen:
+        if below:
+            own["loras"] = below
+        return own
+    chosen["loras"] = joined(chosen["loras"], below)
+    return chosen
 
 
 def _loras(layer: Layer) -> tuple[Lora, ...]:
@@ -129,6 +154,7 @@ def assemble(
     defaults = accompanied(info, own, registry, same).recipe
     companions = accompanied(info, lay(own, chosen, same), registry, same)
     recipe = {"num_inference_steps": DEFAULT_STEPS, **companions.recipe}
+    recipe |= {key: settled(recipe[key]) for key in LISTS if key in recipe}
     place.check(recipe)
     used: list[Plugin] = []
     parts: dict[str, list[Any]] = {key: [] for key in (*STAGES, *LISTS)}

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ldm_core.composition.added import is_more
 from ldm_core.composition.recipe import LISTS, STAGES, Layer, is_ready_made
 from ldm_core.contracts.files import NAMES_FILE, in_full, is_there, parts_of, with_full_paths
 from ldm_core.plugins.registry import Registry
@@ -29,6 +30,8 @@ def in_full_everywhere(layer: Layer, registry: Registry) -> Layer:
 
 def _choice(kind: str, choice: Any, registry: Registry) -> Any:
     if not isinstance(choice, Mapping) or not isinstance(choice.get("name"), str):
+        return choice
+    if is_more(choice):
         return choice
     options = registry.find(kind, choice["name"]).options
     changed = dict(choice)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ldm_core import contracts
+from ldm_core.composition.added import is_more
 from ldm_core.composition.recipe import LISTS, STAGES, Layer, as_choice, is_ready_made
 from ldm_core.contracts import OtherModel, Record
 from ldm_core.contracts.guidance import ModelsOwn
@@ -35,7 +36,8 @@ EDGES: Mapping[str, Callable[[Any], Any]] = {
 def choices_of(layer: Layer) -> list[tuple[str, Layer]]:
     """Each choice of a layer with the key that it stands under; of lists, each entry."""
     one = [(key, layer[key]) for key in STAGES if key in layer]
-    return one + [(key, choice) for key in LISTS for choice in layer.get(key, [])]
+    several = [(key, choice) for key in LISTS for choice in layer.get(key, [])]
+    return one + [(key, choice) for key, choice in several if not is_more(choice)]
 
 
 def check_choices(layer: Layer, registry: Registry) -> None:

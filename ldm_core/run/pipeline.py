@@ -23,7 +23,7 @@ from ldm_core.model.libraries import heard
 from ldm_core.numerics.grid import Grid
 from ldm_core.numerics.point import Point
 from ldm_core.numerics.seeded_noise import SeededNoise
-from ldm_core.plugins.registry import Registry, installed
+from ldm_core.plugins.registry import Registry
 from ldm_core.run.allowance import within_memory
 from ldm_core.run.attention import in_force
 from ldm_core.run.batches import Generates
@@ -89,7 +89,7 @@ class Pipeline(Generates):
         """
         layer = Path(recipe) if isinstance(recipe, str) else recipe
         chosen = {**choices} if model is None else {**choices, "model": str(model)}
-        pipe = cls.from_composition(compose(chosen, registry or installed(), layer))
+        pipe = cls.from_composition(compose(chosen, registry, layer))
         _ = pipe.model
         return pipe
 
