@@ -26,8 +26,9 @@ from ldm_core.cli.running import run_pipeline
 from ldm_core.cli.words import without_marks
 from ldm_core.errors import LdmError
 from ldm_core.model.hub_permission import hub_permission
+from ldm_core.plugins.blame import blamed
 from ldm_core.plugins.options import REQUIRED, Option, describe, read_fields
-from ldm_core.plugins.registry import Plugin
+from ldm_core.plugins.registry import Plugin, installed
 from ldm_core.run.in_batches import InBatches
 
 
@@ -84,7 +85,8 @@ def as_command(plugin: Plugin) -> Callable[..., None]:
             if takes_pipeline:
                 run_pipeline(plugin, objects[""], positional, checked(options), flags)
             else:
-                function(*positional, **objects, **checked(options))
+                with blamed(plugin, "while it ran", installed().plugins, typed=True):
+                    function(*positional, **objects, **checked(options))
 
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return run

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from ldm_core.arguments import checks_arguments
 from ldm_core.contracts.record import Record, as_record
-from ldm_core.errors import LdmError
+from ldm_core.errors import LdmError, PartError
+from ldm_core.values import brief
 
 if TYPE_CHECKING:
     import torch
@@ -137,8 +138,23 @@ class Kernel(Record):
         kind, size, device, dtype = mask_kind(mask), q.shape[-1], q.device.type, dtype_name(q.dtype)
         for kernel in self.members or (self,):
             if kernel.why_not(device, dtype) is None and kernel.declines(size, kind) is None:
-                return kernel.call(q, k, v, mask, scale)
+                out = kernel.call(q, k, v, mask, scale)
+                tensor = isinstance(out, type(q)) or isinstance(q, type(out))
+                if not tensor or out.shape != (*q.shape[:-1], v.shape[-1]):
+                    raise kernel.strange(out, q, v)
+                return out
         raise self.refusal(size, kind, device, dtype)
+
+    def strange(self, out: Any, q: Tensor, v: Tensor) -> PartError:
+        """What is said of an answer that cannot be that of attention."""
+        shape = (*q.shape[:-1], v.shape[-1])
+        tensor = isinstance(out, type(q)) or isinstance(q, type(out))
+        gave = tuple(out.shape) if tensor else brief(out)
+        return PartError(
+            self,
+            f"the attention '{self.label}' gives a tensor of {shape} for queries of "
+            f"{tuple(q.shape)} and values of {tuple(v.shape)}, and it gave {gave}.",
+        )
 
     def refusal(
         self, head_size: int, mask: MaskKind | None, device: str, dtype: str, where: str = ""

@@ -6,7 +6,6 @@ import importlib
 import inspect
 import os
 import re
-import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
@@ -270,18 +269,6 @@ def installed() -> Registry:
         return [name.strip() for name in os.environ.get(variable, "").split(",") if name.strip()]
 
     return discover(entry_points(group=GROUP), names(DISABLE), names(ALLOW))
-
-
-def raised_in(error: BaseException, registry: Registry) -> str | None:
-    """The package outside this one whose code an error comes from, and where; None of no other."""
-    owners = {plugin.package: plugin for plugin in registry.plugins}
-    found = None
-    for frame, line in traceback.walk_tb(error.__traceback__):
-        owner = owners.get(str(frame.f_globals.get("__name__")).partition(".")[0])
-        if owner is not None and owner.distribution != "ldm-core":
-            package = f"{owner.distribution} {owner.version}"
-            found = f"the package {package}, {frame.f_code.co_filename}:{line}"
-    return found
 
 
 def _check_target(name: str, target: Callable[..., Any] | str) -> None:
