@@ -134,7 +134,7 @@ def assemble(
     place.check(recipe)
     used: list[Plugin] = []
     owners = Owners(registry.plugins)
-    owners.add(family, owners.of(family))
+    owners.add(family, owners.of(family, "family"))
     parts: dict[str, list[Any]] = {key: [] for key in (*STAGES, *LISTS)}
     for key, choice in choices_of({**recipe, "converters": _converters(recipe)}):
         if key != "spacing":

@@ -151,10 +151,10 @@ def _check_declared(plugin: Plugin) -> None:
     Raises:
         PluginError: it does not.
     """
-    options = plugin.options
+    target = plugin.loaded
     if is_of_others(plugin):
         try:
-            check_declared(plugin.kind, plugin.loaded, options)
+            check_declared(plugin.kind, target, plugin.options)
         except LdmError as error:
             raise PluginError(plugin.whose, "while its options were read", error) from error
 

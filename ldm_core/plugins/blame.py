@@ -72,10 +72,20 @@ def blame(
         plugins: whose code may be met on the way, those in use first.
         places: functions and classes, as ``module:name``, and whose they are.
     """
+    whose = failed(error, plugin, plugins, places)
+    return None if whose is None else PluginError(whose, doing, error)
+
+
+def failed(
+    error: BaseException,
+    plugin: Plugin | None,
+    plugins: Iterable[Plugin] = (),
+    places: Mapping[str, Plugin] = MappingProxyType({}),
+) -> str | None:
+    """Whose failure an error is, in words, as of `blame`; None where it is no plugin's."""
     if isinstance(error, LdmError) or _passes(error):
         return None
-    whose = culprit(error, plugin, plugins, places)
-    return None if whose is None else PluginError(whose, doing, error)
+    return culprit(error, plugin, plugins, places)
 
 
 def is_of_others(plugin: Plugin | None) -> bool:

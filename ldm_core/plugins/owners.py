@@ -14,7 +14,7 @@ from ldm_core.errors import (
     PluginError,
     message_and_hint,
 )
-from ldm_core.plugins.blame import OURS, blame, culprit, is_of_others, module_of, place_of
+from ldm_core.plugins.blame import OURS, blame, culprit, failed, is_of_others, module_of, place_of
 from ldm_core.plugins.options import plain_function
 from ldm_core.plugins.registry import Plugin
 
@@ -52,12 +52,16 @@ class Owners:
         if made is not part:
             self.add(made, self.of(part))
 
-    def of(self, part: Any) -> Plugin | None:
-        """The plugin that answers for a part; None for one that was made in Python."""
+    def of(self, part: Any, kind: str = "") -> Plugin | None:
+        """The plugin that answers for a part; None for one that was made in Python.
+
+        Args:
+            kind: of a part that no recipe names, such as ``family``, which is known by its class.
+        """
         for own, plugin in reversed(self._pairs):
             if own is part:
                 return plugin
-        return self._by_class(part)
+        return self._by_class(part, kind)
 
     def is_ours(self, part: Any) -> bool:
         """Whether a part comes with ldm itself, so that what it gives need not be looked at."""
@@ -80,6 +84,11 @@ class Owners:
             if told is None:
                 raise
             raise told from error
+
+    def whose(self, error: BaseException, part: Any) -> str | None:
+        """Whose failure an error is that came out of a part's call, in words; None where it is
+        no other package's."""
+        return failed(error, self.of(part), self._plugins, self._places)
 
     def told(
         self, error: BaseException, doing: str, part: Any = None, *, names: bool = False
@@ -118,15 +127,16 @@ class Owners:
                 places[f"{function.__module__}:{function.__qualname__.partition('.')[0]}"] = plugin
         return places
 
-    def _by_class(self, part: Any) -> Plugin | None:
+    def _by_class(self, part: Any, kind: str) -> Plugin | None:
         """The plugin from whose package a part's class comes, such as of a family."""
-        kind = type(part)
-        top = kind.__module__.partition(".")[0]
+        own = type(part)
+        top = own.__module__.partition(".")[0]
         near = [p for p in self._plugins if module_of(p).partition(".")[0] == top]
         if top in OURS:
             return next((plugin for plugin in near if not is_of_others(plugin)), None)
-        exact = [p for p in near if place_of(p) == f"{kind.__module__}:{kind.__qualname__}"]
-        return next(iter([*exact, *near]), None)
+        exact = [p for p in near if place_of(p) == f"{own.__module__}:{own.__qualname__}"]
+        alike = [p for p in near if p.kind == kind]
+        return next(iter([*exact, *alike, *near]), None)
 
 
 def _with_name(error: LdmError, whose: str, doing: str) -> LdmError:

@@ -25,9 +25,10 @@ from ldm_core.contracts import (
     Run,
     Unequal,
 )
-from ldm_core.errors import LdmError, PartError
+from ldm_core.errors import PartError
 from ldm_core.numerics.point import Point
 from ldm_core.plugins.owners import Owners
+from ldm_core.run.met import Met
 from ldm_core.values import brief
 
 T = TypeVar("T")
@@ -98,11 +99,15 @@ def asked_by(denoise: Denoise, part: Any, like: Tensor, whose: str) -> Denoise:
     return asked
 
 
-def given_by(denoise: Denoise, part: Any, whose: str) -> Denoise:
+def given_by(denoise: Denoise, part: Any, whose: str, met: Met) -> Denoise:
     """A denoiser whose answers, which a part has a share in, are looked at."""
 
     def given(x: Tensor, point: Point) -> Tensor:
-        x0 = denoise(x, point)
+        try:
+            x0 = denoise(x, point)
+        except BaseException as error:
+            met.hear(error, part)
+            raise
         if not isinstance(x0, Tensor) or x0.shape != x.shape or x0.dtype is not x.dtype:
             as_x(part, x0, x, f"{whose} gives x0 as x is")
         return x0
@@ -110,7 +115,7 @@ def given_by(denoise: Denoise, part: Any, whose: str) -> Denoise:
     return given
 
 
-def answered_by(network: Network, part: Any, whose: str, factor: int) -> Network:
+def answered_by(network: Network, part: Any, whose: str, factor: int, met: Met) -> Network:
     """A network whose answers, which a part has a share in, are looked at.
 
     Args:
@@ -118,7 +123,11 @@ def answered_by(network: Network, part: Any, whose: str, factor: int) -> Network
     """
 
     def answered(call: Call) -> Tensor:
-        output = network(call)
+        try:
+            output = network(call)
+        except BaseException as error:
+            met.hear(error, part)
+            raise
         rows, channels, *rest = call.x.shape
         if not isinstance(output, Tensor) or output.shape != (rows, channels * factor, *rest):
             shape = (rows, channels * factor, *rest)
@@ -132,7 +141,7 @@ def answered_by(network: Network, part: Any, whose: str, factor: int) -> Network
     return answered
 
 
-def bound_by(bound: Bound, part: Any) -> Bound:
+def bound_by(bound: Bound, part: Any, met: Met) -> Bound:
     """A guidance's bound for one run, whose answers are looked at."""
 
     def branches(point: Point) -> tuple[str, ...]:
@@ -146,7 +155,11 @@ def bound_by(bound: Bound, part: Any) -> Bound:
         return names
 
     def combine(outputs: Mapping[str, Tensor], at: Evaluation) -> Tensor:
-        combined = bound.combine(outputs, at)
+        try:
+            combined = bound.combine(outputs, at)
+        except BaseException as error:
+            met.hear(error, part)
+            raise
         x = at.x
         if not isinstance(combined, Tensor) or combined.shape != x.shape:
             as_x(part, combined, x, "a guidance combines answers to one tensor as x is")
@@ -197,8 +210,3 @@ def check_medium(medium: Medium, latents: Tensor, part: Decoder) -> None:
             f"the decoder gave a {kind} for each of {len(data)} images, and {len(latents)} were "
             "asked for.",
         )
-
-
-def as_part_error(part: Any, error: LdmError) -> PartError:
-    """What is wrong with what a part gave, as its own."""
-    return PartError(part, error.message, error.hint)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -39,12 +38,12 @@ from ldm_core.run.conditions import Conditions
 from ldm_core.run.denoiser import Denoiser
 from ldm_core.run.finite import AllLost, Finiteness
 from ldm_core.run.loop import Advance, Loop, advance, check_hooks
+from ldm_core.run.met import Met, Tell, point_of
 from ldm_core.run.part_errors import computing
 from ldm_core.run.tf32 import tf32_in_force
 from ldm_core.run.watching import Watching
 from ldm_core.values import brief
 
-Tell = Callable[[Step], None]
 T = TypeVar("T")
 BEFORE, AFTER = "before the first step", "after the last step"
 
@@ -69,6 +68,7 @@ class Sampling:
         self.finite = finite or Finiteness(len(run.request.seeds))
         self._owners = owners = composition.owners.copy()
         self._doing: str | None = BEFORE
+        self._met = Met(owners)
         model = run.model
         for conditioning in composition.conditioning:
             model = self._made(conditioning, Model, partial(conditioning.adapt, model))
@@ -86,7 +86,7 @@ class Sampling:
         guidance = composition.guidance
         bound = self._made(guidance, Bound, partial(guidance.bind, run))
         looked_at = self._program is None and not owners.is_ours(guidance)
-        self._guidance = guards.bound_by(bound, guidance) if looked_at else bound
+        self._guidance = guards.bound_by(bound, guidance, self._met) if looked_at else bound
         owners.passes_to(guidance, self._guidance)
         self._conditions = Conditions(
             composition.conditioning, self._guidance, run, guidance.embedded_scale, owners
@@ -139,14 +139,14 @@ class Sampling:
         def wrapped(network: Network) -> Network:
             if not owners.is_ours(self._parts.family):
                 family = self._parts.family
-                network = guards.answered_by(network, family, "a family's network", factor)
+                network = guards.answered_by(network, family, "a network", factor, self._met)
             if all(part.phase is not Phase.COMPILE for part in self._parts.converters):
                 network = reaching(network, self._parts.attention)
             for hooks in self._hooks:
                 with owners.blamed(hooks, BEFORE):
                     other = _callable(hooks, hooks.network(network), "network")
                 if other is not network and not owners.is_ours(hooks):
-                    other = guards.answered_by(other, hooks, "a network", factor)
+                    other = guards.answered_by(other, hooks, "a network", factor, self._met)
                 network = other
             return network
 
@@ -176,7 +176,9 @@ class Sampling:
                 return _callable(part, wrap(denoise), "denoiser")
             inner = guards.asked_by(denoise, part, self.x, "a wrapper")
             outer = _callable(part, wrap(inner), "denoiser")
-        return denoise if outer is inner else guards.given_by(outer, part, "a wrapper")
+        if outer is inner:
+            return denoise
+        return guards.given_by(outer, part, "a wrapper", self._met)
 
     @checks_arguments
     @torch.no_grad()
@@ -208,7 +210,6 @@ class Sampling:
                 f"a walk of {len(grid)} points goes from one of 0 to {len(grid) - 1} to the same "
                 f"or a later one, not from start {brief(start)} to stop {brief(last)}."
             )
-        outside: list[BaseException] = []
         try:
             with ExitStack() as stack:
                 stack.enter_context(in_force(self._parts.attention))
@@ -219,17 +220,14 @@ class Sampling:
                     for part in self._parts.observers
                 ]
                 if on_step is not None:
-                    tellers.append(_callers(on_step, outside))
+                    tellers.append(self._met.callers(on_step))
                 stack.enter_context(computing(self.run.model))
                 try:
                     return self._walked(x, start, last, tellers)
                 except AllLost:
                     return torch.full_like(x, torch.nan)
         except BaseException as error:
-            if any(error is own for own in outside):
-                raise
-            where = self._doing or self.finite.at(point_of(error))
-            told = self._owners.told(error, where, names=True)
+            told = self._met.told(error, self._doing or self.finite.at(point_of(error)))
             if told is None:
                 raise
             raise told from error
@@ -262,12 +260,8 @@ class Sampling:
         try:
             return scheduler.walk(x, grid, denoise, self.run.noise)
         except BaseException as error:
-            if isinstance(error, LdmError):
-                raise
-            told = self._owners.told(error, self.finite.at(point_of(error)), scheduler)
-            if told is None:
-                raise
-            raise told from error
+            self._met.hear(error, scheduler)
+            raise
 
     def _finished(self, hooks: RunHooks, x: Tensor) -> Tensor:
         with self._owners.blamed(hooks, AFTER):
@@ -277,30 +271,6 @@ class Sampling:
     def _loop(self, program: Advance) -> Loop:
         self.conditions()
         return Loop(self.run, self._parts.scheduler, self._guidance, self._conditions, program)
-
-
-def point_of(error: BaseException) -> Point | None:
-    """The point at which an error came from the denoiser, by the core's own frames on the way;
-    None where it came from outside of it."""
-    point: Point | None = None
-    for frame, _ in traceback.walk_tb(error.__traceback__):
-        if str(frame.f_globals.get("__name__")).startswith("ldm_core.run."):
-            own = frame.f_locals.get("point")
-            point = own if isinstance(own, Point) else point
-    return point
-
-
-def _callers(on_step: Tell, outside: list[BaseException]) -> Tell:
-    """A caller's own function, whose errors are the caller's."""
-
-    def told(step: Step) -> None:
-        try:
-            on_step(step)
-        except BaseException as error:
-            outside.append(error)
-            raise
-
-    return told
 
 
 def _callable(part: Any, made: Any, what: str) -> Any:

@@ -3,6 +3,7 @@ and place, and takes nothing that was made before with it."""
 
 from __future__ import annotations
 
+import operator
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ import torch
 
 import wrong_parts
 from ldm_core import Pipeline
-from ldm_core.contracts import Step
+from ldm_core.contracts import Axis, LatentSpace, Step
 from ldm_core.errors import LdmError, LdmWarning, NotFiniteError, PluginError
 from ldm_core.plugins.blame import culprit
 from ldm_core.plugins.options import check_declared, read_options
 from ldm_core.plugins.registry import Plugin, Registry, installed
+from third_party import Toy, folder_in, pipeline
 
 KEYS = {"denoiser": "denoisers", "conditioning": "conditioning", "converter": "converters"}
 KEYS |= {"observer": "observers"}
@@ -306,6 +308,37 @@ def test_what_another_part_raises_within_a_plugin_is_not_the_plugins(right: Pipe
     both = choice("scheduler") | choice("denoiser", at="x0", how="KeyError")
     with pytest.raises(PluginError, match="the denoiser 'wrong'"):
         draw(right.replace(**both))
+
+
+def test_a_part_without_a_frame_of_its_own_is_named(right: Pipeline, registry: Registry) -> None:
+    """Such as one that is written in C."""
+    other = Registry()
+    theirs = Plugin("scheduler", "c", "ldm-c", "3", operator.call)
+    other.plugins += [*registry.plugins, theirs]
+    model = {"model": str(right.composition.info.folder), "num_inference_steps": 2}
+    pipe = Pipeline.from_pretrained(recipe={**model, "scheduler": "c"}, registry=other)
+    with pytest.raises(PluginError, match=r"scheduler 'c' .* at step 1 of 2: TypeError"):
+        draw(pipe)
+
+
+def test_a_familys_network_is_looked_at(tmp_path: Path) -> None:
+    """Its function is of no plugin's package here, as one of a library that a package uses."""
+    answers: list[Any] = []
+
+    def network(call: Any) -> Any:
+        answers.append(len(answers))
+        if len(answers) == 2:
+            raise KeyError("weights")
+        return call.x if len(answers) < 4 else call.x[..., :-1]
+
+    latents = LatentSpace(2, (Axis("height", 1), Axis("width", 1)))
+    toy = Toy(network, latents, {"height": 8, "width": 8})
+    pipe = pipeline(toy, folder_in(tmp_path), {"decoder": "pixels"})
+    whose = "the family 'toy' of the package ldm-toy 1.0"
+    with pytest.raises(PluginError, match=f"{whose} failed at step 2 of 3: KeyError: 'weights'"):
+        pipe(seed=1, num_inference_steps=3, output_type="latent")
+    with pytest.raises(PluginError, match=rf"{whose} failed at step 2 of 3: .* \(1, 2, 8, 7\)"):
+        pipe(seed=1, num_inference_steps=3, output_type="latent")
 
 
 def test_a_stream_tells_it_too(right: Pipeline) -> None:
