@@ -139,18 +139,21 @@ class Kernel(Record):
         for kernel in self.members or (self,):
             if kernel.why_not(device, dtype) is None and kernel.declines(size, kind) is None:
                 out = kernel.call(q, k, v, mask, scale)
-                tensor = isinstance(out, type(q)) or isinstance(q, type(out))
-                if not tensor or out.shape != (*q.shape[:-1], v.shape[-1]):
-                    raise kernel.strange(out, q, v)
-                return out
+                return kernel.checked(out, q, v)
         raise self.refusal(size, kind, device, dtype)
 
-    def strange(self, out: Any, q: Tensor, v: Tensor) -> PartError:
-        """What is said of an answer that cannot be that of attention."""
-        shape = (*q.shape[:-1], v.shape[-1])
+    def checked(self, out: Any, q: Tensor, v: Tensor) -> Tensor:
+        """What it gave, once it is seen to be of the shape of attention's result.
+
+        Raises:
+            PartError: it is not.
+        """
         tensor = isinstance(out, type(q)) or isinstance(q, type(out))
+        if tensor and (out.shape == q.shape or out.shape == (*q.shape[:-1], v.shape[-1])):
+            return out  # type: ignore[no-any-return]
+        shape = (*q.shape[:-1], v.shape[-1])
         gave = tuple(out.shape) if tensor else brief(out)
-        return PartError(
+        raise PartError(
             self,
             f"the attention '{self.label}' gives a tensor of {shape} for queries of "
             f"{tuple(q.shape)} and values of {tuple(v.shape)}, and it gave {gave}.",

@@ -195,9 +195,9 @@ class Worker:
         yield from events
         for failure in output.failures:
             yield from self._fail([pictures[failure.index]], failure.message, failure.hint)
-        for picture, error in broken:
-            yield from self._fail([picture], error.message, error.hint)
-            self._bear(error)
+        for picture, fault in broken:
+            yield from self._fail([picture], fault.message, fault.hint)
+            self._bear(fault)
 
     def _written(self, picture: Picture, entry: Entry) -> Written:
         """The file of a picture; one that another process left in the meantime is taken for it."""

@@ -170,8 +170,10 @@ def _named(
         word = frame.f_code.co_qualname.partition(".")[0]
         place = f"{frame.f_globals.get('__name__')}:{word}"
         exact = [plugin for plugin in near if place_of(plugin) == place]
-        if place in places or exact:
-            return places.get(place, *exact[:1]).whose
+        if place in places:
+            exact.insert(0, places[place])
+        if exact:
+            return exact[0].whose
     if edge and edge[0] in near:
         return edge[0].whose
     if len({plugin.id for plugin in near}) == 1:

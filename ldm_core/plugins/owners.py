@@ -60,7 +60,7 @@ class Owners:
         """
         for own, plugin in reversed(self._pairs):
             if own is part:
-                return plugin
+                return plugin  # type: ignore[no-any-return]
         return self._by_class(part, kind)
 
     def is_ours(self, part: Any) -> bool:

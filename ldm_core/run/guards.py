@@ -100,16 +100,19 @@ def asked_by(denoise: Denoise, part: Any, like: Tensor, whose: str) -> Denoise:
 
 
 def given_by(denoise: Denoise, part: Any, whose: str, met: Met) -> Denoise:
-    """A denoiser whose answers, which a part has a share in, are looked at."""
+    """A denoiser whose answers, which a part has a share in, are looked at; their type once."""
+    first = True
 
     def given(x: Tensor, point: Point) -> Tensor:
+        nonlocal first
         try:
             x0 = denoise(x, point)
         except BaseException as error:
             met.hear(error, part)
             raise
-        if not isinstance(x0, Tensor) or x0.shape != x.shape or x0.dtype is not x.dtype:
+        if first or not isinstance(x0, Tensor) or x0.shape != x.shape:
             as_x(part, x0, x, f"{whose} gives x0 as x is")
+            first = False
         return x0
 
     return given
@@ -128,9 +131,11 @@ def answered_by(network: Network, part: Any, whose: str, factor: int, met: Met) 
         except BaseException as error:
             met.hear(error, part)
             raise
-        rows, channels, *rest = call.x.shape
-        if not isinstance(output, Tensor) or output.shape != (rows, channels * factor, *rest):
+        if not isinstance(output, Tensor) or output.shape != call.x.shape:
+            rows, channels, *rest = call.x.shape
             shape = (rows, channels * factor, *rest)
+            if isinstance(output, Tensor) and output.shape == shape:
+                return output
             raise PartError(
                 part,
                 f"{whose} answers with a tensor of {shape}, a row for each of the call, and it "

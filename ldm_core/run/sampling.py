@@ -16,6 +16,8 @@ from ldm_core.composition.composition import Composition
 from ldm_core.contracts import (
     Bound,
     Condition,
+    Conditioning,
+    Converter,
     Denoise,
     Model,
     Network,
@@ -74,7 +76,8 @@ class Sampling:
             model = self._made(conditioning, Model, partial(conditioning.adapt, model))
         self.run = run = replace(run, model=model)
         self._hooks: list[RunHooks] = []
-        for part in (*composition.converters, *composition.conditioning):
+        parts: tuple[Converter | Conditioning, ...] = composition.converters
+        for part in (*parts, *composition.conditioning):
             hooks = self._made(part, RunHooks, partial(part.bind, run))
             owners.passes_to(part, hooks)
             self._hooks.append(hooks)
@@ -172,10 +175,11 @@ class Sampling:
     def _around(self, denoise: Denoise, part: Any, wrap: Callable[[Denoise], Any]) -> Denoise:
         """The denoiser with a part around it, which is looked at where it is not ours."""
         with self._owners.blamed(part, BEFORE):
-            if self._owners.is_ours(part):
-                return _callable(part, wrap(denoise), "denoiser")
-            inner = guards.asked_by(denoise, part, self.x, "a wrapper")
-            outer = _callable(part, wrap(inner), "denoiser")
+            ours = self._owners.is_ours(part)
+            inner = denoise if ours else guards.asked_by(denoise, part, self.x, "a wrapper")
+            outer: Denoise = _callable(part, wrap(inner), "denoiser")
+        if ours:
+            return outer
         if outer is inner:
             return denoise
         return guards.given_by(outer, part, "a wrapper", self._met)
