@@ -108,6 +108,22 @@ def test_a_line_that_a_plugin_fails_at_takes_no_other_with_it(
     assert next(r["error"] for r in ledger if "error" in r).startswith(SAID)
 
 
+def test_a_line_that_a_plugin_cannot_even_plan_is_its_failure(
+    ldm: Any, folder: Path, tmp_path: Path
+) -> None:
+    wrong = {"name": "ldm-wrong:wrong", "at": "fit", "how": "KeyError"}
+    path = lines_in(tmp_path, {"prompt": "a"}, {"prompt": "b", "guidance": wrong})
+    words = ("generate", "--prompts", path, "--model", folder, "--steps", 1, "--out", "o")
+    code, out, err = ldm(*words)
+    assert (code, out) == (1, "")
+    assert err.endswith(
+        "error: the guidance 'wrong' of the package ldm-wrong 1.2 failed while it was fitted to "
+        f"the model: KeyError: 'missing'; line 2 of 'lines.jsonl'; nothing is made{LOOK}"
+    )
+    code, out, _ = ldm(*words, "--skip-bad")
+    assert (code, len(out.splitlines())) == (1, 1)
+
+
 def test_a_plugin_that_fails_at_line_after_line_ends_the_job(folder: Path, tmp_path: Path) -> None:
     path = lines_in(tmp_path, *({"prompt": str(n)} for n in range(9)))
     choices = {"model": str(folder), "num_inference_steps": 2, "scheduler": BROKEN}
