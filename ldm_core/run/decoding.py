@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -86,14 +86,33 @@ def _medium(parts: Composition, model: Model, latents: Tensor) -> Medium:
     """What the decoder gives of latents, seen to be a medium for each of them."""
     medium = parts.decoder.medium(model, latents)
     check_medium(medium, latents, parts.decoder)
-    size = medium.data.detach().float().square().mean().sqrt().item()
-    if size > FAR_OUT and not parts.owners.is_ours(parts.decoder):
+    if not parts.owners.is_ours(parts.decoder):
         name = parts.owners.called(parts.decoder, "the decoder")
-        note(
-            f"{name} gave numbers of a root mean square of {size:.3g}, and what is shown lies in "
-            "about [-1, 1]: nothing is to be seen beyond."
-        )
+        for odd in _oddities(medium, latents, parts):
+            note(f"{name} gave {odd}")
     return medium
+
+
+def _oddities(medium: Medium, latents: Tensor, parts: Composition) -> Iterator[str]:
+    """What is strange in a medium, though it can be shown."""
+    size = medium.data.detach().float().square().mean().sqrt().item()
+    if size > FAR_OUT:
+        yield (
+            f"numbers of a root mean square of {size:.3g}, and what is shown lies in about "
+            "[-1, 1]: nothing is to be seen beyond."
+        )
+    pairs = zip(parts.info.latents.axes, latents.shape[2:], strict=True)
+    lengths = tuple(axis.length(places) for axis, places in pairs)
+    gave = tuple(medium.data.shape[2:])
+    if gave != lengths:
+        yield f"{medium.kind}s of {_by(gave)}, and these latents are of {_by(lengths)}."
+    channels = medium.data.shape[1]
+    if medium.kind == "image" and channels != parts.info.image_channels:
+        yield f"pictures of {channels} channels, and the model's have {parts.info.image_channels}."
+
+
+def _by(lengths: Sequence[int]) -> str:
+    return "x".join(map(str, lengths))
 
 
 def _in_tiles(decode: Callable[[Tensor], Medium], latents: Tensor, tile: int) -> Medium:

@@ -206,9 +206,18 @@ def test_numbers_that_are_not_finite_name_the_plugin(
     ).replace("from the network's", "from network's")
 
 
-def test_pictures_far_beyond_what_is_shown_are_said(right: Pipeline) -> None:
-    with pytest.warns(LdmWarning, match=rf"{whose('decoder')} gave numbers .* of 200"):
-        draw(right.replace(**choice("decoder", at="decode", how="large")))
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("large", "numbers of a root mean square of 200"),
+        ("small", "images of 8x8, and .* of 16x16"),
+    ],
+)
+def test_pictures_that_can_be_shown_and_are_strange_are_said(
+    right: Pipeline, how: str, said: str
+) -> None:
+    with pytest.warns(LdmWarning, match=f"{whose('decoder')} gave {said}"):
+        draw(right.replace(**choice("decoder", at="decode", how=how)))
 
 
 @pytest.mark.parametrize(
