@@ -14,6 +14,7 @@ from ldm_core.composition.admitted import admitted, trust_of
 from ldm_core.composition.companions import accompanied
 from ldm_core.composition.composition import OF_A_CALL, Composition
 from ldm_core.composition.fast import faster
+from ldm_core.composition.fitting import BESIDE, check_inputs, fitted
 from ldm_core.composition.linear import check_linear
 from ldm_core.composition.named_files import in_full_everywhere
 from ldm_core.composition.parts import check_choices, choices_of, make, same_plugin
@@ -34,6 +35,7 @@ from ldm_core.model import place
 from ldm_core.model.files import MODEL_RECIPE
 from ldm_core.model.lora import Lora, find_loras
 from ldm_core.model.recognition import inspect_model, lasting
+from ldm_core.plugins.owners import Owners
 from ldm_core.plugins.registry import Plugin, Registry
 
 DEFAULT_STEPS = 50  # where neither the family nor a person says
@@ -157,36 +159,49 @@ def assemble(
     recipe |= {key: settled(recipe[key]) for key in LISTS if key in recipe}
     place.check(recipe)
     used: list[Plugin] = []
+    owners = Owners(registry.plugins)
+    owners.add(family, owners.of(family, "family"))
     parts: dict[str, list[Any]] = {key: [] for key in (*STAGES, *LISTS)}
     for key, choice in choices_of({**recipe, "converters": _converters(recipe)}):
         if key != "spacing":
-            parts[key].append(make(key, choice, registry, used, defaults))
+            parts[key].append(make(key, choice, registry, used, defaults, owners))
     if parts["scheduler"]:
-        parts["scheduler"] = [parts["scheduler"][0].fitted(info)]
+        parts["scheduler"] = fitted(parts["scheduler"], lambda part: part.fitted(info), owners)
         rule, own_recipe = parts["scheduler"][0].spacing, recipe
-        recipe = _with_spacing(recipe, lay(own, chosen, same), defaults, rule, info, same)
+        with owners.blamed(parts["scheduler"][0], "while it said which spacing goes with it"):
+            recipe = _with_spacing(recipe, lay(own, chosen, same), defaults, rule, info, same)
         companions = replace(companions, own_spacing=recipe is not own_recipe)
     if "spacing" in recipe:
-        parts["spacing"].append(make("spacing", recipe["spacing"], registry, used, defaults))
+        parts["spacing"].append(
+            make("spacing", recipe["spacing"], registry, used, defaults, owners)
+        )
     for key in STAGES:
         if not parts[key]:
             raise LdmError(f"no {key} is chosen, and the family {info.family} has no default.")
     _check_lengths(recipe, info)
     scheduler = parts["scheduler"][0]
-    guidance = parts["guidance"][0].fit(info)
-    conditioning = tuple(part.fit(info) for part in parts["conditioning"])
-    converters = [part.fit(info, place.names(recipe)) for part in parts["converters"]]
+    where = place.names(recipe)
+    [guidance] = fitted(parts["guidance"], lambda part: part.fit(info), owners)
+    conditioning = tuple(fitted(parts["conditioning"], lambda part: part.fit(info), owners))
+    converters = fitted(parts["converters"], lambda part: part.fit(info, where), owners)
     if "memory" in recipe and any(part.phase is Phase.PLACEMENT for part in converters):
         raise LdmError(
             "the recipe's memory plans where weights lie, and its converters say so themselves; "
             "leave one of them out."
         )
     for converter in converters:
-        converter.beside([other for other in converters if other is not converter])
+        with owners.blamed(converter, BESIDE):
+            converter.beside([other for other in converters if other is not converter])
     attention = _attention(parts["attention"][0], recipe)
+    owners.passes_to(parts["attention"][0], attention)
     for converter in converters:
-        converter.within(recipe, attention)
+        with owners.blamed(converter, BESIDE):
+            converter.within(recipe, attention)
+    for part in conditioning:
+        check_inputs(part, owners)
     _check_conditioning(conditioning, info)
+    with owners.blamed(guidance, BESIDE):
+        _ = guidance.embedded_scale
     if guidance.embedded_scale is not None and "guidance_embeds" not in info.abilities:
         raise LdmError(
             f"the model '{info.source}' (family {info.family}) was not distilled to take its "
@@ -218,6 +233,7 @@ def assemble(
         observers=tuple(parts["observers"]),
         converters=tuple(sorted(converters, key=lambda part: part.phase)),
         loras=loras,
+        owners=owners,
     )
     if any(converter.by_table for converter in converters):
         check_linear(composition)

@@ -12,9 +12,18 @@ from ldm_core.composition.added import is_more
 from ldm_core.composition.recipe import LISTS, STAGES, Layer, as_choice, is_ready_made
 from ldm_core.contracts import OtherModel, Record
 from ldm_core.contracts.guidance import ModelsOwn
-from ldm_core.errors import LdmError
+from ldm_core.errors import LdmError, PluginError
 from ldm_core.model.recognition import inspect_model
-from ldm_core.plugins.options import REQUIRED, check_options, described, read_options, with_options
+from ldm_core.plugins.blame import blamed, is_of_others
+from ldm_core.plugins.options import (
+    REQUIRED,
+    check_declared,
+    check_options,
+    described,
+    read_options,
+    with_options,
+)
+from ldm_core.plugins.owners import Owners
 from ldm_core.plugins.registry import Plugin, Registry
 from ldm_core.values import brief
 
@@ -62,15 +71,22 @@ def same_plugin(registry: Registry) -> Callable[[str, Any, Any], bool]:
 
 
 def make(
-    key: str, choice: Layer, registry: Registry, used: list[Plugin], own: Mapping[str, Layer]
+    key: str,
+    choice: Layer,
+    registry: Registry,
+    used: list[Plugin],
+    own: Mapping[str, Layer],
+    owners: Owners | None = None,
 ) -> Any:
     """The part that a choice under a key of a recipe stands for, its options set.
 
     Args:
         used: takes the plugins that it is made of.
         own: the model's own choices, which options may have as their default.
+        owners: hears whose the part is, and those in it.
     Raises:
-        LdmError: no such plugin or option, or what the plugin gives is no such part.
+        LdmError: no such plugin or option.
+        PluginError: another package's plugin fails, or gives no such part.
     """
     name = choice.get("name")
     options = {k: v for k, v in choice.items() if k != "name"}
@@ -82,15 +98,23 @@ def make(
             return EDGES[kind](_ready_made(key, name, options))
         except LdmError as error:
             raise LdmError(f"'{key}': {error.message}", error.hint) from error
-    return _plugin(kind, choice, registry, used, own)
+    return _plugin(kind, choice, registry, used, own, owners)
 
 
 def _plugin(
-    kind: str, choice: Layer, registry: Registry, used: list[Plugin], own: Mapping[str, Layer]
+    kind: str,
+    choice: Layer,
+    registry: Registry,
+    used: list[Plugin],
+    own: Mapping[str, Layer],
+    owners: Owners | None = None,
 ) -> Any:
     """A plugin with its options set; options that are plugins themselves are made first."""
     plugin = registry.find(kind, choice["name"])
     used.append(plugin)
+    within = len(used)
+    with blamed(plugin, "while its options were read"):
+        _check_declared(plugin)
     values = {k: v for k, v in choice.items() if k != "name"}
     hint = f"`ldm plugins show {plugin.name}` describes it."
     options = check_options(plugin.options, values, f"the {kind} '{plugin.name}'", hint)
@@ -104,7 +128,9 @@ def _plugin(
         if option.several:
             entries = inner if isinstance(inner, list | tuple) else [inner]
             tables = [as_choice(f"{plugin.name}.{name}", entry) for entry in entries]
-            options[name] = [make(option.kind, table, registry, used, own) for table in tables]
+            options[name] = [
+                make(option.kind, table, registry, used, own, owners) for table in tables
+            ]
             continue
         table, rest = as_choice(f"{plugin.name}.{name}", inner), own
         if isinstance(inner, ModelsOwn):
@@ -112,11 +138,41 @@ def _plugin(
                 continue
             # it is made without itself as a default, so that it cannot stand in itself for ever
             table, rest = own[option.kind], {k: v for k, v in own.items() if k != option.kind}
-        options[name] = make(option.kind, table, registry, used, rest)
-    part = with_options(plugin.loaded, options)
+        options[name] = make(option.kind, table, registry, used, rest, owners)
+    with blamed(plugin, "while it was made", used):
+        part = _as_part(kind, with_options(plugin.loaded, options), plugin)
+    if owners is not None:
+        inside = next(filter(is_of_others, used[within:]), plugin)
+        owners.add(part, plugin if is_of_others(plugin) else inside)
+    return part
+
+
+def _check_declared(plugin: Plugin) -> None:
+    """See that another package's plugin declares options that can be set; ours are tested.
+
+    Raises:
+        PluginError: it does not.
+    """
+    target = plugin.loaded
+    if is_of_others(plugin):
+        try:
+            check_declared(plugin.kind, target, plugin.options)
+        except LdmError as error:
+            raise PluginError(plugin.whose, "while its options were read", error) from error
+
+
+def _as_part(kind: str, part: Any, plugin: Plugin) -> Any:
+    """What a plugin gives, as the core holds it.
+
+    Raises:
+        LdmError: it is something else; a `PluginError` of another package's.
+    """
     try:
         return EDGES[kind](part)
     except LdmError as error:
+        if is_of_others(plugin):
+            what = LdmError(f"it gives something else: {error.message}")
+            raise PluginError(plugin.whose, "while it was made", what) from error
         raise LdmError(f"the {kind} '{plugin.id}' gives something else: {error.message}") from error
 
 

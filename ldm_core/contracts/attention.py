@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from ldm_core.arguments import checks_arguments
 from ldm_core.contracts.record import Record, as_record
-from ldm_core.errors import LdmError
+from ldm_core.errors import LdmError, PartError
+from ldm_core.values import brief
 
 if TYPE_CHECKING:
     import torch
@@ -137,8 +138,26 @@ class Kernel(Record):
         kind, size, device, dtype = mask_kind(mask), q.shape[-1], q.device.type, dtype_name(q.dtype)
         for kernel in self.members or (self,):
             if kernel.why_not(device, dtype) is None and kernel.declines(size, kind) is None:
-                return kernel.call(q, k, v, mask, scale)
+                out = kernel.call(q, k, v, mask, scale)
+                return kernel.checked(out, q, v)
         raise self.refusal(size, kind, device, dtype)
+
+    def checked(self, out: Any, q: Tensor, v: Tensor) -> Tensor:
+        """What it gave, once it is seen to be of the shape of attention's result.
+
+        Raises:
+            PartError: it is not.
+        """
+        tensor = isinstance(out, type(q)) or isinstance(q, type(out))
+        if tensor and (out.shape == q.shape or out.shape == (*q.shape[:-1], v.shape[-1])):
+            return out  # type: ignore[no-any-return]
+        shape = (*q.shape[:-1], v.shape[-1])
+        gave = tuple(out.shape) if tensor else brief(out)
+        raise PartError(
+            self,
+            f"the attention '{self.label}' gives a tensor of {shape} for queries of "
+            f"{tuple(q.shape)} and values of {tuple(v.shape)}, and it gave {gave}.",
+        )
 
     def refusal(
         self, head_size: int, mask: MaskKind | None, device: str, dtype: str, where: str = ""

@@ -28,6 +28,17 @@ CONTRACTS: dict[Any, str] = {
     contracts.OtherModel: "model",
 }
 """Contracts whose plugins, or models, may be options of plugins, with their kind."""
+RECORDS: dict[str, type[Record]] = {
+    "scheduler": contracts.Scheduler,
+    "spacing": contracts.Spacing,
+    "attention": contracts.Kernel,
+    "denoiser": contracts.Wrapper,
+    "encoder": contracts.Encoder,
+    "decoder": contracts.Decoder,
+    "observer": contracts.Observer,
+    "writer": contracts.Writer,
+}
+"""Kinds of plugins that are functions, with what they become."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +107,16 @@ def described(target: Callable[..., Any]) -> Callable[..., Any]:
     while isinstance(target, Record):
         target = target.function
     return target
+
+
+def plain_function(target: Any) -> Any:
+    """The function or class that a target or part comes to, beneath records and set options; the
+    class of anything else."""
+    function = described(target)
+    while isinstance(function, partial):
+        function = described(function.func)
+    named = inspect.isroutine(function) or inspect.isclass(function)
+    return function if named else type(function)
 
 
 def documentation(target: Callable[..., Any]) -> str:
@@ -199,6 +220,38 @@ def with_options(target: Callable[..., Any], options: Mapping[str, Any]) -> Any:
     if any(p.kind in positional for p in inspect.signature(target).parameters.values()):
         return partial(target, **options) if options else target
     return target(**options)
+
+
+def check_declared(kind: str, target: Callable[..., Any], options: Mapping[str, Option]) -> None:
+    """See that each option of a plugin that is no command can be set, and can be what it is by
+    default.
+
+    Args:
+        kind: of plugin.
+    Raises:
+        LdmError: one stands before the ``*``, or its default is of another type than it says.
+    """
+    signature = inspect.signature(described(target))
+    before = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    record = RECORDS.get(kind)
+    takes = () if record is None else record.takes
+    takes = target.arguments if isinstance(target, Record) else takes
+    for parameter in [*signature.parameters.values()][len(takes) :]:
+        if parameter.kind in before and parameter.default is not REQUIRED:
+            raise LdmError(
+                f"its '{parameter.name}' has a default and stands before the '*', so it is no "
+                f"option that anybody can set; the options stand behind: (..., *, {parameter})."
+            )
+    for name, option in options.items():
+        if option.kind is not None or option.default is REQUIRED:
+            continue
+        try:
+            fitted(option.annotation, option.default)
+        except ValueError:
+            raise LdmError(
+                f"the default of its option '{name}' is {brief(option.default)}, and should be "
+                f"{option.type_name}, as it is annotated."
+            ) from None
 
 
 def argument_help(doc: str) -> dict[str, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -306,16 +305,6 @@ def discover(
     return discovery.discover(entries, disable, allow)
 
 
-def raised_in(error: BaseException, registry: Registry) -> str | None:
-    """The package outside this one whose code an error comes from, and where; None of no other."""
-    owners = {plugin.package: plugin for plugin in registry.plugins}
-    found = None
-    for frame, line in traceback.walk_tb(error.__traceback__):
-        owner = owners.get(str(frame.f_globals.get("__name__")).partition(".")[0])
-        if owner is not None and owner.distribution != "ldm-core":
-            package = f"{owner.distribution} {owner.version}"
-            found = f"the package {package}, {frame.f_code.co_filename}:{line}"
-    return found
 
 
 def _check_version(stated: Any) -> None:

@@ -16,8 +16,11 @@ from ldm_core.contracts import (
     concatenate,
     take,
 )
-from ldm_core.errors import LdmError
+from ldm_core.errors import LdmError, PartError
+from ldm_core.plugins.owners import Owners
 from ldm_core.run.allowance import allowance
+from ldm_core.run.finite import CONDITIONS
+from ldm_core.run.guards import ENCODING, encoded_by
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -68,6 +71,7 @@ class Conditions:
 
     Args:
         embedded_scale: of the guidance, for a network that is told it.
+        owners: whose the conditionings are.
     """
 
     def __init__(
@@ -76,11 +80,14 @@ class Conditions:
         guidance: Bound,
         run: Run,
         embedded_scale: float | None = None,
+        owners: Owners | None = None,
     ) -> None:
         self._conditioning = conditioning
+        self._guidance = guidance
         self._inputs = guidance.inputs
         self._scale = embedded_scale
         self._run = run
+        self._owners = Owners() if owners is None else owners
         self._encoded: dict[str, Condition | Unequal] = {}
         self._read: dict[str, tuple[str, ...]] = {}
         self._groups: dict[tuple[str, ...], list[Group]] = {}
@@ -91,9 +98,10 @@ class Conditions:
         missing = [branch for branch in branches if branch not in self._encoded]
         if own := [branch for branch in missing if branch not in self._inputs]:
             for branch in {*own} - {"positive", "negative"}:
-                raise LdmError(
+                raise PartError(
+                    self._guidance,
                     f"the guidance asks for a branch '{branch}', of which its inputs say nothing; "
-                    "without them there are 'positive' and 'negative'."
+                    "without them there are 'positive' and 'negative'.",
                 )
             self._encoded |= self._encode(self._run, own)
         for branch in missing:
@@ -123,7 +131,7 @@ class Conditions:
                 for key, value in own.items():
                     if not _is_finite(key, value):
                         of = " and ".join(self._read.get(key, ())) or "the guidance"
-                        words = f"the conditions of the {branch} branch ('{key}', of {of})"
+                        words = f"{CONDITIONS} the {branch} branch ('{key}', of {of})"
                         wrong.setdefault(image, words)
         return wrong
 
@@ -169,10 +177,12 @@ class Conditions:
 
         conditions: dict[str, Condition | Unequal] = {branch: {} for branch in branches}
         for conditioning in self._conditioning:
-            for branch, condition in conditioning.encode(run, branches).items():
+            several = encoded_by(self._owners, conditioning, run, branches)
+            for branch, condition in several.items():
                 if branch in conditions:
                     self._read |= dict.fromkeys(_keys(condition), tuple(conditioning.inputs))
-                    _check_rows(condition, len(run.request.seeds), conditioning)
+                    with self._owners.blamed(conditioning, ENCODING):
+                        _check_rows(condition, len(run.request.seeds), conditioning)
                     conditions[branch] = _merged(conditions[branch], condition)
         if self._scale is None:
             return conditions
@@ -224,9 +234,10 @@ def _check_rows(condition: Condition | Unequal, images: int, owner: Conditioning
     rows = 1 if isinstance(condition, Unequal) else images
     counts = {len(value) for one in each for value in one.values()}
     if len(each) * rows != images or not counts <= {rows}:
-        raise LdmError(
+        raise PartError(
+            owner,
             f"the conditioning {type(owner).__name__} gave {len(each)} conditions with tensors of "
-            f"{sorted(counts)} rows for a run of {images} images; an image has one row."
+            f"{sorted(counts)} rows for a run of {images} images; an image has one row.",
         )
 
 
