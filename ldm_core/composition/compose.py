@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from ldm_core.composition.composition import OF_A_CALL, Composition
 from ldm_core.composition.fast import faster
 from ldm_core.composition.linear import check_linear
 from ldm_core.composition.named_files import in_full_everywhere
-from ldm_core.composition.parts import check_choices, choices_of, make, same_plugin
+from ldm_core.composition.parts import check_choices, choices_of, fitted, make, same_plugin
 from ldm_core.composition.recipe import (
     KEYS,
     LISTS,
@@ -131,25 +132,25 @@ def assemble(
     recipe = {"num_inference_steps": DEFAULT_STEPS, **companions.recipe}
     place.check(recipe)
     used: list[Plugin] = []
+    fit = partial(fitted, info=info, place=place.names(recipe))
     parts: dict[str, list[Any]] = {key: [] for key in (*STAGES, *LISTS)}
     for key, choice in choices_of({**recipe, "converters": _converters(recipe)}):
         if key != "spacing":
-            parts[key].append(make(key, choice, registry, used, defaults))
+            part = make(key, choice, registry, used, defaults, fit)
+            parts[key].append(fit(LISTS.get(key, key), part))
     if parts["scheduler"]:
-        parts["scheduler"] = [parts["scheduler"][0].fitted(info)]
         rule, own_recipe = parts["scheduler"][0].spacing, recipe
         recipe = _with_spacing(recipe, lay(own, chosen, same), defaults, rule, info, same)
         companions = replace(companions, own_spacing=recipe is not own_recipe)
     if "spacing" in recipe:
-        parts["spacing"].append(make("spacing", recipe["spacing"], registry, used, defaults))
+        spacing = make("spacing", recipe["spacing"], registry, used, defaults, fit)
+        parts["spacing"].append(fit("spacing", spacing))
     for key in STAGES:
         if not parts[key]:
             raise LdmError(f"no {key} is chosen, and the family {info.family} has no default.")
     _check_lengths(recipe, info)
-    scheduler = parts["scheduler"][0]
-    guidance = parts["guidance"][0].fit(info)
-    conditioning = tuple(part.fit(info) for part in parts["conditioning"])
-    converters = [part.fit(info, place.names(recipe)) for part in parts["converters"]]
+    scheduler, guidance = parts["scheduler"][0], parts["guidance"][0]
+    conditioning, converters = tuple(parts["conditioning"]), parts["converters"]
     if "memory" in recipe and any(part.phase is Phase.PLACEMENT for part in converters):
         raise LdmError(
             "the recipe's memory plans where weights lie, and its converters say so themselves; "

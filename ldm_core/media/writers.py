@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ldm_core.composition.composition import Composition
-from ldm_core.contracts import Writer
+from ldm_core.contracts import Writer, as_writer
 from ldm_core.errors import LdmError
 from ldm_core.media.pixels import check_shown
 from ldm_core.plugins.options import with_options
@@ -29,14 +29,14 @@ def find_writer(composition: Composition, name: str | None = None) -> Writer:
                 f"the format '{name}' is for {writer.kind}, and this model draws {kind}.",
                 "`ldm plugins list --kind writer` shows the others.",
             )
-        return writer
+        return writer.fitted(composition.info)
     writer_for_kind = writer_of(kind, registry)
     if writer_for_kind is None:
         raise LdmError(
             f"this model draws {kind}, and no installed package writes files of it.",
             "in Python, output_type='np' or 'pt' gives it as numbers.",
         )
-    return writer_for_kind
+    return writer_for_kind.fitted(composition.info)
 
 
 def writer_of(kind: str, registry: Registry) -> Writer | None:
@@ -47,7 +47,7 @@ def writer_of(kind: str, registry: Registry) -> Writer | None:
 
 
 def _writer(plugin: Plugin) -> Writer:
-    writer = with_options(plugin.loaded, {})
-    if not isinstance(writer, Writer):
-        raise LdmError(f"the writer '{plugin.id}' is no Writer; mark its function by `writes`.")
-    return writer
+    try:
+        return as_writer(with_options(plugin.loaded, {}))
+    except LdmError as error:
+        raise LdmError(f"the writer '{plugin.id}' gives something else: {error.message}") from error

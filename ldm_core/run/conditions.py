@@ -8,6 +8,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ldm_core.contracts import (
+    BRANCHES,
+    NEGATIVE,
+    UNCONDITIONAL,
     Bound,
     Condition,
     Conditioning,
@@ -90,12 +93,16 @@ class Conditions:
         """The conditions of these branches, by name."""
         missing = [branch for branch in branches if branch not in self._encoded]
         if own := [branch for branch in missing if branch not in self._inputs]:
-            for branch in {*own} - {"positive", "negative"}:
+            for branch in {*own} - {*BRANCHES}:
+                names = ", ".join(f"'{name}'" for name in BRANCHES)
                 raise LdmError(
                     f"the guidance asks for a branch '{branch}', of which its inputs say nothing; "
-                    "without them there are 'positive' and 'negative'."
+                    f"without them there are {names}."
                 )
-            self._encoded |= self._encode(self._run, own)
+            if asked := [branch for branch in own if branch != UNCONDITIONAL]:
+                self._encoded |= self._encode(self._run, asked)
+            if UNCONDITIONAL in own:
+                self._encoded[UNCONDITIONAL] = self._unconditional()
         for branch in missing:
             inputs = self._inputs.get(branch)
             if inputs:
@@ -147,6 +154,36 @@ class Conditions:
             )
             for names in alike.values()
         ]
+
+    def _unconditional(self) -> Condition | Unequal:
+        """The condition under which nothing is said: the negative one without its inputs.
+
+        Raises:
+            LdmError: the network was not trained to answer to it.
+        """
+        request = self._run.request
+        silent = {
+            name: [declared.default] * len(request.seeds)
+            for part in self._conditioning
+            for name, declared in part.inputs.items()
+            if name.startswith(f"{NEGATIVE}_") and not declared.required
+        }
+        changed = [
+            name
+            for name, defaults in silent.items()
+            if any(a is not b for a, b in zip(request.inputs[name], defaults, strict=True))
+        ]
+        if not changed:
+            return self.of([NEGATIVE])[NEGATIVE]
+        run = replace(self._run, request=replace(request, inputs={**request.inputs, **silent}))
+        try:
+            return self._encode(run, [NEGATIVE])[NEGATIVE]
+        except LdmError as error:
+            raise LdmError(
+                "the guidance asks what the network answers where nothing is said, whatever "
+                f"{' and '.join(changed)} may say: {error.message}",
+                error.hint,
+            ) from error
 
     def _encode_with(self, inputs: Mapping[str, Sequence[Any]]) -> Condition | Unequal:
         """The condition of a branch that has inputs of its own.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,6 @@ from ldm_core.contracts import (
     Condition,
     Denoise,
     Network,
-    Observer,
     Phase,
     Run,
     Step,
@@ -33,11 +32,10 @@ from ldm_core.run.conditions import Conditions
 from ldm_core.run.denoiser import Denoiser
 from ldm_core.run.finite import AllLost, Finiteness
 from ldm_core.run.loop import Advance, Loop, advance, check_hooks
+from ldm_core.run.observing import Tell, failing
 from ldm_core.run.part_errors import computing
 from ldm_core.run.tf32 import tf32_in_force
 from ldm_core.values import brief
-
-Tell = Callable[[Step], None]
 
 
 class Sampling:
@@ -109,9 +107,7 @@ class Sampling:
         for hooks in self._hooks:
             denoise = hooks.denoise(denoise)
         for wrapper in self._parts.denoisers:
-            denoise = wrapper.wrap(denoise)
-            if not callable(denoise):
-                raise LdmError(f"a wrapper of the denoiser gave {brief(denoise)}, no denoiser.")
+            denoise = wrapper.around(denoise, self.run)
         if finite is not None:
             finite.step = network.step
             denoise = denoise if denoise is network else _heard(denoise, finite)
@@ -155,7 +151,8 @@ class Sampling:
             stack.enter_context(in_force(self._parts.attention))
             stack.enter_context(tf32_in_force(self._parts.recipe))
             stack.enter_context(heard())
-            tellers = [stack.enter_context(_watch(part, grid)) for part in self._parts.observers]
+            stack.enter_context(failing([self.finite]))
+            tellers = self.finite.audience.tellers(self._parts.observers, self.run, stack)
             if on_step is not None:
                 tellers.append(on_step)
             stack.enter_context(computing(self.run.model))
@@ -193,13 +190,6 @@ def _check_end(end: Any, x: Tensor) -> None:
     if not isinstance(end, Tensor) or end.shape != x.shape:
         what = f"a tensor of {tuple(end.shape)}" if isinstance(end, Tensor) else repr(end)
         raise LdmError(f"the scheduler gave {what} for an x of {tuple(x.shape)}; x is walked on.")
-
-
-def _watch(observer: Observer, grid: Grid) -> AbstractContextManager[Tell]:
-    watch: Any = observer.watch(grid)
-    if not isinstance(watch, AbstractContextManager):
-        raise LdmError(f"an observer gave {brief(watch)}, and should give a context manager.")
-    return watch
 
 
 def _heard(denoise: Denoise, finite: Finiteness) -> Denoise:
