@@ -20,8 +20,11 @@ from ldm_core.arguments import checks_arguments
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.plugins import hookspecs
 from ldm_core.plugins.docstrings import written_docstring
+from ldm_core.plugins.hook_api import understood
+from ldm_core.plugins.moved import explained, find_moved
 
 if TYPE_CHECKING:
+    from ldm_core.plugins.earlier import Earlier
     from ldm_core.plugins.options import Option
 
 GROUP = "ldm"
@@ -44,6 +47,8 @@ class Plugin:
     version: str
     target: Callable[..., Any] | str = field(repr=False)
     member: str | None = None
+    earlier: Earlier | None = field(default=None, repr=False, compare=False)
+    """Of one that was written for an earlier hook API: what is to change."""
 
     @property
     def id(self) -> str:
@@ -65,6 +70,8 @@ class Plugin:
     @cached_property
     def loaded(self) -> Callable[..., Any]:
         """The function or factory; imports its module on first use."""
+        if self.earlier is not None:
+            self.earlier.warn()
         target = self._import()
         if self.member is None:
             return target
@@ -151,18 +158,20 @@ class Registry:
         Raises:
             LdmError: a hook is misspelt, the hook API is another one, or a hook fails.
         """
-        _check_version(getattr(module, "ldm_api_version", None))
+        api = understood(module, distribution)
         # Two packages may each call their module `plugin`.
         self._manager.register(module, f"{distribution}:{id(module)}")
         try:
             self._manager.check_pending()
             offered: list[Plugin] = []
+            earlier = self._earlier(api, module, f"{distribution} {version}")
             for kind, hook in hookspecs.KINDS.items():
 
                 @checks_arguments
                 def register(name: str, target: Callable[..., Any] | str, kind: str = kind) -> None:
                     _check_target(name, target)
-                    offered.append(Plugin(kind, name, distribution, version, target))
+                    plugin = Plugin(kind, name, distribution, version, target, earlier=earlier)
+                    offered.append(plugin)
 
                 self._call(hook, module, register)
             models: list[ShippedModel] = []
@@ -179,7 +188,13 @@ class Registry:
                 word = str(error).partition("unknown hook '")[2].partition("'")[0]
                 raise LdmError(f"no hook named '{word}'.{did_you_mean(word, hooks)}") from error
             raise LdmError(_cause(error)) from error
-        self.plugins += offered
+        for plugin in offered:
+            words = None if earlier is None else earlier.refused(hookspecs.KINDS[plugin.kind])
+            if words is None:
+                self.plugins.append(plugin)
+            else:
+                reason = f"its {plugin.kind} '{plugin.name}' cannot be used: {words}"
+                self.failures.append(Failure(plugin.name, distribution, reason))
         self.models += models
 
     @checks_arguments
@@ -222,6 +237,15 @@ class Registry:
     def of_kind(self, kind: str) -> list[Plugin]:
         return sorted((p for p in self.plugins if p.kind == kind), key=lambda p: p.id)
 
+    def _earlier(self, api: str, module: object, package: str) -> Earlier | None:
+        """Of a module that was written for an earlier hook API, what is to change."""
+        if api.partition(".")[0] == str(hookspecs.API_VERSION):
+            return None
+        from ldm_core.plugins.earlier import Earlier
+
+        callers = self._manager.get_hookcallers(module) or []
+        return Earlier(package, module, tuple(sorted(caller.name for caller in callers)))
+
     def _call(self, hook: str, module: object, register: Callable[..., None]) -> None:
         others = [p for p in self._manager.get_plugins() if p is not module]
         self._manager.subset_hook_caller(hook, others)(register=register)
@@ -238,6 +262,7 @@ def discover(
             or not allowed where an allow-list is given, is not imported.
     """
     registry = Registry()
+    find_moved()
     disable, allow = set(disable), set(allow)
     seen: set[str] = set()
     for entry in entries:
@@ -250,7 +275,8 @@ def discover(
         try:
             registry.add(entry.load(), distribution, version)
         except Exception as error:
-            registry.failures.append(Failure(entry.name, distribution, _cause(error)))
+            reason = _cause(error) + explained(error, entry)
+            registry.failures.append(Failure(entry.name, distribution, reason))
     for variable, names in ((DISABLE, disable), (ALLOW, allow)):
         for name in sorted(names - seen):
             reason = f"named in {variable}, but no such plugin is installed"
@@ -290,19 +316,6 @@ def _check_target(name: str, target: Callable[..., Any] | str) -> None:
         raise LdmError(f"the name of a plugin should be a word, not {name!r}")
     if isinstance(target, str) and not re.fullmatch(r"\w+(\.\w+)*:\w+", target):
         raise LdmError(f"the target of '{name}' should be 'package.module:name', not {target!r}")
-
-
-def _check_version(stated: Any) -> None:
-    """See that a module was written for the hook API of now, or for a range that holds it."""
-    now = hookspecs.API_VERSION
-    lowest, highest = stated if isinstance(stated, tuple) and len(stated) == 2 else (stated, stated)
-    if isinstance(lowest, int) and isinstance(highest, int) and lowest <= now <= highest:
-        return
-    says = "does not say which" if stated is None else f"says {stated}"
-    raise LdmError(
-        f"it must state the hook API it was written for, ldm_api_version = {now}, or the lowest "
-        f"and the highest, such as ({now}, {now + 1}); it {says}"
-    )
 
 
 def _cause(error: BaseException) -> str:
