@@ -86,6 +86,8 @@ class Record(ABC):
             return replace(self, fit=None)
         if isinstance(part, type(self)):
             return part
+        if isinstance(part, Marked):
+            return replace(self.with_function(part.marked), fit=part.fit).fitted(info)
         if isinstance(part, Record) or not callable(part):
             raise LdmError(
                 f"the 'fit' of a {type(self).__name__} gives a {type(self).__name__}, a function, "
@@ -234,7 +236,7 @@ def as_record(kind: type[R], part: Any, shape: str) -> R:
     return made(kind, part)
 
 
-def made(kind: type[R], part: Any, **traits: Any) -> R:
+def made(kind: type[R], part: Any, /, **traits: Any) -> R:
     """A record of a kind around a function that may be marked, with these traits too.
 
     Raises:

@@ -50,8 +50,8 @@ CHANGES: Mapping[str, Change] = {
         "model.part('autoencoder') has module, device and dtype"
     ),
     "ldm_commands": Change(
-        words="command: one that takes **run is marked by ldm_core.run.in_batches.in_batches, takes "
-        "**call and yields an Output a batch"
+        words="command: one that takes **run is marked by ldm_core.run.in_batches.in_batches, "
+        "takes **call and yields an Output a batch"
     ),
     "ldm_conditioning": Change(
         False,

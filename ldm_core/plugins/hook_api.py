@@ -1,8 +1,8 @@
 """Which hook API a plugin was written for, and whether this release has it.
 
-A module states a range, ``ldm_api = ">=2,<3"``. Its first number rises where plugins have to change,
-the second where something is added; `ldm_core.plugins.hookspecs` says since when each hook and
-argument exists, and until when.
+A module states a range, ``ldm_api = ">=2,<3"``. The first number of the hook API rises where
+plugins have to change, the second where something is added; `ldm_core.plugins.hookspecs` says since
+when each hook and argument exists, and until when.
 """
 
 from __future__ import annotations

@@ -21,10 +21,11 @@ A target is the thing itself, a function with the positional parameters of its c
 way its keyword-only parameters are its options: name, type and default are the schema by which
 recipes are checked, and the docstring is the help text. What a part can say of itself beyond its
 function, its traits, is declared by decorators, such as `ldm_core.contracts.starts_with`, which
-make a record of the function, or by deriving from a base class. Every part can be fitted to a model,
-or refuse it, before any weight is read: a function by `ldm_core.contracts.fits`, an object by its
-method ``fit(info)``. An option annotated with a contract, such as ``Scheduler``, ``list[Wrapper]``
-or ``Conditioning | None``, takes other plugins, which are made and fitted when composing.
+make a record of the function, or by deriving from a base class. Every part can be fitted to a
+model, or refuse it, before any weight is read: a function by `ldm_core.contracts.fits`, an object
+by its method ``fit(info)``. An option annotated with a contract, such as ``Scheduler``,
+``list[Wrapper]`` or ``Conditioning | None``, takes other plugins, which are made and fitted when
+composing.
 """
 
 from __future__ import annotations

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -282,7 +281,7 @@ def test_what_does_not_see_a_run_cannot_be_marked() -> None:
 
 def test_an_observer_that_gives_something_else_is_refused(toy: Pipeline) -> None:
     wrong: Any = sees_run(lambda run: print)
-    with pytest.raises(LdmError, match="made from ldm_core.contracts.RunObserver"):
+    with pytest.raises(LdmError, match=r"made from ldm_core\.contracts\.RunObserver"):
         toy.replace(observers=[wrong])(seed=1)
 
 
