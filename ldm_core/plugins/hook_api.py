@@ -33,7 +33,7 @@ def understood(module: object, distribution: str = "") -> str:
     Raises:
         LdmError: it states none, or none that this release understands.
     """
-    range_text, holds = _stated(module)
+    range_text, holds = _stated(module, distribution)
     for version in UNDERSTOOD:
         if holds(version):
             return version
@@ -52,7 +52,7 @@ def understood(module: object, distribution: str = "") -> str:
     )
 
 
-def _stated(module: object) -> tuple[str, Holds]:
+def _stated(module: object, distribution: str) -> tuple[str, Holds]:
     """The range that a module states, in words, and what it holds."""
     stated = getattr(module, "ldm_api", None)
     if stated is not None:
@@ -70,9 +70,10 @@ def _stated(module: object) -> tuple[str, Holds]:
         )
     ends = ENDS["ldm_api_version"]
     warnings.warn(
-        f"'ldm_api_version' is read until ldm-core {ends.gone}: {ends.instead}.",
+        f"the package {distribution} states 'ldm_api_version', which is read until ldm-core "
+        f"{ends.gone}: {ends.instead}.",
         DeprecationWarning,
-        stacklevel=4,
+        stacklevel=2,
     )
     words = str(lowest) if lowest == highest else f"{lowest} to {highest}"
     return words, lambda version: lowest <= int(version.partition(".")[0]) <= highest
