@@ -242,12 +242,13 @@ def made(kind: type[R], part: Any, /, **traits: Any) -> R:
     Raises:
         LdmError: it is marked with what its kind does not have.
     """
+    of_kind: Callable[..., R] = kind
     if not isinstance(part, Marked):
-        return kind(part, **traits)
+        return of_kind(part, **traits)
     own = {one.name for one in fields(kind)}
     for name in part.traits.keys() - own:
         raise LdmError(f"a {kind.__name__} cannot be marked '{name}', as {brief(part.marked)} is.")
-    return kind(part.marked, fit=part.fit, **{**part.traits, **traits})
+    return of_kind(part.marked, fit=part.fit, **{**part.traits, **traits})
 
 
 def as_instance(kind: type[T], part: Any, name: str) -> T:

@@ -144,7 +144,7 @@ class EarlierGuidance(Guidance):
 
     def fit(self, info: ModelInfo) -> Guidance:
         fit = getattr(self._part, "for_model", None)
-        return self if fit is None else as_of_now("guidance", fit(info))  # type: ignore[no-any-return]
+        return self if fit is None else as_of_now("guidance", fit(info))
 
     def branches(self, point: Point) -> tuple[str, ...]:
         return self._part.branches(point)  # type: ignore[no-any-return]

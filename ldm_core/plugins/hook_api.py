@@ -11,17 +11,29 @@ import re
 import warnings
 from collections.abc import Callable
 from importlib import metadata
-from typing import Any
+from typing import Any, NamedTuple
 
 from ldm_core.errors import LdmError
 from ldm_core.plugins.hookspecs import ENDS, HOOK_API, PRESENT, UNDERSTOOD
 from ldm_core.values import brief
 
 HOST = "ldm-core"
-FUTURE = 50
-"""So many numbers beyond those there are count as newer; a range without any of them as empty."""
-Holds = Callable[[str], bool]
-"""Whether a range holds a version."""
+Numbers = tuple[int, int]
+"""Of a version of the hook API."""
+
+
+class Range(NamedTuple):
+    """What a module states.
+
+    Attributes:
+        text: as it is written.
+        holds: whether a version is in it.
+        named: the versions that it names.
+    """
+
+    text: str
+    holds: Callable[[str], bool]
+    named: tuple[Numbers, ...]
 
 
 def understood(module: object, distribution: str = "") -> str:
@@ -33,30 +45,33 @@ def understood(module: object, distribution: str = "") -> str:
     Raises:
         LdmError: it states none, or none that this release understands.
     """
-    range_text, holds = _stated(module, distribution)
+    stated = _stated(module, distribution)
     for version in UNDERSTOOD:
-        if holds(version):
+        if stated.holds(version):
             return version
-    major, minor = map(int, HOOK_API.split("."))
-    newer = [f"{major}.{minor + n}" for n in range(1, FUTURE)]
-    newer += [str(major + n) for n in range(1, FUTURE)]
-    if any(map(holds, newer)):
+    ahead = {(a + up, b + on) for a, b in stated.named for up, on in ((0, 0), (0, 1), (1, 0))}
+    if any(n > _numbers(HOOK_API) and stated.holds(f"{n[0]}.{n[1]}") for n in ahead):
         raise LdmError(
-            f"it is written for the hook API {range_text}, and this {_this_release()} has "
+            f"it is written for the hook API {stated.text}, and this {_this_release()} has "
             f"{HOOK_API}; upgrade ldm-core: pip install --upgrade '{_release_for(distribution)}'"
         )
     raise LdmError(
-        f"it is written for the hook API {range_text}, which is none of {HOST}'s: this "
+        f"it is written for the hook API {stated.text}, which is none of {HOST}'s: this "
         f"{_this_release()} understands {', '.join(reversed(UNDERSTOOD))}; state "
         f"ldm_api = '{PRESENT}' where it works with that"
     )
 
 
-def _stated(module: object, distribution: str) -> tuple[str, Holds]:
-    """The range that a module states, in words, and what it holds."""
+def _numbers(version: str) -> Numbers:
+    major, _, minor = version.partition(".")
+    return int(major), int(minor or 0)
+
+
+def _stated(module: object, distribution: str) -> Range:
+    """The range that a module states."""
     stated = getattr(module, "ldm_api", None)
     if stated is not None:
-        return str(stated), _specifiers(stated)
+        return _specifiers(stated)
     stated = getattr(module, "ldm_api_version", None)
     if stated is None:
         raise LdmError(
@@ -76,22 +91,27 @@ def _stated(module: object, distribution: str) -> tuple[str, Holds]:
         stacklevel=2,
     )
     words = str(lowest) if lowest == highest else f"{lowest} to {highest}"
-    return words, lambda version: lowest <= int(version.partition(".")[0]) <= highest
+    return Range(words, lambda v: lowest <= _numbers(v)[0] <= highest, ((highest, 0),))
 
 
-def _specifiers(stated: Any) -> Holds:
+def _specifiers(stated: Any) -> Range:
     if stated == PRESENT:  # as most plugins say, for which nothing need be imported
-        return lambda version: version.partition(".")[0] == HOOK_API.partition(".")[0]
+        return Range(stated, lambda version: version == HOOK_API, ())
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
+    from packaging.version import InvalidVersion, Version
 
     try:
         if not isinstance(stated, str):
             raise InvalidSpecifier
-        return SpecifierSet(stated).contains
-    except InvalidSpecifier:
+        specifiers = SpecifierSet(stated)
+        releases = [(*Version(one.version.removesuffix(".*")).release, 0) for one in specifiers]
+    except (InvalidSpecifier, InvalidVersion):
         raise LdmError(
             f"its ldm_api is {brief(stated)}, and should be a range, such as '{PRESENT}'"
         ) from None
+
+    named = tuple((major, minor) for major, minor, *_ in releases)
+    return Range(stated, lambda version: specifiers.contains(version, prereleases=True), named)
 
 
 def _this_release() -> str:
