@@ -21,6 +21,7 @@ from ldm_core.contracts import (
 )
 from ldm_core.errors import LdmError
 from ldm_core.run.allowance import allowance
+from ldm_core.run.drawn_again import Draws
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -84,6 +85,7 @@ class Conditions:
         self._inputs = guidance.inputs
         self._scale = embedded_scale
         self._run = run
+        self._draws = Draws()
         self._encoded: dict[str, Condition | Unequal] = {}
         self._read: dict[str, tuple[str, ...]] = {}
         self._groups: dict[tuple[str, ...], list[Group]] = {}
@@ -204,6 +206,7 @@ class Conditions:
     def _encode(self, run: Run, branches: Sequence[str]) -> dict[str, Condition | Unequal]:
         import torch
 
+        run = self._draws.of(run)
         conditions: dict[str, Condition | Unequal] = {branch: {} for branch in branches}
         for conditioning in self._conditioning:
             for branch, condition in conditioning.encode(run, branches).items():
