@@ -8,6 +8,7 @@ import re
 import warnings
 from collections.abc import Iterable, Mapping
 from importlib import metadata
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -26,6 +27,7 @@ SNAPSHOTS: dict[str, dict[str, list[str]]] = {
     file.stem: json.loads(file.read_text()) for file in sorted(api.SNAPSHOTS.glob("*.json"))
 }
 """What each hook API had, by its version."""
+DOCS = Path(__file__).parents[2] / "docs"
 RELEASE = metadata.version("ldm-core")
 
 
@@ -286,3 +288,14 @@ def test_a_range_is_read_when_a_module_is_taken_in() -> None:
 
     with pytest.raises(LdmError, match="upgrade ldm-core"):
         Registry().add(Newer(), "ldm-newer", "1.0")
+
+
+def test_the_page_says_what_the_tables_say() -> None:
+    page = " ".join((DOCS / "reference" / "hook-api.md").read_text().split())
+    assert f"has the hook API {HOOK_API}," in page
+    rows = page.partition("## Since when each hook exists")[2]
+    for hook, since in SINCE.items():
+        [row] = [row for row in re.split(r" \| \|", rows) if f"`{hook}`" in row]
+        assert row.rstrip().endswith(f"| {since.api}") or f"| {since.api} |" in row
+    for end in ENDS.values():
+        assert f"| {end.warned} | {end.gone} |" in page
