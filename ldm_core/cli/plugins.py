@@ -37,9 +37,9 @@ def list_plugins(kind: Kind = None, as_json: Json = False) -> None:
         print_table(head, [[*row[:-1], without_marks(row[-1])] for row in rows])
     for failure in registry.failures:
         typer.echo(f"not loaded: {failure}", err=True)
-    earlier = {plugin.earlier.message for plugin in registry.plugins if plugin.earlier}
-    for message in sorted(earlier):
-        typer.echo(f"warning: {message}", err=True)
+    for plugin in registry.plugins:
+        if plugin.earlier is not None:
+            plugin.earlier.warn()
 
 
 @app.command("show")

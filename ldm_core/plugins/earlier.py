@@ -12,7 +12,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ldm_core.contracts import Bound, Guidance, ModelInfo, Record, Run, Scheduler
+from ldm_core.contracts import (
+    Bound,
+    Conditioning,
+    Guidance,
+    ModelInfo,
+    Record,
+    Run,
+    Scheduler,
+)
 from ldm_core.errors import LdmError, LdmWarning
 from ldm_core.numerics.point import Point
 from ldm_core.plugins.hookspecs import API_VERSION, ENDS
@@ -54,8 +62,7 @@ CHANGES: Mapping[str, Change] = {
         "takes **call and yields an Output a batch"
     ),
     "ldm_conditioning": Change(
-        False,
-        "conditioning: derive from ldm_core.contracts.Conditioning, declare inputs as "
+        words="conditioning: derive from ldm_core.contracts.Conditioning, declare inputs as "
         "ldm_core.contracts.Input(type, default, help=...), call for_model(info) fit(info), and "
         "edit(run) bind(run), which returns ldm_core.contracts.RunHooks",
     ),
@@ -102,7 +109,13 @@ class Earlier:
         return None if change.works else self.message
 
     def as_of_now(self, kind: str, part: Any) -> Any:
-        """A part as it would be written now."""
+        """A part as it would be written now.
+
+        Raises:
+            LdmError: it cannot be read so.
+        """
+        if kind == "conditioning" and not isinstance(part, Conditioning):
+            raise LdmError(self.message)
         return as_of_now(kind, part)
 
     def warn(self) -> None:

@@ -6,6 +6,7 @@ It goes with the release that `ldm_core.plugins.hookspecs.ENDS` names.
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
@@ -15,6 +16,8 @@ from importlib.util import find_spec, spec_from_loader
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from ldm_core.plugins.hookspecs import ENDS
 
 MOVED: Mapping[str, str] = {
     "ldm_core.abilities": "ldm_core.contracts.abilities",
@@ -54,6 +57,12 @@ class _Moved(Loader):
         return None
 
     def exec_module(self, module: ModuleType) -> None:
+        gone = ENDS["hook API 1"].gone
+        warnings.warn(
+            f"{module.__name__} is {self._home} now, and found by this name until ldm-core {gone}.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
         for name, value in vars(import_module(self._home)).items():
             if not name.startswith("__"):
                 setattr(module, name, value)

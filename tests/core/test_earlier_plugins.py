@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ldm_core import LdmError, Pipeline
 from ldm_core.composition.compose import compose
+from ldm_core.composition.parts import make
 from ldm_core.contracts import LatentSpace, learned_variance
 from ldm_core.errors import LdmWarning
 from ldm_core.plugins import earlier, moved
@@ -309,7 +310,7 @@ def test_an_even_spacing_of_it_is_walked(old: Pipeline) -> None:
 def test_it_is_told_all_that_is_to_change_in_one_warning(old: Pipeline) -> None:
     with pytest.warns(LdmWarning) as heard:
         old.replace(guidance="interval", scheduler="twice").replace(guidance="interval")
-    [message] = [str(one.message) for one in heard]
+    [message] = [str(one.message) for one in heard if one.category is LdmWarning]
     assert message == (
         "the package unknown 0 was written for the hook API 1, which ldm-core understands until "
         f"{ENDS['hook API 1'].gone}, and now is 2. To change: state ldm_api = '>=2,<3'; "
@@ -339,6 +340,20 @@ def ldm_schedulers(register):
     register("fussy", "ldm_old.twice:fussy")
 """,
     "mine": "from ldm_core.family import Model\n",
+    "words": """
+class Words:
+    ability = None
+    inputs = {"words": ""}
+
+    def check(self, request): ...
+
+    def encode(self, run, branches):
+        return {}
+
+
+def words():
+    return Words()
+""",
     "twice": TWICE,
 }
 
@@ -348,18 +363,31 @@ def test_what_cannot_be_used_is_told_what_to_change_and_the_rest_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registry = packaged(tmp_path, REFUSED, monkeypatch)
-    assert [plugin.name for plugin in registry.plugins] == ["fussy"]
-    assert [failure.plugin for failure in registry.failures] == ["words", "mine"]
-    for failure in registry.failures:
+    assert [plugin.name for plugin in registry.plugins] == ["fussy", "words"]
+    [failure] = registry.failures
+    with pytest.raises(LdmError) as refused:
+        make("conditioning", {"name": "words"}, registry, [], {})
+    for message in (failure.reason, str(refused.value)):
         for words in (
             "state ldm_api = '>=2,<3'",
             "ldm_core.contracts is what ldm_core.family was",
             "declare inputs as ldm_core.contracts.Input(type, default, help=...)",
             "ModelInfo takes latents (ldm_core.contracts.LatentSpace)",
         ):
-            assert words in failure.reason
-    with pytest.raises(LdmError, match="declare inputs as"):
-        registry.find("conditioning", "words")
+            assert words in message
+    with pytest.raises(LdmError, match="ModelInfo takes latents"):
+        registry.find("family", "mine")
+
+
+def test_the_list_of_plugins_says_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ldm: Any
+) -> None:
+    registry = packaged(tmp_path, {**FILES, "res": RES}, monkeypatch)
+    monkeypatch.setattr(installed(), "plugins", [*installed().plugins, *registry.plugins])
+    code, listed, said = ldm("plugins", "list", "--kind", "scheduler")
+    assert code == 0
+    assert "twice" in listed
+    assert said.count("was written for the hook API 1") == 1
 
 
 def test_names_that_are_gone_are_told_all_at_once(
