@@ -49,7 +49,7 @@ class Wrapper(Record):
     def with_function(self, function: Callable[..., Any]) -> Wrapper:
         return replace(self, wrap=function)
 
-    def around(self, denoise: Denoise, run: Run) -> Denoise:
+    def surround(self, denoise: Denoise, run: Run) -> Denoise:
         """The denoiser of a run with this around it.
 
         Raises:

@@ -107,7 +107,7 @@ class Sampling:
         for hooks in self._hooks:
             denoise = hooks.denoise(denoise)
         for wrapper in self._parts.denoisers:
-            denoise = wrapper.around(denoise, self.run)
+            denoise = wrapper.surround(denoise, self.run)
         if finite is not None:
             finite.step = network.step
             denoise = denoise if denoise is network else _heard(denoise, finite)
