@@ -164,6 +164,9 @@ def sees_run(function: Callable[..., Any] | Marked) -> Marked:
     A wrapper takes it beside the denoiser, ``wrap(denoise, run)``; an observer in place of the
     grid, ``observer(run)``, and gives a `ldm_core.contracts.RunObserver`. To be named first, next
     to the function, where other decorators say more.
+
+    A wrapper that draws ``run.noise()`` moves on the images' own streams, so that whatever draws
+    after it draws other noise; each image still depends on its seed alone.
     """
     return with_trait(function, "sees_run", True)
 

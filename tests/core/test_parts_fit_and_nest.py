@@ -277,6 +277,10 @@ def test_every_kind_can_stand_in_an_option(kind: str, shape: str, tmp_path: Path
     name = outer if shape == "of Python" else "outer"
     wrapper = {"name": name, **({} if given is None else {"inner": given})}
     composition = composed(registry, tmp_path, denoisers=[wrapper])
+    shown = registry.find("denoiser", "outer").options["inner"]
+    assert (shown.kind, shown.several) == (kind, shape == "list")
+    several_of = f"list[{contract.__name__}]" if shape == "list" else contract.__name__
+    assert shown.type_name == f"{several_of} | None"
     [inner] = seen[-1:]
     if shape == "none":
         assert inner is None
