@@ -107,6 +107,8 @@ def program() -> NoReturn:
     except SystemExit as end:
         code = end.code
     leave(code if isinstance(code, int) else 0 if code is None else 1)
+
+
 def _run() -> None:
     try:
         arguments = read_ahead(sys.argv[1:])

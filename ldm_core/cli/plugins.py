@@ -51,6 +51,9 @@ def list_plugins(kind: Kind = None, as_json: Json = False) -> None:
     for one in registry.imports:
         for remark in remarks(one):
             say(f"warning: {remark}")
+    for plugin in registry.plugins:
+        if plugin.earlier is not None:
+            plugin.earlier.warn()
 
 
 def _row(failure: Failure) -> tuple[str, str, str, str, str, str | None]:

@@ -88,16 +88,21 @@ def _with_options(
         inner = choice.get(key, option.default)
         if option.kind != "scheduler" or inner is None or inner is REQUIRED:
             continue
-        table = {} if isinstance(inner, ModelsOwn) else as_choice(key, inner)
-        if isinstance(inner, ModelsOwn) or is_ready_made(table.get("name")):
-            continue
-        if "name" not in table:
-            raise LdmError(f"the option '{key}' of the scheduler '{plugin.name}' needs a name.")
-        walked, its, with_it = _with_options(table, info, registry, spacing)
-        if walked != table:
-            filled[key] = walked
-        if not beside:  # a scheduler that walks by others has the points of the first of them
-            name, beside = its, with_it
+        several = isinstance(inner, list | tuple)
+        walked: list[Any] = []
+        for entry in inner if several else [inner]:
+            table = {} if isinstance(entry, ModelsOwn) else as_choice(key, entry)
+            if isinstance(entry, ModelsOwn) or is_ready_made(table.get("name")):
+                walked.append(entry)
+                continue
+            if "name" not in table:
+                raise LdmError(f"the option '{key}' of the scheduler '{plugin.name}' needs a name.")
+            whole, its, with_it = _with_options(table, info, registry, spacing)
+            walked.append(entry if whole == table else whole)
+            if not beside:  # a scheduler that walks by others has the points of the first of them
+                name, beside = its, with_it
+        if walked != (list(inner) if several else [inner]):
+            filled[key] = walked if several else walked[0]
     return filled, name, beside
 
 

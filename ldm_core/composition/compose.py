@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -161,29 +162,26 @@ def assemble(
     used: list[Plugin] = []
     owners = Owners(registry.plugins)
     owners.add(family, owners.of(family, "family"))
+    fit = partial(fitted, info=info, place=place.names(recipe), owners=owners)
     parts: dict[str, list[Any]] = {key: [] for key in (*STAGES, *LISTS)}
     for key, choice in choices_of({**recipe, "converters": _converters(recipe)}):
         if key != "spacing":
-            parts[key].append(make(key, choice, registry, used, defaults, owners))
+            part = make(key, choice, registry, used, defaults, fit, owners)
+            parts[key].append(fit(LISTS.get(key, key), part))
     if parts["scheduler"]:
-        parts["scheduler"] = fitted(parts["scheduler"], lambda part: part.fitted(info), owners)
         rule, own_recipe = parts["scheduler"][0].spacing, recipe
         with owners.blamed(parts["scheduler"][0], "while it said which spacing goes with it"):
             recipe = _with_spacing(recipe, lay(own, chosen, same), defaults, rule, info, same)
         companions = replace(companions, own_spacing=recipe is not own_recipe)
     if "spacing" in recipe:
-        parts["spacing"].append(
-            make("spacing", recipe["spacing"], registry, used, defaults, owners)
-        )
+        spacing = make("spacing", recipe["spacing"], registry, used, defaults, fit, owners)
+        parts["spacing"].append(fit("spacing", spacing))
     for key in STAGES:
         if not parts[key]:
             raise LdmError(f"no {key} is chosen, and the family {info.family} has no default.")
     _check_lengths(recipe, info)
-    scheduler = parts["scheduler"][0]
-    where = place.names(recipe)
-    [guidance] = fitted(parts["guidance"], lambda part: part.fit(info), owners)
-    conditioning = tuple(fitted(parts["conditioning"], lambda part: part.fit(info), owners))
-    converters = fitted(parts["converters"], lambda part: part.fit(info, where), owners)
+    scheduler, guidance = parts["scheduler"][0], parts["guidance"][0]
+    conditioning, converters = tuple(parts["conditioning"]), parts["converters"]
     if "memory" in recipe and any(part.phase is Phase.PLACEMENT for part in converters):
         raise LdmError(
             "the recipe's memory plans where weights lie, and its converters say so themselves; "

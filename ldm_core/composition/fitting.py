@@ -2,37 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from ldm_core.contracts import Conditioning, Converter, Guidance, Input, Scheduler
-from ldm_core.errors import PartError
+from ldm_core.composition.parts import EDGES
+from ldm_core.contracts import Conditioning, Input, ModelInfo, PlaceNames, Record
+from ldm_core.errors import LdmError, PartError
 from ldm_core.plugins.owners import Owners
 from ldm_core.values import brief
 
-FITTED = (Scheduler, Guidance, Conditioning, Converter)
-"""Kinds of parts that are fitted to a model."""
 BESIDE = "while it was seen beside the other parts"
 
 
-def fitted(parts: Sequence[Any], fit: Callable[[Any], Any], owners: Owners) -> list[Any]:
-    """Parts as they are for a model, each of which is still of its kind.
+def fitted(kind: str, part: Any, *, info: ModelInfo, place: PlaceNames, owners: Owners) -> Any:
+    """The part for a model, of whichever kind it is, which is still of its kind.
 
     Raises:
-        LdmError: one does not fit.
+        LdmError: it does not fit.
         PluginError: another package's plugin fails, or gives something else.
     """
-    several: list[Any] = []
-    for part in parts:
-        kind = next(kind for kind in FITTED if isinstance(part, kind))
-        with owners.blamed(part, "while it was fitted to the model"):
-            made = fit(part)
-            if not isinstance(made, kind):
-                name = kind.__name__
-                raise PartError(part, f"fitted to a model a {name} is a {name}, not {brief(made)}.")
-        owners.passes_to(part, made)
-        several.append(made)
-    return several
+    if kind == "family":
+        return part
+    with owners.blamed(part, "while it was fitted to the model"):
+        if isinstance(part, Record):
+            made: Any = part.fitted(info)
+        elif kind == "converter":
+            made = part.fit(info, place)
+        else:
+            made = part.fit(info)
+        try:
+            made = EDGES[kind](made)
+        except LdmError:
+            raise PartError(
+                part, f"fitted to a model a {kind} is a {kind}, not {brief(made)}."
+            ) from None
+    owners.passes_to(part, made)
+    return made
 
 
 def check_inputs(part: Conditioning, owners: Owners) -> None:

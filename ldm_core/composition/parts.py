@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ldm_core.model.recognition import inspect_model
 from ldm_core.plugins.blame import blamed, is_of_others
 from ldm_core.plugins.options import (
     REQUIRED,
+    Option,
     check_declared,
     check_options,
     described,
@@ -38,8 +40,17 @@ EDGES: Mapping[str, Callable[[Any], Any]] = {
     "denoiser": contracts.as_wrapper,
     "observer": contracts.as_observer,
     "converter": contracts.as_converter,
+    "writer": contracts.as_writer,
+    "family": contracts.as_family,
 }
 """Where what a plugin gives becomes the typed part that the core holds, by kind."""
+Fitter = Callable[[str, Any], Any]
+"""``fit(kind, part)``: the part for a model."""
+
+
+def as_it_is(kind: str, part: Any) -> Any:
+    """Where there is no model yet."""
+    return part
 
 
 def choices_of(layer: Layer) -> list[tuple[str, Layer]]:
@@ -76,6 +87,7 @@ def make(
     registry: Registry,
     used: list[Plugin],
     own: Mapping[str, Layer],
+    fit: Fitter = as_it_is,
     owners: Owners | None = None,
 ) -> Any:
     """The part that a choice under a key of a recipe stands for, its options set.
@@ -83,6 +95,7 @@ def make(
     Args:
         used: takes the plugins that it is made of.
         own: the model's own choices, which options may have as their default.
+        fit: what fits the parts that options name to a model; the part itself is not yet fitted.
         owners: hears whose the part is, and those in it.
     Raises:
         LdmError: no such plugin or option.
@@ -95,10 +108,17 @@ def make(
         raise LdmError(f"options are set for '{key}', but no {key} is chosen.")
     if is_ready_made(name):
         try:
-            return EDGES[kind](_ready_made(key, name, options))
+            inner = partial(_inner, registry=registry, used=used, own=own, fit=fit, owners=owners)
+            return EDGES[kind](_ready_made(key, name, options, inner))
         except LdmError as error:
             raise LdmError(f"'{key}': {error.message}", error.hint) from error
-    return _plugin(kind, choice, registry, used, own, owners)
+    try:
+        return _plugin(kind, choice, registry, used, own, fit, owners)
+    except RecursionError:
+        raise LdmError(
+            f"the {kind} '{name}' is made of others that are made of it, without end.",
+            "an option that names another one is to have another default.",
+        ) from None
 
 
 def _plugin(
@@ -107,6 +127,7 @@ def _plugin(
     registry: Registry,
     used: list[Plugin],
     own: Mapping[str, Layer],
+    fit: Fitter = as_it_is,
     owners: Owners | None = None,
 ) -> Any:
     """A plugin with its options set; options that are plugins themselves are made first."""
@@ -118,29 +139,12 @@ def _plugin(
     values = {k: v for k, v in choice.items() if k != "name"}
     hint = f"`ldm plugins show {plugin.name}` describes it."
     options = check_options(plugin.options, values, f"the {kind} '{plugin.name}'", hint)
-    for name, option in plugin.options.items():
-        inner = options.get(name, option.default)
-        if option.kind is None or inner is None or inner is REQUIRED:
-            continue
-        if option.kind == "model":
-            options[name] = other_model(inner, registry)
-            continue
-        if option.several:
-            entries = inner if isinstance(inner, list | tuple) else [inner]
-            tables = [as_choice(f"{plugin.name}.{name}", entry) for entry in entries]
-            options[name] = [
-                make(option.kind, table, registry, used, own, owners) for table in tables
-            ]
-            continue
-        table, rest = as_choice(f"{plugin.name}.{name}", inner), own
-        if isinstance(inner, ModelsOwn):
-            if option.kind not in own:
-                continue
-            # it is made without itself as a default, so that it cannot stand in itself for ever
-            table, rest = own[option.kind], {k: v for k, v in own.items() if k != option.kind}
-        options[name] = make(option.kind, table, registry, used, rest, owners)
+    options |= _inner(plugin.name, plugin.options, options, registry, used, own, fit, owners)
     with blamed(plugin, "while it was made", used):
-        part = _as_part(kind, with_options(plugin.loaded, options), plugin)
+        part = with_options(plugin.loaded, options)
+        if plugin.earlier is not None:
+            part = plugin.earlier.as_of_now(kind, part)
+        part = _as_part(kind, part, plugin)
     if owners is not None:
         inside = next(filter(is_of_others, used[within:]), plugin)
         owners.add(part, plugin if is_of_others(plugin) else inside)
@@ -176,6 +180,50 @@ def _as_part(kind: str, part: Any, plugin: Plugin) -> Any:
         raise LdmError(f"the {kind} '{plugin.id}' gives something else: {error.message}") from error
 
 
+def _inner(
+    owner: str,
+    declared: Mapping[str, Option],
+    options: Mapping[str, Any],
+    registry: Registry,
+    used: list[Plugin],
+    own: Mapping[str, Layer],
+    fit: Fitter,
+    owners: Owners | None,
+) -> dict[str, Any]:
+    """The options that are parts or models themselves, by name, their defaults too, made and
+    fitted."""
+    made: dict[str, Any] = {}
+    for name, option in declared.items():
+        kind, inner = option.kind, options.get(name, option.default)
+        if kind is None or inner is None or inner is REQUIRED:
+            continue
+        if kind == "model":
+            made[name] = (
+                [other_model(entry, registry) for entry in _entries(inner)]
+                if option.several
+                else other_model(inner, registry)
+            )
+            continue
+        if option.several:
+            tables = [as_choice(f"{owner}.{name}", entry) for entry in _entries(inner)]
+            made[name] = [
+                fit(kind, make(kind, table, registry, used, own, fit, owners)) for table in tables
+            ]
+            continue
+        table, rest = as_choice(f"{owner}.{name}", inner), own
+        if isinstance(inner, ModelsOwn):
+            if kind not in own:
+                continue
+            # it is made without itself as a default, so that it cannot stand in itself for ever
+            table, rest = own[kind], {k: v for k, v in own.items() if k != kind}
+        made[name] = fit(kind, make(kind, table, registry, used, rest, fit, owners))
+    return made
+
+
+def _entries(inner: Any) -> list[Any]:
+    return list(inner) if isinstance(inner, list | tuple) else [inner]
+
+
 def other_model(source: Any, registry: Registry) -> OtherModel:
     """The model that an option names.
 
@@ -190,11 +238,19 @@ def other_model(source: Any, registry: Registry) -> OtherModel:
     return OtherModel(info, lambda place: family.load(info, place))
 
 
-def _ready_made(key: str, thing: Any, options: dict[str, Any]) -> Any:
-    """A part given in Python: a function or factory like a plugin's target, or the thing itself."""
+def _ready_made(
+    key: str, thing: Any, options: dict[str, Any], inner: Callable[..., dict[str, Any]]
+) -> Any:
+    """A part given in Python: a function or factory like a plugin's target, or the thing itself.
+
+    Args:
+        inner: makes those of its options that are parts themselves.
+    """
     if inspect.isroutine(thing) or inspect.isclass(thing) or isinstance(thing, Record):
-        name = f"the {key} {qualified_name(thing).rpartition('.')[2]}"
-        return with_options(thing, check_options(read_options(thing), options, name, ""))
+        short = qualified_name(thing).rpartition(".")[2]
+        declared = read_options(thing)
+        options = check_options(declared, options, f"the {key} {short}", "")
+        return with_options(thing, options | inner(short, declared, options))
     if options:
         raise LdmError(
             f"the {key} is an object made in Python, so its options ({', '.join(options)}) cannot "

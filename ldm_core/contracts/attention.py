@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from ldm_core.arguments import checks_arguments
+from ldm_core.contracts.family import ModelInfo
 from ldm_core.contracts.record import Record, as_record
 from ldm_core.errors import LdmError, PartError
 from ldm_core.values import brief
@@ -198,6 +199,9 @@ def first_of(kernels: Sequence[Kernel | Attention]) -> Kernel:
     def first(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float) -> Tensor:
         return several.attend(q, k, v, mask, scale)
 
+    def fit(info: ModelInfo) -> Kernel:
+        return first_of([member.fitted(info) for member in members])
+
     here = [member for member in members if not member.lacks]
     several = Kernel(
         first,
@@ -205,6 +209,7 @@ def first_of(kernels: Sequence[Kernel | Attention]) -> Kernel:
         native=bool(here) and here[0].native,
         name=",".join(member.label for member in members),
         members=tuple(members),
+        fit=fit if any(member.fit is not None for member in members) else None,
     )
     return several
 

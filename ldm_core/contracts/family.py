@@ -14,6 +14,7 @@ from ldm_core.contracts.place import Part, PartInfo, Place
 from ldm_core.errors import LdmError
 from ldm_core.numerics.noise_schedule import NoiseSchedule
 from ldm_core.numerics.prediction import PredictionType, as_prediction_type
+from ldm_core.values import brief
 
 if TYPE_CHECKING:
     import torch
@@ -159,6 +160,15 @@ class Family(ABC):
         """The family, with the weights in this file and all else in the folder; None where it
         reads folders alone."""
         return None
+
+
+def as_family(part: Any) -> Family:
+    """A family, once it is seen to be one; `LdmError` for anything else."""
+    if isinstance(part, Family):
+        return part
+    raise LdmError(
+        f"a family is an object of a class made from ldm_core.contracts.Family, not {brief(part)}."
+    )
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ldm_core.composition.composition import Composition
-from ldm_core.contracts import Shown, Writer
+from ldm_core.contracts import Shown, Writer, as_writer
 from ldm_core.errors import LdmError, LdmWarning, PluginError
 from ldm_core.media.pixels import check_shown
 from ldm_core.plugins.blame import blamed, is_of_others
@@ -35,14 +35,14 @@ def find_writer(composition: Composition, name: str | None = None) -> Writer:
                 f"the format '{name}' is for {writer.kind}, and this model draws {kind}.",
                 "`ldm plugins list --kind writer` shows the others.",
             )
-        return writer
+        return writer.fitted(composition.info)
     writer_for_kind = writer_of(kind, registry)
     if writer_for_kind is None:
         raise LdmError(
             f"this model draws {kind}, and no installed package writes files of it.",
             "in Python, output_type='np' or 'pt' gives it as numbers.",
         )
-    return writer_for_kind
+    return writer_for_kind.fitted(composition.info)
 
 
 def writer_of(kind: str, registry: Registry) -> Writer | None:
@@ -66,12 +66,13 @@ def writer_of(kind: str, registry: Registry) -> Writer | None:
 
 def _writer(plugin: Plugin) -> Writer:
     with blamed(plugin, "while it was made"):
-        writer = with_options(plugin.loaded, {})
-    if not isinstance(writer, Writer):
-        what = LdmError(f"the writer '{plugin.id}' is no Writer; mark its function by `writes`.")
+        made = with_options(plugin.loaded, {})
+    try:
+        writer = as_writer(made)
+    except LdmError as error:
         if is_of_others(plugin):
-            raise PluginError(plugin.whose, "while it was made", what)
-        raise what
+            raise PluginError(plugin.whose, "while it was made", error) from error
+        raise LdmError(f"the writer '{plugin.id}' gives something else: {error.message}") from error
     return _seen(writer, plugin) if is_of_others(plugin) else writer
 
 

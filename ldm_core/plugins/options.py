@@ -5,11 +5,12 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from ldm_core import contracts
 from ldm_core.contracts.files import expanded
@@ -24,7 +25,15 @@ CONTRACTS: dict[Any, str] = {
     contracts.Scheduler: "scheduler",
     contracts.Spacing: "spacing",
     contracts.Guidance: "guidance",
+    contracts.Conditioning: "conditioning",
     contracts.Kernel: "attention",
+    contracts.Wrapper: "denoiser",
+    contracts.Encoder: "encoder",
+    contracts.Decoder: "decoder",
+    contracts.Converter: "converter",
+    contracts.Observer: "observer",
+    contracts.Writer: "writer",
+    contracts.Family: "family",
     contracts.OtherModel: "model",
 }
 """Contracts whose plugins, or models, may be options of plugins, with their kind."""
@@ -39,6 +48,10 @@ RECORDS: dict[str, type[Record]] = {
     "writer": contracts.Writer,
 }
 """Kinds of plugins that are functions, with what they become."""
+
+
+LISTS = (list, tuple, Sequence)
+"""What an annotation of several is made of, such as ``list[Scheduler] | None``."""
 
 
 @dataclass(frozen=True)
@@ -58,13 +71,16 @@ class Option:
     def kind(self) -> str | None:
         """The kind of plugin that the option takes, where its type is a plugin's contract; or
         ``model``."""
-        kinds = (get_args(self.annotation) or (self.annotation,)) if self.annotation else ()
-        return next((CONTRACTS[k] for k in kinds if k in CONTRACTS), None)
+        parts = (p for p in _alternatives(self.annotation) if isinstance(p, type))
+        return next((CONTRACTS[part] for part in parts if part in CONTRACTS), None)
 
     @property
     def several(self) -> bool:
         """Whether it takes a list of such plugins."""
-        return self.kind is not None and get_origin(self.annotation) is list
+        return any(
+            get_origin(part) in LISTS and Option("", part, None, "").kind is not None
+            for part in _alternatives(self.annotation)
+        )
 
     def check(self, value: Any, owner: str) -> Any:
         """The value as the option's type; text is converted, as on the command line."""
@@ -83,6 +99,19 @@ class Option:
                 "computed with here, which ends at 3.4e+38."
             )
         return _expanded(checked)
+
+
+def _alternatives(annotation: Any) -> Iterator[Any]:
+    """A type and what a value of it may be: of ``list[Scheduler] | None`` the list, the scheduler
+    and None. A table of parts is none that can be made."""
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is None or origin in LISTS:
+        yield annotation
+    if origin is Annotated:
+        parts = parts[:1]
+    if origin in (*LISTS, Annotated, Union, UnionType):
+        for part in parts:
+            yield from _alternatives(part)
 
 
 def _too_large(value: Any) -> int | float | None:

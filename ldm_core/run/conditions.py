@@ -8,6 +8,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ldm_core.contracts import (
+    BRANCHES,
+    NEGATIVE,
+    UNCONDITIONAL,
     Bound,
     Condition,
     Conditioning,
@@ -19,6 +22,7 @@ from ldm_core.contracts import (
 from ldm_core.errors import LdmError, PartError
 from ldm_core.plugins.owners import Owners
 from ldm_core.run.allowance import allowance
+from ldm_core.run.drawn_again import Draws
 from ldm_core.run.finite import CONDITIONS
 from ldm_core.run.guards import ENCODING, encoded_by
 
@@ -88,6 +92,7 @@ class Conditions:
         self._scale = embedded_scale
         self._run = run
         self._owners = Owners() if owners is None else owners
+        self._draws = Draws()
         self._encoded: dict[str, Condition | Unequal] = {}
         self._read: dict[str, tuple[str, ...]] = {}
         self._groups: dict[tuple[str, ...], list[Group]] = {}
@@ -97,13 +102,17 @@ class Conditions:
         """The conditions of these branches, by name."""
         missing = [branch for branch in branches if branch not in self._encoded]
         if own := [branch for branch in missing if branch not in self._inputs]:
-            for branch in {*own} - {"positive", "negative"}:
+            for branch in {*own} - {*BRANCHES}:
+                names = ", ".join(f"'{name}'" for name in BRANCHES)
                 raise PartError(
                     self._guidance,
                     f"the guidance asks for a branch '{branch}', of which its inputs say nothing; "
-                    "without them there are 'positive' and 'negative'.",
+                    f"without them there are {names}.",
                 )
-            self._encoded |= self._encode(self._run, own)
+            if asked := [branch for branch in own if branch != UNCONDITIONAL]:
+                self._encoded |= self._encode(self._run, asked)
+            if UNCONDITIONAL in own:
+                self._encoded[UNCONDITIONAL] = self._unconditional()
         for branch in missing:
             inputs = self._inputs.get(branch)
             if inputs:
@@ -156,6 +165,36 @@ class Conditions:
             for names in alike.values()
         ]
 
+    def _unconditional(self) -> Condition | Unequal:
+        """The condition under which nothing is said: the negative one without its inputs.
+
+        Raises:
+            LdmError: the network was not trained to answer to it.
+        """
+        request = self._run.request
+        silent = {
+            name: [declared.default] * len(request.seeds)
+            for part in self._conditioning
+            for name, declared in part.inputs.items()
+            if name.startswith(f"{NEGATIVE}_") and not declared.required
+        }
+        changed = [
+            name
+            for name, defaults in silent.items()
+            if any(a is not b for a, b in zip(request.inputs[name], defaults, strict=True))
+        ]
+        if not changed:
+            return self.of([NEGATIVE])[NEGATIVE]
+        run = replace(self._run, request=replace(request, inputs={**request.inputs, **silent}))
+        try:
+            return self._encode(run, [NEGATIVE])[NEGATIVE]
+        except LdmError as error:
+            raise LdmError(
+                "the guidance asks what the network answers where nothing is said, whatever "
+                f"{' and '.join(changed)} may say: {error.message}",
+                error.hint,
+            ) from error
+
     def _encode_with(self, inputs: Mapping[str, Sequence[Any]]) -> Condition | Unequal:
         """The condition of a branch that has inputs of its own.
 
@@ -175,6 +214,7 @@ class Conditions:
     def _encode(self, run: Run, branches: Sequence[str]) -> dict[str, Condition | Unequal]:
         import torch
 
+        run = self._draws.of(run)
         conditions: dict[str, Condition | Unequal] = {branch: {} for branch in branches}
         for conditioning in self._conditioning:
             several = encoded_by(self._owners, conditioning, run, branches)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ldm_core.numerics.point import Point
+from ldm_core.run.observing import Audience
 
 FAR = 1e6
 """So large an x0 estimate is none, even if it is clipped later: ordinary ones are of the size of
@@ -79,10 +80,12 @@ class Finiteness:
         step: the interval of the grid, from 0, in which a point lies.
         conditions: says what is not finite in the conditions of each image, in words; asked only
             where an image has failed.
+        audience: the observers that see the run, to be told of what comes of it.
     """
 
     def __init__(self, images: int) -> None:
         self.images = images
+        self.audience = Audience()
         self.step: Callable[[Point], int] = lambda point: 0
         self.conditions: Callable[[], Mapping[int, str]] = dict
         self._faults: dict[int, Fault] = {}

@@ -33,6 +33,7 @@ from ldm_core.run.finite import (
     Fault,
     Finiteness,
 )
+from ldm_core.run.observing import failing, finished
 from ldm_core.run.output import Failure, Output
 
 if TYPE_CHECKING:
@@ -59,6 +60,18 @@ def outcome(
         MachineError: memory does not suffice to decode an image in any way; it holds the output of
             those before.
     """
+    with failing(walks):
+        return finished(walks, _outcome(pipe, latents, seeds, manifests, output_type, walks))
+
+
+def _outcome(
+    pipe: Pipeline,
+    latents: Tensor,
+    seeds: Sequence[int],
+    manifests: Sequence[dict[str, Any]],
+    output_type: str,
+    walks: Sequence[Finiteness],
+) -> Output:
     faults, steps = faults_of(walks)
     kind = pipe.composition.decoder.kind
     for index, finite in enumerate(finite_entries(latents)):

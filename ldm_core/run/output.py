@@ -119,6 +119,8 @@ class Output:
             for output in outputs:
                 parts.append(output)
         except (MachineError, PluginError) as error:
+            if isinstance(error.output, Output):  # of the last, which failed after it was made
+                parts.append(error.output)
             error.output = cls.join(parts) if parts else None
             raise
         return cls.join(parts).complete()

@@ -34,6 +34,7 @@ from ldm_core.run.encoding import by_encoder, encoded
 from ldm_core.run.finite import Finiteness, begun, collected
 from ldm_core.run.memory.fitting import Fitting, fitted_to_memory
 from ldm_core.run.memory.release import give_back
+from ldm_core.run.observing import failing
 from ldm_core.run.outcome import noted, outcome
 from ldm_core.run.output import Output
 from ldm_core.run.part_errors import computing
@@ -180,7 +181,7 @@ class Pipeline(Generates):
         not suffice."""
 
         def output(plan: Plan) -> Output:
-            with collected() as walks:
+            with collected() as walks, failing(walks):
                 latents = self.sample(plan, call.on_step)
             return self.output(latents, plan.request, call.output_type, walks)
 
@@ -284,7 +285,16 @@ class Pipeline(Generates):
             return latents
 
         scale = self.initial_scale(plan.grid)
-        run = Run(self.model, plan.request, plan.grid, draws, to_latents, scale, parts.scheduler)
+        run = Run(
+            self.model,
+            plan.request,
+            plan.grid,
+            draws,
+            to_latents,
+            scale,
+            parts.scheduler,
+            lambda latents: decoded(self, latents)[0],
+        )
         blamed = parts.owners.blamed(None, BEFORE)
         tf32 = tf32_in_force(parts.recipe)
         with blamed, in_force(parts.attention), tf32, heard(), computing(self.model):

@@ -40,10 +40,10 @@ from ldm_core.run.conditions import Conditions
 from ldm_core.run.denoiser import Denoiser
 from ldm_core.run.finite import AllLost, Finiteness
 from ldm_core.run.loop import Advance, Loop, advance, check_hooks
-from ldm_core.run.met import Met, Tell, point_of
+from ldm_core.run.met import Met, point_of
+from ldm_core.run.observing import Tell, failing
 from ldm_core.run.part_errors import computing
 from ldm_core.run.tf32 import tf32_in_force
-from ldm_core.run.watching import Watching
 from ldm_core.values import brief
 
 T = TypeVar("T")
@@ -159,7 +159,8 @@ class Sampling:
         for hooks in self._hooks:
             denoise = self._around(denoise, hooks, hooks.denoise)
         for wrapper in self._parts.denoisers:
-            denoise = self._around(denoise, wrapper, wrapper.wrap)
+            surround = partial(wrapper.surround, run=self.run)
+            denoise = self._around(denoise, wrapper, surround)
         if finite is not None:
             finite.step = network.step
             denoise = denoise if denoise is network else _heard(denoise, finite)
@@ -214,27 +215,27 @@ class Sampling:
                 f"a walk of {len(grid)} points goes from one of 0 to {len(grid) - 1} to the same "
                 f"or a later one, not from start {brief(start)} to stop {brief(last)}."
             )
-        try:
-            with ExitStack() as stack:
-                stack.enter_context(in_force(self._parts.attention))
-                stack.enter_context(tf32_in_force(self._parts.recipe))
-                stack.enter_context(heard())
-                tellers: list[Tell] = [
-                    stack.enter_context(Watching(part, grid, self._owners))
-                    for part in self._parts.observers
-                ]
-                if on_step is not None:
-                    tellers.append(self._met.callers(on_step))
-                stack.enter_context(computing(self.run.model))
-                try:
-                    return self._walked(x, start, last, tellers)
-                except AllLost:
-                    return torch.full_like(x, torch.nan)
-        except BaseException as error:
-            told = self._met.told(error, self._doing or self.finite.at(point_of(error)))
-            if told is None:
-                raise
-            raise told from error
+        with failing([self.finite]):
+            try:
+                with ExitStack() as stack:
+                    stack.enter_context(in_force(self._parts.attention))
+                    stack.enter_context(tf32_in_force(self._parts.recipe))
+                    stack.enter_context(heard())
+                    tellers = self.finite.audience.tellers(
+                        self._parts.observers, self.run, stack, self._owners
+                    )
+                    if on_step is not None:
+                        tellers.append(self._met.callers(on_step))
+                    stack.enter_context(computing(self.run.model))
+                    try:
+                        return self._walked(x, start, last, tellers)
+                    except AllLost:
+                        return torch.full_like(x, torch.nan)
+            except BaseException as error:
+                told = self._met.told(error, self._doing or self.finite.at(point_of(error)))
+                if told is None:
+                    raise
+                raise told from error
 
     def _walked(self, x: Tensor, start: int, last: int, tellers: Sequence[Tell]) -> Tensor:
         grid, scheduler = self.run.grid, self._parts.scheduler

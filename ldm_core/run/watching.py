@@ -14,6 +14,26 @@ from ldm_core.numerics.grid import Grid
 from ldm_core.plugins.owners import Owners
 from ldm_core.values import brief
 
+BEGINNING, ENDING = "as a run began", "as a run ended"
+
+
+def blaming(tell: Tell, observer: Observer, grid: Grid, owners: Owners) -> Tell:
+    """What tells an observer of a step; where that is another package's and fails, it is said."""
+    if owners.is_ours(observer):
+        return tell
+
+    def told(step: Step) -> None:
+        try:
+            tell(step)
+        except BaseException as error:
+            where = f"at step {step.index + 1} of {len(grid) - 1}"
+            other = owners.told(error, where, observer, names=True)
+            if other is None:
+                raise
+            raise other from error
+
+    return told
+
 
 class Watching(AbstractContextManager[Tell]):
     """An observer for one run.
@@ -26,38 +46,19 @@ class Watching(AbstractContextManager[Tell]):
         self._observer = observer
         self._owners = owners
         self._grid = grid
-        with owners.blamed(observer, "as a run began"):
-            watch: Any = observer.watch(grid)
-            if not isinstance(watch, AbstractContextManager):
-                raise PartError(
-                    observer, f"an observer gave {brief(watch)}, and should give a context manager."
-                )
+        with owners.blamed(observer, BEGINNING):
+            watch = observer.of_walk(grid)
         self._watch = watch
 
     def __enter__(self) -> Tell:
-        with self._owners.blamed(self._observer, "as a run began"):
+        with self._owners.blamed(self._observer, BEGINNING):
             tell: Any = self._watch.__enter__()
             if not callable(tell):
                 raise PartError(
                     self._observer,
                     f"an observer's context gives a function of a step, and it gave {brief(tell)}.",
                 )
-        if self._owners.is_ours(self._observer):
-            return tell  # type: ignore[no-any-return]
-        return self._heard(tell)
-
-    def _heard(self, tell: Tell) -> Tell:
-        def heard(step: Step) -> None:
-            try:
-                tell(step)
-            except BaseException as error:
-                where = f"at step {step.index + 1} of {len(self._grid) - 1}"
-                told = self._owners.told(error, where, self._observer, names=True)
-                if told is None:
-                    raise
-                raise told from error
-
-        return heard
+        return blaming(tell, self._observer, self._grid, self._owners)
 
     def __exit__(
         self,
@@ -66,7 +67,7 @@ class Watching(AbstractContextManager[Tell]):
         trace: TracebackType | None,
     ) -> None:
         try:
-            with self._owners.blamed(self._observer, "as a run ended"):
+            with self._owners.blamed(self._observer, ENDING):
                 self._watch.__exit__(kind, error, trace)
         except Exception as own:
             if error is None:

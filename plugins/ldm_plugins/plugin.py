@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ldm_core.plugins.hookspecs import Register, hookimpl
 
-ldm_api_version = 2
+ldm_api = ">=2,<3"
 
 
 SCHEDULERS = (

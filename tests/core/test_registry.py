@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -109,12 +110,12 @@ def test_a_plugin_states_the_hook_api_or_a_range_of_it(version: object) -> None:
     assert not found(Entry("a", "pkg-a", plugin)).failures
 
 
-@pytest.mark.parametrize("version", [None, 1, 99, (0, 1), (3, 9), (2,), (1, 2, 3), "2", (None, 2)])
+@pytest.mark.parametrize("version", [None, 99, (3, 9), (2,), (1, 2, 3), "2", (None, 2)])
 def test_another_hook_api_is_refused(version: object) -> None:
     plugin = offering("mine")
     vars(plugin)["ldm_api_version"] = version
     registry = found(Entry("a", "pkg-a", plugin))
-    assert f"ldm_api_version = {hookspecs.API_VERSION}" in registry.failures[0].reason
+    assert re.search("ldm_api = '>=2,<3'|upgrade ldm-core", registry.failures[0].reason)
     assert not registry.plugins
 
 
