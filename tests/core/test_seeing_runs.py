@@ -182,6 +182,29 @@ def test_an_observer_shows_a_step_by_the_pipelines_own_decoder(toy: Pipeline) ->
     torch.testing.assert_close(shown[-1], toy.decode(out.images))
 
 
+def test_a_preview_leaves_the_picture_as_it_is_where_a_kernel_is_in_force(pipe: Pipeline) -> None:
+    shown: list[tuple[Tensor, Tensor]] = []
+
+    class Preview(RunObserver):
+        def __init__(self, run: Run) -> None:
+            self.decode = run.decode
+
+        def step(self, step: Step) -> None:
+            shown.append((step.x0, self.decode(step.x0).data))
+
+    @sees_run
+    def preview(run: Run) -> RunObserver:
+        return Preview(run)
+
+    sliced = pipe.replace(attention="sliced")
+    call: dict[str, Any] = {"prompt": "a star", "seed": [1, 2], "output_type": "latent"}
+    seen = sliced.replace(observers=[preview])(**call).images
+    assert seen.equal(sliced(**call).images)
+    assert len(shown) == 4
+    for x0, pixels in shown:
+        assert pixels.equal(sliced.decode(x0))
+
+
 @pytest.mark.parametrize("what", ["noise", "to_latents"])
 def test_an_observer_draws_nothing_from_the_seeds(toy: Pipeline, what: str) -> None:
     @sees_run
