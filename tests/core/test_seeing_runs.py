@@ -240,6 +240,33 @@ def test_an_observer_hears_of_a_decoder_that_fails(toy: Pipeline) -> None:
     assert said[1:] == [("step", 0), ("fail", "ZeroDivisionError")]
 
 
+@pytest.mark.filterwarnings("ignore:the memory does not suffice")
+def test_a_batch_that_is_made_again_in_halves_is_told_as_runs_of_their_own(toy: Pipeline) -> None:
+    said: list[Any] = []
+
+    def narrow(denoise: Any) -> Any:
+        def narrowed(x: Tensor, point: Any) -> Tensor:
+            if len(x) > 1:
+                raise MemoryError
+            x0: Tensor = denoise(x, point)
+            return x0
+
+        return narrowed
+
+    pipe = toy.replace(denoisers=[narrow], observers=[logging_to(said)], num_inference_steps=1)
+    pipe(seed=[1, 2])
+    assert said == [
+        ("run", [1, 2], [0, 1], 2),
+        ("fail", "MemoryError"),
+        ("run", [1], [0], 2),
+        ("step", 0),
+        ("finish", [1], 1, [0]),
+        ("run", [2], [1], 2),
+        ("step", 0),
+        ("finish", [2], 1, [0]),
+    ]
+
+
 def test_what_an_observer_raises_of_a_failure_hides_nothing(toy: Pipeline) -> None:
     class Angry(RunObserver):
         def step(self, step: Step) -> None:
