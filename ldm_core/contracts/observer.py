@@ -54,6 +54,23 @@ class RunObserver:
 
     It is called where the images are computed, and they wait for it; it must leave the tensors
     that it is shown as they are.
+
+    Example::
+
+        @sees_run
+        def previews(run, *, every: int = 5):
+            return Previews(run, every)
+
+        class Previews(RunObserver):
+            def __init__(self, run, every):
+                self.run, self.every = run, every
+
+            def step(self, step):
+                if step.index % self.every == 0:
+                    pixels = self.run.decode(step.x0).data  # (batch, channels, height, width)
+
+            def finish(self, output):
+                print("drawn:", output.seeds)
     """
 
     def step(self, step: Step) -> None:

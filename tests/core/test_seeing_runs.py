@@ -182,6 +182,29 @@ def test_an_observer_shows_a_step_by_the_pipelines_own_decoder(toy: Pipeline) ->
     torch.testing.assert_close(shown[-1], toy.decode(out.images))
 
 
+def test_a_preview_leaves_the_picture_as_it_is_where_a_kernel_is_in_force(pipe: Pipeline) -> None:
+    shown: list[tuple[Tensor, Tensor]] = []
+
+    class Preview(RunObserver):
+        def __init__(self, run: Run) -> None:
+            self.decode = run.decode
+
+        def step(self, step: Step) -> None:
+            shown.append((step.x0, self.decode(step.x0).data))
+
+    @sees_run
+    def preview(run: Run) -> RunObserver:
+        return Preview(run)
+
+    sliced = pipe.replace(attention="sliced")
+    call: dict[str, Any] = {"prompt": "a star", "seed": [1, 2], "output_type": "latent"}
+    seen = sliced.replace(observers=[preview])(**call).images
+    assert seen.equal(sliced(**call).images)
+    assert len(shown) == 4
+    for x0, pixels in shown:
+        assert pixels.equal(sliced.decode(x0))
+
+
 @pytest.mark.parametrize("what", ["noise", "to_latents"])
 def test_an_observer_draws_nothing_from_the_seeds(toy: Pipeline, what: str) -> None:
     @sees_run
@@ -215,6 +238,33 @@ def test_an_observer_hears_of_a_decoder_that_fails(toy: Pipeline) -> None:
     with pytest.raises(ZeroDivisionError):
         pipe(seed=1)
     assert said[1:] == [("step", 0), ("fail", "ZeroDivisionError")]
+
+
+@pytest.mark.filterwarnings("ignore:the memory does not suffice")
+def test_a_batch_that_is_made_again_in_halves_is_told_as_runs_of_their_own(toy: Pipeline) -> None:
+    said: list[Any] = []
+
+    def narrow(denoise: Any) -> Any:
+        def narrowed(x: Tensor, point: Any) -> Tensor:
+            if len(x) > 1:
+                raise MemoryError
+            x0: Tensor = denoise(x, point)
+            return x0
+
+        return narrowed
+
+    pipe = toy.replace(denoisers=[narrow], observers=[logging_to(said)], num_inference_steps=1)
+    pipe(seed=[1, 2])
+    assert said == [
+        ("run", [1, 2], [0, 1], 2),
+        ("fail", "MemoryError"),
+        ("run", [1], [0], 2),
+        ("step", 0),
+        ("finish", [1], 1, [0]),
+        ("run", [2], [1], 2),
+        ("step", 0),
+        ("finish", [2], 1, [0]),
+    ]
 
 
 def test_what_an_observer_raises_of_a_failure_hides_nothing(toy: Pipeline) -> None:
