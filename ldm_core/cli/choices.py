@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import Field
 
+from ldm_core.composition.owners import owned_model
 from ldm_core.composition.parts import same_plugin
 from ldm_core.composition.recipe import Layer, as_layer, lay, override, read_recipe
 from ldm_core.errors import LdmError, MachineError
@@ -77,7 +78,7 @@ class RecipeChoices:
     def layer(self) -> Layer:
         """The recipe file with the other choices, and then --set, laid over it."""
         layer = gather(self.recipe, self._choices(), self.set)
-        layer.setdefault("model", DEFAULT_MODEL)
+        layer.setdefault("model", owned_model(installed(), DEFAULT_MODEL))
         return layer
 
     def _choices(self) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def run_pipeline(
         raise LdmError(f"{choices.of_jobs[0]} is for a job: --prompts FILE gives its lines.")
     quiet = isinstance(choices, RunChoices) and choices.json
     if not quiet:
-        layer.setdefault("observers", ["progress_bar"])
+        layer.setdefault("observers", ["ldm-core:progress_bar"])
     with uncollected():
         composition = compose(layer, installed())
     function = plugin.loaded

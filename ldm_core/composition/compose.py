@@ -14,13 +14,14 @@ from ldm_core.composition.composition import OF_A_CALL, Composition
 from ldm_core.composition.fast import faster
 from ldm_core.composition.linear import check_linear
 from ldm_core.composition.named_files import in_full_everywhere
+from ldm_core.composition.nested import only
+from ldm_core.composition.owners import owned, owner_of_folder
 from ldm_core.composition.parts import check_choices, choices_of, make, same_plugin
 from ldm_core.composition.recipe import (
     KEYS,
     LISTS,
     STAGES,
     Layer,
-    as_choice,
     as_layer,
     lay,
     read_recipe,
@@ -31,6 +32,7 @@ from ldm_core.model import place
 from ldm_core.model.files import MODEL_RECIPE
 from ldm_core.model.lora import Lora, find_loras
 from ldm_core.model.recognition import inspect_model, lasting
+from ldm_core.plugins.blame import OWN
 from ldm_core.plugins.registry import Plugin, Registry
 
 DEFAULT_STEPS = 50  # where neither the family nor a person says
@@ -63,6 +65,7 @@ def compose(
         layer["model_config"] = lasting(layer["model_config"], info.folder)
     file = info.folder / MODEL_RECIPE
     own = read_recipe(file) if file.is_file() else {}
+    own = owned(own, registry, owner_of_folder(registry, info.folder))
     loras = _loras(layer if "loras" in layer else own)
     fast = lay(own, layer).get("fast")
     own, layer = _without(own, "fast"), _without(layer, "fast")
@@ -138,7 +141,7 @@ def assemble(
     if parts["scheduler"]:
         parts["scheduler"] = [parts["scheduler"][0].fitted(info)]
         rule, own_recipe = parts["scheduler"][0].spacing, recipe
-        recipe = _with_spacing(recipe, lay(own, chosen, same), defaults, rule, info, same)
+        recipe = _with_spacing(recipe, lay(own, chosen, same), defaults, rule, info, registry)
         companions = replace(companions, own_spacing=recipe is not own_recipe)
     if "spacing" in recipe:
         parts["spacing"].append(make("spacing", recipe["spacing"], registry, used, defaults))
@@ -255,17 +258,22 @@ def _converters(recipe: Layer) -> list[Layer]:
 
 
 def _with_spacing(
-    recipe: Layer, chosen: Layer, defaults: Layer, rule: Any, info: ModelInfo, same: Any
+    recipe: Layer, chosen: Layer, defaults: Layer, rule: Any, info: ModelInfo, registry: Registry
 ) -> Layer:
     """The recipe with the spacing that goes with a scheduler, where no spacing is chosen and the
     scheduler is another than the model's, or the model has none."""
     if rule is None or "spacing" in chosen:
         return recipe
     name, own = recipe["scheduler"]["name"], defaults.get("scheduler", {}).get("name")
+    same = same_plugin(registry)
     if "spacing" in defaults and own is not None and same("scheduler", name, own):
         return recipe
     choice = rule(info)
-    return recipe if choice is None else {**recipe, "spacing": as_choice("spacing", choice)}
+    if choice is None:
+        return recipe
+    scheduler = only(registry, "scheduler", name)
+    owner = OWN if scheduler is None else scheduler.distribution
+    return {**recipe, **owned(as_layer({"spacing": choice}), registry, owner)}
 
 
 def _check_lengths(recipe: Layer, info: ModelInfo) -> None:

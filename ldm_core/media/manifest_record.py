@@ -14,6 +14,8 @@ FORMAT = 1
 IN_TILES = "decoded_in_tiles"
 """The key of the side of the tiles, in latents, in which a picture was decoded because memory did
 not suffice otherwise."""
+IMPORTED = "imported"
+"""The key of the packages whose plugins were imported, and have no part in the picture."""
 Count = Annotated[int, Field(ge=0)]
 Length = Annotated[int, Field(ge=1)]
 
@@ -30,6 +32,13 @@ class SavedLora(_Strict):
     path: str
     scale: float
     sha256: str
+
+
+class Package(_Strict):
+    """A package of then."""
+
+    name: str
+    version: str
 
 
 class Command(_Strict):
@@ -62,8 +71,12 @@ class Manifest(_Strict):
     loras: list[SavedLora] = []
     converter_files: dict[str, str] = {}
     beside: dict[str, str] = {}
+    option_files: dict[str, str] = {}
+    family: str | None = None
+    model_package: Package | None = None
     plugins: list[str] = []
     versions: dict[str, str]
+    imported: dict[str, str] = {}
     pixels_sha256: str | None = None
     decoded_in_tiles: Length | None = None
     encoded_sha256: str | None = None

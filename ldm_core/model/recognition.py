@@ -60,7 +60,8 @@ def inspect_model(
                 f"its {class_name(index)} reads folders alone."
             )
         family = of_file
-    return replace(family.inspect(source, folder, index), file=file), family
+    info = family.inspect(source, folder, index)
+    return replace(info, file=file, family_id=plugin.id), family
 
 
 def _family(plugin: Plugin) -> Family:

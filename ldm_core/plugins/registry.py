@@ -121,6 +121,10 @@ class ShippedModel:
     distribution: str
     version: str
 
+    @property
+    def id(self) -> str:
+        return f"{self.distribution}:{self.name}"
+
 
 @dataclass(frozen=True)
 class Failure:
