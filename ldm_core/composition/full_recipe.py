@@ -13,9 +13,13 @@ from ldm_core.composition.composition import Composition
 from ldm_core.composition.owners import shipped
 from ldm_core.composition.parts import inner_choices
 from ldm_core.composition.recipe import LISTS, STAGES, Layer
+from ldm_core.contracts.files import WRITTEN, parts_of
 from ldm_core.plugins.options import REQUIRED, Option
 from ldm_core.plugins.registry import Registry
 
+OVERWRITE = "overwrite"
+"""The option that a function has too which writes a file of a name that is asked for; it says
+nothing of how pictures are made."""
 UNSAVED = object()
 """In the place of a default that no file can hold."""
 
@@ -80,6 +84,14 @@ def full_model(source: str, registry: Registry) -> str:
 def saved_default(option: Option) -> Any:
     """The default of an option as a file can hold it; `UNSAVED` where none can."""
     return UNSAVED if option.default is REQUIRED else _saved(option.default)
+
+
+def saved_options(declared: Mapping[str, Option]) -> dict[str, Any]:
+    """The defaults of a command's options as a file can hold them; what names a file to write is
+    left out, and what says whether one there is written over."""
+    defaults = {n: saved_default(o) for n, o in declared.items() if n != OVERWRITE}
+    written = {n for n, o in declared.items() if WRITTEN in parts_of(o.annotation)}
+    return {n: v for n, v in defaults.items() if v is not UNSAVED and n not in written}
 
 
 def _saved(value: Any) -> Any:

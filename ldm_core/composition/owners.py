@@ -32,6 +32,20 @@ def owned(layer: Layer, registry: Registry, owner: str) -> Layer:
     return changed_choices(layer, registry, full)
 
 
+def with_full_ids(layer: Layer, registry: Registry) -> Layer:
+    """A layer with the full id of each plugin that it names, such as a program keeps of what a
+    person typed.
+
+    Raises:
+        LdmError: a name stands for none, or for several.
+    """
+
+    def full(kind: str, choice: Layer) -> Layer:
+        return {**choice, "name": registry.find(kind, choice["name"]).id}
+
+    return changed_choices(layer, registry, full)
+
+
 def owned_name(registry: Registry, kind: str, name: str, owner: str) -> str:
     """A name as a package means it: as it is where it is clear, else the full id."""
     plugins = registry.named(name, kind)

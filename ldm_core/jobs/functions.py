@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ldm_core.composition.composition import Composition
+from ldm_core.composition.full_recipe import saved_options
 from ldm_core.contracts import Input, Plan
 from ldm_core.contracts.conditioning import REQUIRED as MUST
 from ldm_core.contracts.files import WRITTEN, in_full, parts_of
@@ -218,7 +219,9 @@ class FunctionMaking(Making):
         picture again."""
         if not ("finish" in manifest or python_inputs(manifest["inputs"])):
             return dict(manifest)
-        record = {"name": self.name, "arguments": plain(call[0]), "options": plain(call[1])}
+        named = {p.name: self._declared[p.name] for p in self._parameters if p.kind is KEYWORD}
+        options = {**saved_options(named), **plain(call[1])}
+        record = {"name": self.name, "arguments": plain(call[0]), "options": options}
         return {**manifest, "command": {**record, "image": number}}
 
 

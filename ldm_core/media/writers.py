@@ -6,6 +6,7 @@ from ldm_core.composition.composition import Composition
 from ldm_core.contracts import Writer
 from ldm_core.errors import LdmError
 from ldm_core.media.pixels import check_shown
+from ldm_core.plugins.blame import OWN
 from ldm_core.plugins.options import with_options
 from ldm_core.plugins.registry import Plugin, Registry
 
@@ -40,10 +41,16 @@ def find_writer(composition: Composition, name: str | None = None) -> Writer:
 
 
 def writer_of(kind: str, registry: Registry) -> Writer | None:
-    """The writer for a kind of medium: one that keeps the manifest inside comes first, then one
-    without loss, then the first by its id; None where there is none."""
-    writers = [w for w in map(_writer, registry.of_kind("writer")) if w.kind == kind]
-    return min(writers, key=lambda w: (not w.holds_manifest, not w.lossless), default=None)
+    """The writer for a kind of medium: of those of ldm-core, or else of other packages, one that
+    keeps the manifest inside comes first, then one without loss, then the first by its id; None
+    where there is none."""
+    offered = registry.of_kind("writer")
+    own = [plugin for plugin in offered if plugin.distribution == OWN]
+    for plugins in (own, [plugin for plugin in offered if plugin.distribution != OWN]):
+        writers = [w for w in map(_writer, plugins) if w.kind == kind]
+        if writers:
+            return min(writers, key=lambda w: (not w.holds_manifest, not w.lossless))
+    return None
 
 
 def _writer(plugin: Plugin) -> Writer:
