@@ -20,7 +20,6 @@ from ldm_core.cli.choices import (
 from ldm_core.cli.repeating import Repeated, repeated
 from ldm_core.cli.streams import print_line
 from ldm_core.cli.then_and_now import (
-    back,
     check_family,
     check_installed,
     family_notes,
@@ -37,6 +36,7 @@ from ldm_core.errors import LdmError, NotFiniteError
 from ldm_core.media import manifest as manifests
 from ldm_core.media.exif import as_jpeg, is_lossy
 from ldm_core.media.manifest_files import file_differences
+from ldm_core.media.manifest_gone import back
 from ldm_core.media.manifest_record import Manifest
 from ldm_core.media.names import write_new
 from ldm_core.media.picture_manifests import read_picture
@@ -80,7 +80,9 @@ def replay(
     image = expanded(image)
     original, table = read_picture(image)
     manifest, registry = Manifest.of(table), installed()
-    layer = gather(None, {**manifests.recipe_of(manifest, registry), "observers": None}, None)
+    layer = gather(
+        None, {**manifests.recipe_of(manifest, registry, checked=False), "observers": None}, None
+    )
     if manifest.model_revision and "model" in layer:  # the branch that was named may have moved on
         layer["model"] = at_commit(layer["model"], manifest.model_revision)
     choices = {"model": model, "model_config": model_config, "loras": lora, "device": device}

@@ -3,9 +3,6 @@ brings it back, or said."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from ldm_core.composition.composition import Composition
@@ -16,15 +13,13 @@ from ldm_core.composition.reach import Reach
 from ldm_core.composition.recipe import Layer
 from ldm_core.contracts.guidance import ModelsOwn
 from ldm_core.errors import LdmError
-from ldm_core.media.manifest_names import canonical, same
+from ldm_core.media.manifest_gone import back, install, not_installed, packages_of, whose
+from ldm_core.media.manifest_names import same
 from ldm_core.media.manifest_packages import differences, imported, versions
 from ldm_core.media.manifest_record import Manifest
 from ldm_core.plugins.options import Option
 from ldm_core.plugins.registry import Plugin, Registry
 from ldm_core.values import brief
-
-NAME, VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*"), re.compile(r"[A-Za-z0-9][\w.!+-]*")
-"""Of packages that a command for a person's shell may name: a picture may come from anybody."""
 
 
 def check_installed(then: Manifest, layer: Layer, reach: Reach, registry: Registry) -> None:
@@ -41,54 +36,8 @@ def check_installed(then: Manifest, layer: Layer, reach: Reach, registry: Regist
         missing |= {("command", then.command.name)} if ":" in then.command.name else set()
     if then.model_package is not None and not shipped(registry, str(layer.get("model"))):
         missing |= {("model", str(layer["model"]))} if "model" in layer else set()
-    if not missing:
-        return
-    words = [_whose(kind, id, then) for kind, id in sorted(missing)]
-    packages = {id.partition(":")[0] for _, id in missing if ":" in id}
-    there = [reason for package in sorted(packages) for reason in _why(package, registry)]
-    raise LdmError(
-        f"the picture was made by plugins that are not installed: {', '.join(words)}."
-        + "".join(f" {reason}" for reason in there),
-        install(packages, then),
-    )
-
-
-def _whose(kind: str, id: str, then: Manifest) -> str:
-    distribution, colon, name = id.partition(":")
-    if not colon:
-        return f"{kind} '{id}'"
-    return f"{kind} '{name}' of {distribution} {packages_of(then).get(distribution, '')}".rstrip()
-
-
-def _why(package: str, registry: Registry) -> Iterator[str]:
-    """Why a package that is installed does not offer what it did."""
-    try:
-        now = version(package)
-    except (PackageNotFoundError, ValueError):
-        return
-    failures = [f for f in registry.failures if canonical(f.distribution) == canonical(package)]
-    if failures:
-        yield f"{package} {now} is installed and not loaded: {failures[0].reason}."
-    elif package in imported(registry):
-        yield f"{package} {now} is installed, and offers nothing of that name."
-    else:
-        yield f"{package} {now} is installed, and not loaded: `ldm plugins list` shows what is."
-
-
-def packages_of(then: Manifest) -> dict[str, str]:
-    """The version of each package of then that a manifest knows."""
-    return {**then.imported, **then.versions}
-
-
-def install(packages: Iterable[str], then: Manifest) -> str:
-    """The command that installs packages as they were, in words; empty where none can be named."""
-    words = []
-    for package in sorted(packages):
-        release = packages_of(then).get(package, "")
-        if NAME.fullmatch(package):
-            words.append(f"{package}=={release}" if VERSION.fullmatch(release) else package)
-    look = "`ldm plugins list` shows those that are installed; nothing is installed for a picture"
-    return f"{look} by itself: `pip install {' '.join(words)}` does it." if words else f"{look}."
+    if missing:
+        raise not_installed(missing, then, registry)
 
 
 def with_options_of_then(layer: Layer, then: Manifest, registry: Registry) -> Layer:
@@ -126,12 +75,6 @@ def _gone(plugin: Plugin, name: str, value: Any, then: Manifest) -> str:
         f"{plugin.distribution} {release} had the option '{name}' (here {brief(value)}) of the "
         f"{plugin.kind} '{plugin.name}', and {plugin.distribution} {plugin.version} has it not"
     )
-
-
-def back(packages: Iterable[str], then: Manifest) -> str:
-    """The command that installs packages as they were, where they are another release now."""
-    changed = [p for p in packages if packages_of(then).get(p, "") != versions([p]).get(p)]
-    return install(changed, then) if changed else "`ldm plugins show` tells what it has."
 
 
 def _undeclared(option: Option | None, value: Any) -> bool:
@@ -199,7 +142,7 @@ def check_family(then: Manifest, registry: Registry, error: LdmError) -> None:
         return
     package = then.family.partition(":")[0]
     raise LdmError(
-        f"the picture's model was read by the {_whose('family', then.family, then)}, which is not "
+        f"the picture's model was read by the {whose('family', then.family, then)}, which is not "
         f"installed: {error.message}",
         install([package], then),
     ) from error

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ldm_core.composition.composition import Composition
+from ldm_core.composition.nested import only
 from ldm_core.composition.owners import shipped
 from ldm_core.composition.parts import inner_choices
 from ldm_core.composition.recipe import LISTS, STAGES, Layer
@@ -53,13 +54,14 @@ def full_recipe(layer: Layer, registry: Registry, own: Mapping[str, Layer]) -> L
 
 
 def full_choice(kind: str, choice: Layer, registry: Registry, own: Mapping[str, Layer]) -> Layer:
-    """A choice in full; as it is where a part made in Python stands in it, or options alone.
+    """A choice in full; as it is where a part made in Python stands in it, options alone, or a name
+    that is no plugin's.
 
     A default that depends on the model is the one that the model has.
     """
-    if not isinstance(choice.get("name"), str):
+    plugin = only(registry, kind, choice.get("name"))
+    if plugin is None:
         return choice
-    plugin = registry.find(kind, choice["name"])
     full = {**choice, "name": plugin.id}
     for name, option in plugin.options.items():
         inner = inner_choices(plugin, option, choice, registry, own)

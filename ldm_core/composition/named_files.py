@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ldm_core.composition.nested import changed_choices
+from ldm_core.composition.nested import changed_choices, only
 from ldm_core.composition.recipe import Layer, is_ready_made
 from ldm_core.contracts.files import (
     NAMES_FILE,
@@ -24,14 +24,11 @@ KEY = "path"
 
 
 def in_full_everywhere(layer: Layer, registry: Registry) -> Layer:
-    """A layer whose choices of plugins name their files in full; ids of the Hub stay as they are.
-
-    Args:
-        layer: with names of plugins that there are.
-    """
+    """A layer whose choices of plugins name their files in full; ids of the Hub stay."""
 
     def full(kind: str, choice: Layer) -> Layer:
-        options = registry.find(kind, choice["name"]).options
+        plugin = only(registry, kind, choice["name"])
+        options = {} if plugin is None else plugin.options
         return {
             name: with_full_paths(value, True, (KEY,), _lasting)
             if name in options and names_file(options[name]) and not is_ready_made(value)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ldm_core.composition.nested import changed_choices
+from ldm_core.composition.nested import changed_choices, only
 from ldm_core.composition.recipe import Layer
 from ldm_core.contracts.files import in_full
 from ldm_core.plugins.blame import OWN
@@ -34,14 +34,11 @@ def owned(layer: Layer, registry: Registry, owner: str) -> Layer:
 
 def with_full_ids(layer: Layer, registry: Registry) -> Layer:
     """A layer with the full id of each plugin that it names, such as a program keeps of what a
-    person typed.
-
-    Raises:
-        LdmError: a name stands for none, or for several.
-    """
+    person typed; a name that stands for none, or for several, stays."""
 
     def full(kind: str, choice: Layer) -> Layer:
-        return {**choice, "name": registry.find(kind, choice["name"]).id}
+        plugin = only(registry, kind, choice["name"])
+        return choice if plugin is None else {**choice, "name": plugin.id}
 
     return changed_choices(layer, registry, full)
 

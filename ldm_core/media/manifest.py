@@ -19,7 +19,8 @@ from ldm_core.media.manifest_files import (
     lora_hashes,
     option_hashes,
 )
-from ldm_core.media.manifest_names import with_names_of_then
+from ldm_core.media.manifest_gone import not_installed
+from ldm_core.media.manifest_names import missing_of, with_names_of_then
 from ldm_core.media.manifest_packages import imported, model_package, versions_in_use
 from ldm_core.media.manifest_record import FORMAT, IMPORTED, Manifest
 from ldm_core.model.files import model_hash
@@ -127,17 +128,23 @@ def pixel_hash(image: Image) -> str:
     return hashlib.sha256(image.convert("RGB").tobytes()).hexdigest()
 
 
-def recipe_of(manifest: Mapping[str, Any] | Manifest, registry: Registry | None = None) -> Layer:
+def recipe_of(
+    manifest: Mapping[str, Any] | Manifest,
+    registry: Registry | None = None,
+    *,
+    checked: bool = True,
+) -> Layer:
     """The recipe in a manifest, whose dtype is float32 where it states none: `auto` would be
     another on another device. Its names are those of the plugins that made it, whatever other
     packages offer.
 
     Args:
         registry: the plugins that there are; those of the installed packages where None.
+        checked: see that its plugins are installed.
 
     Raises:
-        LdmError: it is damaged or of another format, or a part or input was made in Python and has
-            no name.
+        LdmError: it is damaged or of another format, a part or input was made in Python and has
+            no name, or plugins are not installed.
     """
     read = manifest if isinstance(manifest, Manifest) else Manifest.of(manifest)
     for part in _tables(read.recipe):
@@ -146,7 +153,11 @@ def recipe_of(manifest: Mapping[str, Any] | Manifest, registry: Registry | None 
                 f"the image was made with the Python object {part['python']}, which has no "
                 "plugin name; register it as a plugin to replay what it makes."
             )
-    named = with_names_of_then(as_layer(read.recipe), read, registry or installed())
+    plugins = registry or installed()
+    named = with_names_of_then(as_layer(read.recipe), read, plugins)
+    missing = missing_of(named, plugins) if checked else ()
+    if missing:
+        raise not_installed(missing, read, plugins)
     recipe = {"dtype": "float32", **named}
     if read.command is not None:
         return recipe  # which is given its own inputs again

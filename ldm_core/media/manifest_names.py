@@ -31,6 +31,19 @@ def with_names_of_then(recipe: Layer, then: Manifest, registry: Registry) -> Lay
     return {**named, **_model(named, then, registry)}
 
 
+def missing_of(recipe: Layer, registry: Registry) -> set[tuple[str, str]]:
+    """Kind and name of each plugin of a recipe that is not installed."""
+    missing: set[tuple[str, str]] = set()
+
+    def look(kind: str, choice: Layer) -> Layer:
+        if not registry.named(choice["name"], kind):
+            missing.add((kind, choice["name"]))
+        return choice
+
+    changed_choices(recipe, registry, look)
+    return missing
+
+
 def id_now(kind: str, id: str, registry: Registry) -> str:
     """The id of a plugin as its package spells its own name now; as it is where there is none."""
     _, colon, name = id.partition(":")
