@@ -14,7 +14,7 @@ from ldm_core.composition.recipe import Layer
 from ldm_core.contracts.guidance import ModelsOwn
 from ldm_core.errors import LdmError
 from ldm_core.media.manifest_gone import back, install, not_installed, packages_of, whose
-from ldm_core.media.manifest_names import same
+from ldm_core.media.manifest_names import canonical, same
 from ldm_core.media.manifest_packages import differences, imported, versions
 from ldm_core.media.manifest_record import Manifest
 from ldm_core.plugins.options import Option
@@ -90,12 +90,13 @@ def _undeclared(option: Option | None, value: Any) -> bool:
 
 def package_differences(then: Manifest, registry: Registry) -> list[str]:
     """One line for each package that is another now, or was not imported then."""
-    was = packages_of(then)
-    now = versions(was) | {n: v for n, v in imported(registry).items() if n in was}
-    notes = differences(was, now)
+    was, loaded = packages_of(then), imported(registry)
+    spelt = {canonical(name): name for name in was}
+    own = {spelt[canonical(n)]: v for n, v in loaded.items() if canonical(n) in spelt}
+    notes = differences(was, versions(was) | own)
     if then.family is None:  # of a release that did not say what was imported
         return notes
-    more = {n: v for n, v in imported(registry).items() if n not in was}
+    more = {n: v for n, v in loaded.items() if canonical(n) not in spelt}
     return notes + [f"{name}: not imported then, {release} now" for name, release in more.items()]
 
 

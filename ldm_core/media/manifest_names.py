@@ -65,9 +65,13 @@ def canonical(distribution: str) -> str:
 
 
 def _model(recipe: Mapping[str, object], then: Manifest, registry: Registry) -> Layer:
-    """The model of then among several of one short name: the one with the files of then."""
+    """The model of then as its package spells its name now; among several of one short name the one
+    with the files of then."""
     name = recipe.get("model")
     models = shipped(registry, name) if isinstance(name, str) else []
+    if not models and isinstance(name, str):
+        ids = [model.id for model in registry.models if same(model.id, name)]
+        return {"model": ids[0]} if len(ids) == 1 else {}
     if len(models) < 2:
         return {}
     ids = [model.id for model in models if model_hash(model.folder) == then.model_sha256]

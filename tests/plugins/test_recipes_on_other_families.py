@@ -28,12 +28,12 @@ from ldm_core.contracts import (
     Input,
     Model,
     Phase,
-    Point,
     Run,
     RunHooks,
 )
 from ldm_core.errors import NotFiniteError, PluginError
 from ldm_core.media.manifest import recipe_of
+from ldm_core.numerics.point import Point
 from ldm_core.plugins.registry import Plugin, Registry, installed
 
 ASKED: Counter[str] = Counter()
