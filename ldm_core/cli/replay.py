@@ -35,7 +35,7 @@ from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError, NotFiniteError
 from ldm_core.media import manifest as manifests
 from ldm_core.media.exif import as_jpeg, is_lossy
-from ldm_core.media.manifest_files import file_differences
+from ldm_core.media.manifest_files import file_differences, source_differences
 from ldm_core.media.manifest_gone import back
 from ldm_core.media.manifest_record import Manifest
 from ldm_core.media.names import write_new
@@ -201,7 +201,7 @@ def _differences(image: Path, then: Manifest, now: Composition) -> list[str]:
         notes.append(CHANGED)
     if then.model_sha256 != model_hash(now.info.folder, now.info.file):
         notes.append("the model's files are not those of then")
-    return notes + family_notes(then, now) + file_differences(then, now)
+    return notes + family_notes(then, now) + source_differences(then) + file_differences(then, now)
 
 
 def picked(outputs: Iterable[Output], number: int) -> tuple[Any, dict[str, Any]]:

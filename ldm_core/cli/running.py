@@ -26,11 +26,12 @@ from ldm_core.cli.set_aside import set_aside
 from ldm_core.cli.streams import print_line
 from ldm_core.composition.compose import compose
 from ldm_core.composition.composition import Composition
-from ldm_core.composition.full_recipe import OVERWRITE, saved_options
+from ldm_core.composition.full_recipe import OVERWRITE
 from ldm_core.contracts import Model
 from ldm_core.contracts.files import in_full
 from ldm_core.errors import LdmError, LdmWarning, NotFiniteError
 from ldm_core.machine import machine_error
+from ldm_core.media.manifest_files import command_record
 from ldm_core.media.partial import sweep
 from ldm_core.media.present import Present
 from ldm_core.media.sheet import check_sheet
@@ -121,8 +122,7 @@ def _write_batches(
     if "num_images" not in options:
         call["num_images_per_prompt"] = choices.num_images
     made_by = {name: value for name, value in (options | call).items() if name != OVERWRITE}
-    made_by = {**saved_options(read_options(function)), **_plain(made_by)}
-    record = {"name": plugin.id, "arguments": _plain(arguments), "options": made_by}
+    record = command_record(plugin.id, read_options(function), arguments, made_by, _plain)
     skips = function.skips and choices.seed is not None
     present = None if choices.seed is None else Present(choices.out, form, since)
     rerun = present is not None and present.has_of(record)

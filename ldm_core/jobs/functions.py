@@ -9,13 +9,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ldm_core.composition.composition import Composition
-from ldm_core.composition.full_recipe import saved_options
 from ldm_core.contracts import Input, Plan
 from ldm_core.contracts.conditioning import REQUIRED as MUST
 from ldm_core.contracts.files import WRITTEN, in_full, parts_of
 from ldm_core.errors import LdmError, LdmWarning
 from ldm_core.jobs.making import Call, Making, Planned, plan_of
 from ldm_core.media.manifest import make_manifests, python_inputs
+from ldm_core.media.manifest_files import command_record
 from ldm_core.model import place
 from ldm_core.plugins.options import REQUIRED, Option, describe
 from ldm_core.plugins.registry import Plugin
@@ -220,8 +220,7 @@ class FunctionMaking(Making):
         if not ("finish" in manifest or python_inputs(manifest["inputs"])):
             return dict(manifest)
         named = {p.name: self._declared[p.name] for p in self._parameters if p.kind is KEYWORD}
-        options = {**saved_options(named), **plain(call[1])}
-        record = {"name": self.name, "arguments": plain(call[0]), "options": options}
+        record = command_record(self.name, named, call[0], call[1], plain)
         return {**manifest, "command": {**record, "image": number}}
 
 

@@ -16,6 +16,7 @@ from ldm_core.errors import LdmError
 from ldm_core.media.manifest_files import (
     beside_hashes,
     converter_hashes,
+    input_hashes,
     lora_hashes,
     option_hashes,
 )
@@ -84,7 +85,14 @@ def make_manifests(
             )
             for name, values in request.inputs.items()
         }
-        yield {"format": FORMAT, "seed": request.seeds[index], "inputs": inputs, **shared}
+        files = input_hashes(declared, {n: values[index] for n, values in request.inputs.items()})
+        yield {
+            "format": FORMAT,
+            "seed": request.seeds[index],
+            "inputs": inputs,
+            **_where_any("input_files", files),
+            **shared,
+        }
 
 
 def _revision(composition: Composition) -> dict[str, str]:

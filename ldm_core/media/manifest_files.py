@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ldm_core.composition.composition import Composition
-from ldm_core.composition.full_recipe import recipe_in_full
+from ldm_core.composition.full_recipe import recipe_in_full, saved_options
 from ldm_core.composition.named_files import option_files
 from ldm_core.composition.recipe import Layer
+from ldm_core.contracts import Input
+from ldm_core.contracts.files import WRITTEN, in_full, is_there, parts_of, with_full_paths
 from ldm_core.media.manifest_record import Manifest
 from ldm_core.model.files import file_hash, model_hash
+from ldm_core.plugins.options import Option
 
 
 def lora_hashes(composition: Composition) -> list[dict[str, Any]]:
@@ -46,6 +51,70 @@ def option_hashes(composition: Composition, recipe: Layer) -> dict[str, str]:
     hashed |= {str(lora.file) for lora in composition.loras}
     named = {str(path): path for path in option_files(recipe, composition.registry)}
     return {name: _hash(named[name]) for name in sorted(named.keys() - hashed)}
+
+
+def input_hashes(declared: Mapping[str, Input], inputs: Mapping[str, Any]) -> dict[str, str]:
+    """The SHA-256 of each file that inputs of one image name, by path in full.
+
+    Args:
+        declared: by name; other inputs name none.
+    """
+    files: set[str] = set()
+
+    def take(name: str) -> str:
+        files.add(in_full(name))
+        return name
+
+    for name in inputs.keys() & declared.keys():
+        names_file = Path in parts_of(declared[name].type)
+        with_full_paths(inputs[name], names_file, declared[name].file_keys, take)
+    return hashes_of(files)
+
+
+def command_record(
+    name: str,
+    declared: Mapping[str, Option],
+    arguments: Sequence[Any],
+    options: Mapping[str, Any],
+    plain: Callable[[Any], Any],
+) -> dict[str, Any]:
+    """How a command was called, by which its pictures are made again: with the defaults of its
+    options, and the hashes of the files that it was given.
+
+    Args:
+        declared: its options.
+        plain: the form in which a file holds a value.
+    """
+    written = {n for n, o in declared.items() if WRITTEN in parts_of(o.annotation)}
+    values = [*arguments, *(value for n, value in options.items() if n not in written)]
+    several = [v for value in values for v in (value if isinstance(value, list) else [value])]
+    files = hashes_of(in_full(value) for value in several if isinstance(value, Path))
+    record = {
+        "name": name,
+        "arguments": plain(list(arguments)),
+        "options": {**saved_options(declared), **plain(dict(options))},
+    }
+    return {**record, "files": files} if files else record
+
+
+def hashes_of(paths: Iterable[str]) -> dict[str, str]:
+    """The SHA-256 of each file or folder that is there and can be read, by path."""
+    hashes = {}
+    for path in sorted(filter(is_there, {*paths})):
+        with suppress(OSError):
+            hashes[path] = _hash(Path(path))
+    return hashes
+
+
+def source_differences(then: Manifest) -> list[str]:
+    """One line for each file that inputs or arguments name, and is not what it was."""
+    was = {**then.input_files, **({} if then.command is None else then.command.files)}
+    now = hashes_of(was)
+    return [
+        f"{path}, from which the picture was made, is not that of then"
+        for path, hash in was.items()
+        if now.get(path, hash) != hash
+    ]
 
 
 def _hash(path: Path) -> str:

@@ -47,12 +47,14 @@ class Command(_Strict):
     Attributes:
         name: the command's id.
         image: which of its pictures this is, the first being 0.
+        files: the SHA-256 of each file that it names, by path.
     """
 
     name: str
     arguments: list[Any]
     options: dict[str, Any]
     image: Count
+    files: dict[str, str] = {}
 
 
 class Manifest(_Strict):
@@ -72,6 +74,7 @@ class Manifest(_Strict):
     converter_files: dict[str, str] = {}
     beside: dict[str, str] = {}
     option_files: dict[str, str] = {}
+    input_files: dict[str, str] = {}
     family: str | None = None
     model_package: Package | None = None
     plugins: list[str] = []
