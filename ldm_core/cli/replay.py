@@ -80,6 +80,11 @@ def replay(
     image = expanded(image)
     original, table = read_picture(image)
     manifest, registry = Manifest.of(table), installed()
+    if manifest.command is None and manifest.finish is not None:
+        raise LdmError(
+            f"the image was finished in Python ({manifest.finish}), and its manifest holds "
+            "no call that could be made again; the command of the same pipeline writes one."
+        )
     layer = gather(
         None, {**manifests.recipe_of(manifest, registry, checked=False), "observers": None}, None
     )
@@ -108,19 +113,13 @@ def _call(manifest: Manifest) -> Repeated | None:
     Raises:
         LdmError: it cannot be made again.
     """
-    if manifest.command is not None:
-        try:
-            return repeated(manifest.command, installed())
-        except LdmError as error:
-            package = manifest.command.name.partition(":")[0]
-            hint = error.hint or back([package], manifest)
-            raise LdmError(error.message, hint) from error
-    if manifest.finish is not None:
-        raise LdmError(
-            f"the image was finished in Python ({manifest.finish}), and its manifest holds "
-            "no call that could be made again; the command of the same pipeline writes one."
-        )
-    return None
+    if manifest.command is None:
+        return None
+    try:
+        return repeated(manifest.command, installed())
+    except LdmError as error:
+        package = manifest.command.name.partition(":")[0]
+        raise LdmError(error.message, error.hint or back([package], manifest)) from error
 
 
 def _replay(

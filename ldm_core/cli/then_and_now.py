@@ -13,7 +13,7 @@ from ldm_core.composition.reach import Reach
 from ldm_core.composition.recipe import Layer
 from ldm_core.contracts.guidance import ModelsOwn
 from ldm_core.errors import LdmError
-from ldm_core.media.manifest_gone import back, install, not_installed, packages_of, whose
+from ldm_core.media.manifest_gone import another, back, install, not_installed, packages_of, whose
 from ldm_core.media.manifest_names import canonical, same
 from ldm_core.media.manifest_packages import differences, imported, versions
 from ldm_core.media.manifest_record import Manifest
@@ -55,7 +55,8 @@ def with_options_of_then(layer: Layer, then: Manifest, registry: Registry) -> La
         if plugin is None:
             return choice
         values = {name: value for name, value in choice.items() if name != "name"}
-        gone.extend((plugin, n, v) for n, v in values.items() if n not in plugin.options)
+        if another(plugin.distribution, then):  # else nobody had it, as composing says
+            gone.extend((plugin, n, v) for n, v in values.items() if n not in plugin.options)
         kept = {n: v for n, v in values.items() if not _undeclared(plugin.options.get(n), v)}
         return {"name": choice["name"], **kept}
 
@@ -70,9 +71,8 @@ def with_options_of_then(layer: Layer, then: Manifest, registry: Registry) -> La
 
 
 def _gone(plugin: Plugin, name: str, value: Any, then: Manifest) -> str:
-    release = packages_of(then).get(plugin.distribution, "of then")
     return (
-        f"{plugin.distribution} {release} had the option '{name}' (here {brief(value)}) of the "
+        f"{plugin.distribution} {packages_of(then)[plugin.distribution]} had the option '{name}' (here {brief(value)}) of the "
         f"{plugin.kind} '{plugin.name}', and {plugin.distribution} {plugin.version} has it not"
     )
 

@@ -75,6 +75,13 @@ def install(packages: Iterable[str], then: Manifest) -> str:
 
 
 def back(packages: Iterable[str], then: Manifest) -> str:
-    """The command that installs packages as they were, where they are another release now."""
-    changed = [p for p in packages if packages_of(then).get(p, "") != versions([p]).get(p)]
-    return install(changed, then) if changed else "`ldm plugins show` tells what it has."
+    """The command that installs packages as they were, where they are another release now; else
+    nothing."""
+    changed = [p for p in packages if another(p, then)]
+    return install(changed, then) if changed else ""
+
+
+def another(package: str, then: Manifest) -> bool:
+    """Whether a package is another release now."""
+    was = packages_of(then)
+    return package in was and versions([package]).get(package) != was[package]
