@@ -71,9 +71,10 @@ def with_options_of_then(layer: Layer, then: Manifest, registry: Registry) -> La
 
 
 def _gone(plugin: Plugin, name: str, value: Any, then: Manifest) -> str:
+    package = plugin.distribution
     return (
-        f"{plugin.distribution} {packages_of(then)[plugin.distribution]} had the option '{name}' (here {brief(value)}) of the "
-        f"{plugin.kind} '{plugin.name}', and {plugin.distribution} {plugin.version} has it not"
+        f"{package} {packages_of(then)[package]} had the option '{name}' (here {brief(value)}) of "
+        f"the {plugin.kind} '{plugin.name}', and {package} {plugin.version} has it not"
     )
 
 
