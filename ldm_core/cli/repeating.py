@@ -85,6 +85,8 @@ def repeated(command: Command, registry: Registry) -> Repeated:
         if not any(p.name == name and p.kind is p.KEYWORD_ONLY for p in parameters):
             _check_more(name, parameters, owner)
             more[name] = value
+        elif value is None and declared[name].default is None:
+            continue
         elif WRITTEN in parts_of(declared[name].annotation):
             left_out.append(name)
         else:

@@ -18,6 +18,7 @@ from ldm_core.composition.fast import faster
 from ldm_core.composition.fitting import BESIDE, check_inputs, fitted
 from ldm_core.composition.linear import check_linear
 from ldm_core.composition.named_files import in_full_everywhere
+from ldm_core.composition.nested import only
 from ldm_core.composition.parts import check_choices, choices_of, make, same_plugin
 from ldm_core.composition.recipe import (
     KEYS,
@@ -25,17 +26,18 @@ from ldm_core.composition.recipe import (
     STAGES,
     TRUST,
     Layer,
-    as_choice,
     as_layer,
     lay,
     read_recipe,
 )
+from ldm_core.composition.short_names import owned, owner_of_folder
 from ldm_core.contracts import Conditioning, Family, Kernel, ModelInfo, Phase
 from ldm_core.errors import LdmError, LdmNote, did_you_mean
 from ldm_core.model import place
 from ldm_core.model.files import MODEL_RECIPE
 from ldm_core.model.lora import Lora, find_loras
 from ldm_core.model.recognition import inspect_model, lasting
+from ldm_core.plugins.blame import OWN
 from ldm_core.plugins.owners import Owners
 from ldm_core.plugins.registry import Plugin, Registry
 
@@ -78,6 +80,7 @@ def compose(
     own = read_recipe(file) if file.is_file() else {}
     if TRUST in own:
         raise LdmError(f"a model does not say which plugins are imported, as {file} would.")
+    own = owned(own, registry, owner_of_folder(registry, info.folder))
     loras = _loras(_all_loras(own, layer))
     fast = lay(own, layer).get("fast")
     own, layer = _without(own, "fast"), _without(layer, "fast")
@@ -170,8 +173,9 @@ def assemble(
             parts[key].append(fit(LISTS.get(key, key), part))
     if parts["scheduler"]:
         rule, own_recipe = parts["scheduler"][0].spacing, recipe
+        chosen_now = lay(own, chosen, same)
         with owners.blamed(parts["scheduler"][0], "while it said which spacing goes with it"):
-            recipe = _with_spacing(recipe, lay(own, chosen, same), defaults, rule, info, same)
+            recipe = _with_spacing(recipe, chosen_now, defaults, rule, info, registry)
         companions = replace(companions, own_spacing=recipe is not own_recipe)
     if "spacing" in recipe:
         spacing = make("spacing", recipe["spacing"], registry, used, defaults, fit, owners)
@@ -295,17 +299,22 @@ def _converters(recipe: Layer) -> list[Layer]:
 
 
 def _with_spacing(
-    recipe: Layer, chosen: Layer, defaults: Layer, rule: Any, info: ModelInfo, same: Any
+    recipe: Layer, chosen: Layer, defaults: Layer, rule: Any, info: ModelInfo, registry: Registry
 ) -> Layer:
     """The recipe with the spacing that goes with a scheduler, where no spacing is chosen and the
     scheduler is another than the model's, or the model has none."""
     if rule is None or "spacing" in chosen:
         return recipe
     name, own = recipe["scheduler"]["name"], defaults.get("scheduler", {}).get("name")
+    same = same_plugin(registry)
     if "spacing" in defaults and own is not None and same("scheduler", name, own):
         return recipe
     choice = rule(info)
-    return recipe if choice is None else {**recipe, "spacing": as_choice("spacing", choice)}
+    if choice is None:
+        return recipe
+    scheduler = only(registry, "scheduler", name)
+    owner = OWN if scheduler is None else scheduler.distribution
+    return {**recipe, **owned(as_layer({"spacing": choice}), registry, owner)}
 
 
 def _check_lengths(recipe: Layer, info: ModelInfo) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from ldm_core import contracts
 from ldm_core.composition.added import is_more
 from ldm_core.composition.recipe import LISTS, STAGES, Layer, as_choice, is_ready_made
+from ldm_core.composition.short_names import owned_name
 from ldm_core.contracts import OtherModel, Record
 from ldm_core.contracts.guidance import ModelsOwn
 from ldm_core.errors import LdmError, PluginError
@@ -139,7 +140,7 @@ def _plugin(
     values = {k: v for k, v in choice.items() if k != "name"}
     hint = f"`ldm plugins show {plugin.name}` describes it."
     options = check_options(plugin.options, values, f"the {kind} '{plugin.name}'", hint)
-    options |= _inner(plugin.name, plugin.options, options, registry, used, own, fit, owners)
+    options |= _inner(plugin, plugin.options, options, registry, used, own, fit, owners)
     with blamed(plugin, "while it was made", used):
         part = with_options(plugin.loaded, options)
         if plugin.earlier is not None:
@@ -181,9 +182,9 @@ def _as_part(kind: str, part: Any, plugin: Plugin) -> Any:
 
 
 def _inner(
-    owner: str,
+    owner: Plugin | str,
     declared: Mapping[str, Option],
-    options: Mapping[str, Any],
+    choice: Layer,
     registry: Registry,
     used: list[Plugin],
     own: Mapping[str, Layer],
@@ -194,34 +195,62 @@ def _inner(
     fitted."""
     made: dict[str, Any] = {}
     for name, option in declared.items():
-        kind, inner = option.kind, options.get(name, option.default)
-        if kind is None or inner is None or inner is REQUIRED:
-            continue
-        if kind == "model":
-            made[name] = (
-                [other_model(entry, registry) for entry in _entries(inner)]
-                if option.several
-                else other_model(inner, registry)
-            )
-            continue
-        if option.several:
-            tables = [as_choice(f"{owner}.{name}", entry) for entry in _entries(inner)]
-            made[name] = [
-                fit(kind, make(kind, table, registry, used, own, fit, owners)) for table in tables
-            ]
-            continue
-        table, rest = as_choice(f"{owner}.{name}", inner), own
-        if isinstance(inner, ModelsOwn):
-            if kind not in own:
+        if option.kind == "model":
+            sources = choice.get(name, option.default)
+            if sources is None or sources is REQUIRED:
                 continue
-            # it is made without itself as a default, so that it cannot stand in itself for ever
-            table, rest = own[kind], {k: v for k, v in own.items() if k != kind}
-        made[name] = fit(kind, make(kind, table, registry, used, rest, fit, owners))
+            several = sources if isinstance(sources, list | tuple) else [sources]
+            models = [other_model(source, registry) for source in several]
+            made[name] = models if option.several else other_model(sources, registry)
+        elif (inner := inner_choices(owner, option, choice, registry, own)) is not None:
+            kind = str(option.kind)
+            parts = [
+                fit(kind, make(kind, table, registry, used, below, fit, owners))
+                for table, below in inner
+            ]
+            made[name] = parts if option.several else parts[0]
     return made
 
 
-def _entries(inner: Any) -> list[Any]:
-    return list(inner) if isinstance(inner, list | tuple) else [inner]
+def inner_choices(
+    owner: Plugin | str,
+    option: Option,
+    choice: Layer,
+    registry: Registry,
+    own: Mapping[str, Layer],
+) -> list[tuple[Layer, Mapping[str, Layer]]] | None:
+    """The choices that an option stands for which is a plugin itself, its default where the choice
+    says nothing, each with the model's own choices for what lies in it.
+
+    Args:
+        owner: whose option it is; the name of a part that was made in Python.
+        own: the model's own choices, which options may have as their default.
+    Returns:
+        One of most options, any number of one that takes several; None of an option that is no
+        plugin, that stands for none, or whose model's own there is none of.
+    """
+    value = choice.get(option.name, option.default)
+    if option.kind in (None, "model") or value is None or value is REQUIRED:
+        return None
+    if isinstance(value, ModelsOwn):
+        if option.kind not in own:
+            return None
+        # it is made without itself as a default, so that it cannot stand in itself for ever
+        return [(own[option.kind], {k: v for k, v in own.items() if k != option.kind})]
+    several = option.several and isinstance(value, list | tuple)
+    name = owner if isinstance(owner, str) else owner.name
+    tables = [as_choice(f"{name}.{option.name}", v) for v in (value if several else [value])]
+    if option.name not in choice and not isinstance(owner, str):
+        tables = [_of_package(owner, str(option.kind), table, registry) for table in tables]
+    return [(table, own) for table in tables]
+
+
+def _of_package(plugin: Plugin, kind: str, choice: Layer, registry: Registry) -> Layer:
+    """The default of an option, as the package means it that wrote it."""
+    name = choice.get("name")
+    if not isinstance(name, str):
+        return choice
+    return {**choice, "name": owned_name(registry, kind, name, plugin.distribution)}
 
 
 def other_model(source: Any, registry: Registry) -> OtherModel:

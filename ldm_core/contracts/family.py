@@ -56,6 +56,9 @@ class ModelInfo:
             knows nothing of that scheduler; its own layer then stays.
         parts: its components with weights, before they are read; empty of a family that does not
             say.
+        family_id: the full id of the plugin that is its family, which recognition fills in. Short
+            names among its defaults are those of that plugin's package first, see
+            `ldm_core.composition.short_names`.
         handed: ``handed(steps, latent)``, what its pipeline in Diffusers hands to the scheduler
             beside the number of steps: ``sigmas`` and ``mu``.
     """
@@ -80,6 +83,7 @@ class ModelInfo:
     goes_with: Callable[[str, str | None], Mapping[str, Any]] = nothing_more
     handed: Callable[[int, LatentShape], Mapping[str, Any]] = nothing_handed
     parts: tuple[PartInfo, ...] = ()
+    family_id: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "prediction_type", as_prediction_type(self.prediction_type))

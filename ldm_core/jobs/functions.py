@@ -15,6 +15,7 @@ from ldm_core.contracts.files import WRITTEN, in_full, parts_of
 from ldm_core.errors import LdmError, LdmWarning
 from ldm_core.jobs.making import Call, Making, Planned, plan_of
 from ldm_core.media.manifest import make_manifests, python_inputs
+from ldm_core.media.manifest_files import command_record
 from ldm_core.model import place
 from ldm_core.plugins.blame import blamed
 from ldm_core.plugins.options import REQUIRED, Option, describe
@@ -226,7 +227,8 @@ class FunctionMaking(Making):
         picture again."""
         if not ("finish" in manifest or python_inputs(manifest["inputs"])):
             return dict(manifest)
-        record = {"name": self.name, "arguments": plain(call[0]), "options": plain(call[1])}
+        named = {p.name: self._declared[p.name] for p in self._parameters if p.kind is KEYWORD}
+        record = command_record(self.name, named, call[0], call[1], plain)
         return {**manifest, "command": {**record, "image": number}}
 
 

@@ -141,6 +141,10 @@ class ShippedModel:
     version: str
     entry: str | None = None
 
+    @property
+    def id(self) -> str:
+        return f"{self.distribution}:{self.name}"
+
 
 class Offer:
     """What one module offers, as its hooks say it.
