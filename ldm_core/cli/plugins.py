@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ldm_core.cli.check import check_plugins
 from ldm_core.cli.tables import print_table
 from ldm_core.cli.words import without_marks
 from ldm_core.errors import LdmError, did_you_mean
@@ -16,6 +17,7 @@ from ldm_core.plugins.registry import installed
 app = typer.Typer(no_args_is_help=True)
 Kind = Annotated[str | None, typer.Option(help=f"One kind: {', '.join(KINDS)}.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+app.command("check")(check_plugins)
 
 
 @app.command("list")

@@ -70,6 +70,8 @@ class Scheduler(Record):
             one of its samples' mean and spread; the conformance kit measures it.
         stochastic: it may draw noise on the way.
         needs_variance: it reads `learned_variance`; models that predict none are refused.
+        linear: in x, the x0 estimates and the noise, so that it has a table of coefficients; False
+            of one that says it is not.
         fit: ``fit(info)``, the scheduler for a model; raises `LdmError` with the reason where it
             does not fit.
     """
@@ -83,6 +85,7 @@ class Scheduler(Record):
     order: float | None = None
     stochastic: bool = False
     needs_variance: bool = False
+    linear: bool = True
     fit: Callable[[ModelInfo], Scheduler] | None = None
 
     def __post_init__(self) -> None:
@@ -165,6 +168,7 @@ class Scheduler(Record):
             spacing=parts[0].spacing,
             stochastic=any(part.stochastic for part in parts),
             needs_variance=any(part.needs_variance for part in parts),
+            linear=all(part.linear for part in parts),
             fit=fit if any(part.fit is not None for part in parts) else None,
         )
 
@@ -212,3 +216,9 @@ def stochastic(scheduler: Scheduler | Walk) -> Scheduler:
 def needs_learned_variance(scheduler: Scheduler | Walk) -> Scheduler:
     """Say that a scheduler reads `learned_variance`; models that predict none are refused."""
     return _with(scheduler, needs_variance=True)
+
+
+def nonlinear(scheduler: Scheduler | Walk) -> Scheduler:
+    """Say that a scheduler is not linear in x, the x0 estimates and the noise, such as one that
+    chooses its steps by what it sees."""
+    return _with(scheduler, linear=False)
