@@ -17,7 +17,6 @@ from ldm_core.plugins.registry import installed
 app = typer.Typer(no_args_is_help=True)
 Kind = Annotated[str | None, typer.Option(help=f"One kind: {', '.join(KINDS)}.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-app.command("check")(check_plugins)
 
 
 @app.command("list")
@@ -66,6 +65,9 @@ def show_plugin(
         return
     for plugin in chosen:
         print_plugin(plugin)
+
+
+app.command("check")(check_plugins)
 
 
 def check_kind(kind: str | None) -> None:

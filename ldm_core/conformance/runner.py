@@ -21,6 +21,7 @@ from ldm_core.conformance.project_folder import read_project
 from ldm_core.conformance.worker_order import Order
 from ldm_core.errors import LdmError
 
+WORKER = (sys.executable, "-m", "ldm_core.conformance.worker")
 LIMIT = 60.0
 """Seconds that one check may take."""
 START = 60.0
@@ -108,7 +109,7 @@ def _one_process(order: Order, place: Place, limit: float) -> Any:
     """The results of one process; the place of the check to go on with in another, or None."""
     with tempfile.TemporaryFile() as complaints:
         process = subprocess.Popen(  # noqa: S603 - this program itself
-            [sys.executable, "-m", "ldm_core.conformance.worker", json.dumps(asdict(order))],
+            [*WORKER, json.dumps(asdict(order))],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=complaints,
