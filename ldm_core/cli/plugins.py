@@ -10,9 +10,10 @@ import typer
 from ldm_core.cli.check import check_plugins
 from ldm_core.cli.tables import print_table
 from ldm_core.cli.words import without_marks
+from ldm_core.conformance.shipped import certificates
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.plugins.hookspecs import KINDS
-from ldm_core.plugins.registry import installed
+from ldm_core.plugins.registry import Plugin, installed
 
 app = typer.Typer(no_args_is_help=True)
 Kind = Annotated[str | None, typer.Option(help=f"One kind: {', '.join(KINDS)}.")]
@@ -31,11 +32,18 @@ def list_plugins(kind: Kind = None, as_json: Json = False) -> None:
         except LdmError as error:
             summary = f"cannot be used: {error}"
         rows.append((plugin.kind, plugin.name, plugin.distribution, plugin.version, summary))
+    certified = certificates(registry.plugins)
     head = ("kind", "name", "distribution", "version", "summary")
     if as_json:
-        typer.echo(json.dumps([dict(zip(head, row, strict=True)) for row in rows], indent=2))
+        entries = [dict(zip(head, row, strict=True)) for row in rows]
+        for entry in entries:
+            if entry["distribution"] in certified:
+                entry["certificate"] = certified[entry["distribution"]]
+        typer.echo(json.dumps(entries, indent=2))
     else:
         print_table(head, [[*row[:-1], without_marks(row[-1])] for row in rows])
+    for distribution, words in sorted(certified.items()):
+        typer.echo(f"{distribution}: {words}", err=True)
     for failure in registry.failures:
         typer.echo(f"not loaded: {failure}", err=True)
 
@@ -60,14 +68,22 @@ def show_plugin(
     from ldm_core.cli.plugin_details import describe_plugin, print_plugin
 
     if as_json:
-        described = [describe_plugin(plugin) for plugin in chosen]
+        described = [describe_plugin(plugin) | _certificate(plugin) for plugin in chosen]
         typer.echo(json.dumps(described, indent=2, default=str))
         return
     for plugin in chosen:
         print_plugin(plugin)
+        for words in _certificate(plugin).values():
+            typer.echo(f"\n{words}")
 
 
 app.command("check")(check_plugins)
+
+
+def _certificate(plugin: Plugin) -> dict[str, str]:
+    """What there is to show of the certificate of a plugin's package."""
+    shown = certificates([plugin])
+    return {"certificate": shown[plugin.distribution]} if shown else {}
 
 
 def check_kind(kind: str | None) -> None:

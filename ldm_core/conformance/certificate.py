@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -23,6 +24,8 @@ from ldm_core.errors import LdmError
 from ldm_core.plugins.hookspecs import API_VERSION
 
 FORMAT = 1
+IN_LISTS = 1_000_000
+"""Bytes of the largest file that is read to list a package."""
 
 
 @dataclass(frozen=True)
@@ -86,12 +89,20 @@ def certify(package: Package, results: Sequence[Result], model: Path | None = No
     )
 
 
-def hashes(package: Package) -> dict[str, str]:
-    """SHA-256 of each of a package's files, by name."""
-    return {
-        name: hashlib.sha256(path.read_bytes()).hexdigest()
-        for name, path in package.files().items()
-    }
+def hashes(package: Package, largest: float = math.inf) -> dict[str, str]:
+    """SHA-256 of each of a package's files, by name.
+
+    Args:
+        largest: bytes of a file above which it is not read, and gets an empty text.
+    """
+    digests = {}
+    for name, path in package.files().items():
+        if path.stat().st_size > largest:
+            digests[name] = ""
+            continue
+        with path.open("rb") as file:
+            digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return digests
 
 
 def write_certificate(certificate: Certificate, file: Path) -> None:
@@ -120,9 +131,11 @@ def read_certificate(file: Path) -> Certificate:
         ) from None
 
 
-def holds_for(file: Path, package: Package) -> str:
+def holds_for(file: Path, package: Package, largest: float = math.inf) -> str:
     """A certificate in a few words, once it is seen to be for an installed package as it is.
 
+    Args:
+        largest: bytes of a file above which only its name is looked at.
     Raises:
         LdmError: it is for another package, version or other files, or says that a check failed.
     """
@@ -135,9 +148,10 @@ def holds_for(file: Path, package: Package) -> str:
             f"{whose} does not hold: it is for {package.name} {certificate.version}, and "
             f"{package.version} is installed."
         )
-    now, then = hashes(package), certificate.files
-    if now != dict(then):
-        other = sorted(name for name in {*now, *then} if now.get(name) != then.get(name))
+    now, then = hashes(package, largest), certificate.files
+    other = sorted(name for name in {*now, *then} if now.get(name) not in ("", then.get(name)))
+    other += sorted(name for name, digest in now.items() if not digest and name not in then)
+    if other:
         raise LdmError(
             f"{whose} does not hold: it is for other files than those installed, "
             f"{', '.join(other[:3])}{' and more' if len(other) > 3 else ''}."
@@ -153,7 +167,7 @@ def in_a_few_words(package: Package) -> str:
     if file is None:
         return ""
     try:
-        holds_for(file, package)
+        holds_for(file, package, IN_LISTS)
         return read_certificate(file).words
     except LdmError as error:
         return f"certificate: {error.message}"

@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from importlib.metadata import Distribution, EntryPoint, distributions
 from pathlib import Path
 
+from ldm_core.conformance.shipped import CERTIFICATE
 from ldm_core.plugins.registry import GROUP
-
-CERTIFICATE = "ldm-certificate.json"
-"""How the name of a certificate that a package ships ends."""
 
 
 @dataclass(frozen=True)
@@ -58,16 +56,13 @@ class Package:
     def certificate(self) -> Path | None:
         """The certificate that it ships, in or beside its plugin modules; None where there is
         none."""
-        for top in self.tops:
-            for _, path in _beneath(top, self.roots):
-                if path.name == CERTIFICATE:
-                    return path
-            origin = _origin(top, self.roots)
-            if origin is not None and origin.name != "__init__.py":
-                beside = origin.with_name(f"{top}.{CERTIFICATE}")
-                if beside.is_file():
-                    return beside
-        return None
+        origins = [(top, _origin(top, self.roots)) for top in self.tops]
+        places = [
+            origin.with_name(CERTIFICATE if origin.stem == "__init__" else f"{top}.{CERTIFICATE}")
+            for top, origin in origins
+            if origin is not None
+        ]
+        return next((place for place in places if place.is_file()), None)
 
 
 def packages(paths: Sequence[Path] = ()) -> list[Package]:

@@ -153,7 +153,10 @@ def _given_up(under_way: tuple[int, Result] | None, reason: str) -> Any:
     if under_way is None:
         raise LdmError(f"no check was made: {reason}")
     place, result = under_way
-    yield replace(result, outcome="failed", reason=reason)
+    if result.reason:  # as the package declares
+        yield replace(result, outcome="expected", reason=f"{result.reason} ({reason})")
+    else:
+        yield replace(result, outcome="failed", reason=reason)
     return place + 1 if place >= 0 else None
 
 

@@ -106,7 +106,8 @@ def main() -> None:
     for place, check in enumerate(checks):
         if place < order.begin:
             continue
-        say(begin=place, result=asdict(Result(check.plugin, check.check.name, "failed")))
+        under_way = Result(check.plugin, check.check.name, "failed", reason=check.expected or "")
+        say(begin=place, result=asdict(under_way))
         say(end=place, result=asdict(check.result()))
     say(done=True)
     os._exit(0)  # whatever threads a plugin has left

@@ -18,7 +18,7 @@ HEAVY = "torch numpy diffusers ldm_core.plugins ldm_core.contracts"
 
 def run_pytest(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", PLUGIN, "-q", *words],
+        [sys.executable, "-m", "pytest", "-p", PLUGIN, *words],
         cwd=folder,
         capture_output=True,
         text=True,

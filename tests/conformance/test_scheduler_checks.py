@@ -115,7 +115,9 @@ def by_the_world(x: Any, x0: Any, here: Point, there: Point, noise: Any) -> Any:
 
 
 def into_the_estimate(x: Any, x0: Any, here: Point, there: Point, noise: Any) -> Any:
-    return move(x, x0.clamp_(-0.2, 0.2), here, there)
+    end = move(x, x0, here, there)
+    x0.mul_(0.5)
+    return end
 
 
 def into_the_noise(x: Any, x0: Any, here: Point, there: Point, noise: Any) -> Any:
@@ -156,7 +158,7 @@ WRONG: dict[str, tuple[Callable[[], Any], set[str]]] = {
     "no last step": (lambda: lazy_first, {"constant_x0"}),
     "beyond": (lambda: beyond, {"points"}),
     "impatient": (lambda: impatient, {"steps"}),
-    "remembering": (Remembering, {"repeats"}),
+    "remembering": (Remembering, {"repeats", "float64", "each_image_alone"}),
     "large start": (lambda: starts_with(lambda first, last: 10.0)(right), {"start"}),
     "rising points": (lambda: repeated(rising), {"own_points"}),
 }

@@ -10,10 +10,12 @@ import time
 from collections.abc import Callable
 from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
+
+from PIL import Image
 
 from ldm_core.conformance.checks import Subject, check
-from ldm_core.contracts import InputPath, OutputPath
+from ldm_core.contracts.files import NAMES_FILE, READ, WRITTEN, parts_of
 from ldm_core.plugins.options import Option, describe
 
 LIMIT = 50.0
@@ -51,9 +53,9 @@ def paths(subject: Subject) -> str:
     it reads, and leave out what would be written over."""
     count = 0
     for option in _takes(subject.plugin.loaded).values():
-        count += _mentions(option.annotation, Path)
-        plain = _plain_path(option.annotation)
-        assert not plain, (
+        parts = parts_of(option.annotation)
+        count += Path in parts
+        assert Path not in parts or {READ, WRITTEN, NAMES_FILE, Image.Image} & parts, (
             f"'{option.name}' is a plain Path, of which a replay knows nothing; let it be "
             "ldm_core.contracts.InputPath or OutputPath"
         )
@@ -86,16 +88,3 @@ def _is_pipeline(parameter: inspect.Parameter) -> bool:
     kind: Any = parameter.annotation
     name = kind if isinstance(kind, str) else kind.__name__ if inspect.isclass(kind) else ""
     return name.rpartition(".")[2] == "Pipeline"
-
-
-def _plain_path(annotation: Any) -> bool:
-    """Whether a Path stands in an annotation with nothing said of it."""
-    if annotation in (InputPath, OutputPath):
-        return False
-    if annotation is Path:
-        return True
-    return any(_plain_path(part) for part in get_args(annotation) if part is not annotation)
-
-
-def _mentions(annotation: Any, kind: type) -> bool:
-    return annotation is kind or any(_mentions(part, kind) for part in get_args(annotation))

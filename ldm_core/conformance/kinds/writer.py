@@ -101,7 +101,8 @@ def holds_manifest(subject: Subject) -> str:
             except LdmError as error:
                 read = error.message
         if writer.holds(manifest):
-            assert read == manifest, f"it says that the manifest is inside, and: {read}"
+            held = isinstance(read, dict) and read.items() >= manifest.items()
+            assert held, f"it says that the manifest is inside, and: {str(read)[:80]}"
         else:
             assert not isinstance(read, dict), "it says that no manifest is inside, and there is"
     return "inside" if writer.holds_manifest else "beside"
