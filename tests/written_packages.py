@@ -6,15 +6,18 @@ import importlib
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ldm_core.conformance.checks import Result
+from ldm_core.conformance.kinds import checks_of_kind
+from ldm_core.conformance.package import patches
 from ldm_core.conformance.package.evidence import gather, warm_up
 from ldm_core.conformance.package.listing import Listing
 from ldm_core.conformance.packages import find_package
+from ldm_core.conformance.project_folder import read_project
 from ldm_core.conformance.worker import of_package
 from ldm_core.plugins.registry import installed
 
@@ -81,33 +84,40 @@ def write_package(
     return folder
 
 
-def package_results(folder: Path, scratch: Path, fresh: Listing | None = None) -> dict[str, Result]:
+def package_results(
+    folder: Path, scratch: Path, fresh: Listing | None = None, hosts: frozenset[str] | None = None
+) -> dict[str, Result]:
     """What comes of the checks of a package as a whole, by name, made in a fork.
 
     Args:
         fresh: what listing it in a process of its own is taken to have done.
+        hosts: the packages alone that are looked at for patches, which takes a second for all.
     """
-    from ldm_core.conformance.project_folder import read_project
+    (results,) = results_of_packages([folder], scratch, fresh, hosts)
+    return results
 
-    project = read_project(folder)
+
+def results_of_packages(
+    folders: Sequence[Path],
+    scratch: Path,
+    fresh: Listing | None = None,
+    hosts: frozenset[str] | None = None,
+) -> list[dict[str, Result]]:
+    """The same of several packages, one after the other in one fork."""
     scratch.mkdir()
-    paths = project.as_installed(scratch)
     warm_up()
+    checks_of_kind("scheduler")
     out, into = os.pipe()
     child = os.fork()
     if child == 0:
         code = 1
         try:
             os.close(out)
-            sys.path[:0] = map(str, paths)
-            importlib.invalidate_caches()
-            installed.cache_clear()
-            package = find_package(project.name)
-            assert package is not None
-            evidence = gather(package, fresh)
-            results = [asdict(check.result()) for check in of_package(evidence)]
+            if hosts is not None:
+                patches.HOSTS = hosts
+            every = [_here(f, scratch / str(i), fresh) for i, f in enumerate(folders)]
             with os.fdopen(into, "w") as file:
-                json.dump(results, file)
+                json.dump(every, file)
             code = 0
         finally:
             os._exit(code)
@@ -115,5 +125,20 @@ def package_results(folder: Path, scratch: Path, fresh: Listing | None = None) -
     with os.fdopen(out) as file:
         text = file.read()
     assert os.waitpid(child, 0)[1] == 0
-    results: list[Any] = json.loads(text)
-    return {r["check"]: Result(**r) for r in results}
+    listed: list[Any] = json.loads(text)
+    return [{r["check"]: Result(**r) for r in results} for results in listed]
+
+
+def _here(folder: Path, scratch: Path, fresh: Listing | None) -> list[dict[str, Any]]:
+    project = read_project(folder)
+    scratch.mkdir()
+    before = [*sys.path]
+    sys.path[:0] = map(str, project.as_installed(scratch))
+    importlib.invalidate_caches()
+    installed.cache_clear()
+    package = find_package(project.name)
+    assert package is not None
+    evidence = gather(package, fresh)
+    results = [asdict(check.result()) for check in of_package(evidence)]
+    sys.path[:] = before
+    return results

@@ -7,10 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from ldm_core.conformance.checks import CHECKS
+from ldm_core.conformance.checks import CHECKS, Result
 from ldm_core.conformance.package.listing import Listing, fresh_listing
 from ldm_core.conformance.project_folder import read_project
-from written_packages import PARTS, PLUGIN, PROJECT, package_results, write_package
+from written_packages import (
+    PARTS,
+    PLUGIN,
+    PROJECT,
+    package_results,
+    results_of_packages,
+    write_package,
+)
 
 QUICK = Listing(cpu=0.01, wall=0.01)
 AT_IMPORT = {
@@ -51,7 +58,7 @@ AT_IMPORT = {
         "import ldm_core.plugins.registry as r; r.Registry.find = lambda *a: None",
         {"patches"},
     ),
-    "patches builtins": ("import builtins; builtins.sum = lambda *a: 0", {"patches"}),
+    "patches builtins": ("import builtins; builtins.ascii = lambda *a: ''", {"patches"}),
     "replaces a module": (
         "import sys, types; import diffusers; sys.modules['diffusers'] = types.ModuleType('d')",
         {"patches"},
@@ -60,8 +67,19 @@ AT_IMPORT = {
 """What a module does where it is imported, and the check that says so."""
 
 
-@pytest.mark.parametrize("name", AT_IMPORT)
-@pytest.mark.parametrize("where", ["listed", "made"])
+WHEN_MADE = ("prints", "default dtype", "draws", "environment", "excepthook", "patches torch")
+OFTEN = ("prints", "default dtype", "draws", "environment", "signal", "patches a class")
+SLOW = [pytest.mark.slow]
+FEW = frozenset({"builtins"})
+
+
+@pytest.mark.parametrize(
+    ("where", "name"),
+    [
+        *(pytest.param("listed", name, marks=[] if name in OFTEN else SLOW) for name in AT_IMPORT),
+        *(pytest.param("made", name, marks=SLOW) for name in WHEN_MADE),
+    ],
+)
 def test_what_a_module_changes_is_said(name: str, where: str, tmp_path: Path) -> None:
     line, expected = AT_IMPORT[name]
     plugin, parts = PLUGIN, PARTS
@@ -71,7 +89,8 @@ def test_what_a_module_changes_is_said(name: str, where: str, tmp_path: Path) ->
         parts += f"\n{line}\n"
     module = f"mine_{where}_{list(AT_IMPORT).index(name)}"
     folder = write_package(tmp_path / "p", module, plugin, parts)
-    results = package_results(folder, tmp_path / "s", QUICK)
+    hosts = None if expected == {"patches"} else FEW
+    results = package_results(folder, tmp_path / "s", QUICK, hosts)
     failed = {name: r.reason for name, r in results.items() if r.outcome == "failed"}
     assert set(failed) == expected, failed
     assert ("while it is listed" in str(failed)) == (where == "listed" and expected != {"patches"})
@@ -80,8 +99,7 @@ def test_what_a_module_changes_is_said(name: str, where: str, tmp_path: Path) ->
 RIGHT = {"plugin": PLUGIN, "parts": PARTS, "project": PROJECT}
 WRONG: dict[str, tuple[dict[str, str], set[str]]] = {
     "right": ({}, set()),
-    "raises": ({"plugin": PLUGIN + "\n1 / 0\n"}, {"listing", "hook_api"}),
-    "exits": ({"plugin": PLUGIN + "\nraise SystemExit\n"}, {"listing"}),
+    "raises": ({"plugin": PLUGIN + "\n1 / 0\n"}, {"listing"}),
     "offers nothing": ({"plugin": "ldm_api_version = 2\n"}, {"listing"}),
     "misspelt hook": (
         {"plugin": PLUGIN.replace("ldm_schedulers", "ldm_scheduler")},
@@ -140,20 +158,30 @@ WRONG: dict[str, tuple[dict[str, str], set[str]]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Result]]:
+    """Of each wrong package."""
+    folder = tmp_path_factory.mktemp("wrong")
+    folders = [
+        write_package(folder / str(i), f"mine_wrong_{i}", **{**RIGHT, **changed})
+        for i, (changed, _) in enumerate(WRONG.values())
+    ]
+    every = results_of_packages(folders, folder / "scratch", QUICK, FEW)
+    return dict(zip(WRONG, every, strict=True))
+
+
 @pytest.mark.parametrize("name", WRONG)
-def test_a_wrong_package_fails_its_check_and_no_other(name: str, tmp_path: Path) -> None:
-    changed, expected = WRONG[name]
-    module = f"mine_wrong_{list(WRONG).index(name)}"
-    folder = write_package(tmp_path / "p", module, **{**RIGHT, **changed})  # type: ignore[arg-type]
-    results = package_results(folder, tmp_path / "s", QUICK)
-    failed = {name: r.reason for name, r in results.items() if r.outcome == "failed"}
-    assert set(failed) == expected, failed
+def test_a_wrong_package_fails_its_check_and_no_other(
+    name: str, results: dict[str, dict[str, Result]]
+) -> None:
+    failed = {name: r.reason for name, r in results[name].items() if r.outcome == "failed"}
+    assert set(failed) == WRONG[name][1], failed
 
 
 def test_a_module_that_another_package_brings_is_said(tmp_path: Path) -> None:
     """As one that calls its entry point's module `pluggy`."""
     folder = write_package(tmp_path / "p", "pluggy")
-    results = package_results(folder, tmp_path / "s", QUICK)
+    results = package_results(folder, tmp_path / "s", QUICK, FEW)
     assert "also belongs to pluggy" in results["own_module"].reason
 
 
@@ -175,7 +203,7 @@ def test_a_process_of_its_own_sees_what_listing_costs(
     environment = {**os.environ, "PYTHONPATH": f"{paths}:{os.environ.get('PYTHONPATH', '')}"}
     fresh = fresh_listing("ldm-mine", 30, environment)
     right = write_package(tmp_path / "q", f"{module}_right")
-    results = package_results(right, tmp_path / "s", fresh)
+    results = package_results(right, tmp_path / "s", fresh, FEW)
     failed = {name: r.reason for name, r in results.items() if r.outcome == "failed"}
     assert check in failed
     assert said in failed[check]
@@ -183,14 +211,18 @@ def test_a_process_of_its_own_sees_what_listing_costs(
 
 
 def test_what_ends_the_process_or_hangs_while_it_is_listed_is_said(tmp_path: Path) -> None:
-    for i, (line, said) in enumerate(
-        [("import os; os._exit(3)", "with code 3"), ("while True: pass", "not listed within 2 s")]
+    for i, (line, limit, said) in enumerate(
+        [
+            ("import os; os._exit(3)", 60, "with code 3"),
+            ("raise SystemExit('I go')", 60, "SystemExit: I go"),
+            ("while True: pass", 2, "not listed within 2 s"),
+        ]
     ):
         folder = write_package(tmp_path / str(i), f"mine_ends_{i}", PLUGIN + f"\n{line}\n")
         (scratch := tmp_path / f"s{i}").mkdir()
         paths = os.pathsep.join(map(str, read_project(folder).as_installed(scratch)))
         environment = {**os.environ, "PYTHONPATH": f"{paths}:{os.environ.get('PYTHONPATH', '')}"}
-        assert said in fresh_listing("ldm-mine", 2, environment).error
+        assert said in fresh_listing("ldm-mine", limit, environment).error
 
 
 def test_every_check_of_packages_is_seen_to_fail() -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain, product
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -14,6 +17,7 @@ from ldm_core.conformance.checks import NotApplicable, Subject, check
 from ldm_core.contracts import Kernel
 from ldm_core.contracts.attention import dtype_name, mask_kind
 
+T = TypeVar("T")
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 TIMES = 4.0
 """How many times torch's own error in a type a kernel's may be."""
@@ -22,6 +26,8 @@ LOSSY = 0.1
 HEADS = (8, 16, 40, 64, 80, 128)
 SEQUENCES = ((1, 1), (7, 7), (64, 64), (50, 77), (33, 5))
 """Numbers of queries and of keys: self, cross, long and short."""
+LONGEST = 25.0
+"""Seconds after which a kernel is asked no more, such as one that is compiled for each shape."""
 
 
 @dataclass(frozen=True)
@@ -58,13 +64,13 @@ def tolerance(subject: Subject) -> str:
     of four; for sizes of heads, lengths, masks and scales of every kind that it takes."""
     kernel, device = _here(subject)
     worst: dict[str, float] = {}
-    for dtype in DTYPES:
-        if kernel.why_not(device, dtype_name(dtype)) is not None:
-            continue
-        for case in _cases(kernel, device, dtype):
-            _compare(kernel, case, worst)
-    assert worst, "it takes none of float32, bfloat16 and float16"
-    return ", ".join(f"{name} {error:.1g}" for name, error in worst.items())
+    left: list[str] = []
+    takes = [d for d in DTYPES if kernel.why_not(device, dtype_name(d)) is None]
+    assert takes, "it takes none of float32, bfloat16 and float16"
+    by_type = zip(*(_cases(kernel, device, dtype) for dtype in takes), strict=True)
+    for case in _in_time(chain.from_iterable(by_type), left):
+        _compare(kernel, case, worst)
+    return ", ".join([*(f"{name} {error:.1g}" for name, error in worst.items()), *left])
 
 
 @check("attention")
@@ -72,14 +78,15 @@ def not_contiguous(subject: Subject) -> str:
     """Tensors whose heads are columns, as layers have them, are computed as any other."""
     kernel, device = _here(subject)
     worst: dict[str, float] = {}
+    left: list[str] = []
     dtype = _a_type(kernel, device)
-    for width in _widths(kernel)[:3]:
+    for width in _in_time(_widths(kernel)[:3], left):
         generator = torch.Generator().manual_seed(0)
         packed = torch.randn((2, 31, 3 * 2 * width), generator=generator).to(device, dtype)
         q, k, v = (t.unflatten(-1, (2, width)).transpose(1, 2) for t in packed.chunk(3, -1))
         assert not q.is_contiguous()
         _compare(kernel, Case(q, k, v, None, width**-0.5), worst)
-    return f"{max(worst.values()):.1g} off"
+    return ", ".join([f"{max(worst.values()):.1g} off", *left])
 
 
 @check("attention")
@@ -96,14 +103,15 @@ def masks(subject: Subject) -> str:
     shape = (2, 3, 20, 24)
     q = torch.randn((2, 3, 20, width), generator=generator).to(device, dtype)
     k, v = (torch.randn((2, 3, 24, width), generator=generator).to(device, dtype) for _ in "kv")
-    for kind in kinds:
-        for spread in (shape, (2, 1, 20, 24), (1, 1, 20, 24), (2, 1, 1, 24), (1, 3, 20, 24)):
-            mask = torch.randn(spread, generator=generator).to(device, dtype)
-            if kind == "boolean":
-                mask = mask > -0.5
-                mask[..., 0] = True
-            _compare(kernel, Case(q.clone(), k.clone(), v.clone(), mask, width**-0.5), worst)
-    return f"{', '.join(kinds)}: {max(worst.values()):.1g} off"
+    left: list[str] = []
+    spreads = (shape, (2, 1, 20, 24), (1, 1, 20, 24), (2, 1, 1, 24), (1, 3, 20, 24))
+    for spread, kind in _in_time(product(spreads, kinds), left):
+        mask = torch.randn(spread, generator=generator).to(device, dtype)
+        if kind == "boolean":
+            mask = mask > -0.5
+            mask[..., 0] = True
+        _compare(kernel, Case(q.clone(), k.clone(), v.clone(), mask, width**-0.5), worst)
+    return ", ".join([f"{' and '.join(kinds)}: {max(worst.values()):.1g} off", *left])
 
 
 @check("attention")
@@ -111,7 +119,7 @@ def writes_nothing(subject: Subject) -> str:
     """It writes into none of its tensors, and gives the same answer to the same question."""
     kernel, device = _here(subject)
     count = 0
-    for case in _cases(kernel, device, _a_type(kernel, device)):
+    for case in _in_time(_cases(kernel, device, _a_type(kernel, device)), []):
         tensors = [t for t in (case.q, case.k, case.v, case.mask) if t is not None]
         copies = [t.clone() for t in tensors]
         first = _ask(kernel, case).clone()
@@ -122,6 +130,16 @@ def writes_nothing(subject: Subject) -> str:
             assert first.equal(_ask(kernel, case)), f"asked again, it answers else ({case.words})"
         count += 1
     return f"{count} questions"
+
+
+def _in_time(questions: Iterable[T], left: list[str]) -> Iterator[T]:
+    """As many as there is time for; where that is not all of them, `left` takes how many."""
+    began = time.perf_counter()
+    for count, question in enumerate(questions):
+        if time.perf_counter() - began > LONGEST:
+            left.append(f"the first {count} questions alone, for want of time")
+            return
+        yield question
 
 
 def _here(subject: Subject) -> tuple[Kernel, str]:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Iterator, Mapping
-from types import ModuleType
+from types import (
+    BuiltinFunctionType,
+    FunctionType,
+    MethodDescriptorType,
+    MethodType,
+    ModuleType,
+    WrapperDescriptorType,
+)
 from typing import Any
 
 HOSTS = frozenset(
@@ -18,6 +24,11 @@ HOSTS = frozenset(
 )
 """Whose attributes are looked at."""
 
+CODE = (
+    *(type, staticmethod, classmethod, property, ModuleType, FunctionType, MethodType),
+    *(BuiltinFunctionType, MethodDescriptorType, WrapperDescriptorType),
+)
+CONSTANTS = (bool, int, float, str, tuple)
 Attributes = Mapping[tuple[str, str], Any]
 """By the name of a module or class, and of an attribute in it."""
 
@@ -60,7 +71,7 @@ def _walk() -> Iterator[tuple[str, str, Any]]:
             if name.startswith("__"):
                 continue
             yield title, name, value
-            if isinstance(value, type) and value.__module__ == title and value not in seen:
+            if issubclass(type(value), type) and value.__module__ == title and value not in seen:
                 seen.add(value)
                 for inner, member in list(vars(value).items()):
                     if not inner.startswith("_abc_"):
@@ -69,21 +80,19 @@ def _walk() -> Iterator[tuple[str, str, Any]]:
 
 def _fixed(name: str, value: Any) -> bool:
     """Whether no program of sense changes it: code, or a constant by its name."""
-    code = (type, staticmethod, classmethod, property)
-    if isinstance(value, (*code, ModuleType)) or inspect.isroutine(value):
+    kind = type(value)  # `isinstance` would ask the value itself, which some warn at
+    if issubclass(kind, CODE):
         return True
-    return name.isupper() and isinstance(value, bool | int | float | str | tuple)
+    return name.isupper() and issubclass(kind, CONSTANTS)
 
 
 def _home(value: Any) -> str:
     """The module in which a function or class is written."""
-    if isinstance(value, staticmethod | classmethod):
+    if issubclass(type(value), staticmethod | classmethod):
         value = value.__func__
-    if isinstance(value, property):
+    if issubclass(type(value), property):
         value = value.fget
-    if isinstance(value, type) or inspect.isfunction(value):
-        return str(value.__module__)
-    return ""
+    return str(value.__module__) if issubclass(type(value), type | FunctionType) else ""
 
 
 def _imports(owner: str) -> bool:

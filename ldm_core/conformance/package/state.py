@@ -18,19 +18,19 @@ from typing import Any
 State = Mapping[str, Mapping[str, Any]]
 """By the name of a check, what it looks at: ``{"environment": {"PATH": "/bin"}}``."""
 
-QUESTIONS = (
-    "default_dtype",
-    "random_state",
-    "torch_settings",
-    "environment",
-    "working_folder",
-    "signals",
-    "python_path",
-    "warning_filters",
-    "logging",
-    "streams",
-)
-"""Each is a check of a package."""
+QUESTIONS: Mapping[str, str] = {
+    "default_dtype": "torch's default dtype and device",
+    "random_state": "the random streams of Python, numpy and torch",
+    "torch_settings": "torch's threads, gradients, determinism, precision and kernels",
+    "environment": "the environment's variables",
+    "working_folder": "the working folder and the mask of new files",
+    "signals": "what is done at signals",
+    "python_path": "Python's path",
+    "warning_filters": "the filters of warnings",
+    "logging": "the root logger",
+    "streams": "the standard streams, hooks for errors and warnings, the locale and limits",
+}
+"""What there is, by the name of the check of a package that looks at it."""
 
 
 def state() -> State:
