@@ -70,6 +70,8 @@ class Scheduler(Record):
             one of its samples' mean and spread; the conformance kit measures it.
         stochastic: it may draw noise on the way.
         needs_variance: it reads `learned_variance`; models that predict none are refused.
+        linear: in x, the x0 estimates and the noise, so that it has a table of coefficients; False
+            of one that says it is not.
     """
 
     takes: ClassVar[tuple[str, ...]] = ("x", "grid", "denoise", "noise")
@@ -81,6 +83,7 @@ class Scheduler(Record):
     order: float | None = None
     stochastic: bool = False
     needs_variance: bool = False
+    linear: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -147,6 +150,7 @@ class Scheduler(Record):
             spacing=parts[0].spacing,
             stochastic=any(part.stochastic for part in parts),
             needs_variance=any(part.needs_variance for part in parts),
+            linear=all(part.linear for part in parts),
             fit=fit if any(part.fit is not None for part in parts) else None,
         )
 
@@ -193,3 +197,9 @@ def stochastic(scheduler: Scheduler | Walk) -> Scheduler:
 def needs_learned_variance(scheduler: Scheduler | Walk) -> Scheduler:
     """Say that a scheduler reads `learned_variance`; models that predict none are refused."""
     return _with(scheduler, needs_variance=True)
+
+
+def nonlinear(scheduler: Scheduler | Walk) -> Scheduler:
+    """Say that a scheduler is not linear in x, the x0 estimates and the noise, such as one that
+    chooses its steps by what it sees."""
+    return _with(scheduler, linear=False)
