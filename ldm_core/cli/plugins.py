@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ldm_core.cli.new import new_plugins
 from ldm_core.cli.tables import print_table
 from ldm_core.cli.words import without_marks
 from ldm_core.errors import LdmError, did_you_mean
@@ -14,6 +15,7 @@ from ldm_core.plugins.hookspecs import KINDS
 from ldm_core.plugins.registry import installed
 
 app = typer.Typer(no_args_is_help=True)
+app.command("new")(new_plugins)
 Kind = Annotated[str | None, typer.Option(help=f"One kind: {', '.join(KINDS)}.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
