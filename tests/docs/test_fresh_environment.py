@@ -1,0 +1,59 @@
+"""From ``ldm plugins new`` to a picture, by four commands, where nothing else is installed."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+
+from environments import LISTING, ROOT, Environment, wheel_of
+from ldm_core.scaffold.kinds import STARTERS
+
+
+@pytest.fixture(scope="module")
+def core(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project's own wheel."""
+    return wheel_of(ROOT, tmp_path_factory.mktemp("core"))
+
+
+def commands_after(environment: Environment, *new: str) -> list[list[str]]:
+    """The commands that ``ldm plugins new`` says come next, in words."""
+    script = "import sys; from contextlib import redirect_stderr\n"
+    script += "from ldm_core.cli import main\nwith redirect_stderr(sys.stdout): main()"
+    told = environment.run(["python", "-c", script, "plugins", "new", *new])
+    return [shlex.split(line) for line in told.splitlines() if line.startswith("  ")]
+
+
+def test_four_commands_lead_to_a_picture_of_every_kind(core: Path, tmp_path: Path) -> None:
+    environment = Environment.fresh(tmp_path)
+    environment.install(core)
+    install, check, *draws = commands_after(environment, "ldm-mine", "--kind", ",".join(STARTERS))
+    environment.run(install)
+    where = "import ldm_core, ldm_mine; print(ldm_core.__file__, ldm_mine.__file__)"
+    homes = environment.run(["python", "-c", where]).split()
+    assert [Path(home).is_relative_to(tmp_path) for home in homes] == [True, True]
+    environment.run(check)
+    assert len(draws) == len(STARTERS)
+    first, *others = [[*draw, "--steps", "4"] for draw in draws]
+    (picture,) = environment.run(first).splitlines()
+    assert (environment.cwd / picture).is_file()
+    drawn = environment.run(["python", "-c", LISTING, json.dumps([w[1:] for w in others])])
+    files = drawn.splitlines()
+    assert len(files) == len(others) + 1  # the command draws two
+    assert all((environment.cwd / file).is_file() for file in files)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", STARTERS)
+def test_a_package_of_one_kind_is_whole(kind: str, core: Path, tmp_path: Path) -> None:
+    environment = Environment.fresh(tmp_path)
+    environment.install(core)
+    commands = commands_after(environment, "ldm-mine", "--kind", kind)
+    assert len(commands) == 3
+    for command in commands:
+        printed = environment.run(command)
+    assert all((environment.cwd / file).is_file() for file in printed.splitlines())
+    environment.run(["pytest", "-q", "-p", "no:cacheprovider", "ldm-mine"])
+    environment.run(["python", "-m", "ruff", "check", "--no-cache", "ldm-mine"])
