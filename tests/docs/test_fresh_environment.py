@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import shlex
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from environments import LISTING, ROOT, Environment, wheel_of
+from ldm_core.media.png import read_png
+from ldm_core.plugins.hookspecs import KINDS
 from ldm_core.scaffold.kinds import STARTERS
 
 
@@ -57,3 +60,31 @@ def test_a_package_of_one_kind_is_whole(kind: str, core: Path, tmp_path: Path) -
     assert all((environment.cwd / file).is_file() for file in printed.splitlines())
     environment.run(["pytest", "-q", "-p", "no:cacheprovider", "ldm-mine"])
     environment.run(["python", "-m", "ruff", "check", "--no-cache", "ldm-mine"])
+
+
+def test_the_example_is_installed_beside_the_projects_own_wheel(core: Path, tmp_path: Path) -> None:
+    example = wheel_of(ROOT / "docs" / "examples" / "ldm-res", tmp_path / "example")
+    environment = Environment.fresh(tmp_path)
+    environment.install(core, example)
+    names = set(zipfile.ZipFile(example).namelist())
+    assert {"ldm_res/py.typed", "ldm_res/models/gauss/model_index.json"} <= names
+    assert not [name for name in names if name.startswith("tests")]
+    rows = json.loads(environment.run(["ldm", "plugins", "list", "--json"]))
+    assert {r["kind"] for r in rows if r["distribution"] == "ldm-res"} == {*KINDS}
+    generate = ["generate", "a red star", "--steps", "3", "--seed", "7"]
+    commands = [
+        [*generate, "--scheduler", "res_2m", "--spacing", "laplace", "--guidance", "rising"],
+        [*generate, "--set", 'conditioning=["text", "kaleidoscope"]', "--attention", "exact"],
+        [*generate, "--set", 'denoisers=["held"]', "--set", 'converters=["pruned"]'],
+        [*generate, "--set", "decoder=mirrored", "--set", 'observers=["changes"]'],
+        ["generate", "--model", "gauss", "--seed", "7", "--format", "ppm"],
+        ["ladder", "a red star", "--counts", "2", "--counts", "3", "--seed", "7"],
+    ]
+    files = environment.run(["python", "-c", LISTING, json.dumps(commands)]).splitlines()
+    assert len(files) == 7
+    picture = environment.cwd / files[0]
+    manifest = read_png(picture)[1]
+    assert manifest["versions"]["ldm-res"] == "0.2.0"
+    again = ["image-to-image", files[0], "a red star", "--set", "encoder=mirrored", "--seed", "7"]
+    (edited,) = environment.run(["ldm", *again]).splitlines()
+    assert "encoder ldm-res:mirrored" in read_png(environment.cwd / edited)[1]["plugins"]
