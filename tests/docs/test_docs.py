@@ -1,8 +1,8 @@
 """The documentation is true: what it shows runs, what it links is there, what there is it names.
 
-A fenced block with a title is a file of that name: it is written, or, where a command of the page has
-written it, it is seen to be the same. A ``python`` or ``sh`` block after ``<!-- run -->`` is run; the
-blocks of one page share a folder, which is empty at its beginning, and their Python names.
+A fenced block with a title is a file of that name: it is written, or, where a command of the page
+has written it, it is seen to be the same. A ``python`` or ``sh`` block after ``<!-- run -->`` is
+run; the blocks of one page share a folder, empty at its beginning, and their Python names.
 """
 
 from __future__ import annotations
