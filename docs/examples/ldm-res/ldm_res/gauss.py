@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ldm_core.contracts import Call, Family, LatentSpace, Model, ModelInfo, Place
 from ldm_core.numerics.noise_schedule import FlowSchedule
+from ldm_core.numerics.prediction import FLOW
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,7 +29,7 @@ class Gauss(Family):
             source=source,
             folder=folder,
             noise_schedule=FlowSchedule(),
-            prediction_type="flow",
+            prediction_type=FLOW,
             latents=LatentSpace.of_picture(1),
             default_extent={"height": 16, "width": 16},
             abilities=frozenset(),

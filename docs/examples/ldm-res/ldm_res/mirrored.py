@@ -16,9 +16,10 @@ def encode(model: Model, data: Tensor, noise: Noise) -> Tensor:
     part = autoencoder(model)
     pixels = data.to(part.device, part.dtype)
     one, other = (part.module.encode(side).latent_dist.mean for side in (pixels, pixels.flip(-1)))
-    z: Tensor = (one + other.flip(-1)).float().to(data.device) / 2
     config = part.module.config
-    return (z - (config.get("shift_factor") or 0.0)) * config["scaling_factor"]
+    shift, scale = float(config.get("shift_factor") or 0.0), float(config["scaling_factor"])
+    z: Tensor = (one + other.flip(-1)).float().to(data.device) / 2
+    return (z - shift) * scale
 
 
 def decode(model: Model, x0: Tensor) -> Tensor:

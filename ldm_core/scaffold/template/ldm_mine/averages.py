@@ -27,5 +27,6 @@ def averages(model: Model, data: Tensor, noise: Noise, *, draws: PositiveInt = 4
     posterior = part.module.encode(data.to(part.device, part.dtype)).latent_dist
     mean, std = (moment.float().to(data.device) for moment in (posterior.mean, posterior.std))
     total = sum((noise() for _ in range(draws - 1)), start=noise())
-    z: Tensor = mean + std * total / draws
-    return (z - (config.get("shift_factor") or 0.0)) * config.scaling_factor
+    shift, scale = config.get("shift_factor") or 0.0, config.scaling_factor
+    z: Tensor = (mean + std * total / draws - shift) * scale
+    return z

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ldm_core.contracts import Call, Family, LatentSpace, Model, ModelInfo, Place
 from ldm_core.numerics.noise_schedule import FlowSchedule
+from ldm_core.numerics.prediction import SAMPLE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,7 +35,7 @@ class Clouds(Family):
             source=source,
             folder=folder,
             noise_schedule=FlowSchedule(),
-            prediction_type="sample",
+            prediction_type=SAMPLE,
             latents=LatentSpace.of_picture(3),
             default_extent={"height": 64, "width": 64},
             abilities=frozenset(),
@@ -63,7 +64,8 @@ def clouds(call: Call) -> Tensor:
     points = [(row.point.alpha, row.point.sigma) for row in call.rows]
     alpha, sigma = call.x.new_tensor(points).T.reshape(2, -1, 1, 1, 1)  # (rows, 1, 1, 1) each
     kept = alpha * power / (alpha**2 * power + sigma**2)
-    return torch.fft.irfft2(kept * torch.fft.rfft2(call.x), s=(height, width))
+    x0: Tensor = torch.fft.irfft2(kept * torch.fft.rfft2(call.x), s=(height, width))
+    return x0
 
 
 def spectrum(height: int, width: int) -> Tensor:
