@@ -79,10 +79,14 @@ STARTERS: Mapping[str, Starter] = {
         "sketch:sketch",
     ),
     "family": Starter(
-        "a kind of model that draws clouds and has no weights",
+        "a kind of model that draws clouds and has a single weight",
         "generate --model {name}_clouds --seed 7",
         "clouds:Clouds",
-        also=("ldm_mine/models/clouds/model_index.json",),
+        also=(
+            "ldm_mine/clouds_network.py",
+            "ldm_mine/models/clouds/model_index.json",
+            "ldm_mine/models/clouds/network/clouds.safetensors",
+        ),
         folder="clouds",
         model="{name}_clouds",
         made_for="clouds, 64x64",

@@ -121,7 +121,7 @@ def _installed(starter: Starter, registry: Registry) -> Path:
 
 def _write(path: Path, data: bytes, names: Names) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = path.suffix != ".png"
+    text = path.suffix not in (".png", ".safetensors")
     path.write_bytes(_renamed(data.decode(), names).encode() if text else data)
 
 

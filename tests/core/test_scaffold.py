@@ -246,32 +246,30 @@ def used(kind: str, manifest: dict[str, Any]) -> bool:
     return kind == "observer" or f"{kind} ldm-mine:mine" in manifest["plugins"]
 
 
-def test_the_clouds_have_the_spectrum_that_they_are_made_with() -> None:
-    """Exact moments: the mean power of many pictures, walked by a fine ODE, against the formula."""
+def test_the_network_of_clouds_answers_best() -> None:
+    """The best estimate's error is uncorrelated with what it is made from, wave by wave; so is no
+    other's."""
     import torch
 
-    from ldm_core.contracts import Call, Row
-    from ldm_core.numerics.point import Point
-    from ldm_core.scaffold.template.ldm_mine.clouds import SPREAD, clouds, spectrum
+    from ldm_core.scaffold.template.ldm_mine.clouds_network import SPREAD, CloudNetwork, spectrum
 
-    height, width, alpha, sigma = 16, 15, 0.6, 0.4
+    height, width, count = 16, 15, 4000
+    alpha, sigma = torch.full((count,), 0.6), torch.full((count,), 0.4)
+    network = CloudNetwork()
     generator = torch.Generator().manual_seed(0)
-    white = torch.randn(4000, 3, height, width, generator=generator)
-    noise = torch.randn(4000, 3, height, width, generator=generator)
-    filtered = torch.fft.rfft2(white) * spectrum(height, width).sqrt()
-    x0 = torch.fft.irfft2(filtered, s=(height, width))
+    white, noise = torch.randn(2, count, 3, height, width, generator=generator)
+    with torch.no_grad():
+        filtered = torch.fft.rfft2(white) * spectrum(height, width, network.falloff).sqrt()
+        x0 = torch.fft.irfft2(filtered, s=(height, width))
+        x = 0.6 * x0 + 0.4 * noise
+        estimate = network(x, alpha, sigma)
     assert x0.std().item() == pytest.approx(SPREAD, rel=0.01)
-    point = Point(alpha, sigma, 400.0)
-    rows = tuple(Row(i, "positive", point, 0, 1) for i in range(4000))
-    x = alpha * x0 + sigma * noise
-    estimate = clouds(Call(x, torch.full((4000,), 400.0), {}, rows))
-    # The best estimate's error is uncorrelated with what it is made from, wave by wave.
     error = torch.fft.rfft2(estimate - x0)
     waves = torch.fft.rfft2(x)
     correlation = (error * waves.conj()).mean((0, 1)).abs()
     scale = (error.abs().square().mean((0, 1)) * waves.abs().square().mean((0, 1))).sqrt()
-    assert (correlation / scale).max() < 5 / 12000**0.5
-    assert (estimate - x0).square().mean() < (x / alpha - x0).square().mean()
+    assert (correlation / scale).max() < 5 / (3 * count) ** 0.5
+    assert (estimate - x0).square().mean() < (x / 0.6 - x0).square().mean()
 
 
 def test_an_entry_without_a_package_is_a_refusal(tmp_path: Path) -> None:

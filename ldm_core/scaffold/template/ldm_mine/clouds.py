@@ -1,8 +1,4 @@
-"""A family: it knows one kind of model folder.
-
-This one has no weights. Its data is Gaussian with the spectrum of clouds, for which the best answer
-to a noisy picture is known: each wave is scaled by how much of it is signal (Wiener 1949).
-"""
+"""A family: it knows one kind of model folder."""
 
 from __future__ import annotations
 
@@ -10,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ldm_core.contracts import Call, Family, LatentSpace, Model, ModelInfo, Place
+from ldm_core import LdmError
+from ldm_core.contracts import Call, Family, LatentSpace, Model, ModelInfo, Part, Place
 from ldm_core.numerics.noise_schedule import FlowSchedule
 from ldm_core.numerics.prediction import SAMPLE
 
@@ -19,17 +16,18 @@ if TYPE_CHECKING:
 
 PIPELINE = "MinePipeline"
 """The class that the folders' model_index.json names."""
-SPREAD = 0.4
-"""The standard deviation of a pixel."""
+WEIGHTS = Path("network", "clouds.safetensors")
 
 
 class Clouds(Family):
-    """Clouds without weights: folders whose model_index.json names `PIPELINE`."""
+    """Clouds by a network of one weight: folders whose model_index.json names `PIPELINE`."""
 
     def matches(self, index: Mapping[str, Any]) -> bool:
         return index.get("_class_name") == PIPELINE
 
     def inspect(self, source: str, folder: Path, index: Mapping[str, Any]) -> ModelInfo:
+        if not (folder / WEIGHTS).is_file():
+            raise LdmError(f"'{source}' has no {WEIGHTS}.")
         return ModelInfo(
             family="mine",
             source=source,
@@ -52,31 +50,26 @@ class Clouds(Family):
         )
 
     def load(self, info: ModelInfo, place: Place) -> Model:
-        return Model(info, clouds, abilities={}, parts={}, place=place)
+        from safetensors.torch import load_file
+
+        from .clouds_network import CloudNetwork
+
+        network = CloudNetwork()
+        network.load_state_dict(load_file(info.folder / WEIGHTS))
+        module = place.put(network.to(place.dtype))
+        return make(info, {"network": Part(module, "network", place.device, place.dtype)}, place)
 
 
-def clouds(call: Call) -> Tensor:
-    """E[x0 | x] of each row: the wave k of x times alpha·S(k) / (alpha²·S(k) + sigma²)."""
-    import torch
+def make(info: ModelInfo, parts: Mapping[str, Part], place: Place) -> Model:
+    """The model of a part that was read, or of another in its place."""
+    part = parts["network"]
 
-    height, width = call.x.shape[-2:]
-    power = spectrum(height, width).to(call.x.device)
-    points = [(row.point.alpha, row.point.sigma) for row in call.rows]
-    alpha, sigma = call.x.new_tensor(points).T.reshape(2, -1, 1, 1, 1)  # (rows, 1, 1, 1) each
-    kept = alpha * power / (alpha**2 * power + sigma**2)
-    x0: Tensor = torch.fft.irfft2(kept * torch.fft.rfft2(call.x), s=(height, width))
-    return x0
+    def network(call: Call) -> Tensor:
+        s = (call.t / 1000).to(part.device)  # (rows,); alpha is 1 - s, and sigma is s
+        x0: Tensor = part.module(call.x.to(part.device), 1 - s, s)
+        return x0.to(call.x.device)
 
+    def remake(others: Mapping[str, Part], where: Place) -> Model:
+        return make(info, others, where)
 
-def spectrum(height: int, width: int) -> Tensor:
-    """S(k), the variance of each wave, (height, width // 2 + 1); it falls as 1/|k|³."""
-    import torch
-
-    down, across = torch.fft.fftfreq(height) * height, torch.fft.rfftfreq(width) * width
-    length = torch.hypot(down[:, None], across).clamp(min=1.0)
-    power = length**-3
-    twice = torch.full((width // 2 + 1,), 2.0)  # the waves that rfft2 leaves out
-    twice[0] = 1.0
-    if width % 2 == 0:
-        twice[-1] = 1.0
-    return power * SPREAD**2 * height * width / (power * twice).sum()
+    return Model(info, network, abilities={}, parts=parts, place=place, remake=remake)
