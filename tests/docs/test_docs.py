@@ -158,7 +158,9 @@ def quick(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def as_shapes(quick: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty folder to run in, where `shapes` is the tiny model."""
     registry = installed()
-    monkeypatch.setattr(registry, "models", [ShippedModel("shapes", quick, "", "ldm-core", "0")])
+    others = [model for model in registry.models if model.name != "shapes"]
+    shapes = ShippedModel("shapes", quick, "", "ldm-core", "0")
+    monkeypatch.setattr(registry, "models", [shapes, *others])
     monkeypatch.setattr(registry, "plugins", list(registry.plugins))
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
