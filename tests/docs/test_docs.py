@@ -203,7 +203,7 @@ def all_of(pages: list[Path]) -> str:
 
 @pytest.fixture
 def mine(as_shapes: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """All that the pages on plugins offer, at once."""
+    """All that the pages on plugins and the example package offer, at once."""
     project = new_package("ldm-mine", [*STARTERS], tmp_path, installed()).folder
     stated = ['mine = "ldm_mine.plugin"']
     for page in GUIDE:
@@ -218,14 +218,18 @@ def mine(as_shapes: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     text = pyproject.read_text()
     assert stated[0] in text
     pyproject.write_text(text.replace(stated[0], "\n".join(stated)))
-    monkeypatch.syspath_prepend(project)
-    package = discover(entries_of(project, tmp_path / ".site"), disable=[], allow=[])
+    entries = []
+    for folder in (project, DOCS / "examples" / "ldm-res"):
+        monkeypatch.syspath_prepend(folder)
+        entries += entries_of(folder, tmp_path / ".site")
+    package = discover(entries, disable=[], allow=[])
     assert not package.failures
     offered = {(plugin.kind, plugin.name): plugin for plugin in package.plugins}
     installed().plugins.extend(offered.values())
     installed().models.extend({model.name: model for model in package.models}.values())
     yield
-    forget("ldm_mine")
+    for module in ("ldm_mine", "ldm_res"):
+        forget(module)
 
 
 @pytest.mark.slow
