@@ -11,7 +11,7 @@ from ldm_core.scaffold.kinds import Starter
 from ldm_core.scaffold.names import Names
 
 TEMPLATE = Path(__file__).parent / "template"
-API = "ldm_api_version = 2"
+API = 'ldm_api = ">=2,<3"'
 """How a plugin module says for which hook API it was written."""
 WIDTH = 100
 """Of a line of code in the package, as its own linter has it."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from ldm_core import hookimpl
 from ldm_core.plugins.hookspecs import Register, RegisterModel
 
-ldm_api_version = 2
+ldm_api = ">=2,<3"
 
 
 @hookimpl
