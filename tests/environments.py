@@ -55,6 +55,10 @@ class Environment:
 
     def run(self, command: Sequence[Any], **variables: str) -> str:
         """What a command prints; it must end well."""
+        return self.ran(command, **variables).stdout
+
+    def ran(self, command: Sequence[Any], **variables: str) -> subprocess.CompletedProcess[str]:
+        """A command that ended well."""
         environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
         environment |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **variables}
         environment["PATH"] = f"{self.place / 'bin'}{os.pathsep}{environment['PATH']}"
@@ -67,7 +71,7 @@ class Environment:
             words[0] = str(self.place / "bin" / words[0])
         ran = subprocess.run(words, capture_output=True, text=True, env=environment, cwd=self.cwd)
         assert ran.returncode == 0, f"{words}\n{ran.stdout}\n{ran.stderr}"
-        return ran.stdout
+        return ran
 
     @property
     def python(self) -> list[str]:

@@ -23,9 +23,7 @@ def core(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def commands_after(environment: Environment, *new: str) -> list[list[str]]:
     """The commands that ``ldm plugins new`` says come next, in words."""
-    script = "import sys; from contextlib import redirect_stderr\n"
-    script += "from ldm_core.cli import main\nwith redirect_stderr(sys.stdout): main()"
-    told = environment.run(["python", "-c", script, "plugins", "new", *new])
+    told = environment.ran(["ldm", "plugins", "new", *new]).stderr
     return [shlex.split(line) for line in told.splitlines() if line.startswith("  ")]
 
 
