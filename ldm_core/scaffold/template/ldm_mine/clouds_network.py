@@ -29,7 +29,8 @@ class CloudNetwork(nn.Module):
         power = spectrum(height, width, self.falloff.float())
         alpha, sigma = alpha.reshape(-1, 1, 1, 1), sigma.reshape(-1, 1, 1, 1)
         kept = alpha * power / (alpha**2 * power + sigma**2)
-        return torch.fft.irfft2(kept * torch.fft.rfft2(x), s=(height, width))
+        x0: Tensor = torch.fft.irfft2(kept * torch.fft.rfft2(x), s=(height, width))
+        return x0
 
 
 def spectrum(height: int, width: int, falloff: Tensor) -> Tensor:
