@@ -158,3 +158,10 @@ def test_what_is_public_of_the_shipped_plugins_is_in_the_reference() -> None:
     assert shown
     hooks = (REFERENCE / "hooks.md").read_text()
     assert [s for s in shown if f"::: {s.replace(' import ', '.')}\n" not in hooks] == []
+
+
+def test_every_model_that_ships_is_in_the_reference() -> None:
+    section = of((REFERENCE / "plugins.md").read_text(), "model")
+    own = [model for model in installed().models if model.distribution == "ldm-core"]
+    assert own
+    assert [m.name for m in own if f"| `{m.name}` | {m.made_for} |" not in section] == []
