@@ -122,3 +122,6 @@ STARTERS: Mapping[str, Starter] = {
     ),
 }
 """By kind, in the order of the hooks."""
+
+WORDS: Mapping[str, str] = {"wrapper": "denoiser", "metric": "command"}
+"""What else a person may call a kind, with its name."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.plugins.registry import Registry
-from ldm_core.scaffold.kinds import STARTERS, Starter
+from ldm_core.scaffold.kinds import STARTERS, WORDS, Starter
 from ldm_core.scaffold.names import Names, check_free, names_of
 from ldm_core.scaffold.texts import TEMPLATE, draw, plugin_module, pyproject, readme
 
@@ -48,11 +48,12 @@ def kinds_of(words: Sequence[str]) -> tuple[str, ...]:
     """The kinds that a person asked for, each once, in the order of the hooks.
 
     Args:
-        words: kinds, or several with commas between.
+        words: kinds, or several with commas between; a wrapper is a denoiser, a metric a command.
     Raises:
         LdmError: there are none, or one is no kind.
     """
-    kinds = [kind.strip() for word in words for kind in word.split(",")]
+    named = [kind.strip() for word in words for kind in word.split(",")]
+    kinds = [WORDS.get(kind, kind) for kind in named]
     listed = f"There are {', '.join(STARTERS)}."
     if not kinds:
         raise LdmError(f"say what the package is to offer, as --kind scheduler. {listed}")

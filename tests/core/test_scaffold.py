@@ -91,6 +91,11 @@ def test_kinds_may_be_repeated_or_have_commas_between(tmp_path: Path) -> None:
     assert package.kinds == ("scheduler", "spacing", "guidance")
 
 
+@pytest.mark.parametrize(("word", "kind"), [("wrapper", "denoiser"), ("metric", "command")])
+def test_a_kind_may_be_called_as_its_page_is(word: str, kind: str, tmp_path: Path) -> None:
+    assert new_package("ldm-mine", [word], tmp_path, EMPTY).kinds == (kind,)
+
+
 EMPTY = Registry()
 
 

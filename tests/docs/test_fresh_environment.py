@@ -58,6 +58,11 @@ def test_a_package_of_one_kind_is_whole(kind: str, core: Path, tmp_path: Path) -
     assert all((environment.cwd / file).is_file() for file in printed.splitlines())
     environment.run(["pytest", "-q", "-p", "no:cacheprovider", "ldm-mine"])
     environment.run(["python", "-m", "ruff", "check", "--no-cache", "ldm-mine"])
+    project = environment.cwd / "ldm-mine"
+    wheel = wheel_of(project, tmp_path / "wheel")
+    files = {f.relative_to(project) for f in (project / "ldm_mine").rglob("*") if f.is_file()}
+    whole = {str(file) for file in files if "__pycache__" not in file.parts}
+    assert whole <= {*zipfile.ZipFile(wheel).namelist()}
 
 
 def test_the_example_is_installed_beside_the_projects_own_wheel(core: Path, tmp_path: Path) -> None:
