@@ -74,9 +74,9 @@ STARTERS: Mapping[str, Starter] = {
         also=("star.png",),
     ),
     "decoder": Starter(
-        "latents as colours, without the autoencoder",
+        "an autoencoder's pixels with stronger colours",
         f"generate {STAR} --set decoder={{name}}",
-        "sketch:sketch",
+        "vivid:vivid",
     ),
     "family": Starter(
         "a kind of model that draws clouds and has a single weight",

@@ -134,7 +134,7 @@ def test_the_folder_that_holds_it_is_made(ldm: Any, tmp_path: Path) -> None:
     code, out, err = ldm("plugins", "new", "mine", "--kind", "decoder", "--dir", "a b/c")
     assert (code, out.strip()) == (0, "a b/c/mine")
     assert "pip install -e './a b/c/mine'" in err
-    assert (tmp_path / "a b" / "c" / "mine" / "mine" / "sketch.py").is_file()
+    assert (tmp_path / "a b" / "c" / "mine" / "mine" / "vivid.py").is_file()
 
 
 @pytest.mark.parametrize("name", ["ldm-mine", LONG, "Mine.Of_Many"])
