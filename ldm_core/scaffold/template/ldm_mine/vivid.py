@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pydantic import NonNegativeFloat
-
 from ldm_core import LdmError
 from ldm_core.contracts import Model
+from pydantic import NonNegativeFloat
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,4 +29,4 @@ def vivid(model: Model, x0: Tensor, *, saturation: NonNegativeFloat = 1.1) -> Te
     decoded = part.module.decode(z.to(part.device, part.dtype), return_dict=False)[0]
     pixels: Tensor = decoded.float().to(x0.device)  # (batch, colours, height, width)
     grey = pixels.mean(1, keepdim=True)
-    return grey + saturation * (pixels - grey)
+    return grey.lerp(pixels, saturation)
