@@ -70,7 +70,8 @@ def test_the_example_is_installed_beside_the_projects_own_wheel(core: Path, tmp_
     environment = Environment.fresh(tmp_path)
     environment.install(core, example)
     names = set(zipfile.ZipFile(example).namelist())
-    assert {"ldm_res/py.typed", "ldm_res/models/gauss/model_index.json"} <= names
+    weights = "ldm_res/models/gauss/network/gauss.safetensors"
+    assert {"ldm_res/py.typed", "ldm_res/models/gauss/model_index.json", weights} <= names
     assert not [name for name in names if name.startswith("tests")]
     rows = json.loads(environment.run(["ldm", "plugins", "list", "--json"]))
     assert {r["kind"] for r in rows if r["distribution"] == "ldm-res"} == {*KINDS}

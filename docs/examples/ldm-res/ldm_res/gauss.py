@@ -6,24 +6,27 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ldm_core.contracts import Call, Family, LatentSpace, Model, ModelInfo, Place
+from ldm_core import LdmError
+from ldm_core.contracts import Call, Family, LatentSpace, Model, ModelInfo, Part, Place
 from ldm_core.numerics.noise_schedule import FlowSchedule
 from ldm_core.numerics.prediction import FLOW
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-MEAN, STD = 0.2, 0.3
-"""Of every pixel, which knows nothing of the others."""
+WEIGHTS = Path("network", "gauss.safetensors")
 
 
 class Gauss(Family):
-    """Grey noise without weights: folders whose model_index.json names LdmResGaussPipeline."""
+    """Grey noise by a network of two weights: folders whose model_index.json names
+    LdmResGaussPipeline."""
 
     def matches(self, index: Mapping[str, Any]) -> bool:
         return index.get("_class_name") == "LdmResGaussPipeline"
 
     def inspect(self, source: str, folder: Path, index: Mapping[str, Any]) -> ModelInfo:
+        if not (folder / WEIGHTS).is_file():
+            raise LdmError(f"'{source}' has no {WEIGHTS}.")
         return ModelInfo(
             family="gauss",
             source=source,
@@ -47,12 +50,25 @@ class Gauss(Family):
         )
 
     def load(self, info: ModelInfo, place: Place) -> Model:
-        return Model(info, velocity, abilities={}, parts={}, place=place)
+        from safetensors.torch import load_file
+
+        from .gauss_network import GaussNetwork
+
+        network = GaussNetwork()
+        network.load_state_dict(load_file(info.folder / WEIGHTS))
+        module = place.put(network.to(place.dtype))
+        return make(info, {"network": Part(module, "network", place.device, place.dtype)}, place)
 
 
-def velocity(call: Call) -> Tensor:
-    """E[noise - x0 | x] of Gaussian data, row by row; at time s, x = (1 - s)·x0 + s·noise."""
-    s = (call.t / 1000).reshape(-1, 1, 1, 1)
-    variance = ((1 - s) * STD) ** 2 + s**2
-    x0 = MEAN + (1 - s) * STD**2 / variance * (call.x - (1 - s) * MEAN)
-    return (call.x - x0) / s
+def make(info: ModelInfo, parts: Mapping[str, Part], place: Place) -> Model:
+    """The model of a part that was read, or of another in its place."""
+    part = parts["network"]
+
+    def network(call: Call) -> Tensor:
+        velocity: Tensor = part.module(call.x.to(part.device), (call.t / 1000).to(part.device))
+        return velocity.to(call.x.device)
+
+    def remake(others: Mapping[str, Part], where: Place) -> Model:
+        return make(info, others, where)
+
+    return Model(info, network, abilities={}, parts=parts, place=place, remake=remake)
