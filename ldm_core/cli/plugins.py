@@ -9,6 +9,7 @@ import typer
 
 from ldm_core.cli.check import check_plugins
 from ldm_core.cli.ends import FAILED, say
+from ldm_core.cli.new import new_plugins
 from ldm_core.cli.tables import print_table
 from ldm_core.cli.words import as_text
 from ldm_core.conformance.shipped import certificates
@@ -22,6 +23,7 @@ SHOWN = ("kind", "name", "distribution", "version", "doc", "failure")
 SLOW = 0.5
 """Seconds for the import of a plugin module, from which on they are said."""
 app = typer.Typer(no_args_is_help=True)
+app.command("new")(new_plugins)
 Kind = Annotated[str | None, typer.Option(help=f"One kind: {', '.join(KINDS)}.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

@@ -50,6 +50,7 @@ class Input:
 
     @property
     def required(self) -> bool:
+        """Whether a person must say it."""
         return self.default is REQUIRED
 
     def in_full(self, value: Any) -> Any:

@@ -35,6 +35,10 @@ class ModelInfo:
     """What a model folder says before any weight is read.
 
     Attributes:
+        family: the name of its family.
+        source: the model as a person named it, for messages.
+        folder: where its JSON files lie.
+        noise_schedule: of its training.
         prediction_type: the record, or the name of one that needs no family of its own.
         latents: how an extent becomes a latent's shape.
         default_extent: what is drawn where nothing is chosen.
@@ -94,6 +98,8 @@ class Model:
     """A loaded model: shared, never changed, by every pipeline made from it.
 
     Attributes:
+        info: what its folder said.
+        network: what answers a call.
         abilities: by name, see `ldm_core.contracts.abilities`.
         parts: its components, by their names in the folder.
         place: where parts are put that are read later, such as a side network.
@@ -180,6 +186,7 @@ class OtherModel:
     """Another model, as the value of an option that names one; found when composing.
 
     Attributes:
+        info: what its folder said.
         load: reads its weights, in a place.
     """
 

@@ -44,6 +44,7 @@ class Request:
         inputs: what the conditionings read, by name: ``{"prompt": [...], ...}``.
         seeds: one for each image; an image depends on its own alone.
         extent: how large each image is.
+        num_inference_steps: of the whole run.
         places: of each image among all that the call makes, from 0; None where these are all.
         total: how many the call makes; None where these are all.
     """
@@ -101,7 +102,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Plan:
-    """A checked request and the points that its run visits, made once."""
+    """A checked request and the points that its run visits, made once.
+
+    Attributes:
+        request: what was asked.
+        grid: the points.
+    """
 
     request: Request
     grid: Grid
@@ -133,6 +139,8 @@ class Run:
     """One run of a pipeline: a request on its way.
 
     Attributes:
+        model: what it is made with.
+        request: what was asked.
         grid: the points that are visited.
         noise: draws from the images' seeds.
         to_latents: the pipeline's encoder, from pixels (batch, channels, height, width) in
@@ -205,7 +213,13 @@ class RunHooks:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Where and on what the network was called: what a guidance may look at."""
+    """Where and on what the network was called: what a guidance may look at.
+
+    Attributes:
+        x: the noisy latent, (batch, ...).
+        point: where it lies.
+        prediction_type: what the network's outputs stand for.
+    """
 
     x: Tensor
     point: Point
@@ -227,6 +241,7 @@ class Step:
     Attributes:
         call: how many evaluations came before; a scheduler may make several between two points.
         index: how many intervals of the grid lie behind (0 at the first point).
+        point: where it was asked.
         x, x0: the noisy latent and its estimate, both (batch, ...).
     """
 

@@ -21,6 +21,7 @@ class PredictionType:
     """What a network returns at x = alpha·x0 + sigma·noise. A family may bring one of its own.
 
     Attributes:
+        name: what messages and manifests call it.
         to_x0: ``to_x0(output, x, point)``, the clean latent that an output stands for.
         from_x0: ``from_x0(x0, x, point)``, the output that stands for a clean latent; its inverse.
         target: ``target(x0, noise, alpha, sigma)``, what the network should learn to return, alpha
