@@ -1,8 +1,8 @@
 """Sums of tensors times numbers, in as few operations as torch has for them.
 
-An operation on a latent of 1x4x64x64 takes 2 to 4 µs, most of it spent on the way there, so that what
-a step costs beside its network is how many it makes. The functions take linear forms too, where
-coefficients alone are asked for.
+An operation on a latent of 1x4x64x64 takes 2 to 4 µs, most of it spent on the way there, so that
+what a step costs beside its network is how many it makes. The functions take linear forms too,
+where coefficients alone are asked for.
 """
 
 from __future__ import annotations

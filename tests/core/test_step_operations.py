@@ -1,7 +1,7 @@
 """What a step costs beside its network: how many operations of torch it makes.
 
-On latents of usual size each takes 2 to 4 µs, whatever it computes, and the count is the same on any
-machine. Constants and timesteps are made once a walk.
+On latents of usual size each takes 2 to 4 µs, whatever it computes, and the count is the same on
+any machine. Constants and timesteps are made once a walk.
 """
 
 from __future__ import annotations

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Weights = Callable[[tuple[Point, ...], Point], Sequence[float]]
-"""``weights(points, there)``, of the noise estimates at these points, newest first, in the step from
-the first of them; a function that is kept, such as one of a module."""
+"""``weights(points, there)``, of the noise estimates at these points, newest first, in the step
+from the first of them; a function that is kept, such as one of a module."""
 
 
 def noise_in(x: Tensor, x0: Tensor, point: Point) -> Tensor:
