@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from ldm_core.numerics.point import Point
@@ -17,6 +16,7 @@ from ldm_core.run.observing import Audience
 FAR = 1e6
 """So large an x0 estimate is none, even if it is clipped later: ordinary ones are of the size of
 sigma/alpha at most, under 1,400 at the noisiest points of the models there are."""
+SQUARE_OF_FAR = FAR**2
 FAR_AT_THE_END = 1000.0
 """Final latents with so large a root mean square show nothing: that of data is about 1."""
 
@@ -252,7 +252,7 @@ def _small(values: Tensor) -> bool:
     if not _at_once(values) or values.numel() >= 2**31:  # more than the routine takes
         return False
     flat = values.reshape(-1)
-    return bool(torch.dot(flat, flat).item() <= FAR**2)  # nor where it is no number
+    return flat.dot(flat).item() <= SQUARE_OF_FAR  # not where it is no number
 
 
 def _amounts(values: Tensor) -> Tensor:

@@ -95,6 +95,7 @@ class Sampling:
             composition.conditioning, self._guidance, run, guidance.embedded_scale, owners
         )
         self.finite.conditions = self._conditions.not_finite
+        self._branches: list[str] | None = None
 
     def _made(self, part: Any, kind: type[T], make: Callable[[], Any]) -> T:
         gives = f"what is made of a part for a run is of the kind {kind.__name__}"
@@ -123,10 +124,10 @@ class Sampling:
 
     def conditions(self) -> dict[str, Condition | Unequal]:
         """The conditions of the network, by the names of the guidance's branches."""
-        grid = self.run.grid[:-1]
-        return self._conditions.of(
-            list(dict.fromkeys(b for point in grid for b in self._guidance.branches(point)))
-        )
+        if self._branches is None:
+            branches = (b for point in self.run.grid[:-1] for b in self._guidance.branches(point))
+            self._branches = list(dict.fromkeys(branches))
+        return self._conditions.of(self._branches)
 
     def denoiser(self, tellers: Sequence[Tell] = (), finite: Finiteness | None = None) -> Denoise:
         """Conditions, guidance, network and wrappers in one.
@@ -239,7 +240,7 @@ class Sampling:
 
     def _walked(self, x: Tensor, start: int, last: int, tellers: Sequence[Tell]) -> Tensor:
         grid, scheduler = self.run.grid, self._parts.scheduler
-        part = grid[start : last + 1]
+        part = grid if last - start == len(grid) - 1 else grid[start : last + 1]
         self._doing = BEFORE
         if len(part) > 1:
             self.finite.walks(start, last)
