@@ -141,6 +141,7 @@ def diffusers_pictures(folder: Path, ground: Ground, cls: str) -> Any:
         "num_inference_steps": ground.steps,
         "generator": [torch.Generator().manual_seed(SEEDS[0])],
         "output_type": "np",
+        "use_resolution_binning": False,
         **ground.pipe.composition.extent(),
     }
     given = {key: value for key, value in offers.items() if key in takes and value is not None}

@@ -44,6 +44,12 @@ class Ground:
     inputs: Mapping[str, Sequence[Any]]
     steps: int = 4
 
+    def plain(self) -> Ground:
+        """The ground where nothing is said beside what must be."""
+        declared = self.pipe.composition.inputs
+        defaults = {n: [one.default] * 3 for n, one in declared.items() if not one.required}
+        return replace(self, inputs={**self.inputs, **defaults})
+
     def plan(self, images: Sequence[int] = (0, 1, 2)) -> Plan:
         """What is asked of some of the images."""
         inputs = {name: [values[i] for i in images] for name, values in self.inputs.items()}
@@ -99,15 +105,15 @@ def on_folder(subject: Subject, fresh: bool = False, **choices: Any) -> Ground:
     Raises:
         NotApplicable: there is no folder.
     """
-    chosen = {"device": "cpu", "dtype": "float32", **choices}
-    folder = folder_of(subject)
-    known = _read.setdefault(subject.registry, {})
-    pipe = None if fresh or choices else known.get(folder)
+    folder, kept = folder_of(subject), not fresh and not choices
+    pipes = _read.setdefault(subject.registry, {})
+    pipe = pipes.get(folder) if kept else None
     if pipe is None:
+        chosen = {"device": "cpu", "dtype": "float32", **choices}
         with quietly():
             pipe = Pipeline.from_pretrained(folder, registry=subject.registry, **chosen)
-        if not fresh:
-            known[folder] = pipe
+        if kept:
+            pipes[folder] = pipe
     return Ground(str(folder), pipe, example_inputs(pipe.composition), steps=2)
 
 
