@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from ldm_core.conformance.checks import CHECKS, NotApplicable, Subject
 from ldm_core.plugins.registry import Plugin, Registry, installed
@@ -67,3 +69,8 @@ def outcomes(plugin: Subject) -> dict[str, str]:
 def failures(plugin: Subject) -> dict[str, str]:
     """The checks that fail."""
     return {name: said for name, said in outcomes(plugin).items() if said.startswith("failed")}
+
+
+def some_slow(names: Iterable[str], quick: Collection[str]) -> list[Any]:
+    """Names for `pytest.mark.parametrize`, all but some of them marked as slow."""
+    return [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in names]

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import tiny
-from checking import checks, outcome, outcomes, shipped, subject
+from checking import checks, outcome, outcomes, shipped, some_slow, subject
 from ldm_core.contracts import Medium, decodes, encodes
 from ldm_core.plugins.registry import installed
 
@@ -125,7 +125,7 @@ def test_without_a_folder_there_is_nothing_to_see(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", BOTH)
 @pytest.mark.parametrize("name", ["autoencoder_kl", "pixels", "vq"])
-@pytest.mark.parametrize("model", ["Stable Diffusion", "LDM", "DDPM"])
+@pytest.mark.parametrize("model", some_slow(["Stable Diffusion", "LDM", "DDPM"], ("DDPM",)))
 def test_no_shipped_half_raises_an_alarm(kind: str, name: str, model: str, folders: Any) -> None:
     said = outcomes(shipped(kind, name, folders(model)))
     assert not [word for word in said.values() if word.startswith("failed")], said

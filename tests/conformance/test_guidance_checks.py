@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from checking import checks, failures, outcome, outcomes, shipped, subject
+from checking import checks, failures, outcome, outcomes, shipped, some_slow, subject
 from ldm_core import LdmError
 from ldm_core.contracts import MODELS_OWN, Bound, Guidance
 from ldm_core.plugins.registry import installed
@@ -261,6 +261,29 @@ def test_one_that_refuses_every_model_is_passed_over_with_its_reason() -> None:
     assert "it fits no model at all" in outcome(subject("guidance", Refuses), "answers")
 
 
-@pytest.mark.parametrize("plugin", installed().of_kind("guidance"), ids=lambda p: p.name)
-def test_no_shipped_guidance_raises_an_alarm(plugin: Any) -> None:
-    assert failures(shipped("guidance", plugin.id)) == {}
+NAMES = [plugin.name for plugin in installed().of_kind("guidance")]
+OPTIONS: dict[str, dict[str, Any]] = {
+    "composable": {"prompts": ["a blue square", "fog:-0.5"]},
+    "classifier": {"classifier": lambda x, t, labels: -x.square().flatten(1).sum(1), "label": 1},
+}
+
+
+@pytest.mark.parametrize("name", some_slow(NAMES, ("classifier_free", "cfg_zero_star")))
+def test_no_shipped_guidance_raises_an_alarm(name: str) -> None:
+    if name == "autoguidance":
+        pytest.skip("needs another model")
+    assert failures(shipped("guidance", name, **OPTIONS.get(name, {}))) == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["perturbed_attention", "skip_layer", "smoothed_energy"])
+def test_nor_do_those_that_alter_a_network_of_the_real_classes(name: str, folder: Any) -> None:
+    said = outcomes(shipped("guidance", name, folder, layers=["mid_block"]))
+    assert not [word for word in said.values() if word.startswith("failed")], said
+    assert said["neutral"].startswith("passed")
+
+
+def test_autoguidance_away_from_the_model_itself_raises_no_alarm(folder: Any) -> None:
+    said = outcomes(shipped("guidance", "autoguidance", folder, model=str(folder)))
+    assert not [word for word in said.values() if word.startswith("failed")], said
+    assert said["neutral"].startswith("passed")
