@@ -64,7 +64,7 @@ from ldm_core.contracts.scheduler import (
     unit_variance,
 )
 from ldm_core.contracts.spacing import Spacing, as_spacing, sees_latent
-from ldm_core.contracts.wrapper import Wrapper, as_wrapper
+from ldm_core.contracts.wrapper import Wrapper, as_wrapper, neutral_at
 from ldm_core.numerics.callables import Denoise, Noise, VariancePredicting, learned_variance
 from ldm_core.numerics.grid import Grid
 
@@ -150,6 +150,7 @@ __all__ = [
     "lacking",
     "learned_variance",
     "needs_learned_variance",
+    "neutral_at",
     "nonlinear",
     "of_order",
     "runs_on",

@@ -75,6 +75,13 @@ class Guidance:
         only lead a scheduler's step to where it should end."""
         return True
 
+    @property
+    def neutral(self) -> Mapping[str, Any] | None:
+        """Options of its factory with which it does not guide: its answer is then that of the
+        positive branch, as with ``{"scale": 1.0}``. None where there are none; empty where it does
+        not say, and the kit expects it of a scale of 1 or of 0."""
+        return {}
+
     def fit(self, info: ModelInfo) -> Guidance:
         """The guidance for a model; raise `LdmError` with the reason where it does not fit."""
         return self

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from ldm_core.contracts.record import Record, as_record
@@ -28,12 +28,15 @@ class Wrapper(Record):
 
     Attributes:
         sees_run: it is also given the `Run`: seeds, inputs, grid, model.
+        neutral: options with which it changes nothing, as `neutral_at` declares them; None where
+            there are none, empty where it does not say.
     """
 
     takes: ClassVar[tuple[str, ...]] = ("denoise",)
 
     wrap: Wrap
     sees_run: bool = False
+    neutral: Mapping[str, Any] | None = field(default_factory=dict)
 
     def __call__(self, denoise: Denoise, *run: Run, **options: Any) -> Denoise:
         return self.wrap(denoise, *run, **options)
@@ -59,6 +62,11 @@ class Wrapper(Record):
         if not callable(outer):
             raise PartError(self, f"a wrapper of the denoiser gave {brief(outer)}, no denoiser.")
         return outer
+
+
+def neutral_at(**options: Any) -> Callable[[Wrapper | Wrap], Wrapper]:
+    """Say with which options a wrapper changes nothing, such as ``strength=0.0``."""
+    return lambda wrap: replace(as_wrapper(wrap), neutral=options)
 
 
 def as_wrapper(part: Wrapper | Wrap) -> Wrapper:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
@@ -90,6 +90,10 @@ class ClassifierFree(Guidance):
     low: float = 0.0
     high: float | None = None
     rescale: float = 0.0
+
+    @property
+    def neutral(self) -> Mapping[str, Any] | None:
+        return {"scale": 1.0}
 
     def active(self, point: Point) -> bool:
         """Whether the negative branch has a say here."""
