@@ -8,6 +8,6 @@ if __name__ == "__main__":
     asked = map(os.path.realpath, filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)))
     if not sys.flags.safe_path and os.path.realpath(sys.path[0]) not in [*asked]:
         del sys.path[0]
-    from ldm_core.cli import main
+    from ldm_core.cli import program
 
-    main()
+    program()

@@ -28,7 +28,7 @@ from ldm_core.errors import LdmError
 from ldm_core.model.hub_permission import hub_permission
 from ldm_core.plugins.blame import blamed
 from ldm_core.plugins.options import REQUIRED, Option, describe, read_fields
-from ldm_core.plugins.registry import Plugin
+from ldm_core.plugins.registry import Plugin, installed
 from ldm_core.run.in_batches import InBatches
 from ldm_core.values import brief, fitted
 
@@ -101,7 +101,8 @@ def as_command(plugin: Plugin) -> Callable[..., None]:
             if takes_pipeline:
                 run_pipeline(plugin, objects[""], positional, checked(options), flags)
             else:
-                function(*positional, **objects, **checked(options))
+                with blamed(plugin, "while it ran", installed().plugins, typed=True):
+                    function(*positional, **objects, **checked(options))
 
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return run

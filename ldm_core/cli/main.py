@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 import warnings
 from importlib.metadata import version
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
 from ldm_core.cli.before import PLUGIN, leave_folder, read_ahead
-from ldm_core.cli.ends import ended, say
+from ldm_core.cli.ends import ended, leave, say
 from ldm_core.cli.later import (
     add_function,
     add_group,
@@ -97,6 +97,16 @@ def main() -> None:
             sys.exit(ended(carried.error, signals.signum))
         except BaseException as error:
             sys.exit(ended(error, signals.signum))
+
+
+def program() -> NoReturn:
+    """The program ``ldm``: `main` in a process of its own, which ends with it."""
+    code: Any = 0
+    try:
+        main()
+    except SystemExit as end:
+        code = end.code
+    leave(code if isinstance(code, int) else 0 if code is None else 1)
 
 
 def _run() -> None:

@@ -7,19 +7,23 @@ from typing import Annotated
 
 import typer
 
+from ldm_core.cli.check import check_plugins
 from ldm_core.cli.ends import FAILED, say
+from ldm_core.cli.new import new_plugins
 from ldm_core.cli.tables import print_table
 from ldm_core.cli.words import as_text
+from ldm_core.conformance.shipped import certificates
 from ldm_core.errors import LdmError, PluginError, did_you_mean
 from ldm_core.plugins.blame import OWN, blamed
 from ldm_core.plugins.hookspecs import KINDS
-from ldm_core.plugins.registry import Failure, Import, installed
+from ldm_core.plugins.registry import Failure, Import, Plugin, installed
 
 SHOWN = ("kind", "name", "distribution", "version", "doc", "failure")
 """What is shown of a plugin that fails, in JSON."""
 SLOW = 0.5
 """Seconds for the import of a plugin module, from which on they are said."""
 app = typer.Typer(no_args_is_help=True)
+app.command("new")(new_plugins)
 Kind = Annotated[str | None, typer.Option(help=f"One kind: {', '.join(KINDS)}.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -41,16 +45,26 @@ def list_plugins(kind: Kind = None, as_json: Json = False) -> None:
         whose = (plugin.distribution, plugin.version)
         rows.append((plugin.kind, plugin.name, *whose, summary, failure))
     head = ("kind", "name", "distribution", "version", "summary", "failure")
+    certified = certificates(registry.plugins)
     if as_json:
         rows += [_row(failure) for failure in registry.failures]
-        typer.echo(json.dumps([dict(zip(head, row, strict=True)) for row in rows], indent=2))
+        entries = [dict(zip(head, row, strict=True)) for row in rows]
+        for entry in entries:
+            if (words := certified.get(str(entry["distribution"]))) is not None:
+                entry["certificate"] = words
+        typer.echo(json.dumps(entries, indent=2))
     else:
         print_table(head[:-1], [[*row[:4], as_text(row[4])] for row in rows])
+    for distribution, words in sorted(certified.items()):
+        say(f"{distribution}: {words}")
     for failed in registry.failures:
         say(f"not loaded: {failed}")
     for one in registry.imports:
         for remark in remarks(one):
             say(f"warning: {remark}")
+    for plugin in registry.plugins:
+        if plugin.earlier is not None:
+            plugin.earlier.warn()
 
 
 def _row(failure: Failure) -> tuple[str, str, str, str, str, str | None]:
@@ -122,9 +136,11 @@ def show_plugin(
     errors = []
     for plugin in chosen:
         try:
-            described += [describe_plugin(plugin)] if as_json else []
+            described += [describe_plugin(plugin) | _certificate(plugin)] if as_json else []
             if not as_json:
                 print_plugin(plugin)
+                for words in _certificate(plugin).values():
+                    typer.echo(f"\n{words}")
         except PluginError as error:
             errors.append(error)
             whose = (plugin.kind, plugin.name, plugin.distribution, plugin.version)
@@ -136,6 +152,15 @@ def show_plugin(
         say(f"error: {one}")
     if errors:
         raise typer.Exit(FAILED)
+
+
+app.command("check")(check_plugins)
+
+
+def _certificate(plugin: Plugin) -> dict[str, str]:
+    """What there is to show of the certificate of a plugin's package."""
+    shown = certificates([plugin])
+    return {"certificate": shown[plugin.distribution]} if shown else {}
 
 
 def check_kind(kind: str | None) -> None:

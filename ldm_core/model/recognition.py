@@ -57,7 +57,7 @@ def inspect_model(
         info = family.inspect(source, folder, index)
         if not isinstance(info, ModelInfo):
             raise TypeError(f"inspect gave {brief(info)}, and should give a ModelInfo")
-    return replace(info, file=file), family
+    return replace(info, file=file, family_id=plugin.id), family
 
 
 def _shipped_by(folder: Path, registry: Registry) -> str | None:

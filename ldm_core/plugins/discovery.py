@@ -17,6 +17,7 @@ from ldm_core.errors import LdmError, LdmWarning, PluginError
 from ldm_core.machine import asked_to_stop
 from ldm_core.plugins import trust
 from ldm_core.plugins.entries import Failure, scan
+from ldm_core.plugins.moved import explained, find_moved
 from ldm_core.plugins.ownership import misplaced, who
 from ldm_core.plugins.registry import Import, Registry
 from ldm_core.plugins.surroundings import Surroundings, Traces
@@ -55,6 +56,7 @@ def installed(rules: Rules | None = None) -> Registry:
 @cache
 def once(rules: Rules, files: tuple[Path, ...]) -> Registry:
     """The plugins that rules admit, and those in some files."""
+    find_moved()
     entries, failures = scan(careful=bool(rules))
     registry = Registry()
     registry.failures += failures
@@ -121,7 +123,7 @@ def _add(registry: Registry, entry: EntryPoint, surroundings: Surroundings) -> s
     except BaseException as error:
         if asked_to_stop(error):
             raise
-        reason = in_words(error)
+        reason = in_words(error) + explained(error, entry)
     finally:
         _asking.pop()
     seconds = time.perf_counter() - since

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -20,6 +19,7 @@ from ldm_core.plugins.blame import OWN, blamed
 from ldm_core.plugins.docstrings import written_docstring
 from ldm_core.plugins.entries import Failure as Failure
 from ldm_core.plugins.entries import Import as Import
+from ldm_core.plugins.hook_api import understood
 from ldm_core.plugins.hooks import MODELS, hooks_of
 from ldm_core.plugins.names import check_model, check_name, check_target
 from ldm_core.plugins.trust import LOCAL, Rules, normalised
@@ -27,6 +27,7 @@ from ldm_core.plugins.trust import LOCAL, Rules, normalised
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
+    from ldm_core.plugins.earlier import Earlier
     from ldm_core.plugins.options import Option
 
 
@@ -47,6 +48,8 @@ class Plugin:
     member: str | None = None
     entry: str | None = None
     """The entry point whose module offers it."""
+    earlier: Earlier | None = field(default=None, repr=False, compare=False)
+    """Of one that was written for an earlier hook API: what is to change."""
 
     @property
     def id(self) -> str:
@@ -68,6 +71,8 @@ class Plugin:
     @cached_property
     def loaded(self) -> Callable[..., Any]:
         """The function or factory; imports its module on first use."""
+        if self.earlier is not None:
+            self.earlier.warn()
         target = self._import()
         if self.member is None:
             return target
@@ -136,19 +141,27 @@ class ShippedModel:
     version: str
     entry: str | None = None
 
+    @property
+    def id(self) -> str:
+        return f"{self.distribution}:{self.name}"
+
 
 class Offer:
     """What one module offers, as its hooks say it.
 
     Args:
         distribution, version, entry: whose it is.
+        earlier: what is to change in it, where it was written for an earlier hook API.
     """
 
-    def __init__(self, distribution: str, version: str, entry: str | None) -> None:
+    def __init__(
+        self, distribution: str, version: str, entry: str | None, earlier: Earlier | None
+    ) -> None:
         self.plugins: list[Plugin] = []
         self.models: list[ShippedModel] = []
         self._whose = (distribution, version)
         self._entry = entry
+        self._earlier = earlier
         self._kind: str | None = None
 
     @contextmanager
@@ -165,7 +178,8 @@ class Offer:
         kind = self._kind_of(name)
         name = check_name(kind, name, self._whose[0])
         check_target(name, target)
-        self.plugins.append(Plugin(kind, name, *self._whose, target, None, self._entry))
+        plugin = Plugin(kind, name, *self._whose, target, None, self._entry, self._earlier)
+        self.plugins.append(plugin)
 
     @checks_arguments
     def register_model(self, name: str, folder: Path, made_for: str) -> None:
@@ -210,10 +224,11 @@ class Registry:
             LdmError: a hook is misspelt, the hook API is another one, a hook fails, or a name is
                 none that the package may use.
         """
-        _check_version(getattr(module, "ldm_api_version", None))
-        offer = Offer(distribution, version, entry)
+        api = understood(module, distribution)
         try:
             with hooks_of(module) as hooks:
+                earlier = _earlier(api, module, f"{distribution} {version}", sorted(hooks))
+                offer = Offer(distribution, version, entry, earlier)
                 for kind, hook in hookspecs.KINDS.items():
                     if hook in hooks:
                         with offer.open_for(kind):
@@ -224,7 +239,13 @@ class Registry:
             self._check_once(offer.plugins, offer.models)
         except Exception as error:
             raise LdmError(_cause(error)) from error
-        self.plugins += offer.plugins
+        for plugin in offer.plugins:
+            words = None if earlier is None else earlier.refused(hookspecs.KINDS[plugin.kind])
+            if words is None:
+                self.plugins.append(plugin)
+            else:
+                reason = f"its {plugin.kind} '{plugin.name}' cannot be used: {words}"
+                self.failures.append(Failure(plugin.name, distribution, reason, version))
         self.models += offer.models
 
     def _check_once(self, offered: Sequence[Plugin], models: Sequence[ShippedModel]) -> None:
@@ -308,29 +329,13 @@ def discover(
     return discovery.discover(entries, disable, allow)
 
 
-def raised_in(error: BaseException, registry: Registry) -> str | None:
-    """The package outside this one whose code an error comes from, and where; None of no other."""
-    owners = {plugin.package: plugin for plugin in registry.plugins}
-    found = None
-    for frame, line in traceback.walk_tb(error.__traceback__):
-        owner = owners.get(str(frame.f_globals.get("__name__")).partition(".")[0])
-        if owner is not None and owner.distribution != "ldm-core":
-            package = f"{owner.distribution} {owner.version}"
-            found = f"the package {package}, {frame.f_code.co_filename}:{line}"
-    return found
+def _earlier(api: str, module: object, package: str, hooks: Sequence[str]) -> Earlier | None:
+    """Of a module that was written for an earlier hook API, what is to change."""
+    if api.partition(".")[0] == str(hookspecs.API_VERSION):
+        return None
+    from ldm_core.plugins.earlier import Earlier
 
-
-def _check_version(stated: Any) -> None:
-    """See that a module was written for the hook API of now, or for a range that holds it."""
-    now = hookspecs.API_VERSION
-    lowest, highest = stated if isinstance(stated, tuple) and len(stated) == 2 else (stated, stated)
-    if isinstance(lowest, int) and isinstance(highest, int) and lowest <= now <= highest:
-        return
-    says = "does not say which" if stated is None else f"says {stated}"
-    raise LdmError(
-        f"it must state the hook API it was written for, ldm_api_version = {now}, or the lowest "
-        f"and the highest, such as ({now}, {now + 1}); it {says}"
-    )
+    return Earlier(package, module, tuple(hooks))
 
 
 def _cause(error: BaseException) -> str:
