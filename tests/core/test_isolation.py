@@ -18,7 +18,7 @@ import pytest
 import packages
 from ldm_core.plugins import discovery, surroundings
 
-HEAD = "from ldm_core import hookimpl\nldm_api_version = 2\n"
+HEAD = "from ldm_core import hookimpl\nldm_api = '>=2,<3'\n"
 
 
 def offering(hook: str, *lines: str, head: str = "") -> str:

@@ -27,7 +27,7 @@ from ldm_core.plugins.trust import Names, Rules
 RAN = "import os\nopen(os.environ['LDM_TEST_RAN'], 'a').write(__name__ + ' ')\n"
 OFFERS = """
 from ldm_core import hookimpl
-ldm_api_version = 2
+ldm_api = ">=2,<3"
 
 @hookimpl
 def ldm_schedulers(register):
