@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import ModuleType
 
+from ldm_core.plugins.arithmetic import Arithmetic
 from ldm_core.plugins.lookup import Lookup
 
 HEAVY = ("torch", "diffusers", "transformers")
@@ -48,7 +49,7 @@ class Surroundings:
         self._shown = warnings.showwarning, list(warnings.filters), sys.excepthook
         self._heard = {number: signal.getsignal(number) for number in SIGNALS}
         self._limit = sys.getrecursionlimit()
-        self._lookup = Lookup()
+        self._lookup, self._arithmetic = Lookup(), Arithmetic()
         self._contents = {
             module: dict(vars(module))
             for name, module in list(sys.modules.items())
@@ -104,6 +105,7 @@ class Surroundings:
 
     def _put_back(self, changed: list[str]) -> None:
         self._lookup.put_back(changed)
+        self._arithmetic.put_back(changed)
         if (now := dict(os.environ)) != self._variables:
             names = {name for name, _ in self._variables.items() ^ now.items()}
             changed.append(f"the environment ({_few(sorted(names))})")

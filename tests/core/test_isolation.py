@@ -235,6 +235,7 @@ WORDS = (
     "builtins.print",
     "looked for first",
     "how modules are looked for",
+    "torch's default type",
 )
 
 
@@ -243,7 +244,8 @@ def test_what_one_changes_at_import_is_put_back_and_said(
 ) -> None:
     before = Path.cwd(), sys.argv, sys.stdout, dict(os.environ)
     changes = """
-import builtins, io, os, signal, sys, warnings
+import builtins, io, os, signal, sys, torch, warnings
+torch.set_default_dtype(torch.float64)
 os.environ["LDM_ALLOW_PLUGINS"] = "ldm-changes"
 os.chdir("/")
 sys.argv = ["other"]
