@@ -179,6 +179,10 @@ class Composition:
                 grid = checked(points, info.noise_schedule, f"'{name}'")
             except LdmError as error:
                 raise PartError(part, error.message, error.hint) from error
+            if own_points is None and len(grid) != steps + 1:
+                raise PartError(
+                    part, f"'{name}' makes {len(grid) - 1} steps where {steps} were asked for."
+                )
         if grid[0].alpha == 0 and info.prediction_type.needs_signal:
             raise LdmError(
                 f"the spacing '{name}' starts where the signal is zero, and there this "
