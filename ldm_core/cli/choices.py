@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import Field
 
-from ldm_core.composition.own_names import owned_model
+from ldm_core.composition.owners import owned_model
 from ldm_core.composition.parts import same_plugin
 from ldm_core.composition.recipe import Layer, as_layer, lay, override, read_recipe
 from ldm_core.errors import LdmError, MachineError

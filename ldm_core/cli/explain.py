@@ -17,8 +17,8 @@ from ldm_core.cli.streams import print_line
 from ldm_core.cli.tables import print_table
 from ldm_core.composition.compose import compose
 from ldm_core.composition.composition import Composition
-from ldm_core.composition.full_recipe import inner_choices
 from ldm_core.composition.limits import in_words
+from ldm_core.composition.parts import inner_choices
 from ldm_core.composition.recipe import LISTS, STAGES
 from ldm_core.conformance.trace import trace
 from ldm_core.contracts import Extent, OutputPath

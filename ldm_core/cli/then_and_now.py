@@ -8,7 +8,7 @@ from typing import Any
 from ldm_core.composition.composition import Composition
 from ldm_core.composition.full_recipe import UNSAVED, saved_default
 from ldm_core.composition.nested import changed_choices, only
-from ldm_core.composition.own_names import shipped
+from ldm_core.composition.owners import shipped
 from ldm_core.composition.reach import Reach
 from ldm_core.composition.recipe import Layer
 from ldm_core.contracts.guidance import ModelsOwn

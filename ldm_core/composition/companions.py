@@ -6,12 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ldm_core.composition.own_names import own_default, owned, owner_of
-from ldm_core.composition.recipe import STAGES, Layer, as_choice, as_layer, is_ready_made, lay
+from ldm_core.composition.owners import owned, owner_of
+from ldm_core.composition.parts import inner_choices
+from ldm_core.composition.recipe import STAGES, Layer, as_layer, is_ready_made, lay
 from ldm_core.contracts import ModelInfo
-from ldm_core.contracts.guidance import ModelsOwn
 from ldm_core.errors import LdmError
-from ldm_core.plugins.options import REQUIRED
 from ldm_core.plugins.registry import Registry
 
 
@@ -64,8 +63,8 @@ def accompanied(
     if isinstance(own, str) and same("scheduler", scheduler, own):
         if spacing is not None:
             beside = info.goes_with(registry.find("scheduler", scheduler).id, spacing)
-            its = as_layer({key: beside[key] for key in ("spacing",) if key in beside})
-            base |= owned(its, registry, owner)
+            named_by_model = as_layer({k: beside[k] for k in ("spacing",) if k in beside})
+            base |= owned(named_by_model, registry, owner)
         return Companions(lay(base, named, same))
     choice, name, beside = _with_options(named["scheduler"], info, registry, spacing)
     layer = as_layer({k: v for k, v in beside.items() if k != "scheduler"})
@@ -91,12 +90,13 @@ def _with_options(
         filled[key] = {**value, **choice[key]} if tables else choice.get(key, value)
     name = plugin.name
     for key, option in plugin.options.items():
-        inner = choice[key] if key in choice else own_default(plugin, option, registry)
-        if option.kind != "scheduler" or inner is None or inner is REQUIRED:
+        if option.kind != "scheduler":
             continue
-        table = {} if isinstance(inner, ModelsOwn) else as_choice(key, inner)
-        if isinstance(inner, ModelsOwn) or is_ready_made(table.get("name")):
+        # what the model has of its own stands beside a guidance, and beside no scheduler
+        inner = inner_choices(plugin, option, choice, registry, {})
+        if inner is None or len(inner) != 1 or is_ready_made(inner[0][0].get("name")):
             continue
+        table = inner[0][0]
         if "name" not in table:
             raise LdmError(f"the option '{key}' of the scheduler '{plugin.name}' needs a name.")
         walked, its, with_it = _with_options(table, info, registry, spacing)

@@ -15,7 +15,7 @@ from ldm_core.composition.fast import faster
 from ldm_core.composition.linear import check_linear
 from ldm_core.composition.named_files import in_full_everywhere
 from ldm_core.composition.nested import only
-from ldm_core.composition.own_names import owned, owner_of_folder
+from ldm_core.composition.owners import owned, owner_of_folder
 from ldm_core.composition.parts import check_choices, choices_of, make, same_plugin
 from ldm_core.composition.recipe import (
     KEYS,

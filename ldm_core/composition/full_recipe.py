@@ -11,12 +11,12 @@ from typing import Any
 
 from ldm_core.composition.composition import Composition
 from ldm_core.composition.nested import only
-from ldm_core.composition.own_names import own_default, shipped
-from ldm_core.composition.recipe import LISTS, STAGES, Layer, as_choice
+from ldm_core.composition.owners import shipped
+from ldm_core.composition.parts import inner_choices
+from ldm_core.composition.recipe import LISTS, STAGES, Layer
 from ldm_core.contracts.files import WRITTEN, parts_of
-from ldm_core.contracts.guidance import ModelsOwn
 from ldm_core.plugins.options import REQUIRED, Option
-from ldm_core.plugins.registry import Plugin, Registry
+from ldm_core.plugins.registry import Registry
 
 OVERWRITE = "overwrite"
 """The option that a function has too which writes a file of a name that is asked for; it says
@@ -75,33 +75,6 @@ def full_choice(kind: str, choice: Layer, registry: Registry, own: Mapping[str, 
         if option.kind == "model" and isinstance(full.get(name), str):
             full[name] = full_model(full[name], registry)
     return full
-
-
-def inner_choices(
-    plugin: Plugin, option: Option, choice: Layer, registry: Registry, own: Mapping[str, Layer]
-) -> list[tuple[Layer, Mapping[str, Layer]]] | None:
-    """The choices that an option of a plugin stands for which is a plugin itself, its default where
-    the choice says nothing, each with the model's own choices for what lies in it; see
-    `ldm_core.composition.parts.make`.
-
-    Args:
-        own: the model's own choices, which options may have as their default.
-    Returns:
-        One of most options, any number of one that takes several; None of an option that is no
-        plugin, that stands for none, or whose model's own there is none of.
-    """
-    if option.kind in (None, "model"):
-        return None
-    value = choice.get(option.name, own_default(plugin, option, registry))
-    if value is None or value is REQUIRED:
-        return None
-    if isinstance(value, ModelsOwn):
-        if option.kind not in own:
-            return None
-        return [(own[option.kind], {k: v for k, v in own.items() if k != option.kind})]
-    several = option.several and isinstance(value, list | tuple)
-    entries = value if several else [value]
-    return [(as_choice(f"{plugin.name}.{option.name}", entry), own) for entry in entries]
 
 
 def full_model(source: str, registry: Registry) -> str:

@@ -8,13 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from ldm_core import contracts
-from ldm_core.composition.own_names import own_default
+from ldm_core.composition.owners import owned_name
 from ldm_core.composition.recipe import LISTS, STAGES, Layer, as_choice, is_ready_made
 from ldm_core.contracts import OtherModel, Record
 from ldm_core.contracts.guidance import ModelsOwn
 from ldm_core.errors import LdmError
 from ldm_core.model.recognition import inspect_model
-from ldm_core.plugins.options import REQUIRED, check_options, described, read_options, with_options
+from ldm_core.plugins.options import (
+    REQUIRED,
+    Option,
+    check_options,
+    described,
+    read_options,
+    with_options,
+)
 from ldm_core.plugins.registry import Plugin, Registry
 from ldm_core.values import brief
 
@@ -94,29 +101,51 @@ def _plugin(
     hint = f"`ldm plugins show {plugin.name}` describes it."
     options = check_options(plugin.options, values, f"the {kind} '{plugin.name}'", hint)
     for name, option in plugin.options.items():
-        inner = options[name] if name in options else own_default(plugin, option, registry)
-        if option.kind is None or inner is None or inner is REQUIRED:
-            continue
-        if option.kind == "model":
-            options[name] = other_model(inner, registry)
-            continue
-        if option.several:
-            entries = inner if isinstance(inner, list | tuple) else [inner]
-            tables = [as_choice(f"{plugin.name}.{name}", entry) for entry in entries]
-            options[name] = [make(option.kind, table, registry, used, own) for table in tables]
-            continue
-        table, rest = as_choice(f"{plugin.name}.{name}", inner), own
-        if isinstance(inner, ModelsOwn):
-            if option.kind not in own:
-                continue
-            # it is made without itself as a default, so that it cannot stand in itself for ever
-            table, rest = own[option.kind], {k: v for k, v in own.items() if k != option.kind}
-        options[name] = make(option.kind, table, registry, used, rest)
+        if option.kind == "model" and (source := options.get(name, option.default)) is not None:
+            options[name] = other_model(source, registry)
+        elif (inner := inner_choices(plugin, option, choice, registry, own)) is not None:
+            made = [make(str(option.kind), c, registry, used, below) for c, below in inner]
+            options[name] = made if option.several else made[0]
     part = with_options(plugin.loaded, options)
     try:
         return EDGES[kind](part)
     except LdmError as error:
         raise LdmError(f"the {kind} '{plugin.id}' gives something else: {error.message}") from error
+
+
+def inner_choices(
+    plugin: Plugin, option: Option, choice: Layer, registry: Registry, own: Mapping[str, Layer]
+) -> list[tuple[Layer, Mapping[str, Layer]]] | None:
+    """The choices that an option of a plugin stands for which is a plugin itself, its default where
+    the choice says nothing, each with the model's own choices for what lies in it.
+
+    Args:
+        own: the model's own choices, which options may have as their default.
+    Returns:
+        One of most options, any number of one that takes several; None of an option that is no
+        plugin, that stands for none, or whose model's own there is none of.
+    """
+    value = choice.get(option.name, option.default)
+    if option.kind in (None, "model") or value is None or value is REQUIRED:
+        return None
+    if isinstance(value, ModelsOwn):
+        if option.kind not in own:
+            return None
+        # it is made without itself as a default, so that it cannot stand in itself for ever
+        return [(own[option.kind], {k: v for k, v in own.items() if k != option.kind})]
+    several = option.several and isinstance(value, list | tuple)
+    tables = [as_choice(f"{plugin.name}.{option.name}", v) for v in (value if several else [value])]
+    if option.name not in choice:
+        tables = [_of_package(plugin, str(option.kind), table, registry) for table in tables]
+    return [(table, own) for table in tables]
+
+
+def _of_package(plugin: Plugin, kind: str, choice: Layer, registry: Registry) -> Layer:
+    """The default of an option, as the package means it that wrote it."""
+    name = choice.get("name")
+    if not isinstance(name, str):
+        return choice
+    return {**choice, "name": owned_name(registry, kind, name, plugin.distribution)}
 
 
 def other_model(source: Any, registry: Registry) -> OtherModel:

@@ -57,7 +57,7 @@ class ModelInfo:
             say.
         family_id: the full id of the plugin that is its family, which recognition fills in. Short
             names among its defaults are those of that plugin's package first, see
-            `ldm_core.composition.own_names`.
+            `ldm_core.composition.owners`.
         handed: ``handed(steps, latent)``, what its pipeline in Diffusers hands to the scheduler
             beside the number of steps: ``sigmas`` and ``mu``.
     """

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 
 from ldm_core.composition.nested import changed_choices
-from ldm_core.composition.own_names import shipped
+from ldm_core.composition.owners import shipped
 from ldm_core.composition.recipe import Layer
 from ldm_core.media.manifest_record import Manifest
 from ldm_core.model.files import model_hash

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from ldm_core.composition.composition import Composition
-from ldm_core.composition.own_names import shipped
+from ldm_core.composition.owners import shipped
 from ldm_core.composition.recipe import Layer
 from ldm_core.plugins.registry import Registry
 

@@ -9,16 +9,13 @@ error that names both.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from ldm_core.composition.nested import changed_choices, only
 from ldm_core.composition.recipe import Layer
 from ldm_core.contracts.files import in_full
 from ldm_core.plugins.blame import OWN
-from ldm_core.plugins.options import Option
-from ldm_core.plugins.registry import Plugin, Registry, ShippedModel
+from ldm_core.plugins.registry import Registry, ShippedModel
 
 
 def owned(layer: Layer, registry: Registry, owner: str) -> Layer:
@@ -56,25 +53,6 @@ def owned_name(registry: Registry, kind: str, name: str, owner: str) -> str:
         if len(ids) == 1:
             return ids.pop()
     return name
-
-
-def own_default(plugin: Plugin, option: Option, registry: Registry) -> Any:
-    """The default of an option, in which the names of plugins are those that its package means."""
-    kind, value = option.kind, option.default
-    if kind is None or kind == "model":
-        return value
-    if isinstance(value, list | tuple):
-        return [_own_choice(plugin, kind, entry, registry) for entry in value]
-    return _own_choice(plugin, kind, value, registry)
-
-
-def _own_choice(plugin: Plugin, kind: str, choice: Any, registry: Registry) -> Any:
-    if isinstance(choice, str):
-        return owned_name(registry, kind, choice, plugin.distribution)
-    if isinstance(choice, Mapping) and isinstance(choice.get("name"), str):
-        name = owned_name(registry, kind, choice["name"], plugin.distribution)
-        return {**choice, "name": name}
-    return choice
 
 
 def owner_of(id: str) -> str:
