@@ -10,9 +10,9 @@ from typing import Annotated, Any
 import typer
 from pydantic import Field
 
-from ldm_core.composition.owners import owned_model
 from ldm_core.composition.parts import same_plugin
 from ldm_core.composition.recipe import Layer, as_layer, lay, override, read_recipe
+from ldm_core.composition.short_names import owned_model
 from ldm_core.errors import LdmError, MachineError
 from ldm_core.machine import refused
 from ldm_core.model.libraries import listen_always

@@ -60,7 +60,10 @@ class Repeated:
         """Make it."""
         arguments = [value for _, value in self.arguments]
         options = {name: value for name, (_, value) in self.options.items()}
-        return self.function.batches(pipe, *arguments, **options, **self.more)
+        from ldm_core.run.yielded import outputs_of
+
+        outputs = self.function.batches(pipe, *arguments, **options, **self.more)
+        return outputs_of(self.plugin, outputs, pipe.composition.registry.plugins)
 
 
 def repeated(command: Command, registry: Registry) -> Repeated:

@@ -29,7 +29,7 @@ from ldm_core.composition.composition import Composition
 from ldm_core.composition.full_recipe import OVERWRITE
 from ldm_core.contracts import Model
 from ldm_core.contracts.files import in_full
-from ldm_core.errors import LdmError, LdmWarning, NotFiniteError
+from ldm_core.errors import LdmError, LdmWarning, NotFiniteError, PluginError
 from ldm_core.machine import machine_error
 from ldm_core.media.manifest_files import command_record
 from ldm_core.media.partial import sweep
@@ -38,6 +38,7 @@ from ldm_core.media.sheet import check_sheet
 from ldm_core.media.writers import find_writer
 from ldm_core.model.launched import Launched, apart
 from ldm_core.model.own_program import makes_only, places_alone, uncollected
+from ldm_core.plugins.blame import blamed
 from ldm_core.plugins.options import read_options
 from ldm_core.plugins.registry import Plugin, installed
 from ldm_core.run.in_batches import InBatches
@@ -84,8 +85,9 @@ def run_pipeline(
     from ldm_core.run.pipeline import Pipeline
 
     pipe = Pipeline.from_composition(composition)
-    for path in function(pipe, *arguments, **options):
-        print_line(str(path))
+    with blamed(plugin, "while it ran", composition.registry.plugins, typed=True):
+        for path in function(pipe, *arguments, **options):
+            print_line(str(path))
 
 
 def _check_alone(process: Launched | None) -> None:
@@ -132,6 +134,7 @@ def _write_batches(
     with uncollected(), places_alone():
         from ldm_core.cli.writing import BatchWriter
         from ldm_core.run.pipeline import Pipeline
+        from ldm_core.run.yielded import outputs_of
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", LdmWarning)
@@ -151,9 +154,10 @@ def _write_batches(
             call["skip"] = writer.skip
         try:
             with set_aside(function, options, rerun and not choices.overwrite) as places:
-                for output in function.batches(
+                outputs = function.batches(
                     pipe, *arguments, **places, **call, batch_size=choices.batch_size
-                ):
+                )
+                for output in outputs_of(plugin, outputs, composition.registry.plugins):
                     writer.write(output)
         except NotFiniteError as error:
             if not error.failures:
@@ -161,7 +165,8 @@ def _write_batches(
             writer.fail(error.failures)
         except BaseException as error:
             writer.notes()
-            if writer.count or isinstance(error, KeyboardInterrupt) or machine_error(error):
+            theirs = isinstance(error, KeyboardInterrupt | PluginError) or machine_error(error)
+            if writer.count or theirs:
                 error.add_note(writer.summary())
             raise
         writer.notes()

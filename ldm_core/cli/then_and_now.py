@@ -8,9 +8,9 @@ from typing import Any
 from ldm_core.composition.composition import Composition
 from ldm_core.composition.full_recipe import UNSAVED, saved_default
 from ldm_core.composition.nested import changed_choices, only
-from ldm_core.composition.owners import shipped
 from ldm_core.composition.reach import Reach
 from ldm_core.composition.recipe import Layer
+from ldm_core.composition.short_names import shipped
 from ldm_core.contracts.guidance import ModelsOwn
 from ldm_core.errors import LdmError
 from ldm_core.media.manifest_gone import another, back, install, not_installed, packages_of, whose

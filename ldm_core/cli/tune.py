@@ -17,8 +17,8 @@ from ldm_core.cli.inputs import gather_inputs
 from ldm_core.cli.streams import print_line
 from ldm_core.cli.tables import print_table
 from ldm_core.composition.composition import Composition
-from ldm_core.composition.owners import with_full_ids
 from ldm_core.composition.recipe import Layer
+from ldm_core.composition.short_names import with_full_ids
 from ldm_core.composition.toml_text import as_toml
 from ldm_core.contracts.files import OutputPath
 from ldm_core.errors import LdmError

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ldm_core.composition.owners import owned, owner_of
 from ldm_core.composition.parts import inner_choices
 from ldm_core.composition.recipe import STAGES, Layer, as_layer, is_ready_made, lay
+from ldm_core.composition.short_names import owned, owner_of
 from ldm_core.contracts import ModelInfo
 from ldm_core.errors import LdmError
 from ldm_core.plugins.registry import Registry
@@ -93,17 +93,20 @@ def _with_options(
         if option.kind != "scheduler":
             continue
         # what the model has of its own stands beside a guidance, and beside no scheduler
-        inner = inner_choices(plugin, option, choice, registry, {})
-        if inner is None or len(inner) != 1 or is_ready_made(inner[0][0].get("name")):
-            continue
-        table = inner[0][0]
-        if "name" not in table:
-            raise LdmError(f"the option '{key}' of the scheduler '{plugin.name}' needs a name.")
-        walked, its, with_it = _with_options(table, info, registry, spacing)
-        if walked != table:
-            filled[key] = walked
-        if not beside:  # a scheduler that walks by others has the points of the first of them
-            name, beside = its, with_it
+        inner = [table for table, _ in inner_choices(plugin, option, choice, registry, {}) or ()]
+        walked: list[Layer] = []
+        for table in inner:
+            if is_ready_made(table.get("name")):
+                walked.append(table)
+                continue
+            if "name" not in table:
+                raise LdmError(f"the option '{key}' of the scheduler '{plugin.name}' needs a name.")
+            whole, its, with_it = _with_options(table, info, registry, spacing)
+            walked.append(whole)
+            if not beside:  # a scheduler that walks by others has the points of the first of them
+                name, beside = its, with_it
+        if walked != inner:
+            filled[key] = walked if option.several else walked[0]
     return filled, name, beside
 
 

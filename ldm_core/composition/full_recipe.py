@@ -11,9 +11,9 @@ from typing import Any
 
 from ldm_core.composition.composition import Composition
 from ldm_core.composition.nested import only
-from ldm_core.composition.owners import shipped
 from ldm_core.composition.parts import inner_choices
 from ldm_core.composition.recipe import LISTS, STAGES, Layer
+from ldm_core.composition.short_names import shipped
 from ldm_core.contracts.files import WRITTEN, parts_of
 from ldm_core.plugins.options import REQUIRED, Option
 from ldm_core.plugins.registry import Registry

@@ -129,7 +129,8 @@ class Reach:
             if option is None or option.kind is None:
                 self.value(value, object if option is None else option.annotation)
             elif option.kind == "model":
-                self.model(str(value))
+                for source in value if isinstance(value, list | tuple) else [value]:
+                    self.model(str(source))
             else:
                 for entry in value if isinstance(value, list | tuple) else [value]:
                     if isinstance(entry, str | Mapping):

@@ -39,7 +39,7 @@ from ldm_core.jobs.shards import SHARD_SIZE
 from ldm_core.jobs.worker import Worker, never, result_of
 from ldm_core.machine import refused
 from ldm_core.media.writers import find_writer, writer_of
-from ldm_core.plugins.registry import Registry, installed
+from ldm_core.plugins.registry import Registry
 
 if TYPE_CHECKING:
     from ldm_core.run.output import Output
@@ -129,7 +129,7 @@ class Job:
                 f"there is no job in '{out}' to go on with.",
                 "without --resume, a job is begun there.",
             )
-        base = base or compose(choices, registry or installed())
+        base = base or compose(choices, registry)
         check_device(base)
         check_inputs(inputs or {}, base, making)
         writer, compositions = find_writer(base, format), Compositions(base, choices)

@@ -42,10 +42,14 @@ def checked_lines(
 ) -> Asked:
     asked = check_lines(lines, compositions, making, terms, seed)
     reasons = {(bad.reason, bad.hint) for bad in asked.bad}
-    if len(asked.bad) > 1 and len(reasons) == 1 and not asked.batches:
+    theirs = any(bad.fault for bad in asked.bad)
+    if len(asked.bad) > 1 and len(reasons) == 1 and not asked.batches and not theirs:
         ((reason, hint),) = reasons
         raise LdmError(f"{reason}; so it is with each line of '{lines.path.name}'.", hint)
     if asked.bad and not (skip_bad and asked.batches):
+        if (fault := asked.bad[0].fault) and all(bad.fault for bad in asked.bad):
+            fault.add_note(f"line {asked.bad[0].number} of '{lines.path.name}'; nothing is made")
+            raise fault
         raise LdmError(
             bad_lines(asked.bad, lines.path.name),
             "nothing is made; --skip-bad leaves them out." if asked.batches else "",

@@ -10,8 +10,8 @@ import re
 from collections.abc import Mapping
 
 from ldm_core.composition.nested import changed_choices
-from ldm_core.composition.owners import shipped
 from ldm_core.composition.recipe import Layer
+from ldm_core.composition.short_names import shipped
 from ldm_core.media.manifest_record import Manifest
 from ldm_core.model.files import model_hash
 from ldm_core.plugins.registry import Registry

@@ -8,8 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from ldm_core.composition.composition import Composition
-from ldm_core.composition.owners import shipped
 from ldm_core.composition.recipe import Layer
+from ldm_core.composition.short_names import shipped
 from ldm_core.plugins.registry import Registry
 
 PACKAGES = ("ldm-core", "torch", "diffusers", "transformers", "accelerate", "numpy")
