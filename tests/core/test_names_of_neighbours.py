@@ -143,13 +143,9 @@ def test_the_command_line_shows_short_names_where_they_are_clear(
     told = json.loads(out)
     assert {s["package"].partition(" ")[0] for s in told["stages"]} == {"ldm-core"}
     assert {s["name"].partition(":")[0] for s in told["stages"]} == {"ldm-core"}
-    installed.cache_clear()
-    try:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("LDM_DISABLE_PLUGINS", NAME)
-            code, out, err = ldm("explain", "--json")
-    finally:
-        installed.cache_clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LDM_DISABLE_PLUGINS", NAME)
+        code, out, err = ldm("explain", "--json")
     assert code == 0, err
     names = {s["name"] for s in json.loads(out)["stages"]}
     assert {"classifier_free", "text", "native", "autoencoder_kl"} <= names
