@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import Distribution, EntryPoint, distributions
 from pathlib import Path
+from typing import Any
 
 from ldm_core.conformance.shipped import CERTIFICATE
 from ldm_core.plugins.registry import GROUP
@@ -78,8 +79,8 @@ def packages(paths: Sequence[Path] = ()) -> list[Package]:
         name, version, entries = None, "", tuple[EntryPoint, ...]()
         with suppress(Exception):  # metadata that is missing or broken is no package to check
             entries = tuple(e for e in distribution.entry_points if e.group == GROUP)
-            name = distribution.metadata["Name"] if entries else None
-            version = (distribution.metadata.get("Version") or "") if entries else ""
+            told: Any = distribution.metadata if entries else {}
+            name, version = told.get("Name"), told.get("Version") or ""
         if name and normalised(name) not in named:  # the first on the path is the one in force
             named[normalised(name)] = Package(
                 name,
