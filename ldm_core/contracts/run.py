@@ -11,8 +11,11 @@ from pydantic import AfterValidator
 from ldm_core.arguments import check_fields
 from ldm_core.contracts.family import Model
 from ldm_core.contracts.latents import Extent
+from ldm_core.contracts.medium import Medium
 from ldm_core.contracts.network import Network
+from ldm_core.contracts.record import Marked, with_trait
 from ldm_core.contracts.scheduler import Scheduler
+from ldm_core.errors import LdmError
 from ldm_core.numerics.callables import Denoise, Noise
 from ldm_core.numerics.grid import Grid
 from ldm_core.numerics.point import Point
@@ -42,12 +45,26 @@ class Request:
         seeds: one for each image; an image depends on its own alone.
         extent: how large each image is.
         num_inference_steps: of the whole run.
+        places: of each image among all that the call makes, from 0; None where these are all.
+        total: how many the call makes; None where these are all.
     """
 
     inputs: Mapping[str, Sequence[Any]]
     seeds: Sequence[int]
     extent: Extent
     num_inference_steps: int
+    places: Sequence[int] | None = None
+    total: int | None = None
+
+    @property
+    def of_call(self) -> Sequence[int]:
+        """The place of each image among all that the call makes, from 0."""
+        return range(len(self.seeds)) if self.places is None else self.places
+
+    @property
+    def call_images(self) -> int:
+        """How many images the call makes."""
+        return len(self.seeds) if self.total is None else self.total
 
     @property
     def width(self) -> int:
@@ -63,12 +80,24 @@ class Request:
         """What was asked of some of the images."""
         part = slice(start, stop)
         inputs = {name: values[part] for name, values in self.inputs.items()}
-        return replace(self, inputs=inputs, seeds=self.seeds[part])
+        return replace(
+            self,
+            inputs=inputs,
+            seeds=self.seeds[part],
+            places=self.of_call[part],
+            total=self.call_images,
+        )
 
     def at(self, indices: Sequence[int]) -> Request:
         """What was asked of some of the images, by their indices."""
         inputs = {name: [values[i] for i in indices] for name, values in self.inputs.items()}
-        return replace(self, inputs=inputs, seeds=[self.seeds[i] for i in indices])
+        return replace(
+            self,
+            inputs=inputs,
+            seeds=[self.seeds[i] for i in indices],
+            places=[self.of_call[i] for i in indices],
+            total=self.call_images,
+        )
 
 
 @dataclass(frozen=True)
@@ -96,6 +125,15 @@ class Plan:
         ]
 
 
+def nothing_decoded(latents: Tensor) -> Medium:
+    """Of a run that is made without a decoder.
+
+    Raises:
+        LdmError: always.
+    """
+    raise LdmError("this run has no decoder: it is made to count, not to draw.")
+
+
 @dataclass(frozen=True)
 class Run:
     """One run of a pipeline: a request on its way.
@@ -109,6 +147,8 @@ class Run:
             [-1, 1]; it may draw from the seeds too.
         initial_scale: standard deviation of the first x, as the scheduler wants it.
         scheduler: what walks it; None of a run that is made without one.
+        decode: the pipeline's decoder: what latents (batch, channels, ...), such as an x0 estimate
+            on the way, show.
     """
 
     model: Model
@@ -118,11 +158,25 @@ class Run:
     to_latents: Callable[[Tensor], Tensor]
     initial_scale: float
     scheduler: Scheduler | None = None
+    decode: Callable[[Tensor], Medium] = nothing_decoded
 
     @property
     def device(self) -> torch.device:
         """Where x and the conditions are."""
         return self.model.latents_device
+
+
+def sees_run(function: Callable[..., Any] | Marked) -> Marked:
+    """Say that a wrapper or an observer sees the `Run` that it is part of.
+
+    A wrapper takes it beside the denoiser, ``wrap(denoise, run)``; an observer in place of the
+    grid, ``observer(run)``, and gives a `ldm_core.contracts.RunObserver`. To be named first, next
+    to the function, where other decorators say more.
+
+    A wrapper that draws ``run.noise()`` moves on the images' own streams, so that whatever draws
+    after it draws other noise; each image still depends on its seed alone.
+    """
+    return with_trait(function, "sees_run", True)
 
 
 class RunHooks:

@@ -78,6 +78,7 @@ def test_every_room_has_its_place_in_the_order() -> None:
         "arguments.py",
         "compose.py",
         "errors.py",
+        "hookspecs.py",
         "machine.py",
         "recipe.py",
         "values.py",

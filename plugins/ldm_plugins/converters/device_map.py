@@ -106,12 +106,24 @@ class DeviceMap(Placement):
 
 def split(module: Any, count: int) -> dict[str, int]:
     """For each block of a module, by its name, on which of so many devices it lies; about the same
-    number of bytes on each."""
+    number of bytes on each.
+
+    Raises:
+        LdmError: the module does not say which of its blocks are to stay whole.
+    """
     from accelerate.utils import get_balanced_memory, infer_auto_device_map
 
+    try:
+        whole = module._no_split_modules or ()
+    except AttributeError:
+        raise LdmError(
+            f"the placement 'device_map' spreads networks of Diffusers, which say which of their "
+            f"blocks stay whole, and a {type(module).__name__} does not.",
+            ONE,
+        ) from None
     options: dict[str, Any] = {
         "max_memory": dict.fromkeys(range(count), MUCH),
-        "no_split_module_classes": [*(module._no_split_modules or ()), *READ_WHOLE],
+        "no_split_module_classes": [*whole, *READ_WHOLE],
     }
     # devices by number, of which the first is the first of those named, wherever that is
     options["max_memory"] = get_balanced_memory(module, **options)

@@ -64,6 +64,7 @@ def autoguidance(
         inner=beside or Guidance(),
         branch="weak",
         weight=at_least_one("autoguidance", scale) - 1,
+        off=1.0,
         network=network,
         check=lambda info: check(info, model.info),
         active=between("autoguidance", low, high),

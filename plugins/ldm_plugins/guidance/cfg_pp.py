@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ldm_core.contracts import Bound, Evaluation, Grid, Guidance, Run
 from ldm_core.errors import LdmError
@@ -40,6 +40,10 @@ def cfg_pp(*, scale: float = 0.6) -> Guidance:
 @dataclass(frozen=True)
 class CFGPlusPlus(Guidance):
     scale: float
+
+    @property
+    def neutral(self) -> Mapping[str, Any] | None:
+        return None
 
     @property
     def estimates_x0(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
@@ -53,6 +53,10 @@ def cfg_zero_star(
 @dataclass(frozen=True)
 class CFGZeroStar(ClassifierFree):
     zero_init_steps: int = 0
+
+    @property
+    def neutral(self) -> Mapping[str, Any] | None:
+        return {"scale": 1.0, "zero_init_steps": 0}
 
     @property
     def estimates_x0(self) -> bool:

@@ -57,6 +57,10 @@ class Classifier(Around):
     scale: float
     label: int | None
 
+    @property
+    def neutral(self) -> Mapping[str, Any] | None:
+        return {"scale": 0.0, "beside": "ldm-core:none"}
+
     def around(self, inner: Bound, run: Run) -> Bound:
         if self.scale == 0:
             return inner

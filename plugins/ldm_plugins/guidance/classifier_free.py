@@ -5,14 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
 from ldm_core.contracts import Evaluation, Guidance
 from ldm_core.errors import LdmError, LdmWarning
-from ldm_core.numerics.factor import factor
 from ldm_core.numerics.point import Point
+from ldm_core.numerics.sums import lerp
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -91,6 +91,10 @@ class ClassifierFree(Guidance):
     high: float | None = None
     rescale: float = 0.0
 
+    @property
+    def neutral(self) -> Mapping[str, Any] | None:
+        return {"scale": 1.0}
+
     def active(self, point: Point) -> bool:
         """Whether the negative branch has a say here."""
         below = self.high is None or point.ratio <= self.high
@@ -111,10 +115,7 @@ class ClassifierFree(Guidance):
         return rescaled(rule(positive, outputs["negative"], at), positive, self.rescale)
 
     def extrapolate(self, positive: Tensor, negative: Tensor, at: Evaluation) -> Tensor:
-        guided = positive - negative
-        guided *= factor(self.scale, guided)
-        guided += negative
-        return guided
+        return lerp(negative, positive, self.scale)
 
 
 def rescaled(guided: Tensor, positive: Tensor, phi: float) -> Tensor:

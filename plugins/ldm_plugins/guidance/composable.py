@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ldm_core.contracts import Bound, Evaluation, Guidance, Run
 from ldm_core.errors import LdmError, did_you_mean
@@ -81,6 +81,10 @@ class Composable(Guidance):
     prompts: tuple[tuple[str, float], ...]
     low: float = 0.0
     high: float | None = None
+
+    @property
+    def neutral(self) -> Mapping[str, Any] | None:
+        return {"scale": 1.0, "prompts": ["any:0"]}
 
     def active(self, point: Point) -> bool:
         """Whether the other branches have a say here."""

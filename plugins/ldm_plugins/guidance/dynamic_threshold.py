@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, PositiveFloat
 
@@ -55,6 +55,10 @@ def dynamic_threshold(
 class DynamicThreshold(Around):
     percentile: float
     limit: float
+
+    @property
+    def neutral(self) -> Mapping[str, Any] | None:
+        return {"inner": "ldm-core:none", "limit": 3e38}
 
     def around(self, inner: Bound, run: Run) -> Bound:
         def combine(outputs: Mapping[str, Tensor], at: Evaluation) -> Tensor:

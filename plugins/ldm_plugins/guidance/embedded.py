@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from ldm_core.contracts import Guidance
 from ldm_core.errors import LdmError
@@ -30,6 +32,10 @@ def embedded(*, scale: float = 3.5, true_scale: float = 1.0) -> Guidance:
 @dataclass(frozen=True)
 class Embedded(ClassifierFree):
     network_scale: float = field(kw_only=True)
+
+    @property
+    def neutral(self) -> Mapping[str, Any] | None:
+        return {"true_scale": 1.0}
 
     @property
     def embedded_scale(self) -> float:

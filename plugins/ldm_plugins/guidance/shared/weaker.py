@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from ldm_core.contracts import Bound, Evaluation, Grid, ModelInfo, Network, Run
 from ldm_core.errors import LdmError
@@ -50,6 +50,7 @@ class Weaker(Around):
         check: raises `LdmError` where a model has no such network.
         active: where on the grid.
         reads: the folder or file of another model, where the network is one's.
+        off: the scale, as a person gives it, at which the weight is 0.
     """
 
     branch: str
@@ -58,6 +59,11 @@ class Weaker(Around):
     check: Callable[[ModelInfo], None]
     active: Active
     reads: tuple[Path, ...] = ()
+    off: float = 0.0
+
+    @property
+    def neutral(self) -> Mapping[str, Any] | None:
+        return {"scale": self.off, "beside": "ldm-core:none"}
 
     def files(self) -> Sequence[Path]:
         return [*super().files(), *self.reads]
