@@ -253,9 +253,11 @@ def beside(file: Path) -> dict[str, Any]:
 def used(kind: str, manifest: dict[str, Any]) -> bool:
     """Whether a manifest says that the plugin was at work; of an observer it says nothing."""
     if kind == "command":
-        return manifest["recipe"]["scheduler"]["name"] in ("ddim", "heun")
-    if kind in ("family", "model"):
-        return str(manifest["recipe"]["model"]).startswith("mine")
+        return manifest["recipe"]["scheduler"]["name"] in ("ldm-core:ddim", "ldm-core:heun")
+    if kind == "family":
+        return manifest["family"] == "ldm-mine:mine"
+    if kind == "model":
+        return manifest["model_package"]["name"] == "ldm-mine"
     if kind == "writer":
         return "recipe" in manifest
     return kind == "observer" or f"{kind} ldm-mine:mine" in manifest["plugins"]
