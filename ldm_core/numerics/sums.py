@@ -27,7 +27,7 @@ def weighted_sum(*terms: tuple[float, Tensor]) -> Tensor:
     """
     number, first = terms[0]
     if not _is_tensor(first):
-        return _plain_sum(terms)
+        return cast("Tensor", _plain_sum(terms))
     if number == 1.0 and len(terms) > 1:
         number, second = terms[1]
         total, rest = first.add(second, alpha=number), terms[2:]
