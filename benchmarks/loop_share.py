@@ -2,8 +2,10 @@
 
 A UNet of 53 M random weights on latents of 1x4x64x64 takes the place of the network of `shapes`,
 under the guidance of `shapes`, so that a call has two rows. Walks and bare calls are interleaved,
-one thread; the least and the median of the rounds' ratios are shown. Exits 1 where N steps of the
-ordinary walk take more than 1.01 of N bare calls, in the median.
+one thread; the least and the median of the rounds' ratios are shown. Other load moves two runs of
+a network apart by more than the loop takes, so what the ordinary walk spends outside its network
+calls is shown too, as a share of them. Exits 1 where N steps of the ordinary walk take more than
+1.01 of N bare calls, in the median.
 
 With ``--ways whole_loop`` a step that is traced, and not compiled further, is shown too;
 with ``--ways compile`` the network compiled by inductor, block by block. Both need seconds to
@@ -31,7 +33,7 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor
 
 from ldm_core import Pipeline
-from ldm_core.contracts import Call
+from ldm_core.contracts import Call, Model, Network
 from ldm_core.run.weights import Weights
 from machine import describe
 
@@ -61,11 +63,17 @@ def main() -> None:
         runs[name] = lambda own=sampling: own.walk(own.x)
     call = bare_call(pipe)
     network = pipe.model.network
+    inside = Inside(network)
+    watched = start(of_model(pipe, replace(pipe.model, network=inside)))
+    outside = []
     seconds: dict[str, list[float]] = {name: [] for name in ("bare", *runs)}
     for _ in range(ROUNDS):
         for name, run in runs.items():
             seconds[name].append(spent(run))
             seconds["bare"].append(spent(lambda: [network(call) for _ in range(STEPS)]))
+        inside.seconds = 0.0
+        whole = spent(lambda: watched.walk(watched.x))
+        outside.append(whole / inside.seconds - 1)
     machine = describe("ldm-core", "torch", "diffusers")
     print(machine, f"{ROUNDS} rounds of {STEPS} steps", sep="\n")
     report: dict[str, Any] = {"machine": machine, "ways": {}}
@@ -78,6 +86,9 @@ def main() -> None:
         missed |= name == "the walk" and median > AIM
         report["ways"][name] = {"least": least, "median": median}
         print(f"{name:12} least {least:.4f}, median {median:.4f} of {STEPS} bare calls")
+    share = {"least": min(outside), "median": statistics.median(outside)}
+    report["outside"] = share
+    print(f"outside its network calls the walk spends {share['median']:.5f} of them in the median")
     if options.json:
         options.json.write_text(json.dumps(report, indent=2) + "\n")
     sys.exit(1 if missed else 0)
@@ -101,9 +112,26 @@ def quarter_size(width: int) -> UNet2DConditionModel:
 
 def with_network(pipe: Pipeline, unet: UNet2DConditionModel) -> Pipeline:
     part = pipe.model.parts["unet"]
-    model = pipe.model.replaced({"unet": replace(part, module=unet)})
+    return of_model(pipe, pipe.model.replaced({"unet": replace(part, module=unet)}))
+
+
+def of_model(pipe: Pipeline, model: Model) -> Pipeline:
     weights = Weights.of(model)
     return replace(pipe, weights=weights, unconverted=weights)
+
+
+class Inside:
+    """A network, and the seconds of processor time that its calls took."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.seconds = 0.0
+
+    def __call__(self, call: Call) -> Tensor:
+        began = time.process_time()
+        answer = self.network(call)
+        self.seconds += time.process_time() - began
+        return answer
 
 
 def start(pipe: Pipeline) -> Any:

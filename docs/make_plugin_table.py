@@ -25,7 +25,7 @@ explain` shows a model's own.
 
 
 def make_page(distribution: str = "ldm-core") -> str:
-    """The page in Markdown: a table for each kind."""
+    """The page in Markdown: a table for each kind, and one of the models."""
     parts = [HEAD]
     for kind, hook in KINDS.items():
         plugins = [p for p in installed().of_kind(kind) if p.distribution == distribution]
@@ -48,6 +48,12 @@ def make_page(distribution: str = "ldm-core") -> str:
         else:
             parts.append("| name | what it does | options |\n| --- | --- | --- |")
             parts += [f"| `{p.name}` | {_about(p)} | {_options(p)} |" for p in plugins]
+    models = [model for model in installed().models if model.distribution == distribution]
+    parts.append(
+        "\n## Model\n\nHook: [`ldm_models`](hooks.md#ldm_core.plugins.hookspecs.ldm_models).\n"
+    )
+    parts.append("| name | what it draws |\n| --- | --- |")
+    parts += [f"| `{m.name}` | {m.made_for} |" for m in sorted(models, key=lambda m: m.name)]
     return "\n".join(parts) + "\n"
 
 

@@ -51,6 +51,19 @@ class NotFiniteError(LdmError):
         self.failures = tuple(failures)
 
 
+class PartError(LdmError):
+    """What a part gave is not what its contract says. Of a part that another package brings, it
+    becomes a `PluginError`.
+
+    Args:
+        part: as the core holds it.
+    """
+
+    def __init__(self, part: Any, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.part = part
+
+
 class PluginError(LdmError):
     """What left the code of a plugin that another package brings: a failure of that package, no
     matter of what a person asked for. ``__cause__`` is what was raised.
@@ -59,11 +72,16 @@ class PluginError(LdmError):
         plugin: whose, as ``the scheduler 'mine' of the package ldm-mine 0.2``.
         doing: what it was doing, as ``while it was imported`` or ``at step 4 of 10``.
         cause: what was raised.
+
+    Attributes:
+        output: of a call, the `Output` of the images that were made before; None where there are
+            none.
     """
 
+    output: Any = None
+
     def __init__(self, plugin: str, doing: str, cause: BaseException) -> None:
-        said = " ".join(str(cause).split())
-        what = f"{type(cause).__name__}: {said}" if said else type(cause).__name__
+        what = message_and_hint(cause)[0] if isinstance(cause, LdmError) else with_class(cause)
         super().__init__(
             f"{plugin} failed {doing}: {what}",
             "it is for that package to mend; LDM_TRACEBACK=1 in the environment shows where.",
@@ -84,3 +102,31 @@ def did_you_mean(word: str, words: Iterable[str]) -> str:
     """`` Did you mean 'x'?`` for the nearest of some words, or nothing."""
     near = difflib.get_close_matches(word, list(words), n=1, cutoff=0.5)
     return f" Did you mean '{near[0]}'?" if near else ""
+
+
+LONGEST = 300
+"""Letters of what is told of another's error."""
+
+
+def said(error: BaseException) -> str:
+    """What an error says, in one line, which may be empty; it may be anybody's, and fail to say."""
+    try:
+        words = " ".join(str(error).split())
+    except Exception:
+        return ""
+    return words if len(words) <= LONGEST else f"{words[:LONGEST]}…"
+
+
+def message_and_hint(error: LdmError) -> tuple[str, str]:
+    """What an error says is wrong, and where to look; also of one of another's class, which may
+    have neither."""
+    try:
+        return error.message, error.hint
+    except AttributeError:
+        return with_class(error), ""
+
+
+def with_class(error: BaseException) -> str:
+    """What an error says, in one line, after the name of its class."""
+    words = said(error)
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__

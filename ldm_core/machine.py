@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import re
+import signal
+import sys
 from collections.abc import Iterator
 
 from ldm_core.errors import MachineError
@@ -66,6 +68,15 @@ def machine_error(error: BaseException) -> MachineError | None:
     return None
 
 
+def asked_to_stop(error: BaseException) -> bool:
+    """Whether an error is an interrupt that a person sent, and not one that other code raised by
+    itself: the command line's own, or Python's where that hears of Ctrl-C."""
+    if not isinstance(error, KeyboardInterrupt):
+        return False
+    usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    return type(error) is not KeyboardInterrupt or usual
+
+
 def memory_refusal(error: BaseException) -> str | None:
     """What was said when memory did not suffice, in one line, where that is what an error says or
     came from; else None."""
@@ -108,20 +119,35 @@ def _number(error: BaseException) -> int | None:
     """The system's number of an error."""
     if isinstance(error, OSError):
         return error.errno
-    match = OS_ERROR.search(str(error))
+    text = _text(error)
+    match = OS_ERROR.search(text)
     if match or not isinstance(error, RuntimeError):
         return int(match[1]) if match else None
-    pairs = ((words, int(number)) for words, number in TORCH_ERROR.findall(str(error)))
+    pairs = ((words, int(number)) for words, number in TORCH_ERROR.findall(text))
     return next((number for words, number in pairs if os.strerror(number) == words), None)
 
 
 def _is_memory(error: BaseException) -> bool:
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's
+    if isinstance(error, MemoryError) or _is_torchs(error):
         return True
-    return isinstance(error, RuntimeError | ImportError) and bool(MEMORY.search(str(error)))
+    return isinstance(error, RuntimeError | ImportError) and bool(MEMORY.search(_text(error)))
+
+
+def _is_torchs(error: BaseException) -> bool:
+    """Whether an error is torch's own of memory, and not one that another calls so."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(error, torch.OutOfMemoryError)
+
+
+def _text(error: BaseException) -> str:
+    """What an error says; nothing where it cannot."""
+    try:
+        return str(error)
+    except Exception:
+        return ""
 
 
 def _line(error: BaseException) -> str:
     """An error in one line."""
-    text = " ".join(str(error).split()).rstrip(".")
+    text = " ".join(_text(error).split()).rstrip(".")
     return text if text else type(error).__name__

@@ -6,6 +6,7 @@ is forked has no threads yet, and its signals are as a shell's.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import resource
@@ -46,12 +47,14 @@ class Server:
         cwd: Path,
         limits: dict[str, int] | None = None,
         environment: dict[str, str] | None = None,
+        path: Sequence[Path] = (),
     ) -> int:
         """Begin a run; its process id. Its output goes to ``cwd``'s ``.out`` and ``.err`` files.
 
         Args:
             limits: of the run's resources, such as ``RLIMIT_FSIZE``; that of memory counts from
                 what it has at its beginning.
+            path: folders with packages that are installed for this run alone.
         """
         request = {
             "do": "start",
@@ -59,7 +62,8 @@ class Server:
             "cwd": str(cwd),
             "limits": limits or {},
         }
-        return int(self._ask({**request, "environment": environment or {}}))
+        request |= {"environment": environment or {}, "path": [*map(str, path)]}
+        return int(self._ask(request))
 
     def wait(self, pid: int) -> int:
         """A run's exit code, or the negative of the signal that ended it."""
@@ -152,6 +156,8 @@ def _fork(request: dict[str, Any]) -> int:
     os.environ.update(request["environment"])
     code = 70
     try:
+        if request["path"]:
+            _install(request["path"])
         for name, limit in request["limits"].items():
             if name == "RLIMIT_AS":
                 pages = int(Path("/proc/self/statm").read_text().split()[0])
@@ -164,6 +170,14 @@ def _fork(request: dict[str, Any]) -> int:
             with suppress(OSError, ValueError):
                 stream.flush()
         os._exit(code)
+
+
+def _install(folders: list[str]) -> None:
+    from ldm_core.plugins.registry import installed
+
+    sys.path[:0] = folders
+    importlib.invalidate_caches()
+    installed.cache_clear()
 
 
 def _run(argv: list[str], cwd: str) -> int:

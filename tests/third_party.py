@@ -96,7 +96,7 @@ class Package:
         parts: by hook, such as ``decoders``, what is registered there by name.
     """
 
-    ldm_api_version = 2
+    ldm_api = ">=2,<3"
 
     def __init__(self, family: Family, **parts: Mapping[str, Any]) -> None:
         self._family = family

@@ -5,9 +5,9 @@ import gc
 _collects = gc.isenabled()
 gc.disable()  # there is no garbage yet, and it is looked for all the while
 try:
-    from ldm_core.cli.main import main
+    from ldm_core.cli.main import main, program
 finally:
     if _collects:
         gc.enable()
 
-__all__ = ["main"]
+__all__ = ["main", "program"]

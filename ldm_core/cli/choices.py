@@ -12,6 +12,7 @@ from pydantic import Field
 
 from ldm_core.composition.parts import same_plugin
 from ldm_core.composition.recipe import Layer, as_layer, lay, override, read_recipe
+from ldm_core.composition.short_names import owned_model
 from ldm_core.errors import LdmError, MachineError
 from ldm_core.machine import refused
 from ldm_core.model.libraries import listen_always
@@ -77,7 +78,7 @@ class RecipeChoices:
     def layer(self) -> Layer:
         """The recipe file with the other choices, and then --set, laid over it."""
         layer = gather(self.recipe, self._choices(), self.set)
-        layer.setdefault("model", DEFAULT_MODEL)
+        layer.setdefault("model", owned_model(installed(), DEFAULT_MODEL))
         return layer
 
     def _choices(self) -> dict[str, Any]:

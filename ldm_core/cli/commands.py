@@ -23,21 +23,34 @@ from ldm_core.cli.choices import FLAGS, PipelineChoices, RecipeChoices, RunChoic
 from ldm_core.cli.inputs import KEY, Flags, TakesInputs
 from ldm_core.cli.later import help_of
 from ldm_core.cli.running import run_pipeline
-from ldm_core.cli.words import without_marks
+from ldm_core.cli.words import as_help
 from ldm_core.errors import LdmError
 from ldm_core.model.hub_permission import hub_permission
+from ldm_core.plugins.blame import blamed
 from ldm_core.plugins.options import REQUIRED, Option, describe, read_fields
-from ldm_core.plugins.registry import Plugin
+from ldm_core.plugins.registry import Plugin, installed
 from ldm_core.run.in_batches import InBatches
+from ldm_core.values import brief, fitted
+
+WHATEVER = {"ignore_unknown_options": True, "allow_extra_args": True}
+"""How a command is read whose options nobody knows."""
 
 
-def add_command(app: typer.Typer, name: str, plugin: Plugin) -> None:
-    """Add one command; of one that cannot be imported, the command says why."""
+def made_command(name: str, plugin: Plugin) -> Any:
+    """One command as typer has it; of one that cannot be made, one that says why."""
     try:
-        run, in_batches = as_command(plugin), isinstance(plugin.loaded, InBatches)
+        with blamed(plugin, "while its command was made"):
+            run, in_batches = as_command(plugin), isinstance(plugin.loaded, InBatches)
+            return _command(name, help_of(plugin), run, TakesInputs if in_batches else None)
     except LdmError as error:
-        run, in_batches = _broken(error), False
-    app.command(name, help=help_of(plugin), cls=TakesInputs if in_batches else None)(run)
+        help = f"{help_of(plugin)}\n\n{as_help(f'(cannot be used: {error.message})')}"
+        return _command(name, help, _broken(error), None, **WHATEVER)
+
+
+def _command(name: str, help: str, run: Callable[..., None], kind: Any, **settings: bool) -> Any:
+    alone = typer.Typer(add_completion=False)
+    alone.command(name, help=help, cls=kind, context_settings=settings)(run)
+    return typer.main.get_command(alone)
 
 
 def as_command(plugin: Plugin) -> Callable[..., None]:
@@ -62,6 +75,8 @@ def as_command(plugin: Plugin) -> Callable[..., None]:
         kind = inspect.Parameter.KEYWORD_ONLY
         parameters.append(inspect.Parameter("context", kind, annotation=typer.Context))
     owner = f"the command '{plugin.name}'"
+    for option in (*options.values(), *arguments.values()):
+        _check_default(option)
 
     def run(**values: Any) -> None:
         def checked(names: Mapping[str, Option]) -> dict[str, Any]:
@@ -84,10 +99,24 @@ def as_command(plugin: Plugin) -> Callable[..., None]:
             if takes_pipeline:
                 run_pipeline(plugin, objects[""], positional, checked(options), flags)
             else:
-                function(*positional, **objects, **checked(options))
+                with blamed(plugin, "while it ran", installed().plugins, typed=True):
+                    function(*positional, **objects, **checked(options))
 
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return run
+
+
+def _check_default(option: Option) -> None:
+    """See that an option can be what it is where nobody says it; `TypeError` where it cannot."""
+    if option.default is REQUIRED or option.default is None:
+        return
+    try:
+        fitted(option.annotation, option.default)
+    except ValueError as error:
+        raise TypeError(
+            f"the default of '{option.name}' should be {option.type_name}, not "
+            f"{brief(option.default)}: {error}"
+        ) from None
 
 
 def _arguments(
@@ -127,7 +156,7 @@ def _argument(option: Option, several: bool) -> inspect.Parameter:
     else:
         name = name if option.default is REQUIRED else f"[{name}]"
         default = option.default
-    annotation: Any = Annotated[kind, typer.Argument(metavar=name, help=without_marks(option.help))]
+    annotation: Any = Annotated[kind, typer.Argument(metavar=name, help=as_help(option.help))]
     return inspect.Parameter(
         option.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
     )
@@ -138,7 +167,7 @@ def _option(option: Option) -> inspect.Parameter:
     if option.annotation is bool and option.default is not False:
         flag += f"/--no-{option.name.replace('_', '-')}"
     kind: Any = _typed(option.annotation)
-    annotation: Any = Annotated[kind, typer.Option(flag, help=without_marks(option.help))]
+    annotation: Any = Annotated[kind, typer.Option(flag, help=as_help(option.help))]
     return inspect.Parameter(
         option.name, inspect.Parameter.KEYWORD_ONLY, default=option.default, annotation=annotation
     )

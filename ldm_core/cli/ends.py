@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
+import threading
 import traceback
 from contextlib import suppress
+from typing import NoReturn
 
 from ldm_core.cli.signals import Stop
 from ldm_core.cli.streams import ClosedOutput
-from ldm_core.errors import LdmError, NotFiniteError
+from ldm_core.errors import LdmError, NotFiniteError, PluginError, with_class
 from ldm_core.machine import machine_error
-from ldm_core.plugins.registry import installed, raised_in
+from ldm_core.plugins.blame import blame
+from ldm_core.plugins.registry import installed
 
 FAILED = 1
 """A plugin failed, or this program did, or what came out is not finite."""
@@ -33,6 +37,18 @@ def say(text: str) -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
+def leave(code: int) -> NoReturn:
+    """End the process with an exit code, as the interpreter does: threads are waited for, and what
+    is to be called at the end is called. Only what torch and the like have set up is not taken
+    apart piece by piece, which takes half a second; the system does it at once."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, OSError, ValueError):  # closed, or read by nobody any longer
+            stream.flush()
+    os._exit(code)
+
+
 def ended(error: BaseException, signum: int | None = None) -> int:
     """Say what ended the program, in one message, and return its exit code.
 
@@ -50,7 +66,14 @@ def ended(error: BaseException, signum: int | None = None) -> int:
     if signum is not None:
         say(": ".join(["interrupted", *notes]))
         return SIGNALLED + signum
+    if not isinstance(error, LdmError):
+        told = blame(error, None, "while the command ran", installed().plugins)
+        if told is not None:
+            error = told
     message, code = _judged(error)
+    if isinstance(error, PluginError):  # what is kept stands in the one line
+        first = "; ".join([error.message.removesuffix("."), *notes])
+        message, notes = f"{first}\n  {error.hint}", []
     if message is not None or notes:
         words = str(error) if message is None else message
         say("\n  ".join([f"error: {words}", *notes]))
@@ -65,13 +88,9 @@ def _judged(error: BaseException) -> tuple[str | None, int]:
         if isinstance(error, LdmError) and error is not fault:
             return f"{error.message}\n  {fault}", MACHINE
         return str(fault), MACHINE
-    if isinstance(error, NotFiniteError):
+    if isinstance(error, NotFiniteError | PluginError):
         return str(error), FAILED
     if isinstance(error, LdmError):
         return str(error), BAD_INPUT
-    said = " ".join(str(error).split())
-    what = f"{type(error).__name__}: {said}" if said else type(error).__name__
     look = f"{TRACEBACK}=1 in the environment shows where."
-    if place := raised_in(error, installed()):
-        return f"{what}\n  raised in {place}; it is for that package to mend. {look}", FAILED
-    return f"{what}\n  This is a fault of ldm: please report it. {look}", FAILED
+    return f"{with_class(error)}\n  This is a fault of ldm: please report it. {look}", FAILED

@@ -18,14 +18,14 @@ from ldm_core.cli.tables import print_table
 from ldm_core.composition.compose import compose
 from ldm_core.composition.composition import Composition
 from ldm_core.composition.limits import in_words
-from ldm_core.composition.recipe import LISTS, STAGES, as_choice
+from ldm_core.composition.parts import inner_choices
+from ldm_core.composition.recipe import LISTS, STAGES
 from ldm_core.conformance.trace import trace
 from ldm_core.contracts import Extent, OutputPath
 from ldm_core.contracts.guidance import ModelsOwn
 from ldm_core.contracts.latents import describe as describe_extent
 from ldm_core.errors import LdmError
 from ldm_core.model import place as placement
-from ldm_core.plugins.options import REQUIRED
 from ldm_core.plugins.registry import Plugin, Registry, installed
 
 WIDEST = 12
@@ -274,14 +274,11 @@ def _filled(kind: str, choice: Mapping[str, Any], registry: Registry) -> dict[st
         return options
     filled = {}
     for name, option in plugin.options.items():
-        value = options.get(name, option.default)
+        value, kind_of = options.get(name, option.default), str(option.kind)
         if isinstance(value, ModelsOwn):
             value = str(value)
-        elif option.kind not in (None, "model") and value is not None and value is not REQUIRED:
-            entries = value if option.several else [value]
-            tables = [as_choice(name, entry) for entry in entries]
-            kind_of = str(option.kind)
-            made = [{"name": str(t["name"]), **_filled(kind_of, t, registry)} for t in tables]
+        elif (inner := inner_choices(plugin, option, options, registry, {})) is not None:
+            made = [{"name": str(t["name"]), **_filled(kind_of, t, registry)} for t, _ in inner]
             value = made if option.several else made[0]
         filled[name] = value
     return filled

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from importlib import import_module
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from ldm_core.cli.words import without_marks
+from ldm_core.cli.words import as_help
 from ldm_core.errors import LdmError
 from ldm_core.model.own_program import uncollected
+from ldm_core.plugins.blame import OWN, blamed
 from ldm_core.plugins.docstrings import written_docstring
 from ldm_core.plugins.registry import Plugin, Registry
 
@@ -73,11 +75,9 @@ def add_plugin(app: typer.Typer, name: str, plugin: Plugin) -> None:
     """Add a command that a plugin offers, once it is asked for."""
 
     def load() -> Any:
-        from ldm_core.cli.commands import add_command
+        from ldm_core.cli.commands import made_command
 
-        alone = typer.Typer(add_completion=False)
-        add_command(alone, name, plugin)
-        return typer.main.get_command(alone)
+        return made_command(name, plugin)
 
     app.command(name, help=help_of(plugin), cls=Later)(load)
 
@@ -95,20 +95,18 @@ def _imported(target: str) -> Any:
 def help_of(plugin: Plugin) -> str:
     """What a command says of itself, but for its arguments; of one that cannot be imported, why."""
     try:
-        return without_marks(plugin.written_doc.partition("Args:")[0])
+        with blamed(plugin, "while it was listed"):
+            return as_help(plugin.written_doc.partition("Args:")[0])
     except LdmError as error:
-        return f"(cannot be used: {error})"
+        return as_help(f"(cannot be used: {error})")
 
 
 def add_plugin_commands(app: typer.Typer, registry: Registry) -> None:
-    """Add each command ``group name`` or ``name``; one that two packages offer goes by its id."""
+    """Add each command ``group name`` or ``name``."""
     groups: dict[str, typer.Typer] = {}
     commands = registry.of_kind("command")
-    names = [plugin.name for plugin in commands]
     for plugin in commands:
-        unique = names.count(plugin.name) == 1
-        group, _, name = plugin.name.rpartition(" ")
-        name = name if unique else f"{plugin.distribution}:{name}"
+        group, name = listed_as(plugin, commands)
         parent = app
         if group:
             if group not in groups:
@@ -116,3 +114,21 @@ def add_plugin_commands(app: typer.Typer, registry: Registry) -> None:
                 app.add_typer(groups[group], name=group)
             parent = groups[group]
         add_plugin(parent, name, plugin)
+
+
+def listed_as(plugin: Plugin, commands: Sequence[Plugin]) -> tuple[str, str]:
+    """The group and the name by which a command is typed.
+
+    One that comes with ldm has its own; another goes by its id where several packages offer the
+    name, or it is a group's as well.
+    """
+    group, _, name = plugin.name.rpartition(" ")
+    if plugin.distribution == OWN:
+        return group, name
+    full = f"{plugin.distribution}:{name}"
+    several = sum(other.name == plugin.name for other in commands) > 1
+    if several or any(other.name.startswith(f"{plugin.name} ") for other in commands):
+        name = full
+    if any(other.name == group and other.distribution == OWN for other in commands):
+        group = f"{plugin.distribution}:{group}"
+    return group, name

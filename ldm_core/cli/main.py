@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 import warnings
 from importlib.metadata import version
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
-from ldm_core.cli.ends import ended, say
+from ldm_core.cli.before import PLUGIN, leave_folder, read_ahead
+from ldm_core.cli.ends import ended, leave, say
 from ldm_core.cli.later import (
     add_function,
     add_group,
@@ -67,6 +68,14 @@ def _options(
             "--version", help="Print the version and exit.", is_eager=True, callback=_print_version
         ),
     ] = False,
+    plugin: Annotated[
+        list[str] | None,
+        typer.Option(
+            PLUGIN,
+            metavar="FILE.py",
+            help="Also a plugin in a file, before or behind any command; repeatable.",
+        ),
+    ] = None,
 ) -> None:
     """What stands before a command."""
 
@@ -75,16 +84,11 @@ def main() -> None:
     """Run the command line; whatever goes wrong ends with one message and its own exit code."""
     begins()
     warnings.showwarning = _show_warning
-    open_streams()
+    leave_folder()
     with StopSignals() as signals:
         try:
-            try:
-                with uncollected():
-                    app = make_app()
-                app(prog_name="ldm")
-            finally:
-                if sys.stdout is not None:
-                    sys.stdout.flush()
+            with open_streams():
+                _run()
         except SystemExit as error:
             if signals.signum is None:
                 raise
@@ -93,6 +97,27 @@ def main() -> None:
             sys.exit(ended(carried.error, signals.signum))
         except BaseException as error:
             sys.exit(ended(error, signals.signum))
+
+
+def program() -> NoReturn:
+    """The program ``ldm``: `main` in a process of its own, which ends with it."""
+    code: Any = 0
+    try:
+        main()
+    except SystemExit as end:
+        code = end.code
+    leave(code if isinstance(code, int) else 0 if code is None else 1)
+
+
+def _run() -> None:
+    try:
+        arguments = read_ahead(sys.argv[1:])
+        with uncollected():
+            app = make_app()
+        app(arguments, prog_name="ldm")
+    finally:
+        if sys.stdout is not None:
+            sys.stdout.flush()
 
 
 class _Carried(BaseException):
@@ -105,6 +130,12 @@ class _Carried(BaseException):
 
 class _Commands(TyperGroup):
     """All commands; a Ctrl-C and a closed output, which typer takes for its own, get out."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and self.get_command(ctx, args[0]) is None:
+            for failure in installed().failures:  # which may be of the package that has it
+                say(f"not loaded: {failure}")
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         try:

@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
+from ldm_core.cli.ends import say
 from ldm_core.cli.tables import print_table
-from ldm_core.plugins.registry import installed
+from ldm_core.errors import LdmError
+from ldm_core.plugins.registry import ShippedModel, installed
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -18,9 +20,8 @@ def list_models(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List models: name, package, size, what it was made for, folder."""
-    from ldm_core.model.files import size_of
-
     models = sorted(installed().models, key=lambda m: (m.name, m.distribution))
+    sizes = [_size_of(model) for model in models]
     if as_json:
         records = [
             {
@@ -28,18 +29,40 @@ def list_models(
                 "distribution": m.distribution,
                 "version": m.version,
                 "folder": str(m.folder),
-                "bytes": size_of(m.folder),
+                "bytes": size if isinstance(size, int) else None,
                 "made_for": m.made_for,
+                "failure": None if isinstance(size, int) else size,
             }
-            for m in models
+            for m, size in zip(models, sizes, strict=True)
         ]
         typer.echo(json.dumps(records, indent=2))
         return
     head = ("name", "distribution", "size", "made for", "folder")
     rows = [
-        (m.name, m.distribution, f"{size_of(m.folder) / 1e6:.1f} MB", m.made_for, str(m.folder))
-        for m in models
+        (
+            m.name,
+            m.distribution,
+            f"{size / 1e6:.1f} MB" if isinstance(size, int) else "unusable",
+            m.made_for,
+            str(m.folder),
+        )
+        for m, size in zip(models, sizes, strict=True)
     ]
     print_table(head, rows)
+    for said in (size for size in sizes if isinstance(size, str)):
+        say(said)
     for failure in installed().failures:
-        typer.echo(f"not loaded: {failure}", err=True)
+        say(f"not loaded: {failure}")
+
+
+def _size_of(model: ShippedModel) -> int | str:
+    """The bytes of a model's files; why it cannot be used."""
+    from ldm_core.model.files import check_shipped, size_of
+
+    try:
+        check_shipped(model)
+        return size_of(model.folder)
+    except LdmError as error:
+        return error.message
+    except OSError as error:
+        return f"the model '{model.name}' of the package {model.distribution}: {error}"

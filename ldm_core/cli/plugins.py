@@ -7,13 +7,23 @@ from typing import Annotated
 
 import typer
 
+from ldm_core.cli.check import check_plugins
+from ldm_core.cli.ends import FAILED, say
+from ldm_core.cli.new import new_plugins
 from ldm_core.cli.tables import print_table
-from ldm_core.cli.words import without_marks
-from ldm_core.errors import LdmError, did_you_mean
+from ldm_core.cli.words import as_text
+from ldm_core.conformance.shipped import certificates
+from ldm_core.errors import LdmError, PluginError, did_you_mean
+from ldm_core.plugins.blame import OWN, blamed
 from ldm_core.plugins.hookspecs import KINDS
-from ldm_core.plugins.registry import installed
+from ldm_core.plugins.registry import Failure, Import, Plugin, installed
 
+SHOWN = ("kind", "name", "distribution", "version", "doc", "failure")
+"""What is shown of a plugin that fails, in JSON."""
+SLOW = 0.5
+"""Seconds for the import of a plugin module, from which on they are said."""
 app = typer.Typer(no_args_is_help=True)
+app.command("new")(new_plugins)
 Kind = Annotated[str | None, typer.Option(help=f"One kind: {', '.join(KINDS)}.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -25,18 +35,65 @@ def list_plugins(kind: Kind = None, as_json: Json = False) -> None:
     registry = installed()
     rows = []
     for plugin in (p for k in KINDS if kind in (None, k) for p in registry.of_kind(k)):
+        failure = None
         try:
-            summary = plugin.summary
+            with blamed(plugin, "while it was listed"):
+                summary = plugin.summary
         except LdmError as error:
-            summary = f"cannot be used: {error}"
-        rows.append((plugin.kind, plugin.name, plugin.distribution, plugin.version, summary))
-    head = ("kind", "name", "distribution", "version", "summary")
+            failure = error.message
+            summary = f"cannot be used: {failure}"
+        whose = (plugin.distribution, plugin.version)
+        rows.append((plugin.kind, plugin.name, *whose, summary, failure))
+    head = ("kind", "name", "distribution", "version", "summary", "failure")
+    certified = certificates(registry.plugins)
     if as_json:
-        typer.echo(json.dumps([dict(zip(head, row, strict=True)) for row in rows], indent=2))
+        rows += [_row(failure) for failure in registry.failures]
+        entries = [dict(zip(head, row, strict=True)) for row in rows]
+        for entry in entries:
+            if (words := certified.get(str(entry["distribution"]))) is not None:
+                entry["certificate"] = words
+        typer.echo(json.dumps(entries, indent=2))
     else:
-        print_table(head, [[*row[:-1], without_marks(row[-1])] for row in rows])
-    for failure in registry.failures:
-        typer.echo(f"not loaded: {failure}", err=True)
+        print_table(head[:-1], [[*row[:4], as_text(row[4])] for row in rows])
+    for distribution, words in sorted(certified.items()):
+        say(f"{distribution}: {words}")
+    for failed in registry.failures:
+        say(f"not loaded: {failed}")
+    for one in registry.imports:
+        for remark in remarks(one):
+            say(f"warning: {remark}")
+    for plugin in registry.plugins:
+        if plugin.earlier is not None:
+            plugin.earlier.warn()
+
+
+def _row(failure: Failure) -> tuple[str, str, str, str, str, str | None]:
+    """What could not be loaded, as a row of the list."""
+    whose = (failure.distribution, failure.version)
+    return ("package", failure.plugin, *whose, "not loaded", failure.reason)
+
+
+def remarks(one: Import) -> list[str]:
+    """What is to be said of how a package was imported, which every command has to wait for."""
+    if one.distribution == OWN:
+        return []
+    package = f"the package {one.distribution} {one.version}"
+    said = []
+    if one.seconds >= SLOW:
+        said.append(
+            f"{package} took {one.seconds:.1f} s to import; its plugin module should do nothing "
+            "but name what it offers"
+        )
+    if one.heavy:
+        said.append(
+            f"{package} imports {' and '.join(one.heavy)} with its plugin module, for which every "
+            "command waits; that belongs into the functions that it names"
+        )
+    if one.changed:
+        said.append(
+            f"{package} changed {', '.join(one.changed)} while it was imported; that was put back"
+        )
+    return said
 
 
 @app.command("show")
@@ -51,19 +108,59 @@ def show_plugin(
     chosen = registry.named(name, kind) or [
         p for p in registry.plugins if name in (p.name, p.id) and kind in (None, p.kind)
     ]
+    failures = [
+        failure
+        for failure in registry.failures
+        if name in (failure.distribution, f"{failure.distribution}:{failure.plugin}")
+    ]
+    if not chosen and failures:
+        if as_json:
+            rows = [dict(zip(SHOWN, _row(failure), strict=True)) for failure in failures]
+            typer.echo(json.dumps(rows, indent=2))
+        for failure in failures:
+            say(f"not loaded: {failure}")
+        raise typer.Exit(FAILED)
     if not chosen:
         raise LdmError(
             f"no plugin named '{name}'.{did_you_mean(name, {p.name for p in registry.plugins})}",
-            "`ldm plugins list` shows all of them.",
+            "\n  ".join(
+                [
+                    "`ldm plugins list` shows all of them.",
+                    *(f"not loaded: {failure}" for failure in registry.failures),
+                ]
+            ),
         )
     from ldm_core.cli.plugin_details import describe_plugin, print_plugin
 
-    if as_json:
-        described = [describe_plugin(plugin) for plugin in chosen]
-        typer.echo(json.dumps(described, indent=2, default=str))
-        return
+    described: list[dict[str, object]] = []
+    errors = []
     for plugin in chosen:
-        print_plugin(plugin)
+        try:
+            described += [describe_plugin(plugin) | _certificate(plugin)] if as_json else []
+            if not as_json:
+                print_plugin(plugin)
+                for words in _certificate(plugin).values():
+                    typer.echo(f"\n{words}")
+        except PluginError as error:
+            errors.append(error)
+            whose = (plugin.kind, plugin.name, plugin.distribution, plugin.version)
+            row = (*whose, "", error.message)
+            described.append(dict(zip(SHOWN, row, strict=True)))
+    if as_json:
+        typer.echo(json.dumps(described, indent=2, default=str))
+    for one in errors:
+        say(f"error: {one}")
+    if errors:
+        raise typer.Exit(FAILED)
+
+
+app.command("check")(check_plugins)
+
+
+def _certificate(plugin: Plugin) -> dict[str, str]:
+    """What there is to show of the certificate of a plugin's package."""
+    shown = certificates([plugin])
+    return {"certificate": shown[plugin.distribution]} if shown else {}
 
 
 def check_kind(kind: str | None) -> None:

@@ -60,7 +60,10 @@ class Repeated:
         """Make it."""
         arguments = [value for _, value in self.arguments]
         options = {name: value for name, (_, value) in self.options.items()}
-        return self.function.batches(pipe, *arguments, **options, **self.more)
+        from ldm_core.run.yielded import outputs_of
+
+        outputs = self.function.batches(pipe, *arguments, **options, **self.more)
+        return outputs_of(self.plugin, outputs, pipe.composition.registry.plugins)
 
 
 def repeated(command: Command, registry: Registry) -> Repeated:
@@ -82,6 +85,8 @@ def repeated(command: Command, registry: Registry) -> Repeated:
         if not any(p.name == name and p.kind is p.KEYWORD_ONLY for p in parameters):
             _check_more(name, parameters, owner)
             more[name] = value
+        elif value is None and declared[name].default is None:
+            continue
         elif WRITTEN in parts_of(declared[name].annotation):
             left_out.append(name)
         else:

@@ -19,6 +19,14 @@ from ldm_core.cli.choices import (
 )
 from ldm_core.cli.repeating import Repeated, repeated
 from ldm_core.cli.streams import print_line
+from ldm_core.cli.then_and_now import (
+    check_family,
+    check_installed,
+    family_notes,
+    option_notes,
+    package_differences,
+    with_options_of_then,
+)
 from ldm_core.composition.compose import compose
 from ldm_core.composition.composition import Composition
 from ldm_core.composition.reach import Reach
@@ -27,6 +35,8 @@ from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError, NotFiniteError
 from ldm_core.media import manifest as manifests
 from ldm_core.media.exif import as_jpeg, is_lossy
+from ldm_core.media.manifest_files import file_differences, source_differences
+from ldm_core.media.manifest_gone import back
 from ldm_core.media.manifest_record import Manifest
 from ldm_core.media.names import write_new
 from ldm_core.media.picture_manifests import read_picture
@@ -69,14 +79,28 @@ def replay(
     """Make a picture again from its manifest, and say what differs."""
     image = expanded(image)
     original, table = read_picture(image)
-    manifest = Manifest.of(table)
-    call = _call(manifest)
-    layer = gather(None, {**manifests.recipe_of(manifest), "observers": None}, None)
+    manifest, registry = Manifest.of(table), installed()
+    if manifest.command is None and manifest.finish is not None:
+        raise LdmError(
+            f"the image was finished in Python ({manifest.finish}), and its manifest holds "
+            "no call that could be made again; the command of the same pipeline writes one."
+        )
+    layer = gather(
+        None, {**manifests.recipe_of(manifest, registry, checked=False), "observers": None}, None
+    )
     if manifest.model_revision and "model" in layer:  # the branch that was named may have moved on
         layer["model"] = at_commit(layer["model"], manifest.model_revision)
     choices = {"model": model, "model_config": model_config, "loras": lora, "device": device}
     typed = gather(None, choices, None)
-    reach = _reach(manifest, {k: v for k, v in layer.items() if k not in typed}, call)
+    reach, asked = Reach(registry), {k: v for k, v in layer.items() if k not in typed}
+    reach.recipe(asked)
+    check_installed(manifest, asked, reach, registry)
+    layer = with_options_of_then(layer, manifest, registry)
+    call = _call(manifest)
+    if call is None:
+        reach.value(manifest.inputs)
+    else:
+        call.tell(reach)
     allowed = allow(reach, image.parent, allow_files, allow_hub)
     names = [*names_in([model, model_config, lora]), *allowed]
     with hub_permission(hub_for(names, allow_hub)):
@@ -89,42 +113,13 @@ def _call(manifest: Manifest) -> Repeated | None:
     Raises:
         LdmError: it cannot be made again.
     """
-    if manifest.command is not None:
+    if manifest.command is None:
+        return None
+    try:
         return repeated(manifest.command, installed())
-    if manifest.finish is not None:
-        raise LdmError(
-            f"the image was finished in Python ({manifest.finish}), and its manifest holds "
-            "no call that could be made again; the command of the same pipeline writes one."
-        )
-    return None
-
-
-def _reach(manifest: Manifest, layer: dict[str, Any], call: Repeated | None) -> Reach:
-    """What a picture would read.
-
-    Args:
-        layer: its recipe, without what the person typed in its place.
-    Raises:
-        LdmError: plugins that it was made with are not installed.
-    """
-    reach = Reach(installed())
-    reach.recipe(layer)
-    if reach.missing:
-        then = manifest.made_by
-        words = [
-            f"{kind} '{name}'"
-            + (f" of {then[f'{kind} {name}']}" if f"{kind} {name}" in then else "")
-            for kind, name in sorted(reach.missing)
-        ]
-        raise LdmError(
-            f"the picture was made by plugins that are not installed: {', '.join(words)}.",
-            "`ldm plugins list` shows those that are; nothing is installed for a picture.",
-        )
-    if call is None:
-        reach.value(manifest.inputs)
-    else:
-        call.tell(reach)
-    return reach
+    except LdmError as error:
+        package = manifest.command.name.partition(":")[0]
+        raise LdmError(error.message, error.hint or back([package], manifest)) from error
 
 
 def _replay(
@@ -137,11 +132,15 @@ def _replay(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    then = manifest.versions
-    notes = manifests.differences(then, manifests.versions(set(then)))
+    registry = installed()
+    notes = package_differences(manifest, registry) + option_notes(manifest, layer, registry)
     for note in notes:
         typer.echo(f"differs: {note}", err=True)
-    composition = compose(layer, installed())
+    try:
+        composition = compose(layer, registry)
+    except LdmError as error:
+        check_family(manifest, registry, error)
+        raise
     # One image's entry of each: an entry may itself be a list.
     inputs: dict[str, Any] = {name: [entry] for name, entry in manifest.inputs.items()}
     steps = manifest.num_inference_steps
@@ -195,13 +194,13 @@ def _replay(
 
 
 def _differences(image: Path, then: Manifest, now: Composition) -> list[str]:
-    """One line for each file that is not what it was."""
+    """One line for each file that is not what it was, and for another family."""
     notes = []
     if state(image) == "changed":
         notes.append(CHANGED)
     if then.model_sha256 != model_hash(now.info.folder, now.info.file):
         notes.append("the model's files are not those of then")
-    return notes + manifests.file_differences(then, now)
+    return notes + family_notes(then, now) + source_differences(then) + file_differences(then, now)
 
 
 def picked(outputs: Iterable[Output], number: int) -> tuple[Any, dict[str, Any]]:

@@ -26,25 +26,25 @@ from ldm_core.cli.set_aside import set_aside
 from ldm_core.cli.streams import print_line
 from ldm_core.composition.compose import compose
 from ldm_core.composition.composition import Composition
+from ldm_core.composition.full_recipe import OVERWRITE
 from ldm_core.contracts import Model
 from ldm_core.contracts.files import in_full
-from ldm_core.errors import LdmError, LdmWarning, NotFiniteError
+from ldm_core.errors import LdmError, LdmWarning, NotFiniteError, PluginError
 from ldm_core.machine import machine_error
+from ldm_core.media.manifest_files import command_record
 from ldm_core.media.partial import sweep
 from ldm_core.media.present import Present
 from ldm_core.media.sheet import check_sheet
 from ldm_core.media.writers import find_writer
 from ldm_core.model.launched import Launched, apart
 from ldm_core.model.own_program import makes_only, places_alone, uncollected
+from ldm_core.plugins.blame import blamed
+from ldm_core.plugins.options import read_options
 from ldm_core.plugins.registry import Plugin, installed
 from ldm_core.run.in_batches import InBatches
 
 if TYPE_CHECKING:
     from ldm_core.run.pipeline import Pipeline
-
-OVERWRITE = "overwrite"
-"""The option that a function has too which writes a file of a name that is asked for; it says
-nothing of how pictures are made."""
 
 
 def run_pipeline(
@@ -73,7 +73,7 @@ def run_pipeline(
         raise LdmError(f"{choices.of_jobs[0]} is for a job: --prompts FILE gives its lines.")
     quiet = isinstance(choices, RunChoices) and choices.json
     if not quiet:
-        layer.setdefault("observers", ["progress_bar"])
+        layer.setdefault("observers", ["ldm-core:progress_bar"])
     with uncollected():
         composition = compose(layer, installed())
     function = plugin.loaded
@@ -85,8 +85,9 @@ def run_pipeline(
     from ldm_core.run.pipeline import Pipeline
 
     pipe = Pipeline.from_composition(composition)
-    for path in function(pipe, *arguments, **options):
-        print_line(str(path))
+    with blamed(plugin, "while it ran", composition.registry.plugins, typed=True):
+        for path in function(pipe, *arguments, **options):
+            print_line(str(path))
 
 
 def _check_alone(process: Launched | None) -> None:
@@ -123,7 +124,7 @@ def _write_batches(
     if "num_images" not in options:
         call["num_images_per_prompt"] = choices.num_images
     made_by = {name: value for name, value in (options | call).items() if name != OVERWRITE}
-    record = {"name": plugin.id, "arguments": _plain(arguments), "options": _plain(made_by)}
+    record = command_record(plugin.id, read_options(function), arguments, made_by, _plain)
     skips = function.skips and choices.seed is not None
     present = None if choices.seed is None else Present(choices.out, form, since)
     rerun = present is not None and present.has_of(record)
@@ -133,6 +134,7 @@ def _write_batches(
     with uncollected(), places_alone():
         from ldm_core.cli.writing import BatchWriter
         from ldm_core.run.pipeline import Pipeline
+        from ldm_core.run.yielded import outputs_of
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", LdmWarning)
@@ -152,9 +154,10 @@ def _write_batches(
             call["skip"] = writer.skip
         try:
             with set_aside(function, options, rerun and not choices.overwrite) as places:
-                for output in function.batches(
+                outputs = function.batches(
                     pipe, *arguments, **places, **call, batch_size=choices.batch_size
-                ):
+                )
+                for output in outputs_of(plugin, outputs, composition.registry.plugins):
                     writer.write(output)
         except NotFiniteError as error:
             if not error.failures:
@@ -162,7 +165,8 @@ def _write_batches(
             writer.fail(error.failures)
         except BaseException as error:
             writer.notes()
-            if writer.count or isinstance(error, KeyboardInterrupt) or machine_error(error):
+            theirs = isinstance(error, KeyboardInterrupt | PluginError) or machine_error(error)
+            if writer.count or theirs:
                 error.add_note(writer.summary())
             raise
         writer.notes()

@@ -18,6 +18,7 @@ from ldm_core.cli.streams import print_line
 from ldm_core.cli.tables import print_table
 from ldm_core.composition.composition import Composition
 from ldm_core.composition.recipe import Layer
+from ldm_core.composition.short_names import with_full_ids
 from ldm_core.composition.toml_text import as_toml
 from ldm_core.contracts.files import OutputPath
 from ldm_core.errors import LdmError
@@ -93,7 +94,8 @@ def _recipe(composition: Composition, tuned: Tuned) -> Layer:
     """What the person chose, with what is faster."""
     chosen = {key: value for key, value in composition.chosen.items() if key != "observers"}
     found = tuned.pipe.composition.chosen
-    return {**chosen, **{key: found[key] for key in ("converters", "attention") if key in found}}
+    chosen |= {key: found[key] for key in ("converters", "attention") if key in found}
+    return with_full_ids(chosen, composition.registry)
 
 
 def _about(tuned: Tuned, batch_size: int) -> Iterator[str]:

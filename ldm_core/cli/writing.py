@@ -16,7 +16,7 @@ from ldm_core.cli.choices import RunChoices, make_folder
 from ldm_core.cli.ends import say
 from ldm_core.cli.streams import print_line
 from ldm_core.contracts import Shown, Writer
-from ldm_core.errors import LdmWarning
+from ldm_core.errors import LdmWarning, PluginError
 from ldm_core.machine import refused
 from ldm_core.media.json_text import json_text
 from ldm_core.media.manifest import extent_of, pixel_hash, python_inputs
@@ -86,11 +86,17 @@ class BatchWriter:
         return True
 
     def write(self, output: Output) -> None:
-        """Write a batch; of images that are not finite a message each."""
+        """Write a batch; of images that are not finite a message each.
+
+        Raises:
+            PluginError: the writer is another package's and fails at one of them; the others are
+                written.
+        """
         seconds = (time.perf_counter() - self._since) / output.asked
         beside = self._beside(output)
         notes = self.notes()
         places = [self._next() for _ in range(output.asked)]
+        broken: PluginError | None = None
         several = zip(output.images, output.manifests, output.indices, strict=True)
         for index, (image, manifest, at) in enumerate(several):
             place = places[at]
@@ -101,6 +107,9 @@ class BatchWriter:
             try:
                 there = None if self._present is None else self._present.path_of(manifest)
                 path = there or self._save_all(image, output, index, manifest, beside)
+            except PluginError as error:
+                broken = broken or error
+                continue
             except OSError as error:
                 out = self._choices.out
                 raise refused(f"no picture can be written to '{out}'", error) from None
@@ -108,6 +117,8 @@ class BatchWriter:
             self._report(path, manifest, place, there is None, seconds, notes, small)
         self.fail(output.failures)
         self.rest()
+        if broken is not None:
+            raise broken
 
     def _next(self) -> int:
         """The place of the next image among all that were asked for."""

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ldm_core.composition.recipe import STAGES, Layer, as_choice, as_layer, is_ready_made, lay
+from ldm_core.composition.parts import inner_choices
+from ldm_core.composition.recipe import STAGES, Layer, as_layer, is_ready_made, lay
+from ldm_core.composition.short_names import owned, owner_of
 from ldm_core.contracts import ModelInfo
-from ldm_core.contracts.guidance import ModelsOwn
 from ldm_core.errors import LdmError
-from ldm_core.plugins.options import REQUIRED
 from ldm_core.plugins.registry import Registry
 
 
@@ -50,7 +50,8 @@ def accompanied(
     Raises:
         LdmError: no such plugin.
     """
-    base = as_layer(info.defaults)
+    owner = owner_of(info.family_id)
+    base = owned(as_layer(info.defaults), registry, owner)
     own: Any = base.get("scheduler", {}).get("name")
     scheduler: Any = named.get("scheduler", {}).get("name", own)
     spacing = _id("spacing", named.get("spacing", {}).get("name"), registry)
@@ -62,10 +63,12 @@ def accompanied(
     if isinstance(own, str) and same("scheduler", scheduler, own):
         if spacing is not None:
             beside = info.goes_with(registry.find("scheduler", scheduler).id, spacing)
-            base |= {key: beside[key] for key in ("spacing",) if key in beside}
+            named_by_model = as_layer({k: beside[k] for k in ("spacing",) if k in beside})
+            base |= owned(named_by_model, registry, owner)
         return Companions(lay(base, named, same))
     choice, name, beside = _with_options(named["scheduler"], info, registry, spacing)
     layer = as_layer({k: v for k, v in beside.items() if k != "scheduler"})
+    layer = owned(layer, registry, owner)
     keys = {key for key in layer if layer[key] or base.get(key)}
     base |= {key: layer[key] for key in keys}
     recipe = lay(base, {**named, "scheduler": choice}, same)
@@ -80,24 +83,30 @@ def _with_options(
     plugin = registry.find("scheduler", choice["name"])
     beside = info.goes_with(plugin.id, spacing)
     filled = {**choice}
-    for key, value in beside.get("scheduler", {}).items():
+    own = as_layer({"scheduler": {**beside.get("scheduler", {}), "name": plugin.id}})
+    options = owned(own, registry, owner_of(info.family_id))["scheduler"]
+    for key, value in options.items():
         tables = isinstance(value, Mapping) and isinstance(choice.get(key), Mapping)
         filled[key] = {**value, **choice[key]} if tables else choice.get(key, value)
     name = plugin.name
     for key, option in plugin.options.items():
-        inner = choice.get(key, option.default)
-        if option.kind != "scheduler" or inner is None or inner is REQUIRED:
+        if option.kind != "scheduler":
             continue
-        table = {} if isinstance(inner, ModelsOwn) else as_choice(key, inner)
-        if isinstance(inner, ModelsOwn) or is_ready_made(table.get("name")):
-            continue
-        if "name" not in table:
-            raise LdmError(f"the option '{key}' of the scheduler '{plugin.name}' needs a name.")
-        walked, its, with_it = _with_options(table, info, registry, spacing)
-        if walked != table:
-            filled[key] = walked
-        if not beside:  # a scheduler that walks by others has the points of the first of them
-            name, beside = its, with_it
+        # what the model has of its own stands beside a guidance, and beside no scheduler
+        inner = [table for table, _ in inner_choices(plugin, option, choice, registry, {}) or ()]
+        walked: list[Layer] = []
+        for table in inner:
+            if is_ready_made(table.get("name")):
+                walked.append(table)
+                continue
+            if "name" not in table:
+                raise LdmError(f"the option '{key}' of the scheduler '{plugin.name}' needs a name.")
+            whole, its, with_it = _with_options(table, info, registry, spacing)
+            walked.append(whole)
+            if not beside:  # a scheduler that walks by others has the points of the first of them
+                name, beside = its, with_it
+        if walked != inner:
+            filled[key] = walked if option.several else walked[0]
     return filled, name, beside
 
 

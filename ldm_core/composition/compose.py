@@ -5,32 +5,40 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ldm_core.arguments import checks_arguments
+from ldm_core.composition.added import joined, settled
+from ldm_core.composition.admitted import admitted, trust_of
 from ldm_core.composition.companions import accompanied
 from ldm_core.composition.composition import OF_A_CALL, Composition
 from ldm_core.composition.fast import faster
+from ldm_core.composition.fitting import BESIDE, check_inputs, fitted
 from ldm_core.composition.linear import check_linear
 from ldm_core.composition.named_files import in_full_everywhere
+from ldm_core.composition.nested import only
 from ldm_core.composition.parts import check_choices, choices_of, make, same_plugin
 from ldm_core.composition.recipe import (
     KEYS,
     LISTS,
     STAGES,
+    TRUST,
     Layer,
-    as_choice,
     as_layer,
     lay,
     read_recipe,
 )
+from ldm_core.composition.short_names import owned, owner_of_folder
 from ldm_core.contracts import Conditioning, Family, Kernel, ModelInfo, Phase
 from ldm_core.errors import LdmError, LdmNote, did_you_mean
 from ldm_core.model import place
 from ldm_core.model.files import MODEL_RECIPE
 from ldm_core.model.lora import Lora, find_loras
 from ldm_core.model.recognition import inspect_model, lasting
+from ldm_core.plugins.blame import OWN
+from ldm_core.plugins.owners import Owners
 from ldm_core.plugins.registry import Plugin, Registry
 
 DEFAULT_STEPS = 50  # where neither the family nor a person says
@@ -42,16 +50,23 @@ OF_WEIGHTS = ("model", "model_config", "device", "dtype", "compute_dtype", "memo
 
 @checks_arguments
 def compose(
-    chosen: Mapping[str, Any], registry: Registry, recipe: Path | Mapping[str, Any] | None = None
+    chosen: Mapping[str, Any],
+    registry: Registry | None = None,
+    recipe: Path | Mapping[str, Any] | None = None,
 ) -> Composition:
     """Resolve a recipe with choices laid over it.
 
+    Args:
+        registry: the plugins to choose from; those of the installed packages by default, of which
+            only such are imported as the recipe's ``[plugins]`` admits.
     Raises:
         LdmError: an unknown model, plugin or option; a folder that is no model or whose weights
             are missing, cut off or pickled; abilities that the model lacks.
     """
     layer = read_recipe(recipe) if isinstance(recipe, Path) else as_layer(recipe or {})
-    layer = lay(layer, as_layer(chosen), same_plugin(registry))
+    over = as_layer(chosen)
+    registry = admitted(registry, lay(trust_of(layer), trust_of(over)))
+    layer = lay(_without(layer, TRUST), _without(over, TRUST), same_plugin(registry))
     place.check_names(layer)
     check_choices(layer, registry)
     layer = in_full_everywhere(layer, registry)
@@ -63,7 +78,10 @@ def compose(
         layer["model_config"] = lasting(layer["model_config"], info.folder)
     file = info.folder / MODEL_RECIPE
     own = read_recipe(file) if file.is_file() else {}
-    loras = _loras(layer if "loras" in layer else own)
+    if TRUST in own:
+        raise LdmError(f"a model does not say which plugins are imported, as {file} would.")
+    own = owned(own, registry, owner_of_folder(registry, info.folder))
+    loras = _loras(_all_loras(own, layer))
     fast = lay(own, layer).get("fast")
     own, layer = _without(own, "fast"), _without(layer, "fast")
     composition = assemble(info, registry, family, own, layer, loras)
@@ -83,6 +101,8 @@ def recompose(composition: Composition, changes: Mapping[str, Any]) -> Compositi
         LdmError: as of `compose`, or a change of what belongs to the weights.
     """
     layer, own = as_layer(changes), composition.own
+    if TRUST in layer:
+        raise LdmError(f"'{TRUST}' is said when a pipeline is made; load another one for it.")
     for key in OF_WEIGHTS:
         if key in layer:
             raise LdmError(f"'{key}' belongs to the weights; load another pipeline for it.")
@@ -94,8 +114,19 @@ def recompose(composition: Composition, changes: Mapping[str, Any]) -> Compositi
     chosen = in_full_everywhere(chosen, composition.registry)
     loras = composition.loras
     if "loras" in changes:
-        loras = _loras(chosen if "loras" in chosen else own)
+        loras = _loras(_all_loras(own, chosen))
     return assemble(composition.info, composition.registry, composition.family, own, chosen, loras)
+
+
+def _all_loras(own: Layer, chosen: Layer) -> Layer:
+    """The layer that says which LoRA there are, those of the one below among them."""
+    below = settled(own.get("loras", []))
+    if "loras" not in chosen:
+        if below:
+            own["loras"] = below
+        return own
+    chosen["loras"] = joined(chosen["loras"], below)
+    return chosen
 
 
 def _loras(layer: Layer) -> tuple[Lora, ...]:
@@ -129,38 +160,50 @@ def assemble(
     defaults = accompanied(info, own, registry, same).recipe
     companions = accompanied(info, lay(own, chosen, same), registry, same)
     recipe = {"num_inference_steps": DEFAULT_STEPS, **companions.recipe}
+    recipe |= {key: settled(recipe[key]) for key in LISTS if key in recipe}
     place.check(recipe)
     used: list[Plugin] = []
+    owners = Owners(registry.plugins)
+    owners.add(family, owners.of(family, "family"))
+    fit = partial(fitted, info=info, place=place.names(recipe), owners=owners)
     parts: dict[str, list[Any]] = {key: [] for key in (*STAGES, *LISTS)}
     for key, choice in choices_of({**recipe, "converters": _converters(recipe)}):
         if key != "spacing":
-            parts[key].append(make(key, choice, registry, used, defaults))
+            part = make(key, choice, registry, used, defaults, fit, owners)
+            parts[key].append(fit(LISTS.get(key, key), part))
     if parts["scheduler"]:
-        parts["scheduler"] = [parts["scheduler"][0].fitted(info)]
         rule, own_recipe = parts["scheduler"][0].spacing, recipe
-        recipe = _with_spacing(recipe, lay(own, chosen, same), defaults, rule, info, same)
+        chosen_now = lay(own, chosen, same)
+        with owners.blamed(parts["scheduler"][0], "while it said which spacing goes with it"):
+            recipe = _with_spacing(recipe, chosen_now, defaults, rule, info, registry)
         companions = replace(companions, own_spacing=recipe is not own_recipe)
     if "spacing" in recipe:
-        parts["spacing"].append(make("spacing", recipe["spacing"], registry, used, defaults))
+        spacing = make("spacing", recipe["spacing"], registry, used, defaults, fit, owners)
+        parts["spacing"].append(fit("spacing", spacing))
     for key in STAGES:
         if not parts[key]:
             raise LdmError(f"no {key} is chosen, and the family {info.family} has no default.")
     _check_lengths(recipe, info)
-    scheduler = parts["scheduler"][0]
-    guidance = parts["guidance"][0].fit(info)
-    conditioning = tuple(part.fit(info) for part in parts["conditioning"])
-    converters = [part.fit(info, place.names(recipe)) for part in parts["converters"]]
+    scheduler, guidance = parts["scheduler"][0], parts["guidance"][0]
+    conditioning, converters = tuple(parts["conditioning"]), parts["converters"]
     if "memory" in recipe and any(part.phase is Phase.PLACEMENT for part in converters):
         raise LdmError(
             "the recipe's memory plans where weights lie, and its converters say so themselves; "
             "leave one of them out."
         )
     for converter in converters:
-        converter.beside([other for other in converters if other is not converter])
+        with owners.blamed(converter, BESIDE):
+            converter.beside([other for other in converters if other is not converter])
     attention = _attention(parts["attention"][0], recipe)
+    owners.passes_to(parts["attention"][0], attention)
     for converter in converters:
-        converter.within(recipe, attention)
+        with owners.blamed(converter, BESIDE):
+            converter.within(recipe, attention)
+    for part in conditioning:
+        check_inputs(part, owners)
     _check_conditioning(conditioning, info)
+    with owners.blamed(guidance, BESIDE):
+        _ = guidance.embedded_scale
     if guidance.embedded_scale is not None and "guidance_embeds" not in info.abilities:
         raise LdmError(
             f"the model '{info.source}' (family {info.family}) was not distilled to take its "
@@ -192,6 +235,7 @@ def assemble(
         observers=tuple(parts["observers"]),
         converters=tuple(sorted(converters, key=lambda part: part.phase)),
         loras=loras,
+        owners=owners,
     )
     if any(converter.by_table for converter in converters):
         check_linear(composition)
@@ -255,17 +299,22 @@ def _converters(recipe: Layer) -> list[Layer]:
 
 
 def _with_spacing(
-    recipe: Layer, chosen: Layer, defaults: Layer, rule: Any, info: ModelInfo, same: Any
+    recipe: Layer, chosen: Layer, defaults: Layer, rule: Any, info: ModelInfo, registry: Registry
 ) -> Layer:
     """The recipe with the spacing that goes with a scheduler, where no spacing is chosen and the
     scheduler is another than the model's, or the model has none."""
     if rule is None or "spacing" in chosen:
         return recipe
     name, own = recipe["scheduler"]["name"], defaults.get("scheduler", {}).get("name")
+    same = same_plugin(registry)
     if "spacing" in defaults and own is not None and same("scheduler", name, own):
         return recipe
     choice = rule(info)
-    return recipe if choice is None else {**recipe, "spacing": as_choice("spacing", choice)}
+    if choice is None:
+        return recipe
+    scheduler = only(registry, "scheduler", name)
+    owner = OWN if scheduler is None else scheduler.distribution
+    return {**recipe, **owned(as_layer({"spacing": choice}), registry, owner)}
 
 
 def _check_lengths(recipe: Layer, info: ModelInfo) -> None:

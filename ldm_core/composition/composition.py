@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
@@ -35,10 +35,11 @@ from ldm_core.contracts import (
 from ldm_core.contracts.files import parts_of
 from ldm_core.contracts.latents import describe
 from ldm_core.contracts.spacing import as_spacing, checked
-from ldm_core.errors import LdmError, did_you_mean
+from ldm_core.errors import LdmError, PartError, did_you_mean
 from ldm_core.model import place
 from ldm_core.model.lora import Lora
 from ldm_core.numerics.point import Point
+from ldm_core.plugins.owners import Owners
 from ldm_core.plugins.registry import Plugin, Registry
 from ldm_core.values import brief, fitted, plain, type_name
 
@@ -63,6 +64,7 @@ class Composition:
         plugins: the plugins in use, for manifests.
         converters: in the order in which they act.
         loras: the LoRA files among them.
+        owners: whose each part is.
     """
 
     info: ModelInfo
@@ -85,6 +87,7 @@ class Composition:
     observers: tuple[Observer, ...]
     converters: tuple[Converter, ...] = ()
     loras: tuple[Lora, ...] = ()
+    owners: Owners = field(default_factory=Owners, repr=False, compare=False)
 
     @property
     def inputs(self) -> dict[str, Input]:
@@ -169,8 +172,13 @@ class Composition:
         else:
             name, spacing = self.recipe["spacing"]["name"], self.spacing
         latent = LatentShape.of(info.latents, extent or info.default_extent)
-        points = spacing.points(info.noise_schedule, steps, latent)
-        grid = checked(points, info.noise_schedule, f"'{name}'")
+        part = self.spacing if own_points is None else self.scheduler
+        with self.owners.blamed(part, "while it chose the points of a run"):
+            points = spacing.points(info.noise_schedule, steps, latent)
+            try:
+                grid = checked(points, info.noise_schedule, f"'{name}'")
+            except LdmError as error:
+                raise PartError(part, error.message, error.hint) from error
         if grid[0].alpha == 0 and info.prediction_type.needs_signal:
             raise LdmError(
                 f"the spacing '{name}' starts where the signal is zero, and there this "
@@ -207,9 +215,11 @@ class Composition:
         )
         grid = self.grid(request.num_inference_steps, request.extent)
         for part in self.conditioning:
-            _check_inputs(part, request)
+            with self.owners.blamed(part, "while it saw to the inputs"):
+                _check_inputs(part, request)
         for part in self.conditioning:
-            grid = part.cut(grid, request)
+            with self.owners.blamed(part, "while it chose the part of the way"):
+                grid = _cut(part, grid, request)
         return Plan(request, grid)
 
     @checks_arguments
@@ -281,6 +291,18 @@ class Composition:
                     )
             spread[name] = [plain(entry) for entry in entries]
         return spread
+
+
+def _cut(part: Conditioning, grid: Grid, request: Request) -> Grid:
+    """The part of a grid that a conditioning has walked.
+
+    Raises:
+        PartError: it gave something else.
+    """
+    left = part.cut(grid, request)
+    if not isinstance(left, Grid) or len(left) < 1:
+        raise PartError(part, f"what is left of a Grid is a Grid, not {brief(left)}.")
+    return left
 
 
 def _check_inputs(part: Conditioning, request: Request) -> None:

@@ -6,6 +6,7 @@ picture's manifest does too.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,11 +14,13 @@ from typing import Any
 from ldm_core.composition.composition import Composition
 from ldm_core.composition.parts import make
 from ldm_core.composition.recipe import Fast, Layer
-from ldm_core.contracts import Converter, Phase, Speedup
-from ldm_core.errors import LdmError
+from ldm_core.contracts import Converter, Phase, PlaceNames, Speedup
+from ldm_core.errors import LdmError, LdmWarning, PluginError
 from ldm_core.model import place
+from ldm_core.plugins.blame import blamed, is_of_others
 from ldm_core.plugins.options import REQUIRED
 from ldm_core.plugins.registry import Plugin
+from ldm_core.values import brief
 
 
 @dataclass(frozen=True)
@@ -118,9 +121,28 @@ def _candidates(composition: Composition, fast: Fast) -> Iterator[Candidate]:
     """Converters that are not chosen yet, with each of their options that are faster."""
     names = place.names(composition.recipe)
     for plugin, converter in unchosen(composition):
-        for speedup in converter.speedups(composition.info, names):
+        for speedup in speedups(plugin, converter, composition, names):
             if speedup.factor < 1 and (speedup.error is None or fast == "lossy"):
                 yield Candidate(plugin, speedup)
+
+
+def speedups(
+    plugin: Plugin, converter: Converter, composition: Composition, names: PlaceNames
+) -> list[Speedup]:
+    """What a converter says that it makes faster; of one of another package that fails to, nothing,
+    which is said."""
+    try:
+        with blamed(plugin, "while it said what it makes faster"):
+            several = list(converter.speedups(composition.info, names))
+    except PluginError as error:
+        warnings.warn(LdmWarning(f"{error.message}; it is left out."), stacklevel=2)
+        return []
+    strange = next((one for one in several if not isinstance(one, Speedup)), None)
+    if strange is not None and is_of_others(plugin):
+        what = f"{plugin.whose} says {brief(strange)} of what it makes faster, which is no Speedup"
+        warnings.warn(LdmWarning(f"{what}; it is left out."), stacklevel=2)
+        return []
+    return several
 
 
 def unchosen(composition: Composition) -> Iterator[tuple[Plugin, Converter]]:

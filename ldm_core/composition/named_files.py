@@ -3,11 +3,20 @@ every folder."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
 
-from ldm_core.composition.recipe import LISTS, STAGES, Layer, is_ready_made
-from ldm_core.contracts.files import NAMES_FILE, in_full, is_there, parts_of, with_full_paths
+from ldm_core.composition.nested import changed_choices, only
+from ldm_core.composition.recipe import Layer, is_ready_made
+from ldm_core.contracts.files import (
+    NAMES_FILE,
+    READ,
+    WRITTEN,
+    in_full,
+    is_there,
+    parts_of,
+    with_full_paths,
+)
+from ldm_core.plugins.options import Option
 from ldm_core.plugins.registry import Registry
 
 KEY = "path"
@@ -15,33 +24,47 @@ KEY = "path"
 
 
 def in_full_everywhere(layer: Layer, registry: Registry) -> Layer:
-    """A layer whose choices of plugins name their files in full; ids of the Hub stay as they are.
+    """A layer whose choices of plugins name their files in full; ids of the Hub stay."""
 
-    Args:
-        layer: with names of plugins that there are.
-    """
-    changed = {key: _choice(key, layer[key], registry) for key in STAGES if key in layer}
-    for key, kind in LISTS.items():
-        if key in layer:
-            changed[key] = [_choice(kind, choice, registry) for choice in layer[key]]
-    return {**layer, **changed}
+    def full(kind: str, choice: Layer) -> Layer:
+        plugin = only(registry, kind, choice["name"])
+        options = {} if plugin is None else plugin.options
+        return {
+            name: with_full_paths(value, True, (KEY,), _lasting)
+            if name in options and names_file(options[name]) and not is_ready_made(value)
+            else value
+            for name, value in choice.items()
+        }
+
+    return changed_choices(layer, registry, full)
 
 
-def _choice(kind: str, choice: Any, registry: Registry) -> Any:
-    if not isinstance(choice, Mapping) or not isinstance(choice.get("name"), str):
+def names_file(option: Option) -> bool:
+    """Whether an option names a file, folder or model to read."""
+    parts = parts_of(option.annotation)
+    read = bool({NAMES_FILE, READ, Path} & parts) and WRITTEN not in parts
+    return option.kind == "model" or read
+
+
+def option_files(layer: Layer, registry: Registry) -> set[Path]:
+    """The files and folders that options of a layer's plugins name, in full; what is no file here,
+    such as an id of the Hub, is left out."""
+    files: set[Path] = set()
+
+    def take(name: str) -> str:
+        if is_there(name):
+            files.add(Path(in_full(name)))
+        return name
+
+    def look(kind: str, choice: Layer) -> Layer:
+        for plugin in registry.named(choice["name"], kind):
+            for name in plugin.options.keys() & choice.keys():
+                if names_file(plugin.options[name]):
+                    with_full_paths(choice[name], True, (KEY,), take)
         return choice
-    options = registry.find(kind, choice["name"]).options
-    changed = dict(choice)
-    for name in options.keys() & choice.keys():
-        option, value = options[name], choice[name]
-        if option.kind == "model" or NAMES_FILE in parts_of(option.annotation):
-            if not is_ready_made(value):
-                changed[name] = with_full_paths(value, True, (KEY,), _lasting)
-        elif option.kind is not None and isinstance(value, list | tuple):
-            changed[name] = [_choice(option.kind, entry, registry) for entry in value]
-        elif option.kind is not None:
-            changed[name] = _choice(option.kind, value, registry)
-    return changed
+
+    changed_choices(layer, registry, look)
+    return files
 
 
 def _lasting(name: str) -> str:

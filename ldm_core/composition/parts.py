@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ldm_core import contracts
+from ldm_core.composition.added import is_more
 from ldm_core.composition.recipe import LISTS, STAGES, Layer, as_choice, is_ready_made
+from ldm_core.composition.short_names import owned_name
 from ldm_core.contracts import OtherModel, Record
 from ldm_core.contracts.guidance import ModelsOwn
-from ldm_core.errors import LdmError
+from ldm_core.errors import LdmError, PluginError
 from ldm_core.model.recognition import inspect_model
-from ldm_core.plugins.options import REQUIRED, check_options, described, read_options, with_options
+from ldm_core.plugins.blame import blamed, is_of_others
+from ldm_core.plugins.options import (
+    REQUIRED,
+    Option,
+    check_declared,
+    check_options,
+    described,
+    read_options,
+    with_options,
+)
+from ldm_core.plugins.owners import Owners
 from ldm_core.plugins.registry import Plugin, Registry
 from ldm_core.values import brief
 
@@ -28,14 +41,24 @@ EDGES: Mapping[str, Callable[[Any], Any]] = {
     "denoiser": contracts.as_wrapper,
     "observer": contracts.as_observer,
     "converter": contracts.as_converter,
+    "writer": contracts.as_writer,
+    "family": contracts.as_family,
 }
 """Where what a plugin gives becomes the typed part that the core holds, by kind."""
+Fitter = Callable[[str, Any], Any]
+"""``fit(kind, part)``: the part for a model."""
+
+
+def as_it_is(kind: str, part: Any) -> Any:
+    """Where there is no model yet."""
+    return part
 
 
 def choices_of(layer: Layer) -> list[tuple[str, Layer]]:
     """Each choice of a layer with the key that it stands under; of lists, each entry."""
     one = [(key, layer[key]) for key in STAGES if key in layer]
-    return one + [(key, choice) for key in LISTS for choice in layer.get(key, [])]
+    several = [(key, choice) for key in LISTS for choice in layer.get(key, [])]
+    return one + [(key, choice) for key, choice in several if not is_more(choice)]
 
 
 def check_choices(layer: Layer, registry: Registry) -> None:
@@ -60,15 +83,24 @@ def same_plugin(registry: Registry) -> Callable[[str, Any, Any], bool]:
 
 
 def make(
-    key: str, choice: Layer, registry: Registry, used: list[Plugin], own: Mapping[str, Layer]
+    key: str,
+    choice: Layer,
+    registry: Registry,
+    used: list[Plugin],
+    own: Mapping[str, Layer],
+    fit: Fitter = as_it_is,
+    owners: Owners | None = None,
 ) -> Any:
     """The part that a choice under a key of a recipe stands for, its options set.
 
     Args:
         used: takes the plugins that it is made of.
         own: the model's own choices, which options may have as their default.
+        fit: what fits the parts that options name to a model; the part itself is not yet fitted.
+        owners: hears whose the part is, and those in it.
     Raises:
-        LdmError: no such plugin or option, or what the plugin gives is no such part.
+        LdmError: no such plugin or option.
+        PluginError: another package's plugin fails, or gives no such part.
     """
     name = choice.get("name")
     options = {k: v for k, v in choice.items() if k != "name"}
@@ -77,45 +109,148 @@ def make(
         raise LdmError(f"options are set for '{key}', but no {key} is chosen.")
     if is_ready_made(name):
         try:
-            return EDGES[kind](_ready_made(key, name, options))
+            inner = partial(_inner, registry=registry, used=used, own=own, fit=fit, owners=owners)
+            return EDGES[kind](_ready_made(key, name, options, inner))
         except LdmError as error:
             raise LdmError(f"'{key}': {error.message}", error.hint) from error
-    return _plugin(kind, choice, registry, used, own)
+    try:
+        return _plugin(kind, choice, registry, used, own, fit, owners)
+    except RecursionError:
+        raise LdmError(
+            f"the {kind} '{name}' is made of others that are made of it, without end.",
+            "an option that names another one is to have another default.",
+        ) from None
 
 
 def _plugin(
-    kind: str, choice: Layer, registry: Registry, used: list[Plugin], own: Mapping[str, Layer]
+    kind: str,
+    choice: Layer,
+    registry: Registry,
+    used: list[Plugin],
+    own: Mapping[str, Layer],
+    fit: Fitter = as_it_is,
+    owners: Owners | None = None,
 ) -> Any:
     """A plugin with its options set; options that are plugins themselves are made first."""
     plugin = registry.find(kind, choice["name"])
     used.append(plugin)
+    within = len(used)
+    with blamed(plugin, "while its options were read"):
+        _check_declared(plugin)
     values = {k: v for k, v in choice.items() if k != "name"}
     hint = f"`ldm plugins show {plugin.name}` describes it."
     options = check_options(plugin.options, values, f"the {kind} '{plugin.name}'", hint)
-    for name, option in plugin.options.items():
-        inner = options.get(name, option.default)
-        if option.kind is None or inner is None or inner is REQUIRED:
-            continue
-        if option.kind == "model":
-            options[name] = other_model(inner, registry)
-            continue
-        if option.several:
-            entries = inner if isinstance(inner, list | tuple) else [inner]
-            tables = [as_choice(f"{plugin.name}.{name}", entry) for entry in entries]
-            options[name] = [make(option.kind, table, registry, used, own) for table in tables]
-            continue
-        table, rest = as_choice(f"{plugin.name}.{name}", inner), own
-        if isinstance(inner, ModelsOwn):
-            if option.kind not in own:
-                continue
-            # it is made without itself as a default, so that it cannot stand in itself for ever
-            table, rest = own[option.kind], {k: v for k, v in own.items() if k != option.kind}
-        options[name] = make(option.kind, table, registry, used, rest)
-    part = with_options(plugin.loaded, options)
+    options |= _inner(plugin, plugin.options, options, registry, used, own, fit, owners)
+    with blamed(plugin, "while it was made", used):
+        part = with_options(plugin.loaded, options)
+        if plugin.earlier is not None:
+            part = plugin.earlier.as_of_now(kind, part)
+        part = _as_part(kind, part, plugin)
+    if owners is not None:
+        inside = next(filter(is_of_others, used[within:]), plugin)
+        owners.add(part, plugin if is_of_others(plugin) else inside)
+    return part
+
+
+def _check_declared(plugin: Plugin) -> None:
+    """See that another package's plugin declares options that can be set; ours are tested.
+
+    Raises:
+        PluginError: it does not.
+    """
+    target = plugin.loaded
+    if is_of_others(plugin):
+        try:
+            check_declared(plugin.kind, target, plugin.options)
+        except LdmError as error:
+            raise PluginError(plugin.whose, "while its options were read", error) from error
+
+
+def _as_part(kind: str, part: Any, plugin: Plugin) -> Any:
+    """What a plugin gives, as the core holds it.
+
+    Raises:
+        LdmError: it is something else; a `PluginError` of another package's.
+    """
     try:
         return EDGES[kind](part)
     except LdmError as error:
+        if is_of_others(plugin):
+            what = LdmError(f"it gives something else: {error.message}")
+            raise PluginError(plugin.whose, "while it was made", what) from error
         raise LdmError(f"the {kind} '{plugin.id}' gives something else: {error.message}") from error
+
+
+def _inner(
+    owner: Plugin | str,
+    declared: Mapping[str, Option],
+    choice: Layer,
+    registry: Registry,
+    used: list[Plugin],
+    own: Mapping[str, Layer],
+    fit: Fitter,
+    owners: Owners | None,
+) -> dict[str, Any]:
+    """The options that are parts or models themselves, by name, their defaults too, made and
+    fitted."""
+    made: dict[str, Any] = {}
+    for name, option in declared.items():
+        if option.kind == "model":
+            sources = choice.get(name, option.default)
+            if sources is None or sources is REQUIRED:
+                continue
+            several = sources if isinstance(sources, list | tuple) else [sources]
+            models = [other_model(source, registry) for source in several]
+            made[name] = models if option.several else other_model(sources, registry)
+        elif (inner := inner_choices(owner, option, choice, registry, own)) is not None:
+            kind = str(option.kind)
+            parts = [
+                fit(kind, make(kind, table, registry, used, below, fit, owners))
+                for table, below in inner
+            ]
+            made[name] = parts if option.several else parts[0]
+    return made
+
+
+def inner_choices(
+    owner: Plugin | str,
+    option: Option,
+    choice: Layer,
+    registry: Registry,
+    own: Mapping[str, Layer],
+) -> list[tuple[Layer, Mapping[str, Layer]]] | None:
+    """The choices that an option stands for which is a plugin itself, its default where the choice
+    says nothing, each with the model's own choices for what lies in it.
+
+    Args:
+        owner: whose option it is; the name of a part that was made in Python.
+        own: the model's own choices, which options may have as their default.
+    Returns:
+        One of most options, any number of one that takes several; None of an option that is no
+        plugin, that stands for none, or whose model's own there is none of.
+    """
+    value = choice.get(option.name, option.default)
+    if option.kind in (None, "model") or value is None or value is REQUIRED:
+        return None
+    if isinstance(value, ModelsOwn):
+        if option.kind not in own:
+            return None
+        # it is made without itself as a default, so that it cannot stand in itself for ever
+        return [(own[option.kind], {k: v for k, v in own.items() if k != option.kind})]
+    several = option.several and isinstance(value, list | tuple)
+    name = owner if isinstance(owner, str) else owner.name
+    tables = [as_choice(f"{name}.{option.name}", v) for v in (value if several else [value])]
+    if option.name not in choice and not isinstance(owner, str):
+        tables = [_of_package(owner, str(option.kind), table, registry) for table in tables]
+    return [(table, own) for table in tables]
+
+
+def _of_package(plugin: Plugin, kind: str, choice: Layer, registry: Registry) -> Layer:
+    """The default of an option, as the package means it that wrote it."""
+    name = choice.get("name")
+    if not isinstance(name, str):
+        return choice
+    return {**choice, "name": owned_name(registry, kind, name, plugin.distribution)}
 
 
 def other_model(source: Any, registry: Registry) -> OtherModel:
@@ -132,11 +267,19 @@ def other_model(source: Any, registry: Registry) -> OtherModel:
     return OtherModel(info, lambda place: family.load(info, place))
 
 
-def _ready_made(key: str, thing: Any, options: dict[str, Any]) -> Any:
-    """A part given in Python: a function or factory like a plugin's target, or the thing itself."""
+def _ready_made(
+    key: str, thing: Any, options: dict[str, Any], inner: Callable[..., dict[str, Any]]
+) -> Any:
+    """A part given in Python: a function or factory like a plugin's target, or the thing itself.
+
+    Args:
+        inner: makes those of its options that are parts themselves.
+    """
     if inspect.isroutine(thing) or inspect.isclass(thing) or isinstance(thing, Record):
-        name = f"the {key} {qualified_name(thing).rpartition('.')[2]}"
-        return with_options(thing, check_options(read_options(thing), options, name, ""))
+        short = qualified_name(thing).rpartition(".")[2]
+        declared = read_options(thing)
+        options = check_options(declared, options, f"the {key} {short}", "")
+        return with_options(thing, options | inner(short, declared, options))
     if options:
         raise LdmError(
             f"the {key} is an object made in Python, so its options ({', '.join(options)}) cannot "

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ldm_core.composition.full_recipe import saved_default
 from ldm_core.composition.named_files import KEY
 from ldm_core.composition.parts import choices_of
 from ldm_core.composition.recipe import LISTS, Layer, read_recipe
@@ -123,10 +124,13 @@ class Reach:
         declared = plugins[0].options if len(plugins) == 1 else {}
         for key, value in options.items():
             option = declared.get(key)
+            if option is not None and option.kind is None and saved_default(option) == value:
+                continue  # which is the plugin's own word, whoever says it
             if option is None or option.kind is None:
                 self.value(value, object if option is None else option.annotation)
             elif option.kind == "model":
-                self.model(str(value))
+                for source in value if isinstance(value, list | tuple) else [value]:
+                    self.model(str(source))
             else:
                 for entry in value if isinstance(value, list | tuple) else [value]:
                     if isinstance(entry, str | Mapping):

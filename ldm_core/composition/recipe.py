@@ -13,9 +13,13 @@ A recipe is a TOML file::
     name = "karras"
     rho = 7.0
 
+    [plugins]                                        # which may be imported, and used, at all
+    deny = ["ldm-other"]
+
 Layers lie over one another: the family's defaults, the model folder's ``ldm.toml``, the recipe,
 overrides. Where a layer names another plugin, the options below it go; where it names the same
-or none, options are added to.
+or none, options are added to. A list takes the place of the one below, or adds to it where its
+entry ``"..."`` stands for that. What ``[plugins]`` of each layer says holds.
 """
 
 from __future__ import annotations
@@ -27,12 +31,14 @@ from datetime import date, time
 from pathlib import Path
 from typing import Any, Literal
 
+from ldm_core.composition.added import MORE, is_more, joined
 from ldm_core.composition.memory_size import MemorySize
 from ldm_core.contracts.files import to_read
 from ldm_core.contracts.latents import AtLeastOne
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.model.lora import as_lora
 from ldm_core.model.reading import read_bytes
+from ldm_core.plugins.trust import narrowed
 from ldm_core.values import brief, fitted, plain, type_name
 
 Layer = dict[str, Any]
@@ -64,7 +70,10 @@ SETTINGS: dict[str, Any] = {
     "tf32": bool,
     "fast": Fast,
 }
-KEYS = (*SETTINGS, "loras", *STAGES, *LISTS)
+TRUST = "plugins"
+"""The key that says which plugins may be imported, and the lists that it may hold."""
+TRUST_LISTS = ("allow", "deny")
+KEYS = (*SETTINGS, TRUST, "loras", *STAGES, *LISTS)
 FIRST_OF = "ldm-core:first_of"
 """The attention plugin that several kernels in a list stand for."""
 LONGEST = 2**20
@@ -115,14 +124,16 @@ def as_layer(raw: Mapping[str, Any]) -> Layer:
             continue
         if key in SETTINGS:
             layer[key] = _setting(key, value)
+        elif key == TRUST:
+            layer[key] = _trust(value)
         elif key == "loras":
             entries = value if isinstance(value, list | tuple) else [value]
-            layer[key] = [as_lora(entry) for entry in entries]
+            layer[key] = _once_more(key, [as_lora(entry) for entry in entries])
         elif key in STAGES:
             layer[key] = as_choice(key, value)
         elif key in LISTS:
             entries = value if isinstance(value, list | tuple) else [value]
-            layer[key] = [as_choice(key, entry) for entry in entries]
+            layer[key] = _once_more(key, [as_choice(key, entry) for entry in entries])
         else:
             raise LdmError(
                 f"a recipe has no key {brief(key)}.{did_you_mean(key, KEYS)} "
@@ -143,6 +154,33 @@ def _setting(key: str, value: Any) -> Any:
             raise LdmError(f"'{key}' cannot be {brief(value)}: {error}.") from None
         raise LdmError(f"'{key}' should be {form}, not {brief(value)}: {error}.") from None
     return str(value) if isinstance(value, Path) else value
+
+
+def _trust(value: Any) -> Layer:
+    """The table of plugins that may be imported."""
+    if not isinstance(value, Mapping):
+        raise LdmError(f"'{TRUST}' is a table of lists, 'allow' and 'deny', not {brief(value)}.")
+    for name, entries in value.items():
+        if name not in TRUST_LISTS:
+            raise LdmError(
+                f"'{TRUST}' has no list {brief(name)}.{did_you_mean(str(name), TRUST_LISTS)} "
+                "Its lists: allow, deny."
+            )
+        if not isinstance(entries, list | tuple) or not all(isinstance(e, str) for e in entries):
+            raise LdmError(
+                f"'{TRUST}.{name}' should be a list of packages, or of 'package:entry point', not "
+                f"{brief(entries)}."
+            )
+    return {name: list(entries) for name, entries in value.items()}
+
+
+def _once_more(key: str, entries: list[Layer]) -> list[Layer]:
+    """A list in which what is below it stands at one place."""
+    if sum(map(is_more, entries)) > 1:
+        raise LdmError(f"'{key}' says '{MORE}', which is all that is below it, more than once.")
+    if strange := [e for e in entries if is_more(e) and e not in ({"name": MORE}, as_lora(MORE))]:
+        raise LdmError(f"'{MORE}' in '{key}' stands by itself, without {brief(strange[0])}.")
+    return entries
 
 
 def as_choice(key: str, value: Any) -> Layer:
@@ -192,6 +230,12 @@ def override(setting: str) -> Layer:
     if not (equals and hook):
         raise LdmError(
             f"'{setting}' should look like hook.option=value.", "as in --set scheduler.eta=1"
+        )
+    if hook.strip() == TRUST:
+        raise LdmError(
+            f"'{TRUST}' is read before any plugin is imported, from the recipe's file; --set comes "
+            "too late for it.",
+            "LDM_DISABLE_PLUGINS and LDM_ALLOW_PLUGINS in the environment say it too.",
         )
     value = read_value(text)
     if not dot:
@@ -260,8 +304,22 @@ def lay(below: Mapping[str, Any], over: Mapping[str, Any], same: Same = _same_te
             key in STAGES and lower and _goes_on(key, lower, value, same)
         ):
             result[key] = {**lower, **value}
+        elif key == TRUST and lower:
+            result[key] = _both(lower, value)
+        elif key in (*LISTS, "loras") and lower is not None:
+            result[key] = joined(value, lower)
         else:
             result[key] = value
+    return result
+
+
+def _both(lower: Layer, value: Layer) -> Layer:
+    """What may be imported by both of two tables."""
+    result = {**lower, **value}
+    if "deny" in lower and "deny" in value:
+        result["deny"] = list(dict.fromkeys([*lower["deny"], *value["deny"]]))
+    if "allow" in lower and "allow" in value:
+        result["allow"] = narrowed(lower["allow"], value["allow"])
     return result
 
 

@@ -16,6 +16,12 @@ from ldm_core.plugins.registry import Plugin, Registry
 
 Outcome = Literal["passed", "failed", "expected", "skipped"]
 """``expected``: it failed, as the package declares, and says why."""
+WORDS: Mapping[Outcome, str] = {
+    "passed": "PASS",
+    "failed": "FAIL",
+    "expected": "XFAIL",
+    "skipped": "SKIP",
+}
 
 
 class NotApplicable(Exception):
@@ -50,14 +56,14 @@ class Check:
     """One named check of a kind of plugin.
 
     Attributes:
-        kind: of plugin.
+        kind: of plugin, or ``package`` for those of a package as a whole.
         name: as ``constant_x0``; unique among those of its kind.
-        function: see the module.
+        function: see the module; of a package it sees what `package.evidence` gathered.
     """
 
     kind: str
     name: str
-    function: Callable[[Subject], str | None]
+    function: Callable[[Any], str | None]
 
     @property
     def doc(self) -> str:
@@ -71,7 +77,8 @@ class Result:
 
     Attributes:
         figure: what was measured, in words; empty where nothing was.
-        reason: why it failed, was skipped, or was expected to fail.
+        reason: why it failed, was skipped, or was expected to fail; of one that passed though it is
+            declared to fail, that it is.
     """
 
     plugin: str
@@ -79,6 +86,10 @@ class Result:
     outcome: Outcome
     figure: str = ""
     reason: str = ""
+
+    def __str__(self) -> str:
+        said = "; ".join(filter(None, (self.figure, self.reason)))
+        return "  ".join((f"{WORDS[self.outcome]:5} {self.plugin}", self.check, said)).rstrip()
 
 
 CHECKS: dict[str, list[Check]] = {}

@@ -28,22 +28,36 @@ from ldm_core.contracts.conditioning import (
     as_conditioning,
 )
 from ldm_core.contracts.converter import Converter, Phase, PlaceNames, Speedup, as_converter
-from ldm_core.contracts.family import Family, Model, ModelInfo, OtherModel
+from ldm_core.contracts.family import Family, Model, ModelInfo, OtherModel, as_family
 from ldm_core.contracts.files import FileName, InputPath, OutputPath
 from ldm_core.contracts.guidance import MODELS_OWN, Bound, Guidance, as_guidance
 from ldm_core.contracts.latents import Axis, Extent, LatentShape, LatentSpace
-from ldm_core.contracts.medium import Medium, Shown, Writer, writes
-from ldm_core.contracts.network import Call, Condition, Network, Row, Unequal, concatenate, take
-from ldm_core.contracts.observer import Observer, as_observer
+from ldm_core.contracts.medium import Medium, Shown, Writer, as_writer, writes
+from ldm_core.contracts.network import (
+    BRANCHES,
+    LED_FROM,
+    NEGATIVE,
+    POSITIVE,
+    UNCONDITIONAL,
+    Call,
+    Condition,
+    Network,
+    Row,
+    Unequal,
+    concatenate,
+    take,
+)
+from ldm_core.contracts.observer import Finished, Observer, RunObserver, as_observer
 from ldm_core.contracts.place import Part, PartInfo, Place
-from ldm_core.contracts.record import Record
-from ldm_core.contracts.run import Evaluation, Plan, Request, Run, RunHooks, Seed, Step
+from ldm_core.contracts.record import Record, fits
+from ldm_core.contracts.run import Evaluation, Plan, Request, Run, RunHooks, Seed, Step, sees_run
 from ldm_core.contracts.scheduler import (
     Scheduler,
     Walk,
     as_scheduler,
     goes_with,
     needs_learned_variance,
+    nonlinear,
     of_order,
     starts_with,
     stochastic,
@@ -55,8 +69,13 @@ from ldm_core.numerics.callables import Denoise, Noise, VariancePredicting, lear
 from ldm_core.numerics.grid import Grid
 
 __all__ = [
+    "BRANCHES",
+    "LED_FROM",
     "MODELS_OWN",
+    "NEGATIVE",
+    "POSITIVE",
     "REQUIRED",
+    "UNCONDITIONAL",
     "Attention",
     "Axis",
     "Bound",
@@ -71,6 +90,7 @@ __all__ = [
     "Extent",
     "Family",
     "FileName",
+    "Finished",
     "Grid",
     "Guidance",
     "Input",
@@ -97,6 +117,7 @@ __all__ = [
     "Row",
     "Run",
     "RunHooks",
+    "RunObserver",
     "Scheduler",
     "Seed",
     "Shown",
@@ -112,24 +133,29 @@ __all__ = [
     "as_converter",
     "as_decoder",
     "as_encoder",
+    "as_family",
     "as_guidance",
     "as_kernel",
     "as_observer",
     "as_scheduler",
     "as_spacing",
     "as_wrapper",
+    "as_writer",
     "concatenate",
     "decodes",
     "encodes",
     "first_of",
+    "fits",
     "goes_with",
     "lacking",
     "learned_variance",
     "needs_learned_variance",
     "neutral_at",
+    "nonlinear",
     "of_order",
     "runs_on",
     "sees_latent",
+    "sees_run",
     "starts_with",
     "stochastic",
     "take",

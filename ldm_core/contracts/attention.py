@@ -8,8 +8,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from ldm_core.arguments import checks_arguments
+from ldm_core.contracts.family import ModelInfo
 from ldm_core.contracts.record import Record, as_record
-from ldm_core.errors import LdmError
+from ldm_core.errors import LdmError, PartError
+from ldm_core.values import brief
 
 if TYPE_CHECKING:
     import torch
@@ -137,8 +139,26 @@ class Kernel(Record):
         kind, size, device, dtype = mask_kind(mask), q.shape[-1], q.device.type, dtype_name(q.dtype)
         for kernel in self.members or (self,):
             if kernel.why_not(device, dtype) is None and kernel.declines(size, kind) is None:
-                return kernel.call(q, k, v, mask, scale)
+                out = kernel.call(q, k, v, mask, scale)
+                return kernel.checked(out, q, v)
         raise self.refusal(size, kind, device, dtype)
+
+    def checked(self, out: Any, q: Tensor, v: Tensor) -> Tensor:
+        """What it gave, once it is seen to be of the shape of attention's result.
+
+        Raises:
+            PartError: it is not.
+        """
+        tensor = isinstance(out, type(q)) or isinstance(q, type(out))
+        if tensor and (out.shape == q.shape or out.shape == (*q.shape[:-1], v.shape[-1])):
+            return out  # type: ignore[no-any-return]
+        shape = (*q.shape[:-1], v.shape[-1])
+        gave = tuple(out.shape) if tensor else brief(out)
+        raise PartError(
+            self,
+            f"the attention '{self.label}' gives a tensor of {shape} for queries of "
+            f"{tuple(q.shape)} and values of {tuple(v.shape)}, and it gave {gave}.",
+        )
 
     def refusal(
         self, head_size: int, mask: MaskKind | None, device: str, dtype: str, where: str = ""
@@ -179,6 +199,9 @@ def first_of(kernels: Sequence[Kernel | Attention]) -> Kernel:
     def first(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float) -> Tensor:
         return several.attend(q, k, v, mask, scale)
 
+    def fit(info: ModelInfo) -> Kernel:
+        return first_of([member.fitted(info) for member in members])
+
     here = [member for member in members if not member.lacks]
     several = Kernel(
         first,
@@ -186,6 +209,7 @@ def first_of(kernels: Sequence[Kernel | Attention]) -> Kernel:
         native=bool(here) and here[0].native,
         name=",".join(member.label for member in members),
         members=tuple(members),
+        fit=fit if any(member.fit is not None for member in members) else None,
     )
     return several
 

@@ -10,8 +10,9 @@ from ldm_core.arguments import checks_arguments
 from ldm_core.contracts.family import Model
 from ldm_core.contracts.medium import Medium
 from ldm_core.contracts.record import Record, as_record
-from ldm_core.errors import LdmError
+from ldm_core.errors import PartError
 from ldm_core.numerics.callables import Noise
+from ldm_core.values import brief
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -66,12 +67,17 @@ class Decoder(Record):
 
     def medium(self, model: Model, x0: Tensor) -> Medium:
         """What the latents (batch, channels, ...) stand for."""
+        from torch import Tensor
+
         data = self.decode(model, x0)
+        if not isinstance(data, Medium | Tensor):
+            raise PartError(self, f"a decoder gives a tensor or a Medium, not {brief(data)}.")
         medium = data if isinstance(data, Medium) else Medium(self.kind, data)
         if medium.kind != self.kind:
-            raise LdmError(
+            raise PartError(
+                self,
                 f"a decoder that is said to give '{self.kind}' gave '{medium.kind}'; it should say "
-                "what it gives, as in @decodes('video')."
+                "what it gives, as in @decodes('video').",
             )
         return medium
 

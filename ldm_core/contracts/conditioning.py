@@ -50,6 +50,7 @@ class Input:
 
     @property
     def required(self) -> bool:
+        """Whether a person must say it."""
         return self.default is REQUIRED
 
     def in_full(self, value: Any) -> Any:
@@ -65,7 +66,11 @@ class Input:
 
 
 class Conditioning:
-    """Gives a network no condition and reads nothing; others override what they do."""
+    """Gives a network no condition and reads nothing; others override what they do.
+
+    An input whose name begins with ``negative_`` speaks for the branch ``negative`` alone, and is
+    left out, as where it has its default, of the branch ``unconditional``.
+    """
 
     @property
     def ability(self) -> str | None:
@@ -100,7 +105,13 @@ class Conditioning:
         return model
 
     def encode(self, run: Run, branches: Sequence[str]) -> Mapping[str, Condition | Unequal]:
-        """The condition of each branch, a row an image; called once the first x is made."""
+        """The condition of each branch, a row an image; called once the first x is made.
+
+        Args:
+            branches: ``positive``, ``negative`` or both. The branch ``unconditional`` is asked for
+                as the negative one of a request without inputs for that; a guidance's own ones as
+                the positive one of a request with others.
+        """
         return {}
 
     def bind(self, run: Run) -> RunHooks:

@@ -33,7 +33,13 @@ class Phase(IntEnum):
 @dataclass(frozen=True)
 class PlaceNames:
     """Where a model is to be, and in which types, by the names in a recipe; ``auto`` where the
-    machine decides."""
+    machine decides.
+
+    Attributes:
+        device: where it computes.
+        dtype: the type in which weights are kept.
+        compute_dtype: the type in which is computed with them.
+    """
 
     device: str
     dtype: str
@@ -66,6 +72,8 @@ class Converter:
     """
 
     phase: Phase
+    """When it acts."""
+
     lossless: bool
     """The answers of the network stay what they are, but for rounding; in the manifest."""
 

@@ -14,6 +14,7 @@ from ldm_core.contracts.place import Part, PartInfo, Place
 from ldm_core.errors import LdmError
 from ldm_core.numerics.noise_schedule import NoiseSchedule
 from ldm_core.numerics.prediction import PredictionType, as_prediction_type
+from ldm_core.values import brief
 
 if TYPE_CHECKING:
     import torch
@@ -34,6 +35,10 @@ class ModelInfo:
     """What a model folder says before any weight is read.
 
     Attributes:
+        family: the name of its family.
+        source: the model as a person named it, for messages.
+        folder: where its JSON files lie.
+        noise_schedule: of its training.
         prediction_type: the record, or the name of one that needs no family of its own.
         latents: how an extent becomes a latent's shape.
         default_extent: what is drawn where nothing is chosen.
@@ -55,6 +60,9 @@ class ModelInfo:
             knows nothing of that scheduler; its own layer then stays.
         parts: its components with weights, before they are read; empty of a family that does not
             say.
+        family_id: the full id of the plugin that is its family, which recognition fills in. Short
+            names among its defaults are those of that plugin's package first, see
+            `ldm_core.composition.short_names`.
         handed: ``handed(steps, latent)``, what its pipeline in Diffusers hands to the scheduler
             beside the number of steps: ``sigmas`` and ``mu``.
     """
@@ -79,6 +87,7 @@ class ModelInfo:
     goes_with: Callable[[str, str | None], Mapping[str, Any]] = nothing_more
     handed: Callable[[int, LatentShape], Mapping[str, Any]] = nothing_handed
     parts: tuple[PartInfo, ...] = ()
+    family_id: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "prediction_type", as_prediction_type(self.prediction_type))
@@ -89,6 +98,8 @@ class Model:
     """A loaded model: shared, never changed, by every pipeline made from it.
 
     Attributes:
+        info: what its folder said.
+        network: what answers a call.
         abilities: by name, see `ldm_core.contracts.abilities`.
         parts: its components, by their names in the folder.
         place: where parts are put that are read later, such as a side network.
@@ -161,11 +172,21 @@ class Family(ABC):
         return None
 
 
+def as_family(part: Any) -> Family:
+    """A family, once it is seen to be one; `LdmError` for anything else."""
+    if isinstance(part, Family):
+        return part
+    raise LdmError(
+        f"a family is an object of a class made from ldm_core.contracts.Family, not {brief(part)}."
+    )
+
+
 @dataclass(frozen=True)
 class OtherModel:
     """Another model, as the value of an option that names one; found when composing.
 
     Attributes:
+        info: what its folder said.
         load: reads its weights, in a place.
     """
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ldm_core.contracts.family import ModelInfo
-from ldm_core.contracts.network import Network
+from ldm_core.contracts.network import POSITIVE, Network
 from ldm_core.contracts.record import as_instance, check_takes
 from ldm_core.contracts.run import Evaluation, Run
 from ldm_core.numerics.point import Point
@@ -25,8 +25,8 @@ class Bound:
     """A guidance for one run.
 
     Attributes:
-        branches: ``branches(point)``, the conditions under which the network is asked there.
-            Others are not computed.
+        branches: ``branches(point)``, the conditions under which the network is asked there, by
+            the names of `ldm_core.contracts.BRANCHES` or of `inputs`. Others are not computed.
         combine: ``combine(outputs, at)``, one network output from those of the branches, each
             (batch, ...), same shape.
         networks: by branch, what is asked in place of the model's network.
@@ -92,12 +92,14 @@ class Guidance:
         return ()
 
     def branches(self, point: Point) -> tuple[str, ...]:
-        """Names of the branches needed at this point, such as ``("positive", "negative")``."""
-        return ("positive",)
+        """Names of the branches needed at this point, of `ldm_core.contracts.BRANCHES`:
+        ``("positive", "negative")``, or ``"unconditional"`` in place of the second where the
+        network's answer is wanted to which nothing is said, whatever a person leads away from."""
+        return (POSITIVE,)
 
     def combine(self, outputs: Mapping[str, Tensor], at: Evaluation) -> Tensor:
         """One network output from those of the branches, each (batch, ...), same shape."""
-        return outputs["positive"]
+        return outputs[POSITIVE]
 
     def bind(self, run: Run) -> Bound:
         """The guidance for one run."""

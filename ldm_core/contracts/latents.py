@@ -70,6 +70,10 @@ class LatentSpace:
     """The latents of a model: (channels, an axis for each of ``axes``), in this order.
 
     A family whose latents are of another kind, such as two in one tensor, overrides `shape`.
+
+    Attributes:
+        channels: how many.
+        axes: in the order in which they come behind the channels.
     """
 
     channels: AtLeastOne

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ldm_core.arguments import check_fields, checks_arguments
-from ldm_core.contracts.record import Record
+from ldm_core.contracts.record import Record, made, unwrapped
 from ldm_core.errors import LdmError
+from ldm_core.values import brief
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -107,4 +108,22 @@ def writes(
     lossless: bool = True,
 ) -> Callable[[Write], Writer]:
     """Make a writer of a function; see `Writer`."""
-    return lambda write: Writer(write, kind, suffix, holds_manifest, longest_manifest, lossless)
+    traits: dict[str, Any] = {
+        "kind": kind,
+        "suffix": suffix,
+        "holds_manifest": holds_manifest,
+        "longest_manifest": longest_manifest,
+        "lossless": lossless,
+    }
+    return lambda write: made(Writer, write, **traits)
+
+
+def as_writer(part: Any) -> Writer:
+    """A writer, once it is seen to be one; `LdmError` for what does not say what it writes."""
+    part = unwrapped(part)
+    if isinstance(part, Writer):
+        return part
+    raise LdmError(
+        f"a writer is a function (shown, manifest, path) that is marked by `writes`, or a Writer, "
+        f"not {brief(part)}."
+    )

@@ -17,12 +17,27 @@ A row's part never depends on who else is in the batch. Where the images of a ru
 different shapes, such as captions of different length, a conditioning gives an `Unequal`."""
 
 
+POSITIVE = "positive"
+"""The branch of what a person asks for."""
+NEGATIVE = "negative"
+"""The branch of what a person says that guidance is to lead away from, in inputs whose names begin
+with ``negative_``; where they say nothing, it is the unconditional one."""
+UNCONDITIONAL = "unconditional"
+"""The branch under which nothing is said: the negative one without what a person says of it, such
+as the empty prompt, or no class; the network as it is, of a model without conditions."""
+BRANCHES = (POSITIVE, NEGATIVE, UNCONDITIONAL)
+"""The branches that every family has. A guidance names others with inputs of their own, see
+`ldm_core.contracts.Bound.inputs`."""
+LED_FROM = (NEGATIVE, UNCONDITIONAL)
+"""Those that say nothing of what the picture is to show."""
+
+
 class Row(NamedTuple):
     """Whose row it is.
 
     Attributes:
         image: its place in the batch that the run makes.
-        branch: under which condition it is asked.
+        branch: under which condition it is asked: one of `BRANCHES`, or a guidance's own.
         point: where its x lies; the rows of a call may lie at different points.
         step, steps: the interval of its run's grid, from 0, and how many there are.
     """

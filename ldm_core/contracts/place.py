@@ -52,7 +52,13 @@ class Part:
 
 @dataclass(frozen=True)
 class PartInfo:
-    """What is known of a part before its weights are read: its name in the folder, class, role."""
+    """What is known of a part before its weights are read.
+
+    Attributes:
+        name: in the folder.
+        cls: the name of its class.
+        role: as of `Part`.
+    """
 
     name: str
     cls: str
@@ -72,6 +78,7 @@ class Place:
     """Where a model's parts are put when they are read, and in which precision.
 
     Attributes:
+        device: where they compute.
         dtype: the type in which weights are kept.
         compute_dtype: the type in which is computed with them: the same, or float32.
         loading: what the reader of a part is told beside that, as converters say.

@@ -5,16 +5,22 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import Any, ClassVar, Self, TypeVar
 
 from ldm_core.arguments import check_fields
+from ldm_core.contracts.family import ModelInfo
 from ldm_core.errors import LdmError
 from ldm_core.values import brief
 
 T = TypeVar("T")
+Fit = Callable[[ModelInfo], Any]
+"""``fit(info)``: the part for a model, a record of the same kind or a function in place of its own;
+None for the part as it is. It raises `LdmError` with the reason where it does not fit."""
 
 
+@dataclass(frozen=True, eq=False)
 class Record(ABC):
     """A part as the core holds it: a function, and its traits in typed fields.
 
@@ -24,9 +30,12 @@ class Record(ABC):
     Attributes:
         takes: what its function is called with by place; what takes more or less is refused here,
             and not found out in the middle of a run.
+        fit: ``fit(info)``, asked once when composing, before any weight is read, see `fits`.
     """
 
     takes: ClassVar[tuple[str, ...]] = ()
+
+    fit: Fit | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if isinstance(self.function, Record):
@@ -37,6 +46,8 @@ class Record(ABC):
         check_fields(self)
         if self.arguments:
             check_takes(self.function, self.arguments, type(self).__name__)
+        if self.fit is not None:
+            check_takes(self.fit, ("info",), f"{type(self).__name__}'s 'fit'")
 
     @property
     def arguments(self) -> tuple[str, ...]:
@@ -53,8 +64,36 @@ class Record(ABC):
         """A record with the same traits around another function."""
 
     def with_options(self, options: Mapping[str, Any]) -> Self:
-        """A record whose function has these keyword-only parameters set."""
-        return self.with_function(partial(self.function, **options)) if options else self
+        """A record whose function has these keyword-only parameters set, also once it is fitted
+        to a model."""
+        if not options:
+            return self
+        record = self.with_function(partial(self.function, **options))
+        if self.fit is None:
+            return record
+        return replace(record, fit=lambda info: self.fitted(info).with_options(options))
+
+    def fitted(self, info: ModelInfo) -> Self:
+        """The part for a model.
+
+        Raises:
+            LdmError: it does not fit.
+        """
+        if self.fit is None:
+            return self
+        part = self.fit(info)
+        if part is None:
+            return replace(self, fit=None)
+        if isinstance(part, type(self)):
+            return part
+        if isinstance(part, Marked):
+            return replace(self.with_function(part.marked), fit=part.fit).fitted(info)
+        if isinstance(part, Record) or not callable(part):
+            raise LdmError(
+                f"the 'fit' of a {type(self).__name__} gives a {type(self).__name__}, a function, "
+                f"or None for the part as it is, not {brief(part)}."
+            )
+        return replace(self.with_function(part), fit=None)
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         return self.function(*args, **options)
@@ -92,6 +131,79 @@ def check_takes(function: Any, arguments: tuple[str, ...], kind: str) -> None:
         raise LdmError(f"{words}, and {brief(function)} takes {signature}.")
 
 
+@dataclass(frozen=True, eq=False)
+class Marked(Record):
+    """A function and its traits, before it is seen of which kind it is.
+
+    Attributes:
+        marked: the function.
+        traits: by the names of a record's fields.
+    """
+
+    marked: Callable[..., Any]
+    traits: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        return self.marked
+
+    def with_function(self, function: Callable[..., Any]) -> Marked:
+        return replace(self, marked=function)
+
+
+def fits(rule: Fit) -> Callable[[Any], Any]:
+    """Say how a part is fitted to a model, or why it does not fit: a decorator of what a plugin
+    offers as a function or record, whatever its kind.
+
+    ``rule(info)`` is asked once when composing, before any weight is read. It raises `LdmError`
+    with the reason where the part does not fit; it gives None for the part as it is, or the part
+    for this model: a record of the same kind, or a function that takes the place of the part's
+    own. Options that are set before are kept.
+
+    Example::
+
+        def needs_pictures(info):
+            if {*info.latents.names} != {"height", "width"}:
+                raise LdmError(f"'blur' is for pictures, and '{info.source}' draws none.")
+
+        @fits(needs_pictures)
+        def blur(denoise, *, radius: float = 1.0): ...
+    """
+    check_takes(rule, ("info",), "rule of 'fits'")
+
+    def mark(part: Any) -> Any:
+        part = unwrapped(part)
+        if not isinstance(part, Record):
+            return Marked(_function(part, "'fits' marks a function or record"), fit=rule)
+        if part.fit is None:
+            return replace(part, fit=rule)
+        inner = part.fitted
+        return replace(part, fit=lambda info: replace(inner(info), fit=rule).fitted(info))
+
+    return mark
+
+
+def with_trait(part: Any, name: str, value: Any) -> Marked:
+    """A plain function, or one that is marked already, with a trait of a kind that is not yet
+    known.
+
+    Raises:
+        LdmError: it is a record, whose function takes what a record without the trait takes.
+    """
+    part = unwrapped(part)
+    if isinstance(part, Marked):
+        return replace(part, traits={**part.traits, name: value})
+    if isinstance(part, Record):
+        raise LdmError(f"'{name}' marks a function, before other decorators, not {brief(part)}.")
+    return Marked(_function(part, f"'{name}' marks a function"), {name: value})
+
+
+def _function(part: Any, words: str) -> Callable[..., Any]:
+    if not callable(part):
+        raise LdmError(f"{words}, not {brief(part)}.")
+    return part  # type: ignore[no-any-return]
+
+
 def unwrapped(part: Any) -> Any:
     """A record with its options set, where options were set around a record by `functools.partial`;
     anything else as it is."""
@@ -121,7 +233,22 @@ def as_record(kind: type[R], part: Any, shape: str) -> R:
         return part
     if not callable(part):
         raise LdmError(f"{shape} or a {kind.__name__}, not {brief(part)}.")
-    return kind(part)  # type: ignore[call-arg]
+    return made(kind, part)
+
+
+def made(kind: type[R], part: Any, /, **traits: Any) -> R:
+    """A record of a kind around a function that may be marked, with these traits too.
+
+    Raises:
+        LdmError: it is marked with what its kind does not have.
+    """
+    of_kind: Callable[..., R] = kind
+    if not isinstance(part, Marked):
+        return of_kind(part, **traits)
+    own = {one.name for one in fields(kind)}
+    for name in part.traits.keys() - own:
+        raise LdmError(f"a {kind.__name__} cannot be marked '{name}', as {brief(part.marked)} is.")
+    return of_kind(part.marked, fit=part.fit, **{**part.traits, **traits})
 
 
 def as_instance(kind: type[T], part: Any, name: str) -> T:

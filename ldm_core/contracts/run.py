@@ -11,8 +11,11 @@ from pydantic import AfterValidator
 from ldm_core.arguments import check_fields
 from ldm_core.contracts.family import Model
 from ldm_core.contracts.latents import Extent
+from ldm_core.contracts.medium import Medium
 from ldm_core.contracts.network import Network
+from ldm_core.contracts.record import Marked, with_trait
 from ldm_core.contracts.scheduler import Scheduler
+from ldm_core.errors import LdmError
 from ldm_core.numerics.callables import Denoise, Noise
 from ldm_core.numerics.grid import Grid
 from ldm_core.numerics.point import Point
@@ -41,12 +44,27 @@ class Request:
         inputs: what the conditionings read, by name: ``{"prompt": [...], ...}``.
         seeds: one for each image; an image depends on its own alone.
         extent: how large each image is.
+        num_inference_steps: of the whole run.
+        places: of each image among all that the call makes, from 0; None where these are all.
+        total: how many the call makes; None where these are all.
     """
 
     inputs: Mapping[str, Sequence[Any]]
     seeds: Sequence[int]
     extent: Extent
     num_inference_steps: int
+    places: Sequence[int] | None = None
+    total: int | None = None
+
+    @property
+    def of_call(self) -> Sequence[int]:
+        """The place of each image among all that the call makes, from 0."""
+        return range(len(self.seeds)) if self.places is None else self.places
+
+    @property
+    def call_images(self) -> int:
+        """How many images the call makes."""
+        return len(self.seeds) if self.total is None else self.total
 
     @property
     def width(self) -> int:
@@ -62,17 +80,34 @@ class Request:
         """What was asked of some of the images."""
         part = slice(start, stop)
         inputs = {name: values[part] for name, values in self.inputs.items()}
-        return replace(self, inputs=inputs, seeds=self.seeds[part])
+        return replace(
+            self,
+            inputs=inputs,
+            seeds=self.seeds[part],
+            places=self.of_call[part],
+            total=self.call_images,
+        )
 
     def at(self, indices: Sequence[int]) -> Request:
         """What was asked of some of the images, by their indices."""
         inputs = {name: [values[i] for i in indices] for name, values in self.inputs.items()}
-        return replace(self, inputs=inputs, seeds=[self.seeds[i] for i in indices])
+        return replace(
+            self,
+            inputs=inputs,
+            seeds=[self.seeds[i] for i in indices],
+            places=[self.of_call[i] for i in indices],
+            total=self.call_images,
+        )
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A checked request and the points that its run visits, made once."""
+    """A checked request and the points that its run visits, made once.
+
+    Attributes:
+        request: what was asked.
+        grid: the points.
+    """
 
     request: Request
     grid: Grid
@@ -90,17 +125,30 @@ class Plan:
         ]
 
 
+def nothing_decoded(latents: Tensor) -> Medium:
+    """Of a run that is made without a decoder.
+
+    Raises:
+        LdmError: always.
+    """
+    raise LdmError("this run has no decoder: it is made to count, not to draw.")
+
+
 @dataclass(frozen=True)
 class Run:
     """One run of a pipeline: a request on its way.
 
     Attributes:
+        model: what it is made with.
+        request: what was asked.
         grid: the points that are visited.
         noise: draws from the images' seeds.
         to_latents: the pipeline's encoder, from pixels (batch, channels, height, width) in
             [-1, 1]; it may draw from the seeds too.
         initial_scale: standard deviation of the first x, as the scheduler wants it.
         scheduler: what walks it; None of a run that is made without one.
+        decode: the pipeline's decoder: what latents (batch, channels, ...), such as an x0 estimate
+            on the way, show.
     """
 
     model: Model
@@ -110,11 +158,25 @@ class Run:
     to_latents: Callable[[Tensor], Tensor]
     initial_scale: float
     scheduler: Scheduler | None = None
+    decode: Callable[[Tensor], Medium] = nothing_decoded
 
     @property
     def device(self) -> torch.device:
         """Where x and the conditions are."""
         return self.model.latents_device
+
+
+def sees_run(function: Callable[..., Any] | Marked) -> Marked:
+    """Say that a wrapper or an observer sees the `Run` that it is part of.
+
+    A wrapper takes it beside the denoiser, ``wrap(denoise, run)``; an observer in place of the
+    grid, ``observer(run)``, and gives a `ldm_core.contracts.RunObserver`. To be named first, next
+    to the function, where other decorators say more.
+
+    A wrapper that draws ``run.noise()`` moves on the images' own streams, so that whatever draws
+    after it draws other noise; each image still depends on its seed alone.
+    """
+    return with_trait(function, "sees_run", True)
 
 
 class RunHooks:
@@ -151,7 +213,13 @@ class RunHooks:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Where and on what the network was called: what a guidance may look at."""
+    """Where and on what the network was called: what a guidance may look at.
+
+    Attributes:
+        x: the noisy latent, (batch, ...).
+        point: where it lies.
+        prediction_type: what the network's outputs stand for.
+    """
 
     x: Tensor
     point: Point
@@ -173,6 +241,7 @@ class Step:
     Attributes:
         call: how many evaluations came before; a scheduler may make several between two points.
         index: how many intervals of the grid lie behind (0 at the first point).
+        point: where it was asked.
         x, x0: the noisy latent and its estimate, both (batch, ...).
     """
 

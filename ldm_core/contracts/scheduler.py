@@ -70,8 +70,8 @@ class Scheduler(Record):
             one of its samples' mean and spread; the conformance kit measures it.
         stochastic: it may draw noise on the way.
         needs_variance: it reads `learned_variance`; models that predict none are refused.
-        fit: ``fit(info)``, the scheduler for a model; raises `LdmError` with the reason where it
-            does not fit.
+        linear: in x, the x0 estimates and the noise, so that it has a table of coefficients; False
+            of one that says it is not.
     """
 
     takes: ClassVar[tuple[str, ...]] = ("x", "grid", "denoise", "noise")
@@ -83,7 +83,7 @@ class Scheduler(Record):
     order: float | None = None
     stochastic: bool = False
     needs_variance: bool = False
-    fit: Callable[[ModelInfo], Scheduler] | None = None
+    linear: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -92,7 +92,6 @@ class Scheduler(Record):
         rules: dict[str, tuple[Any, tuple[str, ...]]] = {
             "start": (self.start, ("first", "last")),
             "spacing": (self.spacing, ("info",)),
-            "fit": (self.fit, ("info",)),
         }
         if not isinstance(self.points, Spacing):
             rules["points"] = (self.points, ("schedule", "steps"))
@@ -109,20 +108,6 @@ class Scheduler(Record):
 
     def with_function(self, function: Callable[..., Any]) -> Scheduler:
         return replace(self, walk=function)
-
-    def with_options(self, options: Mapping[str, Any]) -> Scheduler:
-        record, fit = super().with_options(options), self.fit
-        if fit is None or not options:
-            return record
-        return replace(record, fit=lambda info: fit(info).with_options(options))
-
-    def fitted(self, info: ModelInfo) -> Scheduler:
-        """The scheduler for a model.
-
-        Raises:
-            LdmError: it does not fit.
-        """
-        return self if self.fit is None else self.fit(info)
 
     @staticmethod
     def around(
@@ -165,6 +150,7 @@ class Scheduler(Record):
             spacing=parts[0].spacing,
             stochastic=any(part.stochastic for part in parts),
             needs_variance=any(part.needs_variance for part in parts),
+            linear=all(part.linear for part in parts),
             fit=fit if any(part.fit is not None for part in parts) else None,
         )
 
@@ -177,8 +163,7 @@ def as_scheduler(part: Scheduler | Walk) -> Scheduler:
 def _with(scheduler: Scheduler | Walk, **traits: Any) -> Scheduler:
     """The record with other traits, which it keeps when it is fitted to a model."""
     record = as_scheduler(scheduler)
-    fit = record.fit
-    again = None if fit is None else lambda info: _with(fit(info), **traits)
+    again = None if record.fit is None else lambda info: _with(record.fitted(info), **traits)
     return replace(record, **traits, fit=again)
 
 
@@ -212,3 +197,9 @@ def stochastic(scheduler: Scheduler | Walk) -> Scheduler:
 def needs_learned_variance(scheduler: Scheduler | Walk) -> Scheduler:
     """Say that a scheduler reads `learned_variance`; models that predict none are refused."""
     return _with(scheduler, needs_variance=True)
+
+
+def nonlinear(scheduler: Scheduler | Walk) -> Scheduler:
+    """Say that a scheduler is not linear in x, the x0 estimates and the noise, such as one that
+    chooses its steps by what it sees."""
+    return _with(scheduler, linear=False)

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any, ClassVar
 
 from ldm_core.contracts.latents import LatentShape
-from ldm_core.contracts.record import Record, as_record, unwrapped
+from ldm_core.contracts.record import Record, as_record, made, unwrapped
 from ldm_core.errors import LdmError
 from ldm_core.numerics.grid import Grid
 from ldm_core.numerics.noise_schedule import NoiseSchedule
@@ -62,8 +62,8 @@ def sees_latent(spacing: Spacing | Choose) -> Spacing:
     """Say that a spacing depends on the latent's shape: ``choose(schedule, steps, latent)``."""
     part = unwrapped(spacing)
     if isinstance(part, Spacing):
-        return part if part.sees_latent else Spacing(part.choose, sees_latent=True)
-    return Spacing(part, sees_latent=True)
+        return part if part.sees_latent else replace(part, sees_latent=True)
+    return made(Spacing, part, sees_latent=True)
 
 
 def checked(points: Sequence[Point], schedule: NoiseSchedule, spacing: str) -> Grid:

@@ -19,7 +19,12 @@ from ldm_core.numerics.point import Point
 
 @dataclass(frozen=True)
 class DenoiserCall:
-    """One evaluation of the denoiser: where, and on which combination of symbols."""
+    """One evaluation of the denoiser.
+
+    Attributes:
+        point: where.
+        x: on which combination of symbols.
+    """
 
     point: Point
     x: LinearForm

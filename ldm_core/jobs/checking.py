@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ldm_core.composition.composition import Composition
-from ldm_core.errors import LdmError
+from ldm_core.errors import LdmError, PluginError, message_and_hint
 from ldm_core.jobs.batching import Batch, Group, Picture, cut
 from ldm_core.jobs.columns import Columns, UnknownColumn, columns_of, inputs_of, unknown
 from ldm_core.jobs.compositions import Compositions, key_of
@@ -246,8 +246,10 @@ class _Check:
         return names
 
     def _fail(self, line: Line, error: LdmError) -> None:
-        reason = error.message.rstrip(".")
-        self.bad.setdefault(line.index, BadLine(line.index, line.number, reason, error.hint))
+        message, hint = message_and_hint(error)
+        fault = error if isinstance(error, PluginError) else None
+        bad = BadLine(line.index, line.number, message.rstrip("."), hint, fault)
+        self.bad.setdefault(line.index, bad)
 
 
 def _is_own(declared: Mapping[str, Any], name: str, value: Any) -> bool:

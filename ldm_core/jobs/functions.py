@@ -15,7 +15,9 @@ from ldm_core.contracts.files import WRITTEN, in_full, parts_of
 from ldm_core.errors import LdmError, LdmWarning
 from ldm_core.jobs.making import Call, Making, Planned, plan_of
 from ldm_core.media.manifest import make_manifests, python_inputs
+from ldm_core.media.manifest_files import command_record
 from ldm_core.model import place
+from ldm_core.plugins.blame import blamed
 from ldm_core.plugins.options import REQUIRED, Option, describe
 from ldm_core.plugins.registry import Plugin
 from ldm_core.run.in_batches import InBatches
@@ -31,6 +33,7 @@ COLUMNS = {"prompts": "prompt"}
 """What a column is called of which a function takes any number."""
 OF_SERIES = "num_images"
 """The option of a function that decides itself how many pictures it makes."""
+CHECKED = "while its arguments were looked at"
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 """How a function is called: by place, and by name."""
 
@@ -102,7 +105,8 @@ class FunctionMaking(Making):
         from ldm_core.run.recording import checked
 
         for arguments, named in calls:
-            checked(self.function, composition, *arguments, **named)
+            with blamed(self.plugin, CHECKED, composition.registry.plugins):
+                checked(self.function, composition, *arguments, **named)
         return []
 
     def manifests(self, composition: Composition, call: Call) -> list[dict[str, Any]] | None:
@@ -122,11 +126,14 @@ class FunctionMaking(Making):
 
     def batches(self, pipe: Pipeline, call: Call) -> Iterator[Output]:
         from ldm_core.run.recording import on_weights_of
+        from ldm_core.run.yielded import outputs_of
 
         calls = self._calls(call)
         if not self.function.skips:
             for one in calls:
-                yield self._last(list(self.function.batches(pipe, *one[0], **one[1])), one)
+                outputs = self.function.batches(pipe, *one[0], **one[1])
+                installed = pipe.composition.registry.plugins
+                yield self._last(list(outputs_of(self.plugin, outputs, installed)), one)
             return
         left = iter(calls)
         for asked in self._recorded(pipe.composition, calls):
@@ -193,7 +200,9 @@ class FunctionMaking(Making):
         """What calls of the function ask of the pipeline, those that can as one."""
         from ldm_core.run.recording import joined, recorded
 
-        return joined([recorded(self.function, composition, *a, **named) for a, named in calls])
+        with blamed(self.plugin, CHECKED, composition.registry.plugins):
+            each = [recorded(self.function, composition, *a, **named) for a, named in calls]
+        return joined(each)
 
     def _last(self, outputs: Sequence[Output], call: Arguments) -> Output:
         """The last of the pictures that one call made, which is a line's."""
@@ -218,7 +227,8 @@ class FunctionMaking(Making):
         picture again."""
         if not ("finish" in manifest or python_inputs(manifest["inputs"])):
             return dict(manifest)
-        record = {"name": self.name, "arguments": plain(call[0]), "options": plain(call[1])}
+        named = {p.name: self._declared[p.name] for p in self._parameters if p.kind is KEYWORD}
+        record = command_record(self.name, named, call[0], call[1], plain)
         return {**manifest, "command": {**record, "image": number}}
 
 

@@ -26,13 +26,20 @@ from ldm_core.jobs.lines import Lines, read_lines
 from ldm_core.jobs.machine_checks import check_device
 from ldm_core.jobs.making import Making
 from ldm_core.jobs.naming import DEFAULT
-from ldm_core.jobs.opening import check_inputs, checked_lines, of_pictures, recorded, room_for
+from ldm_core.jobs.opening import (
+    check_inputs,
+    checked_lines,
+    in_full,
+    of_pictures,
+    recorded,
+    room_for,
+)
 from ldm_core.jobs.processes import size_at_start
 from ldm_core.jobs.shards import SHARD_SIZE
 from ldm_core.jobs.worker import Worker, never, result_of
 from ldm_core.machine import refused
 from ldm_core.media.writers import find_writer, writer_of
-from ldm_core.plugins.registry import Registry, installed
+from ldm_core.plugins.registry import Registry
 
 if TYPE_CHECKING:
     from ldm_core.run.output import Output
@@ -122,7 +129,7 @@ class Job:
                 f"there is no job in '{out}' to go on with.",
                 "without --resume, a job is begun there.",
             )
-        base = base or compose(choices, registry or installed())
+        base = base or compose(choices, registry)
         check_device(base)
         check_inputs(inputs or {}, base, making)
         writer, compositions = find_writer(base, format), Compositions(base, choices)
@@ -149,9 +156,9 @@ class Job:
                 "seed": seed,
             }
             other = None
-            if there is not None and folder.differences(there, record):
+            if there is not None and folder.differences(in_full(there, base), record):
                 if resume or folder.has_pictures(there):
-                    folder.check(there, record)
+                    folder.check(in_full(there, base), record)
                 there, other = None, there
             first = secrets.randbelow(2**32) if seed is None else seed
             if there is not None:
@@ -163,7 +170,7 @@ class Job:
             if other is not None:
                 folder.begin_anew(other, {**record, "seed": first})
             now = folder.create({**record, "seed": first})
-            folder.check(now, record)
+            folder.check(in_full(now, base), record)
             if extracted:
                 lines = read_lines(Path(prompts), folder.path / INPUTS)
         except OSError as error:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ldm_core.composition.limits import MOST_IMAGES, check_file
 from ldm_core.contracts.files import to_read
-from ldm_core.errors import LdmError
+from ldm_core.errors import LdmError, PluginError
 from ldm_core.machine import refused
 
 
@@ -37,12 +37,14 @@ class BadLine:
         index, number: as of a `Line`.
         reason: what is wrong, in a sentence.
         hint: what may help.
+        fault: of a plugin of another package, for which the line is not to blame.
     """
 
     index: int
     number: int
     reason: str
     hint: str = ""
+    fault: PluginError | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)

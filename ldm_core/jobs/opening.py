@@ -9,7 +9,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ldm_core.composition.composition import Composition
-from ldm_core.contracts.files import in_full
+from ldm_core.composition.full_recipe import full_recipe
+from ldm_core.composition.recipe import as_layer
+from ldm_core.contracts.files import in_full as full_path
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.jobs.checking import Asked, Terms, bad_lines, check_lines
 from ldm_core.jobs.columns import unknown
@@ -40,10 +42,14 @@ def checked_lines(
 ) -> Asked:
     asked = check_lines(lines, compositions, making, terms, seed)
     reasons = {(bad.reason, bad.hint) for bad in asked.bad}
-    if len(asked.bad) > 1 and len(reasons) == 1 and not asked.batches:
+    theirs = any(bad.fault for bad in asked.bad)
+    if len(asked.bad) > 1 and len(reasons) == 1 and not asked.batches and not theirs:
         ((reason, hint),) = reasons
         raise LdmError(f"{reason}; so it is with each line of '{lines.path.name}'.", hint)
     if asked.bad and not (skip_bad and asked.batches):
+        if (fault := asked.bad[0].fault) and all(bad.fault for bad in asked.bad):
+            fault.add_note(f"line {asked.bad[0].number} of '{lines.path.name}'; nothing is made")
+            raise fault
         raise LdmError(
             bad_lines(asked.bad, lines.path.name),
             "nothing is made; --skip-bad leaves them out." if asked.batches else "",
@@ -62,10 +68,22 @@ def check_inputs(inputs: Mapping[str, Any], base: Composition, making: Making) -
 
 
 def of_pictures(base: Composition) -> Any:
-    """Choices as the record has them, without what only places."""
+    """Choices as the record has them, in full, without what only places: by full ids and with every
+    option's value, so that a job does not go on with another plugin or other defaults."""
     converters = base.recipe.get("converters", [])
-    return recorded(without_places({**base.chosen, "converters": converters}, base.registry))
+    chosen = without_places({**base.chosen, "converters": converters}, base.registry)
+    return recorded(full_recipe(chosen, base.registry, base.defaults))
+
+
+def in_full(record: Mapping[str, Any], base: Composition) -> dict[str, Any]:
+    """A record of a job that is there as it is written now; one of an earlier release has the short
+    names that a person typed, and no defaults."""
+    try:
+        recipe = full_recipe(as_layer(record.get("recipe") or {}), base.registry, base.defaults)
+    except LdmError:  # of plugins that are not there: another job's
+        return dict(record)
+    return {**record, "recipe": recorded(recipe)}
 
 
 def recorded(values: Mapping[str, Any]) -> Any:
-    return _plain({k: in_full(v) if isinstance(v, Path) else v for k, v in values.items()})
+    return _plain({k: full_path(v) if isinstance(v, Path) else v for k, v in values.items()})

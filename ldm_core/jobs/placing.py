@@ -10,6 +10,7 @@ from ldm_core.composition.parts import make
 from ldm_core.composition.recipe import Layer
 from ldm_core.contracts import Phase
 from ldm_core.errors import LdmError
+from ldm_core.media.manifest_record import IMPORTED
 from ldm_core.plugins.registry import Registry
 
 OF_PLACE = ("device", "memory", "observers")
@@ -36,7 +37,7 @@ def without_places(recipe: Mapping[str, Any], registry: Registry) -> dict[str, A
 def without_place(manifest: Mapping[str, Any], registry: Registry) -> dict[str, Any]:
     """A manifest without what only places, by which pictures are one job's that were made on
     several machines."""
-    left = {n: v for n, v in manifest.items() if n not in ("lossless", "versions")}
+    left = {n: v for n, v in manifest.items() if n not in ("lossless", "versions", IMPORTED)}
     left["recipe"] = without_places(manifest.get("recipe", {}), registry)
     plugins = manifest.get("plugins", [])
     left["plugins"] = [plugin for plugin in plugins if not plugin.startswith("converter ")]

@@ -143,7 +143,7 @@ def processes(workers: int | None) -> int:
 
 def this_command() -> list[str]:
     """The command that this process runs, for another."""
-    return [sys.executable, "-m", "ldm_core", *sys.argv[1:]]
+    return [sys.executable, "-P", "-m", "ldm_core", *sys.argv[1:]]
 
 
 def started_by() -> int | None:

@@ -69,7 +69,7 @@ class Host:
         """
         lines: queue.Queue[tuple[str, bool] | int] = queue.Queue()
         process = subprocess.Popen(  # noqa: S603 - the command that the driver runs itself
-            [sys.executable, "-m", "ldm_core", *arguments],
+            [sys.executable, "-P", "-m", "ldm_core", *arguments],
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from ldm_core.contracts import Shown
-from ldm_core.errors import LdmError, NotFiniteError
+from ldm_core.errors import LdmError, NotFiniteError, PluginError, message_and_hint, with_class
 from ldm_core.jobs.batching import Batch, Picture
 from ldm_core.jobs.checking import defaults_of
 from ldm_core.jobs.claims import Claims
@@ -158,8 +158,8 @@ class Worker:
                 yield from self._make(pipe, batch, [picture])
 
     def _bear(self, error: Exception) -> None:
-        """Go on after a fault of a picture; of a program alone so often in a row."""
-        self._faults += not isinstance(error, LdmError)
+        """Go on after a fault of a picture; of a program or plugin alone so often in a row."""
+        self._faults += isinstance(error, PluginError) or not isinstance(error, LdmError)
         if self._faults > FAULTS:
             raise error
 
@@ -168,6 +168,7 @@ class Worker:
     ) -> Iterator[Event]:
         """Write an output's files, and then the ledger."""
         job, events, results = self._job, [], []
+        broken: list[tuple[Picture, PluginError]] = []
         several = zip(output.images, output.manifests, output.indices, strict=True)
         for index, (image, manifest, at) in enumerate(several):
             picture = pictures[at]
@@ -178,8 +179,12 @@ class Worker:
                 for writer, other in job.beside(output)
             )
             entry = Entry(Shown(image, output.rate), manifest, beside)
-            with self._writing():
-                written = self._written(picture, entry)
+            try:
+                with self._writing():
+                    written = self._written(picture, entry)
+            except PluginError as error:
+                broken.append((picture, error))
+                continue
             events.append(self._made(picture, written, seconds, manifest))
             results.append(result_of(picture, written, seconds))
         if results:
@@ -190,6 +195,9 @@ class Worker:
         yield from events
         for failure in output.failures:
             yield from self._fail([pictures[failure.index]], failure.message, failure.hint)
+        for picture, fault in broken:
+            yield from self._fail([picture], fault.message, fault.hint)
+            self._bear(fault)
 
     def _written(self, picture: Picture, entry: Entry) -> Written:
         """The file of a picture; one that another process left in the meantime is taken for it."""
@@ -236,9 +244,8 @@ def _said(error: Exception) -> tuple[str, str]:
     if isinstance(error, NotFiniteError) and error.failures:
         return error.failures[0].message, error.failures[0].hint
     if isinstance(error, LdmError):
-        return error.message, error.hint
-    words = " ".join(str(error).split())
-    return f"{type(error).__name__}: {words}", ""
+        return message_and_hint(error)
+    return with_class(error), ""
 
 
 def result_of(picture: Picture, written: Written, seconds: float) -> Result:

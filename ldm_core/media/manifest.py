@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from ldm_core.composition.composition import Composition
+from ldm_core.composition.full_recipe import recipe_in_full
 from ldm_core.composition.parts import qualified_name
-from ldm_core.composition.recipe import Layer, is_ready_made
+from ldm_core.composition.recipe import Layer, as_layer, is_ready_made
 from ldm_core.contracts import Extent, Place, Request
 from ldm_core.errors import LdmError
-from ldm_core.media.manifest_record import FORMAT, Manifest
-from ldm_core.model.files import file_hash, model_hash
+from ldm_core.media.manifest_files import (
+    beside_hashes,
+    converter_hashes,
+    input_hashes,
+    lora_hashes,
+    option_hashes,
+)
+from ldm_core.media.manifest_gone import not_installed
+from ldm_core.media.manifest_names import missing_of, with_names_of_then
+from ldm_core.media.manifest_packages import imported, model_package, versions_in_use
+from ldm_core.media.manifest_record import FORMAT, IMPORTED, Manifest
+from ldm_core.model.files import model_hash
 from ldm_core.model.hub import commit
+from ldm_core.plugins.registry import Registry, installed
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-PACKAGES = ("ldm-core", "torch", "diffusers", "transformers", "accelerate", "numpy")
 
 
 def make_manifest(
@@ -44,11 +53,12 @@ def make_manifests(
 
     They share what is the same in all of them.
     """
-    declared = composition.inputs
+    declared, registry = composition.inputs, composition.registry
     # who watches a run has no part in the picture
     plugins = [plugin for plugin in composition.plugins if plugin.kind != "observer"]
-    packages = {*PACKAGES, *(plugin.distribution for plugin in plugins)}
-    recipe = _plain({k: v for k, v in composition.recipe_in_use.items() if k != "observers"})
+    full = recipe_in_full(composition)
+    packages = versions_in_use(composition, full)
+    recipe = _plain(full)
     if place is not None and place.dtype.itemsize < 4:
         recipe["dtype"] = str(place.dtype).removeprefix("torch.")
         recipe["compute_dtype"] = str(place.compute_dtype).removeprefix("torch.")
@@ -60,9 +70,13 @@ def make_manifests(
         "model_sha256": model_hash(composition.info.folder, composition.info.file),
         "loras": lora_hashes(composition),
         **_converters(composition),
-        **_beside(composition),
+        **_where_any("beside", beside_hashes(composition)),
+        **_where_any("option_files", option_hashes(composition, full)),
+        "family": composition.info.family_id,
+        **_where_any("model_package", model_package(composition)),
         "plugins": sorted({f"{p.kind} {p.id}" for p in plugins}),
-        "versions": versions(packages),
+        "versions": packages,
+        **_where_any(IMPORTED, imported(registry, packages)),
     }
     for index in range(len(request.seeds)) if indices is None else indices:
         inputs = {
@@ -71,7 +85,14 @@ def make_manifests(
             )
             for name, values in request.inputs.items()
         }
-        yield {"format": FORMAT, "seed": request.seeds[index], "inputs": inputs, **shared}
+        files = input_hashes(declared, {n: values[index] for n, values in request.inputs.items()})
+        yield {
+            "format": FORMAT,
+            "seed": request.seeds[index],
+            "inputs": inputs,
+            **_where_any("input_files", files),
+            **shared,
+        }
 
 
 def _revision(composition: Composition) -> dict[str, str]:
@@ -81,18 +102,9 @@ def _revision(composition: Composition) -> dict[str, str]:
     return {} if at is None else {"model_revision": at}
 
 
-def _beside(composition: Composition) -> dict[str, Any]:
-    """The hashes of what the guidance and the conditionings read, where they read something."""
-    hashes = beside_hashes(composition)
-    return {"beside": hashes} if hashes else {}
-
-
-def beside_hashes(composition: Composition) -> dict[str, str]:
-    """The SHA-256 of each file that a guidance or conditioning reads, by path; of a folder, that
-    over its files (see `model_hash`)."""
-    paths = {*composition.guidance.files()}
-    paths |= {path for part in composition.conditioning for path in part.files()}
-    return {str(p): model_hash(p) if p.is_dir() else file_hash(p) for p in sorted(paths)}
+def _where_any(key: str, value: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A table under its key, where there is anything in it."""
+    return {key: value} if value else {}
 
 
 def _converters(composition: Composition) -> dict[str, Any]:
@@ -103,14 +115,6 @@ def _converters(composition: Composition) -> dict[str, Any]:
     return {
         "lossless": exact and all(converter.lossless for converter in composition.converters),
         "converter_files": converter_hashes(composition),
-    }
-
-
-def converter_hashes(composition: Composition) -> dict[str, str]:
-    """The SHA-256 of each file that a converter reads, by path; the recipe's LoRA left out."""
-    files = {file for converter in composition.converters for file in converter.files()}
-    return {
-        str(file): file_hash(file) for file in files - {lora.file for lora in composition.loras}
     }
 
 
@@ -127,60 +131,28 @@ def extent_of(manifest: Mapping[str, Any]) -> dict[str, int]:
     return {**manifest.get("extent", {}), **sides}
 
 
-def lora_hashes(composition: Composition) -> list[dict[str, Any]]:
-    """Each LoRA in force with the SHA-256 of its file."""
-    names = [entry["path"] for entry in composition.recipe.get("loras", [])]
-    return [
-        {"path": name, "scale": lora.scale, "sha256": file_hash(lora.file)}
-        for name, lora in zip(names, composition.loras, strict=True)
-    ]
-
-
-def file_differences(then: Manifest, composition: Composition) -> list[str]:
-    """One line for each LoRA, and file of a converter, that is not what it was."""
-    now = lora_hashes(composition)
-    if len(then.loras) != len(now):
-        return [f"{len(then.loras)} LoRA then, {len(now)} now"]
-    notes = []
-    for before, after in zip(then.loras, now, strict=True):
-        if before.sha256 != after["sha256"]:
-            notes.append(f"the LoRA {after['path']} is not the file of then")
-        if before.scale != after["scale"]:
-            notes.append(f"the LoRA {after['path']} has another scale than then")
-    files, read = then.converter_files, converter_hashes(composition)
-    if sorted(files.values()) != sorted(read.values()):
-        changed = {path for path, _ in {*files.items()} ^ {*read.items()}}
-        notes += [f"the converter's file {path} is not that of then" for path in sorted(changed)]
-    others, now_beside = then.beside, beside_hashes(composition)
-    if others and sorted(others.values()) != sorted(now_beside.values()):
-        changed = {path for path, _ in {*others.items()} ^ {*now_beside.items()}}
-        notes += [f"{path}, beside the model, is not that of then" for path in sorted(changed)]
-    return notes
-
-
-def versions(packages: set[str]) -> dict[str, str]:
-    """The installed version of each package that is installed."""
-    installed = {}
-    for package in sorted(packages):
-        try:
-            installed[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return installed
-
-
 def pixel_hash(image: Image) -> str:
     """SHA-256 of an image's RGB values, whatever the file around them."""
     return hashlib.sha256(image.convert("RGB").tobytes()).hexdigest()
 
 
-def recipe_of(manifest: Mapping[str, Any] | Manifest) -> Layer:
+def recipe_of(
+    manifest: Mapping[str, Any] | Manifest,
+    registry: Registry | None = None,
+    *,
+    checked: bool = True,
+) -> Layer:
     """The recipe in a manifest, whose dtype is float32 where it states none: `auto` would be
-    another on another device.
+    another on another device. Its names are those of the plugins that made it, whatever other
+    packages offer.
+
+    Args:
+        registry: the plugins that there are; those of the installed packages where None.
+        checked: see that its plugins are installed.
 
     Raises:
-        LdmError: it is damaged or of another format, or a part or input was made in Python and has
-            no name.
+        LdmError: it is damaged or of another format, a part or input was made in Python and has
+            no name, or plugins are not installed.
     """
     read = manifest if isinstance(manifest, Manifest) else Manifest.of(manifest)
     for part in _tables(read.recipe):
@@ -189,7 +161,12 @@ def recipe_of(manifest: Mapping[str, Any] | Manifest) -> Layer:
                 f"the image was made with the Python object {part['python']}, which has no "
                 "plugin name; register it as a plugin to replay what it makes."
             )
-    recipe = {"dtype": "float32", **read.recipe}
+    plugins = registry or installed()
+    named = with_names_of_then(as_layer(read.recipe), read, plugins)
+    missing = missing_of(named, plugins) if checked else ()
+    if missing:
+        raise not_installed(missing, read, plugins)
+    recipe = {"dtype": "float32", **named}
     if read.command is not None:
         return recipe  # which is given its own inputs again
     for name, kind in python_inputs(read.inputs):
@@ -204,16 +181,6 @@ def python_inputs(inputs: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The inputs in a manifest that only Python can give, each with its type."""
     named = ((name, table) for name, value in inputs.items() for table in _tables(value))
     return [(name, table["python"]) for name, table in named if "python" in table]
-
-
-def differences(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """One line for each package whose version changed."""
-    lines = []
-    for package in sorted({*then, *now}):
-        before, after = then.get(package, "not installed"), now.get(package, "not installed")
-        if before != after:
-            lines.append(f"{package}: {before} then, {after} now")
-    return lines
 
 
 def _plain(value: Any) -> Any:

@@ -14,6 +14,8 @@ FORMAT = 1
 IN_TILES = "decoded_in_tiles"
 """The key of the side of the tiles, in latents, in which a picture was decoded because memory did
 not suffice otherwise."""
+IMPORTED = "imported"
+"""The key of the packages whose plugins were imported, and have no part in the picture."""
 Count = Annotated[int, Field(ge=0)]
 Length = Annotated[int, Field(ge=1)]
 
@@ -32,18 +34,27 @@ class SavedLora(_Strict):
     sha256: str
 
 
+class Package(_Strict):
+    """A package of then."""
+
+    name: str
+    version: str
+
+
 class Command(_Strict):
     """How a ready-made pipeline was called.
 
     Attributes:
         name: the command's id.
         image: which of its pictures this is, the first being 0.
+        files: the SHA-256 of each file that it names, by path.
     """
 
     name: str
     arguments: list[Any]
     options: dict[str, Any]
     image: Count
+    files: dict[str, str] = {}
 
 
 class Manifest(_Strict):
@@ -62,8 +73,13 @@ class Manifest(_Strict):
     loras: list[SavedLora] = []
     converter_files: dict[str, str] = {}
     beside: dict[str, str] = {}
+    option_files: dict[str, str] = {}
+    input_files: dict[str, str] = {}
+    family: str | None = None
+    model_package: Package | None = None
     plugins: list[str] = []
     versions: dict[str, str]
+    imported: dict[str, str] = {}
     pixels_sha256: str | None = None
     decoded_in_tiles: Length | None = None
     encoded_sha256: str | None = None

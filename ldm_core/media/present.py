@@ -12,7 +12,7 @@ from typing import Any, Literal
 from ldm_core.contracts import Writer
 from ldm_core.media.exif import ENCODED, encoded_hash, is_lossy
 from ldm_core.media.manifest import pixel_hash
-from ldm_core.media.manifest_record import IN_TILES
+from ldm_core.media.manifest_record import IMPORTED, IN_TILES
 from ldm_core.media.picture_manifests import manifest_in
 from ldm_core.media.pictures import open_picture
 
@@ -135,7 +135,9 @@ def same_made(there: Mapping[str, Any] | None, manifest: Mapping[str, Any]) -> b
 
 
 def _key(manifest: Mapping[str, Any]) -> bytes:
-    """A manifest in short, without what it says of the file and what memory alone decides."""
-    rest = {n: v for n, v in manifest.items() if n not in (OF_PIXELS, ENCODED, IN_TILES)}
+    """A manifest in short, without what it says of the file, what memory alone decides, and the
+    packages beside."""
+    beside = (OF_PIXELS, ENCODED, IN_TILES, IMPORTED)
+    rest = {n: v for n, v in manifest.items() if n not in beside}
     text = json.dumps(rest, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=16).digest()

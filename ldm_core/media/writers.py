@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 from ldm_core.composition.composition import Composition
-from ldm_core.contracts import Writer
-from ldm_core.errors import LdmError
+from ldm_core.contracts import Shown, Writer, as_writer
+from ldm_core.errors import LdmError, LdmWarning, PluginError
 from ldm_core.media.pixels import check_shown
+from ldm_core.plugins.blame import blamed, is_of_others
 from ldm_core.plugins.options import with_options
 from ldm_core.plugins.registry import Plugin, Registry
 
@@ -29,25 +35,55 @@ def find_writer(composition: Composition, name: str | None = None) -> Writer:
                 f"the format '{name}' is for {writer.kind}, and this model draws {kind}.",
                 "`ldm plugins list --kind writer` shows the others.",
             )
-        return writer
+        return writer.fitted(composition.info)
     writer_for_kind = writer_of(kind, registry)
     if writer_for_kind is None:
         raise LdmError(
             f"this model draws {kind}, and no installed package writes files of it.",
             "in Python, output_type='np' or 'pt' gives it as numbers.",
         )
-    return writer_for_kind
+    return writer_for_kind.fitted(composition.info)
 
 
 def writer_of(kind: str, registry: Registry) -> Writer | None:
     """The writer for a kind of medium: one that keeps the manifest inside comes first, then one
-    without loss, then the first by its id; None where there is none."""
-    writers = [w for w in map(_writer, registry.of_kind("writer")) if w.kind == kind]
+    without loss, then the first by its id; None where there is none.
+
+    Those of other packages are asked where ours have none, so that what else is installed changes
+    no file; of one that fails it is said, and the others go on."""
+    ours = [plugin for plugin in registry.of_kind("writer") if not is_of_others(plugin)]
+    writers = [w for w in map(_writer, ours) if w.kind == kind]
+    for plugin in registry.of_kind("writer") if not writers else ():
+        if is_of_others(plugin):
+            try:
+                writer = _writer(plugin)
+            except LdmError as error:
+                warnings.warn(LdmWarning(f"{error.message}; it is left out."), stacklevel=2)
+                continue
+            writers += [writer] if writer.kind == kind else []
     return min(writers, key=lambda w: (not w.holds_manifest, not w.lossless), default=None)
 
 
 def _writer(plugin: Plugin) -> Writer:
-    writer = with_options(plugin.loaded, {})
-    if not isinstance(writer, Writer):
-        raise LdmError(f"the writer '{plugin.id}' is no Writer; mark its function by `writes`.")
-    return writer
+    with blamed(plugin, "while it was made"):
+        made = with_options(plugin.loaded, {})
+    try:
+        writer = as_writer(made)
+    except LdmError as error:
+        if is_of_others(plugin):
+            raise PluginError(plugin.whose, "while it was made", error) from error
+        raise LdmError(f"the writer '{plugin.id}' gives something else: {error.message}") from error
+    return _seen(writer, plugin) if is_of_others(plugin) else writer
+
+
+def _seen(writer: Writer, plugin: Plugin) -> Writer:
+    """A writer of another package, whose files are seen to be there."""
+
+    def write(shown: Shown, manifest: Mapping[str, Any], path: Path) -> None:
+        with blamed(plugin, "while it wrote a file"):
+            writer.write(shown, manifest, path)
+        if not path.is_file() or path.stat().st_size == 0:
+            what = "there is no file at the path it was given, or it is empty"
+            raise PluginError(plugin.whose, "while it wrote a file", LdmError(f"{what}."))
+
+    return writer.with_function(write)

@@ -12,7 +12,7 @@ from threading import Lock, Thread
 from typing import Any, TypeVar
 
 from ldm_core.contracts.files import to_read
-from ldm_core.errors import LdmError, did_you_mean
+from ldm_core.errors import LdmError, PluginError, did_you_mean
 from ldm_core.model.gguf_header import SUFFIX
 from ldm_core.model.hub import as_folder, download_model
 from ldm_core.model.hub_permission import NotAskedError
@@ -22,7 +22,7 @@ from ldm_core.model.reading import PICKLED as PICKLED
 from ldm_core.model.reading import read_json as read_json
 from ldm_core.model.safetensors_header import Shapes, read_header
 from ldm_core.model.weight_files import NAME, choose
-from ldm_core.plugins.registry import Registry
+from ldm_core.plugins.registry import Registry, ShippedModel
 
 INDEX = "model_index.json"
 LOOK = "`ldm models list` shows the models that are installed."
@@ -44,6 +44,7 @@ def find_model(source: str, registry: Registry, weights: bool = True) -> Path:
     """
     shipped = [m for m in registry.models if source in (m.name, f"{m.distribution}:{m.name}")]
     if len(shipped) == 1:
+        check_shipped(shipped[0])
         return shipped[0].folder
     if shipped:
         ids = " or ".join(f"'{m.distribution}:{m.name}'" for m in shipped)
@@ -68,6 +69,21 @@ def find_model(source: str, registry: Registry, weights: bool = True) -> Path:
         raise LdmError(f"there is no folder or file '{source}'.", LOOK)
     names = [m.name for m in registry.models]
     raise LdmError(f"no model named '{source}'.{did_you_mean(source, names)}", LOOK)
+
+
+def check_shipped(model: ShippedModel) -> None:
+    """See that the folder of a shipped model is there.
+
+    Raises:
+        PluginError: its package ships none that can be read.
+    """
+    folder = model.folder
+    if folder.is_dir() and os.access(folder, os.R_OK | os.X_OK):
+        return
+    there = "cannot be read" if folder.is_dir() else "is no folder"
+    reason = f"{folder} {there if os.path.lexists(folder) else 'is not there'}"
+    whose = f"the model '{model.name}' of the package {model.distribution} {model.version}"
+    raise PluginError(whose, "when its folder was read", OSError(reason))
 
 
 T = TypeVar("T")

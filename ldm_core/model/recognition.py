@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from ldm_core.contracts import Family, ModelInfo
 from ldm_core.contracts.files import in_full
 from ldm_core.errors import LdmError
+from ldm_core.model.families import Families, seen_as_family
 from ldm_core.model.files import class_name, find_model, read_index
 from ldm_core.model.gguf_header import read_header_of_weights
 from ldm_core.model.lora import is_lora
-from ldm_core.plugins.options import with_options
-from ldm_core.plugins.registry import Plugin, Registry
+from ldm_core.plugins.blame import blamed
+from ldm_core.plugins.registry import Registry
+from ldm_core.values import brief
 
 
 def inspect_model(
@@ -27,7 +29,7 @@ def inspect_model(
     folder, file = find_model(source, registry), None
     shapes: Mapping[str, tuple[int, ...]] = {}
     source = lasting(source, folder)
-    families = [(plugin, _family(plugin)) for plugin in registry.of_kind("family")]
+    families = Families(registry)
     if folder.is_file():
         file, shapes = folder, read_header_of_weights(folder).shapes
         if is_lora(shapes):
@@ -41,48 +43,33 @@ def inspect_model(
             f"'model_config' is for a model in a single file, and '{source}' is a folder."
         )
     index = read_index(folder)
-    claims = [(plugin, family) for plugin, family in families if family.matches(index)]
-    if not claims:
-        raise LdmError(
-            f"no installed family knows the model '{source}': its {class_name(index)} is of "
-            "another kind.",
-            "`ldm plugins list --kind family` shows the families there are.",
-        )
-    if len(claims) > 1:
-        ids = " and ".join(plugin.id for plugin, _ in claims)
-        raise LdmError(f"{ids} both claim the model '{source}'; disable one of them.")
-    plugin, family = claims[0]
+    plugin, family = families.of(source, index, _shipped_by(folder, registry))
     if file is not None:
-        of_file = family.of_file(file, shapes)
+        with blamed(plugin, "while it was asked to read a file"):
+            of_file = family.of_file(file, dict(shapes))
         if of_file is None:
             raise LdmError(
                 f"'{source}' is a file, and the family '{plugin.name}' of "
                 f"its {class_name(index)} reads folders alone."
             )
-        family = of_file
-    return replace(family.inspect(source, folder, index), file=file), family
+        family = seen_as_family(plugin, of_file)
+    with blamed(plugin, f"while it read what the model '{source}' says of itself"):
+        info = family.inspect(source, folder, index)
+        if not isinstance(info, ModelInfo):
+            raise TypeError(f"inspect gave {brief(info)}, and should give a ModelInfo")
+    return replace(info, file=file, family_id=plugin.id), family
 
 
-def _family(plugin: Plugin) -> Family:
-    """The family that a plugin offers.
-
-    Raises:
-        LdmError: it is of another class.
-    """
-    family = with_options(plugin.loaded, {})
-    if not isinstance(family, Family):
-        raise LdmError(
-            f"the family '{plugin.id}' is no object of a class made from "
-            f"ldm_core.contracts.Family, but {family!r}."
-        )
-    return family
+def _shipped_by(folder: Path, registry: Registry) -> str | None:
+    """The distribution that ships a model's folder."""
+    return next((m.distribution for m in registry.models if in_full(m.folder) == str(folder)), None)
 
 
 def _config_folder(
     source: str,
     shapes: Mapping[str, tuple[int, ...]],
     config: str | None,
-    families: Sequence[tuple[Plugin, Family]],
+    families: Families,
     registry: Registry,
 ) -> Path:
     """The folder with the configs of a single-file model: the one given, or the usual one."""
@@ -92,7 +79,7 @@ def _config_folder(
         if not folder.is_dir():
             raise LdmError(f"the model_config '{config}' is a file; {give}")
         return folder
-    usual = next(filter(None, (family.default_config(shapes) for _, family in families)), None)
+    usual = families.default_config(shapes)
     if usual is None:
         raise LdmError(f"no installed family knows the weights in '{source}'; {give}")
     try:

@@ -23,6 +23,7 @@ class VariancePredicting:
     """A denoiser whose network predicts a variance too.
 
     Attributes:
+        denoise: what answers with x0.
         variance: what the network said of the variance in its latest answer, (batch, ...) like x;
             None before the first.
     """

@@ -1,7 +1,6 @@
 """The moves that schedulers are made of; all finite where alpha is 0.
 
-Coefficients are Python floats, computed from the points alone. What was just made is added to in
-its place, which saves memory traffic; what a caller has is left as it is.
+Coefficients are Python floats, computed from the points alone. What a caller has is left as it is.
 """
 
 from __future__ import annotations
@@ -10,8 +9,8 @@ import math
 from typing import TYPE_CHECKING
 
 from ldm_core.numerics.callables import Noise
-from ldm_core.numerics.factor import factor
 from ldm_core.numerics.point import Point
+from ldm_core.numerics.sums import weighted_sum
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,9 +27,7 @@ def move(x: Tensor, x0: Tensor, here: Point, there: Point) -> Tensor:
         x, x0: (batch, ...), same shape.
     """
     kept = there.sigma / here.sigma
-    moved = factor(kept, x) * x
-    moved += factor(there.alpha - kept * here.alpha, x0) * x0
-    return moved
+    return weighted_sum((kept, x), (there.alpha - kept * here.alpha, x0))
 
 
 def ancestral_move(
@@ -45,8 +42,7 @@ def ancestral_move(
     fall = (there.sigma * here.alpha) / (there.alpha * here.sigma)
     fresh = eta * there.sigma * math.sqrt(max(1.0 - fall * fall, 0.0))
     kept = math.sqrt(max(there.sigma**2 - fresh**2, 0.0)) / here.sigma
-    moved = factor(kept, x) * x
-    moved += factor(there.alpha - kept * here.alpha, x0) * x0
+    terms = [(kept, x), (there.alpha - kept * here.alpha, x0)]
     if fresh > 0:
-        moved += fresh * noise()
-    return moved
+        terms.append((fresh, noise()))
+    return weighted_sum(*terms)

@@ -19,20 +19,22 @@ Array = NDArray[np.float64]
 
 
 class NoiseSchedule(Protocol):
-    """The path from data to noise that a network was trained on.
-
-    ``first`` is the training timestep with the least noise, ``last`` the one with the most;
-    ``discrete`` says that the network was told whole timesteps alone.
-    """
+    """The path from data to noise that a network was trained on."""
 
     @property
-    def discrete(self) -> bool: ...
+    def discrete(self) -> bool:
+        """Whether the network was told whole timesteps alone."""
+        ...
 
     @property
-    def first(self) -> float: ...
+    def first(self) -> float:
+        """The training timestep with the least noise."""
+        ...
 
     @property
-    def last(self) -> float: ...
+    def last(self) -> float:
+        """The training timestep with the most noise."""
+        ...
 
     def at(self, t: float) -> Point:
         """The point at training timestep t, clamped to [first, last]."""
@@ -81,6 +83,7 @@ class VPSchedule:
         return hash(self.betas.tobytes())
 
     def at(self, t: float) -> Point:
+        """See `NoiseSchedule.at`."""
         t = min(max(t, self.first), self.last)
         low = int(t)
         if t == low:
@@ -93,6 +96,7 @@ class VPSchedule:
         return Point(*_on_circle(log_ratio), t)
 
     def at_ratio(self, ratio: float) -> Point:
+        """See `NoiseSchedule.at_ratio`."""
         if ratio <= 0:
             raise ValueError(f"a noise ratio must be positive, not {ratio}")
         if math.isinf(ratio):
@@ -216,10 +220,12 @@ class VESchedule:
         return self._log_min, self._log_range, self.last
 
     def at(self, t: float) -> Point:
+        """See `NoiseSchedule.at`."""
         t = min(max(t, self.first), self.last)
         return Point(1.0, math.exp(self._log_min + self._log_range * t / self.last), t)
 
     def at_ratio(self, ratio: float) -> Point:
+        """See `NoiseSchedule.at_ratio`."""
         if not 0 < ratio < math.inf:
             raise ValueError(f"a noise ratio must be positive and finite, not {ratio}")
         t = (math.log(ratio) - self._log_min) / self._log_range * self.last
@@ -246,10 +252,12 @@ class FlowSchedule:
         return hash((FlowSchedule, self.last))
 
     def at(self, t: float) -> Point:
+        """See `NoiseSchedule.at`."""
         t = min(max(t, self.first), self.last)
         return Point(1.0 - t / self.last, t / self.last, t)
 
     def at_ratio(self, ratio: float) -> Point:
+        """See `NoiseSchedule.at_ratio`."""
         if ratio <= 0:
             raise ValueError(f"a noise ratio must be positive, not {ratio}")
         s = 1.0 if math.isinf(ratio) else ratio / (1.0 + ratio)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ldm_core.numerics.factor import factor
 from ldm_core.numerics.point import Point
+from ldm_core.numerics.sums import weighted_sum
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,6 +21,7 @@ class PredictionType:
     """What a network returns at x = alpha·x0 + sigma·noise. A family may bring one of its own.
 
     Attributes:
+        name: what messages and manifests call it.
         to_x0: ``to_x0(output, x, point)``, the clean latent that an output stands for.
         from_x0: ``from_x0(x0, x, point)``, the output that stands for a clean latent; its inverse.
         target: ``target(x0, noise, alpha, sigma)``, what the network should learn to return, alpha
@@ -38,30 +39,23 @@ class PredictionType:
 
 
 UNIT = 1e-12
-"""So near to one a divisor is left out; float32 does not tell it from one."""
+"""So near to one a scale is one; float32 does not tell them apart."""
 
 
 def _epsilon_to_x0(output: Tensor, x: Tensor, point: Point) -> Tensor:
-    x0 = x - factor(point.sigma, output) * output
-    x0 /= factor(point.alpha, x0)
-    return x0
+    return weighted_sum((1 / point.alpha, x), (-point.sigma / point.alpha, output))
 
 
 def _v_to_x0(output: Tensor, x: Tensor, point: Point) -> Tensor:
-    x0 = factor(point.alpha, x) * x
-    x0 -= factor(point.sigma, output) * output
     scale = point.alpha**2 + point.sigma**2
-    if abs(scale - 1) > UNIT:
-        x0 /= factor(scale, x0)
-    return x0
+    return weighted_sum((point.alpha / scale, x), (-point.sigma / scale, output))
 
 
 def _flow_to_x0(output: Tensor, x: Tensor, point: Point) -> Tensor:
-    x0 = x - factor(point.sigma, output) * output
     scale = point.alpha + point.sigma
-    if abs(scale - 1) > UNIT:
-        x0 /= factor(scale, x0)
-    return x0
+    if abs(scale - 1) < UNIT:
+        scale = 1.0
+    return weighted_sum((1 / scale, x), (-point.sigma / scale, output))
 
 
 def _v_from_x0(x0: Tensor, x: Tensor, point: Point) -> Tensor:

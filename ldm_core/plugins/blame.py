@@ -1,9 +1,17 @@
-"""Whose failure it is: what leaves the code of another package is told as that package's."""
+"""Whose failure it is: what leaves the code of another package is told as that package's.
+
+At edges where the plugin that is called is known, `blamed` names it. Where much is called,
+`culprit` reads it off the traceback: the innermost frame of a plugin's package is its failure,
+unless that frame called back into the core, such as a scheduler that asks the denoiser; then it is
+the failure of what was called.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import traceback
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from types import FrameType, MappingProxyType
 from typing import TYPE_CHECKING
 
 from ldm_core.errors import LdmError, PluginError
@@ -14,10 +22,18 @@ if TYPE_CHECKING:
 
 OWN = "ldm-core"
 """The distribution whose plugins' faults are ours."""
+OURS = frozenset({"ldm_core", "ldm_plugins", "ldm_pipelines"})
+"""Its packages."""
+ROOMS = ("ldm_core.run.", "ldm_core.jobs.", "ldm_core.cli.", "ldm_core.composition.")
+"""What plugins call back into; those rooms answer for what they do with sound arguments."""
+BETWEEN = frozenset({"ldm_core.run.attention", "ldm_core.run.in_batches"})
+"""Modules of those rooms that only hand on what plugins do."""
 
 
 @contextmanager
-def blamed(plugin: Plugin | None, doing: str) -> Iterator[None]:
+def blamed(
+    plugin: Plugin | None, doing: str, plugins: Iterable[Plugin] = (), *, typed: bool = False
+) -> Iterator[None]:
     """See that what a plugin's code raises, or ends the program with, is a `PluginError`.
 
     An `LdmError`, which is a person's bad input, what the machine refuses and an interrupt pass as
@@ -26,14 +42,181 @@ def blamed(plugin: Plugin | None, doing: str) -> Iterator[None]:
     Args:
         plugin: None for a part that was made in Python, whose errors are its program's.
         doing: what it is doing, as ``while it was imported``.
+        plugins: others whose code may be met on the way, such as a scheduler in a command.
+        typed: it is a command that a person typed, which may end the program.
     Raises:
         PluginError: its code failed.
     """
     try:
         yield
-    except LdmError:
-        raise
-    except (Exception, SystemExit) as error:
-        if plugin is None or plugin.distribution == OWN or machine_error(error) is not None:
+    except BaseException as error:
+        if typed and _ends(error):
             raise
-        raise PluginError(plugin.whose, doing, error) from error
+        told = blame(error, plugin, doing, plugins)
+        if told is None:
+            raise
+        raise told from error
+
+
+def blame(
+    error: BaseException,
+    plugin: Plugin | None,
+    doing: str,
+    plugins: Iterable[Plugin] = (),
+    places: Mapping[str, Plugin] = MappingProxyType({}),
+) -> PluginError | None:
+    """What to raise in an error's place where it is a plugin's failure; None where it is not.
+
+    Args:
+        plugin: that was called; None where that is ours or a part made in Python.
+        plugins: whose code may be met on the way, those in use first.
+        places: functions and classes, as ``module:name``, and whose they are.
+    """
+    whose = failed(error, plugin, plugins, places)
+    return None if whose is None else PluginError(whose, doing, error)
+
+
+def failed(
+    error: BaseException,
+    plugin: Plugin | None,
+    plugins: Iterable[Plugin] = (),
+    places: Mapping[str, Plugin] = MappingProxyType({}),
+) -> str | None:
+    """Whose failure an error is, in words, as of `blame`; None where it is no plugin's."""
+    if isinstance(error, LdmError) or _passes(error):
+        return None
+    return culprit(error, plugin, plugins, places)
+
+
+def is_of_others(plugin: Plugin | None) -> bool:
+    """Whether a plugin is brought by another package than ours."""
+    return plugin is not None and plugin.distribution != OWN
+
+
+def culprit(
+    error: BaseException,
+    plugin: Plugin | None,
+    plugins: Iterable[Plugin] = (),
+    places: Mapping[str, Plugin] = MappingProxyType({}),
+) -> str | None:
+    """Whose failure an error is, in words, by its traceback and those of the errors it came from;
+    None where it is ours, or a program's.
+
+    Args:
+        plugin, plugins, places: as of `blame`.
+    """
+    edge = [plugin] if plugin is not None and is_of_others(plugin) else []
+    several = [*edge, *(other for other in plugins if is_of_others(other))]
+    if not several:
+        return None
+    packages: dict[str, list[Plugin]] = {}
+    for other in several:
+        packages.setdefault(module_of(other).partition(".")[0], []).append(other)
+    returned = False
+    for cause in _causes(error):
+        frames, called_back = _frames(cause, packages)
+        if frames:
+            return _named(frames, packages, edge, places)
+        returned = returned or called_back
+    return edge[0].whose if edge and not returned else None
+
+
+def place_of(plugin: Plugin) -> str:
+    """Where a plugin's target is, as ``module:name``."""
+    if isinstance(plugin.target, str):
+        return plugin.target
+    from ldm_core.plugins.options import plain_function
+
+    function = plain_function(plugin.target)
+    return f"{function.__module__}:{function.__qualname__.partition('.')[0]}"
+
+
+def module_of(plugin: Plugin) -> str:
+    """The module that a plugin's target is in."""
+    return place_of(plugin).partition(":")[0]
+
+
+def _frames(
+    error: BaseException, packages: Mapping[str, list[Plugin]]
+) -> tuple[list[FrameType], bool]:
+    """The innermost frames of plugins' packages that did not call back into the core, and whether
+    some did."""
+    frames: list[FrameType] = []
+    called_back = False
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        name = str(frame.f_globals.get("__name__"))
+        top = name.partition(".")[0]
+        if top in packages and top not in OURS:
+            frames.append(frame)
+        elif frames and name.startswith(ROOMS) and name not in BETWEEN:
+            called_back = True
+            frames = []
+    return frames, called_back
+
+
+def _named(
+    frames: list[FrameType],
+    packages: Mapping[str, list[Plugin]],
+    edge: list[Plugin],
+    places: Mapping[str, Plugin],
+) -> str:
+    """Which plugin of a package the code of frames belongs to, by function or class; or the package
+    alone where several may."""
+    name = str(frames[-1].f_globals.get("__name__"))
+    near = packages[name.partition(".")[0]]
+    most = max(_shared(name, module_of(plugin)) for plugin in near)
+    near = [plugin for plugin in near if _shared(name, module_of(plugin)) == most]
+    for frame in reversed(frames):
+        word = frame.f_code.co_qualname.partition(".")[0]
+        place = f"{frame.f_globals.get('__name__')}:{word}"
+        exact = [plugin for plugin in near if place_of(plugin) == place]
+        if place in places:
+            exact.insert(0, places[place])
+        if exact:
+            return exact[0].whose
+    if edge and edge[0] in near:
+        return edge[0].whose
+    if len({plugin.id for plugin in near}) == 1:
+        return near[0].whose
+    return f"the package {near[0].distribution} {near[0].version}"
+
+
+def _shared(name: str, other: str) -> int:
+    """How many words two modules' names begin with together."""
+    pairs = zip(name.split("."), other.split("."), strict=False)
+    count = 0
+    for one, two in pairs:
+        if one != two:
+            break
+        count += 1
+    return count
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error, and those that it was raised from or while they were handled."""
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        yield cause
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+
+
+def _passes(error: BaseException) -> bool:
+    """Whether an error is the machine's, the person's, or a word of our own to unwind."""
+    if isinstance(error, KeyboardInterrupt | GeneratorExit):
+        return True
+    if isinstance(error, BaseExceptionGroup) and error.subgroup(KeyboardInterrupt) is not None:
+        return True
+    own = type(error).__module__.partition(".")[0] in OURS
+    if own and not isinstance(error, Exception):
+        return True
+    return machine_error(error) is not None
+
+
+def _ends(error: BaseException) -> bool:
+    """Whether an error is a command's way to end: ``sys.exit``, or what typer makes of it."""
+    return isinstance(error, SystemExit) or type(error).__module__.partition(".")[0] in (
+        "click",
+        "typer",
+    )

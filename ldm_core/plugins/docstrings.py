@@ -9,6 +9,8 @@ from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
+from ldm_core.machine import asked_to_stop
+
 IMPORTED = re.compile(r"^(?:from|import) +([A-Za-z_]\w*)", re.MULTILINE)
 """The packages that a module needs when it is imported."""
 DEFINED = re.compile(r"^(?:async +def|def|class) +(\w+)", re.MULTILINE)
@@ -44,7 +46,7 @@ def _docstring(definition: str) -> str | None:
     for source in (opening + quotes + text + closing, definition):
         try:
             (node,) = ast.parse(source).body
-        except (SyntaxError, ValueError):
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
             continue
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             return ast.get_docstring(node)
@@ -58,7 +60,9 @@ def _source(module: str) -> str | None:
         spec = find_spec(module)
         loader: Any = spec and spec.loader
         source = loader and loader.get_source(module)
-    except Exception:  # whatever a package around it raises, or one that is no file says
+    except BaseException as error:  # whatever a package around it raises, or no file says
+        if asked_to_stop(error):
+            raise
         return None
     if source is None or not all(map(_is_there, IMPORTED.findall(source))):
         return None

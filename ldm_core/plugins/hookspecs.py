@@ -1,11 +1,11 @@
 """The hook points: what a plugin package may offer. This page is a plugin author's whole contract.
 
-A plugin is a module named by an entry point of the group ``ldm``. It states the hook API it was
-written for and implements any of the hooks below::
+A plugin is a module named by an entry point of the group ``ldm``. It states the range of hook APIs
+it was written for and implements any of the hooks below::
 
     from ldm_core import hookimpl
 
-    ldm_api_version = 2
+    ldm_api = ">=2,<3"
 
     @hookimpl
     def ldm_schedulers(register):
@@ -21,18 +21,30 @@ A target is the thing itself, a function with the positional parameters of its c
 way its keyword-only parameters are its options: name, type and default are the schema by which
 recipes are checked, and the docstring is the help text. What a part can say of itself beyond its
 function, its traits, is declared by decorators, such as `ldm_core.contracts.starts_with`, which
-make a record of the function, or by deriving from a base class.
+make a record of the function, or by deriving from a base class. Every part can be fitted to a
+model, or refuse it, before any weight is read: a function by `ldm_core.contracts.fits`, an object
+by its method ``fit(info)``. An option annotated with a contract, such as ``Scheduler``,
+``list[Wrapper]`` or ``Conditioning | None``, takes other plugins, which are made and fitted when
+composing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import pluggy
 
 API_VERSION = 2
+"""The first number of the hook API, which rises where plugins have to change."""
+HOOK_API = f"{API_VERSION}.1"
+"""The hook API of this release; the second number rises where something is added."""
+UNDERSTOOD = (HOOK_API, f"{API_VERSION}.0", "1")
+"""The versions for which plugins may be written, the newest first. Those of an earlier first number
+go on with a warning, see `ENDS`."""
+PRESENT = f">={API_VERSION},<{API_VERSION + 1}"
+"""What a plugin states that works with this release and those that add to it."""
 
 hookspec = pluggy.HookspecMarker("ldm")
 hookimpl = pluggy.HookimplMarker("ldm")
@@ -105,7 +117,9 @@ def ldm_attention(register: Register) -> None:
 def ldm_denoisers(register: Register) -> None:
     """Offer denoiser wrappers: change what surrounds the network.
 
-    Contract: ``wrap(denoise, *, options) -> denoise``, where ``denoise(x, point) -> x0``.
+    Contract: ``wrap(denoise, *, options) -> denoise``, where ``denoise(x, point) -> x0``; called
+    once for each walk of a run. One marked by `ldm_core.contracts.sees_run` gets the run as well:
+    seeds, inputs, grid and model.
     """
 
 
@@ -161,7 +175,9 @@ def ldm_observers(register: Register) -> None:
     """Offer observers: hear of each evaluation of the denoiser.
 
     Contract: ``observer(grid, *, options)``, a context manager that yields a function of a
-    `ldm_core.contracts.Step`, see `ldm_core.contracts.observer`.
+    `ldm_core.contracts.Step`, see `ldm_core.contracts.observer`; or, marked by
+    `ldm_core.contracts.sees_run`, ``observer(run, *, options)``, which returns an object of a class
+    made from `ldm_core.contracts.RunObserver` and hears of the finished pictures too.
     """
 
 
@@ -193,6 +209,71 @@ def ldm_commands(register: Register) -> None:
     `ldm_core.contracts.InputPath`, and refuses a plain ``Path``, of which neither is said.
     """
 
+
+class Ends(NamedTuple):
+    """What is taken away, and when.
+
+    Attributes:
+        warned: the release of ldm-core from which on it is warned of.
+        gone: the first that does without it; at least one release lies between.
+        instead: what to do, in words.
+    """
+
+    warned: str
+    gone: str
+    instead: str
+
+
+ENDS: Mapping[str, Ends] = {
+    "hook API 1": Ends("0.2", "0.4", f"state ldm_api = '{PRESENT}'"),
+    "ldm_api_version": Ends("0.2", "0.4", f"state ldm_api = '{PRESENT}'"),
+}
+"""What plugins are warned of: versions of the hook API, hooks (``ldm_schedulers``), their arguments
+(``ldm_schedulers.register``) and names of `ldm_core.contracts` (``Scheduler.fit``)."""
+
+
+def ending(hook: str, *arguments: str) -> Mapping[str, Warning]:
+    """What a hook's specification is told of arguments that are about to go, so that a plugin which
+    takes one is warned of with its file and line:
+    ``@hookspec(warn_on_impl_args=ending("ldm_schedulers", "register"))``."""
+    return {
+        argument: DeprecationWarning(
+            f"the argument '{argument}' of {hook} is given until ldm-core "
+            f"{ENDS[f'{hook}.{argument}'].gone}: {ENDS[f'{hook}.{argument}'].instead}."
+        )
+        for argument in arguments
+    }
+
+
+class Since(NamedTuple):
+    """Since which hook API something exists.
+
+    Attributes:
+        api: the hook.
+        arguments: each of its arguments.
+    """
+
+    api: str
+    arguments: Mapping[str, str]
+
+
+SINCE: Mapping[str, Since] = {
+    "ldm_schedulers": Since("1", {"register": "1"}),
+    "ldm_spacings": Since("1", {"register": "1"}),
+    "ldm_guidance": Since("1", {"register": "1"}),
+    "ldm_conditioning": Since("1", {"register": "1"}),
+    "ldm_attention": Since("1", {"register": "1"}),
+    "ldm_denoisers": Since("1", {"register": "1"}),
+    "ldm_encoders": Since("1", {"register": "1"}),
+    "ldm_decoders": Since("1", {"register": "1"}),
+    "ldm_families": Since("1", {"register": "1"}),
+    "ldm_converters": Since("2.0", {"register": "2.0"}),
+    "ldm_writers": Since("2.0", {"register": "2.0"}),
+    "ldm_observers": Since("1", {"register": "1"}),
+    "ldm_models": Since("1", {"register": "1"}),
+    "ldm_commands": Since("1", {"register": "1"}),
+}
+"""Since when each hook and each of its arguments exists."""
 
 KINDS = {
     "scheduler": "ldm_schedulers",

@@ -5,11 +5,12 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from ldm_core import contracts
 from ldm_core.contracts.files import expanded
@@ -24,10 +25,33 @@ CONTRACTS: dict[Any, str] = {
     contracts.Scheduler: "scheduler",
     contracts.Spacing: "spacing",
     contracts.Guidance: "guidance",
+    contracts.Conditioning: "conditioning",
     contracts.Kernel: "attention",
+    contracts.Wrapper: "denoiser",
+    contracts.Encoder: "encoder",
+    contracts.Decoder: "decoder",
+    contracts.Converter: "converter",
+    contracts.Observer: "observer",
+    contracts.Writer: "writer",
+    contracts.Family: "family",
     contracts.OtherModel: "model",
 }
 """Contracts whose plugins, or models, may be options of plugins, with their kind."""
+RECORDS: dict[str, type[Record]] = {
+    "scheduler": contracts.Scheduler,
+    "spacing": contracts.Spacing,
+    "attention": contracts.Kernel,
+    "denoiser": contracts.Wrapper,
+    "encoder": contracts.Encoder,
+    "decoder": contracts.Decoder,
+    "observer": contracts.Observer,
+    "writer": contracts.Writer,
+}
+"""Kinds of plugins that are functions, with what they become."""
+
+
+LISTS = (list, tuple, Sequence)
+"""What an annotation of several is made of, such as ``list[Scheduler] | None``."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +71,16 @@ class Option:
     def kind(self) -> str | None:
         """The kind of plugin that the option takes, where its type is a plugin's contract; or
         ``model``."""
-        kinds = (get_args(self.annotation) or (self.annotation,)) if self.annotation else ()
-        return next((CONTRACTS[k] for k in kinds if k in CONTRACTS), None)
+        parts = (p for p in _alternatives(self.annotation) if isinstance(p, type))
+        return next((CONTRACTS[part] for part in parts if part in CONTRACTS), None)
 
     @property
     def several(self) -> bool:
         """Whether it takes a list of such plugins."""
-        return self.kind is not None and get_origin(self.annotation) is list
+        return any(
+            get_origin(part) in LISTS and Option("", part, None, "").kind is not None
+            for part in _alternatives(self.annotation)
+        )
 
     def check(self, value: Any, owner: str) -> Any:
         """The value as the option's type; text is converted, as on the command line."""
@@ -72,6 +99,19 @@ class Option:
                 "computed with here, which ends at 3.4e+38."
             )
         return _expanded(checked)
+
+
+def _alternatives(annotation: Any) -> Iterator[Any]:
+    """A type and what a value of it may be: of ``list[Scheduler] | None`` the list, the scheduler
+    and None. A table of parts is none that can be made."""
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is None or origin in LISTS:
+        yield annotation
+    if origin is Annotated:
+        parts = parts[:1]
+    if origin in (*LISTS, Annotated, Union, UnionType):
+        for part in parts:
+            yield from _alternatives(part)
 
 
 def _too_large(value: Any) -> int | float | None:
@@ -96,6 +136,16 @@ def described(target: Callable[..., Any]) -> Callable[..., Any]:
     while isinstance(target, Record):
         target = target.function
     return target
+
+
+def plain_function(target: Any) -> Any:
+    """The function or class that a target or part comes to, beneath records and set options; the
+    class of anything else."""
+    function = described(target)
+    while isinstance(function, partial):
+        function = described(function.func)
+    named = inspect.isroutine(function) or inspect.isclass(function)
+    return function if named else type(function)
 
 
 def documentation(target: Callable[..., Any]) -> str:
@@ -199,6 +249,38 @@ def with_options(target: Callable[..., Any], options: Mapping[str, Any]) -> Any:
     if any(p.kind in positional for p in inspect.signature(target).parameters.values()):
         return partial(target, **options) if options else target
     return target(**options)
+
+
+def check_declared(kind: str, target: Callable[..., Any], options: Mapping[str, Option]) -> None:
+    """See that each option of a plugin that is no command can be set, and can be what it is by
+    default.
+
+    Args:
+        kind: of plugin.
+    Raises:
+        LdmError: one stands before the ``*``, or its default is of another type than it says.
+    """
+    signature = inspect.signature(described(target))
+    before = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    record = RECORDS.get(kind)
+    takes = () if record is None else record.takes
+    takes = target.arguments if isinstance(target, Record) else takes
+    for parameter in [*signature.parameters.values()][len(takes) :]:
+        if parameter.kind in before and parameter.default is not REQUIRED:
+            raise LdmError(
+                f"its '{parameter.name}' has a default and stands before the '*', so it is no "
+                f"option that anybody can set; the options stand behind: (..., *, {parameter})."
+            )
+    for name, option in options.items():
+        if option.kind is not None or option.default is REQUIRED:
+            continue
+        try:
+            fitted(option.annotation, option.default)
+        except ValueError:
+            raise LdmError(
+                f"the default of its option '{name}' is {brief(option.default)}, and should be "
+                f"{option.type_name}, as it is annotated."
+            ) from None
 
 
 def argument_help(doc: str) -> dict[str, str]:

@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import os
-import re
-import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property, partial
-from importlib.metadata import EntryPoint, entry_points
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pluggy
-
 from ldm_core.arguments import checks_arguments
-from ldm_core.errors import LdmError, did_you_mean
+from ldm_core.errors import LdmError, PluginError, did_you_mean
+from ldm_core.machine import asked_to_stop, machine_error
 from ldm_core.plugins import hookspecs
+from ldm_core.plugins.blame import OWN, blamed
 from ldm_core.plugins.docstrings import written_docstring
+from ldm_core.plugins.entries import Failure as Failure
+from ldm_core.plugins.entries import Import as Import
+from ldm_core.plugins.hook_api import understood
+from ldm_core.plugins.hooks import MODELS, hooks_of
+from ldm_core.plugins.names import check_model, check_name, check_target
+from ldm_core.plugins.trust import LOCAL, Rules
 
 if TYPE_CHECKING:
-    from ldm_core.plugins.options import Option
+    from importlib.metadata import EntryPoint
 
-GROUP = "ldm"
-DISABLE = "LDM_DISABLE_PLUGINS"
-ALLOW = "LDM_ALLOW_PLUGINS"
+    from ldm_core.plugins.earlier import Earlier
+    from ldm_core.plugins.options import Option
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,10 @@ class Plugin:
     version: str
     target: Callable[..., Any] | str = field(repr=False)
     member: str | None = None
+    entry: str | None = None
+    """The entry point whose module offers it."""
+    earlier: Earlier | None = field(default=None, repr=False, compare=False)
+    """Of one that was written for an earlier hook API: what is to change."""
 
     @property
     def id(self) -> str:
@@ -65,6 +71,8 @@ class Plugin:
     @cached_property
     def loaded(self) -> Callable[..., Any]:
         """The function or factory; imports its module on first use."""
+        if self.earlier is not None:
+            self.earlier.warn()
         target = self._import()
         if self.member is None:
             return target
@@ -76,13 +84,20 @@ class Plugin:
         module, _, attribute = self.target.partition(":")
         try:
             target = getattr(importlib.import_module(module), attribute)
-        except Exception as error:
+        except LdmError as error:
+            raise LdmError(f"{self.whose}: {error.message}", error.hint) from error
+        except BaseException as error:
+            if asked_to_stop(error) or machine_error(error) is not None:
+                raise
+            if self.distribution != OWN:
+                doing = f"while it was imported from {self.target}"
+                raise PluginError(self.whose, doing, error) from error
             raise LdmError(
-                f"{self.kind} '{self.name}' of the package {self.distribution} {self.version} "
-                f"cannot be imported from {self.target}: {_cause(error)}"
+                f"{self.whose} cannot be imported from {self.target}: {_cause(error)}"
             ) from error
         if not callable(target):
-            raise LdmError(f"{self.kind} '{self.name}': {self.target} is not callable.")
+            cause = TypeError(f"{self.target} is not callable")
+            raise PluginError(self.whose, "when it was imported", cause)
         return target  # type: ignore[no-any-return]
 
     @cached_property
@@ -90,13 +105,17 @@ class Plugin:
         from ldm_core.plugins.options import command_options, read_options
 
         read = command_options if self.kind == "command" else read_options
-        return read(self.loaded)
+        target = self.loaded
+        with blamed(self, "while its options were read"):
+            return read(target)
 
     @property
     def doc(self) -> str:
         from ldm_core.plugins.options import documentation
 
-        return documentation(self.loaded)
+        target = self.loaded
+        with blamed(self, "while its docstring was read"):
+            return documentation(target)
 
     @property
     def written_doc(self) -> str:
@@ -120,18 +139,60 @@ class ShippedModel:
     made_for: str
     distribution: str
     version: str
+    entry: str | None = None
+
+    @property
+    def id(self) -> str:
+        return f"{self.distribution}:{self.name}"
 
 
-@dataclass(frozen=True)
-class Failure:
-    """A plugin module that could not be used, and why; the rest goes on without it."""
+class Offer:
+    """What one module offers, as its hooks say it.
 
-    plugin: str
-    distribution: str
-    reason: str
+    Args:
+        distribution, version, entry: whose it is.
+        earlier: what is to change in it, where it was written for an earlier hook API.
+    """
 
-    def __str__(self) -> str:
-        return f"plugin '{self.plugin}' of the package {self.distribution}: {self.reason}"
+    def __init__(
+        self, distribution: str, version: str, entry: str | None, earlier: Earlier | None
+    ) -> None:
+        self.plugins: list[Plugin] = []
+        self.models: list[ShippedModel] = []
+        self._whose = (distribution, version)
+        self._entry = entry
+        self._earlier = earlier
+        self._kind: str | None = None
+
+    @contextmanager
+    def open_for(self, kind: str) -> Iterator[None]:
+        """Meanwhile a hook of a kind runs, and may register."""
+        self._kind = kind
+        try:
+            yield
+        finally:
+            self._kind = None
+
+    @checks_arguments
+    def register(self, name: str, target: Callable[..., Any] | str) -> None:
+        kind = self._kind_of(name)
+        name = check_name(kind, name, self._whose[0])
+        check_target(name, target)
+        plugin = Plugin(kind, name, *self._whose, target, None, self._entry, self._earlier)
+        self.plugins.append(plugin)
+
+    @checks_arguments
+    def register_model(self, name: str, folder: Path, made_for: str) -> None:
+        self._kind_of(name)
+        name = check_model(name, folder)
+        self.models.append(ShippedModel(name, folder, made_for, *self._whose, self._entry))
+
+    def _kind_of(self, name: str) -> str:
+        if self._kind is None:
+            raise LdmError(
+                f"'{name}' is registered after the hook has returned, in which alone it can be"
+            )
+        return self._kind
 
 
 class Registry:
@@ -141,46 +202,70 @@ class Registry:
         self.plugins: list[Plugin] = []
         self.models: list[ShippedModel] = []
         self.failures: list[Failure] = []
-        self._manager = pluggy.PluginManager("ldm")
-        self._manager.add_hookspecs(hookspecs)
+        self.imports: list[Import] = []
+        self.entries: list[tuple[str, str]] = []
+        """Each distribution with each entry point that there is, imported or not."""
+        self.unknown: list[str] = []
+        """What is to be said of names in lists of trust that mean nothing."""
 
     @checks_arguments
-    def add(self, module: object, distribution: str = "local", version: str = "0") -> None:
+    def add(
+        self,
+        module: object,
+        distribution: str = LOCAL,
+        version: str = "0",
+        entry: str | None = None,
+    ) -> None:
         """Take in what a module, or any object with hook implementations, offers.
 
+        Args:
+            entry: the entry point that names it.
         Raises:
-            LdmError: a hook is misspelt, the hook API is another one, or a hook fails.
+            LdmError: a hook is misspelt, the hook API is another one, a hook fails, or a name is
+                none that the package may use.
         """
-        _check_version(getattr(module, "ldm_api_version", None))
-        # Two packages may each call their module `plugin`.
-        self._manager.register(module, f"{distribution}:{id(module)}")
+        api = understood(module, distribution)
         try:
-            self._manager.check_pending()
-            offered: list[Plugin] = []
-            for kind, hook in hookspecs.KINDS.items():
-
-                @checks_arguments
-                def register(name: str, target: Callable[..., Any] | str, kind: str = kind) -> None:
-                    _check_target(name, target)
-                    offered.append(Plugin(kind, name, distribution, version, target))
-
-                self._call(hook, module, register)
-            models: list[ShippedModel] = []
-
-            @checks_arguments
-            def register_model(name: str, folder: Path, made_for: str) -> None:
-                models.append(ShippedModel(name, Path(folder), made_for, distribution, version))
-
-            self._call("ldm_models", module, register_model)
+            with hooks_of(module) as hooks:
+                earlier = _earlier(api, module, f"{distribution} {version}", sorted(hooks))
+                offer = Offer(distribution, version, entry, earlier)
+                for kind, hook in hookspecs.KINDS.items():
+                    if hook in hooks:
+                        with offer.open_for(kind):
+                            hooks[hook](offer.register)
+                if MODELS in hooks:
+                    with offer.open_for("model"):
+                        hooks[MODELS](offer.register_model)
+            self._check_once(offer.plugins, offer.models)
         except Exception as error:
-            self._manager.unregister(module)
-            if isinstance(error, pluggy.PluginValidationError):
-                hooks = [*hookspecs.KINDS.values(), "ldm_models"]
-                word = str(error).partition("unknown hook '")[2].partition("'")[0]
-                raise LdmError(f"no hook named '{word}'.{did_you_mean(word, hooks)}") from error
             raise LdmError(_cause(error)) from error
-        self.plugins += offered
-        self.models += models
+        for plugin in offer.plugins:
+            words = None if earlier is None else earlier.refused(hookspecs.KINDS[plugin.kind])
+            if words is None:
+                self.plugins.append(plugin)
+            else:
+                reason = f"its {plugin.kind} '{plugin.name}' cannot be used: {words}"
+                self.failures.append(Failure(plugin.name, distribution, reason, version))
+        self.models += offer.models
+
+    def _check_once(self, offered: Sequence[Plugin], models: Sequence[ShippedModel]) -> None:
+        """See that a package offers each name of a kind once, which would else mean nothing."""
+        there = {(p.kind, p.id) for p in self.plugins}
+        there |= {("model", f"{m.distribution}:{m.name}") for m in self.models}
+        new = [(p.kind, p.id) for p in offered]
+        for kind, id in [*new, *(("model", f"{m.distribution}:{m.name}") for m in models)]:
+            if (kind, id) in there:
+                raise LdmError(f"the {kind} '{id}' is offered twice by its package")
+            there.add((kind, id))
+
+    def restricted(self, rules: Rules) -> Registry:
+        """What these rules leave of it."""
+        rest = Registry()
+        rest.plugins = [p for p in self.plugins if rules.admit(p.distribution, p.entry)]
+        rest.models = [m for m in self.models if rules.admit(m.distribution, m.entry)]
+        rest.failures, rest.imports = list(self.failures), list(self.imports)
+        rest.entries = list(self.entries)
+        return rest
 
     @checks_arguments
     def find(self, kind: str, name: str) -> Plugin:
@@ -206,7 +291,10 @@ class Registry:
 
     @checks_arguments
     def named(self, name: str, kind: str | None = None) -> list[Plugin]:
-        """Every plugin of this short name or full id, of one kind or of all."""
+        """Every plugin of this short name or full id, of one kind or of all. A full id means no
+        other, whatever prefix a set of names has."""
+        if exact := [p for p in self.plugins if p.id == name and kind in (None, p.kind)]:
+            return exact
         plugins = []
         for plugin in (p for p in self.plugins if kind in (None, p.kind)):
             if not plugin.name.endswith(":"):
@@ -222,87 +310,30 @@ class Registry:
     def of_kind(self, kind: str) -> list[Plugin]:
         return sorted((p for p in self.plugins if p.kind == kind), key=lambda p: p.id)
 
-    def _call(self, hook: str, module: object, register: Callable[..., None]) -> None:
-        others = [p for p in self._manager.get_plugins() if p is not module]
-        self._manager.subset_hook_caller(hook, others)(register=register)
+
+def installed(rules: Rules | None = None) -> Registry:
+    """The plugins of the installed packages; see `ldm_core.plugins.discovery.installed`."""
+    from ldm_core.plugins import discovery
+
+    return discovery.installed(rules)
 
 
 def discover(
     entries: Iterable[EntryPoint], disable: Iterable[str], allow: Iterable[str]
 ) -> Registry:
-    """A registry of the modules that entry points name; what fails is kept as a `Failure`.
+    """The plugins of some entry points; see `ldm_core.plugins.discovery.discover`."""
+    from ldm_core.plugins import discovery
 
-    Args:
-        entries: entry points of the group ``ldm``.
-        disable, allow: distributions, entry names or ``distribution:entry``. What is disabled,
-            or not allowed where an allow-list is given, is not imported.
-    """
-    registry = Registry()
-    disable, allow = set(disable), set(allow)
-    seen: set[str] = set()
-    for entry in entries:
-        distribution = entry.dist.name if entry.dist else "unknown"
-        version = entry.dist.version if entry.dist else "0"
-        labels = {distribution, entry.name, f"{distribution}:{entry.name}"}
-        seen |= labels
-        if labels & disable or (allow and not labels & allow):
-            continue
-        try:
-            registry.add(entry.load(), distribution, version)
-        except Exception as error:
-            registry.failures.append(Failure(entry.name, distribution, _cause(error)))
-    for variable, names in ((DISABLE, disable), (ALLOW, allow)):
-        for name in sorted(names - seen):
-            reason = f"named in {variable}, but no such plugin is installed"
-            registry.failures.append(Failure(name, "?", reason + "." + did_you_mean(name, seen)))
-    return registry
+    return discovery.discover(entries, disable, allow)
 
 
-@cache
-def installed() -> Registry:
-    """The plugins of the installed packages, found once in a process.
+def _earlier(api: str, module: object, package: str, hooks: Sequence[str]) -> Earlier | None:
+    """Of a module that was written for an earlier hook API, what is to change."""
+    if api.partition(".")[0] == str(hookspecs.API_VERSION):
+        return None
+    from ldm_core.plugins.earlier import Earlier
 
-    The environment variables ``LDM_DISABLE_PLUGINS`` and ``LDM_ALLOW_PLUGINS`` (names with
-    commas) are read before anything is imported, and so reach worker processes too.
-    """
-
-    def names(variable: str) -> list[str]:
-        return [name.strip() for name in os.environ.get(variable, "").split(",") if name.strip()]
-
-    return discover(entry_points(group=GROUP), names(DISABLE), names(ALLOW))
-
-
-def raised_in(error: BaseException, registry: Registry) -> str | None:
-    """The package outside this one whose code an error comes from, and where; None of no other."""
-    owners = {plugin.package: plugin for plugin in registry.plugins}
-    found = None
-    for frame, line in traceback.walk_tb(error.__traceback__):
-        owner = owners.get(str(frame.f_globals.get("__name__")).partition(".")[0])
-        if owner is not None and owner.distribution != "ldm-core":
-            package = f"{owner.distribution} {owner.version}"
-            found = f"the package {package}, {frame.f_code.co_filename}:{line}"
-    return found
-
-
-def _check_target(name: str, target: Callable[..., Any] | str) -> None:
-    """See that a plugin has a name, and that one which is imported later says from where."""
-    if not name.strip() or not name.isprintable():
-        raise LdmError(f"the name of a plugin should be a word, not {name!r}")
-    if isinstance(target, str) and not re.fullmatch(r"\w+(\.\w+)*:\w+", target):
-        raise LdmError(f"the target of '{name}' should be 'package.module:name', not {target!r}")
-
-
-def _check_version(stated: Any) -> None:
-    """See that a module was written for the hook API of now, or for a range that holds it."""
-    now = hookspecs.API_VERSION
-    lowest, highest = stated if isinstance(stated, tuple) and len(stated) == 2 else (stated, stated)
-    if isinstance(lowest, int) and isinstance(highest, int) and lowest <= now <= highest:
-        return
-    says = "does not say which" if stated is None else f"says {stated}"
-    raise LdmError(
-        f"it must state the hook API it was written for, ldm_api_version = {now}, or the lowest "
-        f"and the highest, such as ({now}, {now + 1}); it {says}"
-    )
+    return Earlier(package, module, tuple(hooks))
 
 
 def _cause(error: BaseException) -> str:

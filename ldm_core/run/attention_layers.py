@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 from ldm_core.composition.composition import Composition
 from ldm_core.contracts import Kernel, Model, Phase, Place, torchs_own
 from ldm_core.contracts.attention import MaskKind, dtype_name, mask_kind
-from ldm_core.errors import LdmError
+from ldm_core.errors import LdmError, PluginError
 from ldm_core.model.loading import in_short
 from ldm_core.run.attention import by_kernel
 from ldm_core.run.memory.live_bytes import Allocator, LiveBytes
@@ -87,7 +87,7 @@ def attention_layers(composition: Composition, place: Place) -> AttentionLayers:
                 latents = torch.empty_like(sampling.denoiser()(latents, plan.grid[0]))
             plain.decoder.medium(model, latents)
     except (RuntimeError, TypeError, ValueError) as error:  # what is no shape's to say
-        if isinstance(error, LdmError):
+        if isinstance(error, LdmError) and not isinstance(error, PluginError):
             raise
         raise LdmError(
             f"the layers of attention of '{composition.info.source}' cannot be counted without "

@@ -73,6 +73,7 @@ class Generates(ABC):
             NotFiniteError: images came out not finite; it holds the others, and says where.
             MachineError: memory does not suffice for a single image; it holds those before. Where
                 it does not for a batch, the batch is halved, and a warning says so.
+            PluginError: a plugin of another package fails; it holds the images before.
         """
         arguments = {
             name: value for name, value in locals().items() if name not in ("self", "inputs")

@@ -19,6 +19,7 @@ from ldm_core.run.allowance import within_memory
 from ldm_core.run.batches import Generates
 from ldm_core.run.call import CallArguments
 from ldm_core.run.finite import collected
+from ldm_core.run.observing import failing
 from ldm_core.run.outcome import outcome
 from ldm_core.run.output import Output
 from ldm_core.run.pipeline import Pipeline
@@ -139,7 +140,7 @@ class Chain(Generates):
 
     def _outputs(self, batches: Sequence[Sequence[Plan]], call: CallArguments) -> Iterator[Output]:
         def output(parts: tuple[Plan, ...]) -> Output:
-            with collected() as walks:
+            with collected() as walks, failing(walks):
                 latents = self.sample(parts, call.on_step)
             seeds, manifests = parts[-1].request.seeds, self.manifests(parts)
             last = self.pipelines[-1]

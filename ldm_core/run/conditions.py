@@ -8,6 +8,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ldm_core.contracts import (
+    BRANCHES,
+    NEGATIVE,
+    UNCONDITIONAL,
     Bound,
     Condition,
     Conditioning,
@@ -16,8 +19,12 @@ from ldm_core.contracts import (
     concatenate,
     take,
 )
-from ldm_core.errors import LdmError
+from ldm_core.errors import LdmError, PartError
+from ldm_core.plugins.owners import Owners
 from ldm_core.run.allowance import allowance
+from ldm_core.run.drawn_again import Draws
+from ldm_core.run.finite import CONDITIONS
+from ldm_core.run.guards import ENCODING, encoded_by
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -68,6 +75,7 @@ class Conditions:
 
     Args:
         embedded_scale: of the guidance, for a network that is told it.
+        owners: whose the conditionings are.
     """
 
     def __init__(
@@ -76,11 +84,15 @@ class Conditions:
         guidance: Bound,
         run: Run,
         embedded_scale: float | None = None,
+        owners: Owners | None = None,
     ) -> None:
         self._conditioning = conditioning
+        self._guidance = guidance
         self._inputs = guidance.inputs
         self._scale = embedded_scale
         self._run = run
+        self._owners = Owners() if owners is None else owners
+        self._draws = Draws()
         self._encoded: dict[str, Condition | Unequal] = {}
         self._read: dict[str, tuple[str, ...]] = {}
         self._groups: dict[tuple[str, ...], list[Group]] = {}
@@ -90,12 +102,17 @@ class Conditions:
         """The conditions of these branches, by name."""
         missing = [branch for branch in branches if branch not in self._encoded]
         if own := [branch for branch in missing if branch not in self._inputs]:
-            for branch in {*own} - {"positive", "negative"}:
-                raise LdmError(
+            for branch in {*own} - {*BRANCHES}:
+                names = ", ".join(f"'{name}'" for name in BRANCHES)
+                raise PartError(
+                    self._guidance,
                     f"the guidance asks for a branch '{branch}', of which its inputs say nothing; "
-                    "without them there are 'positive' and 'negative'."
+                    f"without them there are {names}.",
                 )
-            self._encoded |= self._encode(self._run, own)
+            if asked := [branch for branch in own if branch != UNCONDITIONAL]:
+                self._encoded |= self._encode(self._run, asked)
+            if UNCONDITIONAL in own:
+                self._encoded[UNCONDITIONAL] = self._unconditional()
         for branch in missing:
             inputs = self._inputs.get(branch)
             if inputs:
@@ -123,7 +140,7 @@ class Conditions:
                 for key, value in own.items():
                     if not _is_finite(key, value):
                         of = " and ".join(self._read.get(key, ())) or "the guidance"
-                        words = f"the conditions of the {branch} branch ('{key}', of {of})"
+                        words = f"{CONDITIONS} the {branch} branch ('{key}', of {of})"
                         wrong.setdefault(image, words)
         return wrong
 
@@ -148,6 +165,36 @@ class Conditions:
             for names in alike.values()
         ]
 
+    def _unconditional(self) -> Condition | Unequal:
+        """The condition under which nothing is said: the negative one without its inputs.
+
+        Raises:
+            LdmError: the network was not trained to answer to it.
+        """
+        request = self._run.request
+        silent = {
+            name: [declared.default] * len(request.seeds)
+            for part in self._conditioning
+            for name, declared in part.inputs.items()
+            if name.startswith(f"{NEGATIVE}_") and not declared.required
+        }
+        changed = [
+            name
+            for name, defaults in silent.items()
+            if any(a is not b for a, b in zip(request.inputs[name], defaults, strict=True))
+        ]
+        if not changed:
+            return self.of([NEGATIVE])[NEGATIVE]
+        run = replace(self._run, request=replace(request, inputs={**request.inputs, **silent}))
+        try:
+            return self._encode(run, [NEGATIVE])[NEGATIVE]
+        except LdmError as error:
+            raise LdmError(
+                "the guidance asks what the network answers where nothing is said, whatever "
+                f"{' and '.join(changed)} may say: {error.message}",
+                error.hint,
+            ) from error
+
     def _encode_with(self, inputs: Mapping[str, Sequence[Any]]) -> Condition | Unequal:
         """The condition of a branch that has inputs of its own.
 
@@ -167,12 +214,15 @@ class Conditions:
     def _encode(self, run: Run, branches: Sequence[str]) -> dict[str, Condition | Unequal]:
         import torch
 
+        run = self._draws.of(run)
         conditions: dict[str, Condition | Unequal] = {branch: {} for branch in branches}
         for conditioning in self._conditioning:
-            for branch, condition in conditioning.encode(run, branches).items():
+            several = encoded_by(self._owners, conditioning, run, branches)
+            for branch, condition in several.items():
                 if branch in conditions:
                     self._read |= dict.fromkeys(_keys(condition), tuple(conditioning.inputs))
-                    _check_rows(condition, len(run.request.seeds), conditioning)
+                    with self._owners.blamed(conditioning, ENCODING):
+                        _check_rows(condition, len(run.request.seeds), conditioning)
                     conditions[branch] = _merged(conditions[branch], condition)
         if self._scale is None:
             return conditions
@@ -224,9 +274,10 @@ def _check_rows(condition: Condition | Unequal, images: int, owner: Conditioning
     rows = 1 if isinstance(condition, Unequal) else images
     counts = {len(value) for one in each for value in one.values()}
     if len(each) * rows != images or not counts <= {rows}:
-        raise LdmError(
+        raise PartError(
+            owner,
             f"the conditioning {type(owner).__name__} gave {len(each)} conditions with tensors of "
-            f"{sorted(counts)} rows for a run of {images} images; an image has one row."
+            f"{sorted(counts)} rows for a run of {images} images; an image has one row.",
         )
 
 

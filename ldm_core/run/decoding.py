@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ldm_core.contracts import Medium
+from ldm_core.composition.composition import Composition
+from ldm_core.contracts import Medium, Model
 from ldm_core.errors import MachineError
 from ldm_core.model.libraries import heard
 from ldm_core.run.allowance import WOULD_HELP, allowance, attempt, note
 from ldm_core.run.attention import in_force
+from ldm_core.run.guards import check_medium
 from ldm_core.run.part_errors import computing
 from ldm_core.run.tf32 import tf32_in_force
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 LEAST_TILE = 16
 """Latents a side: smaller tiles show little of what is around a place."""
+FAR_OUT = 10.0
+"""Root mean square of what a decoder gave that is no picture: one in [0, 255] has about 100."""
 IN_TILES = (
     "the memory does not suffice to decode an image whole: it is decoded in overlapping tiles of "
     "{tile}x{tile} latents, which may differ a little in colour and sharpness; the manifest says "
@@ -71,10 +75,44 @@ def decoded(pipe: Pipeline, latents: Tensor) -> Decoded:
 def _decode(pipe: Pipeline, latents: Tensor, tile: int | None) -> Medium:
     parts = pipe.composition
     tf32 = tf32_in_force(parts.recipe)
-    with in_force(parts.attention), tf32, heard(), computing(pipe.model):
-        decode = partial(parts.decoder.medium, pipe.model)
+    blamed = parts.owners.blamed(parts.decoder, "while latents were decoded")
+    with blamed, in_force(parts.attention), tf32, heard(), computing(pipe.model):
+        decode = partial(_medium, parts, pipe.model)
         latents = latents.to(pipe.model.latents_device)
         return decode(latents) if tile is None else _in_tiles(decode, latents, tile)
+
+
+def _medium(parts: Composition, model: Model, latents: Tensor) -> Medium:
+    """What the decoder gives of latents, seen to be a medium for each of them."""
+    medium = parts.decoder.medium(model, latents)
+    check_medium(medium, latents, parts.decoder)
+    if not parts.owners.is_ours(parts.decoder):
+        name = parts.owners.called(parts.decoder, "the decoder")
+        for odd in _oddities(medium, latents, parts):
+            note(f"{name} gave {odd}")
+    return medium
+
+
+def _oddities(medium: Medium, latents: Tensor, parts: Composition) -> Iterator[str]:
+    """What is strange in a medium, though it can be shown."""
+    size = medium.data.detach().float().square().mean().sqrt().item()
+    if size > FAR_OUT:
+        yield (
+            f"numbers of a root mean square of {size:.3g}, and what is shown lies in about "
+            "[-1, 1]: nothing is to be seen beyond."
+        )
+    pairs = zip(parts.info.latents.axes, latents.shape[2:], strict=True)
+    lengths = tuple(axis.length(places) for axis, places in pairs)
+    gave = tuple(medium.data.shape[2:])
+    if gave != lengths:
+        yield f"{medium.kind}s of {_by(gave)}, and these latents are of {_by(lengths)}."
+    channels = medium.data.shape[1]
+    if medium.kind == "image" and channels != parts.info.image_channels:
+        yield f"pictures of {channels} channels, and the model's have {parts.info.image_channels}."
+
+
+def _by(lengths: Sequence[int]) -> str:
+    return "x".join(map(str, lengths))
 
 
 def _in_tiles(decode: Callable[[Tensor], Medium], latents: Tensor, tile: int) -> Medium:

@@ -9,12 +9,13 @@ from torch import Tensor
 
 from ldm_core.composition.composition import Composition
 from ldm_core.contracts import Model, Noise, Seed
-from ldm_core.errors import LdmError, NotFiniteError
+from ldm_core.errors import LdmError, NotFiniteError, PartError
 from ldm_core.media import pixels
 from ldm_core.model.libraries import heard
 from ldm_core.run.allowance import in_halves
 from ldm_core.run.attention import in_force
 from ldm_core.run.call import seeds_for
+from ldm_core.run.guards import described
 from ldm_core.run.outcome import finite_entries, likely_cause
 from ldm_core.run.output import Failure
 from ldm_core.run.part_errors import computing
@@ -23,6 +24,9 @@ from ldm_core.values import brief
 
 if TYPE_CHECKING:
     from ldm_core.run.pipeline import Pipeline
+
+
+ENCODING = "while data was encoded"
 
 
 def encoded(pipe: Pipeline, data: Any, seed: Seed | Sequence[Seed]) -> Tensor:
@@ -57,17 +61,22 @@ def by_encoder(parts: Composition, model: Model, data: Tensor, noise: Noise) -> 
     Raises:
         LdmError: it gave something else, as an encoder for another kind of model does.
     """
-    latents, space = parts.encoder(model, data, noise), parts.info.latents
+    encoder, space = parts.encoder, parts.info.latents
+    with parts.owners.blamed(encoder, ENCODING):
+        latents = encoder(model, data, noise)
     extent = dict(zip(space.names, data.shape[2:], strict=True))
     shape = (len(data), *space.shape(extent))
-    if not isinstance(latents, Tensor) or tuple(latents.shape) != shape:
+    right = isinstance(latents, Tensor) and latents.is_floating_point()
+    if not right or tuple(latents.shape) != shape:
         name = parts.recipe["encoder"]["name"]
-        gave = tuple(latents.shape) if isinstance(latents, Tensor) else brief(latents)
-        raise LdmError(
-            f"the encoder {brief(name)} gave {gave} for data of {tuple(data.shape)}, whose latents "
-            f"should be of {shape}; it is not for this model.",
-            "leave the encoder out: the model's own is then taken.",
-        )
+        gave = tuple(latents.shape) if right else described(latents)
+        with parts.owners.blamed(encoder, ENCODING):
+            raise PartError(
+                encoder,
+                f"the encoder {brief(name)} gave {gave} for data of {tuple(data.shape)}, whose "
+                f"latents should be of {shape}; it is not for this model.",
+                "leave the encoder out: the model's own is then taken.",
+            )
     return latents
 
 
@@ -82,10 +91,11 @@ def _finite(pipe: Pipeline, latents: Tensor, seeds: Sequence[int]) -> Tensor:
         return latents
     hint = likely_cause(pipe)
     lost = [index for index, right in enumerate(finite) if not right]
-    failures = [Failure(i, seeds[i], "the encoder", None, 0, hint, {"inputs": {}}) for i in lost]
+    name = pipe.composition.owners.called(pipe.composition.encoder, "the encoder")
+    failures = [Failure(i, seeds[i], name, None, 0, hint, {"inputs": {}}) for i in lost]
     named = ", ".join(map(str, lost))
     raise NotFiniteError(
-        f"the encoder gave numbers that are not finite (NaN or infinite) of entry {named} of "
+        f"{name} gave numbers that are not finite (NaN or infinite) of entry {named} of "
         f"{len(latents)}.",
         hint,
         latents[finite],

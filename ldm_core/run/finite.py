@@ -8,16 +8,26 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from ldm_core.numerics.point import Point
+from ldm_core.run.observing import Audience
 
 FAR = 1e6
 """So large an x0 estimate is none, even if it is clipped later: ordinary ones are of the size of
 sigma/alpha at most, under 1,400 at the noisiest points of the models there are."""
+SQUARE_OF_FAR = FAR**2
 FAR_AT_THE_END = 1000.0
 """Final latents with so large a root mean square show nothing: that of data is about 1."""
+
+
+SCHEDULER, GUIDANCE, DECODER = "the scheduler", "guidance", "the decoder"
+ENCODER, START = "the encoder's latents", "the x that it starts from"
+ESTIMATE = "the estimate of x0"
+AROUND = "what surrounds the denoiser"
+LAST = "what the conditioning makes of the last x"
+NETWORK, CONDITIONS = "the network's answer", "the conditions of"
+"""What numbers come from, in words; the last two are followed by the branch."""
 
 
 class Fault(NamedTuple):
@@ -70,10 +80,12 @@ class Finiteness:
         step: the interval of the grid, from 0, in which a point lies.
         conditions: says what is not finite in the conditions of each image, in words; asked only
             where an image has failed.
+        audience: the observers that see the run, to be told of what comes of it.
     """
 
     def __init__(self, images: int) -> None:
         self.images = images
+        self.audience = Audience()
         self.step: Callable[[Point], int] = lambda point: 0
         self.conditions: Callable[[], Mapping[int, str]] = dict
         self._faults: dict[int, Fault] = {}
@@ -116,7 +128,7 @@ class Finiteness:
         if len(sizes) == 1:
             sizes = sizes * self.images
         if len(sizes) == self.images:
-            self._note(sizes, Fault("the encoder's latents"))
+            self._note(sizes, Fault(ENCODER))
 
     def evaluated(self, x: Tensor, outputs: Mapping[str, Tensor], x0: Tensor, point: Point) -> None:
         """Hear of an evaluation of the denoiser in a walk.
@@ -150,20 +162,27 @@ class Finiteness:
     def surrounded(self, x0: Tensor, point: Point) -> None:
         """Hear of what wrappers and conditionings make of an x0 estimate."""
         if not _small(x0):
-            fault = "what surrounds the denoiser"
-            self._hear([x0], lambda s: self._note(s[0], Fault(fault, self._number(point))))
+            self._hear([x0], lambda s: self._note(s[0], Fault(AROUND, self._number(point))))
 
     def ended(self, x: Tensor) -> None:
         """Hear of where a scheduler ended a walk."""
         if not _small(x):
             stop = self.steps
-            self._hear([x], lambda s: self._note(s[0], Fault("the scheduler", stop)))
+            self._hear([x], lambda s: self._note(s[0], Fault(SCHEDULER, stop)))
 
     def finished(self, x: Tensor) -> None:
         """Hear of the final latents, (images, ...)."""
         if not _small(x):
-            what = "what the conditioning makes of the last x"
-            self._hear([x], lambda s: self._note(s[0], Fault(what)))
+            self._hear([x], lambda s: self._note(s[0], Fault(LAST)))
+
+    def at(self, point: Point | None = None) -> str:
+        """Where a walk is, in words.
+
+        Args:
+            point: of the evaluation under way; that of the last one where None.
+        """
+        point = point or self._before
+        return f"at step {1 if point is None else self._number(point)} of {self.steps}"
 
     def _hear(self, values: Sequence[Tensor], look: Callable[..., None]) -> None:
         amounts = [_amounts(value) for value in values]
@@ -193,16 +212,14 @@ class Finiteness:
                 continue
             wrong = [b for b, a in zip(branches, answers, strict=True) if not _finite(a, image)]
             if not _finite(x, image):
-                if before is None:
-                    fault = Fault("the x that it starts from")
-                else:
-                    fault = Fault("the scheduler", self._number(before))
+                ended = None if before is None else Fault(SCHEDULER, self._number(before))
+                fault = ended or Fault(START)
             elif wrong:
                 conditions = self.conditions() if conditions is None else conditions
-                answer = Fault(f"the network's answer ({wrong[0]})", self._number(point))
+                answer = Fault(f"{NETWORK} ({wrong[0]})", self._number(point))
                 fault = Fault(conditions[image]) if image in conditions else answer
             else:
-                what = "guidance" if len(branches) > 1 else "the estimate of x0"
+                what = GUIDANCE if len(branches) > 1 else ESTIMATE
                 fault = Fault(what, self._number(point))
             self._faults[image] = fault
 
@@ -235,7 +252,7 @@ def _small(values: Tensor) -> bool:
     if not _at_once(values) or values.numel() >= 2**31:  # more than the routine takes
         return False
     flat = values.reshape(-1)
-    return bool(torch.dot(flat, flat).item() <= FAR**2)  # nor where it is no number
+    return flat.dot(flat).item() <= SQUARE_OF_FAR  # not where it is no number
 
 
 def _amounts(values: Tensor) -> Tensor:

@@ -10,13 +10,30 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ldm_core.composition.composition import Composition
 from ldm_core.contracts import Medium, Model
 from ldm_core.errors import LdmError, LdmWarning, MachineError
 from ldm_core.media.manifest_record import IN_TILES
 from ldm_core.media.shown import shown
 from ldm_core.model.loading import unpacked
 from ldm_core.run.decoding import decoded
-from ldm_core.run.finite import FAR, FAR_AT_THE_END, Fault, Finiteness
+from ldm_core.run.finite import (
+    AROUND,
+    CONDITIONS,
+    DECODER,
+    ENCODER,
+    ESTIMATE,
+    FAR,
+    FAR_AT_THE_END,
+    GUIDANCE,
+    LAST,
+    NETWORK,
+    SCHEDULER,
+    START,
+    Fault,
+    Finiteness,
+)
+from ldm_core.run.observing import failing, finished
 from ldm_core.run.output import Failure, Output
 
 if TYPE_CHECKING:
@@ -43,6 +60,18 @@ def outcome(
         MachineError: memory does not suffice to decode an image in any way; it holds the output of
             those before.
     """
+    with failing(walks):
+        return finished(walks, _outcome(pipe, latents, seeds, manifests, output_type, walks))
+
+
+def _outcome(
+    pipe: Pipeline,
+    latents: Tensor,
+    seeds: Sequence[int],
+    manifests: Sequence[dict[str, Any]],
+    output_type: str,
+    walks: Sequence[Finiteness],
+) -> Output:
     faults, steps = faults_of(walks)
     kind = pipe.composition.decoder.kind
     for index, finite in enumerate(finite_entries(latents)):
@@ -65,7 +94,7 @@ def outcome(
         _check_count(medium, len(good))
         whole = [finite_entries(part.data) for part in (medium, *medium.beside)]
         lost = [place for place in range(len(good)) if not all(part[place] for part in whole)]
-        faults |= {good[place]: Fault("the decoder") for place in lost}
+        faults |= {good[place]: Fault(DECODER) for place in lost}
         if lost:
             left = [place for place in range(len(good)) if place not in lost]
             medium = _part(medium, left)
@@ -103,9 +132,10 @@ def noted(pipe: Pipeline, medium: Medium) -> Medium:
         if lost:
             named = ", ".join(map(str, lost))
             cause = likely_cause(pipe)
+            decoder = by_whom(pipe.composition, DECODER)
             warnings.warn(
                 LdmWarning(
-                    f"the decoder gave {part.kind}s with numbers that are not finite (NaN or "
+                    f"{decoder} gave {part.kind}s with numbers that are not finite (NaN or "
                     f"infinite): entry {named} of {len(part.data)}.{' ' + cause if cause else ''}"
                 ),
                 stacklevel=3,
@@ -187,10 +217,33 @@ def _failures(
     if not faults:
         return ()
     hint = likely_cause(pipe)
+    names = {fault.what: by_whom(pipe.composition, fault.what) for fault in faults.values()}
     return tuple(
-        Failure(index, seeds[index], what, step, steps, hint, manifests[index])
+        Failure(index, seeds[index], names[what], step, steps, hint, manifests[index])
         for index, (what, step) in sorted(faults.items())
     )
+
+
+def by_whom(parts: Composition, what: str) -> str:
+    """Where numbers came from that are not finite, with the plugins of other packages that have a
+    share in it."""
+    shares: dict[str, tuple[Any, ...]] = {
+        SCHEDULER: (parts.scheduler,),
+        GUIDANCE: (parts.guidance,),
+        ESTIMATE: (parts.guidance, parts.family),
+        ENCODER: (parts.encoder,),
+        DECODER: (parts.decoder,),
+        AROUND: (*parts.denoisers, *parts.conditioning),
+        LAST: (*parts.conditioning, *parts.converters),
+        START: (*parts.conditioning, parts.scheduler),
+    }
+    network = (parts.attention, *parts.converters, *parts.conditioning, parts.family)
+    several = shares.get(what, network if what.startswith((NETWORK, CONDITIONS)) else ())
+    named = dict.fromkeys(parts.owners.called(part, "") for part in several)
+    others = [name for name in named if name]
+    if not others:
+        return what
+    return others[0] if len(several) == 1 else f"{what}, where {' and '.join(others)} had a share"
 
 
 def _warn_far(

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ldm_core.errors import LdmError, MachineError, NotFiniteError
+from ldm_core.errors import LdmError, MachineError, NotFiniteError, PluginError
 
 
 @dataclass(frozen=True)
@@ -111,13 +111,16 @@ class Output:
 
         Raises:
             NotFiniteError: some images are not finite; it holds the others.
-            MachineError: the machine refuses to go on; it holds what was made before.
+            MachineError, PluginError: the machine refuses to go on, or another package's plugin
+                fails; it holds what was made before.
         """
         parts: list[Output] = []
         try:
             for output in outputs:
                 parts.append(output)
-        except MachineError as error:
+        except (MachineError, PluginError) as error:
+            if isinstance(error.output, Output):  # of the last, which failed after it was made
+                parts.append(error.output)
             error.output = cls.join(parts) if parts else None
             raise
         return cls.join(parts).complete()

@@ -25,6 +25,7 @@ BENEATH = frozenset({"torch", "numpy", "tokenizers", *LIBRARIES, *sys.stdlib_mod
 """Packages whose code computes a part, or stands between it and ours without a share in it."""
 REROUTE = "ldm_core.run.attention"
 """Stands between torch and each of its functions while an attention kernel is in force."""
+RUN = "ldm_core.run."
 DEVICE = re.compile(r"\b(CUDA|cuDNN|CUBLAS|MPS|XPU|HIP)\b", re.IGNORECASE)
 """Names that a device's own errors bear."""
 
@@ -62,7 +63,7 @@ def _failed(error: BaseException, model: Model) -> str | None:
     share in it."""
     names = {id(part.module): name for name, part in model.parts.items()}
     own = {p.package for p in installed().plugins if p.distribution == "ldm-core"} | {"ldm_core"}
-    what, inside = None, False
+    what, inside, shared = None, False, False
     for frame, _ in traceback.walk_tb(error.__traceback__):
         module = str(frame.f_globals.get("__name__"))
         owner = frame.f_locals.get("self")
@@ -75,7 +76,9 @@ def _failed(error: BaseException, model: Model) -> str | None:
             elif inside and what is None:
                 what = f"the {type(owner).__name__} beside the model"
         elif module.partition(".")[0] not in own:
-            return None
+            shared = True
         elif module != REROUTE:
             inside = False
-    return what if inside else None
+            if module.startswith(RUN):  # which others have called with what a network takes
+                what, shared = None, False
+    return what if inside and not shared else None

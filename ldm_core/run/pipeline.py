@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from ldm_core.composition.compose import compose, recompose
 from ldm_core.composition.composition import Composition
 from ldm_core.contracts import Extent, Medium, Model, Noise, Plan, Request, Run, Seed, Step
 from ldm_core.contracts.record import check_takes
-from ldm_core.errors import LdmError
+from ldm_core.errors import LdmError, PartError
 from ldm_core.media.arrays import check_latents
 from ldm_core.media.manifest import make_manifests
 from ldm_core.media.shown import check_output_type
@@ -23,7 +24,7 @@ from ldm_core.model.libraries import heard
 from ldm_core.numerics.grid import Grid
 from ldm_core.numerics.point import Point
 from ldm_core.numerics.seeded_noise import SeededNoise
-from ldm_core.plugins.registry import Registry, installed
+from ldm_core.plugins.registry import Registry
 from ldm_core.run.allowance import within_memory
 from ldm_core.run.attention import in_force
 from ldm_core.run.batches import Generates
@@ -33,13 +34,14 @@ from ldm_core.run.encoding import by_encoder, encoded
 from ldm_core.run.finite import Finiteness, begun, collected
 from ldm_core.run.memory.fitting import Fitting, fitted_to_memory
 from ldm_core.run.memory.release import give_back
+from ldm_core.run.observing import failing
 from ldm_core.run.outcome import noted, outcome
 from ldm_core.run.output import Output
 from ldm_core.run.part_errors import computing
-from ldm_core.run.sampling import Sampling
+from ldm_core.run.sampling import BEFORE, Sampling
 from ldm_core.run.skipping import without
 from ldm_core.run.tf32 import tf32_in_force
-from ldm_core.run.weights import Weights, check_kernel, check_reading, load_model
+from ldm_core.run.weights import Weights, check_kernel, check_reading, load_model, prepare
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +91,7 @@ class Pipeline(Generates):
         """
         layer = Path(recipe) if isinstance(recipe, str) else recipe
         chosen = {**choices} if model is None else {**choices, "model": str(model)}
-        pipe = cls.from_composition(compose(chosen, registry or installed(), layer))
+        pipe = cls.from_composition(compose(chosen, registry, layer))
         _ = pipe.model
         return pipe
 
@@ -153,8 +155,7 @@ class Pipeline(Generates):
             composition = replace(composition, converters=self.composition.converters)
             return type(self)(composition, self.weights, self.unconverted, self.fitting)
         check_reading(self.composition, composition)
-        for converter in composition.converters:
-            converter.prepare(composition.info)
+        prepare(composition)
         weights = fitted_to_memory(composition, self.unconverted, self.fitting)
         other = type(self)(composition, weights, self.unconverted, self.fitting)
         if self.unconverted.loaded:
@@ -180,7 +181,7 @@ class Pipeline(Generates):
         not suffice."""
 
         def output(plan: Plan) -> Output:
-            with collected() as walks:
+            with collected() as walks, failing(walks):
                 latents = self.sample(plan, call.on_step)
             return self.output(latents, plan.request, call.output_type, walks)
 
@@ -222,7 +223,8 @@ class Pipeline(Generates):
         if self.fitting is not None:
             kept = self.fitting.kept(parts)
             give_back()  # what sampling took, before decoding takes its own
-        manifests = list(make_manifests(kept, request, self.model.place))
+        with parts.owners.blamed(None, "while it said what it reads"):
+            manifests = list(make_manifests(kept, request, self.model.place))
         return outcome(self, latents, request.seeds, manifests, output_type, walks)
 
     @checks_arguments
@@ -283,8 +285,19 @@ class Pipeline(Generates):
             return latents
 
         scale = self.initial_scale(plan.grid)
-        run = Run(self.model, plan.request, plan.grid, draws, to_latents, scale, parts.scheduler)
-        with in_force(parts.attention), tf32_in_force(parts.recipe), heard(), computing(self.model):
+        run = Run(
+            self.model,
+            plan.request,
+            plan.grid,
+            draws,
+            to_latents,
+            scale,
+            parts.scheduler,
+            lambda latents: decoded(self, latents)[0],
+        )
+        blamed = parts.owners.blamed(None, BEFORE)
+        tf32 = tf32_in_force(parts.recipe)
+        with blamed, in_force(parts.attention), tf32, heard(), computing(self.model):
             return Sampling(parts, run, x, finite)
 
     @checks_arguments
@@ -295,8 +308,13 @@ class Pipeline(Generates):
     @checks_arguments
     def initial_scale(self, grid: Grid) -> float:
         """The standard deviation of x at the start of a grid, as the scheduler wants it."""
-        schedule = self.composition.info.noise_schedule
-        return float(self.composition.scheduler.start(grid[0], schedule.at(schedule.last)))
+        parts, schedule = self.composition, self.composition.info.noise_schedule
+        with parts.owners.blamed(parts.scheduler, BEFORE):
+            scale = float(parts.scheduler.start(grid[0], schedule.at(schedule.last)))
+            if not 0 <= scale < math.inf:
+                what = "x starts with a standard deviation that is finite"
+                raise PartError(parts.scheduler, f"{what}, and not of {scale:g}.")
+        return scale
 
     @checks_arguments
     @torch.no_grad()

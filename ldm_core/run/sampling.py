@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,31 +14,40 @@ from torch import Tensor
 from ldm_core.arguments import checks_arguments
 from ldm_core.composition.composition import Composition
 from ldm_core.contracts import (
+    Bound,
     Condition,
+    Conditioning,
+    Converter,
     Denoise,
+    Model,
     Network,
-    Observer,
     Phase,
     Run,
+    RunHooks,
+    Scheduler,
     Step,
     Unequal,
     VariancePredicting,
 )
 from ldm_core.contracts.record import check_takes
-from ldm_core.errors import LdmError
+from ldm_core.errors import LdmError, PartError
 from ldm_core.model.libraries import heard
 from ldm_core.numerics.grid import Grid, intervals_behind
 from ldm_core.numerics.point import Point
+from ldm_core.run import guards
 from ldm_core.run.attention import in_force, reaching
 from ldm_core.run.conditions import Conditions
 from ldm_core.run.denoiser import Denoiser
 from ldm_core.run.finite import AllLost, Finiteness
 from ldm_core.run.loop import Advance, Loop, advance, check_hooks
+from ldm_core.run.met import Met, point_of
+from ldm_core.run.observing import Tell, failing
 from ldm_core.run.part_errors import computing
 from ldm_core.run.tf32 import tf32_in_force
 from ldm_core.values import brief
 
-Tell = Callable[[Step], None]
+T = TypeVar("T")
+BEFORE, AFTER = "before the first step", "after the last step"
 
 
 class Sampling:
@@ -58,35 +68,66 @@ class Sampling:
     ) -> None:
         self._parts = composition
         self.finite = finite or Finiteness(len(run.request.seeds))
+        self._owners = owners = composition.owners.copy()
+        self._doing: str | None = BEFORE
+        self._met = Met(owners)
         model = run.model
         for conditioning in composition.conditioning:
-            model = conditioning.adapt(model)
+            model = self._made(conditioning, Model, partial(conditioning.adapt, model))
         self.run = run = replace(run, model=model)
-        self._hooks = [converter.bind(run) for converter in composition.converters]
-        self._hooks += [conditioning.bind(run) for conditioning in composition.conditioning]
-        programs = (hooks.program(advance) for hooks in self._hooks)
+        self._hooks: list[RunHooks] = []
+        parts: tuple[Converter | Conditioning, ...] = composition.converters
+        for part in (*parts, *composition.conditioning):
+            hooks = self._made(part, RunHooks, partial(part.bind, run))
+            owners.passes_to(part, hooks)
+            self._hooks.append(hooks)
+        programs = (self._program_of(hooks) for hooks in self._hooks)
         self._program = next((program for program in programs if program is not None), None)
         if self._program is not None:
             check_hooks(self._hooks)
         self.x = self._first() if x is None else x
-        self._guidance = composition.guidance.bind(run)
+        guidance = composition.guidance
+        bound = self._made(guidance, Bound, partial(guidance.bind, run))
+        looked_at = self._program is None and not owners.is_ours(guidance)
+        self._guidance = guards.bound_by(bound, guidance, self._met) if looked_at else bound
+        owners.passes_to(guidance, self._guidance)
         self._conditions = Conditions(
-            composition.conditioning, self._guidance, run, composition.guidance.embedded_scale
+            composition.conditioning, self._guidance, run, guidance.embedded_scale, owners
         )
         self.finite.conditions = self._conditions.not_finite
+        self._branches: list[str] | None = None
+
+    def _made(self, part: Any, kind: type[T], make: Callable[[], Any]) -> T:
+        gives = f"what is made of a part for a run is of the kind {kind.__name__}"
+        return guards.made_by(self._owners, part, BEFORE, kind, gives, make)
+
+    def _program_of(self, hooks: RunHooks) -> Advance | None:
+        with self._owners.blamed(hooks, BEFORE):
+            return hooks.program(advance)
 
     def _first(self) -> Tensor:
-        starts = [x for x in (hooks.start() for hooks in self._hooks) if x is not None]
+        starts = []
+        for hooks in self._hooks:
+            with self._owners.blamed(hooks, BEFORE):
+                start = hooks.start()
+                if start is None:
+                    continue
+                request, latents = self.run.request, self.run.model.info.latents
+                shape = (len(request.seeds), *latents.shape(request.extent))
+                if not isinstance(start, Tensor) or start.shape != shape:
+                    gave = guards.described(start)
+                    raise PartError(hooks, f"the first x is a tensor of {shape}, and not {gave}.")
+                starts.append(start)
         if len(starts) > 1:
             raise LdmError("two conditionings both say where the picture starts; leave one out.")
         return starts[0] if starts else self.run.noise() * self.run.initial_scale
 
     def conditions(self) -> dict[str, Condition | Unequal]:
         """The conditions of the network, by the names of the guidance's branches."""
-        grid = self.run.grid[:-1]
-        return self._conditions.of(
-            list(dict.fromkeys(b for point in grid for b in self._guidance.branches(point)))
-        )
+        if self._branches is None:
+            branches = (b for point in self.run.grid[:-1] for b in self._guidance.branches(point))
+            self._branches = list(dict.fromkeys(branches))
+        return self._conditions.of(self._branches)
 
     def denoiser(self, tellers: Sequence[Tell] = (), finite: Finiteness | None = None) -> Denoise:
         """Conditions, guidance, network and wrappers in one.
@@ -96,30 +137,54 @@ class Sampling:
             finite: hears of each evaluation, and unwinds a walk in which no image is left.
         """
 
+        owners = self._owners
+        factor = 2 if self.run.model.info.learned_variance else 1
+
         def wrapped(network: Network) -> Network:
+            if not owners.is_ours(self._parts.family):
+                family = self._parts.family
+                network = guards.answered_by(network, family, "a network", factor, self._met)
             if all(part.phase is not Phase.COMPILE for part in self._parts.converters):
                 network = reaching(network, self._parts.attention)
             for hooks in self._hooks:
-                network = hooks.network(network)
+                with owners.blamed(hooks, BEFORE):
+                    other = _callable(hooks, hooks.network(network), "network")
+                if other is not network and not owners.is_ours(hooks):
+                    other = guards.answered_by(other, hooks, "a network", factor, self._met)
+                network = other
             return network
 
         self.conditions()
         network = Denoiser(self.run, self._guidance, self._conditions, wrapped, finite)
         denoise: Denoise = network
         for hooks in self._hooks:
-            denoise = hooks.denoise(denoise)
+            denoise = self._around(denoise, hooks, hooks.denoise)
         for wrapper in self._parts.denoisers:
-            denoise = wrapper.wrap(denoise)
-            if not callable(denoise):
-                raise LdmError(f"a wrapper of the denoiser gave {brief(denoise)}, no denoiser.")
+            surround = partial(wrapper.surround, run=self.run)
+            denoise = self._around(denoise, wrapper, surround)
         if finite is not None:
             finite.step = network.step
             denoise = denoise if denoise is network else _heard(denoise, finite)
         if tellers:
             denoise = _observed(denoise, self.run.grid, tellers)
+        scheduler = self._parts.scheduler
+        if not owners.is_ours(scheduler):
+            denoise = guards.asked_by(denoise, scheduler, self.x, "a scheduler")
         if self.run.model.info.learned_variance:
             denoise = VariancePredicting(denoise, network.variance)
         return denoise
+
+    def _around(self, denoise: Denoise, part: Any, wrap: Callable[[Denoise], Any]) -> Denoise:
+        """The denoiser with a part around it, which is looked at where it is not ours."""
+        with self._owners.blamed(part, BEFORE):
+            ours = self._owners.is_ours(part)
+            inner = denoise if ours else guards.asked_by(denoise, part, self.x, "a wrapper")
+            outer: Denoise = _callable(part, wrap(inner), "denoiser")
+        if ours:
+            return outer
+        if outer is inner:
+            return denoise
+        return guards.given_by(outer, part, "a wrapper", self._met)
 
     @checks_arguments
     @torch.no_grad()
@@ -151,55 +216,84 @@ class Sampling:
                 f"a walk of {len(grid)} points goes from one of 0 to {len(grid) - 1} to the same "
                 f"or a later one, not from start {brief(start)} to stop {brief(last)}."
             )
-        with ExitStack() as stack:
-            stack.enter_context(in_force(self._parts.attention))
-            stack.enter_context(tf32_in_force(self._parts.recipe))
-            stack.enter_context(heard())
-            tellers = [stack.enter_context(_watch(part, grid)) for part in self._parts.observers]
-            if on_step is not None:
-                tellers.append(on_step)
-            stack.enter_context(computing(self.run.model))
+        with failing([self.finite]):
             try:
-                return self._walked(x, start, last, tellers)
-            except AllLost:
-                return torch.full_like(x, torch.nan)
+                with ExitStack() as stack:
+                    stack.enter_context(in_force(self._parts.attention))
+                    stack.enter_context(tf32_in_force(self._parts.recipe))
+                    stack.enter_context(heard())
+                    tellers = self.finite.audience.tellers(
+                        self._parts.observers, self.run, stack, self._owners
+                    )
+                    if on_step is not None:
+                        tellers.append(self._met.callers(on_step))
+                    stack.enter_context(computing(self.run.model))
+                    try:
+                        return self._walked(x, start, last, tellers)
+                    except AllLost:
+                        return torch.full_like(x, torch.nan)
+            except BaseException as error:
+                told = self._met.told(error, self._doing or self.finite.at(point_of(error)))
+                if told is None:
+                    raise
+                raise told from error
 
     def _walked(self, x: Tensor, start: int, last: int, tellers: Sequence[Tell]) -> Tensor:
-        grid = self.run.grid
-        part = grid[start : last + 1]
+        grid, scheduler = self.run.grid, self._parts.scheduler
+        part = grid if last - start == len(grid) - 1 else grid[start : last + 1]
+        self._doing = BEFORE
         if len(part) > 1:
             self.finite.walks(start, last)
             if self._program is None:
                 denoise = self.denoiser(tellers, self.finite)
-                end = self._parts.scheduler.walk(x, part, denoise, self.run.noise)
+                self._doing = None
+                end = self._walk_by(scheduler, x, part, denoise)
             else:
-                end = self._loop(self._program).walk(x, part, self.finite, tellers)
-            _check_end(end, x)
+                loop = self._loop(self._program)
+                self._doing = None
+                end = loop.walk(x, part, self.finite, tellers)
+            _check_end(end, x, scheduler)
             self.finite.ended(end)
             x = end
+        self._doing = AFTER
         if last == len(grid) - 1 and self._hooks:
             for hooks in self._hooks:
-                x = hooks.finish(x)
+                x = self._finished(hooks, x)
             self.finite.finished(x)
         return x
+
+    def _walk_by(self, scheduler: Scheduler, x: Tensor, grid: Grid, denoise: Denoise) -> Any:
+        try:
+            return scheduler.walk(x, grid, denoise, self.run.noise)
+        except BaseException as error:
+            self._met.hear(error, scheduler)
+            raise
+
+    def _finished(self, hooks: RunHooks, x: Tensor) -> Tensor:
+        with self._owners.blamed(hooks, AFTER):
+            end = hooks.finish(x)
+            return end if end is x else guards.as_x(hooks, end, x, "the final latents are as x is")
 
     def _loop(self, program: Advance) -> Loop:
         self.conditions()
         return Loop(self.run, self._parts.scheduler, self._guidance, self._conditions, program)
 
 
-def _check_end(end: Any, x: Tensor) -> None:
+def _callable(part: Any, made: Any, what: str) -> Any:
+    if not callable(made):
+        raise PartError(part, f"what surrounds the {what} gave {brief(made)}, no {what}.")
+    return made
+
+
+def _check_end(end: Any, x: Tensor, scheduler: Scheduler) -> None:
     """See that what a scheduler gave can be x."""
     if not isinstance(end, Tensor) or end.shape != x.shape:
-        what = f"a tensor of {tuple(end.shape)}" if isinstance(end, Tensor) else repr(end)
-        raise LdmError(f"the scheduler gave {what} for an x of {tuple(x.shape)}; x is walked on.")
-
-
-def _watch(observer: Observer, grid: Grid) -> AbstractContextManager[Tell]:
-    watch: Any = observer.watch(grid)
-    if not isinstance(watch, AbstractContextManager):
-        raise LdmError(f"an observer gave {brief(watch)}, and should give a context manager.")
-    return watch
+        what = f"a tensor of {tuple(end.shape)}" if isinstance(end, Tensor) else brief(end)
+        raise PartError(
+            scheduler,
+            f"the scheduler gave {what} for an x of {tuple(x.shape)}; x is walked on.",
+        )
+    guards.as_x(scheduler, end, x, "the scheduler gives x as it was")
 
 
 def _heard(denoise: Denoise, finite: Finiteness) -> Denoise:

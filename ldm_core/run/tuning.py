@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ldm_core.composition.fast import unchosen
+from ldm_core.composition.fast import speedups, unchosen
 from ldm_core.composition.recipe import Layer
 from ldm_core.contracts import PlaceNames, Plan
 from ldm_core.errors import LdmError, did_you_mean
@@ -164,7 +164,7 @@ def _changed(pipe: Pipeline, only: Set[str]) -> Iterator[tuple[Layer, Pipeline |
         if only and plugin.id not in only:
             continue
         tables: list[Mapping[str, Any]] = [{}]
-        for speedup in converter.speedups(composition.info, where):
+        for speedup in speedups(plugin, converter, composition, where):
             if dict(speedup.options) not in tables:
                 tables.append(dict(speedup.options))
         changes += [{"converters": {"name": plugin.id, **options}} for options in tables]

@@ -15,9 +15,13 @@ from ldm_core.errors import LdmError
 from ldm_core.model import place
 from ldm_core.model.at_home import at_home
 from ldm_core.model.files import hash_ahead
+from ldm_core.run.guards import made_by
 
 if TYPE_CHECKING:
     import torch
+
+
+LOADING = "while the weights were loaded"
 
 
 class Weights:
@@ -62,18 +66,30 @@ def load_model(composition: Composition) -> Model:
     """The model of a composition as it is read, before its converters act."""
     where = place.resolve(composition.recipe)
     check_kernel(composition, where)
-    for converter in composition.converters:
-        converter.prepare(composition.info)
-    converters = composition.converters
+    prepare(composition)
+    converters, owners = composition.converters, composition.owners
 
     def loading(part: PartInfo) -> Mapping[str, Any]:
-        return {key: value for c in converters for key, value in c.loading(part).items()}
+        several: dict[str, Any] = {}
+        for converter in converters:
+            with owners.blamed(converter, LOADING):
+                several |= converter.loading(part)
+        return several
 
     where = replace(where, loading=loading)
     if any(type(converter).reads_to is not Converter.reads_to for converter in converters):
         where = replace(where, reads_to=partial(_read_to, converters))
     hash_ahead(composition.info.folder, composition.info.file)
-    return composition.family.load(composition.info, where)
+    family, gives = composition.family, "a family loads a Model"
+    load = partial(family.load, composition.info, where)
+    return made_by(owners, family, LOADING, Model, gives, load)
+
+
+def prepare(composition: Composition) -> None:
+    """Have each converter say what only heavy libraries can tell, before weights are read."""
+    for converter in composition.converters:
+        with composition.owners.blamed(converter, LOADING):
+            converter.prepare(composition.info)
 
 
 def _read_to(converters: Sequence[Converter], part: PartInfo) -> torch.device | None:
@@ -89,7 +105,9 @@ def converted(composition: Composition, whole: Weights) -> Weights:
     converters = composition.converters
 
     def convert(model: Model, converter: Converter) -> Model:
-        return converter.convert(model)
+        gives, make = "a converter makes a Model of a Model", partial(converter.convert, model)
+        doing = "while the model was converted"
+        return made_by(composition.owners, converter, doing, Model, gives, make)
 
     return Weights(lambda: at_home(reduce(convert, converters, whole.model)))
 

@@ -27,4 +27,4 @@ def image_to_image(
     whole = arguments(pipe, call, prompts)
     picture, size = scaled(pipe, image, whole)
     whole = with_size(whole, size).with_inputs(image=picture, strength=strength)
-    return conditioned(pipe, "image").batches_of(whole)
+    return conditioned(pipe, "ldm-core:image").batches_of(whole)

@@ -84,7 +84,7 @@ def repaint(
     if paste and call.output_type != "pil":
         raise LdmError("only PIL images can be pasted; leave out output_type, or paste=False.")
     whole = with_size(call, original.size).with_inputs(image=original, mask=mask, strength=strength)
-    outputs = conditioned(pipe, "mask").batches_of(whole)
+    outputs = conditioned(pipe, "ldm-core:mask").batches_of(whole)
     return (_pasted(output, original, mask) for output in outputs) if paste else outputs
 
 

@@ -96,7 +96,7 @@ def invert(
     picture, size = scaled(pipe, image, whole)
     whole = with_size(whole, size)
     if "scheduler" not in pipe.composition.chosen:
-        pipe = pipe.replace(scheduler={"name": "ddim", "eta": 0.0})
+        pipe = pipe.replace(scheduler={"name": "ldm-core:ddim", "eta": 0.0})
     seed = first_seed(whole)
 
     def plan(text: str) -> Plan:

@@ -134,7 +134,7 @@ def conditioned(pipe: Pipeline, name: str) -> Pipeline:
 def unguided(pipe: Pipeline) -> Pipeline:
     """The pipeline without guidance, but for one that its network must be told."""
     needed = pipe.composition.guidance.embedded_scale is not None
-    return pipe if needed else pipe.replace(guidance="none")
+    return pipe if needed else pipe.replace(guidance="ldm-core:none")
 
 
 def plans(pipe: Pipeline, call: CallArguments) -> list[Plan]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ldm_core.plugins.hookspecs import Register, RegisterModel, hookimpl
 
-ldm_api_version = 2
+ldm_api = ">=2,<3"
 
 PIPELINES = (
     "augment",

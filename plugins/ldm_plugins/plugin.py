@@ -4,8 +4,21 @@ from __future__ import annotations
 
 from ldm_core.plugins.hookspecs import Register, hookimpl
 
-ldm_api_version = 2
-
+ldm_api = ">=2,<3"
+expected_failures = {
+    "scheduler tcd: moments": "it is for networks that answer for the point that a step leaps to, "
+    "which an x0 at the point where it is does not stand for",
+    **{
+        f"scheduler torchdiffeq:{method}: each_image_alone": "its steps are those that the worst "
+        "image of a batch needs, within the tolerance"
+        for method in ("adaptive_heun", "bosh3", "dopri5", "dopri8", "fehlberg2")
+    },
+}
+check_options = {
+    "attention first_of": {"kernels": ["native", "sliced"]},
+    "scheduler switch": {"first": "euler", "then": "dpmpp_2m"},
+    "spacing explicit": {"sigmas": [8.0, 4.0, 2.0, 1.0, 0.5]},
+}
 
 SCHEDULERS = (
     "consistency",

@@ -23,7 +23,7 @@ from ldm_core import Pipeline
 from ldm_core.cli.ends import ended
 from ldm_core.cli.signals import Stop, StopSignals
 from ldm_core.cli.streams import ClosedOutput
-from ldm_core.errors import LdmError, MachineError, NotFiniteError
+from ldm_core.errors import LdmError, MachineError, NotFiniteError, PluginError
 from ldm_core.machine import machine_error
 from ldm_core.plugins.registry import Plugin, installed
 
@@ -42,6 +42,11 @@ ERRORS: list[tuple[BaseException, int, str]] = [
     (LdmError("no such thing", "look there"), 2, "error: no such thing\n  look there"),
     (MachineError("it is full"), 3, "error: it is full"),
     (NotFiniteError("NaN"), 1, "error: NaN"),
+    (
+        PluginError("the spacing 'a' of the package b 1", "as it ran", ValueError("c\nd")),
+        1,
+        "error: the spacing 'a' of the package b 1 failed as it ran: ValueError: c d\n  it is for",
+    ),
     (OSError(errno.ENOSPC, "No space left on device"), 3, "No space left on device"),
     (OSError(errno.EDQUOT, "Disk quota exceeded", "a.png"), 3, "quota exceeded: 'a.png'"),
     (OSError(errno.EROFS, "Read-only file system"), 3, "Read-only"),

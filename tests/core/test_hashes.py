@@ -10,7 +10,7 @@ import pytest
 
 import tiny
 from ldm_core.composition.compose import compose
-from ldm_core.media.manifest import beside_hashes
+from ldm_core.media.manifest_files import beside_hashes
 from ldm_core.model.files import model_hash
 from ldm_core.plugins.registry import installed
 

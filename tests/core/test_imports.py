@@ -63,7 +63,7 @@ def test_pipelines_name_plugins_by_string(path: Path) -> None:
 
 ROOMS = (
     "numerics", "contracts", "plugins", "model", "composition", "media", "run", "jobs",
-    "conformance", "cli",
+    "conformance", "scaffold", "cli",
 )  # fmt: skip
 """The rooms of the core from the ground up: each imports those before it alone."""
 
@@ -78,6 +78,7 @@ def test_every_room_has_its_place_in_the_order() -> None:
         "arguments.py",
         "compose.py",
         "errors.py",
+        "hookspecs.py",
         "machine.py",
         "recipe.py",
         "values.py",

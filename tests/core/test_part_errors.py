@@ -82,7 +82,9 @@ def test_what_a_scheduler_asks_for_in_vain_is_the_schedulers(pipe: Pipeline) -> 
     def wrong(x: Tensor, grid: Any, denoise: Any, noise: Any) -> Any:
         return denoise(x[:, :3], grid[0])  # too few channels
 
-    with pytest.raises(RuntimeError):
+    with pytest.raises(
+        LdmError, match=r"a scheduler asks .* it asked of a tensor of \(1, 3, 8, 8\)"
+    ):
         pipe.replace(scheduler=wrong)("a star", seed=1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -15,7 +16,7 @@ from ldm_core.composition.compose import compose
 from ldm_core.errors import LdmError
 from ldm_core.plugins import hookspecs
 from ldm_core.plugins.hookspecs import hookimpl
-from ldm_core.plugins.registry import Plugin, Registry, discover, installed, raised_in
+from ldm_core.plugins.registry import Plugin, Registry, discover, installed
 
 
 def module(**contents: Any) -> ModuleType:
@@ -109,12 +110,12 @@ def test_a_plugin_states_the_hook_api_or_a_range_of_it(version: object) -> None:
     assert not found(Entry("a", "pkg-a", plugin)).failures
 
 
-@pytest.mark.parametrize("version", [None, 1, 99, (0, 1), (3, 9), (2,), (1, 2, 3), "2", (None, 2)])
+@pytest.mark.parametrize("version", [None, 99, (3, 9), (2,), (1, 2, 3), "2", (None, 2)])
 def test_another_hook_api_is_refused(version: object) -> None:
     plugin = offering("mine")
     vars(plugin)["ldm_api_version"] = version
     registry = found(Entry("a", "pkg-a", plugin))
-    assert f"ldm_api_version = {hookspecs.API_VERSION}" in registry.failures[0].reason
+    assert re.search("ldm_api = '>=2,<3'|upgrade ldm-core", registry.failures[0].reason)
     assert not registry.plugins
 
 
@@ -129,7 +130,7 @@ def test_an_allow_list_admits_only_its_names_and_reports_unknown_ones() -> None:
     entries = [Entry("one", "pkg-a", offering("a")), Entry("two", "pkg-b", offering("b"))]
     registry = found(*entries, allow=["pkg-b:two", "pkg-c"])
     assert [e.loads for e in entries] == [0, 1]
-    assert "pkg-c" in str(registry.failures[0])
+    assert "names 'pkg-c'" in registry.unknown[0]
 
 
 def test_lists_reach_other_processes_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,15 +198,14 @@ def test_an_error_of_a_package_says_which_and_where(
     run = ("generate", "a red star", "--model", folder, "--steps", 2, "--scheduler", "broken")
     code, out, err = ldm(*run)
     assert (code, out) == (1, "")
-    assert "error: ValueError: could not convert string to float" in err
-    assert f"raised in the package pkg-a 1.2, {file}:2" in err
+    assert (
+        "error: the scheduler 'broken' of the package pkg-a 1.2 failed at step 1 of 2: "
+        "ValueError: could not convert string to float: 'nothing'; no picture of this run is in "
+        "pictures yet\n"
+    ) in err
     monkeypatch.setenv("LDM_TRACEBACK", "1")
     monkeypatch.setattr(sys, "argv", ["ldm", *map(str, run)])
     with pytest.raises(SystemExit) as end:
         main()
     assert end.value.code == 1
     assert "Traceback (most recent call last):" in capsys.readouterr().err
-    euler: Any = installed().find("scheduler", "euler").loaded
-    with pytest.raises(TypeError) as own:
-        euler(None, (None, None), None, None)
-    assert raised_in(own.value, installed()) is None

@@ -1,20 +1,20 @@
 """The documentation is true: what it shows runs, what it links is there, what there is it names.
 
-A fenced block with a title is written to a file of that name. A ``python`` or ``sh`` block after
-``<!-- run -->`` is run; the blocks of one page share a folder and their Python names.
+A fenced block with a title is a file of that name: it is written, or, where a command of the page
+has written it, it is seen to be the same. A ``python`` or ``sh`` block after ``<!-- run -->`` is
+run; the blocks of one page share a folder, empty at its beginning, and their Python names.
 """
 
 from __future__ import annotations
 
+import importlib
 import pkgutil
 import re
 import shlex
 import shutil
 import sys
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,9 @@ from ldm_core.cli.later import itself
 from ldm_core.cli.main import make_app
 from ldm_core.plugins.options import with_options
 from ldm_core.plugins.registry import ShippedModel, discover, installed
+from ldm_core.scaffold.kinds import STARTERS
+from ldm_core.scaffold.package import new_package
+from projects import entries_of
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -37,8 +40,14 @@ NEEDS: dict[str, dict[str, Any]] = {
     "image_prompt": {"path": "adapter.safetensors", "image_encoder": "encoder"},
 }
 """Options that conditionings cannot be made without."""
-GUIDE = [DOCS / "how-to" / "write-a-plugin.md", *sorted((DOCS / "how-to" / "plugins").glob("*.md"))]
-"""The pages that write one package, each a part of it."""
+GUIDE = [
+    DOCS / "how-to" / "write-a-plugin.md",
+    DOCS / "how-to" / "add-a-family.md",
+    *sorted((DOCS / "how-to" / "plugins").glob("*.md")),
+]
+"""The pages on plugins, each of which begins with nothing and ends with a package."""
+CHANGED = ("plugin.py", "ldm.toml")
+"""Files that a page shows as they are to be, and not as they are."""
 
 
 @dataclass(frozen=True)
@@ -63,18 +72,56 @@ def runnable(pages: list[Path]) -> list[Path]:
     return [page for page in pages if any(block.runs for block in blocks(page))]
 
 
-def run_page(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+class Projects:
+    """Projects that a page has installed in place, taken in anew after each file that it writes."""
+
+    def __init__(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._place, self._monkeypatch = place, monkeypatch
+        self._folders: list[Path] = []
+        registry = installed()
+        self._others = list(registry.plugins), list(registry.models)
+
+    def install(self, folder: str) -> None:
+        """What ``pip install -e`` does."""
+        self._folders.append(Path(folder).resolve())
+        self._monkeypatch.syspath_prepend(self._folders[-1])
+        self.refresh()
+
+    def refresh(self) -> None:
+        """As a new process would see them."""
+        importlib.invalidate_caches()
+        forget("ldm_mine")
+        registry = installed()
+        plugins, models = self._others
+        entries = [entry for f in self._folders for entry in entries_of(f, self._place / ".site")]
+        package = discover(entries, disable=[], allow=[])
+        assert not package.failures
+        self._monkeypatch.setattr(registry, "plugins", plugins + package.plugins)
+        self._monkeypatch.setattr(registry, "models", models + package.models)
+
+
+def forget(package: str) -> None:
+    for module in [m for m in sys.modules if m.partition(".")[0] == package]:
+        del sys.modules[module]
+
+
+def run_page(page: Path, monkeypatch: pytest.MonkeyPatch, projects: Projects | None = None) -> None:
     """Write and run the blocks of a page in the current folder, in their order."""
     names: dict[str, Any] = {"__name__": "page"}
     for number, block in enumerate(blocks(page)):
         if block.title:
             write(block)
+            if projects is not None:
+                projects.refresh()
         elif block.runs and block.language == "python":
             exec(compile(block.text, f"{name(page)}, block {number}", "exec"), names)
         elif block.runs:
             assert block.language == "sh", block
             for line in block.text.splitlines():
-                run_command(line, monkeypatch)
+                if line.startswith("pip install -e ") and projects is not None:
+                    projects.install(line.removeprefix("pip install -e "))
+                else:
+                    run_command(line, monkeypatch)
     for test in [thing for key, thing in names.items() if key.startswith("test_")]:
         test()
 
@@ -82,6 +129,9 @@ def run_page(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def write(block: Block) -> None:
     """A block with a title, as a file in the current folder."""
     file = Path(block.title)
+    if file.exists() and file.name not in CHANGED:
+        assert block.text == file.read_text(), f"{file} is not what a command wrote"
+        return
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(block.text)
 
@@ -108,35 +158,78 @@ def quick(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def as_shapes(quick: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty folder to run in, where `shapes` is the tiny model."""
     registry = installed()
-    monkeypatch.setattr(registry, "models", [ShippedModel("shapes", quick, "", "ldm-core", "0")])
+    others = [model for model in registry.models if model.name != "shapes"]
+    shapes = ShippedModel("shapes", quick, "", "ldm-core", "0")
+    monkeypatch.setattr(registry, "models", [shapes, *others])
     monkeypatch.setattr(registry, "plugins", list(registry.plugins))
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture
-def mine(as_shapes: None) -> Iterator[None]:
-    """The package of the guide to plugins, taken in by its entry point."""
-    for page in GUIDE:
-        for block in blocks(page):
-            if block.title:
-                write(block)
-    project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
-    named = project["entry-points"]["ldm"]
-    entries = [EntryPoint(name=key, value=named[key], group="ldm") for key in named]
-    package = discover(entries, disable=[], allow=[])
-    assert not package.failures
-    installed().plugins.extend(package.plugins)
-    installed().models.extend(package.models)
-    yield
-    for module in [m for m in sys.modules if m.startswith(("ldm_mine", "ldm_pixels"))]:
-        del sys.modules[module]
+def projects(
+    as_shapes: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Projects]:
+    yield Projects(tmp_path, monkeypatch)
+    forget("ldm_mine")
 
 
 @pytest.mark.filterwarnings("ignore:the prompt is longer:UserWarning")
 @pytest.mark.parametrize("page", runnable(ALL), ids=name)
-def test_what_is_shown_runs(page: Path, mine: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    run_page(page, monkeypatch)
+def test_what_is_shown_runs(
+    page: Path, projects: Projects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_page(page, monkeypatch, projects)
+
+
+@pytest.mark.parametrize("page", GUIDE, ids=name)
+def test_each_page_on_plugins_begins_with_nothing(page: Path) -> None:
+    first = next(block for block in blocks(page) if block.runs)
+    new, install, *_ = first.text.splitlines()
+    assert new.startswith("ldm plugins new ldm-mine --kind ")
+    assert install == "pip install -e ./ldm-mine"
+    checked = [b.text for b in blocks(page) if b.language == "sh" and "plugins check" in b.text]
+    assert checked == ["ldm plugins check ldm-mine\npytest ldm-mine\n"] or page is GUIDE[0]
+
+
+def test_there_is_a_page_for_each_kind() -> None:
+    kinds = re.findall(r"^ldm plugins new ldm-mine --kind (\S+)$", all_of(GUIDE), re.MULTILINE)
+    assert {kind for named in kinds for kind in named.split(",")} == {*STARTERS}
+
+
+def all_of(pages: list[Path]) -> str:
+    return "\n".join(page.read_text() for page in pages)
+
+
+@pytest.fixture
+def mine(as_shapes: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """All that the pages on plugins and the example package offer, at once."""
+    project = new_package("ldm-mine", [*STARTERS], tmp_path, installed()).folder
+    stated = ['mine = "ldm_mine.plugin"']
+    for page in GUIDE:
+        for block in (block for block in blocks(page) if block.title.startswith("ldm-mine/")):
+            file = tmp_path / block.title
+            if file.name == "plugin.py":
+                file = file.with_name(f"plugin_{page.stem.replace('-', '_')}.py")
+                stated.append(f'{page.stem} = "ldm_mine.{file.stem}"')
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(block.text)
+    pyproject = project / "pyproject.toml"
+    text = pyproject.read_text()
+    assert stated[0] in text
+    pyproject.write_text(text.replace(stated[0], "\n".join(stated)))
+    entries = []
+    for folder in (project, DOCS / "examples" / "ldm-res"):
+        monkeypatch.syspath_prepend(folder)
+        entries += entries_of(folder, tmp_path / ".site")
+    package = discover(entries, disable=[], allow=[])
+    assert not package.failures
+    offered = {(plugin.kind, plugin.name): plugin for plugin in package.plugins}
+    installed().plugins.extend(offered.values())
+    installed().models.extend({model.name: model for model in package.models}.values())
+    yield
+    for module in ("ldm_mine", "ldm_res"):
+        forget(module)
 
 
 @pytest.mark.slow

@@ -6,8 +6,7 @@ import json
 import os
 import subprocess
 import sys
-import tomllib
-from importlib.metadata import Distribution, entry_points
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,9 @@ import pytest
 
 from ldm_core import Pipeline
 from ldm_core.media.png import read_png
+from ldm_core.plugins.hookspecs import KINDS
 from ldm_core.plugins.registry import Registry, discover
+from projects import entries_of
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "ldm-res"
 
@@ -23,14 +24,8 @@ EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "ldm-res"
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the metadata that pip would write for the example's pyproject.toml."""
-    project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
     site = tmp_path_factory.mktemp("site")
-    info = site / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
-    info.mkdir()
-    head = f"Metadata-Version: 2.4\nName: {project['name']}\nVersion: {project['version']}\n"
-    (info / "METADATA").write_text(head)
-    lines = [f"{name} = {value}" for name, value in project["entry-points"]["ldm"].items()]
-    (info / "entry_points.txt").write_text("[ldm]\n" + "\n".join(lines) + "\n")
+    entries_of(EXAMPLE, site)
     return site
 
 
@@ -38,8 +33,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def registry(site: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
     """What is installed, and the example."""
     monkeypatch.syspath_prepend(EXAMPLE)
-    (info,) = site.iterdir()
-    entries = [*entry_points(group="ldm"), *Distribution.at(info).entry_points]
+    entries = [*entry_points(group="ldm"), *entries_of(EXAMPLE, site)]
     registry = discover(entries, disable=[], allow=[])
     assert not registry.failures
     return registry
@@ -95,14 +89,20 @@ def test_it_is_drawn_with_and_replayed_on_the_command_line(site: Path, folder: P
     assert ran.returncode == 0, ran.stderr
     manifest = read_png(site / "pictures" / "a-red-star-seed7.png")[1]
     assert manifest["recipe"]["scheduler"]["name"] == "ldm-res:res_2m"
-    assert manifest["versions"]["ldm-res"] == "0.1.0"
+    assert manifest["versions"]["ldm-res"] == "0.2.0"
     verdict = json.loads(ran.stdout.splitlines()[-1])["verdict"]
     assert verdict == "the same picture, pixel for pixel"
 
 
+def test_it_offers_one_of_each_kind(registry: Registry) -> None:
+    offered = [plugin.kind for plugin in registry.plugins if plugin.distribution == "ldm-res"]
+    assert sorted(offered) == sorted(KINDS)
+    assert [m.name for m in registry.models if m.distribution == "ldm-res"] == ["gauss"]
+
+
 def test_it_is_listed_with_its_package_and_can_be_disabled(site: Path) -> None:
     listed = ldm(site, "plugins", "list", "--kind", "scheduler")
-    assert "res_2m\tldm-res\t0.1.0\tRefined exponential" in listed.stdout
+    assert "res_2m\tldm-res\t0.2.0\tRefined exponential" in listed.stdout
     without = ldm(site, "plugins", "list", LDM_DISABLE_PLUGINS="ldm-res")
     assert (without.returncode, "res_2m" in without.stdout) == (0, False)
 

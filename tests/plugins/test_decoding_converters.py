@@ -13,7 +13,8 @@ import torch
 import tiny
 from ldm_core import LdmError, Pipeline
 from ldm_core.composition.compose import compose
-from ldm_core.media.manifest import file_differences, recipe_of
+from ldm_core.media.manifest import recipe_of
+from ldm_core.media.manifest_files import file_differences
 from ldm_core.media.manifest_record import Manifest
 from ldm_core.plugins.registry import installed
 from peers import apart

@@ -12,7 +12,7 @@ from ldm_core.composition.limits import in_words
 from ldm_core.composition.memory_size import size_in_bytes
 from ldm_core.composition.parts import make
 from ldm_core.contracts import Extent, Input, Place, Plan
-from ldm_core.errors import LdmError
+from ldm_core.errors import LdmError, PluginError
 from ldm_core.model import place as places
 from ldm_core.model.loading import in_short
 from ldm_core.run.memory.live_bytes import Allocator
@@ -130,7 +130,7 @@ class Planner:
         try:
             return walk(parts, where, plan, ways, allocator)
         except (RuntimeError, TypeError, ValueError) as error:  # what is no shape's to say
-            if isinstance(error, LdmError):
+            if isinstance(error, LdmError) and not isinstance(error, PluginError):
                 raise
             raise LdmError(
                 f"the memory of this run cannot be foreseen: {in_short(error)}",

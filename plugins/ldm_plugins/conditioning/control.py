@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ldm_core.contracts import (
+    LED_FROM,
     REQUIRED,
     Call,
     Condition,
@@ -184,7 +185,7 @@ class Side:
 
     def _speaks_to(self, row: Row) -> bool:
         """Whether the network is asked about a row."""
-        silent = row.branch == "negative" and (self._choice.guess_mode or self._network.guess)
+        silent = row.branch in LED_FROM and (self._choice.guess_mode or self._network.guess)
         return not silent and self._choice.covers(row.step, row.steps)
 
     def _select(self, call: Call, places: tuple[int, ...]) -> Call:

@@ -11,8 +11,8 @@ from pydantic import Field
 
 from ldm_core.contracts import Evaluation, Guidance
 from ldm_core.errors import LdmError, LdmWarning
-from ldm_core.numerics.factor import factor
 from ldm_core.numerics.point import Point
+from ldm_core.numerics.sums import lerp
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -115,10 +115,7 @@ class ClassifierFree(Guidance):
         return rescaled(rule(positive, outputs["negative"], at), positive, self.rescale)
 
     def extrapolate(self, positive: Tensor, negative: Tensor, at: Evaluation) -> Tensor:
-        guided = positive - negative
-        guided *= factor(self.scale, guided)
-        guided += negative
-        return guided
+        return lerp(negative, positive, self.scale)
 
 
 def rescaled(guided: Tensor, positive: Tensor, phi: float) -> Tensor:

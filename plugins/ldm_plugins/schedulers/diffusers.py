@@ -102,6 +102,7 @@ class Driver:
             points=self.points if self.handed is None else sees_latent(self.points),
             stochastic=True,  # its signature does not say, and the settings of most can make it so
             needs_variance=self._needs_variance(),
+            linear=False,  # it may be, but computes on tensors alone
             fit=self.fit,
         )
 

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from ldm_core.contracts import Denoise, Grid, Noise, stochastic
 from ldm_core.numerics.point import Point
+from ldm_core.numerics.sums import weighted_sum
 from ldm_plugins.schedulers.shared.dpmpp_steps import (
     Estimate,
     SolverType,
@@ -64,13 +65,17 @@ def dpmpp_single(
             inner.append((here, x0))
         began, first, estimate = start
         kept, weight, _ = first_order(first, there, eta)
-        x = kept * began + weight * estimate
-        if len(inner) == 1:
-            x = x + second_order(estimate, first, there, inner[0], eta, solver_type)
-        elif inner and solver_type == "heun":
-            x = x + third_order(estimate, first, there, inner, eta)
+        terms = [(kept, began), (weight, estimate)]
+        if len(inner) == 2 and solver_type == "heun":
+            (nearer, one), (farther, other) = inner
+            at_first, *beside = third_order(first, there, (nearer, farther), eta)
+            terms += [(at_first, estimate), (beside[0], one), (beside[1], other)]
         elif inner:
-            x = x + second_order(estimate, first, there, inner[-1], eta, "heun")
+            point, other = inner[-1]
+            of_slope = solver_type if len(inner) == 1 else "heun"
+            at_first, at_other = second_order(first, there, point, eta, of_slope)
+            terms += [(at_first, estimate), (at_other, other)]
+        x = weighted_sum(*terms)
         kept, _, fresh = first_order(here if one_path else first, there, eta)
         if fresh > 0:
             new = fresh * noise()

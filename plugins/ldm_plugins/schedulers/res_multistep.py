@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from ldm_core.contracts import Denoise, Grid, Noise
 from ldm_core.numerics.moves import move
 from ldm_core.numerics.point import Point
+from ldm_core.numerics.sums import weighted_sum
 from ldm_plugins.schedulers.shared.exponential_adams import drift
 
 if TYPE_CHECKING:
@@ -35,5 +36,5 @@ def res_multistep(
             x = move(x, x0, here, there)
             continue
         history.appendleft((here, x0))
-        x = there.sigma / here.sigma * x + drift(list(history), here, there)
+        x = weighted_sum((there.sigma / here.sigma, x), *drift(history, here, there))
     return x

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from ldm_core.contracts import Denoise, Grid, Noise, stochastic
 from ldm_core.numerics.point import Point
+from ldm_core.numerics.sums import weighted_sum
 from ldm_plugins.schedulers.shared.dpmpp_steps import first_order
 from ldm_plugins.schedulers.shared.exponential_adams import drift
 
@@ -59,18 +60,16 @@ def sa_solver(
         if left is not None:
             rest, estimates, behind, strength = left
             estimates = [(here, x0), *estimates][: min(corrector_order, steps - i + 2)]
-            x = rest + drift(estimates, behind, here, strength, simple)
+            x = weighted_sum((1.0, rest), *drift(estimates, behind, here, strength, simple))
         strength = tau if stop * length <= here.t <= start * length else 0.0
         kept, weight, fresh = first_order(here, there, strength * strength)
-        rest = kept * x
-        if strength > 0 and there.sigma > 0:
-            rest = rest + fresh * noise()
+        stirs = strength > 0 and there.sigma > 0
+        rest = weighted_sum((kept, x), (fresh, noise())) if stirs else weighted_sum((kept, x))
         if here.alpha == 0 or there.sigma == 0:
-            x, left = rest + weight * x0, None
+            x, left = weighted_sum((1.0, rest), (weight, x0)), None
             continue
         history.appendleft((here, x0))
-        x = rest + drift(
-            list(history)[: min(predictor_order, steps - i)], here, there, strength, simple
-        )
+        used = list(history)[: min(predictor_order, steps - i)]
+        x = weighted_sum((1.0, rest), *drift(used, here, there, strength, simple))
         left = rest, list(history), here, strength
     return x

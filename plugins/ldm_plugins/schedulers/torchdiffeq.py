@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from ldm_core.contracts import Denoise, Grid, Noise, Scheduler, starts_with
+from ldm_core.contracts import Denoise, Grid, Noise, Scheduler, nonlinear, starts_with
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.numerics.moves import move
 from ldm_core.numerics.point import Point
@@ -69,6 +69,7 @@ def torchdiffeq(
         )
     tolerances = {"rtol": rtol or 1e-3, "atol": atol or 1e-3}
 
+    @nonlinear
     @starts_with(karras_start)
     def integrated(x: Tensor, grid: Grid, denoise: Denoise, noise: Noise) -> Tensor:
         path = grid[:-1] if grid[-1].sigma == 0 else grid

@@ -6,13 +6,13 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ldm_core.contracts import Denoise, Grid, Noise
-from ldm_core.numerics.factor import factor
 from ldm_core.numerics.moves import move
 from ldm_core.numerics.point import Point
+from ldm_core.numerics.sums import weighted_sum
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,31 +41,27 @@ def unipc(
         lower_order_final: end with steps of order two and one, for stability.
     """
     history: deque[tuple[Point, Tensor]] = deque(maxlen=order)  # newest first
-    left: _Step | None = None  # the last step, until the estimate at its end corrects it
+    correction: Sequence[float] = ()  # of x, in the estimates: the one at x and those before it
     steps = len(grid) - 1 + grid.after  # of a part, those of the whole way
     for i, (here, there) in enumerate(pairwise(grid)):
         x0 = denoise(x, here)
-        ahead: Tensor | None = None  # how far this estimate lies from the one before
-        if left is not None:
-            ahead = x0 - left.x0
-            x = _bend(left.end, left.weights.corrector, [*left.slopes, ahead])
-        left = None
-        if here.alpha == 0:
-            x = move(x, x0, here, there)
-            continue
         if there.sigma == 0:
             x = x0
             continue
-        history.appendleft((here, x0))
-        count = min(len(history), steps - i) if lower_order_final else len(history)
-        estimates = list(history)[:count]
-        weights = _weights(tuple([point for point, _ in estimates]), there, variant)
-        slopes = [
-            _slope(x0, other, rate, ahead if k == 0 else None)
-            for k, (rate, (_, other)) in enumerate(zip(weights.rates, estimates[1:], strict=True))
+        if here.alpha == 0:
+            x = move(x, x0, here, there)
+            continue
+        latest = [(here, x0), *history]
+        count = min(len(latest), order, steps - i if lower_order_final else order)
+        step = _weights(tuple([point for point, _ in latest[:count]]), there, variant)
+        weights = [
+            step.kept * corrected + predicted
+            for corrected, predicted in zip_longest(correction, step.predictor, fillvalue=0.0)
         ]
-        left = _Step(move(x, x0, here, there), x0, slopes, weights)
-        x = _bend(left.end, weights.predictor, slopes)
+        estimates = [estimate for _, estimate in latest]
+        x = weighted_sum((step.kept, x), *zip(weights, estimates, strict=False))
+        history.appendleft((here, x0))
+        correction = step.corrector
     return x
 
 
@@ -73,49 +69,15 @@ class _Weights(NamedTuple):
     """Coefficients of a step.
 
     Attributes:
-        rates: what differences of the estimates are multiplied by to be slopes over the step.
-        predictor, corrector: weights of the slopes; the corrector has one more, to the step's end.
+        kept: of x at its start.
+        predictor: of the estimates, the newest first.
+        corrector: what the estimate at the end, and then these, are multiplied by to be what the
+            end must still be moved by.
     """
 
-    rates: tuple[float, ...]
+    kept: float
     predictor: tuple[float, ...]
     corrector: tuple[float, ...]
-
-
-class _Step(NamedTuple):
-    """What the corrector of a step goes by: where the step of order one ends, the estimate at its
-    start, the slopes from there to earlier ones."""
-
-    end: Tensor
-    x0: Tensor
-    slopes: list[Tensor]
-    weights: _Weights
-
-
-def _slope(x0: Tensor, other: Tensor, rate: float, ahead: Tensor | None) -> Tensor:
-    """The slope over a step from an estimate to another one.
-
-    Args:
-        ahead: the difference x0 - other, where it is there already.
-    """
-    if ahead is not None:
-        return factor(-rate, ahead) * ahead
-    slope = other - x0
-    slope *= factor(rate, slope)
-    return slope
-
-
-def _bend(end: Tensor, weights: Sequence[float], slopes: Sequence[Tensor]) -> Tensor:
-    """Move the end of a step of order one by the slopes of x0; it is left as it is."""
-    bent = end
-    for weight, slope in zip(weights, slopes, strict=True):
-        by = factor(-weight, slope) * slope
-        if bent is end:
-            by += end
-            bent = by
-        else:
-            bent += by
-    return bent
 
 
 @lru_cache(maxsize=4096)
@@ -125,15 +87,24 @@ def _weights(points: tuple[Point, ...], there: Point, variant: str) -> _Weights:
     Args:
         points: of the estimates; the step's start, then earlier ones.
     """
-    start = points[0].half_log_snr
-    h = there.half_log_snr - start
-    nodes = [(point.half_log_snr - start) / h for point in points[1:]]
+    here, kept = points[0], there.sigma / points[0].sigma
+    h = there.half_log_snr - here.half_log_snr
+    nodes = [(point.half_log_snr - here.half_log_snr) / h for point in points[1:]]
     scale = -h if variant == "bh1" else math.expm1(-h)
-    predictor, corrector = (
-        tuple([there.alpha * scale * weight for weight in _shares(places, h, scale)])
-        for places in (nodes, [*nodes, 1.0])
+    by = there.alpha * scale
+    # Slopes over the step, (estimate - x0)/node, to earlier estimates and, corrected, to its end.
+    predicted = [
+        -by * share / node for share, node in zip(_shares(nodes, h, scale), nodes, strict=True)
+    ]
+    *slopes, at_end = [-by * share for share in _shares([*nodes, 1.0], h, scale)]
+    corrected = [slope / node for slope, node in zip(slopes, nodes, strict=True)]
+    change = [new - old for new, old in zip(corrected, predicted, strict=True)]
+    of_x0 = there.alpha - kept * here.alpha
+    return _Weights(
+        kept,
+        (of_x0 - sum(predicted), *predicted),
+        (at_end, -at_end - sum(change), *change),
     )
-    return _Weights(tuple([1 / node for node in nodes]), predictor, corrector)
 
 
 def _shares(nodes: Sequence[float], h: float, scale: float) -> list[float]:

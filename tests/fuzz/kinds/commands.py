@@ -194,7 +194,8 @@ def invocations(draw: st.DrawFn) -> Case:
         )
     order = draw(st.permutations(flags)) if flags else []
     argv = [*words, *places, *(piece for flag in order for piece in flag)]
-    return Case("command", STEPS, argv)
+    writes = ("tuned.toml",) if words == ("tune",) else ()  # where no --out says otherwise
+    return Case("command", STEPS, argv, writes=writes)
 
 
 STEPS: list[list[Any]] = [

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from ldm_res import res_2m
+from ldm_res.res_2m import res_2m
 
 from ldm_core.conformance import (
     SCHEDULES,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ldm_core.contracts import Call, Condition, Network, Run, RunHooks, concatenate
+from ldm_core.contracts import LED_FROM, Call, Condition, Network, Run, RunHooks, concatenate
 from ldm_plugins.conditioning.shared.areas import Area
 from ldm_plugins.conditioning.shared.calls import Selection, Shapes, Whose, shapes, whose
 from ldm_plugins.conditioning.shared.pictures import coverage
@@ -122,7 +122,7 @@ class Blend(RunHooks):
         """How a call is asked, laid out once for all that have its rows; None without areas."""
         key = whose(call)
         if key not in self._layouts:
-            images = [-1 if row.branch == "negative" else row.image for row in call.rows]
+            images = [-1 if row.branch in LED_FROM else row.image for row in call.rows]
             pairs = [
                 (place, area)
                 for place, image in enumerate(images)

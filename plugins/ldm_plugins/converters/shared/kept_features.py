@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, NamedTuple
 
-from ldm_core.contracts import Call, Network, Row, RunHooks
+from ldm_core.contracts import BRANCHES, Call, Network, Row, RunHooks
 from ldm_core.errors import LdmError
 from ldm_plugins.converters.shared.rows import part_of
 
@@ -127,7 +127,7 @@ class KeptFeatures(RunHooks):
     def _computed(self, network: Network, call: Call, mine: Sequence[_Kept]) -> Tensor:
         """The answer of the whole network, whose features are kept."""
         output, features = _asked(network, call, Frame())
-        if features is None and any(row.branch in ("positive", "negative") for row in call.rows):
+        if features is None and any(row.branch in BRANCHES for row in call.rows):
             raise LdmError(
                 f"the converter '{self._name}' reaches no block of the network: another converter "
                 "has put another program in its place.",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from ldm_core.contracts import Call, Network, RunHooks
+from ldm_core.contracts import BRANCHES, Call, Network, RunHooks
 from ldm_core.errors import LdmError
 from ldm_plugins.converters.shared.reclassed import reclass
 
@@ -102,7 +102,7 @@ class KeptPrompts(RunHooks):
             finally:
                 _kept.reset(token)
             reached = reached or bool(kept.made)
-            if not reached and any(row.branch in ("positive", "negative") for row in call.rows):
+            if not reached and any(row.branch in BRANCHES for row in call.rows):
                 raise LdmError(
                     f"the converter '{self._name}' reaches no layer of the network: another "
                     "converter has put another program in its place.",

@@ -10,7 +10,7 @@ from ldm_core.contracts import Part, PartInfo, Place
 from ldm_core.model.configs import read_config
 from ldm_core.model.from_folder import read_module, shaped_module
 from ldm_core.model.gguf_header import read_header_of_weights
-from ldm_core.model.loading import check_finite_as_read
+from ldm_core.model.loading import check_finite, check_finite_as_read
 from ldm_core.model.weight_files import find_weights, read_headers
 from ldm_plugins.families.shared.tokenizer_files import read_tokenizer
 from ldm_plugins.shared.classes import find_class
@@ -70,8 +70,11 @@ def read_part(folder: Path, part: PartInfo, place: Place, file: Path | None = No
     with quiet(what):
         module = read_module(what, folder, cls, diffusers, **options)
     module = place.put(module, part)
-    files = [folder / name for name in find_weights(folder).names if name.endswith(".safetensors")]
-    check_finite_as_read(what, module.state_dict(), files)
+    if part.role == "autoencoder":  # of which a run may need one half
+        names = [n for n in find_weights(folder).names if n.endswith(".safetensors")]
+        check_finite_as_read(what, module.state_dict(), [folder / name for name in names])
+    else:
+        check_finite(what, module.state_dict())
     return in_place(module, part, place, options[key])
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 from ldm_core.contracts import Denoise, Grid, Noise
-from ldm_core.numerics.factor import factor
 from ldm_core.numerics.point import Point
+from ldm_core.numerics.sums import weighted_sum
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,41 +39,39 @@ def first_order(here: Point, there: Point, eta: float) -> tuple[float, float, fl
 
 
 def second_order(
-    x0: Tensor, here: Point, there: Point, other: Estimate, eta: float, solver_type: SolverType
-) -> Tensor:
-    """What another estimate adds to `first_order`: the slope of x0 in lambda.
+    here: Point, there: Point, other: Point, eta: float, solver_type: SolverType
+) -> tuple[float, float]:
+    """What an estimate at another point adds to `first_order`: the slope of x0 in lambda.
 
     Args:
         solver_type: "midpoint" takes x0 from the middle of the step, "heun" integrates the slope.
+    Returns:
+        The weights of x0 and of the other estimate.
     """
-    start = here.half_log_snr
-    length = there.half_log_snr - start
+    length = there.half_log_snr - here.half_log_snr
     rate = (1 + eta) * length
     weight = -math.expm1(-rate) / 2 if solver_type == "midpoint" else _moments(rate)[0]
-    _, slope = _slope(x0, start, length, other)
-    slope *= factor(there.alpha * weight, slope)
-    return slope
+    slope = there.alpha * weight / _node(here, length, other)
+    return -slope, slope
 
 
 def third_order(
-    x0: Tensor,
-    here: Point,
-    there: Point,
-    others: Sequence[Estimate],
-    eta: float,
-    curvature: float = 1.0,
-) -> Tensor:
-    """What two other estimates add to `first_order`: the parabola of x0 in lambda.
+    here: Point, there: Point, others: tuple[Point, Point], eta: float, curvature: float = 1.0
+) -> tuple[float, float, float]:
+    """What estimates at two other points add to `first_order`: the parabola of x0 in lambda.
 
     Args:
         curvature: factor of its second derivative.
+    Returns:
+        The weights of x0 and of the other estimates.
     """
-    start = here.half_log_snr
-    length = there.half_log_snr - start
-    (a, to_a), (b, to_b) = (_slope(x0, start, length, other) for other in others)
-    bend = (to_a - to_b) / (a - b)
+    length = there.half_log_snr - here.half_log_snr
+    a, b = (_node(here, length, other) for other in others)
     first, second = _moments((1 + eta) * length)
-    return (there.alpha * first) * (to_a - a * bend) + (there.alpha * second * curvature) * bend
+    # The slopes to both, (other - x0)/node, and their difference over that of the nodes.
+    bend = there.alpha * (curvature * second - a * first) / (a - b)
+    to_a, to_b = (there.alpha * first + bend) / a, -bend / b
+    return -to_a - to_b, to_a, to_b
 
 
 def orders_of_steps(grid: Grid, order: int, lower_order_final: bool) -> list[int]:
@@ -112,29 +110,42 @@ def multistep(
     orders = orders_of_steps(grid, order, lower_order_final)
     for highest, (here, there) in zip(orders, pairwise(grid), strict=True):
         x0 = denoise(x, here)
-        kept, weight, fresh = first_order(here, there, eta)
-        x = factor(kept, x) * x
-        x += factor(weight, x0) * x0
+        latest = [(here, x0), *history][:highest]
+        points = tuple([point for point, _ in latest])
+        kept, weights, fresh = _weights(points, there, eta, solver_type, curvature)
+        terms = [(weight, own) for weight, (_, own) in zip(weights, latest, strict=True)]
         if fresh > 0:
-            x += fresh * noise()
-        step_order = min(highest, 1 + len(history))
-        if step_order == 2:
-            x += second_order(x0, here, there, history[0], eta, solver_type)
-        if step_order == 3:
-            x += third_order(x0, here, there, history, eta, curvature)
+            terms.append((fresh, noise()))
+        x = weighted_sum((kept, x), *terms)
         if here.alpha > 0:
             history.appendleft((here, x0))
     return x
 
 
-def _slope(x0: Tensor, start: float, length: float, other: Estimate) -> tuple[float, Tensor]:
-    """Where another estimate lies, 0 being the step's start and 1 its end in lambda, and the slope
-    from x0 towards it."""
-    point, estimate = other
-    node = (point.half_log_snr - start) / length
-    slope = estimate - x0
-    slope /= factor(node, slope)
-    return node, slope
+@lru_cache(maxsize=4096)
+def _weights(
+    points: tuple[Point, ...], there: Point, eta: float, solver_type: SolverType, curvature: float
+) -> tuple[float, tuple[float, ...], float]:
+    """A step from the first of these points, of the order that they are many.
+
+    Returns:
+        How much of x is kept, the weights of the estimates at the points, and the standard
+        deviation of the noise drawn.
+    """
+    here, *others = points
+    kept, weight, fresh = first_order(here, there, eta)
+    if not others:
+        return kept, (weight,), fresh
+    if len(others) == 1:
+        added: tuple[float, ...] = second_order(here, there, others[0], eta, solver_type)
+    else:
+        added = third_order(here, there, (others[0], others[1]), eta, curvature)
+    return kept, (weight + added[0], *added[1:]), fresh
+
+
+def _node(here: Point, length: float, point: Point) -> float:
+    """Where a point lies in lambda, 0 being the step's start and 1 its end."""
+    return (point.half_log_snr - here.half_log_snr) / length
 
 
 def _moments(rate: float) -> tuple[float, float]:

@@ -20,8 +20,9 @@ def drift(
     there: Point,
     tau: float = 0.0,
     simple: bool = False,
-) -> Tensor:
-    """What the estimates add to x on the way from one point to another, both of finite log-SNR.
+) -> list[tuple[float, Tensor]]:
+    """What estimates add to x on the way from one point to another, both of finite log-SNR: each
+    with its weight.
 
     x0 is the polynomial in lambda = ln(alpha/sigma) through the estimates, integrated exactly
     against the decay of the (stochastic) differential equation, by variation of constants.
@@ -34,10 +35,7 @@ def drift(
         integrators, Section 2.5.
     """
     weights = _weights(tuple([point for point, _ in estimates]), here, there, tau, simple)
-    total = weights[0] * estimates[0][1]
-    for weight, (_, x0) in list(zip(weights, estimates, strict=True))[1:]:
-        total = total + weight * x0
-    return total
+    return [(weight, x0) for weight, (_, x0) in zip(weights, estimates, strict=True)]
 
 
 @lru_cache(maxsize=4096)

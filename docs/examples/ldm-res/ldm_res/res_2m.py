@@ -1,4 +1,4 @@
-"""A scheduler for ldm: the refined exponential solver, multistep of order two."""
+"""A scheduler: the refined exponential solver, multistep of order two."""
 
 from __future__ import annotations
 
@@ -6,20 +6,11 @@ import math
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
-from ldm_core import hookimpl
 from ldm_core.contracts import Denoise, Grid, Noise, of_order
 from ldm_core.numerics.moves import move
-from ldm_core.plugins.hookspecs import Register
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-ldm_api_version = 2
-
-
-@hookimpl
-def ldm_schedulers(register: Register) -> None:
-    register("res_2m", res_2m)
 
 
 @of_order(2)

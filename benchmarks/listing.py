@@ -1,0 +1,110 @@
+"""How long `ldm plugins list` takes with fifty installed plugin packages, against none.
+
+    PYTHONPATH=tests python benchmarks/listing.py [--packages 50] [--runs 11]
+
+CPU seconds of whole processes, the two kinds in turn; the median of each and their ratio.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import packages
+
+PLUGIN = """
+from ldm_core import hookimpl
+
+ldm_api_version = 2
+
+
+@hookimpl
+def ldm_schedulers(register):
+    register("scheduler_{number}", "plugin_{number}.schedulers:scheduler")
+
+
+@hookimpl
+def ldm_guidance(register):
+    register("guidance_{number}", "plugin_{number}.schedulers:guidance")
+"""
+PARTS = '''
+import torch
+
+
+def scheduler(x, grid, denoise, noise, *, eta: float = 0.0):
+    """A scheduler.
+
+    Args:
+        eta: Of it.
+    """
+    return x
+
+
+def guidance(*, scale: float = 1.0):
+    """A guidance."""
+'''
+
+
+def seconds(command: list[str], site: Path | None) -> float:
+    """CPU seconds of one process and its children."""
+    path = [str(site)] if site else []
+    path += [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(
+        command,
+        check=True,
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime)
+
+
+def measure(count: int, runs: int) -> dict[str, object]:
+    with tempfile.TemporaryDirectory() as place:
+        site = Path(place)
+        for number in range(count):
+            name = f"plugin_{number}"
+            packages.install(
+                site,
+                f"ldm-plugin-{number}",
+                modules={
+                    f"{name}/__init__.py": "",
+                    f"{name}/plugin.py": PLUGIN.format(number=number),
+                    f"{name}/schedulers.py": PARTS,
+                },
+                entry_points={"ldm": {"plugin": f"{name}.plugin"}},
+            )
+        command = [sys.executable, "-P", "-m", "ldm_core", "plugins", "list"]
+        for one in (None, site):  # bytecode is written
+            seconds(command, one)
+        without, with_them = [], []
+        for _ in range(runs):
+            without.append(seconds(command, None))
+            with_them.append(seconds(command, site))
+    none, all_ = statistics.median(without), statistics.median(with_them)
+    return {
+        "packages": count,
+        "runs": runs,
+        "without": round(none, 4),
+        "with": round(all_, 4),
+        "ratio": round(all_ / none, 3),
+        "python": platform.python_version(),
+        "processor": platform.processor() or platform.machine(),
+    }
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--packages", type=int, default=50)
+    parser.add_argument("--runs", type=int, default=11)
+    arguments = parser.parse_args()
+    print(json.dumps(measure(arguments.packages, arguments.runs)))

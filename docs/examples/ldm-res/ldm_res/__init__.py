@@ -1,0 +1,1 @@
+"""The refined exponential solver for ldm, and one plugin of every other kind around it."""

@@ -1,0 +1,90 @@
+"""What a command must do: be listed, say what it takes, and say what it reads and writes."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import is_dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from ldm_core.conformance.checks import Subject, check
+from ldm_core.contracts.files import NAMES_FILE, READ, WRITTEN, parts_of
+from ldm_core.plugins.options import Option, describe
+
+LIMIT = 50.0
+
+
+@check("command")
+def helps(subject: Subject) -> str:
+    """``ldm NAME --help`` says what it does and takes, and ends with 0."""
+    plugin = subject.plugin
+    began = time.perf_counter()
+    run = subprocess.run(  # noqa: S603 - this program itself
+        [sys.executable, "-m", "ldm_core", *plugin.name.split(), "--help"],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=LIMIT,
+        env={**os.environ, "COLUMNS": "200"},
+        check=False,
+    )
+    last = (run.stderr.strip().splitlines() or [""])[-1]
+    assert run.returncode == 0, f"`ldm {plugin.name} --help` ends with {run.returncode}: {last}"
+    assert "Usage" in run.stdout, f"`ldm {plugin.name} --help` says {run.stdout[:60]!r}"
+    first = plugin.summary.split()[:3]
+    said = " ".join(run.stdout.split())
+    assert first, f"the command '{plugin.name}' has no docstring"
+    assert " ".join(first) in said, (
+        f"`ldm {plugin.name} --help` does not say what it does; its docstring begins with that"
+    )
+    return f"{time.perf_counter() - began:.1f} s"
+
+
+@check("command")
+def paths(subject: Subject) -> str:
+    """Each path that it takes says whether it is read or written, so that a replay can ask before
+    it reads, and leave out what would be written over."""
+    count = 0
+    for option in _takes(subject.plugin.loaded).values():
+        parts = parts_of(option.annotation)
+        count += Path in parts
+        assert Path not in parts or {READ, WRITTEN, NAMES_FILE, Image.Image} & parts, (
+            f"'{option.name}' is a plain Path, of which a replay knows nothing; let it be "
+            "ldm_core.contracts.InputPath or OutputPath"
+        )
+    return f"{count} paths"
+
+
+@check("command")
+def readable_types(subject: Subject) -> str:
+    """Its parameters have annotations that can be read where it is called, and help."""
+    function = subject.plugin.loaded
+    options = _takes(function)
+    for option in options.values():
+        assert option.annotation is not Any, f"'{option.name}' has no annotation"
+        assert option.help, f"'{option.name}' has no help; the docstring says it under `Args:`"
+    return f"{len(options)} parameters"
+
+
+def _takes(function: Callable[..., Any]) -> dict[str, Option]:
+    """What it takes by place and by name, but for the pipeline and a run's own choices."""
+    parameters = [
+        p
+        for i, p in enumerate(inspect.signature(function).parameters.values())
+        if p.kind is not p.VAR_KEYWORD and not (i == 0 and _is_pipeline(p))
+    ]
+    options = describe(function, parameters)
+    return {n: o for n, o in options.items() if not is_dataclass(o.annotation)}
+
+
+def _is_pipeline(parameter: inspect.Parameter) -> bool:
+    kind: Any = parameter.annotation
+    name = kind if isinstance(kind, str) else kind.__name__ if inspect.isclass(kind) else ""
+    return name.rpartition(".")[2] == "Pipeline"

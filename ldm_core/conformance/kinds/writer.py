@@ -1,0 +1,158 @@
+"""What a writer must do: write the file that it is told, and what it says of it."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ldm_core.conformance.checks import NotApplicable, Subject, check
+from ldm_core.contracts import Shown, Writer
+from ldm_core.errors import LdmError
+from ldm_core.media.picture_manifests import read_picture
+from ldm_core.plugins.options import with_options
+
+MANIFEST: Mapping[str, Any] = {"seed": 7, "prompt": "ein Stern – 星", "steps": [1, 2]}
+SIZES = ((16, 24), (1, 1), (33, 7))
+
+
+@check("writer")
+def is_a_writer(subject: Subject) -> str:
+    """Its function is marked by `writes`."""
+    writer = _writer(subject)
+    return f"{writer.kind} {writer.suffix}"
+
+
+@check("writer")
+def writes_that_file(subject: Subject) -> str:
+    """It writes the path that it is told, which ends in another suffix than its own, and no other;
+    what stood there is replaced."""
+    sizes = []
+    for shown in _shown(_writer(subject)):
+        with _written(_writer(subject), shown, ".ldm-0123.part") as path:
+            files = sorted(p.name for p in path.parent.iterdir())
+            assert files == [path.name], (
+                f"told to write '{path.name}' it leaves {', '.join(files) or 'nothing'}"
+            )
+            sizes.append(path.stat().st_size)
+            assert sizes[-1] > 0, "the file that it writes is empty"
+    return f"{max(sizes)} bytes"
+
+
+@check("writer")
+def repeats(subject: Subject) -> str:
+    """The same entry makes the same bytes, and neither it nor the manifest is changed."""
+    writer = _writer(subject)
+    for shown in _shown(writer):
+        before, told = _numbers(shown), json.dumps(MANIFEST)
+        both = []
+        for _ in range(2):
+            with _written(writer, shown) as path:
+                both.append(path.read_bytes())
+        assert all(np.array_equal(a, b) for a, b in zip(before, _numbers(shown), strict=True)), (
+            "it changes what it writes"
+        )
+        assert json.dumps(MANIFEST) == told, "it changes the manifest"
+        assert both[0] == both[1], "written again, the file has other bytes"
+    return f"{len(both[0])} bytes"
+
+
+@check("writer")
+def readable(subject: Subject) -> str:
+    """What Pillow reads from the file is the picture: of one without loss each number of it."""
+    writer = _writer(subject)
+    if writer.kind != "image":
+        raise NotApplicable(f"it writes {writer.kind}, for which there is no other reader here")
+    worst = 0
+    for shown in _shown(writer):
+        with _written(writer, shown, f"picture{writer.suffix}") as path:
+            try:
+                with Image.open(path) as image:
+                    back, mode = np.asarray(image.convert(shown.data.mode)), image.mode
+            except Image.UnidentifiedImageError:
+                raise NotApplicable(f"Pillow does not read {writer.suffix} here") from None
+        own = np.asarray(shown.data)
+        assert back.shape == own.shape, f"it is read as {back.shape} ({mode}), and was {own.shape}"
+        worst = max(worst, int(np.abs(back.astype(int) - own).max()))
+        assert worst == 0 or not writer.lossless, (
+            f"it says that it is without loss, and a picture is read {worst} of 255 away"
+        )
+    return "each number" if writer.lossless else f"up to {worst} of 255 away"
+
+
+@check("writer")
+def holds_manifest(subject: Subject) -> str:
+    """The manifest is inside where it says so, as `ldm replay` reads it, or else is not."""
+    writer = _writer(subject)
+    if writer.kind != "image":
+        raise NotApplicable(f"it writes {writer.kind}, whose manifests nothing reads back")
+    long = {**MANIFEST, "prompt": "x" * 70_000}
+    for manifest in (MANIFEST, long):
+        shown = next(iter(_shown(writer)))
+        with _written(writer, shown, f"picture{writer.suffix}", manifest) as path:
+            try:
+                read: Any = read_picture(path)[1]
+            except LdmError as error:
+                read = error.message
+        if writer.holds(manifest):
+            held = isinstance(read, dict) and read.items() >= manifest.items()
+            assert held, f"it says that the manifest is inside, and: {str(read)[:80]}"
+        else:
+            assert not isinstance(read, dict), "it says that no manifest is inside, and there is"
+    return "inside" if writer.holds_manifest else "beside"
+
+
+def _writer(subject: Subject) -> Writer:
+    writer = with_options(subject.plugin.loaded, subject.options)
+    assert isinstance(writer, Writer), "it is no Writer; mark its function by `writes`"
+    return writer
+
+
+def _shown(writer: Writer) -> Iterator[Shown]:
+    """Entries of the kind of medium that it writes.
+
+    Raises:
+        NotApplicable: there are none here of that kind.
+    """
+    random = np.random.default_rng(0)
+
+    def picture(height: int, width: int, channels: int) -> Image.Image:
+        shape = (height, width) if channels == 1 else (height, width, channels)
+        return Image.fromarray(random.integers(0, 256, shape, dtype=np.uint8))
+
+    if writer.kind == "image":
+        for height, width in SIZES:
+            yield Shown(picture(height, width, 3))
+            yield Shown(picture(height, width, 1))
+    elif writer.kind == "video":
+        yield Shown([picture(32, 48, 3) for _ in range(5)], 8.0)
+    elif writer.kind == "audio":
+        yield Shown(random.uniform(-1, 1, (2, 4800)).astype(np.float32), 16_000.0)
+    else:
+        raise NotApplicable(f"it writes {writer.kind}, of which nothing is known here")
+
+
+def _numbers(shown: Shown) -> list[Any]:
+    entries = shown.data if isinstance(shown.data, list) else [shown.data]
+    return [np.array(entry) for entry in entries]
+
+
+@contextmanager
+def _written(
+    writer: Writer,
+    shown: Shown,
+    name: str = "file.part",
+    manifest: Mapping[str, Any] = MANIFEST,
+) -> Iterator[Path]:
+    """The file, alone in a folder, where an empty one stood before."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / name
+        path.touch()
+        writer.write(shown, manifest, path)
+        yield path

@@ -1,0 +1,1 @@
+"""What a package changes in a process, and what it says of itself."""

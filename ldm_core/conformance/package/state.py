@@ -1,0 +1,132 @@
+"""What all code of a process shares, and no plugin may change for the others."""
+
+from __future__ import annotations
+
+import hashlib
+import locale
+import logging
+import os
+import random
+import signal
+import socket
+import sys
+import threading
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+State = Mapping[str, Mapping[str, Any]]
+"""By the name of a check, what it looks at: ``{"environment": {"PATH": "/bin"}}``."""
+
+QUESTIONS: Mapping[str, str] = {
+    "default_dtype": "torch's default dtype and device",
+    "random_state": "the random streams of Python, numpy and torch",
+    "torch_settings": "torch's threads, gradients, determinism, precision and kernels",
+    "environment": "the environment's variables",
+    "working_folder": "the working folder and the mask of new files",
+    "signals": "what is done at signals",
+    "python_path": "Python's path",
+    "warning_filters": "the filters of warnings",
+    "logging": "the root logger",
+    "streams": "the standard streams, hooks for errors and warnings, the locale and limits",
+}
+"""What there is, by the name of the check of a package that looks at it."""
+
+
+def state() -> State:
+    """The state of this process; of torch and numpy only where they are imported."""
+    torch, numpy = sys.modules.get("torch"), sys.modules.get("numpy")
+    root = logging.getLogger()
+    return {
+        "default_dtype": _default_dtype(torch),
+        "random_state": {
+            "random": _digest(repr(random.getstate()).encode()),
+            **({} if torch is None else {"torch": _digest(torch.get_rng_state().numpy())}),
+            **({} if numpy is None else {"numpy": _digest(repr(numpy.random.get_state()))}),
+        },
+        "torch_settings": _torch_settings(torch),
+        "environment": dict(os.environ),
+        "working_folder": {"folder": os.getcwd(), "umask": _umask()},
+        "signals": {s.name: signal.getsignal(s) for s in signal.valid_signals() if _named(s)},
+        "python_path": {"sys.path": tuple(sys.path)},
+        "warning_filters": {"warnings.filters": tuple(map(str, warnings.filters))},
+        "logging": {
+            "level": root.level,
+            "handlers": tuple(map(id, root.handlers)),
+            "disabled": logging.root.manager.disable,
+        },
+        "streams": {
+            "sys.stdout": id(sys.stdout),
+            "sys.stderr": id(sys.stderr),
+            "sys.excepthook": sys.excepthook,
+            "threading.excepthook": threading.excepthook,
+            "warnings.showwarning": warnings.showwarning,
+            "recursion limit": sys.getrecursionlimit(),
+            "locale": locale.setlocale(locale.LC_ALL),
+            "socket timeout": socket.getdefaulttimeout(),
+        },
+    }
+
+
+def changes(before: State, after: State) -> dict[str, str]:
+    """What has changed, in words, by the name of the check; a thing that was not there before,
+    such as torch's state, is compared with nothing."""
+    said: dict[str, str] = {}
+    for name, old in before.items():
+        new = after.get(name, {})
+        if name == "environment":
+            altered = sorted(k for k in {*old, *new} if old.get(k) != new.get(k))
+            text = ", ".join(altered)
+        else:
+            text = ", ".join(
+                f"{key}: {_short(old[key])} became {_short(new[key])}"
+                for key in old
+                if key in new and old[key] != new[key]
+            )
+        if text:
+            said[name] = text
+    return said
+
+
+def _default_dtype(torch: Any) -> dict[str, Any]:
+    if torch is None:
+        return {}
+    return {
+        "dtype": str(torch.get_default_dtype()),
+        "device": str(torch.get_default_device()),
+    }
+
+
+def _torch_settings(torch: Any) -> dict[str, Any]:
+    if torch is None:
+        return {}
+    return {
+        "threads": torch.get_num_threads(),
+        "gradients": torch.is_grad_enabled(),
+        "deterministic algorithms": torch.are_deterministic_algorithms_enabled(),
+        "cudnn.benchmark": torch.backends.cudnn.benchmark,
+        "cudnn.deterministic": torch.backends.cudnn.deterministic,
+        "matmul precision": torch.get_float32_matmul_precision(),
+        "flash attention": torch.backends.cuda.flash_sdp_enabled(),
+        "anomaly detection": torch.is_anomaly_enabled(),
+    }
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def _named(number: int) -> bool:
+    return isinstance(number, signal.Signals)
+
+
+def _digest(data: Any) -> str:
+    raw = data.encode() if isinstance(data, str) else bytes(data)
+    return hashlib.sha256(raw).hexdigest()[:8]
+
+
+def _short(value: Any) -> str:
+    text = " ".join(str(value).split())
+    return text if len(text) <= 60 else f"{text[:57]}..."

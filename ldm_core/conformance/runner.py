@@ -1,0 +1,184 @@
+"""Checks in a process of their own: what ends it, or does not end, is a failure like any other."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import IO, Any
+
+from ldm_core.conformance.checks import Result
+from ldm_core.conformance.project_folder import read_project
+from ldm_core.conformance.worker_order import Order
+from ldm_core.errors import LdmError
+
+WORKER = (sys.executable, "-m", "ldm_core.conformance.worker")
+LIMIT = 60.0
+"""Seconds that one check may take."""
+START = 60.0
+"""Seconds more for the first: the process has to import everything."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where checks are made.
+
+    Attributes:
+        target: a distribution or a plugin's name.
+        environment: of the process.
+    """
+
+    target: str
+    environment: Mapping[str, str]
+    paths: tuple[Path, ...] = ()
+
+
+@contextmanager
+def place_of(target: str) -> Iterator[Place]:
+    """Where the checks of a distribution, a plugin's name, or a project's folder are made.
+
+    Raises:
+        LdmError: the folder offers no plugins.
+    """
+    with ExitStack() as stack:
+        environment, folder = dict(os.environ), Path(target)
+        if not folder.is_dir() or (os.sep not in target and target != "." and not _project(folder)):
+            yield Place(target, environment)
+            return
+        project = read_project(folder)
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        paths = project.as_installed(scratch)
+        before = [path for path in (environment.get("PYTHONPATH"),) if path]
+        environment["PYTHONPATH"] = os.pathsep.join([*map(str, paths), *before])
+        yield Place(project.name, environment, tuple(paths))
+
+
+def _project(folder: Path) -> bool:
+    return (folder / "pyproject.toml").is_file()
+
+
+def run_checks(
+    target: str,
+    model: Path | None = None,
+    limit: float = LIMIT,
+    *,
+    certificate: Path | None = None,
+    certifying: bool = False,
+    package_alone: bool = False,
+) -> Iterator[Result]:
+    """The result of every check of a distribution, a project's folder or a plugin's name, as they
+    come, in an order that is always the same.
+
+    Args:
+        target: as `checks_of` has it, or a folder with a pyproject.toml.
+        model: a model folder for the checks that need one.
+        limit: seconds that one check may take.
+        certificate: one to hold the package against in place of the one that it ships.
+        certifying: the package's certificate is about to be written, and does not count.
+        package_alone: the checks of the package as a whole, and not of its plugins.
+    Raises:
+        LdmError: there is no such target.
+    """
+    order = Order(
+        target,
+        None if model is None else str(model.absolute()),
+        limit=limit,
+        certificate=None if certificate is None else str(certificate.absolute()),
+        certifying=certifying,
+        package_alone=package_alone,
+    )
+    with place_of(target) as place:
+        order, begin = replace(order, target=place.target), 0
+        while True:
+            last = yield from _one_process(replace(order, begin=begin), place, limit)
+            if last is None:
+                return
+            begin = last
+
+
+def _one_process(order: Order, place: Place, limit: float) -> Any:
+    """The results of one process; the place of the check to go on with in another, or None."""
+    with tempfile.TemporaryFile() as complaints:
+        process = subprocess.Popen(  # noqa: S603 - this program itself
+            [*WORKER, json.dumps(asdict(order))],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+            text=True,
+            env=dict(place.environment),
+            start_new_session=True,
+        )
+        assert process.stdout is not None
+        lines = _lines(process.stdout)
+        under_way: tuple[int, Result] | None = None
+        try:
+            while True:
+                first = under_way is None or under_way[0] < 0
+                try:
+                    line = lines.get(timeout=limit + (START + 2 * limit if first else 0))
+                except queue.Empty:
+                    reason = f"it did not end within {limit:g} seconds"
+                    return (yield from _given_up(under_way, reason))
+                if line is None:
+                    code = process.wait()
+                    if under_way is None:
+                        raise LdmError(f"no check was made: {_last_line(complaints)}")
+                    reason = f"it ended the process with {_ending(code)} {_last_line(complaints)}"
+                    return (yield from _given_up(under_way, reason.rstrip()))
+                said = json.loads(line)
+                if "error" in said:
+                    raise LdmError(said["error"])
+                if "done" in said:
+                    return None
+                if "begin" in said:
+                    under_way = (said["begin"], Result(**said["result"]))
+                elif "end" in said:
+                    yield Result(**said["result"])
+        finally:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _given_up(under_way: tuple[int, Result] | None, reason: str) -> Any:
+    if under_way is None:
+        raise LdmError(f"no check was made: {reason}")
+    place, result = under_way
+    if result.reason:  # as the package declares
+        yield replace(result, outcome="expected", reason=f"{result.reason} ({reason})")
+    else:
+        yield replace(result, outcome="failed", reason=reason)
+    return place + 1 if place >= 0 else None
+
+
+def _lines(stream: IO[str]) -> queue.Queue[str | None]:
+    """What a process says, line by line, as it comes; None at the end."""
+    lines: queue.Queue[str | None] = queue.Queue()
+
+    def read() -> None:
+        for line in stream:
+            if line.startswith("{"):
+                lines.put(line)
+        lines.put(None)
+
+    threading.Thread(target=read, daemon=True).start()
+    return lines
+
+
+def _ending(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"code {code}"
+
+
+def _last_line(stream: IO[bytes]) -> str:
+    stream.seek(0)
+    lines = stream.read().decode(errors="replace").strip().splitlines()
+    return lines[-1].strip()[:200] if lines else ""

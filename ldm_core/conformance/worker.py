@@ -1,0 +1,117 @@
+"""The process in which plugins are checked; `ldm_core.conformance.runner` starts it.
+
+It says on its standard output, a JSON line each, which check it begins and what came of it; what
+plugins print goes to the standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from ldm_core.conformance.checks import CHECKS, Check, Result
+from ldm_core.conformance.package import checks as package_checks
+from ldm_core.conformance.package.evidence import gather, warm_up
+from ldm_core.conformance.package.listing import fresh_listing
+from ldm_core.conformance.package.state import QUESTIONS, State, changes, state
+from ldm_core.conformance.packages import find_package
+from ldm_core.conformance.plugin_checks import PluginCheck, checks_of
+from ldm_core.conformance.worker_order import Order
+
+LISTING = Result(package_checks.KIND, "listing", "passed")
+"""What is under way before any check is: listing and making the plugins."""
+
+
+def every_check(order: Order) -> list[PluginCheck]:
+    """Those of the package, and of each plugin with that which sees what it left behind."""
+    checks: list[PluginCheck] = []
+    package = find_package(order.target)
+    if package is not None:
+        fresh = fresh_listing(package.name, order.limit)
+        evidence = gather(package, fresh)
+        evidence.certifying = order.certifying
+        evidence.certificate = None if order.certificate is None else Path(order.certificate)
+        checks = of_package(evidence)
+    else:
+        warm_up()
+    if not order.package_alone:
+        model = None if order.model is None else Path(order.model)
+        checks += list(_with_traces(checks_of(order.target, model)))
+    return checks
+
+
+def of_package(evidence: Any) -> list[PluginCheck]:
+    """The checks of a package, of which this was seen."""
+    label = package_checks.KIND
+    return [
+        PluginCheck(label, check, evidence, evidence.declared.failure(label, check.name))
+        for check in CHECKS[label]
+    ]
+
+
+def _with_traces(checks: list[PluginCheck]) -> Iterator[PluginCheck]:
+    """The checks, with one behind those of each plugin that looks at what they left behind."""
+    before: dict[str, State] = {}
+
+    def looked(check: PluginCheck) -> PluginCheck:
+        function = check.check.function
+
+        def first(subject: Any) -> str | None:
+            before.setdefault(check.plugin, state())
+            return function(subject)
+
+        return replace(check, check=replace(check.check, function=first))
+
+    for i, check in enumerate(checks):
+        yield looked(check)
+        last = i + 1 == len(checks) or checks[i + 1].plugin != check.plugin
+        if last and check.check.name != "made":
+            traces = Check(check.check.kind, "leaves_no_trace", _traces(before, check.plugin))
+            yield replace(check, check=traces, expected=None)
+
+
+def _traces(before: dict[str, State], plugin: str) -> Callable[[Any], str | None]:
+    def leaves_no_trace(subject: Any) -> str | None:
+        """What all code of a process shares is as it was before it was used."""
+        kept = [q for q in QUESTIONS if q not in ("random_state", "warning_filters", "logging")]
+        for name, change in changes(before.get(plugin, state()), state()).items():
+            assert name not in kept, f"used, it changed what all share: {name}: {change}"
+        return None
+
+    return leaves_no_trace
+
+
+def main() -> None:
+    """Do what the order on the command line says."""
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+
+    def say(**words: Any) -> None:
+        out.write(json.dumps(words) + "\n")
+        out.flush()
+
+    order = Order(**json.loads(sys.argv[1]))
+    say(begin=-1, result=asdict(LISTING))
+    try:
+        checks = every_check(order)
+    except Exception as error:
+        say(error=f"{error}")
+        os._exit(0)
+    say(count=len(checks))
+    for place, check in enumerate(checks):
+        if place < order.begin:
+            continue
+        under_way = Result(check.plugin, check.check.name, "failed", reason=check.expected or "")
+        say(begin=place, result=asdict(under_way))
+        say(end=place, result=asdict(check.result()))
+    say(done=True)
+    os._exit(0)  # whatever threads a plugin has left
+
+
+if __name__ == "__main__":
+    main()

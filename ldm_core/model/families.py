@@ -1,0 +1,148 @@
+"""The installed families, each asked whether a model is its own, whatever becomes of the others."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from functools import partial
+from typing import Any, TypeVar
+
+from ldm_core.contracts import Family
+from ldm_core.errors import LdmError, LdmWarning
+from ldm_core.machine import asked_to_stop, machine_error
+from ldm_core.model.files import class_name
+from ldm_core.plugins.blame import OWN
+from ldm_core.plugins.discovery import in_words
+from ldm_core.plugins.options import with_options
+from ldm_core.plugins.registry import Plugin, Registry
+from ldm_core.values import brief
+
+T = TypeVar("T")
+
+
+class Families:
+    """The families of a registry, ldm's own first.
+
+    One that cannot be made or asked is left out, and a warning says so: it is of no use to its own
+    models, and of no harm to the others.
+    """
+
+    def __init__(self, registry: Registry) -> None:
+        plugins = sorted(registry.of_kind("family"), key=lambda p: p.distribution != OWN)
+        self._silent: list[str] = []
+        self._made: list[tuple[Plugin, Family]] = []
+        for plugin in plugins:
+            family = self._ask(plugin, partial(made, plugin))
+            if family is not None:
+                self._made.append((plugin, family))
+
+    def of(
+        self, source: str, index: Mapping[str, Any], shipped_by: str | None
+    ) -> tuple[Plugin, Family]:
+        """The family of a model, by its ``model_index.json``.
+
+        Of several that claim it, that of the package which ships the model is taken, or else ldm's
+        own, so that no package takes a model from those who know it; a warning names the others.
+
+        Args:
+            source: the model, as a person names it.
+            shipped_by: the distribution that ships it, if any does.
+        Raises:
+            LdmError: none knows it, or several do and neither of these is among them.
+        """
+        claims = [
+            (plugin, family)
+            for plugin, family in self._made
+            if self._ask(plugin, partial(_matches, family, index))
+        ]
+        if not claims:
+            raise LdmError(
+                f"no installed family knows the model '{source}': its {class_name(index)} is of "
+                "another kind.",
+                "\n  ".join(
+                    [
+                        "`ldm plugins list --kind family` shows the families there are.",
+                        *(f"could not be asked: {said}" for said in self._silent),
+                    ]
+                ),
+            )
+        if len(claims) == 1:
+            return claims[0]
+        for home in (shipped_by, OWN):
+            first = [claim for claim in claims if claim[0].distribution == home]
+            if len(first) == 1:
+                others = [plugin.whose for plugin, _ in claims if plugin is not first[0][0]]
+                warnings.warn(
+                    LdmWarning(
+                        f"{' and '.join(others)} claims the model '{source}' too; it is left to "
+                        f"'{first[0][0].id}', whose it is."
+                    ),
+                    stacklevel=3,
+                )
+                return first[0]
+        ids = " and ".join(plugin.id for plugin, _ in claims)
+        raise LdmError(f"{ids} both claim the model '{source}'; disable one of them.")
+
+    def default_config(self, shapes: Mapping[str, tuple[int, ...]]) -> str | None:
+        """Where the configs lie that go with a single file of these tensors; None where no family
+        knows it."""
+        for plugin, family in self._made:
+            usual = self._ask(plugin, partial(_default_config, family, shapes))
+            if usual is not None:
+                return usual
+        return None
+
+    def _ask(self, plugin: Plugin, question: Callable[[], T]) -> T | None:
+        """An answer; None, and a warning, where another package's family cannot give it."""
+        try:
+            return question()
+        except BaseException as error:
+            if asked_to_stop(error) or machine_error(error) is not None:
+                raise
+            if plugin.distribution == OWN:
+                raise
+            said = f"{plugin.whose}: {' '.join(in_words(error).split())}"
+            self._silent.append(said)
+            warnings.warn(
+                LdmWarning(f"a family could not be asked, and goes without its models: {said}"),
+                stacklevel=4,
+            )
+            return None
+
+
+def made(plugin: Plugin) -> Family:
+    """The family that a plugin offers.
+
+    Raises:
+        LdmError: it is of another class.
+    """
+    return seen_as_family(plugin, with_options(plugin.loaded, {}))
+
+
+def seen_as_family(plugin: Plugin, family: Any) -> Family:
+    """What a plugin gives as a family, seen to be one.
+
+    Raises:
+        LdmError: it is of another class.
+    """
+    if not isinstance(family, Family):
+        raise LdmError(
+            f"the family '{plugin.id}' is no object of a class made from "
+            f"ldm_core.contracts.Family, but {brief(family)}."
+        )
+    return family
+
+
+def _matches(family: Family, index: Mapping[str, Any]) -> bool:
+    answer: Any = family.matches(deepcopy(dict(index)))  # which is the others' too
+    if not isinstance(answer, bool):
+        raise TypeError(f"matches gave {brief(answer)}, and should give True or False")
+    return answer
+
+
+def _default_config(family: Family, shapes: Mapping[str, tuple[int, ...]]) -> str | None:
+    answer: Any = family.default_config(dict(shapes))
+    if answer is not None and not isinstance(answer, str):
+        raise TypeError(f"default_config gave {brief(answer)}, and should give a name or None")
+    return answer

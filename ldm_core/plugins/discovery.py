@@ -1,0 +1,200 @@
+"""The plugin modules of the installed packages are imported, and asked what they offer."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import time
+import warnings
+from collections.abc import Iterable, Sequence
+from functools import cache
+from hashlib import sha256
+from importlib.metadata import Distribution, EntryPoint
+from pathlib import Path
+from typing import Any
+
+from ldm_core.errors import LdmError, LdmWarning, PluginError
+from ldm_core.machine import asked_to_stop
+from ldm_core.plugins import trust
+from ldm_core.plugins.entries import Failure, scan
+from ldm_core.plugins.moved import explained, find_moved
+from ldm_core.plugins.ownership import misplaced, who
+from ldm_core.plugins.registry import Import, Registry
+from ldm_core.plugins.surroundings import Surroundings, Traces
+from ldm_core.plugins.trust import LOCAL, Names, Rules
+
+_files: tuple[Path, ...] = ()
+"""Of plugins that a person names."""
+_asking: list[str] = []
+"""The packages whose plugin modules are being imported."""
+
+
+def name_files(files: Sequence[Path]) -> None:
+    """Have the plugins in these files beside those of the installed packages in this process."""
+    global _files
+    _files = tuple(files)
+
+
+def installed(rules: Rules | None = None) -> Registry:
+    """The plugins of the installed packages, imported once in a process for the same rules.
+
+    Args:
+        rules: beside those of the environment and of the command line.
+    Raises:
+        LdmError: a plugin module asks for it while plugins are listed, or a file that a person
+            names holds no plugins, or may not be imported.
+    """
+    if _asking:
+        raise LdmError(
+            f"the package {_asking[-1]} asks for the installed plugins while they are listed; "
+            "what needs them is called later"
+        )
+    both = trust.in_force() if rules is None else trust.in_force().also(rules)
+    return once(both, _files)
+
+
+@cache
+def once(rules: Rules, files: tuple[Path, ...]) -> Registry:
+    """The plugins that rules admit, and those in some files."""
+    find_moved()
+    entries, failures = scan(careful=bool(rules))
+    registry = Registry()
+    registry.failures += failures
+    _take(registry, entries, rules, [(LOCAL, file.stem) for file in files])
+    for file in files:
+        _add_file(registry, file, rules)
+    for text in registry.unknown:
+        warnings.warn(LdmWarning(text), stacklevel=2)
+    return registry
+
+
+def discover(
+    entries: Iterable[EntryPoint], disable: Iterable[str], allow: Iterable[str]
+) -> Registry:
+    """A registry of the modules that entry points name; what fails is kept as a `Failure`.
+
+    Args:
+        entries: entry points of the group ``ldm``.
+        disable, allow: distributions or ``distribution:entry``. What is disabled, or not allowed
+            where an allow-list is given, is not imported.
+    """
+    lists = [Names(tuple(names), "a list") for names in (allow, disable)]
+    rules = Rules(*(((one,) if one.names else ()) for one in lists))
+    registry = Registry()
+    _take(registry, list(entries), rules)
+    return registry
+
+
+def _take(
+    registry: Registry,
+    entries: Sequence[EntryPoint],
+    rules: Rules,
+    more: Sequence[tuple[str, str]] = (),
+) -> None:
+    """Take in what may be imported, whatever becomes of each."""
+    registry.entries += [*((who(entry)[0], entry.name) for entry in entries), *more]
+    registry.unknown += rules.unknown(registry.entries)
+    surroundings = Surroundings()
+    for entry in entries:
+        distribution, version = who(entry)
+        if not rules.admit(distribution, entry.name):
+            continue
+        real = isinstance(entry.dist, Distribution)
+        reason = misplaced(entry) if real else None
+        if reason is None:
+            reason = _add(registry, entry, surroundings)
+        if reason is not None:
+            registry.failures.append(Failure(entry.name, distribution, reason, version))
+
+
+def _add(registry: Registry, entry: EntryPoint, surroundings: Surroundings) -> str | None:
+    """Import a plugin module and ask it what it offers; why that cannot be, or None."""
+    reason = None
+    distribution, version = who(entry)
+    since = time.perf_counter()
+    _asking.append(distribution)
+    traces = Traces()
+    try:
+        with surroundings.kept() as traces:
+            module = entry.load()
+            registry.add(module, distribution, version, entry.name)
+    except BaseException as error:
+        if asked_to_stop(error):
+            raise
+        reason = in_words(error) + explained(error, entry)
+    finally:
+        _asking.pop()
+    seconds = time.perf_counter() - since
+    registry.imports.append(
+        Import(
+            distribution,
+            version,
+            entry.name,
+            seconds,
+            tuple(traces.heavy),
+            tuple(traces.changed),
+        )
+    )
+    return reason
+
+
+def _add_file(registry: Registry, file: Path, rules: Rules) -> None:
+    """Take in a module that a person names by its file."""
+    if not rules.admit(LOCAL, file.stem):
+        raise LdmError(
+            f"the plugin {file} may not be imported: the lists of plugins leave it out.",
+            f"'{LOCAL}', or '{LOCAL}:{file.stem}', in an allow-list lets it in.",
+        )
+    version = "0+" + sha256(file.read_bytes()).hexdigest()[:12]
+    whose = f"the plugin {file}"
+    _asking.append(LOCAL)
+    try:
+        with Surroundings().kept():
+            registry.add(_module(file), LOCAL, version, file.stem)
+    except LdmError as error:
+        raise LdmError(f"{whose}: {error.message}", error.hint) from error
+    except BaseException as error:
+        if asked_to_stop(error):
+            raise
+        raise PluginError(whose, "while it was imported", error) from error
+    finally:
+        _asking.pop()
+
+
+def _module(file: Path) -> Any:
+    """The module in a file, under the file's name, by which its lazy targets may name it.
+
+    Raises:
+        LdmError: another module has that name.
+    """
+    name, path = file.stem, str(file.resolve())
+    there = sys.modules.get(name)
+    if there is not None and there.__file__ == path:
+        return there
+    if not name.isidentifier() or there is not None or importlib.util.find_spec(name) is not None:
+        raise LdmError(
+            f"a plugin's file is called as no other module is, and '{name}' is "
+            f"{'one already' if name.isidentifier() else 'no name of one'}; call it otherwise."
+        )
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def in_words(error: BaseException) -> str:
+    """What an error says, in one line; of one that another package made, whatever it says."""
+    if isinstance(error, LdmError):
+        return str(error)
+    try:
+        said = " ".join(str(error).split())
+    except Exception:
+        said = ""
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__

@@ -1,0 +1,65 @@
+"""The hooks of one plugin module, called without any other's."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pluggy
+
+from ldm_core.errors import LdmError, did_you_mean
+from ldm_core.plugins import hookspecs
+
+MODELS = "ldm_models"
+Call = Callable[[Callable[..., None]], None]
+"""``call(register)``: calls one hook, with what takes what it offers."""
+
+
+@contextmanager
+def hooks_of(module: object) -> Iterator[dict[str, Call]]:
+    """The hooks that a module, or any object, implements, by name.
+
+    Meanwhile no other module is registered, so that an implementation that wraps others', or says
+    that it comes first, wraps none.
+
+    Raises:
+        LdmError: a hook is misspelt, or takes what none is called with; when one is called: it is
+            of a kind that nobody goes on with, so that it offers nothing.
+    """
+    manager = _free.pop() if _free else _new()
+    try:
+        manager.register(module)
+        manager.check_pending()
+        callers = manager.get_hookcallers(module) or []
+        yield {caller.name: _call(caller) for caller in callers}
+        manager.unregister(module)
+        _free.append(manager)  # of one in which something failed nobody knows what is left there
+    except pluggy.PluginValidationError as error:
+        hooks = [*hookspecs.KINDS.values(), MODELS]
+        word = str(error).partition("unknown hook '")[2].partition("'")[0]
+        if word:
+            raise LdmError(f"no hook named '{word}'.{did_you_mean(word, hooks)}") from error
+        raise LdmError(" ".join(str(error).split())) from error
+
+
+_free: list[pluggy.PluginManager] = []
+"""Managers in which no module is registered."""
+
+
+def _new() -> pluggy.PluginManager:
+    manager = pluggy.PluginManager("ldm")
+    manager.add_hookspecs(hookspecs)
+    return manager
+
+
+def _call(caller: pluggy.HookCaller) -> Call:
+    def call(register: Callable[..., None]) -> None:
+        for answer in caller(register=register):
+            if inspect.isgenerator(answer) or inspect.isawaitable(answer):
+                raise LdmError(
+                    f"{caller.name} is a {type(answer).__name__}, which offers nothing; a hook is "
+                    "a plain function that calls register"
+                )
+
+    return call

@@ -1,0 +1,217 @@
+"""What parts give while a run goes on, seen to be what their contracts say.
+
+Ours are tested, and are not looked at; of others' each answer is, at the cost of a comparison of
+shapes, so that what is wrong is told where it comes from and not where it first does harm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from torch import Tensor
+
+from ldm_core.contracts import (
+    Bound,
+    Call,
+    Condition,
+    Conditioning,
+    Decoder,
+    Denoise,
+    Evaluation,
+    Medium,
+    Network,
+    Run,
+    Unequal,
+)
+from ldm_core.errors import PartError
+from ldm_core.numerics.point import Point
+from ldm_core.plugins.owners import Owners
+from ldm_core.run.met import Met
+from ldm_core.values import brief
+
+T = TypeVar("T")
+ENCODING = "while it encoded the conditions"
+DIMENSIONS = {"image": 4, "video": 5, "audio": 3}
+"""Of a batch of each kind of medium."""
+
+
+def made_by(
+    owners: Owners, part: Any, doing: str, kind: type[T], gives: str, make: Callable[[], Any]
+) -> T:
+    """What a part makes, once it is seen to be of a kind.
+
+    Args:
+        gives: what that is in words, as ``a conditioning binds to RunHooks``.
+    Raises:
+        PartError: it is not; a `PluginError` of another package's.
+    """
+    with owners.blamed(part, doing):
+        made = make()
+        if not isinstance(made, kind):
+            raise PartError(part, f"{gives}, and it gave {brief(made)}.")
+    return made
+
+
+def as_x(part: Any, gave: Any, x: Tensor, what: str) -> Tensor:
+    """A tensor that a part gave, once it is seen to be like x.
+
+    Args:
+        what: it is, as ``a wrapper gives x0``.
+    Raises:
+        PartError: it is none, or of another shape, type or device.
+    """
+    if isinstance(gave, Tensor) and gave.shape == x.shape and gave.dtype is x.dtype:
+        if gave.device == x.device:
+            return gave
+        raise PartError(part, f"{what} on {x.device}, where x is, and it gave one on {gave.device}")
+    raise PartError(part, f"{what}, {described(x)}, and it gave {described(gave)}.")
+
+
+def described(value: Any) -> str:
+    """A tensor by its shape and type; anything else in brief."""
+    if not isinstance(value, Tensor):
+        return brief(value)
+    return f"a tensor of {tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}"
+
+
+def asked_by(denoise: Denoise, part: Any, like: Tensor, whose: str) -> Denoise:
+    """A denoiser as a scheduler or wrapper asks it, with what it asks for looked at.
+
+    Args:
+        like: what x is like.
+    """
+    shape = like.shape
+
+    def asked(x: Tensor, point: Point) -> Tensor:
+        if not isinstance(x, Tensor) or x.shape != shape:
+            raise PartError(
+                part,
+                f"{whose} asks the denoiser for x0 of x, {described(like)}, and it asked of "
+                f"{described(x)}.",
+            )
+        if not isinstance(point, Point):
+            what = f"{whose} asks the denoiser for x0 at a Point"
+            raise PartError(part, f"{what}, and it asked at {brief(point)}.")
+        return denoise(x, point)
+
+    return asked
+
+
+def given_by(denoise: Denoise, part: Any, whose: str, met: Met) -> Denoise:
+    """A denoiser whose answers, which a part has a share in, are looked at; their type once."""
+    first = True
+
+    def given(x: Tensor, point: Point) -> Tensor:
+        nonlocal first
+        try:
+            x0 = denoise(x, point)
+        except BaseException as error:
+            met.hear(error, part)
+            raise
+        if first or not isinstance(x0, Tensor) or x0.shape != x.shape:
+            as_x(part, x0, x, f"{whose} gives x0 as x is")
+            first = False
+        return x0
+
+    return given
+
+
+def answered_by(network: Network, part: Any, whose: str, factor: int, met: Met) -> Network:
+    """A network whose answers, which a part has a share in, are looked at.
+
+    Args:
+        factor: 2 of a network that predicts a variance too.
+    """
+
+    def answered(call: Call) -> Tensor:
+        try:
+            output = network(call)
+        except BaseException as error:
+            met.hear(error, part)
+            raise
+        if not isinstance(output, Tensor) or output.shape != call.x.shape:
+            rows, channels, *rest = call.x.shape
+            shape = (rows, channels * factor, *rest)
+            if isinstance(output, Tensor) and output.shape == shape:
+                return output
+            raise PartError(
+                part,
+                f"{whose} answers with a tensor of {shape}, a row for each of the call, and it "
+                f"gave {described(output)}.",
+            )
+        return output
+
+    return answered
+
+
+def bound_by(bound: Bound, part: Any, met: Met) -> Bound:
+    """A guidance's bound for one run, whose answers are looked at."""
+
+    def branches(point: Point) -> tuple[str, ...]:
+        names = bound.branches(point)
+        if not isinstance(names, tuple) or not names or not all(isinstance(n, str) for n in names):
+            raise PartError(
+                part,
+                "a guidance names its branches in a tuple, such as ('positive', 'negative'), and "
+                f"it gave {brief(names)}.",
+            )
+        return names
+
+    def combine(outputs: Mapping[str, Tensor], at: Evaluation) -> Tensor:
+        try:
+            combined = bound.combine(outputs, at)
+        except BaseException as error:
+            met.hear(error, part)
+            raise
+        x = at.x
+        if not isinstance(combined, Tensor) or combined.shape != x.shape:
+            as_x(part, combined, x, "a guidance combines answers to one tensor as x is")
+        return combined
+
+    return replace(bound, branches=branches, combine=combine)
+
+
+def encoded_by(
+    owners: Owners, part: Conditioning, run: Run, branches: Any
+) -> Mapping[str, Condition | Unequal]:
+    """What a conditioning gives of each branch, seen to be tensors of a row an image.
+
+    Raises:
+        PartError: it is not; a `PluginError` of another package's.
+    """
+    what = "a conditioning gives a table of tensors for each branch"
+    with owners.blamed(part, ENCODING):
+        several = part.encode(run, branches)
+        if not isinstance(several, Mapping):
+            raise PartError(part, f"{what}, and it gave {brief(several)}.")
+        for branch, condition in several.items():
+            for one in condition.each if isinstance(condition, Unequal) else (condition,):
+                tensors = isinstance(one, Mapping) and all(
+                    isinstance(value, Tensor) for value in one.values()
+                )
+                if not tensors:
+                    raise PartError(part, f"{what}, and of {brief(branch)} it gave {brief(one)}.")
+        return several
+
+
+def check_medium(medium: Medium, latents: Tensor, part: Decoder) -> None:
+    """See that what a decoder gave is one medium for each of the latents.
+
+    Raises:
+        PartError: it is not.
+    """
+    data, kind = medium.data, medium.kind
+    if data.ndim != DIMENSIONS.get(kind, data.ndim) or not data.is_floating_point():
+        raise PartError(
+            part,
+            f"a decoder of {kind} gives a tensor of {DIMENSIONS.get(kind)} dimensions in floating "
+            f"point, and it gave {described(data)}.",
+        )
+    if len(data) != len(latents):
+        raise PartError(
+            part,
+            f"the decoder gave a {kind} for each of {len(data)} images, and {len(latents)} were "
+            "asked for.",
+        )

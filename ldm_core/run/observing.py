@@ -1,0 +1,115 @@
+"""Who is told of a run: of each evaluation while it is walked, and of what comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ldm_core.contracts import Observer, Run, RunObserver, Step
+from ldm_core.errors import LdmError, PluginError
+from ldm_core.plugins.owners import Owners
+from ldm_core.run.watching import BEGINNING, ENDING, Watching, blaming
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ldm_core.run.finite import Finiteness
+    from ldm_core.run.output import Output
+
+Tell = Callable[[Step], None]
+
+
+class Audience:
+    """The observers that see one run, made when its first walk begins, and told of its end once."""
+
+    def __init__(self) -> None:
+        self._observers: dict[int, tuple[Observer, RunObserver]] = {}
+        self._owners = Owners()
+        self._ended = False
+
+    def tellers(
+        self, observers: Sequence[Observer], run: Run, walk: ExitStack, owners: Owners
+    ) -> list[Tell]:
+        """What is told of each evaluation in a walk of a run, in the order of the observers.
+
+        Args:
+            walk: open as long as the walk.
+            owners: whose each of them is.
+        """
+        self._owners = owners
+        tellers: list[Tell] = []
+        for place, observer in enumerate(observers):
+            if not observer.sees_run:
+                tellers.append(walk.enter_context(Watching(observer, run.grid, owners)))
+                continue
+            if place not in self._observers:
+                with owners.blamed(observer, BEGINNING):
+                    self._observers[place] = observer, observer.of_run(seen(run))
+            tell = self._observers[place][1].step
+            tellers.append(blaming(tell, observer, run.grid, owners))
+        return tellers
+
+    def finish(self, output: Output) -> None:
+        """Tell them of the pictures."""
+        if not self._ended:
+            self._ended = True
+            for observer, of_run in self._observers.values():
+                with self._owners.blamed(observer, ENDING):
+                    of_run.finish(output)
+
+    def fail(self, error: BaseException) -> None:
+        """Tell them that there are none; what they raise at that is noted beside the error."""
+        if not self._ended:
+            self._ended = True
+            for _, of_run in self._observers.values():
+                try:
+                    of_run.fail(error)
+                except Exception as other:
+                    error.add_note(
+                        f"{type(of_run).__name__}, an observer, failed when it was told: "
+                        f"{type(other).__name__}: {other}"
+                    )
+
+
+def seen(run: Run) -> Run:
+    """A run as an observer sees it, which draws nothing from its seeds: that would change the
+    pictures."""
+
+    def drawn(*args: Any) -> Tensor:
+        raise LdmError(
+            "an observer asked for noise of the run that it sees, which would change its pictures."
+        )
+
+    return replace(run, noise=drawn, to_latents=drawn)
+
+
+@contextmanager
+def failing(walks: Sequence[Finiteness]) -> Iterator[None]:
+    """See that observers of runs are told where it ends by an error.
+
+    Args:
+        walks: what is heard of the runs, which may grow meanwhile.
+    """
+    try:
+        yield
+    except BaseException as error:
+        for walk in walks:
+            walk.audience.fail(error)
+        raise
+
+
+def finished(walks: Sequence[Finiteness], output: Output) -> Output:
+    """An output, of which the observers of its runs are told.
+
+    Raises:
+        PluginError: another package's observer fails; it holds the output.
+    """
+    try:
+        for walk in walks:
+            walk.audience.finish(output)
+    except PluginError as error:
+        error.output = output
+        raise
+    return output

@@ -1,0 +1,1 @@
+"""Plugins for ldm; what they are called stands in `plugin`."""

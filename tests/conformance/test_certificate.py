@@ -1,0 +1,130 @@
+"""A certificate holds for the files and the version that it was made of, and for no others."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ldm_core.conformance.certificate import (
+    certify,
+    holds_for,
+    in_a_few_words,
+    read_certificate,
+    write_certificate,
+)
+from ldm_core.conformance.checks import Result
+from ldm_core.conformance.packages import Package, find_package
+from ldm_core.conformance.project_folder import read_project
+from ldm_core.errors import LdmError
+from written_packages import write_package
+
+PASSED = [Result("scheduler mine", "order", "passed", "1.00")]
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Package:
+    folder = write_package(tmp_path / "p", "mine_certified", more={"table.json": "{}"})
+    (scratch := tmp_path / "s").mkdir()
+    package = find_package("ldm-mine", read_project(folder).as_installed(scratch))
+    assert package is not None
+    return package
+
+
+@pytest.fixture
+def file(package: Package) -> Path:
+    return package.roots[1] / "mine_certified" / "ldm-certificate.json"
+
+
+def test_a_package_ships_it_and_it_holds(package: Package, file: Path) -> None:
+    assert in_a_few_words(package) == ""
+    certificate = certify(package, PASSED)
+    assert set(certificate.files) == {
+        f"mine_certified/{n}" for n in ("__init__.py", "parts.py", "table.json")
+    }
+    write_certificate(certificate, file)
+    assert package.certificate() == file
+    assert read_certificate(file) == certificate
+    assert (
+        in_a_few_words(package)
+        == f"certified with ldm-core {certificate.host}, {certificate.date[:10]}"
+    )
+
+
+def changed(package: Package) -> None:
+    (package.roots[1] / "mine_certified" / "parts.py").write_text("# other\n")
+
+
+def added(package: Package) -> None:
+    (package.roots[1] / "mine_certified" / "more.py").write_text("")
+
+
+def removed(package: Package) -> None:
+    (package.roots[1] / "mine_certified" / "table.json").unlink()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"), [(changed, "parts.py"), (added, "more.py"), (removed, "table.json")]
+)
+def test_it_does_not_hold_for_other_files(
+    package: Package, file: Path, change: Any, said: str
+) -> None:
+    write_certificate(certify(package, PASSED), file)
+    change(package)
+    with pytest.raises(LdmError, match=f"does not hold: it is for other files .*{said}"):
+        holds_for(file, package)
+    assert "does not hold" in in_a_few_words(package)
+
+
+def test_compiled_files_are_none_of_it(package: Package, file: Path) -> None:
+    write_certificate(certify(package, PASSED), file)
+    cache = package.roots[1] / "mine_certified" / "__pycache__"
+    cache.mkdir()
+    (cache / "parts.cpython-311.pyc").write_bytes(b"")
+    assert "certified" in holds_for(file, package)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"version": "0.2"}, "is for ldm-mine 0.2, and 0.1 is installed"),
+        ({"package": "ldm-other"}, "is for ldm-other"),
+        ({"results": ()}, "certifies nothing"),
+        ({"results": (Result("scheduler mine", "order", "failed"),)}, "certifies nothing"),
+    ],
+)
+def test_one_of_something_else_does_not_hold(
+    package: Package, file: Path, changes: Any, said: str
+) -> None:
+    write_certificate(replace(certify(package, PASSED), **changes), file)
+    with pytest.raises(LdmError, match=said):
+        holds_for(file, package)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"format": 2}', '{"package": 3}', "\x00", '{"results": [1]}']
+)
+def test_what_is_none_is_said(package: Package, file: Path, text: str) -> None:
+    file.write_text(text)
+    with pytest.raises(LdmError, match="certificate"):
+        holds_for(file, package)
+    shutil.rmtree(file.parent)
+    with pytest.raises(LdmError, match="cannot be read"):
+        read_certificate(file)
+
+
+def test_none_is_made_where_a_check_failed(package: Package) -> None:
+    with pytest.raises(LdmError, match="1 checks of ldm-mine failed"):
+        certify(package, [*PASSED, Result("scheduler mine", "points", "failed", reason="x")])
+
+
+def test_it_says_what_was_seen_and_with_what(package: Package, file: Path) -> None:
+    write_certificate(certify(package, PASSED, Path("/models/tiny")), file)
+    said = json.loads(file.read_text())
+    assert said["model"] == "tiny"
+    assert set(said["versions"]) == {"torch", "diffusers", "transformers"}
+    assert said["results"][0]["figure"] == "1.00"

@@ -1,0 +1,315 @@
+"""Each check of spacings, kernels, observers, writers, commands and models sees what is wrong in
+its way, and says nothing of the others."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ldm_core.conformance.kinds import checks_of_kind
+from ldm_core.contracts import runs_on, writes
+from ldm_core.media.png import write_png
+from ldm_core.numerics.point import CLEAN, Point
+from ldm_core.plugins.registry import ShippedModel, installed
+from wrong_plugins import failed
+
+SEEN: dict[str, set[str]] = {}
+
+
+def sees(kind: str, target: Any, expected: set[str], **more: Any) -> dict[str, str]:
+    """The reasons of the checks that fail, which are these."""
+    reasons = failed(kind, target, **more)
+    assert set(reasons) == expected, reasons
+    return reasons
+
+
+def even(schedule: Any, steps: int) -> list[Point]:
+    """Evenly in the timestep."""
+    times = [schedule.last * (1 - i / steps) for i in range(steps)]
+    return [*map(schedule.at, [max(t, schedule.first) for t in times]), CLEAN]
+
+
+COUNT = itertools.count()
+SPACINGS: dict[str, tuple[Any, set[str]]] = {
+    "right": (even, set()),
+    "one too few": (lambda schedule, steps: even(schedule, steps)[1:], {"well_formed"}),
+    "by chance": (
+        lambda schedule, steps: [
+            *(schedule.at(p.t * (1 - 1e-6 * random.random())) for p in even(schedule, steps)[:-1]),
+            CLEAN,
+        ],
+        {"repeats"},
+    ),
+    "numbers of numpy": (
+        lambda schedule, steps: [
+            Point(np.float64(p.alpha), np.float64(p.sigma), p.t) for p in even(schedule, steps)
+        ],
+        {"plain_numbers"},
+    ),
+    "off the path": (
+        lambda schedule, steps: (
+            [Point(p.alpha * 0.9, p.sigma * 0.9, p.t) for p in even(schedule, steps)[:-1]] + [CLEAN]
+        ),
+        {"on_the_path"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SPACINGS)
+def test_a_wrong_spacing_fails_its_check_and_no_other(name: str) -> None:
+    target, expected = SPACINGS[name]
+    sees("spacing", target, expected)
+
+
+def attend(q: Any, k: Any, v: Any, mask: Any, scale: Any) -> Any:
+    """By the formula."""
+    scores = q @ k.transpose(-1, -2) * scale
+    if mask is not None:
+        hides = mask.dtype == torch.bool
+        scores = scores.masked_fill(~mask, float("-inf")) if hides else scores + mask
+    return scores.float().softmax(-1).to(q.dtype) @ v
+
+
+def scaled_in_place(q: Any, k: Any, v: Any, mask: Any, scale: Any) -> Any:
+    q *= scale
+    return attend(q, k, v, mask, 1.0)
+
+
+def sizes_unsaid(q: Any, k: Any, v: Any, mask: Any, scale: Any) -> Any:
+    assert q.shape[-1] in (8, 16), "heads of 8 or 16"
+    return attend(q, k, v, mask, scale)
+
+
+ALL = {"tolerance", "not_contiguous", "masks", "writes_nothing"}
+KERNELS: dict[str, tuple[Any, set[str]]] = {
+    "right": (attend, set()),
+    "its own scale": (
+        lambda q, k, v, mask, scale: attend(q, k, v, mask, q.shape[-1] ** -0.5),
+        {"tolerance"},
+    ),
+    "no masks": (lambda q, k, v, mask, scale: attend(q, k, v, None, scale), {"masks"}),
+    "no masks, as it says": (
+        runs_on(masks=())(lambda q, k, v, mask, scale: attend(q, k, v, None, scale)),
+        set(),
+    ),
+    "masks spread wrongly": (
+        lambda q, k, v, mask, scale: attend(
+            q, k, v, mask if mask is None else mask[:, :, :1], scale
+        ),
+        {"masks"},
+    ),
+    "in place": (scaled_in_place, {"writes_nothing"}),
+    "heads in a row": (
+        lambda q, k, v, mask, scale: attend(
+            q.view(-1, *q.shape[1:]) if q.is_contiguous() else q.view(-1, q.shape[-1]),
+            k,
+            v,
+            mask,
+            scale,
+        ),
+        {"not_contiguous"},
+    ),
+    "half inside": (
+        lambda q, k, v, mask, scale: attend(
+            q.half(), k.half(), v.half(), mask if mask is None else _half(mask), scale
+        ).to(q.dtype),
+        {"tolerance", "not_contiguous", "masks"},
+    ),
+    "half inside, as it says": (
+        runs_on(lossless=False)(
+            lambda q, k, v, mask, scale: attend(
+                q.half(), k.half(), v.half(), mask if mask is None else _half(mask), scale
+            ).to(q.dtype)
+        ),
+        set(),
+    ),
+    "sizes unsaid": (sizes_unsaid, {"tolerance", "not_contiguous", "writes_nothing"}),
+    "sizes said": (runs_on(head_sizes=(8, 16))(sizes_unsaid), set()),
+    "another type": (
+        lambda q, k, v, mask, scale: attend(q, k, v, mask, scale).double(),
+        {"tolerance", "not_contiguous", "masks"},
+    ),
+}
+
+
+def _half(mask: Any) -> Any:
+    return mask if mask.dtype == torch.bool else mask.half()
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_a_wrong_kernel_fails_its_check_and_no_other(name: str) -> None:
+    target, expected = KERNELS[name]
+    sees("attention", target, expected)
+
+
+def test_a_kernel_for_another_device_is_not_checked_here() -> None:
+    from wrong_plugins import results_of
+
+    results = results_of("attention", runs_on("mps")(attend))
+    outcomes = {result.outcome for name, result in results.items() if name != "made"}
+    assert outcomes == {"skipped"}
+
+
+@contextmanager
+def watching(grid: Any) -> Iterator[Any]:
+    """Right."""
+    yield lambda step: None
+
+
+@contextmanager
+def touching(grid: Any) -> Iterator[Any]:
+    yield lambda step: step.x0.mul_(0.9)
+
+
+@contextmanager
+def swallowing(grid: Any) -> Iterator[Any]:
+    with suppress(BaseException):
+        yield lambda step: None
+
+
+class OnceOnly:
+    """A file that is open once, so to say."""
+
+    def __init__(self) -> None:
+        self.open = False
+
+    @contextmanager
+    def __call__(self, grid: Any) -> Iterator[Any]:
+        assert not self.open, "still open"
+        self.open = True
+        yield lambda step: None
+        self.open = False
+
+
+@contextmanager
+def by_step(grid: Any) -> Iterator[Any]:
+    left = [*range(len(grid) - 1)]
+    yield lambda step: left.remove(step.index)
+
+
+OBSERVERS: dict[str, tuple[Callable[[], Any], set[str]]] = {
+    "right": (lambda: watching, set()),
+    "touching": (lambda: touching, {"changes_nothing"}),
+    "swallowing": (lambda: swallowing, {"errors_pass"}),
+    "no context manager": (
+        lambda: lambda grid: print,
+        {"changes_nothing", "opens_and_closes", "errors_pass", "evaluations_anywhere"},
+    ),
+    "once only": (OnceOnly, {"opens_and_closes", "errors_pass", "evaluations_anywhere"}),
+    "once a step": (lambda: by_step, {"evaluations_anywhere"}),
+}
+
+
+@pytest.mark.parametrize("name", OBSERVERS)
+def test_a_wrong_observer_fails_its_check_and_no_other(name: str) -> None:
+    make, expected = OBSERVERS[name]
+    sees("observer", make(), expected)
+
+
+def png(shown: Any, manifest: Any, path: Path) -> None:
+    """Right."""
+    write_png(shown.data, manifest, path)
+
+
+def by_suffix(shown: Any, manifest: Any, path: Path) -> None:
+    shown.data.save(path)
+
+
+def beside_it(shown: Any, manifest: Any, path: Path) -> None:
+    png(shown, manifest, path)
+    path.with_suffix(".txt").write_text("also")
+
+
+def darker(shown: Any, manifest: Any, path: Path) -> None:
+    write_png(Image.fromarray(np.asarray(shown.data) // 2), manifest, path)
+
+
+def without(shown: Any, manifest: Any, path: Path) -> None:
+    shown.data.save(path, "PNG")
+
+
+def numbered(shown: Any, manifest: Any, path: Path) -> None:
+    png(shown, manifest, path)
+    with path.open("ab") as file:
+        file.write(str(next(COUNT)).encode())
+
+
+def telling(shown: Any, manifest: Any, path: Path) -> None:
+    shown.data.putpixel((0, 0), 0)
+    png(shown, manifest, path)
+
+
+WRITERS: dict[str, tuple[Any, set[str]]] = {
+    "right": (writes("image", ".png", holds_manifest=True)(png), set()),
+    "no writer": (
+        lambda: png,
+        {"is_a_writer", "writes_that_file", "repeats", "readable", "holds_manifest"},
+    ),
+    "by suffix": (
+        writes("image", ".png", holds_manifest=False)(by_suffix),
+        {"writes_that_file", "repeats"},
+    ),
+    "a file more": (writes("image", ".png", holds_manifest=True)(beside_it), {"writes_that_file"}),
+    "darker": (writes("image", ".png", holds_manifest=True)(darker), {"readable"}),
+    "darker, as it says": (
+        writes("image", ".png", holds_manifest=True, lossless=False)(darker),
+        set(),
+    ),
+    "no manifest": (writes("image", ".png", holds_manifest=True)(without), {"holds_manifest"}),
+    "a manifest unsaid": (writes("image", ".png")(png), {"holds_manifest"}),
+    "numbered": (writes("image", ".png", holds_manifest=True)(numbered), {"repeats"}),
+    "into the picture": (
+        writes("image", ".png", holds_manifest=True)(telling),
+        {"repeats"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_wrong_writer_fails_its_check_and_no_other(name: str) -> None:
+    target, expected = WRITERS[name]
+    sees("writer", target, expected)
+
+
+def test_a_model_that_ships_is_a_folder_of_safetensors_that_a_family_knows(
+    folder: Path, tmp_path: Path
+) -> None:
+    from ldm_core.conformance.checks import Subject
+    from ldm_core.conformance.plugin_checks import as_plugin
+    from ldm_core.plugins.registry import Registry
+
+    def reasons(place: Path) -> dict[str, str]:
+        registry = Registry()
+        registry.plugins = installed().plugins
+        model = ShippedModel("theirs", place, "tests", "ldm-mine", "0.1")
+        registry.models = [model]
+        subject = Subject(as_plugin(model), registry)
+        said = {}
+        for check in checks_of_kind("model"):
+            try:
+                assert check.function(subject)
+            except Exception as error:
+                said[check.name] = str(error)
+        return said
+
+    assert reasons(folder) == {}
+    assert {"folder", "recognised"} <= set(reasons(tmp_path / "gone"))
+    for path in folder.rglob("*"):
+        copy = tmp_path / "copy" / path.relative_to(folder)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_file():
+            copy.write_bytes(path.read_bytes())
+    (tmp_path / "copy" / "unet" / "diffusion_pytorch_model.bin").write_bytes(b"pickle")
+    assert set(reasons(tmp_path / "copy")) == {"safetensors_alone"}
+    index = tmp_path / "copy" / "model_index.json"
+    index.write_text('{"_class_name": "Nobodys"}')
+    assert set(reasons(tmp_path / "copy")) == {"safetensors_alone", "recognised", "composes"}

@@ -1,0 +1,32 @@
+"""The program ends as the interpreter would end it, with all that is to happen then."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import atexit, sys, threading, time
+from ldm_core.cli import program
+print("unflushed", end=" ")
+atexit.register(print, "called at the end")
+def late():
+    time.sleep(0.3)
+    print("from a thread", end=" ")
+threading.Thread(target=late).start()
+sys.argv = ["ldm", {word!r}]
+program()
+print("never")
+"""
+
+
+@pytest.mark.parametrize(("word", "code"), [("--version", 0), ("--nonsense", 2)])
+def test_threads_and_what_is_called_at_the_end_have_their_turn(word: str, code: int) -> None:
+    command = [sys.executable, "-c", SCRIPT.format(word=word)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == code, ended.stderr
+    assert ended.stdout.startswith("unflushed ")
+    assert ended.stdout.endswith("from a thread called at the end\n")
+    assert ("nonsense" in ended.stderr) == (code == 2)

@@ -1,0 +1,482 @@
+"""Lists of plugins that may be imported: by whose they are, whatever they call themselves, and
+before anything of them runs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import packages
+from ldm_core.composition.admitted import admitted
+from ldm_core.composition.compose import compose
+from ldm_core.composition.recipe import as_layer, lay, override
+from ldm_core.errors import LdmError, LdmWarning, PluginError
+from ldm_core.jobs.processes import environment, this_command
+from ldm_core.plugins import discovery, trust
+from ldm_core.plugins.registry import Registry, installed
+from ldm_core.plugins.trust import Names, Rules
+
+RAN = "import os\nopen(os.environ['LDM_TEST_RAN'], 'a').write(__name__ + ' ')\n"
+OFFERS = """
+from ldm_core import hookimpl
+ldm_api_version = 2
+
+@hookimpl
+def ldm_schedulers(register):
+    register("{name}", lambda x, grid, denoise, noise: x)
+"""
+EVIL = RAN + OFFERS.format(name="evil")
+SOUND = OFFERS.format(name="sound")
+
+
+class Site:
+    """A folder with packages on the path of this process.
+
+    Attributes:
+        folder: where they are installed.
+        ran: the modules that were imported and say so.
+    """
+
+    def __init__(self, folder: Path, ran: Path) -> None:
+        self.folder = folder
+        self._ran = ran
+
+    @property
+    def ran(self) -> list[str]:
+        return self._ran.read_text().split() if self._ran.exists() else []
+
+    def install(self, name: str, text: str, **more: Any) -> Path:
+        """A package of one module, which is its plugin."""
+        module = more.pop("module", name.lower().replace("-", "_"))
+        entry = more.pop("entry", "plugin")
+        return packages.install(
+            self.folder,
+            name,
+            modules={f"{module}.py": text},
+            entry_points={"ldm": {entry: module}},
+            **more,
+        )
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    ran = tmp_path / "ran"
+    monkeypatch.setenv("LDM_TEST_RAN", str(ran))
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    discovery.once.cache_clear()
+    before = set(sys.modules)
+    yield Site(tmp_path / "site", ran)
+    for name in set(sys.modules) - before:
+        file = sys.modules[name].__dict__.get("__file__") or ""
+        if str(tmp_path) in file:
+            del sys.modules[name]
+    trust.hold_to(Rules())
+    discovery.name_files([])
+    discovery.once.cache_clear()
+
+
+def listed(monkeypatch: pytest.MonkeyPatch, allow: str = "", deny: str = "") -> Registry:
+    monkeypatch.setenv("LDM_ALLOW_PLUGINS", allow)
+    monkeypatch.setenv("LDM_DISABLE_PLUGINS", deny)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LdmWarning)
+        return installed()
+
+
+def names(registry: Registry) -> set[str]:
+    return {p.id for p in registry.plugins if p.distribution != "ldm-core"}
+
+
+Ways = dict[str, Callable[[Site], Any]]
+
+
+def called_as_ours(site: Site) -> None:
+    site.install("ldm-evil", EVIL, entry="ldm-core")
+
+
+def called_as_allowed(site: Site) -> None:
+    site.install("ldm-evil", EVIL, entry="ldm-sound")
+
+
+def called_as_a_pair(site: Site) -> None:
+    site.install("ldm-evil", EVIL, entry="ldm-sound:plugin")
+
+
+def another_ldm_core(site: Site) -> None:
+    site.install("ldm-core", EVIL, version="99.0", module="evil_core", entry="plugins")
+
+
+def another_spelling_of_ldm_core(site: Site) -> None:
+    site.install("LDM.Core", EVIL, version="99.0", module="evil_core", entry="more")
+
+
+def a_second_folder_of_metadata(site: Site) -> None:
+    """A package that brings metadata in the name of the one that is allowed."""
+    folder = site.install("ldm-sound", EVIL, version="9.0", module="ldm_evil_sound", entry="more")
+    lines = [f"{folder.name}/{name},," for name in ("METADATA", "entry_points.txt", "RECORD")]
+    packages.install(site.folder, "ldm-evil", record="\n".join([*lines, "ldm_evil_sound.py,,", ""]))
+
+
+def metadata_of_nobody_else(site: Site) -> None:
+    """The same, of a name that is allowed and not installed."""
+    folder = site.install("ldm-absent", EVIL, module="ldm_evil_absent")
+    lines = [f"{folder.name}/METADATA,,", f"{folder.name}/RECORD,,", "ldm_evil_absent.py,,"]
+    packages.install(site.folder, "ldm-evil", record="\n".join([*lines, ""]))
+
+
+def a_name_that_is_not_its_folders(site: Site) -> None:
+    site.install("ldm-evil", EVIL, metadata="Metadata-Version: 2.1\nName: ldm-sound\nVersion: 1\n")
+
+
+def a_name_with_a_kelvin_sign(site: Site) -> None:
+    """Which is a k in lower case, and no letter of a package's name."""
+    text = "Metadata-Version: 2.1\nName: ldm-\u212aind\nVersion: 1\n"
+    site.install("ldm-\u212aind", EVIL, module="ldm_kelvin", metadata=text)
+
+
+def no_name(site: Site) -> None:
+    site.install("ldm-evil", EVIL, metadata="Metadata-Version: 2.1\nVersion: 1\n")
+
+
+def no_metadata(site: Site) -> None:
+    site.install("ldm-evil", EVIL, metadata="")
+
+
+def a_module_of_anothers(site: Site) -> None:
+    """The allowed package names the module of one that is not."""
+    packages.install(site.folder, "ldm-evil", modules={"ldm_evil.py": EVIL})
+    packages.install(site.folder, "ldm-kind", entry_points={"ldm": {"x": "ldm_evil"}})
+
+
+def a_nested_module_of_anothers(site: Site) -> None:
+    modules = {
+        "ldm_evil/__init__.py": RAN,
+        "ldm_evil/deep/__init__.py": "",
+        "ldm_evil/deep/x.py": EVIL,
+    }
+    packages.install(site.folder, "ldm-evil", modules=modules)
+    packages.install(site.folder, "ldm-kind", entry_points={"ldm": {"x": "ldm_evil.deep.x"}})
+
+
+def a_file_that_another_overwrote(site: Site) -> None:
+    """Both wrote it down; what lies there has the hash of the one that is not allowed."""
+    packages.install(
+        site.folder,
+        "ldm-kind",
+        modules={"both.py": SOUND},
+        entry_points={"ldm": {"x": "both"}},
+    )
+    packages.install(site.folder, "ldm-evil", modules={"both.py": EVIL})
+
+
+def a_module_that_hides_the_allowed_one(site: Site) -> None:
+    """The same name, earlier on the path, from a package that is not allowed."""
+    packages.install(site.folder, "ldm-evil", modules={"hidden.py": EVIL})
+    later = site.folder.parent / "later"
+    packages.install(
+        later, "ldm-kind", modules={"hidden.py": SOUND}, entry_points={"ldm": {"x": "hidden"}}
+    )
+    sys.path.append(str(later))
+
+
+def a_module_within_ours(site: Site) -> None:
+    packages.install(site.folder, "ldm-kind", entry_points={"ldm": {"x": "ldm_plugins.plugin"}})
+
+
+def pythons_own_module(site: Site) -> None:
+    packages.install(site.folder, "ldm-kind", entry_points={"ldm": {"x": "this"}})
+
+
+def a_plugins_file(site: Site) -> None:
+    file = site.folder / "evil_file.py"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(EVIL)
+    discovery.name_files([file])
+
+
+def a_plugins_file_called_as_allowed(site: Site) -> None:
+    file = site.folder / "ldm_sound.py"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(EVIL)
+    discovery.name_files([file])
+
+
+def the_distribution_local(site: Site) -> None:
+    site.install("local", EVIL, module="evil_local")
+
+
+ROUND = [
+    called_as_ours,
+    called_as_allowed,
+    called_as_a_pair,
+    another_ldm_core,
+    another_spelling_of_ldm_core,
+    a_second_folder_of_metadata,
+    metadata_of_nobody_else,
+    a_name_that_is_not_its_folders,
+    a_name_with_a_kelvin_sign,
+    no_name,
+    no_metadata,
+    a_module_of_anothers,
+    a_nested_module_of_anothers,
+    a_file_that_another_overwrote,
+    a_module_that_hides_the_allowed_one,
+    a_module_within_ours,
+    pythons_own_module,
+    a_plugins_file,
+    a_plugins_file_called_as_allowed,
+]
+ALLOW = "ldm-core, LDM_Sound,ldm-kind,ldm.absent"
+
+
+@pytest.mark.parametrize("way", ROUND, ids=lambda way: way.__name__)
+def test_no_way_leads_round_the_allow_list(
+    way: Callable[[Site], None], site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if way is not a_plugins_file_called_as_allowed:
+        site.install("ldm-sound", RAN + SOUND)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    way(site)
+    if "file" in way.__name__ and "plugins" in way.__name__:
+        with pytest.raises(LdmError, match="may not be imported"):
+            listed(monkeypatch, allow=ALLOW)
+        assert "evil_file" not in sys.modules
+        assert site.ran in ([], ["ldm_sound"])
+        return
+    registry = listed(monkeypatch, allow=ALLOW)
+    assert names(registry) == {"ldm-sound:sound"}
+    assert registry.find("scheduler", "euler").version == installed_version()
+    assert "pipelines" in {p.entry for p in registry.plugins}
+    assert site.ran == ["ldm_sound"]
+
+
+def installed_version() -> str:
+    from importlib.metadata import distributions
+
+    return next(
+        d.version
+        for d in distributions()
+        if d.files and d.name == "ldm-core" and d.version != "99.0"
+    )
+
+
+def test_what_the_distribution_local_offers_is_refused(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    the_distribution_local(site)
+    registry = listed(monkeypatch)
+    assert not names(registry)
+    assert "--plugin" in str(registry.failures[0])
+
+
+@pytest.mark.parametrize(
+    "deny",
+    ["ldm-evil", "LDM_evil", "ldm.Evil", " ldm--evil ", "ldm-evil:plugin", "LDM_EVIL : plugin"],
+)
+def test_what_is_denied_is_not_imported_however_it_is_spelt(
+    deny: str, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.install("Ldm.Evil", EVIL)
+    assert not names(listed(monkeypatch, deny=deny))
+    assert site.ran == []
+
+
+def test_both_variables_deny(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.install("ldm-evil", EVIL)
+    monkeypatch.setenv("LDM_DENY_PLUGINS", "ldm-evil")
+    assert not names(listed(monkeypatch))
+    assert site.ran == []
+
+
+@pytest.mark.parametrize("name", ["plugin", ":plugin", "ldm-evil:", "ldm-evil:Plugin", "evil"])
+def test_a_name_that_means_nothing_is_said(
+    name: str, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An entry point alone names nothing, since every package chooses its own."""
+    site.install("ldm-evil", SOUND)
+    monkeypatch.setenv("LDM_DISABLE_PLUGINS", name)
+    with pytest.warns(LdmWarning, match=f"LDM_DISABLE_PLUGINS names '{name}'"):
+        registry = installed()
+    assert names(registry) == {"ldm-evil:sound"}
+
+
+def test_every_command_says_so_once(site: Site, monkeypatch: pytest.MonkeyPatch, ldm: Any) -> None:
+    monkeypatch.setenv("LDM_ALLOW_PLUGINS", "ldm-core,ldm-cores")
+    code, _, err = ldm("models", "list")
+    assert (code, err.count("'ldm-cores'")) == (0, 1)
+    assert "Did you mean 'ldm-core'?" in err
+
+
+def test_a_list_of_commas_holds_nothing(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert listed(monkeypatch, allow=" , ").plugins == []
+    assert listed(monkeypatch, allow="  ").plugins
+
+
+def test_a_recipe_and_the_environment_both_hold(
+    site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ldm: Any
+) -> None:
+    """On the command line, before anything is imported."""
+    site.install("ldm-evil", EVIL)
+    site.install("ldm-sound", RAN + SOUND)
+    recipe = tmp_path / "r.toml"
+    recipe.write_text(
+        'model = "shapes"\n[plugins]\nallow = ["ldm-core", "ldm-sound", "ldm-evil"]\n'
+    )
+    monkeypatch.setenv("LDM_ALLOW_PLUGINS", "ldm-core,ldm-sound")
+    for command in (["explain", "--recipe", recipe], ["recipe", "check", recipe]):
+        assert ldm(*command)[0] == 0
+        assert site.ran == ["ldm_sound"]
+    recipe.write_text('model = "shapes"\n[plugins]\ndeny = ["ldm-sound"]\n')
+    discovery.once.cache_clear()
+    code, _, err = ldm("explain", f"--recipe={recipe}", "--scheduler", "sound")
+    assert code == 2
+    assert "no scheduler named 'sound'" in err
+    assert site.ran == ["ldm_sound"]
+
+
+@pytest.mark.parametrize(
+    ("below", "over", "both"),
+    [
+        ({"deny": ["a"]}, {"deny": ["b"]}, {"deny": ["a", "b"]}),
+        ({"allow": ["a", "b"]}, {"allow": ["B", "c"]}, {"allow": ["b", "B"]}),
+        ({"allow": ["a"]}, {"allow": ["a:x"]}, {"allow": ["a:x"]}),
+        ({"allow": ["a:x"]}, {"allow": ["a:y"]}, {"allow": []}),
+        ({"allow": ["a"]}, {"deny": ["b"]}, {"allow": ["a"], "deny": ["b"]}),
+        ({"allow": ["a"]}, {}, {"allow": ["a"]}),
+    ],
+)
+def test_layers_of_a_recipe_narrow_each_other(
+    below: Mapping[str, Any], over: Mapping[str, Any], both: Mapping[str, Any]
+) -> None:
+    layers = [as_layer({"plugins": table}) for table in (below, over)]
+    assert lay(*layers)["plugins"] == both
+
+
+@pytest.mark.parametrize("table", [["a"], {"alow": []}, {"allow": "a"}, {"deny": [1]}, "a"])
+def test_another_form_of_the_table_is_refused(table: Any) -> None:
+    with pytest.raises(LdmError, match="plugins"):
+        as_layer({"plugins": table})
+
+
+def test_it_comes_too_late_by_set_and_in_a_replacement(pipe: Any) -> None:
+    for setting in ("plugins={}", "plugins.deny=['ldm-x']"):
+        with pytest.raises(LdmError, match="before any plugin"):
+            override(setting)
+    with pytest.raises(LdmError, match="when a pipeline is made"):
+        pipe.replace(plugins={"deny": []})
+
+
+def test_in_python_a_recipe_leaves_out_what_is_imported_already(
+    site: Site, monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    site.install("ldm-sound", SOUND)
+    registry = listed(monkeypatch)
+    choices = {"model": str(folder), "scheduler": "sound"}
+    assert compose(choices, registry).plugins
+    with (
+        pytest.warns(LdmWarning, match="leaves out the plugins of ldm-sound"),
+        pytest.raises(LdmError, match="no scheduler named 'sound'"),
+    ):
+        compose({**choices, "plugins": {"deny": ["ldm-sound"]}}, registry)
+
+
+def test_in_python_a_recipe_is_read_before_anything_is_imported(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.install("ldm-evil", EVIL)
+    assert not names(admitted(None, as_layer({"plugins": {"deny": ["ldm-evil"]}})))
+    assert site.ran == []
+    assert names(admitted(None, {})) == {"ldm-evil:evil"}
+
+
+def test_a_model_does_not_say_what_is_imported(copied: Path) -> None:
+    (copied / "ldm.toml").write_text('[plugins]\nallow = ["ldm-core"]\n')
+    with pytest.raises(LdmError, match="a model does not say"):
+        compose({"model": str(copied)}, installed())
+
+
+def test_a_file_is_named_and_nothing_else_of_its_folder(
+    site: Site, tmp_path: Path, ldm: Any, folder: Path
+) -> None:
+    (tmp_path / "beside.py").write_text(EVIL)
+    file = tmp_path / "of_mine.py"
+    file.write_text(OFFERS.format(name="filed"))
+    run = ("explain", "--model", folder, "--scheduler", "filed")
+    assert ldm(*run)[0] == 2
+    for argv in (("--plugin", file, *run), (*run, f"--plugin={file}", "--plugin", file)):
+        code, out, err = ldm(*argv)
+        assert (code, err) == (0, "")
+        assert "filed" in out
+    file.write_text("import beside\n" + OFFERS.format(name="filed"))
+    sys.modules.pop("of_mine")
+    discovery.once.cache_clear()
+    code, _, err = ldm("--plugin", file, *run)
+    assert (code, site.ran) == (1, [])
+    assert f"the plugin {file} failed while it was imported: ModuleNotFoundError" in err
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("json.py", "call it otherwise"), ("my-own.py", "call it otherwise"), ("x.txt", "is none"),
+     ("absent.py", "is none")],
+)  # fmt: skip
+def test_other_files_are_refused(
+    name: str, said: str, site: Site, tmp_path: Path, ldm: Any
+) -> None:
+    if name != "absent.py":
+        (tmp_path / name).write_text(SOUND)
+    code, _, err = ldm("--plugin", tmp_path / name, "models", "list")
+    assert code == 2
+    assert said in err
+
+
+def test_a_file_that_ends_the_program_does_not(site: Site, tmp_path: Path) -> None:
+    file = tmp_path / "ends_it.py"
+    file.write_text("import sys\nsys.exit(0)\n")
+    discovery.name_files([file])
+    with pytest.raises(PluginError, match="SystemExit: 0"):
+        installed()
+
+
+def test_lists_hold_in_the_processes_of_a_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker runs the same command with the same environment, in a folder from which it imports
+    nothing."""
+    evil = {"ldm_evil.py": EVIL, "typer.py": RAN, "dataclasses.py": RAN}
+    packages.install(tmp_path, "ldm-evil", modules=evil, entry_points={"ldm": {"x": "ldm_evil"}})
+    site = tmp_path / "site"
+    packages.install(
+        site, "ldm-other", modules={"ldm_other.py": EVIL}, entry_points={"ldm": {"x": "ldm_other"}}
+    )
+    recipe = tmp_path / "r.toml"
+    recipe.write_text('[plugins]\ndeny = ["ldm-other"]\n')
+    ran = tmp_path / "ran"
+    own = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
+    path = os.pathsep.join([*map(os.path.abspath, own), str(site), ""])
+    variables = {**os.environ, "LDM_TEST_RAN": str(ran), "PYTHONPATH": path}
+    monkeypatch.setattr(sys, "argv", ["ldm", "plugins", "list", "--recipe", str(recipe)])
+    words = this_command()
+    assert words[1] == "-P"
+    monkeypatch.setattr(sys, "argv", ["ldm", "recipe", "check", str(recipe)])
+    runs = [
+        (this_command(), environment(variables, 0, 2, 0)),
+        (["-m", "ldm_core", "plugins", "list"], {**variables, "LDM_DENY_PLUGINS": "ldm-other"}),
+    ]
+    for words, variables in runs:
+        command = words if words[0] == sys.executable else [sys.executable, *words]
+        subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True)
+        assert not ran.exists() or "ldm" not in ran.read_text()
+
+
+def test_rules_read_as_they_are_written() -> None:
+    rules = Rules((Names(("a", "b:x"), "one"),), (Names(("A_a", "b:y"), "two"),))
+    admitted = [(d, e) for d in ("a", "b", "a-a") for e in ("x", "y") if rules.admit(d, e)]
+    assert admitted == [("a", "x"), ("a", "y"), ("b", "x")]

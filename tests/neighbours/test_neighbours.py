@@ -1,0 +1,169 @@
+"""Whatever is wrong with a package that is installed: nothing changes but its own use, which says
+in one message whose fault it is."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import tiny
+from forked import Server, output_of
+from neighbours.corpus import RIGHT, VERSION, WRONG, Use, Wrong
+
+WORDS = ["generate", "star", "--steps", "2", "--seed", "1"]
+CORE = {"generate", "replay", "explain", "plugins", "models", "recipe", "inpaint", "train"}
+"""Some of the commands that come with ldm."""
+
+
+@dataclass
+class Ended:
+    """A run that has ended."""
+
+    code: int
+    out: str
+    err: str
+    pictures: list[Any]
+
+
+@dataclass
+class Bench:
+    """Runs of ldm beside packages.
+
+    Attributes:
+        plain: the picture, and the plugins listed, beside none.
+    """
+
+    server: Server
+    place: Path
+    model: str
+    plain: Any = None
+    plugins: frozenset[tuple[str, str, str]] = frozenset()
+
+    def run(self, words: list[str], *packages: Path) -> Ended:
+        folder = self.place / "run"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        if "--out" not in words and words[0] == "generate":
+            words = [*words, "--out", str(folder / "out")]
+            words += [] if "--model" in words else ["--model", self.model]
+        pid = self.server.start(words, folder, path=packages)
+        code = self.server.wait(pid)
+        out, err = output_of(folder, pid)
+        files = sorted((folder / "out").glob("*.png")) if (folder / "out").is_dir() else []
+        return Ended(code, out, err, [np.asarray(Image.open(file)) for file in files])
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    place = tmp_path_factory.mktemp("neighbours")
+    model = str(tiny.write_stable_diffusion(place / "tiny"))
+    (place / "warm").mkdir()
+    warm = [[*WORDS, "--model", model, "--out", "o"], ["plugins", "list", "--json"], ["--help"]]
+    bench = Bench(Server(warm, place / "warm", keep=True), place, model)
+    plain = bench.run(WORDS)
+    assert plain.code == 0, plain.err
+    (bench.plain,) = plain.pictures
+    bench.plugins = listed(bench.run(["plugins", "list", "--json"]))
+    assert len(bench.plugins) > 100
+    yield bench
+    bench.server.close()
+
+
+def listed(ended: Ended) -> frozenset[tuple[str, str, str]]:
+    """The plugins that a list has, whatever else it holds."""
+    read = json.loads(ended.out)
+    plugins = read if isinstance(read, list) else read["plugins"]
+    return frozenset((row["kind"], row["name"], row["distribution"]) for row in plugins)
+
+
+def lay_out(place: Path, wrong: Wrong) -> Path:
+    """A folder with the package, as an installer would leave it."""
+    folder = place / f"site-{wrong.name}"
+    shutil.rmtree(folder, ignore_errors=True)
+    about = folder / f"{wrong.package}-{VERSION}.dist-info"
+    about.mkdir(parents=True)
+    files = {f"{wrong.package}.py": wrong.module, **wrong.more}
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    entry = wrong.entry or wrong.package
+    (about / "entry_points.txt").write_text(f"[ldm]\n{wrong.entry_name} = {entry}\n")
+    if wrong.metadata is not None:
+        text = wrong.metadata or f"Metadata-Version: 2.1\nName: {wrong.name}\nVersion: {VERSION}\n"
+        (about / "METADATA").write_text(text, errors="surrogateescape")
+    names = [*files, *(f"{about.name}/{path.name}" for path in about.iterdir())]
+    record = "".join(f"{name},,\n" for name in (*names, f"{about.name}/RECORD"))
+    (about / "RECORD").write_text(record)
+    return folder
+
+
+def check_words(ended: Ended, what: str) -> None:
+    assert "Traceback" not in ended.err, (what, ended.err)
+    assert ended.err.count("error: ") <= 1, (what, ended.err)
+    assert "fault of ldm" not in ended.err, (what, ended.err)
+
+
+def check_use(bench: Bench, wrong: Wrong, use: Use, site: Path) -> None:
+    """See that using what is wrong ends as it should."""
+    ended = bench.run(use.words.split(), site)
+    check_words(ended, use.words)
+    assert ended.code == use.code, (use, ended.code, ended.err)
+    assert bool(ended.pictures) == use.makes, use
+    said = ended.err
+    for word in use.says:
+        assert word in said, (word, said)
+    if use.blames and wrong.metadata == "":
+        assert wrong.name in said, said
+        assert VERSION in said, said
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: wrong.name)
+def test_a_wrong_neighbour_changes_nothing_but_its_own_use(bench: Bench, wrong: Wrong) -> None:
+    site = lay_out(bench.place, wrong)
+    ended = bench.run(["plugins", "list", "--json"], site)
+    check_words(ended, "list")
+    assert ended.code == 0, ended.err
+    assert listed(ended) >= bench.plugins
+    if wrong.told and wrong.metadata == "":
+        assert wrong.name in ended.err, ended.err
+    ended = bench.run(WORDS, site)
+    check_words(ended, "generate")
+    assert ended.code == 0, ended.err
+    (picture,) = ended.pictures
+    assert np.array_equal(picture, bench.plain)
+    assert ended.out.count("\n") == 1, ended.out
+    if "command" in wrong.name or "takes" in wrong.name:
+        ended = bench.run(["--help"], site)
+        assert ended.code == 0, ended.err
+        assert set(ended.out.replace("│", " ").split()) >= CORE
+        ended = bench.run(["inpaint", "--help"], site)
+        assert (ended.code, "Usage" in ended.out) == (0, True), ended.err
+    if wrong.use is not None:
+        check_use(bench, wrong, wrong.use, site)
+    shutil.rmtree(site)
+
+
+def test_the_right_package_raises_no_alarm(bench: Bench) -> None:
+    site = lay_out(bench.place, RIGHT)
+    ended = bench.run(["plugins", "list", "--json"], site)
+    assert ended.err == ""
+    assert listed(ended) - bench.plugins == {("scheduler", "mine", RIGHT.name)}
+    assert RIGHT.use is not None
+    check_use(bench, RIGHT, RIGHT.use, site)
+
+
+def test_all_of_them_at_once_change_nothing(bench: Bench) -> None:
+    sites = [lay_out(bench.place, wrong) for wrong in (*WRONG, RIGHT)]
+    ended = bench.run(["plugins", "list", "--json"], *sites)
+    check_words(ended, "list")
+    assert listed(ended) >= bench.plugins | {("scheduler", "mine", RIGHT.name)}
+    ended = bench.run(WORDS, *sites)
+    assert ended.code == 0, ended.err
+    assert np.array_equal(ended.pictures[0], bench.plain)

@@ -1,0 +1,281 @@
+"""A recipe written for one family on every other: it runs by changing the model line, and every
+part of it acts, or a message says why not. So do the plugins of another package."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+import tiny
+from ldm_core import LdmError, Pipeline
+from ldm_core.composition.compose import OF_WEIGHTS, compose
+from ldm_core.composition.full_recipe import recipe_in_full
+from ldm_core.contracts import (
+    Conditioning,
+    Converter,
+    Evaluation,
+    Guidance,
+    Input,
+    Model,
+    Phase,
+    Run,
+    RunHooks,
+)
+from ldm_core.errors import NotFiniteError, PluginError
+from ldm_core.media.manifest import recipe_of
+from ldm_core.numerics.point import Point
+from ldm_core.plugins.registry import Plugin, Registry, installed
+
+ASKED: Counter[str] = Counter()
+"""How often each part of the package was called."""
+STEPS = 2
+
+
+def walk(x: Any, grid: Any, denoise: Any, noise: Any, *, gain: float = 0.9) -> Any:
+    """Euler's method, x0 scaled."""
+    for here, there in pairwise(grid):
+        ASKED["scheduler"] += 1
+        x0 = gain * denoise(x, here)
+        x = there.alpha * x0 + there.sigma / here.sigma * (x - here.alpha * x0)
+    return x
+
+
+def even(schedule: Any, steps: int, *, skipped: int = 1) -> Sequence[Point]:
+    """Evenly spaced timesteps, the noisiest left out."""
+    ASKED["spacing"] += 1
+    first, last = schedule.first, schedule.last
+    count = steps + skipped
+    times = [round(last - (last - first) * n / count) for n in range(skipped, count + 1)]
+    return [schedule.at(t) for t in times]
+
+
+@dataclass(frozen=True)
+class Lean(Guidance):
+    scale: float
+
+    def branches(self, point: Point) -> tuple[str, ...]:
+        return ("positive", "negative")
+
+    def combine(self, outputs: Mapping[str, Tensor], at: Evaluation) -> Tensor:
+        ASKED["guidance"] += 1
+        return outputs["negative"].lerp(outputs["positive"], self.scale)
+
+
+def lean(*, scale: float = 3.0) -> Guidance:
+    return Lean(scale)
+
+
+@dataclass(frozen=True)
+class Dim(Conditioning):
+    usual: float
+
+    @property
+    def inputs(self) -> Mapping[str, Input]:
+        return {"dim": Input(float, self.usual, each=False)}
+
+    def bind(self, run: Run) -> RunHooks:
+        (share,) = {*run.request.inputs["dim"]}
+
+        class Hooks(RunHooks):
+            def finish(self, x: Tensor) -> Tensor:
+                ASKED["conditioning"] += 1
+                return x * (1 - share)
+
+        return Hooks()
+
+
+def dim(*, usual: float = 0.25) -> Conditioning:
+    return Dim(usual)
+
+
+def kernel(q: Any, k: Any, v: Any, mask: Any, scale: Any, *, times: float = 0.9) -> Any:
+    ASKED["attention"] += 1
+    scores = q @ k.transpose(-1, -2) * (q.shape[-1] ** -0.5 if scale is None else scale)
+    if mask is not None:
+        scores = (
+            scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
+        )
+    return times * scores.softmax(-1) @ v
+
+
+def shrink(denoise: Any, *, by: float = 0.9) -> Any:
+    def inner(x: Tensor, point: Point) -> Tensor:
+        ASKED["denoisers"] += 1
+        return by * denoise(x, point)
+
+    return inner
+
+
+def pooled(model: Model, data: Tensor, noise: Any, *, by: float = 0.5) -> Tensor:
+    """The mean of the pixels around, in each channel of the latent."""
+    ASKED["encoder"] += 1
+    extent = {"height": data.shape[-2], "width": data.shape[-1]}
+    channels, *sides = model.info.latents.shape(extent)
+    return by * functional.adaptive_avg_pool2d(data, sides).mean(1, True).repeat(1, channels, 1, 1)
+
+
+def spread(model: Model, x0: Tensor, *, by: float = 0.5) -> Tensor:
+    """The mean of the channels, in the pixels around."""
+    ASKED["decoder"] += 1
+    info = model.info
+    extent = info.latents.extent(x0.shape[1:])
+    grey = by * x0.mean(1, True).clamp(-1, 1)
+    large = functional.interpolate(grey, (extent["height"], extent["width"]))
+    return large.repeat(1, info.image_channels, 1, 1)
+
+
+@dataclass(frozen=True)
+class Softer(Converter):
+    by: float
+    phase = Phase.WEIGHTS
+    lossless = False
+
+    def convert(self, model: Model) -> Model:
+        def network(call: Any) -> Tensor:
+            ASKED["converters"] += 1
+            answer: Tensor = self.by * model.network(call)
+            return answer
+
+        return replace(model, network=network)
+
+
+def softer(*, by: float = 0.9) -> Converter:
+    return Softer(by)
+
+
+@contextmanager
+def count(grid: Any, *, every: int = 1) -> Iterator[Callable[[Any], None]]:
+    def tell(step: Any) -> None:
+        ASKED["observers"] += step.call % every == 0
+
+    yield tell
+
+
+PARTS: dict[str, tuple[str, Any, dict[str, Any]]] = {
+    "scheduler": ("scheduler", walk, {"gain": 0.8}),
+    "spacing": ("spacing", even, {"skipped": 2}),
+    "guidance": ("guidance", lean, {"scale": 2.0}),
+    "conditioning": ("conditioning", dim, {"usual": 0.5}),
+    "attention": ("attention", kernel, {"times": 0.8}),
+    "denoisers": ("denoiser", shrink, {"by": 0.8}),
+    "encoder": ("encoder", pooled, {"by": 0.4}),
+    "decoder": ("decoder", spread, {"by": 0.4}),
+    "converters": ("converter", softer, {"by": 0.8}),
+    "observers": ("observer", count, {"every": 2}),
+}
+"""By key of a recipe: the kind, the plugin and options that a recipe sets."""
+
+
+@pytest.fixture(scope="module")
+def registry() -> Registry:
+    registry = Registry()
+    registry.plugins += installed().plugins
+    registry.plugins += [
+        Plugin(kind, key, "ldm-mine", "0.1", target) for key, (kind, target, _) in PARTS.items()
+    ]
+    return registry
+
+
+@dataclass(frozen=True)
+class Family:
+    """A folder of each kind, its pipeline, and the recipe that one of its pictures holds."""
+
+    folder: Path
+    pipe: Pipeline
+    inputs: dict[str, Any]
+    recipe: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def families(
+    registry: Registry, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Family]:
+    made: dict[str, Family] = {}
+
+    def family(kind: str) -> Family:
+        if kind not in made:
+            home = tmp_path_factory.mktemp("kind")
+            folder = tiny.FOLDERS[kind].write(home / "model")
+            pipe = Pipeline.from_pretrained(folder, num_inference_steps=STEPS, registry=registry)
+            inputs = tiny.FOLDERS[kind].inputs_in(home)
+            manifest = draw(pipe, inputs).manifests[0]
+            recipe = recipe_of(manifest, registry)
+            own = {k: v for k, v in recipe.items() if k not in OF_WEIGHTS}
+            made[kind] = Family(folder, pipe, inputs, own)
+        return made[kind]
+
+    return family
+
+
+def draw(pipe: Pipeline, inputs: dict[str, Any]) -> Any:
+    """One picture, of the inputs that the pipeline takes."""
+    taken = {*pipe.composition.inputs, *pipe.composition.info.latents.names}
+    first = {
+        name: value[0] if isinstance(value, list) else value
+        for name, value in inputs.items()
+        if name in taken
+    }
+    return pipe(seed=1, output_type="pt", **first)
+
+
+def tried(family: Family, choices: Mapping[str, Any], inputs: dict[str, Any]) -> str | None:
+    """None where a recipe draws on a family; else why it does not."""
+    registry = family.pipe.composition.registry
+    try:
+        pipe = family.pipe.replace(**choices)
+        by_line = compose({"model": str(family.folder), **choices}, registry)
+        assert recipe_in_full(by_line) == recipe_in_full(pipe.composition)
+        for key, choice in choices.items():  # nothing of it is passed over
+            said = choice if isinstance(choice, list) else [choice]
+            there = pipe.recipe[key] if isinstance(choice, list) else [pipe.recipe[key]]
+            assert there == said, key
+        images = draw(pipe, {**inputs, **family.inputs}).images
+    except (NotFiniteError, PluginError):
+        raise
+    except LdmError as refusal:
+        return refusal.message
+    assert len(images) == 1
+    assert images.isfinite().all()
+    return None
+
+
+@pytest.mark.parametrize("kind", tiny.FOLDERS)
+def test_another_familys_recipe_runs_or_says_why_not(
+    families: Callable[[str], Family], kind: str
+) -> None:
+    family, seen = families(kind), []
+    for other in tiny.FOLDERS:
+        theirs = families(other)
+        if theirs.recipe not in seen:  # some write the same one
+            seen.append(theirs.recipe)
+            refusal = tried(family, theirs.recipe, theirs.inputs)
+            if other == kind:
+                assert refusal is None
+            assert refusal is None or len(refusal) > 20
+
+
+@pytest.mark.parametrize("kind", tiny.FOLDERS)
+def test_another_packages_plugins_act_or_say_why_not(
+    families: Callable[[str], Family], kind: str
+) -> None:
+    family = families(kind)
+    for key, (_, _, options) in PARTS.items():
+        choice: Any = {"name": f"ldm-mine:{key}", **options}
+        if key in ("conditioning", "denoisers", "observers", "converters"):
+            choice = [*family.recipe.get(key, []), choice]
+        ASKED.clear()
+        refusal = tried(family, {key: choice, "num_inference_steps": STEPS}, {})
+        if key == "encoder" and refusal is None:  # which is asked for data alone
+            pixels = torch.zeros(1, family.pipe.composition.info.image_channels, 16, 16)
+            family.pipe.replace(encoder=choice).encode(pixels)
+        assert (refusal is None) == bool(ASKED[key]), (key, refusal)
