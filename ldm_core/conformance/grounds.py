@@ -17,7 +17,7 @@ from ldm_core.conformance.checks import NotApplicable, Subject
 from ldm_core.conformance.examples import example_inputs
 from ldm_core.conformance.toy import TOYS
 from ldm_core.contracts import Plan
-from ldm_core.errors import LdmError, LdmWarning, PluginError
+from ldm_core.errors import LdmError, LdmWarning, PartError, PluginError
 from ldm_core.plugins.registry import Registry
 from ldm_core.run.pipeline import Pipeline
 from ldm_core.run.sampling import Sampling
@@ -167,7 +167,7 @@ def tried(make: Callable[[], Any]) -> tuple[Any, str]:
     """What a plugin makes, or None and why it refuses; what fails otherwise goes on its way."""
     try:
         return make(), ""
-    except PluginError:
+    except (PartError, PluginError):
         raise
     except LdmError as refusal:
         return None, refusal.message
@@ -188,6 +188,7 @@ def only_refusals(where: str) -> Iterator[None]:
         cause = error.__cause__ if isinstance(error, PluginError) else error
         if isinstance(cause, LdmError):
             raise
+        cause = cause or error
         raise AssertionError(
             f"{where} it raises {type(cause).__name__}: {cause}; what cannot be done is refused by "
             "an LdmError that says why"

@@ -25,11 +25,11 @@ from ldm_core.conformance.grounds import (
     tried,
 )
 from ldm_core.conformance.model_state import differences, model_state
-from ldm_core.contracts import Condition, Conditioning, Input, Unequal
+from ldm_core.contracts import NEGATIVE, POSITIVE, Condition, Conditioning, Input, Unequal
 from ldm_core.values import fitted, type_name
 
-BRANCHES = ("positive", "negative")
-"""Those that a conditioning may be asked for; others are encoded as one of them, with other
+ASKED = (POSITIVE, NEGATIVE)
+"""The branches that a conditioning may be asked for; others are encoded as one of them, with other
 inputs."""
 CLOSE = 1e-5
 """How far conditions may lie apart that differ in rounding alone."""
@@ -97,10 +97,10 @@ def branches(subject: Subject) -> str:
     keys: set[str] = set()
     for ground in _grounds(subject):
         part, run = _own(ground), _run(ground)
-        conditions = _encoded(part, run, BRANCHES)
+        conditions = _encoded(part, run, ASKED)
         if not conditions and part.ability is None:
             continue
-        for branch in BRANCHES:
+        for branch in ASKED:
             see(
                 branch in conditions,
                 f"on {ground.name} it gives no condition of the branch '{branch}', "
@@ -128,9 +128,9 @@ def rows_alone(subject: Subject) -> str:
     """An image's condition is the same whoever else is in the batch, in shape and numbers."""
     worst, seen = 0.0, False
     for ground in _grounds(subject):
-        together = _encoded(_own(ground), _run(ground), BRANCHES)
+        together = _encoded(_own(ground), _run(ground), ASKED)
         for image in range(3):
-            one = _encoded(_own(ground), _run(ground, image), BRANCHES)
+            one = _encoded(_own(ground), _run(ground, image), ASKED)
             for branch in together.keys() & one.keys():
                 seen = True
                 distance = _apart(row_of(together[branch], image), row_of(one[branch], 0))

@@ -27,14 +27,12 @@ from ldm_core.conformance.grounds import (
 )
 from ldm_core.conformance.guidance_answers import Answer, watched
 from ldm_core.conformance.toy import middle
-from ldm_core.contracts import Evaluation, Guidance, Run
+from ldm_core.contracts import BRANCHES, Evaluation, Guidance, Run
 from ldm_core.numerics.point import Point
 from ldm_core.numerics.prediction import PREDICTION_TYPES
 
 SCALES = ("scale", "guidance_scale", "strength", "weight")
 """Options that are expected to be neutral at 1 or at 0, where a guidance does not say."""
-KNOWN = ("positive", "negative", "unconditional")
-"""Branches that need no inputs of a guidance."""
 HEUN = "ldm-core:heun"
 """A scheduler that asks twice in a step, the second time at the next point."""
 
@@ -82,9 +80,9 @@ def _see_known(ground: Ground) -> None:
         )
         for branch in asked:
             see(
-                branch in KNOWN or branch in bound.inputs,
+                branch in BRANCHES or branch in bound.inputs,
                 f"on {ground.name} it asks for the branch '{branch}' at {point}, of which its "
-                f"inputs say nothing; without them there are {', '.join(KNOWN)}",
+                f"inputs say nothing; without them there are {', '.join(BRANCHES)}",
             )
 
 
