@@ -109,10 +109,10 @@ def branches(subject: Subject) -> str:
             condition = conditions[branch]
             _see_rows(condition, branch, ground)
             keys |= {key for image in range(3) for key in row_of(condition, image)}
-            alone = _encoded(part, run, (branch,)).get(branch)
-            see(alone is not None, f"on {ground.name} it gives no '{branch}' asked for alone")
+            alone = _encoded(part, run, (branch,))
+            see(branch in alone, f"on {ground.name} it gives no '{branch}' asked for alone")
             for image in range(3):
-                distance = _apart(row_of(condition, image), row_of(alone, image))
+                distance = _apart(row_of(condition, image), row_of(alone[branch], image))
                 see(
                     distance <= CLOSE,
                     f"on {ground.name} the branch '{branch}' is another (by {distance:.2g}) where "
@@ -152,7 +152,7 @@ def refuses_other_families(subject: Subject) -> str:
     fits = refused = 0
     for ground in toys(subject):
         with only_refusals(f"on {ground.name}"):
-            changed, _ = tried(lambda ground=ground: ground.replaced(**_beside(subject)(ground)))
+            changed, _ = tried(_put, ground, subject)
             if changed is None:
                 refused += 1
                 continue
@@ -217,6 +217,11 @@ def _beside(subject: Subject) -> Callable[[Ground], Mapping[str, Any]]:
         return {"conditioning": [*kept, choice(subject)]}
 
     return change
+
+
+def _put(ground: Ground, subject: Subject) -> Ground:
+    """The ground with it; raises `LdmError` where it refuses."""
+    return ground.replaced(**_beside(subject)(ground))
 
 
 def _clash(one: Conditioning, other: Conditioning) -> bool:

@@ -93,7 +93,7 @@ def neutral(subject: Subject) -> str:
         distances = {}
         for options in candidates:
             wrapper = choice(subject, **options)
-            changed, _ = tried(lambda base=base, one=wrapper: base.replaced(denoisers=[one]))
+            changed, _ = tried(base.replaced, denoisers=[wrapper])
             if changed is not None:
                 words = ", ".join(f"{name} = {value}" for name, value in options.items())
                 distances[words] = apart(changed.draw(), expected)

@@ -42,7 +42,7 @@ def fits(subject: Subject) -> str:
     """Each model is fitted, or refused by an `LdmError` with a reason, before weights are read."""
     fitted = 0
     for ground in toys(subject):
-        changed, _ = tried(lambda ground=ground: _on(ground, subject))
+        changed, _ = tried(_on, ground, subject)
         if changed is not None:
             part = changed.pipe.composition.guidance
             see(isinstance(part, Guidance), f"fit gave a {type(part).__name__}, no guidance")
@@ -105,7 +105,7 @@ def neutral(subject: Subject) -> str:
         candidates = _neutral_options(subject, ground.pipe.composition.guidance)
         distances = {}
         for options in candidates:
-            changed, _ = tried(lambda options=options, ground=ground: _on(ground, subject, options))
+            changed, _ = tried(_on, ground, subject, options)
             if changed is not None:
                 distances[_in_words(options)] = max(map(_from_positive, watched(changed)))
         see(distances, f"its neutral options are refused: {', '.join(map(_in_words, candidates))}")
@@ -222,7 +222,8 @@ class _Probe:
         x = _random(run_shape(self.run), 0)
         at = Evaluation(x, self.point, prediction)
         outputs = {
-            branch: sum(at.output(one[branch]) for one in x0s) / len(x0s) for branch in x0s[0]
+            branch: torch.stack([at.output(one[branch]) for one in x0s]).mean(0)
+            for branch in x0s[0]
         }
         with quietly():
             bound = self.guidance.bind(self.run)
