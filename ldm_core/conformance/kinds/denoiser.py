@@ -29,7 +29,7 @@ from ldm_core.conformance.grounds import (
 from ldm_core.contracts import Denoise
 from ldm_core.numerics.point import Point
 
-STRENGTHS = ("strength", "scale", "weight", "amount", "share")
+STRENGTHS = ("strength", "amount", "weight")
 """Options that are expected to be neutral at 0 or at 1, where a wrapper does not say."""
 SWITCHES = ("enabled", "active")
 TWICE = 1e-5

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -126,7 +126,9 @@ def inactive(subject: Subject) -> str:
     one."""
     if not {"low", "high"} <= subject.plugin.options.keys():
         raise NotApplicable("has no options low and high")
-    for ground in fitting(subject, lambda ground: {"guidance": _beside_none(subject)}):
+    euler = {"scheduler": "ldm-core:euler"}
+    for fits in fitting(subject, lambda ground: {"guidance": _beside_none(subject)}, **euler):
+        ground = replace(fits, steps=4)
         grid, own = ground.plan().grid, ground.pipe.composition.guidance.neutral or {}
         bounds = {"low": grid[2].ratio * 1.001, "high": grid[1].ratio * 1.001}
         beside = {name: value for name, value in own.items() if name not in SCALES}
