@@ -147,8 +147,8 @@ def ldm_families(register: Register) -> None:
     """Offer families: know one kind of model folder.
 
     Contract: a factory ``family()`` that returns an object of a class made from
-    `ldm_core.contracts.Family`. Families are asked in turn whether a folder is theirs; two that
-    both claim it are an error on use.
+    `ldm_core.contracts.Family`. All are asked whether a folder is theirs. Of several that claim it,
+    that of the package which ships the model has it, or else ldm's own; any others are an error.
     """
 
 

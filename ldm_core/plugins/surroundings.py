@@ -10,10 +10,16 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any
+
+from ldm_core.plugins.lookup import Lookup
 
 HEAVY = ("torch", "diffusers", "transformers")
 """Packages that no listing should have to import."""
+OURS = frozenset({"ldm_core", "pluggy"})
+"""Packages that list plugins."""
+NONE = object()
 SIGNALS = tuple(
     signal.__dict__[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if name in signal.__dict__
 )
@@ -71,6 +77,14 @@ class Surroundings:
         self._shown = warnings.showwarning, list(warnings.filters), sys.excepthook
         self._heard = {number: signal.getsignal(number) for number in SIGNALS}
         self._defaults = _defaults_of_torch()
+        self._limit = sys.getrecursionlimit()
+        self._lookup = Lookup()
+        self._contents = {
+            module: dict(vars(module))
+            for name, module in list(sys.modules.items())
+            if name == "builtins" or name.partition(".")[0] in OURS
+        }
+        self._large = {name for name in HEAVY if name in sys.modules}
         self._folder = ""
         with suppress(OSError):  # it may be gone
             self._folder = os.getcwd()
@@ -83,14 +97,43 @@ class Surroundings:
         try:
             yield traces
         finally:
-            traces.heavy = [name for name in HEAVY if name in sys.modules and name not in modules]
+            if sys.getrecursionlimit() != self._limit:
+                traces.changed.append("the recursion limit")
+                sys.setrecursionlimit(self._limit)
+            self._put_back_contents(traces.changed)
+            traces.heavy = [name for name in HEAVY if self._came_with(name, modules)]
             if not modules.items() <= sys.modules.items():
                 gone = [name for name, one in modules.items() if sys.modules.get(name) is not one]
                 traces.changed.append(f"modules that others use ({_few(gone)})")
                 sys.modules.update({name: modules[name] for name in gone})
             self._put_back(traces.changed)
 
+    def _came_with(self, name: str, before: dict[str, ModuleType]) -> bool:
+        """Whether a large package was imported by modules that were not there before, or is in use
+        in one of them."""
+        package = sys.modules.get(name)
+        if package is None or name in self._large:
+            return False
+        new = [module for key, module in sys.modules.items() if key not in before]
+        return name not in before or any(
+            value is package for module in new for value in list(vars(module).values())
+        )
+
+    def _put_back_contents(self, changed: list[str]) -> None:
+        """What was in the modules of Python itself and ours, such as ``print``."""
+        replaced = []
+        for module, before in self._contents.items():
+            now = vars(module)
+            if before.items() <= now.items():
+                continue
+            names = [name for name, value in before.items() if now.get(name, NONE) is not value]
+            now.update({name: before[name] for name in names})
+            replaced += [f"{module.__name__}.{name}" for name in names]
+        if replaced:
+            changed.append(f"what others use ({_few(replaced)})")
+
     def _put_back(self, changed: list[str]) -> None:
+        self._lookup.put_back(changed)
         if (now := dict(os.environ)) != self._variables:
             names = {name for name, _ in self._variables.items() ^ now.items()}
             changed.append(f"the environment ({_few(sorted(names))})")
