@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 PROBES = {"getattr", "hasattr", "setattr", "delattr"}
 FOREIGN = {
     "ldm_core/cli/ends.py": {"__notes__"},
+    "ldm_core/plugins/blame.py": {"__notes__"},
     "ldm_core/plugins/registry.py": {"ldm_api_version"},
     "plugins/ldm_plugins/converters/shared/compilation.py": {"forward"},
     "plugins/ldm_plugins/schedulers/shared/diffusers_classes.py": {"_backends", "step"},
