@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,6 +101,16 @@ class Composition:
         composes the same again."""
         own_points = self.scheduler.points is not None
         return {k: v for k, v in self.recipe.items() if not (own_points and k == "spacing")}
+
+    def initial_scale(self, grid: Grid) -> float:
+        """The standard deviation of x at the start of a grid, as the scheduler wants it."""
+        scheduler, schedule = self.scheduler, self.info.noise_schedule
+        with self.owners.blamed(scheduler, "before the first step"):
+            scale = float(scheduler.start(grid[0], schedule.at(schedule.last)))
+            if not 0 <= scale < math.inf:
+                what = "x starts with a standard deviation that is finite"
+                raise PartError(scheduler, f"{what}, and not of {scale:g}.")
+        return scale
 
     @checks_arguments
     def extent(self, changes: Extent | None = None) -> dict[str, int]:

@@ -21,7 +21,6 @@ check_options = {
     "converter whole_loop": {"backend": "eager"},
     "guidance composable": {"prompts": ["a blue square", "fog:-0.5"]},
     "attention first_of": {"kernels": ["native", "sliced"]},
-    "guidance composable": {"prompts": ["a blue square", "fog:-0.5"]},
     "scheduler switch": {"first": "euler", "then": "dpmpp_2m"},
     "spacing explicit": {"sigmas": [8.0, 4.0, 2.0, 1.0, 0.5]},
 }
