@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from ldm_core.arguments import checks_arguments
 from ldm_core.composition import limits
 from ldm_core.composition.companions import Companions
 from ldm_core.composition.recipe import Layer
+from ldm_core.composition.typed_inputs import check_types
 from ldm_core.contracts import (
     Conditioning,
     Converter,
@@ -33,7 +33,6 @@ from ldm_core.contracts import (
     Spacing,
     Wrapper,
 )
-from ldm_core.contracts.files import parts_of
 from ldm_core.contracts.latents import describe
 from ldm_core.contracts.spacing import as_spacing, checked
 from ldm_core.errors import LdmError, PartError, did_you_mean
@@ -42,7 +41,7 @@ from ldm_core.model.lora import Lora
 from ldm_core.numerics.point import Point
 from ldm_core.plugins.owners import Owners
 from ldm_core.plugins.registry import Plugin, Registry
-from ldm_core.values import brief, fitted, plain, type_name
+from ldm_core.values import brief, plain
 
 OF_A_CALL = (
     "seed", "num_images_per_prompt", "num_inference_steps", "guidance_scale", "width", "height",
@@ -231,7 +230,7 @@ class Composition:
         grid = self.grid(request.num_inference_steps, request.extent)
         for part in self.conditioning:
             with self.owners.blamed(part, "while it saw to the inputs"):
-                _check_inputs(part, request)
+                check_types(part, request)
         for part in self.conditioning:
             with self.owners.blamed(part, "while it chose the part of the way"):
                 grid = _cut(part, grid, request)
@@ -318,44 +317,6 @@ def _cut(part: Conditioning, grid: Grid, request: Request) -> Grid:
     if not isinstance(left, Grid) or len(left) < 1:
         raise PartError(part, f"what is left of a Grid is a Grid, not {brief(left)}.")
     return left
-
-
-def _check_inputs(part: Conditioning, request: Request) -> None:
-    """See that a conditioning can use its inputs, each of the type that it declares.
-
-    Raises:
-        LdmError: it cannot; what it says itself of one goes first.
-    """
-    wrong = next(_of_another_type(part.inputs, request), None)
-    try:
-        part.check(request)
-    except LdmError:
-        raise
-    except Exception as error:
-        if wrong is None:
-            raise
-        raise LdmError(wrong) from error
-    if wrong is not None:
-        raise LdmError(wrong)
-
-
-def _of_another_type(inputs: Mapping[str, Input], request: Request) -> Iterator[str]:
-    """What is wrong with each value of another type than is declared, or out of its range; those of
-    files, which may be pictures in memory, are left to their conditionings."""
-    for name, one in inputs.items():
-        if Path in parts_of(one.type):
-            continue
-        plainly = (one.type, *get_args(one.type))
-        for value in request.inputs[name]:
-            if type(value) in plainly or value is one.default:
-                continue
-            try:
-                fitted(one.type, value)
-            except ValueError as error:
-                yield (
-                    f"the input '{name}' should be {type_name(one.type)}, not {brief(value)}: "
-                    f"{error}."
-                )
 
 
 def is_one_each(value: Any) -> bool:

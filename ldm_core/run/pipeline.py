@@ -258,8 +258,9 @@ class Pipeline(Generates):
                 points of its own and this is none of them.
         """
         self._check_latents("x", x)
-        shape = (len(plan.request.seeds), *self._shape(plan.request.extent))
-        if tuple(x.shape) != shape:
+        if tuple(x.shape) != (
+            shape := (len(plan.request.seeds), *self._shape(plan.request.extent))
+        ):
             raise LdmError(f"x has the shape {tuple(x.shape)}, and what is asked for has {shape}.")
         resumed = plan.grid[0] == point
         plan = plan if resumed else self.composition.resumed(plan, point)
