@@ -88,7 +88,8 @@ def ldm_guidance(register: Register) -> None:
     """Offer guidance: combine the network's answers for several conditions into one.
 
     Contract: a factory ``guidance(*, options)`` that returns an object of a class made from
-    `ldm_core.contracts.Guidance`. Branches that it does not name at a point are not computed there.
+    `ldm_core.contracts.Guidance`. It names branches of `ldm_core.contracts.BRANCHES`, or others
+    with inputs of their own; those that it does not name at a point are not computed there.
     """
 
 
