@@ -75,8 +75,7 @@ def decoded(pipe: Pipeline, latents: Tensor) -> Decoded:
 def _decode(pipe: Pipeline, latents: Tensor, tile: int | None) -> Medium:
     parts = pipe.composition
     tf32 = tf32_in_force(parts.recipe)
-    blamed = parts.owners.blamed(parts.decoder, "while latents were decoded")
-    with blamed, in_force(parts.attention), tf32, heard(), computing(pipe.model):
+    with in_force(parts.attention), tf32, heard(), computing(pipe.model):
         decode = partial(_medium, parts, pipe.model)
         latents = latents.to(pipe.model.latents_device)
         return decode(latents) if tile is None else _in_tiles(decode, latents, tile)
@@ -84,8 +83,9 @@ def _decode(pipe: Pipeline, latents: Tensor, tile: int | None) -> Medium:
 
 def _medium(parts: Composition, model: Model, latents: Tensor) -> Medium:
     """What the decoder gives of latents, seen to be a medium for each of them."""
-    medium = parts.decoder.medium(model, latents)
-    check_medium(medium, latents, parts.decoder)
+    with parts.owners.blamed(parts.decoder, "while latents were decoded"):
+        medium = parts.decoder.medium(model, latents)
+        check_medium(medium, latents, parts.decoder)
     if not parts.owners.is_ours(parts.decoder):
         name = parts.owners.called(parts.decoder, "the decoder")
         for odd in _oddities(medium, latents, parts):
@@ -101,10 +101,10 @@ def _oddities(medium: Medium, latents: Tensor, parts: Composition) -> Iterator[s
             f"numbers of a root mean square of {size:.3g}, and what is shown lies in about "
             "[-1, 1]: nothing is to be seen beyond."
         )
-    pairs = zip(parts.info.latents.axes, latents.shape[2:], strict=True)
+    pairs = zip(parts.info.latents.axes, latents.shape[2:], strict=False)
     lengths = tuple(axis.length(places) for axis, places in pairs)
     gave = tuple(medium.data.shape[2:])
-    if gave != lengths:
+    if gave != lengths and len(gave) == len(latents.shape[2:]) == len(lengths):
         yield f"{medium.kind}s of {_by(gave)}, and these latents are of {_by(lengths)}."
     channels = medium.data.shape[1]
     if medium.kind == "image" and channels != parts.info.image_channels:

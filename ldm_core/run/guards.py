@@ -118,6 +118,17 @@ def given_by(denoise: Denoise, part: Any, whose: str, met: Met) -> Denoise:
     return given
 
 
+def called_by(network: Network, part: Any) -> Network:
+    """A network as a part around it calls it, with what it calls it with looked at."""
+
+    def called(call: Call) -> Tensor:
+        if not isinstance(call, Call):
+            raise PartError(part, f"a network is called with a Call, and not {brief(call)}.")
+        return network(call)
+
+    return called
+
+
 def answered_by(network: Network, part: Any, whose: str, factor: int, met: Met) -> Network:
     """A network whose answers, which a part has a share in, are looked at.
 

@@ -147,9 +147,13 @@ class Sampling:
             if all(part.phase is not Phase.COMPILE for part in self._parts.converters):
                 network = reaching(network, self._parts.attention)
             for hooks in self._hooks:
+                ours = owners.is_ours(hooks)
+                inner = network if ours else guards.called_by(network, hooks)
                 with owners.blamed(hooks, BEFORE):
-                    other = _callable(hooks, hooks.network(network), "network")
-                if other is not network and not owners.is_ours(hooks):
+                    other = _callable(hooks, hooks.network(inner), "network")
+                if other is inner:
+                    continue
+                if not ours:
                     other = guards.answered_by(other, hooks, "a network", factor, self._met)
                 network = other
             return network

@@ -351,6 +351,17 @@ def test_a_familys_network_is_looked_at(tmp_path: Path) -> None:
         pipe(seed=1, num_inference_steps=3, output_type="latent")
 
 
+@pytest.mark.parametrize("kind", ["conditioning", "converter"])
+def test_the_network_beneath_a_plugin_is_not_the_plugins(right: Pipeline, kind: str) -> None:
+    def attend(q: Any, k: Any, v: Any, mask: Any, scale: float) -> Any:
+        if q.shape[-2] in (64, 16):  # in the network; a text has more
+            raise ZeroDivisionError
+        return torch.nn.functional.scaled_dot_product_attention(q, k, v, mask, scale=scale)
+
+    with pytest.raises(ZeroDivisionError):
+        draw(right.replace(**choice(kind, at="answer"), attention=attend))
+
+
 def test_a_stream_tells_it_too(right: Pipeline) -> None:
     pipe = right.replace(**choice("scheduler", at="step2", how="ValueError"))
     heard = []
