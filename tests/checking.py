@@ -37,7 +37,7 @@ def subject(
     return Subject(plugin, registry, model, options or {})
 
 
-def shipped(kind: str, name: str, model: Path | None = None, **options: Any) -> Subject:
+def shipped(kind: str, name: str, model: Path | None = None, /, **options: Any) -> Subject:
     """One of this project's own plugins."""
     return Subject(installed().find(kind, name), installed(), model, options)
 

@@ -40,7 +40,7 @@ class Halves:
         extent = self.own.pipe.composition.extent()
         return smooth_pictures(info.image_channels, extent["height"], extent["width"], images)
 
-    def latents(self, ground: Ground, images: tuple[int, ...] = (0, 1, 2)) -> Tensor:
+    def latents(self, ground: Ground, images: tuple[int, ...] = (0, 1, 2)) -> Any:
         """What the encoder of a ground makes of the pictures."""
         return self.encoded(ground, self.pictures(images), images)
 
@@ -69,10 +69,10 @@ def halves(subject: Subject) -> Halves:
     if parts.decoder.kind != "image" or {*parts.info.latents.names} != {"height", "width"}:
         raise NotApplicable(f"is checked on pictures, and {own.name} draws {parts.decoder.kind}")
     kind = subject.plugin.kind
-    other, refusal = tried(lambda: own.replaced(**{kind: choice(subject)}))
+    other, refusal = tried(own.replaced, **{kind: choice(subject)})
     pair = None if other is None else Halves(own, other)
     if pair is not None:
-        _, refusal = tried(lambda: _used(pair, kind))
+        _, refusal = tried(_used, pair, kind)
     if refusal or pair is None:
         raise NotApplicable(f"refuses {own.name}: {refusal}")
     return pair

@@ -17,7 +17,7 @@ from ldm_core.conformance.checks import NotApplicable, Subject
 from ldm_core.conformance.examples import example_inputs
 from ldm_core.conformance.toy import TOYS
 from ldm_core.contracts import Plan
-from ldm_core.errors import LdmError, LdmWarning, PluginError
+from ldm_core.errors import LdmError, LdmWarning, PartError, PluginError
 from ldm_core.plugins.registry import Registry
 from ldm_core.run.pipeline import Pipeline
 from ldm_core.run.sampling import Sampling
@@ -83,14 +83,22 @@ def toys(subject: Subject) -> list[Ground]:
 
 
 def folder_of(subject: Subject) -> Path:
-    """The model folder to check on.
+    """The model folder to check on: that which is named, or else the first that the plugin's own
+    package ships.
 
     Raises:
         NotApplicable: there is none.
     """
-    if subject.model is None:
-        raise NotApplicable("needs --model FOLDER")
-    return subject.model
+    for folder in folders_of(subject):
+        return folder
+    raise NotApplicable("needs --model FOLDER")
+
+
+def folders_of(subject: Subject) -> list[Path]:
+    """The model folder that is named, and those that the plugin's own package ships."""
+    models = subject.registry.models
+    own = [one.folder for one in models if one.distribution == subject.plugin.distribution]
+    return [*([] if subject.model is None else [subject.model]), *own]
 
 
 _read: WeakKeyDictionary[Registry, dict[Path, Pipeline]] = WeakKeyDictionary()
@@ -145,7 +153,7 @@ def fitting(
     reason = ""
     fits = 0
     for ground in grounds(subject):
-        changed, refusal = tried(lambda ground=ground: _begun(ground, {**change(ground), **more}))
+        changed, refusal = tried(_begun, ground, change, more)
         if changed is None:
             reason = f"{ground.name}: {refusal}"
             continue
@@ -156,18 +164,20 @@ def fitting(
         raise NotApplicable(f"it refuses every model that it was tried on ({reason}){more_models}")
 
 
-def _begun(ground: Ground, choices: Mapping[str, Any]) -> Ground:
-    changed = ground.replaced(**choices)
+def _begun(
+    ground: Ground, change: Callable[[Ground], Mapping[str, Any]], more: Mapping[str, Any]
+) -> Ground:
+    changed = ground.replaced(**change(ground), **more)
     with quietly():
         changed.start()
     return changed
 
 
-def tried(make: Callable[[], Any]) -> tuple[Any, str]:
+def tried(make: Callable[..., Any], *arguments: Any, **options: Any) -> tuple[Any, str]:
     """What a plugin makes, or None and why it refuses; what fails otherwise goes on its way."""
     try:
-        return make(), ""
-    except PluginError:
+        return make(*arguments, **options), ""
+    except (PartError, PluginError):
         raise
     except LdmError as refusal:
         return None, refusal.message
@@ -188,6 +198,7 @@ def only_refusals(where: str) -> Iterator[None]:
         cause = error.__cause__ if isinstance(error, PluginError) else error
         if isinstance(cause, LdmError):
             raise
+        cause = cause or error
         raise AssertionError(
             f"{where} it raises {type(cause).__name__}: {cause}; what cannot be done is refused by "
             "an LdmError that says why"

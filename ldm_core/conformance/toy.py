@@ -218,7 +218,8 @@ def _output(of: PredictionType, x0: Tensor, x: Tensor, alpha: Tensor, sigma: Ten
 def _features(condition: Condition, rows: int) -> Tensor:
     """What a condition comes to, (rows, 8): whatever its keys and shapes, row by row."""
     sums = torch.zeros(rows, 8)
-    for number, (key, value) in enumerate(sorted(condition.items())):
+    for number, key in enumerate(sorted(condition)):
+        value = condition[key]
         flat = value.detach().float().cpu().reshape(len(value), -1).nan_to_num(neginf=-1.0)
         places = torch.arange(flat.shape[1], dtype=torch.float32)
         phase = float(len(key) + number)

@@ -151,7 +151,7 @@ def bound_by(bound: Bound, part: Any, met: Met) -> Bound:
 
     def branches(point: Point) -> tuple[str, ...]:
         names = bound.branches(point)
-        if not isinstance(names, tuple) or not names or not all(isinstance(n, str) for n in names):
+        if not isinstance(names, tuple) or not all(isinstance(n, str) for n in names):
             raise PartError(
                 part,
                 "a guidance names its branches in a tuple, such as ('positive', 'negative'), and "

@@ -15,6 +15,11 @@ expected_failures = {
     },
 }
 check_options = {
+    "converter cfg_parallel": {"devices": ["cpu:0", "cpu:1"]},
+    "converter compile": {"backend": "eager"},
+    "converter device_map": {"devices": ["cpu:0", "cpu:1"]},
+    "converter whole_loop": {"backend": "eager"},
+    "guidance composable": {"prompts": ["a blue square", "fog:-0.5"]},
     "attention first_of": {"kernels": ["native", "sliced"]},
     "scheduler switch": {"first": "euler", "then": "dpmpp_2m"},
     "spacing explicit": {"sigmas": [8.0, 4.0, 2.0, 1.0, 0.5]},

@@ -117,10 +117,14 @@ def test_what_is_right_passes_all(kind: str, target: Any, shapes: Path) -> None:
     assert all(word.startswith("passed") for word in said.values()), said
 
 
-@pytest.mark.parametrize("kind", BOTH)
-def test_without_a_folder_there_is_nothing_to_see(kind: str) -> None:
-    said = outcomes(shipped(kind, "autoencoder_kl"))
-    assert {*said.values()} == {"skipped: needs --model FOLDER"}
+@pytest.mark.parametrize(("kind", "target"), [("encoder", encode), ("decoder", decode)])
+def test_without_a_folder_there_is_nothing_to_see(kind: str, target: Any) -> None:
+    assert {*outcomes(subject(kind, target)).values()} == {"skipped: needs --model FOLDER"}
+
+
+def test_a_model_that_its_package_ships_serves() -> None:
+    said = outcomes(shipped("encoder", "autoencoder_kl"))
+    assert all(word.startswith("passed") for word in said.values()), said
 
 
 @pytest.mark.parametrize("kind", BOTH)

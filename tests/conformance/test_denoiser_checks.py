@@ -76,12 +76,25 @@ def by_the_last_point(denoise: Any) -> Any:
     return changed
 
 
+def by_count(denoise: Any) -> Any:
+    """Takes each question for a step of the grid."""
+    calls = 0
+
+    def counted(x: Any, point: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return denoise(x, point) * (1 + 0.001 * calls)
+
+    return counted
+
+
 WRONG: dict[str, tuple[Any, str]] = {
     "half": (by(lambda x0, x: x0.half()), "answers"),
     "one row": (by(lambda x0, x: x0[:1]), "answers"),
     "nothing": (by(lambda x0, x: None), "answers"),
     "not finite": (by(lambda x0, x: x0 / 0), "answers"),
     "divides by the way from the last point": (by_the_last_point, "between_points"),
+    "counts questions for steps": (by_count, "between_points"),
     "never off": (never_off, "neutral"),
     "off as is not so": (badly_declared, "neutral"),
     "norms of the batch": (by(lambda x0, x: x0 / x0.std()), "each_alone"),

@@ -115,7 +115,9 @@ def test_explain_shows_the_flags(ldm: Any, folder: Path) -> None:
 
 
 def test_an_input_for_all_images_says_one_thing(pipe: Pipeline) -> None:
-    part = Reads(level=Input(tuple, (1, 2), each=False), mood=Input(str, "calm", each=False))
+    part = Reads(
+        level=Input(tuple, (1, 2), each=False), mood=Input(str | list[str], "calm", each=False)
+    )
     one = pipe.replace(conditioning=["text", part])
     plan = one.composition.plan({"prompt": "a"}, [1, 2])
     assert plan.request.inputs["level"] == [(1, 2), (1, 2)]

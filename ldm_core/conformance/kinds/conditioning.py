@@ -25,11 +25,11 @@ from ldm_core.conformance.grounds import (
     tried,
 )
 from ldm_core.conformance.model_state import differences, model_state
-from ldm_core.contracts import Condition, Conditioning, Input, Unequal
+from ldm_core.contracts import NEGATIVE, POSITIVE, Condition, Conditioning, Input, Unequal
 from ldm_core.values import fitted, type_name
 
-BRANCHES = ("positive", "negative")
-"""Those that a conditioning may be asked for; others are encoded as one of them, with other
+ASKED = (POSITIVE, NEGATIVE)
+"""The branches that a conditioning may be asked for; others are encoded as one of them, with other
 inputs."""
 CLOSE = 1e-5
 """How far conditions may lie apart that differ in rounding alone."""
@@ -97,10 +97,10 @@ def branches(subject: Subject) -> str:
     keys: set[str] = set()
     for ground in _grounds(subject):
         part, run = _own(ground), _run(ground)
-        conditions = _encoded(part, run, BRANCHES)
+        conditions = _encoded(part, run, ASKED)
         if not conditions and part.ability is None:
             continue
-        for branch in BRANCHES:
+        for branch in ASKED:
             see(
                 branch in conditions,
                 f"on {ground.name} it gives no condition of the branch '{branch}', "
@@ -109,10 +109,10 @@ def branches(subject: Subject) -> str:
             condition = conditions[branch]
             _see_rows(condition, branch, ground)
             keys |= {key for image in range(3) for key in row_of(condition, image)}
-            alone = _encoded(part, run, (branch,)).get(branch)
-            see(alone is not None, f"on {ground.name} it gives no '{branch}' asked for alone")
+            alone = _encoded(part, run, (branch,))
+            see(branch in alone, f"on {ground.name} it gives no '{branch}' asked for alone")
             for image in range(3):
-                distance = _apart(row_of(condition, image), row_of(alone, image))
+                distance = _apart(row_of(condition, image), row_of(alone[branch], image))
                 see(
                     distance <= CLOSE,
                     f"on {ground.name} the branch '{branch}' is another (by {distance:.2g}) where "
@@ -128,9 +128,9 @@ def rows_alone(subject: Subject) -> str:
     """An image's condition is the same whoever else is in the batch, in shape and numbers."""
     worst, seen = 0.0, False
     for ground in _grounds(subject):
-        together = _encoded(_own(ground), _run(ground), BRANCHES)
+        together = _encoded(_own(ground), _run(ground), ASKED)
         for image in range(3):
-            one = _encoded(_own(ground), _run(ground, image), BRANCHES)
+            one = _encoded(_own(ground), _run(ground, image), ASKED)
             for branch in together.keys() & one.keys():
                 seen = True
                 distance = _apart(row_of(together[branch], image), row_of(one[branch], 0))
@@ -152,7 +152,7 @@ def refuses_other_families(subject: Subject) -> str:
     fits = refused = 0
     for ground in toys(subject):
         with only_refusals(f"on {ground.name}"):
-            changed, _ = tried(lambda ground=ground: ground.replaced(**_beside(subject)(ground)))
+            changed, _ = tried(_put, ground, subject)
             if changed is None:
                 refused += 1
                 continue
@@ -217,6 +217,11 @@ def _beside(subject: Subject) -> Callable[[Ground], Mapping[str, Any]]:
         return {"conditioning": [*kept, choice(subject)]}
 
     return change
+
+
+def _put(ground: Ground, subject: Subject) -> Ground:
+    """The ground with it; raises `LdmError` where it refuses."""
+    return ground.replaced(**_beside(subject)(ground))
 
 
 def _clash(one: Conditioning, other: Conditioning) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -68,7 +69,7 @@ def refuses_other_families(subject: Subject) -> str:
     fits = refused = 0
     for ground in toys(subject):
         with only_refusals(f"on {ground.name}"):
-            changed, _ = tried(lambda ground=ground: _converted(ground, subject))
+            changed, _ = tried(_converted, ground, subject)
             if changed is None:
                 refused += 1
             else:
@@ -225,7 +226,7 @@ def _pairs(subject: Subject, fresh: bool = False) -> Iterator[_Pair]:
     """
     fits, reason = 0, ""
     for ground in _grounds(subject, fresh):
-        again = lambda ground=ground: _converted(ground, subject)  # noqa: E731
+        again = partial(_converted, ground, subject)
         changed, refusal = tried(again)
         if changed is None:
             reason = f"{ground.name}: {refusal}"

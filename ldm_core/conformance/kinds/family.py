@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from ldm_core.conformance.family_folders import (
 from ldm_core.conformance.grounds import (
     Ground,
     apart,
-    folder_of,
+    folders_of,
     on_folder,
     only_refusals,
     quietly,
@@ -89,7 +89,7 @@ def inspects(subject: Subject) -> str:
     info.latents.check(info.default_extent, info.default_extent)
     missing = info.needs - info.abilities
     see(not missing, f"it needs {', '.join(sorted(missing))}, which are none of its abilities")
-    parts = on_folder(subject).pipe.composition
+    parts = _ground(subject).pipe.composition
     return f"{info.prediction_type.name}, {len(parts.recipe)} defaults"
 
 
@@ -102,7 +102,7 @@ def refuses_damaged_folders(subject: Subject) -> str:
     with damaged(folder) as copies:
         for words, copy in copies:
             with only_refusals(f"of a folder {words}"):
-                info, refusal = tried(partial(_inspect, family, copy))
+                info, refusal = tried(_inspect, family, copy)
             tries += 1
             refused += bool(refusal)
             see(
@@ -268,18 +268,19 @@ def _inspect(family: Family, folder: Path) -> Any:
 
 
 def _folder(subject: Subject) -> Path:
-    """The model folder, which is of the family.
+    """A model folder of the family.
 
     Raises:
-        NotApplicable: there is none, or it is another family's.
+        NotApplicable: none is named, nor does its package ship one.
     """
-    folder = folder_of(subject).resolve()
-    if not _claims(_family(subject.plugin), read_index(folder)):
-        raise NotApplicable(f"needs a folder of its own by --model; {folder.name} is another's")
-    return folder
+    family = _family(subject.plugin)
+    for folder in folders_of(subject):
+        if _claims(family, read_index(folder)):
+            return folder.resolve()
+    named = "" if subject.model is None else f"; {subject.model.name} is another family's"
+    raise NotApplicable(f"needs --model FOLDER, a folder of its own{named}")
 
 
 def _ground(subject: Subject, **choices: Any) -> Ground:
     """The folder as it is drawn from by itself."""
-    _folder(subject)
-    return on_folder(subject, **choices)
+    return on_folder(replace(subject, model=_folder(subject)), **choices)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -27,14 +27,12 @@ from ldm_core.conformance.grounds import (
 )
 from ldm_core.conformance.guidance_answers import Answer, watched
 from ldm_core.conformance.toy import middle
-from ldm_core.contracts import Evaluation, Guidance, Run
+from ldm_core.contracts import BRANCHES, Evaluation, Guidance, Run
 from ldm_core.numerics.point import Point
 from ldm_core.numerics.prediction import PREDICTION_TYPES
 
 SCALES = ("scale", "guidance_scale", "strength", "weight")
 """Options that are expected to be neutral at 1 or at 0, where a guidance does not say."""
-KNOWN = ("positive", "negative", "unconditional")
-"""Branches that need no inputs of a guidance."""
 HEUN = "ldm-core:heun"
 """A scheduler that asks twice in a step, the second time at the next point."""
 
@@ -44,7 +42,7 @@ def fits(subject: Subject) -> str:
     """Each model is fitted, or refused by an `LdmError` with a reason, before weights are read."""
     fitted = 0
     for ground in toys(subject):
-        changed, _ = tried(lambda ground=ground: _on(ground, subject))
+        changed, _ = tried(_on, ground, subject)
         if changed is not None:
             part = changed.pipe.composition.guidance
             see(isinstance(part, Guidance), f"fit gave a {type(part).__name__}, no guidance")
@@ -82,9 +80,9 @@ def _see_known(ground: Ground) -> None:
         )
         for branch in asked:
             see(
-                branch in KNOWN or branch in bound.inputs,
+                branch in BRANCHES or branch in bound.inputs,
                 f"on {ground.name} it asks for the branch '{branch}' at {point}, of which its "
-                f"inputs say nothing; without them there are {', '.join(KNOWN)}",
+                f"inputs say nothing; without them there are {', '.join(BRANCHES)}",
             )
 
 
@@ -107,7 +105,7 @@ def neutral(subject: Subject) -> str:
         candidates = _neutral_options(subject, ground.pipe.composition.guidance)
         distances = {}
         for options in candidates:
-            changed, _ = tried(lambda options=options, ground=ground: _on(ground, subject, options))
+            changed, _ = tried(_on, ground, subject, options)
             if changed is not None:
                 distances[_in_words(options)] = max(map(_from_positive, watched(changed)))
         see(distances, f"its neutral options are refused: {', '.join(map(_in_words, candidates))}")
@@ -128,7 +126,9 @@ def inactive(subject: Subject) -> str:
     one."""
     if not {"low", "high"} <= subject.plugin.options.keys():
         raise NotApplicable("has no options low and high")
-    for ground in fitting(subject, lambda ground: {"guidance": _beside_none(subject)}):
+    euler = {"scheduler": "ldm-core:euler"}
+    for fits in fitting(subject, lambda ground: {"guidance": _beside_none(subject)}, **euler):
+        ground = replace(fits, steps=4)
         grid, own = ground.plan().grid, ground.pipe.composition.guidance.neutral or {}
         bounds = {"low": grid[2].ratio * 1.001, "high": grid[1].ratio * 1.001}
         beside = {name: value for name, value in own.items() if name not in SCALES}
@@ -224,7 +224,8 @@ class _Probe:
         x = _random(run_shape(self.run), 0)
         at = Evaluation(x, self.point, prediction)
         outputs = {
-            branch: sum(at.output(one[branch]) for one in x0s) / len(x0s) for branch in x0s[0]
+            branch: torch.stack([at.output(one[branch]) for one in x0s]).mean(0)
+            for branch in x0s[0]
         }
         with quietly():
             bound = self.guidance.bind(self.run)

@@ -27,13 +27,11 @@ def _check_pixels(model: Model) -> None:
     """See that a model works on pixels.
 
     Raises:
-        LdmError: its latents are something else.
+        LdmError: it has an autoencoder.
     """
-    info = model.info
-    strides = {axis.stride for axis in info.latents.axes}
-    if model.part("autoencoder") is not None or strides != {1}:
+    if model.part("autoencoder") is not None:
         raise LdmError(
-            f"'pixels' is for models that work on pixels, and the latents of '{info.source}' are "
-            "an autoencoder's.",
+            f"'pixels' is for models that work on pixels, and '{model.info.source}' has an "
+            "autoencoder.",
             "leave the encoder and the decoder out: the model's own are then taken.",
         )
