@@ -23,6 +23,7 @@ from ldm_core.cli.then_and_now import (
     check_family,
     check_installed,
     family_notes,
+    family_of,
     option_notes,
     package_differences,
     with_options_of_then,
@@ -137,7 +138,7 @@ def _replay(
     for note in notes:
         typer.echo(f"differs: {note}", err=True)
     try:
-        composition = compose(layer, registry)
+        composition = compose(layer, registry, family_id=family_of(manifest, registry))
     except LdmError as error:
         check_family(manifest, registry, error)
         raise

@@ -14,7 +14,7 @@ from ldm_core.composition.short_names import shipped
 from ldm_core.contracts.guidance import ModelsOwn
 from ldm_core.errors import LdmError
 from ldm_core.media.manifest_gone import another, back, install, not_installed, packages_of, whose
-from ldm_core.media.manifest_names import canonical, same
+from ldm_core.media.manifest_names import canonical, id_now, same
 from ldm_core.media.manifest_packages import differences, imported, versions
 from ldm_core.media.manifest_record import Manifest
 from ldm_core.plugins.options import Option
@@ -132,6 +132,11 @@ def family_notes(then: Manifest, now: Composition) -> list[str]:
     if then.family is None or same(then.family, id):
         return []
     return [f"the family {then.family} read the model then, {id} now"]
+
+
+def family_of(then: Manifest, registry: Registry) -> str | None:
+    """The id of the family that read a picture's model, as its package spells its name now."""
+    return None if then.family is None else id_now("family", then.family, registry)
 
 
 def check_family(then: Manifest, registry: Registry, error: LdmError) -> None:

@@ -53,12 +53,15 @@ def compose(
     chosen: Mapping[str, Any],
     registry: Registry | None = None,
     recipe: Path | Mapping[str, Any] | None = None,
+    *,
+    family_id: str | None = None,
 ) -> Composition:
     """Resolve a recipe with choices laid over it.
 
     Args:
         registry: the plugins to choose from; those of the installed packages by default, of which
             only such are imported as the recipe's ``[plugins]`` admits.
+        family_id: of the family that is taken where several claim the model, such as read it then.
     Raises:
         LdmError: an unknown model, plugin or option; a folder that is no model or whose weights
             are missing, cut off or pickled; abilities that the model lacks.
@@ -72,7 +75,7 @@ def compose(
     layer = in_full_everywhere(layer, registry)
     if "model" not in layer:
         raise LdmError("no model is named.", "`ldm models list` shows the models installed.")
-    info, family = inspect_model(layer["model"], registry, layer.get("model_config"))
+    info, family = inspect_model(layer["model"], registry, layer.get("model_config"), family_id)
     layer["model"] = info.source
     if "model_config" in layer:
         layer["model_config"] = lasting(layer["model_config"], info.folder)

@@ -38,7 +38,11 @@ class Families:
                 self._made.append((plugin, family))
 
     def of(
-        self, source: str, index: Mapping[str, Any], shipped_by: str | None
+        self,
+        source: str,
+        index: Mapping[str, Any],
+        shipped_by: str | None,
+        family_id: str | None = None,
     ) -> tuple[Plugin, Family]:
         """The family of a model, by its ``model_index.json``.
 
@@ -48,6 +52,7 @@ class Families:
         Args:
             source: the model, as a person names it.
             shipped_by: the distribution that ships it, if any does.
+            family_id: of the one that is taken of several.
         Raises:
             LdmError: none knows it, or several do and neither of these is among them.
         """
@@ -69,6 +74,8 @@ class Families:
             )
         if len(claims) == 1:
             return claims[0]
+        if wanted := [claim for claim in claims if claim[0].id == family_id]:
+            return wanted[0]
         for home in (shipped_by, OWN):
             first = [claim for claim in claims if claim[0].distribution == home]
             if len(first) == 1:

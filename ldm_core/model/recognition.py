@@ -19,12 +19,13 @@ from ldm_core.values import brief
 
 
 def inspect_model(
-    source: str, registry: Registry, config: str | None = None
+    source: str, registry: Registry, config: str | None = None, family_id: str | None = None
 ) -> tuple[ModelInfo, Family]:
     """Find a model and the family that knows it, and read what its folder says.
 
     Args:
         config: the folder, or Hub id, with the configs of a model that is a single file.
+        family_id: of the family that is taken where several claim the model.
     """
     folder, file = find_model(source, registry), None
     shapes: Mapping[str, tuple[int, ...]] = {}
@@ -43,7 +44,7 @@ def inspect_model(
             f"'model_config' is for a model in a single file, and '{source}' is a folder."
         )
     index = read_index(folder)
-    plugin, family = families.of(source, index, _shipped_by(folder, registry))
+    plugin, family = families.of(source, index, _shipped_by(folder, registry), family_id)
     if file is not None:
         with blamed(plugin, "while it was asked to read a file"):
             of_file = family.of_file(file, dict(shapes))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from ldm_core import LdmError, Pipeline
 from ldm_core.composition.compose import compose, recompose
 from ldm_core.composition.composition import Composition
 from ldm_core.composition.full_recipe import recipe_in_full
-from ldm_core.contracts import Scheduler
-from ldm_core.media.manifest import recipe_of
+from ldm_core.contracts import LatentSpace, Scheduler
+from ldm_core.media.manifest import make_manifest, recipe_of
 from ldm_core.model.files import model_hash
 from ldm_core.plugins.hookspecs import KINDS
 from ldm_core.plugins.registry import Plugin, Registry, ShippedModel, installed
@@ -25,6 +26,7 @@ from ldm_pipelines.image_to_image import image_to_image
 from ldm_pipelines.inpaint import inpaint
 from ldm_pipelines.invert import invert
 from sites import site_in
+from third_party import Toy, folder_in, gaussian_velocity, registry_of
 
 OLD = Path(__file__).parent / "old_pictures"
 NAME = "aaa-neighbour"
@@ -255,3 +257,21 @@ def test_options_of_another_package_that_are_plugins_by_name_are_its_own(
     registry.plugins.append(Plugin("scheduler", "ddim", "ours", "1", mine))
     composed = compose(layer, registry)
     assert {p.id for p in composed.plugins if p.kind == "scheduler"} == {"ours:around", "ours:ddim"}
+
+
+def test_the_family_that_read_a_model_is_taken_of_several(tmp_path: Path) -> None:
+    """As a replay asks for it; a person is told that both claim the model."""
+    folder, extent = folder_in(tmp_path / "model"), {"height": 8, "width": 8}
+    latents = LatentSpace.of_picture(4, stride=1)
+    registry = registry_of(Toy(gaussian_velocity, latents, extent), decoders={"toy": decoded})
+    toys = [plugin for plugin in registry.of_kind("family") if plugin.name == "toy"]
+    registry.plugins.append(replace(toys[0], distribution="ldm-other"))
+    with pytest.raises(LdmError, match="both claim the model"):
+        compose({"model": str(folder)}, registry)
+    for id in ("ldm-toy:toy", "ldm-other:toy"):
+        composition = compose({"model": str(folder)}, registry, family_id=id)
+        assert make_manifest(composition, composition.plan({}, [1]).request, 0)["family"] == id
+
+
+def decoded(model: Any, x0: Any) -> Any:
+    return x0
