@@ -42,8 +42,9 @@ from ldm_core.numerics.point import Point
 
 STEPS = (1, 2, 3, 10, 100, 1000)
 CONSTANT = 0.3
-NEAR = 1e-2
-"""How near a constant x0 is come to; what computes in float32 amplifies its rounding."""
+NEAR, OWN_NEAR = 1e-5, 1e-2
+"""How near a constant x0 is come to; one with points of its own may compute in float32, as another
+library's does, whose rounding the first steps amplify."""
 ROUNDING = 1e-9
 """Of float64, over a walk."""
 
@@ -74,7 +75,7 @@ def float64(subject: Subject) -> str:
         wide = walked.run(steps, dtype=torch.float64)
         assert wide.dtype == torch.float64, f"it gives {wide.dtype} for an x of float64"
         worst = max(worst, apart(wide, walked.run(steps)))
-        assert worst < 1e-2, f"in float32 it ends {worst:.2g} away from where it ends in float64"
+        assert worst < 3e-3, f"in float32 it ends {worst:.2g} away from where it ends in float64"
 
     return f"{runs(subject, (5,), see)}, float32 {worst:.1g} away"
 
@@ -187,7 +188,8 @@ def constant_x0(subject: Subject) -> str:
             return  # its own points end in noise
         away = float((end - CONSTANT).abs().max())
         worst = max(worst, away if math.isfinite(away) else math.inf)
-        assert away < NEAR, f"it ends {away:.2g} away from the x0 that it was always told"
+        near = NEAR if walked.scheduler.points is None else OWN_NEAR
+        assert away < near, f"it ends {away:.2g} away from the x0 that it was always told"
 
     return f"{runs(subject, (1, 2, 3, 10), see)}, {worst:.1g} away"
 
