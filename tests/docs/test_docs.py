@@ -204,32 +204,48 @@ def all_of(pages: list[Path]) -> str:
 @pytest.fixture
 def mine(as_shapes: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """All that the pages on plugins and the example package offer, at once."""
+    forget("ldm_mine")
     project = new_package("ldm-mine", [*STARTERS], tmp_path, installed()).folder
-    stated = ['mine = "ldm_mine.plugin"']
+    module = project / "ldm_mine" / "plugin.py"
+    texts = [module.read_text()]
     for page in GUIDE:
         for block in (block for block in blocks(page) if block.title.startswith("ldm-mine/")):
             file = tmp_path / block.title
-            if file.name == "plugin.py":
-                file = file.with_name(f"plugin_{page.stem.replace('-', '_')}.py")
-                stated.append(f'{page.stem} = "ldm_mine.{file.stem}"')
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(block.text)
-    pyproject = project / "pyproject.toml"
-    text = pyproject.read_text()
-    assert stated[0] in text
-    pyproject.write_text(text.replace(stated[0], "\n".join(stated)))
+            if file == module:
+                texts.append(block.text)
+            else:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(block.text)
+    module.write_text(joined(texts))
     entries = []
     for folder in (project, DOCS / "examples" / "ldm-res"):
         monkeypatch.syspath_prepend(folder)
         entries += entries_of(folder, tmp_path / ".site")
     package = discover(entries, disable=[], allow=[])
     assert not package.failures
-    offered = {(plugin.kind, plugin.name): plugin for plugin in package.plugins}
-    installed().plugins.extend(offered.values())
-    installed().models.extend({model.name: model for model in package.models}.values())
+    installed().plugins.extend(package.plugins)
+    installed().models.extend(package.models)
     yield
-    for module in ("ldm_mine", "ldm_res"):
-        forget(module)
+    for name in ("ldm_mine", "ldm_res"):
+        forget(name)
+
+
+def joined(texts: list[str]) -> str:
+    """One plugin module of several, each name of a hook offered once."""
+    bodies: dict[str, dict[str, str]] = {}
+    hooks = r"^@hookimpl\ndef (\w+)\(register.*:\n((?: {4}.*\n)+)"
+    for text in texts:
+        for hook, body in re.findall(hooks, text, re.MULTILINE):
+            whole = re.sub(r",?\n {4,8}\)", ")", re.sub(r"(?<=[(,])\n {8}", " ", body))
+            for line in whole.splitlines():
+                offered = re.match(r' *register\( ?"([^"]+)"', line)
+                bodies.setdefault(hook, {}).setdefault(offered[1] if offered else line, line)
+    head = 'from pathlib import Path\n\nfrom ldm_core import hookimpl\n\nldm_api = ">=2,<3"\n'
+    parts = [
+        "\n".join(["", "", "@hookimpl", f"def {hook}(register):", *lines.values(), ""])
+        for hook, lines in bodies.items()
+    ]
+    return head + "".join(parts)
 
 
 @pytest.mark.slow

@@ -136,7 +136,7 @@ def inactive(subject: Subject) -> str:
         at = {seen.at.point: seen for seen in watched(changed)}
         see({*at} == {*grid[:-1]}, f"on {ground.name} it is not asked once at each point")
         active = at[grid[1]]
-        for point in (grid[0], grid[2]):
+        for point in [point for point in (grid[0], grid[2]) if point in at]:  # of two steps one
             see(
                 len(at[point].branches) < len(active.branches) or len(active.branches) == 1,
                 f"on {ground.name} it asks for {', '.join(at[point].branches)} where it is to be "
