@@ -18,6 +18,7 @@ from ldm_core.contracts import (
 )
 from ldm_core.errors import LdmError
 from ldm_core.numerics.point import Point
+from ldm_core.numerics.sums import weighted_sum
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,9 +55,15 @@ def ddpm(*, variance: Variance = "fixed_small") -> Scheduler:
             # sigma/alpha of the quieter point over that of the noisier one
             fall = (there.sigma * here.alpha) / (there.alpha * here.sigma)
             kept = there.sigma * fall / here.sigma
-            x = kept * x + there.alpha * (1 - fall * fall) * x0
-            if there.sigma > 0:
-                x = x + _deviation(variance, here, there, denoise) * noise()
+            terms = [(kept, x), (there.alpha * (1 - fall * fall), x0)]
+            if there.sigma == 0:
+                x = weighted_sum(*terms)
+                continue
+            deviation = _deviation(variance, here, there, denoise)
+            if isinstance(deviation, float):
+                x = weighted_sum(*terms, (deviation, noise()))
+            else:
+                x = weighted_sum(*terms) + deviation * noise()
         return x
 
     return needs_learned_variance(walk) if variance.startswith("learned") else walk
