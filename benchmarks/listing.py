@@ -23,7 +23,7 @@ import packages
 PLUGIN = """
 from ldm_core import hookimpl
 
-ldm_api_version = 2
+ldm_api = ">=2,<3"
 
 
 @hookimpl

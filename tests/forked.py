@@ -173,11 +173,11 @@ def _fork(request: dict[str, Any]) -> int:
 
 
 def _install(folders: list[str]) -> None:
-    from ldm_core.plugins.registry import installed
+    from ldm_core.plugins.discovery import once
 
     sys.path[:0] = folders
     importlib.invalidate_caches()
-    installed.cache_clear()
+    once.cache_clear()
 
 
 def _run(argv: list[str], cwd: str) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ldm_core.plugins.registry import installed
+from ldm_core.plugins.discovery import once
 from packages import install
 
 
@@ -46,7 +46,7 @@ class Site:
         for module in [m for m in sys.modules if m.partition(".")[0] in modules_there]:
             del sys.modules[module]
         importlib.invalidate_caches()
-        installed.cache_clear()
+        once.cache_clear()
 
 
 @contextmanager

@@ -103,6 +103,7 @@ ERRORS: dict[str, BaseException] = {
     "FileNotFoundError": FileNotFoundError(2, "No such file", "settings.json"),
     "long": RuntimeError("x" * 5000),
     "interrupt": KeyboardInterrupt(),
+    "PermissionError": PermissionError(13, "Permission denied", "/own/cache"),
     "LdmError": LdmError("so few steps are too few.", "take more."),
 }
 

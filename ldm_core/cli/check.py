@@ -13,7 +13,7 @@ import typer
 from ldm_core.errors import LdmError
 
 if TYPE_CHECKING:
-    from ldm_core.conformance.checks import Result
+    from ldm_core.conformance.checks import Outcome, Result
 
 
 def check_plugins(
@@ -75,7 +75,7 @@ def check_plugins(
 def in_words(results: list[Result]) -> str:
     """How many passed, failed, and so on."""
     counts = Counter(result.outcome for result in results)
-    words = {
+    words: dict[Outcome, str] = {
         "passed": "passed",
         "failed": "failed",
         "expected": "failed as declared",

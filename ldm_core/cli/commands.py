@@ -75,6 +75,8 @@ def as_command(plugin: Plugin) -> Callable[..., None]:
         kind = inspect.Parameter.KEYWORD_ONLY
         parameters.append(inspect.Parameter("context", kind, annotation=typer.Context))
     owner = f"the command '{plugin.name}'"
+    if "help" in options:
+        raise TypeError("its option 'help' would stand in the place of --help")
     for option in (*options.values(), *arguments.values()):
         _check_default(option)
 

@@ -16,6 +16,7 @@ from ldm_core.jobs.job import Changed, Job
 from ldm_core.jobs.ledger import size_of
 from ldm_core.jobs.processes import Ended, Said, Workers, this_command
 from ldm_core.jobs.ray_engine import RayWorkers, check_installed
+from ldm_core.plugins.registry import installed
 
 ENGINES = ("local", "ray")
 """What runs processes."""
@@ -72,7 +73,7 @@ def run_workers(
     except Changed as error:
         error.add_note(summary(job, error))
         raise
-    said: set[str] = set()
+    said = {f"warning: {text}" for text in installed().unknown}  # as this process did
     with PatientSignals() as signals:
         workers = start(size_of(job.folder.ledger))
         sent = False

@@ -15,7 +15,7 @@ from ldm_core.composition.admitted import admitted, trust_of
 from ldm_core.composition.companions import accompanied
 from ldm_core.composition.composition import OF_A_CALL, Composition
 from ldm_core.composition.fast import faster
-from ldm_core.composition.fitting import BESIDE, check_inputs, fitted
+from ldm_core.composition.fitting import BESIDE, check_conditioning, check_inputs, fitted
 from ldm_core.composition.linear import check_linear
 from ldm_core.composition.named_files import in_full_everywhere
 from ldm_core.composition.nested import only
@@ -31,7 +31,7 @@ from ldm_core.composition.recipe import (
     read_recipe,
 )
 from ldm_core.composition.short_names import owned, owner_of_folder
-from ldm_core.contracts import Conditioning, Family, Kernel, ModelInfo, Phase
+from ldm_core.contracts import Family, Kernel, ModelInfo, Phase
 from ldm_core.errors import LdmError, LdmNote, did_you_mean
 from ldm_core.model import place
 from ldm_core.model.files import MODEL_RECIPE
@@ -201,7 +201,7 @@ def assemble(
             converter.within(recipe, attention)
     for part in conditioning:
         check_inputs(part, owners)
-    _check_conditioning(conditioning, info)
+    check_conditioning(conditioning, info)
     with owners.blamed(guidance, BESIDE):
         _ = guidance.embedded_scale
     if guidance.embedded_scale is not None and "guidance_embeds" not in info.abilities:
@@ -322,43 +322,3 @@ def _check_lengths(recipe: Layer, info: ModelInfo) -> None:
     lengths: dict[str, int] = {side: recipe[side] for side in ("height", "width") if side in recipe}
     lengths |= recipe.get("extent", {})
     info.latents.check({**info.default_extent, **lengths}, info.default_extent)
-
-
-def _check_conditioning(conditioning: Sequence[Conditioning], info: ModelInfo) -> None:
-    """See that the conditionings fit the model and each other."""
-    abilities: dict[str, int] = {}
-    for part in conditioning:
-        if part.ability is None:
-            continue
-        if part.ability not in info.abilities:
-            raise LdmError(
-                f"the model '{info.source}' (family {info.family}) cannot be conditioned by "
-                f"'{part.ability}'; it has: {', '.join(sorted(info.abilities)) or 'none'}."
-            )
-        abilities[part.ability] = abilities.get(part.ability, 0) + 1
-    for ability, count in abilities.items():
-        if count > 1:
-            raise LdmError(
-                f"{count} conditionings give the network its '{ability}', and each would undo the "
-                "other; leave one out."
-            )
-    for need in sorted(info.needs - abilities.keys()):
-        raise LdmError(
-            f"the model '{info.source}' must be conditioned by '{need}', and the recipe's "
-            "conditioning has none that does it.",
-            "`ldm plugins list --kind conditioning` shows those there are.",
-        )
-    inputs: dict[str, Any] = {}
-    for part in conditioning:
-        for name, declared in part.inputs.items():
-            if name in RESERVED or name in info.latents.names:
-                raise LdmError(
-                    f"a conditioning reads an input named '{name}', which is an argument of every "
-                    "call; it needs another name."
-                )
-            if name in inputs and not declared.same_as(inputs[name]):
-                raise LdmError(
-                    f"two conditionings read the input '{name}' and mean different things by it "
-                    f"(default {inputs[name].default!r} and {declared.default!r}); leave one out."
-                )
-            inputs[name] = declared

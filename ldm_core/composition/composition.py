@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from ldm_core.arguments import checks_arguments
 from ldm_core.composition import limits
 from ldm_core.composition.companions import Companions
 from ldm_core.composition.recipe import Layer
+from ldm_core.composition.typed_inputs import check_types
 from ldm_core.contracts import (
     Conditioning,
     Converter,
@@ -32,7 +33,6 @@ from ldm_core.contracts import (
     Spacing,
     Wrapper,
 )
-from ldm_core.contracts.files import parts_of
 from ldm_core.contracts.latents import describe
 from ldm_core.contracts.spacing import as_spacing, checked
 from ldm_core.errors import LdmError, PartError, did_you_mean
@@ -41,7 +41,7 @@ from ldm_core.model.lora import Lora
 from ldm_core.numerics.point import Point
 from ldm_core.plugins.owners import Owners
 from ldm_core.plugins.registry import Plugin, Registry
-from ldm_core.values import brief, fitted, plain, type_name
+from ldm_core.values import brief, plain
 
 OF_A_CALL = (
     "seed", "num_images_per_prompt", "num_inference_steps", "guidance_scale", "width", "height",
@@ -100,6 +100,16 @@ class Composition:
         composes the same again."""
         own_points = self.scheduler.points is not None
         return {k: v for k, v in self.recipe.items() if not (own_points and k == "spacing")}
+
+    def initial_scale(self, grid: Grid) -> float:
+        """The standard deviation of x at the start of a grid, as the scheduler wants it."""
+        scheduler, schedule = self.scheduler, self.info.noise_schedule
+        with self.owners.blamed(scheduler, "before the first step"):
+            scale = float(scheduler.start(grid[0], schedule.at(schedule.last)))
+            if not 0 <= scale < math.inf:
+                what = "x starts with a standard deviation that is finite"
+                raise PartError(scheduler, f"{what}, and not of {scale:g}.")
+        return scale
 
     @checks_arguments
     def extent(self, changes: Extent | None = None) -> dict[str, int]:
@@ -179,6 +189,10 @@ class Composition:
                 grid = checked(points, info.noise_schedule, f"'{name}'")
             except LdmError as error:
                 raise PartError(part, error.message, error.hint) from error
+            if own_points is None and len(grid) != steps + 1:
+                raise PartError(
+                    part, f"'{name}' makes {len(grid) - 1} steps where {steps} were asked for."
+                )
         if grid[0].alpha == 0 and info.prediction_type.needs_signal:
             raise LdmError(
                 f"the spacing '{name}' starts where the signal is zero, and there this "
@@ -216,7 +230,7 @@ class Composition:
         grid = self.grid(request.num_inference_steps, request.extent)
         for part in self.conditioning:
             with self.owners.blamed(part, "while it saw to the inputs"):
-                _check_inputs(part, request)
+                check_types(part, request)
         for part in self.conditioning:
             with self.owners.blamed(part, "while it chose the part of the way"):
                 grid = _cut(part, grid, request)
@@ -303,44 +317,6 @@ def _cut(part: Conditioning, grid: Grid, request: Request) -> Grid:
     if not isinstance(left, Grid) or len(left) < 1:
         raise PartError(part, f"what is left of a Grid is a Grid, not {brief(left)}.")
     return left
-
-
-def _check_inputs(part: Conditioning, request: Request) -> None:
-    """See that a conditioning can use its inputs, each of the type that it declares.
-
-    Raises:
-        LdmError: it cannot; what it says itself of one goes first.
-    """
-    wrong = next(_of_another_type(part.inputs, request), None)
-    try:
-        part.check(request)
-    except LdmError:
-        raise
-    except Exception as error:
-        if wrong is None:
-            raise
-        raise LdmError(wrong) from error
-    if wrong is not None:
-        raise LdmError(wrong)
-
-
-def _of_another_type(inputs: Mapping[str, Input], request: Request) -> Iterator[str]:
-    """What is wrong with each value of another type than is declared, or out of its range; those of
-    files, which may be pictures in memory, are left to their conditionings."""
-    for name, one in inputs.items():
-        if Path in parts_of(one.type):
-            continue
-        plainly = (one.type, *get_args(one.type))
-        for value in request.inputs[name]:
-            if type(value) in plainly or value is one.default:
-                continue
-            try:
-                fitted(one.type, value)
-            except ValueError as error:
-                yield (
-                    f"the input '{name}' should be {type_name(one.type)}, not {brief(value)}: "
-                    f"{error}."
-                )
 
 
 def is_one_each(value: Any) -> bool:

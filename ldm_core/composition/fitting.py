@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ldm_core.composition.composition import OF_A_CALL
 from ldm_core.composition.parts import EDGES
 from ldm_core.contracts import Conditioning, Input, ModelInfo, PlaceNames, Record
 from ldm_core.errors import LdmError, PartError
@@ -54,3 +55,47 @@ def check_inputs(part: Conditioning, owners: Owners) -> None:
         if not table or not all(isinstance(one, Input) for one in inputs.values()):
             what = "a conditioning's inputs are a table of Input"
             raise PartError(part, f"{what}, not {brief(inputs)}.")
+
+
+def check_conditioning(conditioning: Sequence[Conditioning], info: ModelInfo) -> None:
+    """See that the conditionings fit the model and each other.
+
+    Raises:
+        LdmError: they do not.
+    """
+    abilities: dict[str, int] = {}
+    for part in conditioning:
+        if part.ability is None:
+            continue
+        if part.ability not in info.abilities:
+            raise LdmError(
+                f"the model '{info.source}' (family {info.family}) cannot be conditioned by "
+                f"'{part.ability}'; it has: {', '.join(sorted(info.abilities)) or 'none'}."
+            )
+        abilities[part.ability] = abilities.get(part.ability, 0) + 1
+    for ability, count in abilities.items():
+        if count > 1:
+            raise LdmError(
+                f"{count} conditionings give the network its '{ability}', and each would undo the "
+                "other; leave one out."
+            )
+    for need in sorted(info.needs - abilities.keys()):
+        raise LdmError(
+            f"the model '{info.source}' must be conditioned by '{need}', and the recipe's "
+            "conditioning has none that does it.",
+            "`ldm plugins list --kind conditioning` shows those there are.",
+        )
+    inputs: dict[str, Any] = {}
+    for part in conditioning:
+        for name, declared in part.inputs.items():
+            if name in OF_A_CALL or name in info.latents.names:
+                raise LdmError(
+                    f"a conditioning reads an input named '{name}', which is an argument of every "
+                    "call; it needs another name."
+                )
+            if name in inputs and not declared.same_as(inputs[name]):
+                raise LdmError(
+                    f"two conditionings read the input '{name}' and mean different things by it "
+                    f"(default {inputs[name].default!r} and {declared.default!r}); leave one out."
+                )
+            inputs[name] = declared

@@ -28,7 +28,7 @@ UNSAVED = object()
 def recipe_in_full(composition: Composition) -> Layer:
     """The recipe in use in full, observers left out, which have no part in what is drawn; lists
     that are empty are said to be, so that nothing is added to them."""
-    recipe: Layer = {key: [] for key in LISTS} | composition.recipe_in_use
+    recipe: Layer = {key: [] for key in ("loras", *LISTS)} | composition.recipe_in_use
     del recipe["observers"]
     return full_recipe(recipe, composition.registry, composition.defaults)
 

@@ -14,8 +14,8 @@ from ldm_core.numerics.point import Point
 from ldm_core.numerics.prediction import PredictionType
 
 VALUES = 9
-"""How many values a walk may keep from one step to the next; the scheduler that keeps most of those
-that ship keeps as many."""
+"""How many values a walk may keep from one step to the next; of the schedulers that ship pndm keeps
+most, up to eight."""
 NOISES = 2
 """How many times it may draw noise in a step."""
 EDGE = "choose others, or leave the converter out that runs all steps as one program."

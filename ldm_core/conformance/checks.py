@@ -96,10 +96,10 @@ CHECKS: dict[str, list[Check]] = {}
 """Those of each kind; filled by `check` when the kind's module is imported."""
 
 
-def check(kind: str) -> Callable[[Callable[[Subject], str | None]], Callable[..., str | None]]:
+def check(kind: str) -> Callable[[Callable[[Any], str | None]], Callable[..., str | None]]:
     """Make a function a check of a kind, under its own name."""
 
-    def named(function: Callable[[Subject], str | None]) -> Callable[..., str | None]:
+    def named(function: Callable[[Any], str | None]) -> Callable[..., str | None]:
         CHECKS.setdefault(kind, []).append(Check(kind, function.__name__, function))
         return function
 

@@ -20,24 +20,26 @@ class Declared:
             that check of each of its plugins.
         check_options: ``check_options = {"scheduler mine": {"option": value}}``, with which a
             plugin is made for checks.
+        problem: what is wrong with what is declared; empty where nothing is. None of it counts
+            then.
     """
 
     failures: Mapping[str, str] = field(default_factory=dict)
     check_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    problem: str = ""
 
     @classmethod
     def of(cls, modules: Sequence[str]) -> Declared:
-        """Of plugin modules that are imported, by name.
-
-        Raises:
-            LdmError: something else is declared than such tables.
-        """
+        """Of plugin modules that are imported, by name."""
         failures: dict[str, str] = {}
         options: dict[str, Mapping[str, Any]] = {}
-        for name in modules:
-            module = sys.modules.get(name)
-            failures |= _table(getattr(module, "expected_failures", {}), str, name)
-            options |= _table(getattr(module, "check_options", {}), Mapping, name)
+        try:
+            for name in modules:
+                module = sys.modules.get(name)
+                failures |= _table(getattr(module, "expected_failures", {}), str, name)
+                options |= _table(getattr(module, "check_options", {}), Mapping, name)
+        except LdmError as error:
+            return cls(problem=error.message)
         return cls(failures, options)
 
     def failure(self, plugin: str, check: str) -> str | None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import Distribution, EntryPoint, distributions
 from pathlib import Path
+from typing import Any
 
 from ldm_core.conformance.shipped import CERTIFICATE
 from ldm_core.plugins.entries import GROUP
@@ -72,13 +74,20 @@ def packages(paths: Sequence[Path] = ()) -> list[Package]:
         paths: folders in which to look in place of Python's path.
     """
     named: dict[str, Package] = {}
-    places = {"path": [*map(str, paths)]} if paths else {}
-    for distribution in distributions(**places):
-        entries = tuple(e for e in distribution.entry_points if e.group == GROUP)
-        name = distribution.metadata["Name"] if entries else None
+    every = distributions(path=[*map(str, paths)]) if paths else distributions()
+    for distribution in every:
+        name, version, entries = None, "", tuple[EntryPoint, ...]()
+        with suppress(Exception):  # metadata that is missing or broken is no package to check
+            entries = tuple(e for e in distribution.entry_points if e.group == GROUP)
+            told: Any = distribution.metadata if entries else {}
+            name, version = told.get("Name"), told.get("Version") or ""
         if name and normalised(name) not in named:  # the first on the path is the one in force
             named[normalised(name)] = Package(
-                name, distribution.version, distribution, entries, tuple(paths)
+                name,
+                version,
+                distribution,
+                entries,
+                tuple(paths),
             )
     return [named[name] for name in sorted(named)]
 

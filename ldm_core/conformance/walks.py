@@ -25,6 +25,7 @@ from ldm_core.contracts import (
 from ldm_core.errors import LdmError
 from ldm_core.numerics.noise_schedule import FlowSchedule, NoiseSchedule
 from ldm_core.numerics.point import CLEAN, Point
+from ldm_core.numerics.prediction import as_prediction_type
 from ldm_core.numerics.seeded_noise import SeededNoise
 
 DATA = GaussianData()
@@ -143,7 +144,7 @@ def info_of(schedule: NoiseSchedule) -> ModelInfo:
         source="of the test kit",
         folder=Path(),
         noise_schedule=schedule,
-        prediction_type="flow" if flow else "epsilon",
+        prediction_type=as_prediction_type("flow" if flow else "epsilon"),
         latents=LatentSpace.of_picture(4, 8),
         default_extent={"height": 512, "width": 512},
         abilities=frozenset(),

@@ -17,7 +17,7 @@ from typing import Any
 from ldm_core.conformance.checks import CHECKS, Check, Result
 from ldm_core.conformance.package import checks as package_checks
 from ldm_core.conformance.package.evidence import gather, warm_up
-from ldm_core.conformance.package.listing import fresh_listing
+from ldm_core.conformance.package.listing import Listing, fresh_listing, output_to
 from ldm_core.conformance.package.state import QUESTIONS, State, changes, state
 from ldm_core.conformance.packages import find_package
 from ldm_core.conformance.plugin_checks import PluginCheck, checks_of
@@ -27,12 +27,19 @@ LISTING = Result(package_checks.KIND, "listing", "passed")
 """What is under way before any check is: listing and making the plugins."""
 
 
+class Ended(Exception):
+    """Listing the package ends the process that does it, or never ends, so that nothing else of it
+    can be seen."""
+
+
 def every_check(order: Order) -> list[PluginCheck]:
     """Those of the package, and of each plugin with that which sees what it left behind."""
     checks: list[PluginCheck] = []
     package = find_package(order.target)
     if package is not None:
         fresh = fresh_listing(package.name, order.limit)
+        if fresh.ended:
+            raise Ended(fresh.error)
         evidence = gather(package, fresh)
         evidence.certifying = order.certifying
         evidence.certificate = None if order.certificate is None else Path(order.certificate)
@@ -57,13 +64,15 @@ def of_package(evidence: Any) -> list[PluginCheck]:
 def _with_traces(checks: list[PluginCheck]) -> Iterator[PluginCheck]:
     """The checks, with one behind those of each plugin that looks at what they left behind."""
     before: dict[str, State] = {}
+    printed: dict[str, Listing] = {}
 
     def looked(check: PluginCheck) -> PluginCheck:
         function = check.check.function
 
         def first(subject: Any) -> str | None:
             before.setdefault(check.plugin, state())
-            return function(subject)
+            with output_to(printed.setdefault(check.plugin, Listing())):
+                return function(subject)
 
         return replace(check, check=replace(check.check, function=first))
 
@@ -71,13 +80,19 @@ def _with_traces(checks: list[PluginCheck]) -> Iterator[PluginCheck]:
         yield looked(check)
         last = i + 1 == len(checks) or checks[i + 1].plugin != check.plugin
         if last and check.check.name != "made":
-            traces = Check(check.check.kind, "leaves_no_trace", _traces(before, check.plugin))
+            seen = _traces(before, printed, check.plugin)
+            traces = Check(check.check.kind, "leaves_no_trace", seen)
             yield replace(check, check=traces, expected=None)
 
 
-def _traces(before: dict[str, State], plugin: str) -> Callable[[Any], str | None]:
+def _traces(
+    before: dict[str, State], printed: dict[str, Listing], plugin: str
+) -> Callable[[Any], str | None]:
     def leaves_no_trace(subject: Any) -> str | None:
-        """What all code of a process shares is as it was before it was used."""
+        """What all code of a process shares is as it was before it was used, and nothing is on the
+        standard output, which belongs to results."""
+        said = " ".join(printed.get(plugin, Listing()).printed.split())
+        assert not said, f"used, it printed {said[:60]!r} to the standard output"
         kept = [q for q in QUESTIONS if q not in ("random_state", "warning_filters", "logging")]
         for name, change in changes(before.get(plugin, state()), state()).items():
             assert name not in kept, f"used, it changed what all share: {name}: {change}"
@@ -99,6 +114,10 @@ def main() -> None:
     say(begin=-1, result=asdict(LISTING))
     try:
         checks = every_check(order)
+    except Ended as error:
+        say(end=-1, result=asdict(replace(LISTING, outcome="failed", reason=str(error))))
+        say(done=True)
+        os._exit(0)
     except Exception as error:
         say(error=f"{error}")
         os._exit(0)

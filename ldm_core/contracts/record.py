@@ -257,6 +257,11 @@ def as_instance(kind: type[T], part: Any, name: str) -> T:
     Raises:
         LdmError: it is of another class.
     """
+    if isinstance(part, Marked):
+        raise LdmError(
+            f"a {name} is no function that can be marked, as {brief(part.marked)} is: it is fitted "
+            "to a model by its method fit(info), and sees a run by bind(run)."
+        )
     if not isinstance(part, kind):
         raise LdmError(
             f"a {name} is an object of a class made from ldm_core.contracts.{kind.__name__}, not "

@@ -43,7 +43,8 @@ def imported(registry: Registry, others: Iterable[str] = ()) -> dict[str, str]:
     Args:
         others: packages that are left out.
     """
-    packages = {plugin.distribution: plugin.version for plugin in registry.plugins}
+    packages = {one.distribution: one.version for one in registry.imports}
+    packages |= {plugin.distribution: plugin.version for plugin in registry.plugins}
     packages |= {model.distribution: model.version for model in registry.models}
     return {name: packages[name] for name in sorted(packages.keys() - {*others})}
 

@@ -26,13 +26,20 @@ def weighted_sum(*terms: tuple[float, Tensor]) -> Tensor:
         terms: at least one; numbers are Python's, from float64.
     """
     number, first = terms[0]
-    if not _is_tensor(first):
-        return _plain_sum(terms)
-    if number == 1.0 and len(terms) > 1:
+    if isinstance(first, Linear):  # which is asked where torch is not there
+        return cast("Tensor", _plain_sum(terms))
+    import torch
+
+    if not isinstance(first, torch.Tensor):
+        return cast("Tensor", _plain_sum(terms))
+    rest = terms[1:]
+    if number == 1.0 and rest:
         number, second = terms[1]
         total, rest = first.add(second, alpha=number), terms[2:]
+    elif first.dtype is torch.float32 and type(first) is torch.Tensor:
+        total = first * _float32(number)
     else:
-        total, rest = first * _factor(number, first), terms[1:]
+        total = first * number
     for number, term in rest:
         total.add_(term, alpha=number)
     return total
@@ -40,17 +47,13 @@ def weighted_sum(*terms: tuple[float, Tensor]) -> Tensor:
 
 def lerp(start: Tensor, end: Tensor, weight: float) -> Tensor:
     """start + weight·(end - start), in one operation; weights may lie beyond 0 and 1."""
-    if not _is_tensor(start):
+    if isinstance(start, Linear):
         return start + weight * (end - start)
-    return start.lerp(end, weight)
-
-
-def _is_tensor(x: object) -> bool:
-    if isinstance(x, Linear):  # which is asked where torch is not there
-        return False
     import torch
 
-    return isinstance(x, torch.Tensor)
+    if not isinstance(start, torch.Tensor):
+        return start + weight * (end - start)
+    return start.lerp(end, weight)
 
 
 def _plain_sum(terms: tuple[tuple[float, Any], ...]) -> Any:
@@ -61,22 +64,13 @@ def _plain_sum(terms: tuple[tuple[float, Any], ...]) -> Any:
     return total
 
 
-def _factor(number: float, x: Tensor) -> float:
-    """A number to multiply x with: for float32 a tensor of no dimension, which is kept, and typed
-    as the number that it stands for; else the number itself.
+@lru_cache(maxsize=2**13)
+def _float32(number: float) -> Any:
+    """A number as a tensor of no dimension, which is kept.
 
     Torch makes such a tensor of a Python number in each product, and casts it: 2 of its 4 µs. The
     result is the same bit for bit.
     """
-    import torch
-
-    if type(x) is torch.Tensor and x.dtype is torch.float32:
-        return cast(float, _float32(number))
-    return number
-
-
-@lru_cache(maxsize=2**13)
-def _float32(number: float) -> Any:
     import torch
 
     with torch.inference_mode(False):

@@ -72,8 +72,16 @@ def blame(
         plugins: whose code may be met on the way, those in use first.
         places: functions and classes, as ``module:name``, and whose they are.
     """
+    if isinstance(error, OSError) and machine_error(error) is not None:
+        _note(error, culprit(error, plugin, plugins, places), doing)
     whose = failed(error, plugin, plugins, places)
     return None if whose is None else PluginError(whose, doing, error)
+
+
+def _note(error: OSError, whose: str | None, doing: str) -> None:
+    """Have what the machine refused say which plugin met it, such as its own folder's rights."""
+    if whose is not None and not any(whose in note for note in vars(error).get("__notes__", ())):
+        error.add_note(f"that was met by {whose} {doing}")
 
 
 def failed(
@@ -176,8 +184,10 @@ def _named(
             return exact[0].whose
     if edge and edge[0] in near:
         return edge[0].whose
-    if len({plugin.id for plugin in near}) == 1:
-        return near[0].whose
+    used = {id(plugin) for plugin in places.values()}
+    for several in ([plugin for plugin in near if id(plugin) in used], near):
+        if len({(plugin.kind, plugin.id) for plugin in several}) == 1:
+            return several[0].whose
     return f"the package {near[0].distribution} {near[0].version}"
 
 

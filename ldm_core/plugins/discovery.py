@@ -60,7 +60,7 @@ def once(rules: Rules, files: tuple[Path, ...]) -> Registry:
     entries, failures = scan(careful=bool(rules))
     registry = Registry()
     registry.failures += failures
-    _take(registry, entries, rules, [(LOCAL, file.stem) for file in files])
+    _take(registry, entries, rules, [(LOCAL, ""), *((LOCAL, file.stem) for file in files)])
     for file in files:
         _add_file(registry, file, rules)
     for text in registry.unknown:
@@ -99,8 +99,10 @@ def _take(
         distribution, version = who(entry)
         if not rules.admit(distribution, entry.name):
             continue
-        real = isinstance(entry.dist, Distribution)
-        reason = misplaced(entry) if real else None
+        try:
+            reason = misplaced(entry) if isinstance(entry.dist, Distribution) else None
+        except Exception as error:  # of metadata of another form than any that is known
+            reason = f"whose its module is cannot be told: {in_words(error)}"
         if reason is None:
             reason = _add(registry, entry, surroundings)
         if reason is not None:

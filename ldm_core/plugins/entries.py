@@ -91,6 +91,10 @@ def scan(careful: bool) -> tuple[list[EntryPoint], list[Failure]]:
         except _Wrong as wrong:
             failures.append(Failure(wrong.entry, folder_of(distribution), str(wrong)))
             continue
+        except Exception as error:
+            reason = f"its metadata cannot be read: {type(error).__name__}: {error}"
+            failures.append(Failure("?", folder_of(distribution), reason))
+            continue
         if metadata is not None:
             claims.setdefault(normalised(metadata.name), []).append(metadata)
     entries: list[EntryPoint] = []

@@ -88,7 +88,8 @@ def ldm_guidance(register: Register) -> None:
     """Offer guidance: combine the network's answers for several conditions into one.
 
     Contract: a factory ``guidance(*, options)`` that returns an object of a class made from
-    `ldm_core.contracts.Guidance`. Branches that it does not name at a point are not computed there.
+    `ldm_core.contracts.Guidance`. It names branches of `ldm_core.contracts.BRANCHES`, or others
+    with inputs of their own; those that it does not name at a point are not computed there.
     """
 
 
@@ -146,8 +147,8 @@ def ldm_families(register: Register) -> None:
     """Offer families: know one kind of model folder.
 
     Contract: a factory ``family()`` that returns an object of a class made from
-    `ldm_core.contracts.Family`. Families are asked in turn whether a folder is theirs; two that
-    both claim it are an error on use.
+    `ldm_core.contracts.Family`. All are asked whether a folder is theirs. Of several that claim it,
+    that of the package which ships the model has it, or else ldm's own; any others are an error.
     """
 
 

@@ -166,7 +166,8 @@ def _owner(file: str, home: Distribution, digest: str | None) -> str | None:
         if line is not None and digest in (None, line):
             return str(other.name)
         edited = digest is None and record.project is not None
-        if line is None and edited and _project(file) == record.project:
+        same = normalised(str(other.name)) == normalised(str(home.name))  # and asked by its folder
+        if line is None and edited and not same and _project(file) == record.project:
             return str(other.name)
     return None
 

@@ -22,7 +22,7 @@ from ldm_core.plugins.entries import Import as Import
 from ldm_core.plugins.hook_api import understood
 from ldm_core.plugins.hooks import MODELS, hooks_of
 from ldm_core.plugins.names import check_model, check_name, check_target
-from ldm_core.plugins.trust import LOCAL, Rules
+from ldm_core.plugins.trust import LOCAL, Rules, normalised
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -293,7 +293,9 @@ class Registry:
     def named(self, name: str, kind: str | None = None) -> list[Plugin]:
         """Every plugin of this short name or full id, of one kind or of all. A full id means no
         other, whatever prefix a set of names has."""
-        if exact := [p for p in self.plugins if p.id == name and kind in (None, p.kind)]:
+        package, colon, label = name.partition(":")
+        exact = [p for p in self.plugins if colon and p.name == label and kind in (None, p.kind)]
+        if exact := [p for p in exact if normalised(p.distribution) == normalised(package)]:
             return exact
         plugins = []
         for plugin in (p for p in self.plugins if kind in (None, p.kind)):

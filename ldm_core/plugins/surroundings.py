@@ -10,9 +10,16 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+from ldm_core.plugins.lookup import Lookup
 
 HEAVY = ("torch", "diffusers", "transformers")
 """Packages that no listing should have to import."""
+OURS = frozenset({"ldm_core", "pluggy"})
+"""Packages that list plugins."""
+NONE = object()
 SIGNALS = tuple(
     signal.__dict__[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if name in signal.__dict__
 )
@@ -31,16 +38,53 @@ class Traces:
     heavy: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Defaults:
+    """What torch does where nobody says, as it is when it is imported."""
+
+    torch: Any
+    dtype: Any
+    device: str = "cpu"
+    grad: bool = True
+
+    def put_back(self) -> None:
+        self.torch.set_default_dtype(self.dtype)
+        self.torch.set_default_device(None if self.device == "cpu" else self.device)
+        self.torch.set_grad_enabled(self.grad)
+
+
+def _defaults_of_torch() -> Defaults | None:
+    """Those of now; None where torch is not imported, or not to its end."""
+    torch: Any = sys.modules.get("torch")
+    if torch is None:
+        return None
+    try:
+        device = str(torch.get_default_device())
+        return Defaults(torch, torch.get_default_dtype(), device, torch.is_grad_enabled())
+    except AttributeError:
+        return None
+
+
 class Surroundings:
     """What plugin modules share while they are imported: the environment, the working folder, the
-    command line, the standard streams, how warnings are shown and signals heard, and the modules
-    that are there. It is as it was when this was made, after each."""
+    command line, the standard streams, how warnings are shown and signals heard, the modules that
+    are there, and what torch does where nobody says. It is as it was when this was made, after
+    each."""
 
     def __init__(self) -> None:
         self._variables, self._arguments = dict(os.environ), list(sys.argv)
         self._streams = sys.stdin, sys.stdout, sys.stderr
         self._shown = warnings.showwarning, list(warnings.filters), sys.excepthook
         self._heard = {number: signal.getsignal(number) for number in SIGNALS}
+        self._defaults = _defaults_of_torch()
+        self._limit = sys.getrecursionlimit()
+        self._lookup = Lookup()
+        self._contents = {
+            module: dict(vars(module))
+            for name, module in list(sys.modules.items())
+            if name == "builtins" or name.partition(".")[0] in OURS
+        }
+        self._large = {name for name in HEAVY if name in sys.modules}
         self._folder = ""
         with suppress(OSError):  # it may be gone
             self._folder = os.getcwd()
@@ -53,14 +97,43 @@ class Surroundings:
         try:
             yield traces
         finally:
-            traces.heavy = [name for name in HEAVY if name in sys.modules and name not in modules]
+            if sys.getrecursionlimit() != self._limit:
+                traces.changed.append("the recursion limit")
+                sys.setrecursionlimit(self._limit)
+            self._put_back_contents(traces.changed)
+            traces.heavy = [name for name in HEAVY if self._came_with(name, modules)]
             if not modules.items() <= sys.modules.items():
                 gone = [name for name, one in modules.items() if sys.modules.get(name) is not one]
                 traces.changed.append(f"modules that others use ({_few(gone)})")
                 sys.modules.update({name: modules[name] for name in gone})
             self._put_back(traces.changed)
 
+    def _came_with(self, name: str, before: dict[str, ModuleType]) -> bool:
+        """Whether a large package was imported by modules that were not there before, or is in use
+        in one of them."""
+        package = sys.modules.get(name)
+        if package is None or name in self._large:
+            return False
+        new = [module for key, module in sys.modules.items() if key not in before]
+        return name not in before or any(
+            value is package for module in new for value in list(vars(module).values())
+        )
+
+    def _put_back_contents(self, changed: list[str]) -> None:
+        """What was in the modules of Python itself and ours, such as ``print``."""
+        replaced = []
+        for module, before in self._contents.items():
+            now = vars(module)
+            if before.items() <= now.items():
+                continue
+            names = [name for name, value in before.items() if now.get(name, NONE) is not value]
+            now.update({name: before[name] for name in names})
+            replaced += [f"{module.__name__}.{name}" for name in names]
+        if replaced:
+            changed.append(f"what others use ({_few(replaced)})")
+
     def _put_back(self, changed: list[str]) -> None:
+        self._lookup.put_back(changed)
         if (now := dict(os.environ)) != self._variables:
             names = {name for name, _ in self._variables.items() ^ now.items()}
             changed.append(f"the environment ({_few(sorted(names))})")
@@ -77,6 +150,11 @@ class Surroundings:
             warnings.showwarning, sys.excepthook = self._shown[0], self._shown[2]
             warnings.filters[:] = self._shown[1]  # type: ignore[index]
             warnings._filters_mutated()  # type: ignore[attr-defined]
+        if (now_torch := _defaults_of_torch()) is not None:
+            usual = self._defaults or Defaults(now_torch.torch, now_torch.torch.float32)
+            if now_torch != usual:
+                changed.append("what torch does where nobody says")
+                usual.put_back()
         with suppress(OSError):
             if self._folder and os.getcwd() != self._folder:
                 changed.append("the working folder")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from ldm_core.composition.compose import compose, recompose
 from ldm_core.composition.composition import Composition
 from ldm_core.contracts import Extent, Medium, Model, Noise, Plan, Request, Run, Seed, Step
 from ldm_core.contracts.record import check_takes
-from ldm_core.errors import LdmError, PartError
+from ldm_core.errors import LdmError
 from ldm_core.media.arrays import check_latents
 from ldm_core.media.manifest import make_manifests
 from ldm_core.media.shown import check_output_type
@@ -259,8 +258,9 @@ class Pipeline(Generates):
                 points of its own and this is none of them.
         """
         self._check_latents("x", x)
-        shape = (len(plan.request.seeds), *self._shape(plan.request.extent))
-        if tuple(x.shape) != shape:
+        if tuple(x.shape) != (
+            shape := (len(plan.request.seeds), *self._shape(plan.request.extent))
+        ):
             raise LdmError(f"x has the shape {tuple(x.shape)}, and what is asked for has {shape}.")
         resumed = plan.grid[0] == point
         plan = plan if resumed else self.composition.resumed(plan, point)
@@ -308,13 +308,7 @@ class Pipeline(Generates):
     @checks_arguments
     def initial_scale(self, grid: Grid) -> float:
         """The standard deviation of x at the start of a grid, as the scheduler wants it."""
-        parts, schedule = self.composition, self.composition.info.noise_schedule
-        with parts.owners.blamed(parts.scheduler, BEFORE):
-            scale = float(parts.scheduler.start(grid[0], schedule.at(schedule.last)))
-            if not 0 <= scale < math.inf:
-                what = "x starts with a standard deviation that is finite"
-                raise PartError(parts.scheduler, f"{what}, and not of {scale:g}.")
-        return scale
+        return self.composition.initial_scale(grid)
 
     @checks_arguments
     @torch.no_grad()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ldm_core.errors import LdmError, did_you_mean
+from ldm_core.machine import refused
 from ldm_core.plugins.registry import Registry
 from ldm_core.scaffold.kinds import STARTERS, WORDS, Starter
 from ldm_core.scaffold.names import Names, check_free, names_of
@@ -77,6 +78,7 @@ def new_package(
         commands: those of ``ldm`` that are there.
     Raises:
         LdmError: the name cannot be used, or something lies there already.
+        MachineError: the folder cannot be made.
     """
     names, chosen = names_of(name), kinds_of(kinds)
     starters = {kind: STARTERS[kind] for kind in chosen}
@@ -98,7 +100,7 @@ def new_package(
         files += starter.also
         if starter.target:
             files.append(f"ldm_mine/{starter.target.partition(':')[0]}.py")
-    parent.mkdir(parents=True, exist_ok=True)
+    _make(parent)
     with tempfile.TemporaryDirectory(prefix=f".{names.distribution}-", dir=parent) as scratch:
         whole = Path(scratch) / names.distribution
         for file in files:
@@ -109,6 +111,21 @@ def new_package(
             shutil.copytree(source, whole / names.module / place)
         whole.rename(folder)  # all of it or nothing
     return NewPackage(folder, names, chosen, _next(folder, names, starters))
+
+
+def _make(parent: Path) -> None:
+    """The folder that is to hold the package's own.
+
+    Raises:
+        LdmError: a file is in its place.
+        MachineError: it cannot be made.
+    """
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise LdmError(f"no folder can be made in '{parent}': {error.strerror}.") from None
+    except OSError as error:
+        raise refused(f"the folder '{parent}' cannot be made", error) from None
 
 
 def _installed(starter: Starter, registry: Registry) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
 from dataclasses import replace
@@ -21,6 +22,7 @@ from ldm_core.conformance.checks import Result
 from ldm_core.conformance.packages import Package, find_package
 from ldm_core.conformance.project_folder import read_project
 from ldm_core.errors import LdmError
+from ldm_core.plugins.registry import Plugin, installed
 from written_packages import write_package
 
 PASSED = [Result("scheduler mine", "order", "passed", "1.00")]
@@ -128,3 +130,26 @@ def test_it_says_what_was_seen_and_with_what(package: Package, file: Path) -> No
     assert said["model"] == "tiny"
     assert set(said["versions"]) == {"torch", "diffusers", "transformers"}
     assert said["results"][0]["figure"] == "1.00"
+
+
+def test_lists_show_it(
+    package: Package, file: Path, ldm: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for root in package.roots:
+        monkeypatch.syspath_prepend(root)
+    importlib.import_module("mine_certified")
+    theirs = Plugin("scheduler", "mine", "ldm-mine", "0.1", "mine_certified.parts:mine")
+    monkeypatch.setattr(installed(), "plugins", [*installed().plugins, theirs])
+    show = ("plugins", "show", "ldm-mine:mine", "--json")
+    assert "certificate" not in json.loads(ldm(*show)[1])[0]
+    write_certificate(certify(package, PASSED), file)
+    words = read_certificate(file).words
+    assert json.loads(ldm(*show)[1])[0]["certificate"] == words
+    assert words in ldm("plugins", "show", "mine")[1]
+    code, out, err = ldm("plugins", "list", "--kind", "scheduler")
+    assert (code, f"ldm-mine: {words}" in err, "mine" in out) == (0, True, True)
+    listed = json.loads(ldm("plugins", "list", "--json")[1])
+    assert {p.get("certificate") for p in listed if p["distribution"] == "ldm-mine"} == {words}
+    assert not [p for p in listed if "certificate" in p and p["distribution"] != "ldm-mine"]
+    changed(package)
+    assert "does not hold" in ldm("plugins", "list")[2]

@@ -13,12 +13,14 @@ import pytest
 
 from ldm_core.conformance import runner
 from ldm_core.conformance.checks import Check, NotApplicable, Result
+from ldm_core.conformance.declared import Declared
 from ldm_core.conformance.plugin_checks import PluginCheck, checks_of, plugins_of
 from ldm_core.conformance.project_folder import read_project
 from ldm_core.conformance.runner import run_checks
 from ldm_core.errors import LdmError
 from ldm_core.plugins.registry import installed
 from written_packages import PARTS, PLUGIN, PROJECT, write_package
+from wrong_plugins import results_of
 
 WORKER = """
 import json, os, sys, time
@@ -136,9 +138,15 @@ def test_the_order_of_checks_is_always_the_same() -> None:
 
 
 def test_a_set_and_a_plugin_that_needs_options_say_what_is_to_be_said() -> None:
-    (made,) = (check.result() for check in checks_of("scheduler:switch"))
+    def needy(x: Any, grid: Any, denoise: Any, noise: Any, *, amount: float) -> Any:
+        """It needs an amount."""
+        return x
+
+    (made,) = results_of("scheduler", needy).values()
     assert made.outcome == "skipped"
-    assert 'check_options = {"scheduler switch": {"first": ...}}' in made.reason
+    assert 'check_options = {"scheduler mine": {"amount": ...}}' in made.reason
+    given = Declared(check_options={"scheduler mine": {"amount": 2.0}})
+    assert len(results_of("scheduler", needy, declared=given)) > 10
     torchdiffeq = [c for c in checks_of("ldm-core") if c.plugin == "scheduler torchdiffeq:"]
     assert [c.result().reason for c in torchdiffeq] == [
         "it offers a set; name one of it, as `ldm plugins check torchdiffeq:NAME`"

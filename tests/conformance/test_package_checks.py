@@ -151,6 +151,10 @@ WRONG: dict[str, tuple[dict[str, str], set[str]]] = {
         {"plugin": PLUGIN + '\nexpected_failures = {"scheduler mine: ordr": "it is new"}\n'},
         {"declarations"},
     ),
+    "no table": (
+        {"plugin": PLUGIN + '\nexpected_failures = ["order"]\n'},
+        {"declarations"},
+    ),
     "options of nobody": (
         {"plugin": PLUGIN + '\ncheck_options = {"scheduler yours": {"amount": 2}}\n'},
         {"declarations"},
@@ -222,7 +226,9 @@ def test_what_ends_the_process_or_hangs_while_it_is_listed_is_said(tmp_path: Pat
         (scratch := tmp_path / f"s{i}").mkdir()
         paths = os.pathsep.join(map(str, read_project(folder).as_installed(scratch)))
         environment = {**os.environ, "PYTHONPATH": f"{paths}:{os.environ.get('PYTHONPATH', '')}"}
-        assert said in fresh_listing("ldm-mine", limit, environment).error
+        seen = fresh_listing("ldm-mine", limit, environment)
+        assert said in seen.error
+        assert seen.ended == ("SystemExit" not in said)
 
 
 def test_every_check_of_packages_is_seen_to_fail() -> None:

@@ -11,6 +11,9 @@ import pytest
 
 from ldm_core.conformance import parametrize_with_checks
 from ldm_core.conformance.plugin_checks import PluginCheck
+from ldm_core.conformance.project_folder import read_project
+from written_packages import PLUGIN as WRITTEN
+from written_packages import write_package
 
 PLUGIN = "ldm_core.conformance.pytest_plugin"
 HEAVY = "torch numpy diffusers ldm_core.plugins ldm_core.contracts"
@@ -45,6 +48,25 @@ def test_a_flag_makes_a_test_of_each_check(tmp_path: Path) -> None:
     chosen = run_pytest(tmp_path, "--ldm-check", "ldm-corr")
     assert chosen.returncode == 4
     assert "Did you mean 'ldm-core'" in chosen.stderr
+
+
+@pytest.mark.slow
+def test_those_of_a_package_are_made_in_a_process_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A package that sets the root logger's level: the test of that fails, and no other."""
+    plugin = WRITTEN + "\nimport logging\nlogging.getLogger().setLevel(10)\n"
+    plugin += 'expected_failures = {"scheduler mine: repeats": "so it says"}\n'
+    project = read_project(write_package(tmp_path / "p", "mine_by_pytest", plugin))
+    (scratch := tmp_path / "s").mkdir()
+    paths = [*map(str, project.as_installed(scratch)), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+    run = run_pytest(tmp_path, "--ldm-check", "ldm-mine", "-rf")
+    assert run.returncode == 1, run.stdout
+    (failed,) = [line for line in run.stdout.splitlines() if line.startswith("FAILED")]
+    assert "ldm-check[package: logging]" in failed
+    assert "level: 30 became 10" in run.stdout
+    assert "1 xpassed" in run.stdout
 
 
 @parametrize_with_checks("observer:progress_bar")

@@ -17,6 +17,7 @@ from ldm_core.errors import LdmError, LdmWarning, NotFiniteError, PluginError
 from ldm_core.plugins.blame import culprit
 from ldm_core.plugins.options import check_declared, read_options
 from ldm_core.plugins.registry import Plugin, Registry, installed
+from ldm_core.run.denoiser import Denoiser
 from third_party import Toy, folder_in, pipeline
 
 KEYS = {"denoiser": "denoisers", "conditioning": "conditioning", "converter": "converters"}
@@ -373,6 +374,14 @@ def test_an_encoder_is_looked_at(right: Pipeline) -> None:
         assert said in failure.value.message
     with pytest.raises(NotFiniteError, match=f"{whose('encoder')} gave numbers"):
         right.replace(**choice("encoder", at="encode", how="nan")).encode(picture)
+
+
+def test_shipped_parts_are_not_looked_at_at_each_step(right: Pipeline) -> None:
+    """They are tested, and a step of theirs costs what it did."""
+    plan = right.composition.plan({"prompt": "a star"}, [1])
+    assert type(right.start(plan).denoiser()) is Denoiser
+    theirs = right.replace(**choice("denoiser"))
+    assert type(theirs.start(plan).denoiser()) is not Denoiser
 
 
 def before_the_star(x, grid, denoise, noise, strength=1.0):  # type: ignore[no-untyped-def]

@@ -43,6 +43,14 @@ def test_what_is_kept_stands_in_the_one_line(ldm: Any, folder: Path, tmp_path: P
     assert [path.name for path in (tmp_path / "pictures").iterdir()] == ["a-star-seed1.png"]
 
 
+def test_what_the_machine_refuses_a_plugin_says_which(ldm: Any, folder: Path) -> None:
+    scheduler = ("--scheduler", "ldm-wrong:wrong", "--set", "scheduler.at=step2")
+    code, _, err = generate(ldm, folder, *scheduler, "--set", "scheduler.how=PermissionError")
+    assert code == 3
+    assert "error: the machine refuses: Permission denied: '/own/cache'." in err
+    assert "by the scheduler 'wrong' of the package ldm-wrong 1.2 at step 2 of 2" in err
+
+
 def test_a_writer_that_fails_takes_no_other_picture_with_it(
     ldm: Any, folder: Path, tmp_path: Path
 ) -> None:

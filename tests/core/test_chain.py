@@ -94,8 +94,8 @@ def test_the_manifest_makes_the_image_again(pipe: Pipeline, ancestral: Pipeline)
     out = both("a red star", **CALL)
     (manifest,) = out.manifests
     assert [part["recipe"]["scheduler"]["name"] for part in manifest["chain"]] == [
-        "euler_ancestral",
-        "heun",
+        "ldm-core:euler_ancestral",
+        "ldm-core:heun",
     ]
     parts = [Pipeline.from_pretrained(recipe=recipe_of(p)) for p in manifest["chain"]]
     again = chain(*parts, at=manifest["at"][0])

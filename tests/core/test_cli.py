@@ -36,7 +36,11 @@ def test_generate_writes_pictures_with_their_manifests(ldm: Any, folder: Path) -
     assert Path(records[0]["path"]).name == "a-red-star-seed7.png"
     image, manifest = read_png(Path(records[1]["path"]))
     assert image.size == (16, 16)
-    assert manifest["recipe"]["scheduler"] == {"name": "ddim", "eta": 0.5}
+    assert manifest["recipe"]["scheduler"] == {
+        "name": "ldm-core:ddim",
+        "eta": 0.5,
+        "clip": None,
+    }
     assert manifest["inputs"] == {"prompt": "a red star", "negative_prompt": "green"}
     assert {"torch", "diffusers", "ldm-core"} <= set(manifest["versions"])
 

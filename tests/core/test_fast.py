@@ -218,7 +218,10 @@ def test_what_is_measured_to_pay_is_put_together(lossy: bool) -> None:
     assert result.seconds == pytest.approx(2 * 2.0)  # steps, and rows: it is guided
     assert "moves it by" in trials["liar"].verdict
     assert trials["black"].verdict == "what it draws is not finite"
-    assert trials["broken"].verdict == "not here: ZeroDivisionError: of its own"
+    assert trials["broken"].verdict == (
+        "not here: the converter 'broken' of the package swift 1.0 failed at step 1 of 2: "
+        "ZeroDivisionError: of its own"
+    )
     assert "cannot stand beside half" in trials["jealous"].verdict
     assert trials["worse"].verdict == "not faster here"
     assert (result.error > 0.01) is lossy

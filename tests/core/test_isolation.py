@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import json
 import os
 import re
@@ -15,9 +16,9 @@ from typing import Any
 import pytest
 
 import packages
-from ldm_core.plugins import discovery
+from ldm_core.plugins import discovery, surroundings
 
-HEAD = "from ldm_core import hookimpl\nldm_api_version = 2\n"
+HEAD = "from ldm_core import hookimpl\nldm_api = '>=2,<3'\n"
 
 
 def offering(hook: str, *lines: str, head: str = "") -> str:
@@ -73,6 +74,11 @@ LISTING = {
     "a_hook_is_async": (
         HEAD + "@hookimpl\nasync def ldm_schedulers(register): pass",
         "is a coroutine",
+    ),
+    "a_hook_is_not_marked": (HEAD + "def ldm_schedulers(register): pass", "not marked as a hook"),
+    "a_hook_is_marked_by_another": (
+        HEAD + "import pluggy\n@pluggy.HookimplMarker('other')\ndef ldm_schedulers(register): pass",
+        "not marked as a hook",
     ),
     "a_hook_is_no_function": (HEAD + "ldm_schedulers = hookimpl(specname='ldm_schedulers')(3)", ""),
     # registering
@@ -218,6 +224,20 @@ def test_wrong_metadata_is_named_by_its_folder(fresh: Path, ldm: Any) -> None:
         assert re.search(rf"not loaded: .*ldm[-_]{name}", err), (name, err)
 
 
+WORDS = (
+    "LDM_ALLOW_PLUGINS",
+    "working folder",
+    "arguments",
+    "streams",
+    "SIGTERM",
+    "json",
+    "recursion",
+    "builtins.print",
+    "looked for first",
+    "how modules are looked for",
+)
+
+
 def test_what_one_changes_at_import_is_put_back_and_said(
     fresh: Path, ldm: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,7 +252,17 @@ warnings.showwarning = lambda *_: None
 warnings.simplefilter("ignore")
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 sys.modules["json"] = None
+sys.setrecursionlimit(sys.getrecursionlimit() - 1)
+builtins.print = None
+sys.path.insert(0, sys.path.pop())
+
+class Finder:
+    def find_spec(name, path=None, target=None):
+        raise RuntimeError(name)
+
+sys.meta_path.insert(0, Finder)
 """
+    how = print, sys.getrecursionlimit(), list(sys.path), list(sys.meta_path)
     install(fresh, "changes", changes + schedulers(f"register('changing', {WALK})"))
     discovery.once.cache_clear()
     code, out, err = ldm("plugins", "list")
@@ -241,8 +271,9 @@ sys.modules["json"] = None
     assert dict(os.environ).get("LDM_ALLOW_PLUGINS") is None
     assert sys.modules["json"] is json
     (line,) = [line for line in err.splitlines() if "was put back" in line]
-    for word in ("LDM_ALLOW_PLUGINS", "working folder", "arguments", "streams", "SIGTERM", "json"):
+    for word in WORDS:
         assert word in line
+    assert how == (builtins.print, sys.getrecursionlimit(), list(sys.path), list(sys.meta_path))
     assert Path.cwd() != Path("/")
     assert before[2] is sys.stdout
 
@@ -280,12 +311,21 @@ def test_register_is_of_no_use_after_its_hook(fresh: Path, ldm: Any) -> None:
     assert ldm("plugins", "list") == before
 
 
-def test_a_slow_and_a_heavy_import_are_said(fresh: Path, ldm: Any) -> None:
+def test_a_slow_and_a_heavy_import_are_said(
+    fresh: Path, ldm: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also the second that imports what the first one has."""
+    monkeypatch.setattr(surroundings, "HEAVY", ("large_library",))
+    (fresh / "large_library.py").write_text("")
     install(fresh, "sleeps", "import time\ntime.sleep(0.6)\n" + schedulers("pass"))
+    for name in ("one", "two"):
+        install(fresh, name, "import large_library\n" + schedulers("pass"))
     discovery.once.cache_clear()
     code, _, err = ldm("plugins", "list")
     assert code == 0
-    assert re.search(r"warning: the package ldm-sleeps 1\.0 took 0\.\d s to import", err)
+    assert re.search(r"warning: the package ldm-sleeps 1\.0 took \d\.\d s to import", err)
+    for name in ("one", "two"):
+        assert f"the package ldm-{name} 1.0 imports large_library with its plugin module" in err
 
 
 COMMANDS = {
@@ -325,7 +365,7 @@ def test_a_command_that_cannot_be_made_is_alone_with_it(fresh: Path, ldm: Any) -
         if re.match(r"│ [a-z]", line):
             assert line.split()[1] in out
     assert ldm("explain", "--steps", "3")[0] == 0
-    usable = {"odd_types", "markup", "doc_is_no_text", "twice_the_flag", "odd_star"}
+    usable = {"odd_types", "markup", "doc_is_no_text", "odd_star"}
     for name in COMMANDS.keys() - usable:
         code, out, err = ldm(f"c-{name}", "--more", "3")
         assert (code, out) == (1, ""), (name, err)

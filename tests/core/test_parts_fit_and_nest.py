@@ -351,6 +351,12 @@ def test_a_plugin_that_is_made_of_itself_without_end_is_refused(tmp_path: Path) 
     composed(registry, tmp_path, denoisers=[{"name": "endless", "inner": "clip_x0"}])
 
 
+def test_an_object_is_not_marked(tmp_path: Path) -> None:
+    marked = fits(refuse)(lambda: Guidance())
+    with pytest.raises(LdmError, match=r"by its method fit\(info\)"):
+        composed(registry_with(), tmp_path, guidance=marked)
+
+
 def test_a_family_is_a_family() -> None:
     from ldm_core.contracts import as_family, as_writer
 

@@ -319,5 +319,6 @@ def test_plugins_that_are_not_installed_are_named_with_their_package(
 
     code, _, err = ldm("replay", changed(beside / "star.png", foreign))
     assert code == 2
-    assert "made by plugins that are not installed: denoiser 'their-pkg:sharpen', " in err
+    assert "made by plugins that are not installed: denoiser 'sharpen' of their-pkg, " in err
     assert "scheduler 'swirl' of their-pkg." in err
+    assert "`pip install their-pkg` does it" in err

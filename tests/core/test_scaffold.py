@@ -130,6 +130,16 @@ def test_one_that_cannot_be_written_whole_is_not_written(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("parent", "code"), [("file", 2), ("file/inside", 2), ("/proc/nowhere", 3)]
+)
+def test_a_folder_that_cannot_hold_it(parent: str, code: int, ldm: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    ended, out, err = ldm("plugins", "new", "ldm-mine", "--kind", "spacing", "--dir", parent)
+    assert (ended, out, len(err.splitlines())) == (code, "", 1), err
+    assert parent in err
+
+
 def test_the_folder_that_holds_it_is_made(ldm: Any, tmp_path: Path) -> None:
     code, out, err = ldm("plugins", "new", "mine", "--kind", "decoder", "--dir", "a b/c")
     assert (code, out.strip()) == (0, "a b/c/mine")
@@ -243,9 +253,11 @@ def beside(file: Path) -> dict[str, Any]:
 def used(kind: str, manifest: dict[str, Any]) -> bool:
     """Whether a manifest says that the plugin was at work; of an observer it says nothing."""
     if kind == "command":
-        return manifest["recipe"]["scheduler"]["name"] in ("ddim", "heun")
-    if kind in ("family", "model"):
-        return str(manifest["recipe"]["model"]).startswith("mine")
+        return manifest["recipe"]["scheduler"]["name"] in ("ldm-core:ddim", "ldm-core:heun")
+    if kind == "family":
+        return manifest["family"] == "ldm-mine:mine"
+    if kind == "model":
+        return manifest["model_package"]["name"] == "ldm-mine"
     if kind == "writer":
         return "recipe" in manifest
     return kind == "observer" or f"{kind} ldm-mine:mine" in manifest["plugins"]

@@ -3,6 +3,7 @@ before anything of them runs."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from ldm_core.plugins.trust import Names, Rules
 RAN = "import os\nopen(os.environ['LDM_TEST_RAN'], 'a').write(__name__ + ' ')\n"
 OFFERS = """
 from ldm_core import hookimpl
-ldm_api_version = 2
+ldm_api = ">=2,<3"
 
 @hookimpl
 def ldm_schedulers(register):
@@ -265,6 +266,80 @@ def installed_version() -> str:
         for d in distributions()
         if d.files and d.name == "ldm-core" and d.version != "99.0"
     )
+
+
+def editable(site: Site) -> None:
+    """By a ``.pth`` file, as hatchling and flit do it."""
+    project = site.folder.parent / "project"
+    (project / "src").mkdir(parents=True)
+    (project / "pyproject.toml").write_text("")
+    (project / "src" / "edited.py").write_text(SOUND)
+    home = packages.install(
+        site.folder,
+        "ldm-right",
+        modules={"_right.pth": str(project / "src")},
+        entry_points={"ldm": {"x": "edited"}},
+    )
+    url = {"url": project.as_uri(), "dir_info": {"editable": True}}
+    (home / "direct_url.json").write_text(json.dumps(url))
+    sys.path.append(str(project / "src"))
+
+
+def in_a_namespace(site: Site) -> None:
+    """Two distributions, of which each has a module of a package that neither has the head of."""
+    for name in ("other", "right"):
+        packages.install(
+            site.folder,
+            f"ldm-{name}",
+            modules={f"shared_space/{name}/__init__.py": SOUND.replace("sound", name)},
+            entry_points={"ldm": {"x": f"shared_space.{name}"}} if name == "right" else None,
+        )
+
+
+def without_a_record(site: Site) -> None:
+    site.install("ldm-right", SOUND, record="")
+
+
+def of_a_source_folder(site: Site) -> None:
+    """What setuptools leaves beside the sources."""
+    home = site.install("ldm-right", SOUND, record="")
+    (home / "METADATA").rename(home / "PKG-INFO")
+    home.rename(site.folder / "ldm_right.egg-info")
+
+
+def edited_by_hand(site: Site) -> None:
+    site.install("ldm-right", SOUND)
+    (site.folder / "ldm_right.py").write_text(SOUND + "# mended\n")
+
+
+def beside_an_older_copy(site: Site) -> None:
+    """The system's, behind that of the environment."""
+    site.install("ldm-right", SOUND)
+    later = site.folder.parent / "later"
+    Site(later, later).install("ldm-right", SOUND, version="0.9")
+    sys.path.append(str(later))
+
+
+RIGHT = [
+    editable,
+    in_a_namespace,
+    without_a_record,
+    of_a_source_folder,
+    edited_by_hand,
+    beside_an_older_copy,
+]
+
+
+@pytest.mark.parametrize("allow", ["", "ldm-core,ldm-right"])
+@pytest.mark.parametrize("way", RIGHT, ids=lambda way: way.__name__)
+def test_every_way_to_install_goes_on_working(
+    way: Callable[[Site], None], allow: str, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    way(site)
+    registry = listed(monkeypatch, allow=allow)
+    assert {p.distribution for p in registry.plugins} == {"ldm-core", "ldm-right"}
+    assert not registry.failures
 
 
 def test_what_the_distribution_local_offers_is_refused(

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from ldm_core import hookimpl
 
-ldm_api_version = 2
+ldm_api = ">=2,<3"
 
 
 @hookimpl

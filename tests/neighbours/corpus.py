@@ -142,7 +142,9 @@ def attention(name: str, body: str) -> Wrong:
 
 def decoder(name: str, body: str) -> Wrong:
     source = f"def it(model, x0):\n    {body}\n"
-    return part(name, "decoder", source, Use(f"{GENERATE} --decoder mine", 1, ("decoder", "mine")))
+    return part(
+        name, "decoder", source, Use(f"{GENERATE} --set decoder=mine", 1, ("decoder", "mine"))
+    )
 
 
 def observer(name: str, source: str) -> Wrong:
@@ -411,7 +413,7 @@ AT_COMMANDS = [
     command("wrong-command", "def it():\n    '''One.'''\n    raise ValueError('no')",
             Use("mine", 1, ("command", "mine"))),
     command("wrong-command-exit", "def it():\n    '''One.'''\n    raise SystemExit(0)",
-            Use("mine", 1, ("command", "mine"))),
+            Use("mine", 0, (), False)),
     command("wrong-command-gone", "", Use("mine", 1, ("command", "mine"))),
     command("wrong-command-module", "raise OSError('no')", Use("mine", 1, ("command", "mine"))),
     command("wrong-command-checking",
@@ -419,7 +421,7 @@ AT_COMMANDS = [
             "if TYPE_CHECKING:\n    from nowhere import Thing\n"
             "def it(a: Thing):\n    '''One.'''", Use("mine x", 1, ("command", "mine"))),
     command("wrong-command-type", "class Thing: pass\ndef it(a: Thing):\n    '''One.'''",
-            Use("mine x", 1, ("command", "mine"))),
+            Use("mine x", 2, ("Thing",), False)),
     command("wrong-command-words", "def it(**more):\n    '''One.'''",
             None),
     command("wrong-command-default", "def it(*, a: int = 'x'):\n    '''One.'''",
@@ -487,9 +489,9 @@ CLASHES = [
     Wrong(
         "wrong-model-gone",
         hooked("from pathlib import Path\n", ldm_models='register("a", Path("/gone"), "x")'),
-        False, Use("generate star --model a --steps 1", 2, (), False),
+        False, Use("generate star --model a --steps 1", 1, ("model", "/gone")),
     ),
-    Wrong("wrong-model-text", hooked(ldm_models='register("a", "/gone", "x")'), True),
+    Wrong("wrong-model-text", hooked(ldm_models='register("a", "/gone", "x")')),
     Wrong("wrong-model-none", hooked(ldm_models='register("a", None, "x")'), True),
 ]  # fmt: skip
 

@@ -83,7 +83,8 @@ def no_signal(x, grid, denoise, noise):
     for here, there in pairwise(grid):
         scaled = x / here.alpha
         x0 = denoise(x, here)
-        x = there.alpha * (x0 + (scaled - x0) * (there.sigma / there.alpha) / (here.sigma / here.alpha))
+        fall = (there.sigma / there.alpha) / (here.sigma / here.alpha)
+        x = there.alpha * (x0 + (scaled - x0) * fall)
     return x
 
 def two_at_least(x, grid, denoise, noise):

@@ -242,9 +242,9 @@ def test_a_recipe_a_manifest_and_its_replay_keep_the_inner_choices(
     request = parts.plan({"prompt": "a"}, [1]).request
     manifest = json.loads(json.dumps(make_manifest(parts, request, 0)))
     assert manifest["recipe"]["scheduler"] == {
-        "name": "switch",
-        "first": "euler_ancestral",
-        "then": {"name": "ddim", "eta": 0.5},
+        "name": "ldm-core:switch",
+        "first": {"name": "ldm-core:euler_ancestral", "eta": 1.0},
+        "then": {"name": "ldm-core:ddim", "eta": 0.5, "clip": None},
         "at": 0.5,
     }
     again = replace(pipe, composition=compose({}, installed(), recipe_of(manifest)))

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib.metadata import entry_points
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,8 @@ from ldm_core.contracts import (
 from ldm_core.errors import NotFiniteError, PluginError
 from ldm_core.media.manifest import recipe_of
 from ldm_core.numerics.point import Point
-from ldm_core.plugins.registry import Plugin, Registry, installed
+from ldm_core.plugins.registry import Plugin, Registry, discover
+from projects import entries_of
 
 ASKED: Counter[str] = Counter()
 """How often each part of the package was called."""
@@ -176,14 +178,37 @@ PARTS: dict[str, tuple[str, Any, dict[str, Any]]] = {
 """By key of a recipe: the kind, the plugin and options that a recipe sets."""
 
 
+EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "ldm-res"
+OF_EXAMPLE: dict[str, dict[str, Any]] = {
+    "scheduler": {"name": "ldm-res:res_2m", "order": 1},
+    "spacing": {"name": "ldm-res:laplace", "mean": 0.5, "width": 2.0},
+    "guidance": {"name": "ldm-res:rising", "scale": 2.0},
+    "conditioning": {"name": "ldm-res:kaleidoscope"},
+    "attention": {"name": "ldm-res:exact"},
+    "denoisers": {"name": "ldm-res:held", "spread": 0.5},
+    "encoder": {"name": "ldm-res:mirrored"},
+    "decoder": {"name": "ldm-res:mirrored"},
+    "converters": {"name": "ldm-res:pruned", "share": 0.1},
+    "observers": {"name": "ldm-res:changes"},
+}
+"""What a recipe chooses of the example package, by key."""
+OWN = "the example's"
+KINDS = (*tiny.FOLDERS, OWN)
+SEVERAL = ("conditioning", "denoisers", "observers", "converters")
+
+
 @pytest.fixture(scope="module")
-def registry() -> Registry:
-    registry = Registry()
-    registry.plugins += installed().plugins
-    registry.plugins += [
-        Plugin(kind, key, "ldm-mine", "0.1", target) for key, (kind, target, _) in PARTS.items()
-    ]
-    return registry
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """What is installed, the example, and the parts above."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(EXAMPLE)
+        entries = entries_of(EXAMPLE, tmp_path_factory.mktemp("site"))
+        registry = discover([*entry_points(group="ldm"), *entries], disable=[], allow=[])
+        assert not registry.failures
+        registry.plugins += [
+            Plugin(kind, key, "ldm-mine", "0.1", target) for key, (kind, target, _) in PARTS.items()
+        ]
+        yield registry
 
 
 @dataclass(frozen=True)
@@ -205,9 +230,12 @@ def families(
     def family(kind: str) -> Family:
         if kind not in made:
             home = tmp_path_factory.mktemp("kind")
-            folder = tiny.FOLDERS[kind].write(home / "model")
+            example = kind == OWN
+            folder = EXAMPLE / "ldm_res" / "models" / "gauss" if example else home / "model"
+            if not example:
+                tiny.FOLDERS[kind].write(folder)
             pipe = Pipeline.from_pretrained(folder, num_inference_steps=STEPS, registry=registry)
-            inputs = tiny.FOLDERS[kind].inputs_in(home)
+            inputs = {} if example else tiny.FOLDERS[kind].inputs_in(home)
             manifest = draw(pipe, inputs).manifests[0]
             recipe = recipe_of(manifest, registry)
             own = {k: v for k, v in recipe.items() if k not in OF_WEIGHTS}
@@ -249,12 +277,12 @@ def tried(family: Family, choices: Mapping[str, Any], inputs: dict[str, Any]) ->
     return None
 
 
-@pytest.mark.parametrize("kind", tiny.FOLDERS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_another_familys_recipe_runs_or_says_why_not(
     families: Callable[[str], Family], kind: str
 ) -> None:
     family, seen = families(kind), []
-    for other in tiny.FOLDERS:
+    for other in KINDS:
         theirs = families(other)
         if theirs.recipe not in seen:  # some write the same one
             seen.append(theirs.recipe)
@@ -264,14 +292,14 @@ def test_another_familys_recipe_runs_or_says_why_not(
             assert refusal is None or len(refusal) > 20
 
 
-@pytest.mark.parametrize("kind", tiny.FOLDERS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_another_packages_plugins_act_or_say_why_not(
     families: Callable[[str], Family], kind: str
 ) -> None:
     family = families(kind)
     for key, (_, _, options) in PARTS.items():
         choice: Any = {"name": f"ldm-mine:{key}", **options}
-        if key in ("conditioning", "denoisers", "observers", "converters"):
+        if key in SEVERAL:
             choice = [*family.recipe.get(key, []), choice]
         ASKED.clear()
         refusal = tried(family, {key: choice, "num_inference_steps": STEPS}, {})
@@ -279,3 +307,14 @@ def test_another_packages_plugins_act_or_say_why_not(
             pixels = torch.zeros(1, family.pipe.composition.info.image_channels, 16, 16)
             family.pipe.replace(encoder=choice).encode(pixels)
         assert (refusal is None) == bool(ASKED[key]), (key, refusal)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_examples_plugins_run_or_say_why_not(
+    families: Callable[[str], Family], kind: str
+) -> None:
+    family = families(kind)
+    for key, choice in OF_EXAMPLE.items():
+        entry = [*family.recipe.get(key, []), choice] if key in SEVERAL else choice
+        refusal = tried(family, {key: entry, "num_inference_steps": STEPS}, {})
+        assert refusal is None or len(refusal) > 20

@@ -83,7 +83,7 @@ def not_contiguous(subject: Subject) -> str:
     for width in _in_time(_widths(kernel)[:3], left):
         generator = torch.Generator().manual_seed(0)
         packed = torch.randn((2, 31, 3 * 2 * width), generator=generator).to(device, dtype)
-        q, k, v = (t.unflatten(-1, (2, width)).transpose(1, 2) for t in packed.chunk(3, -1))
+        q, k, v = (t.reshape(2, 31, 2, width).transpose(1, 2) for t in packed.chunk(3, -1))
         assert not q.is_contiguous()
         _compare(kernel, Case(q, k, v, None, width**-0.5), worst)
     return ", ".join([f"{max(worst.values()):.1g} off", *left])

@@ -23,7 +23,7 @@ LIMIT = 50.0
 
 @check("command")
 def helps(subject: Subject) -> str:
-    """``ldm NAME --help`` says what it does and takes, and ends with 0."""
+    """Asked for its ``--help``, it says what it does and takes, and ends with 0."""
     plugin = subject.plugin
     began = time.perf_counter()
     run = subprocess.run(  # noqa: S603 - this program itself

@@ -8,6 +8,7 @@ from ldm_core.conformance.checks import NotApplicable, Subject, check
 from ldm_core.conformance.spacings import PATHS, PICTURE, check_spacing
 from ldm_core.contracts import Spacing
 from ldm_core.errors import LdmError
+from ldm_core.numerics.point import Point
 
 STEPS = (1, 2, 5, 20, 50)
 
@@ -72,7 +73,7 @@ def on_the_path(subject: Subject) -> str:
     return f"{worst:.1g} off"
 
 
-def _grids(spacing: Spacing) -> dict[tuple[str, int], tuple[object, ...]]:
+def _grids(spacing: Spacing) -> dict[tuple[str, int], tuple[Point, ...]]:
     """The points on each path and for each number of steps that it does not refuse."""
     grids = {}
     for name, schedule in PATHS.items():

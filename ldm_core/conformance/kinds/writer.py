@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from ldm_core.conformance.checks import NotApplicable, Subject, check
 from ldm_core.contracts import Shown, Writer
@@ -75,7 +75,7 @@ def readable(subject: Subject) -> str:
             try:
                 with Image.open(path) as image:
                     back, mode = np.asarray(image.convert(shown.data.mode)), image.mode
-            except Image.UnidentifiedImageError:
+            except UnidentifiedImageError:
                 raise NotApplicable(f"Pillow does not read {writer.suffix} here") from None
         own = np.asarray(shown.data)
         assert back.shape == own.shape, f"it is read as {back.shape} ({mode}), and was {own.shape}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import inspect
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -136,7 +136,7 @@ def targets(seen: Evidence) -> str:
     lazy = 0
     for plugin in _plugins(seen):
         lazy += isinstance(plugin.target, str)
-        _said_of(plugin, lambda plugin=plugin: plugin.loaded)
+        _see_target(plugin)
     return f"{lazy} of {len(_plugins(seen))} lazy"
 
 
@@ -234,6 +234,7 @@ def declarations(seen: Evidence) -> str:
     """Expected failures and options for checks name checks and plugins that there are."""
     from ldm_core.conformance.kinds import checks_of_kind
 
+    assert not seen.declared.problem, seen.declared.problem
     kinds = {plugin.kind for plugin in seen.plugins}
     known = {c.name for kind in kinds for c in checks_of_kind(kind)} | {"made", "leaves_no_trace"}
     known |= {c.name for c in CHECKS[KIND]}
@@ -291,9 +292,9 @@ def _loaded(seen: Evidence) -> Iterator[Plugin]:
             yield plugin
 
 
-def _said_of(plugin: Plugin, act: Callable[[], Any]) -> None:
+def _see_target(plugin: Plugin) -> None:
     try:
-        act()
+        plugin.loaded  # noqa: B018 - imports it
     except LdmError as error:
         raise AssertionError(error.message) from None
     except (Exception, SystemExit) as error:

@@ -53,6 +53,7 @@ class Listing:
         error: what it raised, in a line; empty where nothing.
         changed: see `changes`.
         offers: kind, name and target of each plugin, as text; a target that is no text is empty.
+        ended: it ended the process, or did not end, so that no other process should list it.
     """
 
     cpu: float = 0.0
@@ -62,6 +63,7 @@ class Listing:
     error: str = ""
     changed: dict[str, str] = field(default_factory=dict)
     offers: list[tuple[str, Any, str]] = field(default_factory=list)
+    ended: bool = False
 
 
 def list_here(package: Package) -> Listing:
@@ -155,13 +157,15 @@ def _listed(name: str, limit: float, environment: Mapping[str, str] | None) -> L
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return Listing(error=f"it was not listed within {limit:g} seconds", wall=limit)
+        said = f"it was not listed within {limit:g} seconds"
+        return Listing(error=said, wall=limit, ended=True)
     lines = run.stdout.strip().splitlines()
     try:
         return Listing(**json.loads(lines[-1]))
     except (IndexError, ValueError, TypeError):
         last = (run.stderr.strip().splitlines() or [""])[-1]
-        return Listing(error=f"its listing ended the process with code {run.returncode} {last}")
+        said = f"its listing ended the process with code {run.returncode} {last}"
+        return Listing(error=said.rstrip(), ended=True)
 
 
 def main() -> None:

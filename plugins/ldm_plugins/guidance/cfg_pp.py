@@ -10,6 +10,7 @@ from ldm_core.contracts import Bound, Evaluation, Grid, Guidance, Run
 from ldm_core.errors import LdmError
 from ldm_core.numerics.grid import intervals_behind
 from ldm_core.numerics.point import Point
+from ldm_core.numerics.sums import lerp
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,8 +55,8 @@ class CFGPlusPlus(Guidance):
 
     def bind(self, run: Run) -> Bound:
         def combine(outputs: Mapping[str, Tensor], at: Evaluation) -> Tensor:
-            negative = outputs["negative"]
-            return negative + self.strength(at.point, run.grid) * (outputs["positive"] - negative)
+            strength = self.strength(at.point, run.grid)
+            return lerp(outputs["negative"], outputs["positive"], strength)
 
         return Bound(self.branches, combine)
 

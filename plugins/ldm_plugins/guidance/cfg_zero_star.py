@@ -12,6 +12,7 @@ from ldm_core.contracts import Bound, Evaluation, Grid, Guidance, Run
 from ldm_core.errors import LdmError
 from ldm_core.numerics.grid import intervals_behind
 from ldm_core.numerics.point import Point
+from ldm_core.numerics.sums import lerp
 from ldm_plugins.guidance.classifier_free import ClassifierFree, NotNegative, Share, checked
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class CFGZeroStar(ClassifierFree):
         dims = tuple(range(1, positive.ndim))
         norm = negative.square().sum(dims, keepdim=True).clamp(min=1e-12)
         negative = (positive * negative).sum(dims, keepdim=True) / norm * negative
-        return negative + self.scale * (positive - negative)
+        return lerp(negative, positive, self.scale)
 
 
 def _rest(here: Point, grid: Grid) -> float:

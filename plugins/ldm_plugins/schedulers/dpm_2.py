@@ -9,6 +9,7 @@ from ldm_core.contracts import Denoise, Noise, of_order, starts_with
 from ldm_core.numerics.grid import Grid
 from ldm_core.numerics.moves import move
 from ldm_core.numerics.point import Point
+from ldm_core.numerics.sums import weighted_sum
 from ldm_plugins.schedulers.shared.start import karras_start
 
 if TYPE_CHECKING:
@@ -38,4 +39,4 @@ def midpoint_step(x: Tensor, grid: Grid, here: Point, there: Point, denoise: Den
     middle = grid.between(here, there)
     x0_middle = denoise(move(x, x0, here, middle), middle)
     weight = there.alpha * (there.ratio - here.ratio) / middle.ratio
-    return moved + weight * (x0 - x0_middle)
+    return weighted_sum((1.0, moved), (weight, x0), (-weight, x0_middle))

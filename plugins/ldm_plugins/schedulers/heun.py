@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from ldm_core.contracts import Denoise, Grid, Noise, of_order, starts_with
 from ldm_core.errors import LdmError
 from ldm_core.numerics.moves import move
+from ldm_core.numerics.sums import weighted_sum
 from ldm_plugins.schedulers.shared.start import karras_start
 
 if TYPE_CHECKING:
@@ -55,5 +56,5 @@ def heun(
             weight = there.alpha * (here.ratio / there.ratio - 1) / 2
         else:
             continue
-        x = x + weight * (denoise(x, there) - x0)
+        x = weighted_sum((1.0, x), (weight, denoise(x, there)), (-weight, x0))
     return x

@@ -68,11 +68,11 @@ def multistep(
         orders: how many estimates each step uses, where there are so many.
         weights: of the estimates in each step; they add up to one.
     """
-    history: deque[tuple[Point, Tensor, Tensor]] = deque(maxlen=max(orders, default=1) - 1)
+    history: deque[tuple[Point, tuple[Tensor, Tensor]]] = deque(maxlen=max(orders, default=1) - 1)
     for order, (here, there) in zip(orders, pairwise(grid), strict=True):
-        latest = [(here, x, denoise(x, here)), *history][:order]  # newest first
-        terms = _terms(weights, tuple([point for point, _, _ in latest]), there)
-        values = [value for _, *both in latest for value in both]
+        latest = [(here, (x, denoise(x, here))), *history][:order]  # newest first
+        terms = _terms(weights, tuple([point for point, _ in latest]), there)
+        values = [value for _, both in latest for value in both]
         x = weighted_sum(*zip(terms, values, strict=True))
         if here.alpha > 0:
             history.appendleft(latest[0])

@@ -1,0 +1,39 @@
+"""How Python looks for modules, kept as it was while plugin modules are imported."""
+
+from __future__ import annotations
+
+import sys
+from importlib.machinery import ModuleSpec
+from typing import Any
+
+NOBODYS = "ldm_core_module_of_nobody"
+"""A module's name that no finder knows."""
+
+
+class Lookup:
+    """The folders that modules are looked for in, and the finders that are asked, as they were when
+    this was made. What a module adds comes behind them, so that it finds what nobody else does."""
+
+    def __init__(self) -> None:
+        self._path, self._finders = list(sys.path), list(sys.meta_path)
+
+    def put_back(self, changed: list[str]) -> None:
+        """Have them as they were, and say what was not."""
+        added = [place for place in sys.path if place not in self._path]
+        if sys.path != [*self._path, *added]:
+            changed.append("where modules are looked for first")
+            sys.path[:] = [*self._path, *added]
+        finders = [finder for finder in sys.meta_path if finder not in self._finders]
+        sound = [finder for finder in finders if _is_sound(finder)]
+        if sys.meta_path != [*self._finders, *sound]:
+            changed.append("how modules are looked for")
+            sys.meta_path[:] = [*self._finders, *sound]
+
+
+def _is_sound(finder: Any) -> bool:
+    """Whether a finder says of a module that it does not have it, and does not fail."""
+    try:
+        spec: ModuleSpec | None = finder.find_spec(NOBODYS, None, None)
+    except Exception:
+        return False
+    return spec is None
