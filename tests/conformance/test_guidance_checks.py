@@ -243,7 +243,32 @@ def steady(*, memory: float = 0.5) -> Any:
     return Steady(3.0)
 
 
-@pytest.mark.parametrize("target", [steady, at_most, lambda: Guidance()], ids=str)
+def mean(*, scale: float = 3.0, memory: float = 0.5) -> Any:
+    """None at a scale of 1 without memory."""
+    return Remembering(scale, memory)
+
+
+@dataclass(frozen=True)
+class Remembering(Guidance):
+    scale: float
+    memory: float
+
+    def branches(self, point: Any) -> tuple[str, ...]:
+        return ("negative", "positive")
+
+    def bind(self, run: Any) -> Bound:
+        mean = None
+
+        def combine(outputs: Any, at: Any) -> Any:
+            nonlocal mean
+            difference = outputs["positive"] - outputs["negative"]
+            mean = difference if mean is None else mean.lerp(difference, 1 - self.memory)
+            return outputs["negative"] + self.scale * mean
+
+        return Bound(self.branches, combine)
+
+
+@pytest.mark.parametrize("target", [steady, mean, at_most, lambda: Guidance()], ids=str)
 def test_others_that_are_right_raise_no_alarm(target: Any) -> None:
     assert failures(subject("guidance", target)) == {}
 

@@ -33,6 +33,8 @@ from ldm_core.numerics.prediction import PREDICTION_TYPES
 
 SCALES = ("scale", "guidance_scale", "strength", "weight")
 """Options that are expected to be neutral at 1 or at 0, where a guidance does not say."""
+BOUNDS = ("low", "high", "start", "stop", "end")
+"""Options that say where a guidance acts."""
 HEUN = "ldm-core:heun"
 """A scheduler that asks twice in a step, the second time at the next point."""
 
@@ -98,8 +100,8 @@ def answers(subject: Subject) -> None:
 
 @check("guidance")
 def neutral(subject: Subject) -> str:
-    """With the options that it declares neutral, or at a scale of 1 or 0 where it declares none,
-    its answer is the positive branch's."""
+    """With the options that it declares neutral, its answer is the positive branch's; where it
+    declares none, at a scale of 1 or 0, or of 1 with another number of its options at 0."""
     worst = 0.0
     for ground in _grounds(subject):
         candidates = _neutral_options(subject, ground.pipe.composition.guidance)
@@ -288,7 +290,13 @@ def _neutral_options(subject: Subject, guidance: Guidance) -> list[Mapping[str, 
     names = [name for name in SCALES if name in subject.plugin.options]
     if not names:
         raise NotApplicable("declares no neutral options, and has no scale")
-    return [{names[0]: value} for value in (1.0, 0.0)]
+    others = [
+        name
+        for name, option in subject.plugin.options.items()
+        if type(option.default) in (int, float) and name not in (*SCALES, *BOUNDS)
+    ]
+    none = {names[0]: 1.0}
+    return [none, {names[0]: 0.0}, *({**none, name: 0} for name in others)]
 
 
 def _in_words(options: Mapping[str, Any]) -> str:
