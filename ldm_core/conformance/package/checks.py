@@ -23,14 +23,13 @@ from ldm_core.conformance.packages import normalised
 from ldm_core.contracts import Record
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.plugins.blame import OWN
+from ldm_core.plugins.names import CORE_COMMANDS
 from ldm_core.plugins.options import REQUIRED, described
 from ldm_core.plugins.registry import Plugin
 
 KIND = "package"
 MOST_CPU, MOST_WALL = 0.5, 2.0
 """Seconds that listing may take: of the processor, and by the clock, for one that waits."""
-CORE_COMMANDS = frozenset({"generate", "replay", "explain", "tune", "plugins", "models", "recipe"})
-"""The commands of the core itself, whose names no plugin can have."""
 FACTORIES = frozenset({"guidance", "conditioning", "converter", "family"})
 """Kinds whose targets are always factories, with nothing by place."""
 
