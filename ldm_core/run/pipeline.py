@@ -106,7 +106,6 @@ class Pipeline(Generates):
             around: ``around(load)`` is called in place of ``load()``, for what is to be done just
                 before the weights are first read, or after.
         """
-
         fitting = Fitting() if "memory" in composition.recipe else None
 
         def load() -> Model:

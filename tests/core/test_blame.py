@@ -132,7 +132,7 @@ GIVEN = [
     ("scheduler", "end", "half", "gave a tensor of (1, 4, 8, 8) float16"),
     ("scheduler", "ask", "shape", "it asked of a tensor of (1, 4, 8, 7)"),
     ("spacing", "points", "none", "it should give points"),
-    ("guidance", "fit", "none", "fitted to a model a Guidance is a Guidance, not None"),
+    ("guidance", "fit", "none", "fitted to a model a guidance is a guidance, not None"),
     ("guidance", "bind", "none", "of the kind Bound, and it gave None"),
     ("guidance", "branches", "list", "in a tuple"),
     ("guidance", "branches", "none", "in a tuple"),
