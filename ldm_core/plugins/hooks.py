@@ -33,9 +33,9 @@ def hooks_of(module: object) -> Iterator[dict[str, Call]]:
         manager.check_pending()
         callers = manager.get_hookcallers(module) or []
         marked = {caller.name for caller in callers}
-        for name in (*hookspecs.KINDS.values(), MODELS):
-            if name in dir(module) and name not in marked:
-                raise LdmError(f"its {name} is not marked as a hook, by ldm_core.hookimpl above it")
+        there = {*dir(module)} & {*hookspecs.KINDS.values(), MODELS}
+        for name in sorted(there - marked):
+            raise LdmError(f"its {name} is not marked as a hook, by ldm_core.hookimpl above it")
         yield {caller.name: _call(caller) for caller in callers}
         manager.unregister(module)
         _free.append(manager)  # of one in which something failed nobody knows what is left there

@@ -125,7 +125,7 @@ class Surroundings:
         replaced = []
         for module, before in self._contents.items():
             now = vars(module)
-            if before.items() <= now.items():
+            if before == now or before.items() <= now.items():  # the first is the quicker
                 continue
             names = [name for name, value in before.items() if now.get(name, NONE) is not value]
             now.update({name: before[name] for name in names})
