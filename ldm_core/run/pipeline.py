@@ -339,8 +339,7 @@ class Pipeline(Generates):
 
     @checks_arguments
     def decode(self, latents: Tensor) -> Tensor:
-        """The data of what latents show: of images (batch, channels, height, width) in about
-        [-1, 1], float32."""
+        """The data of what latents show, as of `Medium`, float32."""
         return self.medium(latents).data
 
     def _check_latents(self, name: str, latents: Tensor) -> None:

@@ -268,7 +268,11 @@ class Remembering(Guidance):
         return Bound(self.branches, combine)
 
 
-@pytest.mark.parametrize("target", [steady, mean, at_most, lambda: Guidance()], ids=str)
+@pytest.mark.parametrize(
+    "target",
+    [steady, mean, at_most, lambda: Guidance()],
+    ids=["steady", "mean", "at_most", "none"],
+)
 def test_others_that_are_right_raise_no_alarm(target: Any) -> None:
     assert failures(subject("guidance", target)) == {}
 

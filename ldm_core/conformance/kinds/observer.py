@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from itertools import pairwise
 
 import torch
@@ -11,10 +12,14 @@ from torch import Tensor
 
 from ldm_core.conformance.checks import Subject, check
 from ldm_core.conformance.gaussian import SCHEDULES
-from ldm_core.conformance.walks import SEEDS, SHAPE, seeded, smooth
+from ldm_core.conformance.grounds import toys
+from ldm_core.conformance.walks import SEEDS, seeded, smooth
 from ldm_core.contracts import Grid, Observer, Step
 from ldm_core.numerics.moves import move
 from ldm_core.numerics.point import CLEAN
+
+PICTURE = (3, 8, 8)
+"""A latent of the toy models."""
 
 
 class _Stopped(Exception):
@@ -23,11 +28,14 @@ class _Stopped(Exception):
 
 @check("observer")
 def changes_nothing(subject: Subject) -> str:
-    """A run that it hears of is the run that nobody hears of, bit for bit."""
-    observer: Observer = subject.made()
+    """A run that it hears of is the run that nobody hears of, bit for bit, and torch's own noise
+    is what it would have been."""
     alone = _run(_grid(), lambda step: None)
-    with _opened(observer, _grid()) as tell:
+    with _opened(subject, _grid()) as tell:
+        before = torch.get_rng_state()
         heard = _run(_grid(), tell)
+        after = torch.get_rng_state()
+    assert after.equal(before), "it draws from torch's own noise, or seeds it"
     assert heard.equal(alone), "it changes the run that it hears of"
     return "bit for bit"
 
@@ -35,14 +43,13 @@ def changes_nothing(subject: Subject) -> str:
 @check("observer")
 def opens_and_closes(subject: Subject) -> str:
     """It is opened and closed for each run, several in turn and two at once, and of none step."""
-    observer: Observer = subject.made()
     for _ in range(2):
-        with _opened(observer, _grid()) as tell:
+        with _opened(subject, _grid()) as tell:
             _run(_grid(), tell)
-    with _opened(observer, _grid()) as outer, _opened(observer, _grid(3)) as inner:
+    with _opened(subject, _grid()) as outer, _opened(subject, _grid(3)) as inner:
         _run(_grid(), outer)
         _run(_grid(3), inner)
-    with _opened(observer, _grid()):
+    with _opened(subject, _grid()):
         pass
     return "5 runs"
 
@@ -50,16 +57,15 @@ def opens_and_closes(subject: Subject) -> str:
 @check("observer")
 def errors_pass(subject: Subject) -> str:
     """What ends a run in the middle goes on through it, and it can hear of the next run."""
-    observer: Observer = subject.made()
     for error in (_Stopped(), KeyboardInterrupt()):
         try:
-            with _opened(observer, _grid()) as tell:
+            with _opened(subject, _grid()) as tell:
                 _run(_grid(), tell, stop=error)
         except type(error):
             continue
         else:
             raise AssertionError(f"it swallows {type(error).__name__}, which ends the run")
-    with _opened(observer, _grid()) as tell:
+    with _opened(subject, _grid()) as tell:
         _run(_grid(), tell)
     return "an error and an interrupt"
 
@@ -67,12 +73,11 @@ def errors_pass(subject: Subject) -> str:
 @check("observer")
 def evaluations_anywhere(subject: Subject) -> str:
     """It hears of schedulers that ask twice between two points, and of parts of a grid."""
-    observer: Observer = subject.made()
-    with _opened(observer, _grid()) as tell:
+    with _opened(subject, _grid()) as tell:
         _run(_grid(), tell, times=2)
-    with _opened(observer, _grid()) as tell:
+    with _opened(subject, _grid()) as tell:
         _run(_grid()[2:], tell)
-    with _opened(observer, _grid(1)) as tell:
+    with _opened(subject, _grid(1)) as tell:
         _run(_grid(1), tell)
     return "twice a step, part of a grid, one step"
 
@@ -83,12 +88,22 @@ def _grid(steps: int = 4) -> Grid:
     return Grid([*points, CLEAN], schedule)
 
 
-def _opened(observer: Observer, grid: Grid) -> AbstractContextManager[Callable[[Step], None]]:
-    manager = observer(grid)
-    assert isinstance(manager, AbstractContextManager), (
-        f"it gives {type(manager).__name__}, and should give a context manager"
-    )
-    return manager
+@contextmanager
+def _opened(subject: Subject, grid: Grid) -> Iterator[Callable[[Step], None]]:
+    """What hears of one run along a grid, of three images of a toy model."""
+    observer: Observer = subject.made()
+    if not observer.sees_run:
+        with observer.of_walk(grid) as tell:
+            yield tell
+        return
+    ground = toys(subject)[0]
+    of_run = observer.of_run(replace(ground.start().run, grid=grid))
+    try:
+        yield of_run.step
+    except BaseException as error:
+        of_run.fail(error)
+        raise
+    of_run.finish(ground.pipe.output(ground.draw(), ground.plan().request))
 
 
 def _run(
@@ -104,7 +119,7 @@ def _run(
         stop: raised after the second step.
     """
     assert callable(tell), "its context manager gives nothing that can be told of a step"
-    x, calls = seeded(SEEDS, SHAPE, torch.float32)(), 0
+    x, calls = seeded(SEEDS, PICTURE, torch.float32)(), 0
     for i, (here, there) in enumerate(pairwise(grid)):
         for _ in range(times):
             x0 = smooth(x, here)

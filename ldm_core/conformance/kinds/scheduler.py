@@ -228,6 +228,10 @@ def stochastic(subject: Subject) -> str:
     return f"{drawn} draws" if scheduler.stochastic else "draws none"
 
 
+LEAP = 1e-4
+"""So near comes one that is for consistency models, which are right at any number of steps."""
+
+
 @check("scheduler")
 def moments(subject: Subject) -> str:
     """The samples of one that draws have the mean and deviation of Gaussian data: in the limit of
@@ -249,9 +253,10 @@ def moments(subject: Subject) -> str:
             away = max(map(abs, errors))
             assert away < 6, f"on the {name} path samples are {away:.2g} standard errors away"
             continue
-        away = min(max(map(abs, many)), max(map(abs, few)))
-        worst = max(worst, away)
-        assert away < 0.05, (
+        away, of_leaps = max(map(abs, many)), max(map(abs, few))
+        leaps = of_leaps < LEAP
+        worst = max(worst, of_leaps if leaps else away)
+        assert leaps or away < 0.02, (
             f"on the {name} path mean and deviation of its samples are {many[0]:+.2g} and "
             f"{many[1]:+.2g} off after 200 steps"
         )
