@@ -327,7 +327,6 @@ AT_USE = [
     guidance("wrong-combine-shape", "return outputs['positive'][:, :1]"),
     guidance("wrong-combine-nan", "return outputs['positive'] * torch.nan"),
     guidance("wrong-branch", "return outputs['positve']", '("negative", "positve")'),
-    guidance("wrong-no-branch", "return at.x", "()"),
     guidance("wrong-branch-text", "return outputs['p']", '"positive"'),
     part("wrong-bind", "guidance",
          "class It(contracts.Guidance):\n"
