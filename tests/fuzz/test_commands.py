@@ -42,6 +42,7 @@ RIGHT: dict[str, list[str]] = {
     "augment": ["--classes", "3", "--model", f"{MODELS}/dit", "--steps", "1", "--out", "set"],
     "plugins list": [],
     "plugins show": ["euler"],
+    "plugins new": ["ldm-mine", "--kind", "spacing", "--dir", "new"],
     "models list": ["--json"],
     "recipe check": ["r.toml"],
     "train autoencoder": [*TRAIN, "--latent-channels", "4"],

@@ -20,7 +20,7 @@ from fuzz.case import Case
 
 MEMORY = 2 * 2**30
 """Bytes that a case may take beyond what the process had."""
-OUTPUTS = ("--out", "--sheet", "--animation", "--plot")
+OUTPUTS = ("--dir", "--out", "--sheet", "--animation", "--plot")
 PICTURES = (".png", ".gif", ".jpg", ".jpeg", ".webp")
 ERROR = re.compile(r"^error: ", re.MULTILINE)
 ERROR_LINE = re.compile(r"^error: .*", re.MULTILINE)
@@ -153,6 +153,8 @@ def _places(case: Case) -> Iterable[str]:
                 yield _relative(case.argv[index + 1])
             elif argument.startswith(option + "="):
                 yield _relative(argument.partition("=")[2])
+    if case.argv[:2] == ["plugins", "new"]:  # a folder of the package's name
+        yield from map(_relative, case.argv[2:])
     if case.argv[:1] == ["replay"]:  # beside the picture, where no folder is named
         yield from (os.path.dirname(_relative(argument)) or "." for argument in case.argv[1:])
 

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from ldm_core.conformance.checks import NotApplicable, Subject, check
 from ldm_core.contracts import Shown, Writer
 from ldm_core.errors import LdmError
 from ldm_core.media.picture_manifests import read_picture
+from ldm_core.media.pictures import open_picture
 from ldm_core.plugins.options import with_options
 
 MANIFEST: Mapping[str, Any] = {"seed": 7, "prompt": "ein Stern – 星", "steps": [1, 2]}
@@ -73,10 +74,10 @@ def readable(subject: Subject) -> str:
     for shown in _shown(writer):
         with _written(writer, shown, f"picture{writer.suffix}") as path:
             try:
-                with Image.open(path) as image:
-                    back, mode = np.asarray(image.convert(shown.data.mode)), image.mode
-            except UnidentifiedImageError:
-                raise NotApplicable(f"Pillow does not read {writer.suffix} here") from None
+                image = open_picture(path)
+            except LdmError as error:
+                raise NotApplicable(f"there is no reader of it here: {error.message}") from None
+            back, mode = np.asarray(image.convert(shown.data.mode)), image.mode
         own = np.asarray(shown.data)
         assert back.shape == own.shape, f"it is read as {back.shape} ({mode}), and was {own.shape}"
         worst = max(worst, int(np.abs(back.astype(int) - own).max()))

@@ -108,6 +108,10 @@ class Parameter:
     several: bool
 
 
+STARTS_PROCESSES = {("plugins", "check")}
+"""Commands that run a package's code in a process of its own, as they say."""
+
+
 @functools.cache
 def commands() -> tuple[tuple[tuple[str, ...], tuple[Parameter, ...]], ...]:
     """Each command's words and parameters; positional ones have no flag."""
@@ -122,7 +126,7 @@ def commands() -> tuple[tuple[tuple[str, ...], tuple[Parameter, ...]], ...]:
         inner = getattr(command, "commands", None)
         for name, sub in (inner or {}).items():
             walk(sub, (*words, name))
-        if inner is None:
+        if inner is None and words not in STARTS_PROCESSES:
             found.append((words, tuple(map(_parameter, command.params))))
 
     walk(itself(typer.main.get_command(make_app())), ())
