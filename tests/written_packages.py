@@ -53,7 +53,7 @@ PROJECT = """
 name = "ldm-mine"
 version = "0.1"
 license = "MIT"
-dependencies = ["ldm-core>=0.1,<1"]
+dependencies = ["ldm-core>=0.2,<1"]
 
 [project.entry-points.ldm]
 mine = "{module}"

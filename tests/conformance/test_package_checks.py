@@ -139,10 +139,10 @@ WRONG: dict[str, tuple[dict[str, str], set[str]]] = {
     "no fit": ({"parts": PARTS.replace("float = 1.0", 'float = "much"')}, {"options"}),
     "no licence": ({"project": PROJECT.replace('license = "MIT"', "")}, {"metadata"}),
     "no requirement": (
-        {"project": PROJECT.replace('["ldm-core>=0.1,<1"]', "[]")},
+        {"project": PROJECT.replace('["ldm-core>=0.2,<1"]', "[]")},
         {"metadata"},
     ),
-    "any version": ({"project": PROJECT.replace(">=0.1,<1", "")}, {"metadata"}),
+    "any version": ({"project": PROJECT.replace(">=0.2,<1", "")}, {"metadata"}),
     "no version": (
         {"project": PROJECT.replace('version = "0.1"', 'version = "first"')},
         {"metadata"},

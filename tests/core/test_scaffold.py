@@ -182,7 +182,7 @@ def test_its_pyproject_says_what_it_needs(tmp_path: Path) -> None:
     package = new_package("Mine.Of_Many", ["scheduler", "writer"], tmp_path, EMPTY)
     project = tomllib.loads((package.folder / "pyproject.toml").read_text())["project"]
     assert project["name"] == "mine-of-many"
-    assert project["dependencies"] == ["ldm-core>=0.1,<1"]
+    assert project["dependencies"] == ["ldm-core>=0.2,<1"]
     assert project["entry-points"]["ldm"] == {"mine_of_many": "mine_of_many.plugin"}
     assert project["license"] == "Apache-2.0"
     own = (Path(__file__).parents[2] / "LICENSE").read_text()

@@ -212,9 +212,9 @@ def metadata(seen: Evidence) -> str:
         return said
     needs = list(_requirements(told.get_all("Requires-Dist") or ()))
     ours = [need for need in needs if normalised(need.name) == OWN]
-    assert ours, 'it does not say that it needs ldm-core; dependencies = ["ldm-core>=0.1"]'
+    assert ours, 'it does not say that it needs ldm-core; dependencies = ["ldm-core>=0.2"]'
     low = [s for need in ours for s in need.specifier if s.operator in (">=", "==", "~=", ">")]
-    assert low, f"it needs any {ours[0]}; say from which version on, as ldm-core>=0.1"
+    assert low, f"it needs any {ours[0]}; say from which version on, as ldm-core>=0.2"
     return f"{said}, {ours[0]}"
 
 
