@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -19,7 +20,7 @@ from ldm_core.conformance.package.listing import Listing
 from ldm_core.conformance.packages import find_package
 from ldm_core.conformance.project_folder import read_project
 from ldm_core.conformance.worker import of_package
-from ldm_core.plugins.registry import installed
+from ldm_core.plugins.discovery import once
 
 PLUGIN = '''
 """A package under test."""
@@ -119,7 +120,10 @@ def results_of_packages(
             with os.fdopen(into, "w") as file:
                 json.dump(every, file)
             code = 0
+        except BaseException:  # of which nobody else would hear
+            traceback.print_exc()
         finally:
+            sys.stderr.flush()
             os._exit(code)
     os.close(into)
     with os.fdopen(out) as file:
@@ -135,7 +139,7 @@ def _here(folder: Path, scratch: Path, fresh: Listing | None) -> list[dict[str, 
     before = [*sys.path]
     sys.path[:0] = map(str, project.as_installed(scratch))
     importlib.invalidate_caches()
-    installed.cache_clear()
+    once.cache_clear()
     package = find_package(project.name)
     assert package is not None
     evidence = gather(package, fresh)

@@ -106,15 +106,15 @@ WRONG: dict[str, tuple[dict[str, str], set[str]]] = {
         {"listing"},
     ),
     "no api": ({"plugin": PLUGIN.replace("ldm_api_version = 2", "")}, {"listing", "hook_api"}),
-    "a colon": ({"plugin": PLUGIN.replace('"mine"', '"mi:ne"')}, {"names"}),
-    "two words": ({"plugin": PLUGIN.replace('"mine"', '"my own"')}, {"names"}),
+    "a colon": ({"plugin": PLUGIN.replace('"mine"', '"mi:ne"')}, {"listing", "names"}),
+    "two words": ({"plugin": PLUGIN.replace('"mine"', '"my own"')}, {"listing", "names"}),
     "twice": (
         {
             "plugin": PLUGIN.replace(
                 'register("mine"', 'register("mine", "{module}.parts:mine"); register("mine"'
             )
         },
-        {"names"},
+        {"listing", "names"},
     ),
     "a core command": (
         {
@@ -122,7 +122,7 @@ WRONG: dict[str, tuple[dict[str, str], set[str]]] = {
                 '"mine"', '"generate"'
             )
         },
-        {"names"},
+        {"listing", "names"},
     ),
     "no target": (
         {"plugin": PLUGIN.replace("parts:mine", "parts:gone")},
