@@ -46,8 +46,8 @@ def helps(subject: Subject) -> str:
         env={**os.environ, "COLUMNS": "200"},
         check=False,
     )
-    said = (line.strip("╭─╮│╰╯ ") for line in run.stderr.splitlines())
-    last = [*filter(None, said), ""][-2:][0]
+    lines = [line.strip("╭─╮│╰╯ ") for line in run.stderr.splitlines()]
+    last = next((line for line in reversed(lines) if line), "")
     assert run.returncode == 0, f"`ldm {typed} --help` ends with {run.returncode}: {last}"
     assert "Usage" in run.stdout, f"`ldm {typed} --help` says {run.stdout[:60]!r}"
     first = plugin.summary.split()[:3]
