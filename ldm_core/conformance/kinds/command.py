@@ -27,7 +27,7 @@ def helps(subject: Subject) -> str:
     plugin = subject.plugin
     began = time.perf_counter()
     run = subprocess.run(  # noqa: S603 - this program itself
-        [sys.executable, "-m", "ldm_core", *plugin.name.split(), "--help"],
+        [sys.executable, "-P", "-m", "ldm_core", *plugin.name.split(), "--help"],
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
