@@ -228,7 +228,7 @@ def test_a_plugin_in_a_file_is_checked(
     ldm: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it declares counts, and what lies in the folder that it is checked in does not."""
-    (tmp_path / "typer.py").write_text("raise SystemExit(9)")
+    (tmp_path / "dataclasses.py").write_text("raise SystemExit(9)")
     monkeypatch.setenv("PYTHONPATH", os.environ.get("PYTHONPATH", "") + os.pathsep)
     monkeypatch.setattr(discovery, "_files", ())
     file = tmp_path / "mine_in_a_file.py"
