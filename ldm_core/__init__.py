@@ -1,10 +1,12 @@
 """ldm: latent-diffusion pipelines whose every choice is a plugin picked by name."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False
+"""As `typing` has it. Nothing is imported here: the command line has not left the folder that it is
+run in, where a module of that name could lie."""
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from ldm_core.errors import LdmError as LdmError
     from ldm_core.errors import NotFiniteError as NotFiniteError
     from ldm_core.jobs.job import Job as Job
@@ -25,7 +27,7 @@ _HOMES = {
 __all__ = ["Job", "LdmError", "NotFiniteError", "Output", "Pipeline", "chain", "hookimpl"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     """Import what is asked for, when it is asked for: listing plugins must not import torch."""
     if name not in _HOMES:
         raise AttributeError(f"module 'ldm_core' has no attribute '{name}'")

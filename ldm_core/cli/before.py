@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -14,19 +12,6 @@ from ldm_core.plugins.trust import Rules
 
 PLUGIN = "--plugin"
 RECIPE = "--recipe"
-
-
-def leave_folder() -> None:
-    """See that nothing is imported from the folder that the program is run in, which ``-c`` and an
-    empty entry of ``PYTHONPATH`` would put on the path."""
-    entries = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    unasked = {""}
-    with suppress(OSError):  # of a folder that is gone
-        here = os.getcwd()
-        asked = any(entry and os.path.realpath(entry) == here for entry in entries)
-        if "" in entries and len(entries) > 1 and not asked:
-            unasked.add(here)
-    sys.path[:] = [place for place in sys.path if place not in unasked]
 
 
 def read_ahead(arguments: Sequence[str]) -> list[str]:

@@ -10,8 +10,9 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from ldm_core.cli.before import PLUGIN, leave_folder, read_ahead
+from ldm_core.cli.before import PLUGIN, read_ahead
 from ldm_core.cli.ends import ended, leave, say
+from ldm_core.cli.folder import leave_folder
 from ldm_core.cli.later import (
     add_function,
     add_group,

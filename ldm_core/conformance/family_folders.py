@@ -63,7 +63,7 @@ def imported_to_inspect(target: str, folder: Path) -> list[str]:
         AssertionError: it fails there.
     """
     words = [json.dumps(sys.path), target, str(folder), INDEX, json.dumps(HEAVY)]
-    command = [sys.executable, "-c", INSPECT, *words]
+    command = [sys.executable, "-P", "-c", INSPECT, *words]
     done = subprocess.run(  # noqa: S603 - this program itself
         command, capture_output=True, text=True, timeout=120, check=False
     )

@@ -16,6 +16,7 @@ from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.plugins.hookspecs import KINDS
 from ldm_core.plugins.options import REQUIRED
 from ldm_core.plugins.registry import Plugin, Registry, installed
+from ldm_core.plugins.trust import LOCAL
 
 KINDS_WITH_MODELS = (*KINDS, "model")
 NOT_MADE = frozenset({"command", "writer", "family", "model"})
@@ -110,11 +111,19 @@ def checks_of(
     registry = registry or installed()
     chosen, checks = plugins_of(target, registry), []
     for distribution in dict.fromkeys(plugin.distribution for plugin in chosen):
-        package = find_package(distribution)
-        declared = Declared.of(package.modules if package else ())
-        for plugin in (p for p in chosen if p.distribution == distribution):
+        those = [plugin for plugin in chosen if plugin.distribution == distribution]
+        declared = Declared.of(_modules(distribution, those))
+        for plugin in those:
             checks += of_plugin(plugin, registry, model, declared)
     return checks
+
+
+def _modules(distribution: str, plugins: Sequence[Plugin]) -> Sequence[str]:
+    """Those in which a distribution declares something; of plugins in files, the files' own."""
+    if distribution == LOCAL:
+        return sorted({plugin.entry for plugin in plugins if plugin.entry})
+    package = find_package(distribution)
+    return package.modules if package else ()
 
 
 def plugins_of(target: str, registry: Registry) -> list[Plugin]:
@@ -125,6 +134,7 @@ def plugins_of(target: str, registry: Registry) -> list[Plugin]:
         chosen = [plugin for plugin in plugins if plugin.distribution == package.name]
     else:
         chosen = _named(target, plugins, registry)
+        chosen = chosen or [plugin for plugin in plugins if target == LOCAL == plugin.distribution]
     if not chosen and package is None:
         names = {plugin.name for plugin in plugins} | {package.name for package in packages()}
         raise LdmError(

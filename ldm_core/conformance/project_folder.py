@@ -6,6 +6,7 @@ What an installation would leave, its metadata and entry points, is written besi
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -61,6 +62,13 @@ class Project:
         ]
         said = [f"{key}: {' '.join(str(value).split())}" for key, value in fields if value]
         return "\n".join((*said, ""))
+
+
+def is_folder(target: str) -> bool:
+    """Whether what is to be checked is a project's folder, and no name that a folder has too."""
+    folder = Path(target)
+    path = os.sep in target or target == "."
+    return folder.is_dir() and (path or (folder / "pyproject.toml").is_file())
 
 
 def read_project(folder: Path) -> Project:

@@ -21,7 +21,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="check a distribution's plugins, or those of a name; may be given several times",
+        help="check a distribution's plugins, those of a name, or those of an installed project's "
+        "folder; may be given several times",
     )
     group.addoption("--ldm-model", metavar="FOLDER", help="a model for the checks that need one")
 

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from ldm_core.conformance.checks import Result
-from ldm_core.conformance.project_folder import read_project
+from ldm_core.conformance.project_folder import is_folder, read_project
 from ldm_core.conformance.worker_order import Order
 from ldm_core.errors import LdmError
+from ldm_core.plugins.discovery import named_files
 
-WORKER = (sys.executable, "-m", "ldm_core.conformance.worker")
+WORKER = (sys.executable, "-P", "-m", "ldm_core.conformance.worker")
 LIMIT = 60.0
 """Seconds that one check may take."""
 START = 60.0
@@ -50,20 +51,17 @@ def place_of(target: str) -> Iterator[Place]:
         LdmError: the folder offers no plugins.
     """
     with ExitStack() as stack:
-        environment, folder = dict(os.environ), Path(target)
-        if not folder.is_dir() or (os.sep not in target and target != "." and not _project(folder)):
+        environment, before = dict(os.environ), os.environ.get("PYTHONPATH", "").split(os.pathsep)
+        entries = [path for path in before if path]  # an empty one is the folder that it runs in
+        environment["PYTHONPATH"] = os.pathsep.join(entries)
+        if not is_folder(target):
             yield Place(target, environment)
             return
-        project = read_project(folder)
+        project = read_project(Path(target))
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         paths = project.as_installed(scratch)
-        before = [path for path in (environment.get("PYTHONPATH"),) if path]
-        environment["PYTHONPATH"] = os.pathsep.join([*map(str, paths), *before])
+        environment["PYTHONPATH"] = os.pathsep.join([*map(str, paths), *entries])
         yield Place(project.name, environment, tuple(paths))
-
-
-def _project(folder: Path) -> bool:
-    return (folder / "pyproject.toml").is_file()
 
 
 def run_checks(
@@ -95,6 +93,7 @@ def run_checks(
         certificate=None if certificate is None else str(certificate.absolute()),
         certifying=certifying,
         package_alone=package_alone,
+        files=tuple(map(str, named_files())),
     )
     with place_of(target) as place:
         order, begin = replace(order, target=place.target), 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
@@ -12,7 +13,9 @@ from ldm_core.conformance.declared import Declared
 from ldm_core.conformance.package import checks as package_checks
 from ldm_core.conformance.packages import Package, find_package
 from ldm_core.conformance.plugin_checks import PluginCheck, checks_of
+from ldm_core.conformance.project_folder import is_folder, read_project
 from ldm_core.conformance.runner import run_checks
+from ldm_core.errors import LdmError
 
 T = TypeVar("T")
 
@@ -22,13 +25,32 @@ def every_test(target: str, model: Path | None = None) -> list[PluginCheck]:
     them is called, and those of its plugins, which are made here.
 
     Args:
-        target: a distribution, or a plugin's name.
+        target: a distribution, a plugin's name, or a folder with the pyproject.toml of a
+            distribution that is installed.
         model: a model folder for the checks that need one.
     Raises:
-        LdmError: there is no such distribution or plugin.
+        LdmError: there is no such distribution or plugin, or what is in the folder is not
+            installed.
     """
-    checks, package = checks_of(target, model), find_package(target)
+    name = _installed(target) if is_folder(target) else target
+    checks, package = checks_of(name, model), find_package(name)
     return checks if package is None else [*_of_package(package), *checks]
+
+
+def _installed(folder: str) -> str:
+    """The name of the distribution whose project is in a folder.
+
+    Raises:
+        LdmError: there is none, or it is not installed.
+    """
+    project, place = read_project(Path(folder)), shlex.quote(folder)
+    if find_package(project.name) is None:
+        raise LdmError(
+            f"the package '{project.name}' of the folder '{folder}' is not installed, and its "
+            "plugins are checked in this process, which imports what is.",
+            f"`pip install -e {place}` installs it; `ldm plugins check {place}` does without.",
+        )
+    return project.name
 
 
 def parametrize_with_checks(
@@ -45,7 +67,7 @@ def parametrize_with_checks(
     Checks that the package declares to fail are marked so.
 
     Raises:
-        LdmError: there is no such distribution.
+        LdmError: see `every_test`.
     """
     import pytest
 

@@ -22,6 +22,7 @@ from ldm_core.conformance.package.state import QUESTIONS, State, changes, state
 from ldm_core.conformance.packages import find_package
 from ldm_core.conformance.plugin_checks import PluginCheck, checks_of
 from ldm_core.conformance.worker_order import Order
+from ldm_core.plugins.discovery import name_files
 
 LISTING = Result(package_checks.KIND, "listing", "passed")
 """What is under way before any check is: listing and making the plugins."""
@@ -111,6 +112,7 @@ def main() -> None:
         out.flush()
 
     order = Order(**json.loads(sys.argv[1]))
+    name_files([*map(Path, order.files)])
     say(begin=-1, result=asdict(LISTING))
     try:
         checks = every_check(order)

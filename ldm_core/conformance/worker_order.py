@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -16,6 +17,7 @@ class Order:
         limit: seconds that listing may take.
         certificate, certifying: see `Evidence`.
         package_alone: no checks of the plugins.
+        files: of plugins that a person names.
     """
 
     target: str
@@ -25,3 +27,4 @@ class Order:
     certificate: str | None = None
     certifying: bool = False
     package_alone: bool = False
+    files: Sequence[str] = ()

@@ -11,6 +11,7 @@ from ldm_core.media.manifest_names import canonical
 from ldm_core.media.manifest_packages import imported, versions
 from ldm_core.media.manifest_record import Manifest
 from ldm_core.plugins.registry import Registry
+from ldm_core.plugins.trust import LOCAL
 
 NAME, VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*"), re.compile(r"[A-Za-z0-9][\w.!+-]*")
 """Of packages that a command for a person's shell may name: a picture may come from anybody."""
@@ -45,6 +46,8 @@ def whose(kind: str, id: str, then: Manifest) -> str:
 
 def _why(package: str, registry: Registry) -> Iterator[str]:
     """Why a package that is installed does not offer what it did."""
+    if canonical(package) == LOCAL:  # whatever is installed under that name is not it
+        return
     try:
         now = version(package)
     except (PackageNotFoundError, ValueError):
@@ -64,14 +67,23 @@ def packages_of(then: Manifest) -> dict[str, str]:
 
 
 def install(packages: Iterable[str], then: Manifest) -> str:
-    """The command that installs packages as they were, in words; empty where none can be named."""
-    words = []
+    """The command that installs packages as they were, in words, and what brings back the plugins
+    of a file, whose package nobody installs: anyone could take its name in a package index."""
+    words, files = [], False
     for package in sorted(packages):
         release = packages_of(then).get(package, "")
-        if NAME.fullmatch(package):
+        if canonical(package) == LOCAL:
+            files = True
+        elif NAME.fullmatch(package):
             words.append(f"{package}=={release}" if VERSION.fullmatch(release) else package)
     look = "`ldm plugins list` shows those that are installed; nothing is installed for a picture"
-    return f"{look} by itself: `pip install {' '.join(words)}` does it." if words else f"{look}."
+    said = [f"{look} by itself: `pip install {' '.join(words)}` does it." if words else f"{look}."]
+    if files:
+        said = [
+            *(said if words else ()),
+            f"name the file of a '{LOCAL}' plugin by --plugin FILE.py",
+        ]
+    return " ".join(said)
 
 
 def back(packages: Iterable[str], then: Manifest) -> str:

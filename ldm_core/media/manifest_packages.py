@@ -11,6 +11,7 @@ from ldm_core.composition.composition import Composition
 from ldm_core.composition.recipe import Layer
 from ldm_core.composition.short_names import shipped
 from ldm_core.plugins.registry import Registry
+from ldm_core.plugins.trust import LOCAL, normalised
 
 PACKAGES = ("ldm-core", "torch", "diffusers", "transformers", "accelerate", "numpy")
 """Packages that have a part in every picture."""
@@ -69,9 +70,12 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
-    """The installed version of each package that is installed."""
+    """The installed version of each package that is installed; none of a plugin's file, whose name
+    is no package's."""
     installed = {}
     for package in sorted(packages):
+        if normalised(package) == LOCAL:
+            continue
         try:
             installed[package] = version(package)
         except PackageNotFoundError:

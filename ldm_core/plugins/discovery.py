@@ -35,6 +35,11 @@ def name_files(files: Sequence[Path]) -> None:
     _files = tuple(files)
 
 
+def named_files() -> tuple[Path, ...]:
+    """Those files, for another process."""
+    return _files
+
+
 def installed(rules: Rules | None = None) -> Registry:
     """The plugins of the installed packages, imported once in a process for the same rules.
 

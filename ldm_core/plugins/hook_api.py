@@ -105,6 +105,8 @@ def _specifiers(stated: Any) -> Range:
             raise InvalidSpecifier
         specifiers = SpecifierSet(stated)
         releases = [(*Version(one.version.removesuffix(".*")).release, 0) for one in specifiers]
+        if not releases:  # an empty range is of every version, and its module states none
+            raise InvalidSpecifier
     except (InvalidSpecifier, InvalidVersion):
         raise LdmError(
             f"its ldm_api is {brief(stated)}, and should be a range, such as '{PRESENT}'"

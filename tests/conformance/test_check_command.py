@@ -18,6 +18,7 @@ from ldm_core.conformance.plugin_checks import PluginCheck, checks_of, plugins_o
 from ldm_core.conformance.project_folder import read_project
 from ldm_core.conformance.runner import run_checks
 from ldm_core.errors import LdmError
+from ldm_core.plugins import discovery
 from ldm_core.plugins.hookspecs import HOOK_API
 from ldm_core.plugins.registry import installed
 from written_packages import PARTS, PLUGIN, PROJECT, write_package
@@ -222,6 +223,26 @@ def test_a_folder_is_checked_from_the_command_line(
         "mine_by_command/parts.py",
     }
     assert len(certificate["results"]) == len(lines) - 1
+
+
+def test_a_plugin_in_a_file_is_checked(
+    ldm: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it declares counts, and what lies in the folder that it is checked in does not."""
+    (tmp_path / "dataclasses.py").write_text("raise SystemExit(9)")
+    monkeypatch.setenv("PYTHONPATH", os.environ.get("PYTHONPATH", "") + os.pathsep)
+    monkeypatch.setattr(discovery, "_files", ())
+    file = tmp_path / "mine_in_a_file.py"
+    register = 'register("mine", "{module}.parts:mine")'
+    offers = PLUGIN.replace(register, 'register("mine", "mine_in_a_file:mine")')
+    assert offers != PLUGIN
+    file.write_text(offers + PARTS + "\nexpected_failures = {'shape_and_type': 'no'}\n")
+    code, out, err = ldm("plugins", "check", "local", "--plugin", file)
+    assert code == 0, out + err
+    assert "PASS  scheduler mine  made" in out
+    assert "it passes, and is declared to fail (no): take that back" in out
+    assert "FAIL" not in out
+    assert [p.id for p in plugins_of("mine", installed())] == ["local:mine"]
 
 
 @pytest.mark.slow

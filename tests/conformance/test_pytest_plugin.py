@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from ldm_core.conformance import parametrize_with_checks
+from ldm_core.conformance import every_test, parametrize_with_checks
 from ldm_core.conformance.plugin_checks import PluginCheck
 from ldm_core.conformance.project_folder import read_project
+from ldm_core.errors import LdmError
+from ldm_core.plugins.discovery import once
 from written_packages import PLUGIN as WRITTEN
 from written_packages import write_package
 
@@ -79,3 +81,21 @@ def test_they_are_named_by_plugin_and_check() -> None:
     names = [case.id for case in mark.args[1]]
     assert "writer png: readable" in names
     assert not any(isinstance(case.values[0], pytest.Mark) for case in mark.args[1])
+
+
+def test_a_projects_folder_stands_for_its_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_package(tmp_path / "p", "mine_by_folder")
+    with pytest.raises(LdmError, match=r"'ldm-mine' of the folder .* is not installed") as raised:
+        every_test(str(folder))
+    assert f"pip install -e {folder}" in str(raised.value)
+    (scratch := tmp_path / "s").mkdir()
+    for path in read_project(folder).as_installed(scratch):
+        monkeypatch.syspath_prepend(str(path))
+    once.cache_clear()
+    ids = [check.id for check in every_test(str(folder))]
+    assert ids == [check.id for check in every_test("ldm-mine")]
+    assert {"package: logging", "scheduler mine: order"} <= {*ids}
+    monkeypatch.undo()
+    once.cache_clear()

@@ -49,7 +49,6 @@ def module(**stated: Any) -> SimpleNamespace:
         ({"ldm_api": "<2.1"}, "2.0"),
         ({"ldm_api": "<2"}, "1"),
         ({"ldm_api": ">=1,<2"}, "1"),
-        ({"ldm_api": ""}, HOOK_API),
         ({"ldm_api": ">=2,<3", "ldm_api_version": 99}, HOOK_API),
     ],
 )
@@ -105,6 +104,8 @@ def test_the_release_that_a_newer_one_needs_is_named_where_its_package_says(
     ("stated", "words"),
     [
         ({}, "it does not say which"),
+        ({"ldm_api": ""}, "should be a range"),
+        ({"ldm_api": " , "}, "should be a range"),
         ({"ldm_api": 2}, "should be a range"),
         ({"ldm_api": "2"}, "should be a range"),
         ({"ldm_api": ("2", "3")}, "should be a range"),

@@ -520,35 +520,41 @@ def test_a_file_that_ends_the_program_does_not(site: Site, tmp_path: Path) -> No
         installed()
 
 
+STDLIB = ("__future__", "typing", "dataclasses", "signal")
+"""Modules of Python that the command line imports, and ``-m`` does not."""
+
+
 def test_lists_hold_in_the_processes_of_a_job(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worker runs the same command with the same environment, in a folder from which it imports
-    nothing."""
-    evil = {"ldm_evil.py": EVIL, "typer.py": RAN, "dataclasses.py": RAN}
+    nothing, whatever lies there."""
+    evil = {f"{name}.py": RAN for name in ("typer", *STDLIB)} | {"ldm_evil.py": EVIL}
     packages.install(tmp_path, "ldm-evil", modules=evil, entry_points={"ldm": {"x": "ldm_evil"}})
     site = tmp_path / "site"
     packages.install(
         site, "ldm-other", modules={"ldm_other.py": EVIL}, entry_points={"ldm": {"x": "ldm_other"}}
     )
     recipe = tmp_path / "r.toml"
-    recipe.write_text('[plugins]\ndeny = ["ldm-other"]\n')
+    recipe.write_text('model = "shapes"\n[plugins]\ndeny = ["ldm-other"]\n')
     ran = tmp_path / "ran"
     own = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
     path = os.pathsep.join([*map(os.path.abspath, own), str(site), ""])
     variables = {**os.environ, "LDM_TEST_RAN": str(ran), "PYTHONPATH": path}
-    monkeypatch.setattr(sys, "argv", ["ldm", "plugins", "list", "--recipe", str(recipe)])
-    words = this_command()
-    assert words[1] == "-P"
     monkeypatch.setattr(sys, "argv", ["ldm", "recipe", "check", str(recipe)])
+    worker, listing = this_command(), ["-m", "ldm_core", "plugins", "list"]
+    assert worker[1] == "-P"
     runs = [
-        (this_command(), environment(variables, 0, 2, 0)),
-        (["-m", "ldm_core", "plugins", "list"], {**variables, "LDM_DENY_PLUGINS": "ldm-other"}),
+        (worker[1:], environment(variables, 0, 2, 0), ""),
+        (listing, {**variables, "LDM_DENY_PLUGINS": "ldm-other"}, ""),
+        (listing, variables, "ldm_other "),
     ]
-    for words, variables in runs:
-        command = words if words[0] == sys.executable else [sys.executable, *words]
-        subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True)
-        assert not ran.exists() or "ldm" not in ran.read_text()
+    for words, asked, imported in runs:
+        run = subprocess.run(
+            [sys.executable, *words], cwd=tmp_path, env=asked, capture_output=True, text=True
+        )
+        assert run.returncode == 0, run.stderr
+        assert (ran.read_text() if ran.exists() else "") == imported
 
 
 def test_rules_read_as_they_are_written() -> None:

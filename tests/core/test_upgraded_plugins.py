@@ -119,6 +119,16 @@ def paired(pipe: "Pipeline", *prompts: str, strength: float = {strength}, **call
     for output in guided.batches(list(prompts), **call):
         yield replace(output, manifests=[{{**m, "finish": "paired"}} for m in output.manifests])
 """
+FILE = """
+from ldm_core import hookimpl
+
+ldm_api = ">=2,<3"
+
+
+@hookimpl
+def ldm_schedulers(register):
+    register("softly", lambda x, grid, denoise, noise: denoise(x, grid[0]))
+"""
 THEN = {
     "gain": 0.9,
     "inner": "euler",
@@ -249,6 +259,33 @@ def test_what_is_gone_is_named_with_the_command_that_installs_it(
     assert "`pip install gentle==0.3`" in err
     code, out, err = ldm("replay", pictures / f"{name}.png", "--model", folder)
     assert (code == 0) == (name == "model"), err  # whose plugins are all here
+
+
+def test_a_file_that_is_gone_is_named_and_nothing_to_install(
+    ldm: Any, site: Gentle, folder: Path, tmp_path: Path
+) -> None:
+    """Its package is called as anyone could call one in a package index."""
+    site.has("0.3", **THEN)
+    file = tmp_path / "softly.py"
+    file.write_text(FILE)
+    filed = ("--plugin", file)
+    run = ["generate", "a star", "--model", folder, "--steps", "1", "--seed", "3", "--out", "drawn"]
+    code, out, err = ldm(*run, "--scheduler", "softly", *filed)
+    assert code == 0, err
+    path = Path(out.split()[0])
+    code, out, err = ldm("replay", path, "--allow-files")
+    assert (code, out, err.count("error: ")) == (2, "", 1)
+    assert "scheduler 'softly' of local 0+" in err
+    assert "by --plugin FILE.py" in err
+    assert "pip install" not in err
+    assert same_picture(ldm, path, "--allow-files", *filed) == []
+    code, out, err = ldm(*run, "--scheduler", "softly", "--guidance", "lean", *filed)
+    assert code == 0, err
+    site.has(None)
+    code, _, err = ldm("replay", out.split()[0], "--allow-files")
+    assert code == 2
+    assert "`pip install gentle==0.3` does it" in err
+    assert "by --plugin FILE.py" in err
 
 
 def test_a_package_spelt_otherwise_is_the_same(ldm: Any, site: Gentle, pictures: Path) -> None:

@@ -14,6 +14,18 @@ from typing import Any
 import pytest
 
 from ldm_core.jobs.processes import environment
+from ldm_core.plugins import discovery
+
+PLUGIN = """
+from ldm_core import hookimpl
+
+ldm_api = ">=2,<3"
+
+
+@hookimpl
+def ldm_schedulers(register):
+    register("filed", lambda x, grid, denoise, noise: denoise(x, grid[0]))
+"""
 
 
 def command(path: Path, folder: Path, out: Path, *more: str) -> list[str]:
@@ -29,13 +41,19 @@ def write(place: Path, count: int) -> Path:
 
 
 def test_two_processes_make_the_files_that_one_makes(
-    ldm: Any, folder: Path, tmp_path: Path
+    ldm: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = write(tmp_path, 8)
-    code, _, _ = ldm(*command(path, folder, tmp_path / "one")[3:])
-    assert code == 0
+    """By a plugin of a file, which each of them is told."""
+    path, plugin = write(tmp_path, 8), tmp_path / "told_to_each.py"
+    plugin.write_text(PLUGIN)
+    monkeypatch.setattr(discovery, "_files", ())
+    filed = ("--plugin", str(plugin), "--scheduler", "filed")
+    code, _, err = ldm(*command(path, folder, tmp_path / "one", *filed)[3:])
+    assert code == 0, err
     run = subprocess.run(
-        command(path, folder, tmp_path / "two", "--workers", "2"), capture_output=True, text=True
+        command(path, folder, tmp_path / "two", "--workers", "2", *filed),
+        capture_output=True,
+        text=True,
     )
     assert run.returncode == 0, run.stderr
     one = {file.name: file.read_bytes() for file in (tmp_path / "one").glob("*.png")}

@@ -38,7 +38,7 @@ def helps(subject: Subject) -> str:
     typed = _typed(subject)
     began = time.perf_counter()
     run = subprocess.run(  # noqa: S603 - this program itself
-        [sys.executable, "-m", "ldm_core", *typed.split(), "--help"],
+        [sys.executable, "-P", "-m", "ldm_core", *typed.split(), "--help"],
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,

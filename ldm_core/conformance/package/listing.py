@@ -149,7 +149,7 @@ def fresh_listing(name: str, limit: float, environment: Mapping[str, str] | None
 def _listed(name: str, limit: float, environment: Mapping[str, str] | None) -> Listing:
     try:
         run = subprocess.run(  # noqa: S603 - this program itself
-            [sys.executable, "-m", __name__, name],
+            [sys.executable, "-P", "-m", __name__, name],
             capture_output=True,
             text=True,
             timeout=limit,
