@@ -16,6 +16,7 @@ from typing import Any
 from ldm_core.errors import LdmError, LdmWarning, PluginError, printable, with_class
 from ldm_core.machine import asked_to_stop
 from ldm_core.plugins import trust
+from ldm_core.plugins.blame import OWN
 from ldm_core.plugins.entries import Failure, scan
 from ldm_core.plugins.moved import explained, find_moved
 from ldm_core.plugins.ownership import file_of, misplaced, who
@@ -122,6 +123,8 @@ def _add(registry: Registry, entry: EntryPoint, surroundings: Surroundings) -> s
             registry.add(module, distribution, version, entry.name)
     except BaseException as error:
         if asked_to_stop(error):
+            if distribution != OWN:  # it may have sent the signal itself
+                error.add_note(f"while the package {distribution} {version} was imported")
             raise
         reason = in_words(error) + explained(error, entry)
     finally:

@@ -21,6 +21,8 @@ import pluggy
 import pytest
 
 import packages
+from ldm_core.cli.ends import ended
+from ldm_core.cli.signals import Stop, StopSignals
 from ldm_core.plugins import discovery, surroundings
 from ldm_core.plugins.registry import Registry
 
@@ -376,6 +378,26 @@ def test_escapes_in_errors_reach_no_terminal(fresh: Path, ldm: Any) -> None:
     assert (code, "not loaded" in err) == (0, True)
     assert not {"\x1b", "\u202e"} & {*err}
     assert max(map(len, err.splitlines())) < 600
+
+
+def test_a_signal_that_comes_at_an_import_names_the_package(
+    fresh: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install(fresh, "killed", "import os, signal\nos.kill(os.getpid(), signal.SIGTERM)\n")
+    with StopSignals(), pytest.raises(Stop) as stopped:
+        discovery.installed()
+    assert ended(stopped.value) == 128 + signal.SIGTERM
+    assert "while the package ldm-killed 1.0 was imported" in capsys.readouterr().err
+
+
+def test_a_module_of_a_library_belongs_to_that(fresh: Path, ldm: Any) -> None:
+    """Also where the environment lies in the folder of a project that is being edited."""
+    packages.install(fresh, "ldm-borrows", modules={}, entry_points={"ldm": {"x": "torch.nn"}})
+    discovery.once.cache_clear()
+    code, _, err = ldm("plugins", "list")
+    (line,) = [line for line in err.splitlines() if "ldm-borrows 1.0" in line]
+    assert code == 0
+    assert line.endswith("belongs to the package torch")
 
 
 def test_a_module_without_a_file_hinders_no_list(fresh: Path, ldm: Any) -> None:
