@@ -108,10 +108,15 @@ LONGEST = 300
 """Letters of what is told of another's error."""
 
 
+def printable(text: str) -> str:
+    """A text without what would steer a terminal, such as the escapes that clear it."""
+    return "".join(c if c.isprintable() or c in "\n\t\u00a0" else "\ufffd" for c in text)
+
+
 def said(error: BaseException) -> str:
     """What an error says, in one line, which may be empty; it may be anybody's, and fail to say."""
     try:
-        words = " ".join(str(error).split())
+        words = printable(" ".join(str(error).split()))
     except Exception:
         return ""
     return words if len(words) <= LONGEST else f"{words[:LONGEST]}…"
@@ -129,4 +134,5 @@ def message_and_hint(error: LdmError) -> tuple[str, str]:
 def with_class(error: BaseException) -> str:
     """What an error says, in one line, after the name of its class."""
     words = said(error)
-    return f"{type(error).__name__}: {words}" if words else type(error).__name__
+    name = printable(" ".join(type(error).__name__.split()))[:LONGEST]
+    return f"{name}: {words}" if words else name

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from ldm_core.cli.signals import Stop
 from ldm_core.cli.streams import ClosedOutput
-from ldm_core.errors import LdmError, NotFiniteError, PluginError, with_class
+from ldm_core.errors import LdmError, NotFiniteError, PluginError, printable, with_class
 from ldm_core.machine import machine_error
 from ldm_core.plugins.blame import blame
 from ldm_core.plugins.registry import installed
@@ -31,7 +31,7 @@ TRACEBACK = "LDM_TRACEBACK"
 def say(text: str) -> None:
     """Print to the standard error stream, where there still is one."""
     try:
-        print(text, file=sys.stderr, flush=True)
+        print(printable(text), file=sys.stderr, flush=True)
     except (OSError, ValueError):  # closed, full, or read by nobody any longer
         with suppress(OSError, ValueError):  # nor is it to be complained of again at the end
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())

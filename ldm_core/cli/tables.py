@@ -5,9 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from ldm_core.errors import printable
+
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table; piped into another program, plain columns with tabs between."""
+    rows = [[printable(" ".join(cell.split())) for cell in row] for row in rows]
     if not sys.stdout.isatty():
         for row in (head, *rows):
             print("\t".join(row))

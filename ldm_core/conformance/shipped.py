@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from pathlib import Path
 
+from ldm_core.plugins.ownership import file_of
 from ldm_core.plugins.registry import Plugin
 
 CERTIFICATE = "ldm-certificate.json"
@@ -33,7 +33,7 @@ def certificates(plugins: Iterable[Plugin]) -> dict[str, str]:
 def _ships(top: str) -> bool:
     """Whether a certificate lies in or beside a module that is imported."""
     module = sys.modules.get(top)
-    file = None if module is None or module.__file__ is None else Path(module.__file__)
+    file = None if module is None else file_of(module)
     if file is None:
         return False
     names = (CERTIFICATE, f"{top}.{CERTIFICATE}")

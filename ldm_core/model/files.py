@@ -79,8 +79,11 @@ def check_shipped(model: ShippedModel) -> None:
     """
     folder = model.folder
     if folder.is_dir() and os.access(folder, os.R_OK | os.X_OK):
-        return
-    there = "cannot be read" if folder.is_dir() else "is no folder"
+        if (folder / INDEX).is_file():
+            return
+        there = f"has no {INDEX}"
+    else:
+        there = "cannot be read" if folder.is_dir() else "is no folder"
     reason = f"{folder} {there if os.path.lexists(folder) else 'is not there'}"
     whose = f"the model '{model.name}' of the package {model.distribution} {model.version}"
     raise PluginError(whose, "when its folder was read", OSError(reason))

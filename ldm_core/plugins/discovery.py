@@ -13,12 +13,13 @@ from importlib.metadata import Distribution, EntryPoint
 from pathlib import Path
 from typing import Any
 
-from ldm_core.errors import LdmError, LdmWarning, PluginError
+from ldm_core.errors import LdmError, LdmWarning, PluginError, printable, with_class
 from ldm_core.machine import asked_to_stop
 from ldm_core.plugins import trust
+from ldm_core.plugins.blame import OWN
 from ldm_core.plugins.entries import Failure, scan
 from ldm_core.plugins.moved import explained, find_moved
-from ldm_core.plugins.ownership import misplaced, who
+from ldm_core.plugins.ownership import file_of, misplaced, who
 from ldm_core.plugins.registry import Import, Registry
 from ldm_core.plugins.surroundings import Surroundings, Traces
 from ldm_core.plugins.trust import LOCAL, Names, Rules
@@ -127,6 +128,8 @@ def _add(registry: Registry, entry: EntryPoint, surroundings: Surroundings) -> s
             registry.add(module, distribution, version, entry.name)
     except BaseException as error:
         if asked_to_stop(error):
+            if distribution != OWN:  # it may have sent the signal itself
+                error.add_note(f"while the package {distribution} {version} was imported")
             raise
         reason = in_words(error) + explained(error, entry)
     finally:
@@ -176,7 +179,7 @@ def _module(file: Path) -> Any:
     """
     name, path = file.stem, str(file.resolve())
     there = sys.modules.get(name)
-    if there is not None and there.__file__ == path:
+    if there is not None and file_of(there) == Path(path):
         return there
     if not name.isidentifier() or there is not None or importlib.util.find_spec(name) is not None:
         raise LdmError(
@@ -199,9 +202,5 @@ def _module(file: Path) -> Any:
 def in_words(error: BaseException) -> str:
     """What an error says, in one line; of one that another package made, whatever it says."""
     if isinstance(error, LdmError):
-        return str(error)
-    try:
-        said = " ".join(str(error).split())
-    except Exception:
-        said = ""
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+        return printable(str(error))
+    return with_class(error)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import Distribution, EntryPoint, distributions
 
+from ldm_core.errors import printable
 from ldm_core.plugins.blame import OWN
 from ldm_core.plugins.ownership import Record, about, folder_of, text_of
 from ldm_core.plugins.trust import LOCAL, normalised
@@ -31,7 +32,8 @@ class Failure:
 
     def __str__(self) -> str:
         package = f"{self.distribution} {self.version}".strip()
-        return f"plugin '{self.plugin}' of the package {package}: {' '.join(self.reason.split())}"
+        reason = " ".join(self.reason.split())
+        return printable(f"plugin '{self.plugin}' of the package {package}: {reason}")
 
 
 @dataclass(frozen=True)

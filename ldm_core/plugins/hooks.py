@@ -5,11 +5,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pluggy
 
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.plugins import hookspecs
+from ldm_core.values import brief
 
 MODELS = "ldm_models"
 Call = Callable[[Callable[..., None]], None]
@@ -59,11 +61,23 @@ def _new() -> pluggy.PluginManager:
 
 def _call(caller: pluggy.HookCaller) -> Call:
     def call(register: Callable[..., None]) -> None:
-        for answer in caller(register=register):
+        calls = 0
+
+        def counted(*args: Any, **more: Any) -> None:
+            nonlocal calls
+            calls += 1
+            register(*args, **more)
+
+        for answer in caller(register=counted):
             if inspect.isgenerator(answer) or inspect.isawaitable(answer):
                 raise LdmError(
                     f"{caller.name} is a {type(answer).__name__}, which offers nothing; a hook is "
                     "a plain function that calls register"
+                )
+            if not calls:
+                raise LdmError(
+                    f"{caller.name} returned {brief(answer)}, of which nothing comes; a hook calls "
+                    "register for each thing that it offers"
                 )
 
     return call

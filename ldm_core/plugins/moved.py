@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from ldm_core.plugins.hookspecs import ENDS
+from ldm_core.plugins.ownership import file_of
 
 MOVED: Mapping[str, str] = {
     "ldm_core.abilities": "ldm_core.contracts.abilities",
@@ -104,8 +105,8 @@ def explained(error: BaseException, entry: EntryPoint) -> str:
 
 def imports_to_change(module: object) -> Iterator[str]:
     """What is to change in the imports of a module and of the package around it."""
-    if isinstance(module, ModuleType) and module.__file__ is not None:
-        yield from _changes(_sources(Path(module.__file__), module.__name__))
+    if isinstance(module, ModuleType) and (file := file_of(module)) is not None:
+        yield from _changes(_sources(file, module.__name__))
 
 
 def _sources(file: Path, module: str) -> Sequence[Path]:

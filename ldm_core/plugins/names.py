@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -17,8 +18,12 @@ CORE_COMMANDS = frozenset({"explain", "generate", "models", "plugins", "recipe",
 """The first word of each command, or group of commands, that is the core's own."""
 LONGEST = 80
 """Letters of a name."""
-COMMAND = re.compile(r"[^\W_][\w.-]*( [^\W_][\w.-]*)?")
-MODEL = re.compile(r"[^\W_][\w.-]*")
+LONGEST_LINE = 200
+"""Letters of what a model was made for."""
+WORD = r"[A-Za-z][A-Za-z0-9_.-]*"
+"""Of letters that cannot be taken for others, as those of another alphabet can."""
+COMMAND = re.compile(f"{WORD}( {WORD})?")
+MODEL = re.compile(WORD)
 
 
 def check_name(kind: str, name: str, package: str) -> str:
@@ -34,7 +39,7 @@ def check_name(kind: str, name: str, package: str) -> str:
         if COMMAND.fullmatch(name) is None:
             raise LdmError(
                 f"the name of a command is a word, or a group and a word with a space between, of "
-                f"letters, digits, '.', '-' and '_', not {brief(name)}"
+                f"letters (a to z), digits, '.', '-' and '_', not {brief(name)}"
             )
         if package != OWN and name.partition(" ")[0] in CORE_COMMANDS:
             raise LdmError(
@@ -52,6 +57,11 @@ def check_name(kind: str, name: str, package: str) -> str:
         )
     if colon and package != OWN and _is_of_another(prefix, package):
         raise LdmError(f"the names that begin with {brief(name)} are those of another package")
+    if re.fullmatch(f"{WORD}:?", name) is None:
+        raise LdmError(
+            f"the name of a {kind} is a word of letters (a to z), digits, '.', '-' and '_' that "
+            f"begins with a letter, not {brief(name)}"
+        )
     return name
 
 
@@ -59,9 +69,11 @@ def check_target(name: str, target: Callable[..., Any] | str) -> None:
     """See that what is imported later says from where."""
     if isinstance(target, str) and not re.fullmatch(r"\w+(\.\w+)*:\w+", target):
         raise LdmError(f"the target of '{name}' should be 'package.module:name', not {target!r}")
+    if isinstance(target, str) and re.split(r"[.:]", target)[0] in sys.stdlib_module_names:
+        raise LdmError(f"the target of '{name}', {target!r}, belongs to Python itself")
 
 
-def check_model(name: str, folder: Path) -> str:
+def check_model(name: str, folder: Path, made_for: str) -> str:
     """The name of a model that a package ships, as plain text.
 
     Raises:
@@ -71,12 +83,18 @@ def check_model(name: str, folder: Path) -> str:
     name = _word("model", name)
     if MODEL.fullmatch(name) is None:
         raise LdmError(
-            f"the name of a model is a word of letters, digits, '.', '-' and '_', not {brief(name)}"
+            f"the name of a model is a word of letters (a to z), digits, '.', '-' and '_', not "
+            f"{brief(name)}"
         )
     if not folder.is_absolute():
         raise LdmError(
             f"the folder of the model '{name}' is {brief(str(folder))}, which lies wherever a "
             "program is run; say it in full, as Path(__file__).parent / 'model'"
+        )
+    if not made_for.isprintable() or len(made_for) > LONGEST_LINE:
+        raise LdmError(
+            f"what the model '{name}' was made for should be one line of at most {LONGEST_LINE} "
+            f"letters, not {brief(made_for)}"
         )
     return name
 

@@ -13,6 +13,7 @@ from importlib.machinery import PathFinder
 from importlib.metadata import Distribution, EntryPoint, distributions
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from urllib.parse import unquote, urlparse
 
 from ldm_core.plugins.blame import OWN
@@ -151,6 +152,15 @@ def _file(module: str) -> str | None:
     return os.path.realpath(spec.origin)
 
 
+def file_of(module: ModuleType) -> Path | None:
+    """The file of a module that is imported; None of those that Python has built in."""
+    try:
+        file: object = module.__file__
+    except AttributeError:
+        return None
+    return Path(file) if isinstance(file, str) else None
+
+
 def _owner(file: str, home: Distribution, digest: str | None) -> str | None:
     """Another distribution that a file belongs to.
 
@@ -158,6 +168,7 @@ def _owner(file: str, home: Distribution, digest: str | None) -> str | None:
         digest: the file's; of those that wrote it down, it is that one's which wrote this.
     """
     site, folder = str(home.locate_file("")), folder_of(home)
+    editor = None  # an environment may lie in a project's folder, and its files be others'
     for other in distributions(path=[place for place in sys.path if place]):
         if (str(other.locate_file("")), folder_of(other)) == (site, folder):
             continue
@@ -168,8 +179,8 @@ def _owner(file: str, home: Distribution, digest: str | None) -> str | None:
         edited = digest is None and record.project is not None
         same = normalised(str(other.name)) == normalised(str(home.name))  # and asked by its folder
         if line is None and edited and not same and _project(file) == record.project:
-            return str(other.name)
-    return None
+            editor = editor or str(other.name)
+    return editor
 
 
 def _project(file: str) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -184,7 +185,8 @@ class Offer:
     @checks_arguments
     def register_model(self, name: str, folder: Path, made_for: str) -> None:
         self._kind_of(name)
-        name = check_model(name, folder)
+        folder = Path(os.fspath(folder))  # a plain one, whatever class it is of
+        name = check_model(name, folder, made_for)
         self.models.append(ShippedModel(name, folder, made_for, *self._whose, self._entry))
 
     def _kind_of(self, name: str) -> str:

@@ -15,14 +15,17 @@ from typing import Any
 
 from ldm_core.plugins.arithmetic import Arithmetic
 from ldm_core.plugins.lookup import Lookup
+from ldm_core.plugins.process import Process
 
 HEAVY = ("torch", "diffusers", "transformers")
 """Packages that no listing should have to import."""
-OURS = frozenset({"ldm_core", "pluggy"})
-"""Packages that list plugins."""
+OURS = frozenset({"builtins", "io", "json", "ldm_core", "os", "pathlib", "pluggy", "time"})
+"""Packages that list plugins, and what those do it with."""
 NONE = object()
 SIGNALS = tuple(
-    signal.__dict__[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if name in signal.__dict__
+    signal.__dict__[name]
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGALRM")
+    if name in signal.__dict__
 )
 
 
@@ -83,8 +86,15 @@ class Surroundings:
         self._contents = {
             module: dict(vars(module))
             for name, module in list(sys.modules.items())
-            if name == "builtins" or name.partition(".")[0] in OURS
+            if name.partition(".")[0] in OURS and isinstance(module, ModuleType)
         }
+        self._classes = {
+            value: dict(vars(value))
+            for module, contents in self._contents.items()
+            for value in contents.values()
+            if isinstance(value, type) and value.__module__ == module.__name__
+        }
+        self._process = Process()
         self._large = {name for name in HEAVY if name in sys.modules}
         self._folder = ""
         with suppress(OSError):  # it may be gone
@@ -130,12 +140,19 @@ class Surroundings:
             names = [name for name, value in before.items() if now.get(name, NONE) is not value]
             now.update({name: before[name] for name in names})
             replaced += [f"{module.__name__}.{name}" for name in names]
+        for one, own in self._classes.items():
+            attributes = vars(one)
+            for name, value in own.items():
+                if attributes.get(name, NONE) is not value:
+                    type.__setattr__(one, name, value)
+                    replaced.append(f"{one.__qualname__}.{name}")
         if replaced:
             changed.append(f"what others use ({_few(replaced)})")
 
     def _put_back(self, changed: list[str]) -> None:
         self._lookup.put_back(changed)
         self._arithmetic.put_back(changed)
+        self._process.put_back(changed)
         if (now := dict(os.environ)) != self._variables:
             names = {name for name, _ in self._variables.items() ^ now.items()}
             changed.append(f"the environment ({_few(sorted(names))})")

@@ -58,7 +58,7 @@ def names_of(name: str) -> Names:
         whose = "ldm's" if distribution in RESERVED else "Python's"
         raise LdmError(f"'{distribution}' is {whose} own name.", f"say ldm-mine, or ldm-{module}x.")
     plugin = module.removeprefix("ldm_")
-    if not plugin.isidentifier():
+    if not plugin.isidentifier() or plugin.startswith("_"):
         raise LdmError(f"plugins cannot be called '{plugin}', after '{distribution}'.", RULE)
     return Names(distribution, module, plugin)
 

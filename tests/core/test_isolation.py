@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import builtins
+import io
 import json
 import os
 import re
+import resource
+import signal
 import subprocess
 import sys
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pluggy
 import pytest
 
 import packages
+from ldm_core.cli.ends import ended
+from ldm_core.cli.signals import Stop, StopSignals
 from ldm_core.plugins import discovery, surroundings
+from ldm_core.plugins.registry import Registry
 
 HEAD = "from ldm_core import hookimpl\nldm_api = '>=2,<3'\n"
 
@@ -58,6 +66,11 @@ LISTING = {
     "states_text": ("ldm_api_version = '2'", "ldm_api"),
     "states_a_nan": ("ldm_api_version = (float('nan'), 2)", "ldm_api"),
     "states_by_raising": ("def __getattr__(name): raise RuntimeError(name)", "RuntimeError"),
+    "says_escapes": (
+        "raise ValueError('\\x1b[2J\\u202e' + 'x' * 200_000)",
+        "ValueError: \ufffd[2J",
+    ),
+    "raises_a_class_of_escapes": ("raise type('E\\x1b[2J', (Exception,), {})('no')", "[2J: no"),
     # hooks
     "a_hook_exits": (schedulers("raise SystemExit(3)"), "SystemExit: 3"),
     "a_hook_interrupts": (schedulers("raise KeyboardInterrupt"), "KeyboardInterrupt"),
@@ -81,6 +94,7 @@ LISTING = {
         "not marked as a hook",
     ),
     "a_hook_is_no_function": (HEAD + "ldm_schedulers = hookimpl(specname='ldm_schedulers')(3)", ""),
+    "a_hook_returns_what_it_offers": (schedulers("return {'mine': 'a.b:c'}"), "calls register"),
     # registering
     "registers_nothing": (schedulers("register()"), "name"),
     "registers_no_callable": (schedulers("register('mine', 3)"), "target"),
@@ -106,6 +120,12 @@ LISTING = {
     ),
     "named_by_colons": (schedulers(f"register('::', {WALK})"), "colon"),
     "named_by_half_a_pair": (schedulers("register('\\ud800', print)"), "a word"),
+    "named_in_cyrillic": (schedulers(f"register('\\u0435uler', {WALK})"), "a to z"),
+    "named_in_full_width": (schedulers(f"register('\\uff45uler', {WALK})"), "a to z"),
+    "named_by_dots": (schedulers(f"register('...', {WALK})"), "a to z"),
+    "named_as_a_path": (schedulers(f"register('../x/y.toml', {WALK})"), "a to z"),
+    "named_by_digits": (schedulers(f"register('3', {WALK})"), "a to z"),
+    "named_as_a_list": (schedulers(f"register('a[b]{{{{c}}}}=d,e', {WALK})"), "a to z"),
     "named_twice": (
         schedulers(f"register('mine', {WALK})", f"register('mine', {WALK})"),
         "offered twice",
@@ -120,10 +140,27 @@ LISTING = {
     ),
     "a_command_of_three_words": (offering("ldm_commands", "register('a b c', print)"), "a group"),
     "a_command_with_odd_letters": (offering("ldm_commands", "register('a;b', print)"), "letters"),
+    "a_command_in_cyrillic": (
+        offering("ldm_commands", "register('g\\u0435nerate', print)"),
+        "a to z",
+    ),
+    "of_python_itself": (schedulers("register('mine', 'builtins:print')"), "Python itself"),
     "a_command_that_is_a_flag": (offering("ldm_commands", "register('--help', print)"), "option"),
     "a_model_without_folder": (offering("ldm_models", "register('m', None, 'tests')"), "folder"),
     "a_model_wherever": (offering("ldm_models", "register('m', 'models/m', 'tests')"), "in full"),
     "a_model_called_a_path": (offering("ldm_models", "register('a/b', '/tmp', 'tests')"), "a word"),
+    "a_model_in_a_folder_that_fails": (
+        offering(
+            "ldm_models",
+            "register('m', P('/tmp'), 'tests')",
+            head="import pathlib\nclass P(type(pathlib.Path())):\n    def __str__(self): 1 / 0\n",
+        ),
+        "ZeroDivisionError",
+    ),
+    "a_model_for_many_lines": (
+        offering("ldm_models", "register('m', '/tmp', 'x\\n\\x1b[31my')"),
+        "one line",
+    ),
     "a_model_for_nothing": (offering("ldm_models", "register('m', '/tmp')"), "made_for"),
 }
 """Plugin modules, each with a word of what is said of it."""
@@ -278,6 +315,122 @@ sys.meta_path.insert(0, Finder)
     assert how == (builtins.print, sys.getrecursionlimit(), list(sys.path), list(sys.meta_path))
     assert Path.cwd() != Path("/")
     assert before[2] is sys.stdout
+
+
+ONE_CHANGE = {
+    "json.dumps": "import json\njson.dumps = lambda *a, **k: 1 / 0",
+    "time.perf_counter": "import time\ntime.perf_counter = lambda: 1 / 0",
+    "io.open": "import io\nio.open = lambda *a, **k: 1 / 0",
+    "Path.exists": "import pathlib\npathlib.Path.exists = lambda *a: 1 / 0",
+    "PluginManager.register": "import pluggy\npluggy.PluginManager.register = lambda *a: 1 / 0",
+    "Registry.find": (
+        "from ldm_core.plugins.registry import Registry\nRegistry.find = lambda *a: 1 / 0"
+    ),
+    "Registry.named": "from ldm_core.plugins.registry import Registry\ndel Registry.named",
+    "RLIMIT_FSIZE": (
+        "import resource as r\nhard = r.getrlimit(r.RLIMIT_FSIZE)[1]\n"
+        "r.setrlimit(r.RLIMIT_FSIZE, (10, hard))"
+    ),
+    "RLIMIT_NOFILE": (
+        "import resource as r\nhard = r.getrlimit(r.RLIMIT_NOFILE)[1]\n"
+        "r.setrlimit(r.RLIMIT_NOFILE, (20, hard))"
+    ),
+    "the timer": "import signal\nsignal.setitimer(signal.ITIMER_REAL, 3600)",
+    "what SIGALRM does": "import signal\nsignal.signal(signal.SIGALRM, lambda *a: 1 / 0)",
+}
+"""What plugin modules change, by a word of what is said of it."""
+
+
+def test_each_change_to_what_the_program_needs_is_put_back_and_said(fresh: Path, ldm: Any) -> None:
+    def state() -> list[object]:
+        return [
+            json.dumps,
+            time.perf_counter,
+            io.open,
+            Path.exists,
+            pluggy.PluginManager.register,
+            Registry.find,
+            Registry.named,
+            resource.getrlimit(resource.RLIMIT_FSIZE),
+            resource.getrlimit(resource.RLIMIT_NOFILE),
+            signal.getitimer(signal.ITIMER_REAL),
+            signal.getsignal(signal.SIGALRM),
+        ]
+
+    before = state()
+    for i, change in enumerate(ONE_CHANGE.values()):
+        install(fresh, f"changes_{i}", change + "\n" + HEAD)
+    discovery.once.cache_clear()
+    code, _, err = ldm("plugins", "list", "--json")
+    assert code == 0
+    assert state() == before
+    for i, word in enumerate(ONE_CHANGE):
+        whose = f"the package ldm-changes-{i} 1.0 changed"
+        (line,) = [line for line in err.splitlines() if whose in line and "put back" in line]
+        assert word in line
+
+
+def test_escapes_in_errors_reach_no_terminal(fresh: Path, ldm: Any) -> None:
+    for name in ("says_escapes", "raises_a_class_of_escapes"):
+        install(fresh, name, LISTING[name][0])
+    discovery.once.cache_clear()
+    code, _, err = ldm("plugins", "list")
+    assert (code, "not loaded" in err) == (0, True)
+    assert not {"\x1b", "\u202e"} & {*err}
+    assert max(map(len, err.splitlines())) < 600
+
+
+def test_a_signal_that_comes_at_an_import_names_the_package(
+    fresh: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install(fresh, "killed", "import os, signal\nos.kill(os.getpid(), signal.SIGTERM)\n")
+    with StopSignals(), pytest.raises(Stop) as stopped:
+        discovery.installed()
+    assert ended(stopped.value) == 128 + signal.SIGTERM
+    assert "while the package ldm-killed 1.0 was imported" in capsys.readouterr().err
+
+
+def test_a_module_of_a_library_belongs_to_that(fresh: Path, ldm: Any) -> None:
+    """Also where the environment lies in the folder of a project that is being edited."""
+    packages.install(fresh, "ldm-borrows", modules={}, entry_points={"ldm": {"x": "torch.nn"}})
+    discovery.once.cache_clear()
+    code, _, err = ldm("plugins", "list")
+    (line,) = [line for line in err.splitlines() if "ldm-borrows 1.0" in line]
+    assert code == 0
+    assert line.endswith("belongs to the package torch")
+
+
+def test_a_module_without_a_file_hinders_no_list(fresh: Path, ldm: Any) -> None:
+    """Such as one of Python's own, of which a plugin offers a function itself."""
+    install(fresh, "sleeper", schedulers("import time", "register('sleeper', time.sleep)"))
+    discovery.once.cache_clear()
+    code, out, err = ldm("plugins", "list")
+    assert (code, "sleeper" in out, "fault of ldm" in err) == (0, True, False)
+    assert "fault of ldm" not in ldm("plugins", "show", "sleeper")[2]
+
+
+def test_a_folder_that_is_no_model_is_not_walked(
+    fresh: Path, ldm: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "no_model"
+    place.mkdir()
+    install(
+        fresh,
+        "walked",
+        offering(
+            "ldm_models",
+            "from pathlib import Path",
+            f"register('m', Path({str(place)!r}), 'tests')",
+        ),
+    )
+    monkeypatch.setattr(
+        "ldm_core.model.files.size_of", lambda folder: 1 // ("no_" not in str(folder))
+    )
+    discovery.once.cache_clear()
+    code, out, err = ldm("models", "list")
+    assert (code, "unusable" in out) == (0, True)
+    assert "ldm-walked 1.0" in err
+    assert "has no model_index.json" in err
 
 
 def test_one_that_wraps_hooks_wraps_its_own_alone(fresh: Path, ldm: Any) -> None:
@@ -467,12 +620,12 @@ def test_a_model_whose_folder_is_wrong_is_listed_so(fresh: Path, ldm: Any, tmp_p
     discovery.once.cache_clear()
     code, out, err = ldm("models", "list")
     assert code == 0
-    assert out.count("unusable") == 2
+    assert out.count("unusable") == 3
     assert "the model 'gone' of the package ldm-models 1.0 failed" in err
     records = {m["name"]: m for m in json.loads(ldm("models", "list", "--json")[1])}
     assert records["gone"]["bytes"] is None
     assert "is not there" in records["gone"]["failure"]
-    for name, code in (("gone", 1), ("file", 1), ("bare", 2)):
+    for name, code in (("gone", 1), ("file", 1), ("bare", 1)):
         ended, _, err = ldm("explain", "--model", name)
         assert ended == code
         assert str(tmp_path) in err
