@@ -177,8 +177,15 @@ def bound_by(bound: Bound, part: Any, met: Met) -> Bound:
             met.hear(error, part)
             raise
         x = at.x
-        if not isinstance(combined, Tensor) or combined.shape != x.shape:
-            as_x(part, combined, x, "a guidance combines answers to one tensor as x is")
+        if (
+            not isinstance(combined, Tensor)
+            or combined.shape != x.shape
+            or combined.dtype is not x.dtype
+            or combined.device != x.device
+        ):
+            like = next(iter(outputs.values()), x)  # of which type a network answers in
+            like = like if isinstance(like, Tensor) and like.shape == x.shape else x
+            as_x(part, combined, like, "a guidance combines answers to one tensor as x is")
         return combined
 
     return replace(bound, branches=branches, combine=combine)

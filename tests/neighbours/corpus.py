@@ -304,6 +304,17 @@ AT_USE = [
     scheduler("wrong-walk-words",
               "class Mine(Exception):\n    def __str__(self): raise KeyError\n"
               "def it(x, grid, denoise, noise): raise Mine"),
+    scheduler("wrong-walk-words-exit",
+              "class Mine(Exception):\n    def __str__(self): raise SystemExit(3)\n"
+              "    __repr__ = __str__\n"
+              "def it(x, grid, denoise, noise): raise Mine"),
+    scheduler("wrong-walk-cause",
+              "class Mine(Exception):\n    @property\n"
+              "    def __cause__(self): raise ValueError('no')\n"
+              "    __context__ = __suppress_context__ = __cause__\n"
+              "def it(x, grid, denoise, noise): raise Mine"),
+    scheduler("wrong-walk-closes", "def it(x, grid, denoise, noise): raise GeneratorExit"),
+    walk("wrong-walk-pair", "return (x, x)"),
     scheduler("wrong-walk-deep", "def it(x, *rest): return it(x, *rest)"),
     walk("wrong-walk-none", "pass"),
     walk("wrong-walk-shape", "return x[:, :2]"),
@@ -324,6 +335,9 @@ AT_USE = [
     guidance("wrong-combine", "raise KeyError('positive')"),
     guidance("wrong-combine-exit", "raise SystemExit(0)"),
     guidance("wrong-combine-none", "return None"),
+    guidance("wrong-combine-meta", "return outputs['positive'].to('meta')"),
+    guidance("wrong-combine-half", "return outputs['positive'].half()"),
+    guidance("wrong-combine-double", "return outputs['positive'].double()"),
     guidance("wrong-combine-shape", "return outputs['positive'][:, :1]"),
     guidance("wrong-combine-nan", "return outputs['positive'] * torch.nan"),
     guidance("wrong-branch", "return outputs['positve']", '("negative", "positve")'),
@@ -344,6 +358,9 @@ AT_USE = [
             "def it(denoise):\n    def f(x, p): raise SystemExit(0)\n    return f"),
     attention("wrong-kernel", "raise ValueError('no')"),
     attention("wrong-kernel-none", "return None"),
+    attention("wrong-kernel-double", "return q.double()"),
+    attention("wrong-kernel-half", "return q.half()"),
+    attention("wrong-kernel-meta", "return q.to('meta')"),
     attention("wrong-kernel-shape", "return q[:, :, :1]"),
     attention("wrong-kernel-nan", "return q * torch.nan"),
     decoder("wrong-decoder", "raise ValueError('no')"),
