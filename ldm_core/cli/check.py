@@ -88,13 +88,13 @@ def in_words(results: list[Result]) -> str:
 def _document(target: str, results: list[Result]) -> dict[str, object]:
     from importlib.metadata import version
 
-    from ldm_core.plugins.hookspecs import API_VERSION
+    from ldm_core.plugins.hookspecs import HOOK_API
 
     counts = Counter(result.outcome for result in results)
     return {
         "target": target,
         "host": version("ldm-core"),
-        "hook_api": API_VERSION,
+        "hook_api": HOOK_API,
         "passed": counts["failed"] == 0,
         "counts": dict(counts),
         "results": [asdict(result) for result in results],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cached_property
 from importlib import import_module
 from typing import Any
@@ -13,7 +12,8 @@ from typer.core import TyperCommand, TyperGroup
 from ldm_core.cli.words import as_help
 from ldm_core.errors import LdmError
 from ldm_core.model.own_program import uncollected
-from ldm_core.plugins.blame import OWN, blamed
+from ldm_core.plugins.blame import blamed
+from ldm_core.plugins.command_names import listed_as
 from ldm_core.plugins.docstrings import written_docstring
 from ldm_core.plugins.registry import Plugin, Registry
 
@@ -114,21 +114,3 @@ def add_plugin_commands(app: typer.Typer, registry: Registry) -> None:
                 app.add_typer(groups[group], name=group)
             parent = groups[group]
         add_plugin(parent, name, plugin)
-
-
-def listed_as(plugin: Plugin, commands: Sequence[Plugin]) -> tuple[str, str]:
-    """The group and the name by which a command is typed.
-
-    One that comes with ldm has its own; another goes by its id where several packages offer the
-    name, or it is a group's as well.
-    """
-    group, _, name = plugin.name.rpartition(" ")
-    if plugin.distribution == OWN:
-        return group, name
-    full = f"{plugin.distribution}:{name}"
-    several = sum(other.name == plugin.name for other in commands) > 1
-    if several or any(other.name.startswith(f"{plugin.name} ") for other in commands):
-        name = full
-    if any(other.name == group and other.distribution == OWN for other in commands):
-        group = f"{plugin.distribution}:{group}"
-    return group, name

@@ -22,6 +22,7 @@ SHOWN = ("kind", "name", "distribution", "version", "doc", "failure")
 """What is shown of a plugin that fails, in JSON."""
 SLOW = 0.5
 """Seconds for the import of a plugin module, from which on they are said."""
+MODELS = "`ldm models list` shows the models that packages ship."
 app = typer.Typer(no_args_is_help=True)
 app.command("new")(new_plugins)
 Kind = Annotated[str | None, typer.Option(help=f"One kind: {', '.join(KINDS)}.")]
@@ -120,6 +121,9 @@ def show_plugin(
         for failure in failures:
             say(f"not loaded: {failure}")
         raise typer.Exit(FAILED)
+    models = {name_ for model in registry.models for name_ in (model.name, model.id)}
+    if not chosen and name in models:
+        raise LdmError(f"'{name}' is a model that a package ships, and no plugin.", MODELS)
     if not chosen:
         raise LdmError(
             f"no plugin named '{name}'.{did_you_mean(name, {p.name for p in registry.plugins})}",
@@ -165,6 +169,8 @@ def _certificate(plugin: Plugin) -> dict[str, str]:
 
 def check_kind(kind: str | None) -> None:
     """Refuse a kind that there is none of."""
+    if kind in ("model", "models"):
+        raise LdmError("a model is no plugin, though packages ship some.", MODELS)
     if kind is not None and kind not in KINDS:
         raise LdmError(
             f"no kind of plugin named '{kind}'.{did_you_mean(kind, KINDS)} "

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ldm_core.conformance.checks import NotApplicable, Subject
-from ldm_core.conformance.grounds import SEEDS, Ground, choice, on_folder, quietly, tried
+from ldm_core.conformance.grounds import (
+    SEEDS,
+    Ground,
+    choice,
+    folders_of,
+    on_folder,
+    quietly,
+    tried,
+)
 from ldm_core.contracts import Medium, Model
 from ldm_core.numerics.seeded_noise import SeededNoise
+from ldm_core.plugins.blame import OWN
 
 SPREAD = (2 / 3, 3 / 2)
 """Between which factors the spread of what it makes may lie, to what the model's own makes."""
@@ -59,23 +69,48 @@ class Halves:
 
 
 def halves(subject: Subject) -> Halves:
-    """The model folder with the plugin and without.
+    """The model folder with the plugin and without: that which is named, or else the first that
+    takes the plugin of those that its package and then ldm-core ship.
 
     Raises:
-        NotApplicable: there is no folder, it does not draw pictures, or the plugin refuses it.
+        NotApplicable: there is no folder, or none draws pictures and takes the plugin.
     """
+    named = subject.model is not None
+    reasons = []
+    for folder in [subject.model] if subject.model else _shipped(subject):
+        pair, reason = _on(replace(subject, model=folder), named)
+        if pair is not None:
+            return pair
+        reasons.append(reason)
+    more = "" if named else "give --model FOLDER" if reasons else "needs --model FOLDER"
+    raise NotApplicable("; ".join(filter(None, [*dict.fromkeys(reasons), more])))
+
+
+def _shipped(subject: Subject) -> list[Path]:
+    """The model folders that a plugin's own package ships, and then those of ldm-core."""
+    own = [one.folder for one in subject.registry.models if one.distribution == OWN]
+    return [*dict.fromkeys([*folders_of(subject), *own])]
+
+
+def _on(subject: Subject, named: bool) -> tuple[Halves | None, str]:
+    """The model folder of a subject with the plugin and without, or why not."""
     own = on_folder(subject)
     parts = own.pipe.composition
     if parts.decoder.kind != "image" or {*parts.info.latents.names} != {"height", "width"}:
-        raise NotApplicable(f"is checked on pictures, and {own.name} draws {parts.decoder.kind}")
+        return None, f"is checked on pictures, and {own.name} draws {parts.decoder.kind}"
     kind = subject.plugin.kind
     other, refusal = tried(own.replaced, **{kind: choice(subject)})
     pair = None if other is None else Halves(own, other)
+    if pair is not None and not named and (medium := _medium(pair.other, kind)) != "image":
+        return None, f"is of the kind '{medium}', and {own.name} draws pictures"
     if pair is not None:
         _, refusal = tried(_used, pair, kind)
-    if refusal or pair is None:
-        raise NotApplicable(f"refuses {own.name}: {refusal}")
-    return pair
+    return (None, f"refuses {own.name}: {refusal}") if refusal else (pair, "")
+
+
+def _medium(ground: Ground, kind: str) -> str:
+    parts = ground.pipe.composition
+    return parts.encoder.kind if kind == "encoder" else parts.decoder.kind
 
 
 def _used(pair: Halves, kind: str) -> None:

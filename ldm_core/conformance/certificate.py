@@ -21,7 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 from ldm_core.conformance.checks import Result
 from ldm_core.conformance.packages import Package, normalised
 from ldm_core.errors import LdmError
-from ldm_core.plugins.hookspecs import API_VERSION
+from ldm_core.plugins.hookspecs import HOOK_API
 
 FORMAT = 1
 IN_LISTS = 1_000_000
@@ -35,7 +35,7 @@ class Certificate:
     Attributes:
         package, version: whose.
         host: the version of ldm-core.
-        hook_api: the version of the hook API.
+        hook_api: the version of the hook API, as ``2.1``.
         date: of the checks, ISO 8601.
         model: the model folder that the checks were given, by its name; empty where none.
         results: every check with its outcome and figure.
@@ -46,7 +46,7 @@ class Certificate:
     package: str
     version: str
     host: str
-    hook_api: int
+    hook_api: str
     date: str
     model: str
     results: tuple[Result, ...]
@@ -80,7 +80,7 @@ def certify(package: Package, results: Sequence[Result], model: Path | None = No
         package.name,
         package.version,
         version("ldm-core"),
-        API_VERSION,
+        HOOK_API,
         datetime.now(UTC).isoformat(timespec="seconds"),
         "" if model is None else model.name,
         tuple(results),

@@ -11,8 +11,10 @@ import torch
 
 import tiny
 from checking import checks, outcome, outcomes, shipped, some_slow, subject
+from ldm_core.conformance.checks import Subject
 from ldm_core.contracts import Medium, decodes, encodes
-from ldm_core.plugins.registry import installed
+from ldm_core.errors import LdmError
+from ldm_core.plugins.registry import ShippedModel, installed
 
 
 def autoencoder(model: Any) -> Any:
@@ -117,14 +119,75 @@ def test_what_is_right_passes_all(kind: str, target: Any, shapes: Path) -> None:
     assert all(word.startswith("passed") for word in said.values()), said
 
 
+def of_package(kind: str, target: Any, *folders: Path) -> Subject:
+    """One of a package that ships these models, as long as ldm-core's are there too."""
+    plugin = subject(kind, target)
+    theirs = [ShippedModel(f.parent.name, f, "tests", "ldm-mine", "0.1") for f in folders]
+    plugin.registry.models = [*plugin.registry.models, *theirs]
+    return plugin
+
+
+def for_sound(model: Any, x0: Any) -> Any:
+    raise AssertionError("called on pictures")
+
+
 @pytest.mark.parametrize(("kind", "target"), [("encoder", encode), ("decoder", decode)])
 def test_without_a_folder_there_is_nothing_to_see(kind: str, target: Any) -> None:
-    assert {*outcomes(subject(kind, target)).values()} == {"skipped: needs --model FOLDER"}
+    plugin = subject(kind, target)
+    plugin.registry.models = []
+    assert {*outcomes(plugin).values()} == {"skipped: needs --model FOLDER"}
 
 
 def test_a_model_that_its_package_ships_serves() -> None:
     said = outcomes(shipped("encoder", "autoencoder_kl"))
     assert all(word.startswith("passed") for word in said.values()), said
+
+
+def refusing(half: Any) -> Any:
+    """The same, of a model with an autoencoder of its own, as it says."""
+
+    def other(model: Any, *data: Any) -> Any:
+        if "vae" not in model.parts:
+            raise LdmError("it needs a KL-autoencoder")
+        return half(model, *data)
+
+    return other
+
+
+def normed(half: Any) -> Any:
+    """With a norm of the batch."""
+
+    def other(*data: Any) -> Any:
+        z = refusing(half)(*data)
+        return z / z.std()
+
+    return other
+
+
+@pytest.mark.parametrize(("kind", "half"), [("encoder", encode), ("decoder", decode)])
+def test_a_model_that_it_refuses_hides_no_other(kind: str, half: Any, folders: Any) -> None:
+    """Its package's other model, or else one of ldm-core's, shows what is wrong."""
+    pixels = folders("DDPM")
+    said = outcome(of_package(kind, refusing(half), pixels), "round_trip")
+    assert said.startswith("passed"), said
+    for others in ([], [pixels], [pixels, folders("Stable Diffusion")]):
+        said = outcome(of_package(kind, normed(half), *others), "each_alone")
+        assert said.startswith("failed"), said
+
+
+@pytest.mark.parametrize(("kind", "target"), [("encoder", encode), ("decoder", decode)])
+def test_one_that_refuses_all_is_told_to_name_a_folder(kind: str, target: Any) -> None:
+    def none(model: Any, *data: Any) -> Any:
+        raise LdmError("it is for no such model")
+
+    said = {*outcomes(of_package(kind, none)).values()}
+    assert all(s.startswith("skipped: refuses ") for s in said), said
+    assert all(s.endswith("it is for no such model; give --model FOLDER") for s in said), said
+
+
+def test_what_is_of_sound_is_not_held_against_pictures_that_nobody_named() -> None:
+    said = {*outcomes(of_package("decoder", decodes("audio")(for_sound))).values()}
+    assert all("is of the kind 'audio'" in s and s.startswith("skipped") for s in said), said
 
 
 @pytest.mark.parametrize("kind", BOTH)

@@ -22,6 +22,7 @@ from ldm_core.conformance.checks import Result
 from ldm_core.conformance.packages import Package, find_package
 from ldm_core.conformance.project_folder import read_project
 from ldm_core.errors import LdmError
+from ldm_core.plugins.hookspecs import HOOK_API
 from ldm_core.plugins.registry import Plugin, installed
 from written_packages import write_package
 
@@ -128,6 +129,7 @@ def test_it_says_what_was_seen_and_with_what(package: Package, file: Path) -> No
     write_certificate(certify(package, PASSED, Path("/models/tiny")), file)
     said = json.loads(file.read_text())
     assert said["model"] == "tiny"
+    assert said["hook_api"] == HOOK_API
     assert set(said["versions"]) == {"torch", "diffusers", "transformers"}
     assert said["results"][0]["figure"] == "1.00"
 

@@ -18,6 +18,7 @@ from ldm_core.conformance.plugin_checks import PluginCheck, checks_of, plugins_o
 from ldm_core.conformance.project_folder import read_project
 from ldm_core.conformance.runner import run_checks
 from ldm_core.errors import LdmError
+from ldm_core.plugins.hookspecs import HOOK_API
 from ldm_core.plugins.registry import installed
 from written_packages import PARTS, PLUGIN, PROJECT, write_package
 from wrong_plugins import results_of
@@ -233,6 +234,12 @@ def test_a_plugin_that_ends_the_process_is_a_failure(ldm: Any, tmp_path: Path) -
     assert {r["plugin"] for r in failed} == {"observer ends"}
     assert all("it ended the process with code 7" in r["reason"] for r in failed)
     assert document["passed"] is False
+
+
+def test_json_says_the_version_of_the_hook_api(works: Any, ldm: Any) -> None:
+    works("pass")  # has the process do no more than that
+    code, out, _ = ldm("plugins", "check", "mine", "--json")
+    assert (code, json.loads(out)["hook_api"]) == (0, HOOK_API)
 
 
 def test_what_is_not_there_is_refused_at_once(ldm: Any, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ its way, and says nothing of the others."""
 from __future__ import annotations
 
 import itertools
+import os
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,10 +17,12 @@ import torch
 from PIL import Image
 
 from ldm_core.conformance.kinds import checks_of_kind
+from ldm_core.conformance.project_folder import read_project
 from ldm_core.contracts import runs_on, writes
 from ldm_core.media.png import write_png
 from ldm_core.numerics.point import CLEAN, Point
 from ldm_core.plugins.registry import ShippedModel, installed
+from written_packages import write_package
 from wrong_plugins import failed
 
 SEEN: dict[str, set[str]] = {}
@@ -278,6 +281,140 @@ WRITERS: dict[str, tuple[Any, set[str]]] = {
 def test_a_wrong_writer_fails_its_check_and_no_other(name: str) -> None:
     target, expected = WRITERS[name]
     sees("writer", target, expected)
+
+
+COMMANDS_PLUGIN = """
+from ldm_core import hookimpl
+
+ldm_api = ">=2,<3"
+
+
+@hookimpl
+def ldm_commands(register):
+    for name in ("measure", "inpaint", "upscale twice", "collect", "draw", "quiet"):
+        register(name, "{module}.parts:" + name.split()[-1])
+    register("early", "{module}.early:early")
+    register("late", "{module}.late:late")
+"""
+COMMANDS = '''
+from pathlib import Path
+
+from ldm_core.contracts import InputPath, OutputPath
+
+
+def measure(*files: InputPath, log: OutputPath | None = None, floor: float = 0.0):
+    """Measure files.
+
+    Args:
+        files: To measure.
+        log: Takes the figures.
+        floor: Leave out those with less.
+    """
+
+
+def inpaint(*files: InputPath):
+    """Fill holes in another way.
+
+    Args:
+        files: With holes.
+    """
+
+
+def twice(*, number: int = 2):
+    """Enlarge twice.
+
+    Args:
+        number: Of times.
+    """
+
+
+def collect(words: Path):
+    """Collect words.
+
+    Args:
+        words: A file.
+    """
+
+
+def draw(words: str, *, amount: float = 1.0):
+    """Draw words.
+
+    Args:
+        words: To draw.
+    """
+
+
+def quiet():
+    pass
+'''
+EARLY = '''
+from ldm_core.run.pipeline import Pipeline
+
+
+def early(pipe: Pipeline, word: str):
+    """Draw a word.
+
+    Args:
+        word: To draw.
+    """
+'''
+LATE = '''
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ldm_core import Pipeline
+
+
+def late(pipe: Pipeline, word: str):
+    """Draw a word.
+
+    Args:
+        word: To draw.
+    """
+    import torch
+'''
+WRONG_COMMANDS: dict[str, tuple[str, set[str]]] = {
+    "measure": ("parts", set()),
+    "inpaint": ("parts", set()),  # ldm-core has one of this name
+    "upscale twice": ("parts", set()),  # which is no group
+    "late": ("late", set()),
+    "early": ("early", {"imports_late"}),
+    "collect": ("parts", {"paths"}),
+    "draw": ("parts", {"readable_types"}),
+    "quiet": ("parts", {"helps"}),
+}
+"""By name: the module, and the checks that fail."""
+
+
+@pytest.fixture(scope="module")
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A package of commands, as installed here and in every process; its module."""
+    installed()  # kept as it is without the package
+    home, site, module = *map(tmp_path_factory.mktemp, ("p", "site")), "mine_commands"
+    more = {"early.py": EARLY, "late.py": LATE}
+    folder = write_package(home / "p", module, COMMANDS_PLUGIN, COMMANDS, more=more)
+    with pytest.MonkeyPatch.context() as patch:
+        paths = [*map(str, read_project(folder).as_installed(site))]
+        patch.setenv("PYTHONPATH", os.pathsep.join([*paths, os.environ.get("PYTHONPATH", "")]))
+        for path in paths:
+            patch.syspath_prepend(path)
+        yield module
+
+
+@pytest.mark.parametrize("name", WRONG_COMMANDS)
+def test_a_wrong_command_fails_its_check_and_no_other(name: str, commands: str) -> None:
+    module, expected = WRONG_COMMANDS[name]
+    target = f"{commands}.{module}:{name.split()[-1]}"
+    reasons = sees("command", target, expected, name=name)
+    if name == "early":
+        assert "`ldm early --help` waits" in reasons["imports_late"]
+
+
+def test_every_check_of_commands_catches_something() -> None:
+    caught = {check for _, checks in WRONG_COMMANDS.values() for check in checks}
+    assert caught == {check.name for check in checks_of_kind("command")}
 
 
 def test_a_model_that_ships_is_a_folder_of_safetensors_that_a_family_knows(

@@ -398,6 +398,21 @@ def test_plugins_and_models_are_listed_for_programs(ldm: Any) -> None:
     assert ldm("plugins", "list", "--kind", "samplers")[0] == 2
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("list", "--kind", "model"),
+        ("list", "--kind", "models"),
+        ("show", "shapes"),
+        ("show", "ldm-core:shapes"),
+        ("show", "shapes", "--kind", "model"),
+    ],
+)
+def test_who_asks_for_a_model_is_sent_to_the_models(ldm: Any, words: tuple[str, ...]) -> None:
+    code, _, said = ldm("plugins", *words)
+    assert (code, "`ldm models list`" in said, "Did you mean" in said) == (2, True, False), said
+
+
 def test_a_recipe_is_checked_and_printed_in_full(ldm: Any, folder: Path) -> None:
     Path("r.toml").write_text(f'model = "{folder}"\nscheduler = "heun"\n')
     code, out, _ = ldm("recipe", "check", "r.toml", "--set", "spacing=karras")

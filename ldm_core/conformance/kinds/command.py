@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import subprocess
 import sys
@@ -14,20 +15,30 @@ from typing import Any
 
 from PIL import Image
 
-from ldm_core.conformance.checks import Subject, check
+from ldm_core.conformance.checks import NotApplicable, Subject, check
 from ldm_core.contracts.files import NAMES_FILE, READ, WRITTEN, parts_of
+from ldm_core.plugins.command_names import listed_as
 from ldm_core.plugins.options import Option, describe
 
 LIMIT = 50.0
+IMPORTS = """
+import importlib, json, sys
+sys.path[:], module = json.loads(sys.argv[1])
+before = "torch" in sys.modules
+importlib.import_module(module)
+sys.stderr.write("\\n" + json.dumps("torch" in sys.modules and not before))
+"""
+"""Whether torch comes with a module, on the last line of the standard error."""
 
 
 @check("command")
 def helps(subject: Subject) -> str:
     """Asked for its ``--help``, it says what it does and takes, and ends with 0."""
     plugin = subject.plugin
+    typed = _typed(subject)
     began = time.perf_counter()
     run = subprocess.run(  # noqa: S603 - this program itself
-        [sys.executable, "-m", "ldm_core", *plugin.name.split(), "--help"],
+        [sys.executable, "-m", "ldm_core", *typed.split(), "--help"],
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
@@ -35,14 +46,41 @@ def helps(subject: Subject) -> str:
         env={**os.environ, "COLUMNS": "200"},
         check=False,
     )
-    last = (run.stderr.strip().splitlines() or [""])[-1]
-    assert run.returncode == 0, f"`ldm {plugin.name} --help` ends with {run.returncode}: {last}"
-    assert "Usage" in run.stdout, f"`ldm {plugin.name} --help` says {run.stdout[:60]!r}"
+    lines = [line.strip("╭─╮│╰╯ ") for line in run.stderr.splitlines()]
+    last = next((line for line in reversed(lines) if line), "")
+    assert run.returncode == 0, f"`ldm {typed} --help` ends with {run.returncode}: {last}"
+    assert "Usage" in run.stdout, f"`ldm {typed} --help` says {run.stdout[:60]!r}"
     first = plugin.summary.split()[:3]
     said = " ".join(run.stdout.split())
     assert first, f"the command '{plugin.name}' has no docstring"
     assert " ".join(first) in said, (
-        f"`ldm {plugin.name} --help` does not say what it does; its docstring begins with that"
+        f"`ldm {typed} --help` does not say what it does; its docstring begins with that"
+    )
+    return f"{time.perf_counter() - began:.1f} s"
+
+
+@check("command")
+def imports_late(subject: Subject) -> str:
+    """Its module imports no torch, for which `--help` and a mistyped flag would wait more than a
+    second: what it needs is imported in the function, and `Pipeline` for type checkers alone."""
+    target = subject.plugin.target
+    if not isinstance(target, str):
+        raise NotApplicable("is a function that was made in Python, and no module's")
+    module = target.partition(":")[0]
+    began = time.perf_counter()
+    run = subprocess.run(  # noqa: S603 - this program itself
+        [sys.executable, "-c", IMPORTS, json.dumps([sys.path, module])],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=LIMIT,
+        check=False,
+    )
+    last = (run.stderr.strip().splitlines() or [""])[-1]
+    assert run.returncode == 0, f"importing {module} ends with {run.returncode}: {last}"
+    assert last != "true", (
+        f"{module} imports torch, for which `ldm {_typed(subject)} --help` waits; import it in the "
+        "function, and `Pipeline` under `if TYPE_CHECKING:`"
     )
     return f"{time.perf_counter() - began:.1f} s"
 
@@ -71,6 +109,12 @@ def readable_types(subject: Subject) -> str:
         assert option.annotation is not Any, f"'{option.name}' has no annotation"
         assert option.help, f"'{option.name}' has no help; the docstring says it under `Args:`"
     return f"{len(options)} parameters"
+
+
+def _typed(subject: Subject) -> str:
+    """The words by which it is called, beside what other packages offer."""
+    group, name = listed_as(subject.plugin, subject.registry.of_kind("command"))
+    return f"{group} {name}".strip()
 
 
 def _takes(function: Callable[..., Any]) -> dict[str, Option]:
