@@ -104,6 +104,20 @@ def did_you_mean(word: str, words: Iterable[str]) -> str:
     return f" Did you mean '{near[0]}'?" if near else ""
 
 
+def cause_of(error: BaseException, hidden: bool = False) -> BaseException | None:
+    """The error that one was raised from or while it was handled, whatever its class makes of those
+    attributes.
+
+    Args:
+        hidden: also one that ``from None`` keeps from being shown.
+    """
+    slots = vars(BaseException)
+    cause: BaseException | None = slots["__cause__"].__get__(error)
+    if cause is None and (hidden or not slots["__suppress_context__"].__get__(error)):
+        cause = slots["__context__"].__get__(error)
+    return cause
+
+
 LONGEST = 300
 """Letters of what is told of another's error."""
 
@@ -117,7 +131,9 @@ def said(error: BaseException) -> str:
     """What an error says, in one line, which may be empty; it may be anybody's, and fail to say."""
     try:
         words = printable(" ".join(str(error).split()))
-    except Exception:
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # even an end of the program
         return ""
     return words if len(words) <= LONGEST else f"{words[:LONGEST]}…"
 

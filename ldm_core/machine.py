@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Iterator
 
-from ldm_core.errors import MachineError
+from ldm_core.errors import MachineError, cause_of
 
 REFUSALS = frozenset(
     {
@@ -112,7 +112,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     while cause is not None and id(cause) not in seen:
         seen.add(id(cause))
         yield cause
-        cause = cause.__cause__ or cause.__context__
+        cause = cause_of(cause, hidden=True)
 
 
 def _number(error: BaseException) -> int | None:
@@ -143,7 +143,9 @@ def _text(error: BaseException) -> str:
     """What an error says; nothing where it cannot."""
     try:
         return str(error)
-    except Exception:
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # even an end of the program
         return ""
 
 

@@ -280,11 +280,23 @@ def brief(value: Any) -> str:
         return f"{float(value):.3g}" if abs(value) < 10**300 else "a number of over 300 digits"
     try:
         return _short.repr(value)
-    except Exception:  # a class of anyone's
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # a class of anyone's
         return f"an object of {type(value).__name__}"
 
 
-_short = reprlib.Repr()
+class _Short(reprlib.Repr):
+    """In one line, also of what is inside."""
+
+    def repr1(self, x: Any, level: int) -> str:
+        if _has_places(x):
+            return brief(x)
+        text = super().repr1(x, level)
+        return " ".join(text.split()) if "\n" in text else text
+
+
+_short = _Short()
 _short.maxstring = _short.maxother = 300
 _short.maxlist = _short.maxtuple = _short.maxdict = 6
 _short.maxlevel = 3

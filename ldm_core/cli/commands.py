@@ -27,7 +27,7 @@ from ldm_core.cli.words import as_help
 from ldm_core.errors import LdmError
 from ldm_core.model.hub_permission import hub_permission
 from ldm_core.plugins.blame import blamed
-from ldm_core.plugins.options import REQUIRED, Option, describe, read_fields
+from ldm_core.plugins.options import REQUIRED, Option, describe, plain_function, read_fields
 from ldm_core.plugins.registry import Plugin, installed
 from ldm_core.run.in_batches import InBatches
 from ldm_core.values import brief, fitted
@@ -77,6 +77,9 @@ def as_command(plugin: Plugin) -> Callable[..., None]:
     owner = f"the command '{plugin.name}'"
     if "help" in options:
         raise TypeError("its option 'help' would stand in the place of --help")
+    if isinstance(function, InBatches) and "context" in {*options, *arguments}:
+        raise TypeError("its parameter 'context' has a name that is taken; give it another")
+    _check_runs(plain_function(function), takes_pipeline)
     for option in (*options.values(), *arguments.values()):
         _check_default(option)
 
@@ -93,7 +96,7 @@ def as_command(plugin: Plugin) -> Callable[..., None]:
             entries = (values[name] or []) if name in several else [values[name]]
             left = job and name not in several and values[name] is None  # to the file's lines
             positional += entries if left else [option.check(value, owner) for value in entries]
-        context = values.get("context")
+        context = values["context"] if isinstance(function, InBatches) else None
         flags = Flags({}, ()) if context is None else context.meta[KEY]
         typed = [*(v for v in values.values() if isinstance(v, str | list)), *flags.values.values()]
         whatever = any(isinstance(o, RecipeChoices) and o.allow_hub for o in objects.values())
@@ -106,6 +109,18 @@ def as_command(plugin: Plugin) -> Callable[..., None]:
 
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return run
+
+
+def _check_runs(function: Any, takes_pipeline: bool) -> None:
+    """See that calling a command runs it; `TypeError` where it only makes what would.
+
+    Args:
+        takes_pipeline: it is a pipeline, which may yield what it makes.
+    """
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError("it is an async function, which a call does not run")
+    if inspect.isgeneratorfunction(function) and not takes_pipeline:
+        raise TypeError("it is a generator, which a call does not run")
 
 
 def _check_default(option: Option) -> None:

@@ -58,7 +58,8 @@ def ended(error: BaseException, signum: int | None = None) -> int:
     """
     notes: list[str] = list(getattr(error, "__notes__", ()))
     if os.environ.get(TRACEBACK):
-        say("".join(traceback.format_exception(error)).rstrip())
+        with suppress(Exception):  # what is shown of an error may be anybody's
+            say("".join(traceback.format_exception(error)).rstrip())
     if isinstance(error, Stop):
         signum = error.signum
     elif isinstance(error, KeyboardInterrupt):

@@ -204,7 +204,8 @@ def assemble(
             converter.within(recipe, attention)
     for part in conditioning:
         check_inputs(part, owners)
-    check_conditioning(conditioning, info)
+    with owners.blamed(None, BESIDE):
+        check_conditioning(conditioning, info)
     with owners.blamed(guidance, BESIDE):
         _ = guidance.embedded_scale
     if guidance.embedded_scale is not None and "guidance_embeds" not in info.abilities:

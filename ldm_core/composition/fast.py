@@ -7,11 +7,12 @@ picture's manifest does too.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ldm_core.composition.composition import Composition
+from ldm_core.composition.fitting import check_said
 from ldm_core.composition.parts import make
 from ldm_core.composition.recipe import Fast, Layer
 from ldm_core.contracts import Converter, Phase, PlaceNames, Speedup
@@ -137,12 +138,21 @@ def speedups(
     except PluginError as error:
         warnings.warn(LdmWarning(f"{error.message}; it is left out."), stacklevel=2)
         return []
-    strange = next((one for one in several if not isinstance(one, Speedup)), None)
+    strange = next((one for one in several if not _is_sound(one)), None)
     if strange is not None and is_of_others(plugin):
         what = f"{plugin.whose} says {brief(strange)} of what it makes faster, which is no Speedup"
         warnings.warn(LdmWarning(f"{what}; it is left out."), stacklevel=2)
         return []
     return several
+
+
+def _is_sound(speedup: Any) -> bool:
+    """Whether that is a speedup, of the types that it should be of."""
+    if not isinstance(speedup, Speedup) or not isinstance(speedup.options, Mapping):
+        return False
+    number = isinstance(speedup.factor, int | float) and speedup.factor > 0
+    error = speedup.error is None or isinstance(speedup.error, str)
+    return number and error and isinstance(speedup.why, str)
 
 
 def unchosen(composition: Composition) -> Iterator[tuple[Plugin, Converter]]:
@@ -157,6 +167,8 @@ def unchosen(composition: Composition) -> Iterator[tuple[Plugin, Converter]]:
             used: list[Plugin] = []
             choice: dict[str, Any] = {"name": plugin.id}
             converter = make("converters", choice, composition.registry, used, composition.defaults)
+            if is_of_others(plugin):
+                check_said("converter", converter, converter)
         except LdmError:  # it cannot be used here, as whoever chooses it is told
             continue
         if converter.phase is not Phase.PLACEMENT:

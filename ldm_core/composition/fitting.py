@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ldm_core.composition.composition import OF_A_CALL
 from ldm_core.composition.parts import EDGES
-from ldm_core.contracts import Conditioning, Input, ModelInfo, PlaceNames, Record
+from ldm_core.contracts import (
+    Conditioning,
+    Converter,
+    Input,
+    ModelInfo,
+    Phase,
+    PlaceNames,
+    Record,
+)
+from ldm_core.contracts.files import is_there
 from ldm_core.errors import LdmError, PartError
 from ldm_core.plugins.owners import Owners
 from ldm_core.values import brief
@@ -37,8 +47,67 @@ def fitted(kind: str, part: Any, *, info: ModelInfo, place: PlaceNames, owners: 
             raise PartError(
                 part, f"fitted to a model a {kind} is a {kind}, not {brief(made)}."
             ) from None
+        if not owners.is_ours(part):
+            check_said(kind, part, made)
     owners.passes_to(part, made)
     return made
+
+
+def check_said(kind: str, part: Any, made: Any) -> None:
+    """See that what a part says of itself is of its types; ours are tested.
+
+    Args:
+        part: whose it is.
+        made: as it is fitted.
+    Raises:
+        PartError: it is not.
+    """
+    if kind == "converter":
+        _check_converter(part, made)
+    elif kind == "guidance":
+        scale, neutral = made.embedded_scale, made.neutral
+        if not (scale is None or _is_number(scale)):
+            words = "a guidance's embedded_scale is a number or None"
+            raise PartError(part, f"{words}, and it gave {brief(scale)}.")
+        if not (neutral is None or isinstance(neutral, Mapping)):
+            words = "a guidance's neutral is a table of options or None"
+            raise PartError(part, f"{words}, and it gave {brief(neutral)}.")
+    elif kind != "conditioning":
+        return
+    files = made.files()
+    if isinstance(files, str | bytes) or not isinstance(files, Collection):
+        raise PartError(part, f"the files of a {kind} are a list of Path, not {brief(files)}.")
+    for file in files:
+        if not isinstance(file, Path):
+            words = f"the files of a {kind} are a list of Path"
+            raise PartError(part, f"{words}, and it gave {brief(file)} among them.")
+        if not is_there(file):
+            raise PartError(part, f"it says that it reads '{file}', which is not there.")
+
+
+def _check_converter(part: Any, made: Converter) -> None:
+    try:
+        phase, lossless = made.phase, made.lossless
+    except AttributeError as error:
+        raise PartError(
+            part, f"a converter has a phase, and says whether it is lossless: {error}."
+        ) from error
+    if not isinstance(phase, Phase):
+        words = "a converter's phase is one of ldm_core.contracts.Phase"
+        raise PartError(part, f"{words}, not {brief(phase)}.")
+    truths = {
+        "lossless": lossless,
+        "whole_program": made.whole_program,
+        "plain": made.plain,
+        "by_table": made.by_table,
+    }
+    for name, value in truths.items():
+        if not isinstance(value, bool):
+            raise PartError(part, f"a converter's {name} is True or False, not {brief(value)}.")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def check_inputs(part: Conditioning, owners: Owners) -> None:
@@ -55,6 +124,9 @@ def check_inputs(part: Conditioning, owners: Owners) -> None:
         if not table or not all(isinstance(one, Input) for one in inputs.values()):
             what = "a conditioning's inputs are a table of Input"
             raise PartError(part, f"{what}, not {brief(inputs)}.")
+        for name in inputs:
+            if not (isinstance(name, str) and name.isidentifier()):
+                raise PartError(part, f"the name of an input is a word, not {brief(name)}.")
 
 
 def check_conditioning(conditioning: Sequence[Conditioning], info: ModelInfo) -> None:
@@ -89,13 +161,16 @@ def check_conditioning(conditioning: Sequence[Conditioning], info: ModelInfo) ->
     for part in conditioning:
         for name, declared in part.inputs.items():
             if name in OF_A_CALL or name in info.latents.names:
-                raise LdmError(
+                raise PartError(
+                    part,
                     f"a conditioning reads an input named '{name}', which is an argument of every "
-                    "call; it needs another name."
+                    "call; it needs another name.",
                 )
             if name in inputs and not declared.same_as(inputs[name]):
-                raise LdmError(
+                raise PartError(
+                    part,
                     f"two conditionings read the input '{name}' and mean different things by it "
-                    f"(default {inputs[name].default!r} and {declared.default!r}); leave one out."
+                    f"(default {brief(inputs[name].default)} and {brief(declared.default)}); leave "
+                    "one out.",
                 )
             inputs[name] = declared

@@ -144,14 +144,21 @@ class Kernel(Record):
         raise self.refusal(size, kind, device, dtype)
 
     def checked(self, out: Any, q: Tensor, v: Tensor) -> Tensor:
-        """What it gave, once it is seen to be of the shape of attention's result.
+        """What it gave, once it is seen to be of the shape, type and device of attention's result.
 
         Raises:
             PartError: it is not.
         """
         tensor = isinstance(out, type(q)) or isinstance(q, type(out))
         if tensor and (out.shape == q.shape or out.shape == (*q.shape[:-1], v.shape[-1])):
-            return out  # type: ignore[no-any-return]
+            if out.dtype is q.dtype and out.device == q.device:
+                return out  # type: ignore[no-any-return]
+            raise PartError(
+                self,
+                f"the attention '{self.label}' gives a tensor of {dtype_name(q.dtype)} on "
+                f"{q.device} for queries of that kind, and it gave one of {dtype_name(out.dtype)} "
+                f"on {out.device}.",
+            )
         shape = (*q.shape[:-1], v.shape[-1])
         gave = tuple(out.shape) if tensor else brief(out)
         raise PartError(

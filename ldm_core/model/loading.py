@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ldm_core.errors import LdmError
+from ldm_core.errors import LdmError, said
 from ldm_core.model.safetensors_header import Header
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def reading(what: str, hint: str = "", wrong: str = "cannot be read") -> Iterato
 
 def in_short(error: BaseException) -> str:
     """What an error says, in one line; its name where it says nothing."""
-    return " ".join(str(error).split())[:300] or type(error).__name__
+    return said(error) or type(error).__name__
 
 
 def out_of_memory(error: BaseException) -> bool:

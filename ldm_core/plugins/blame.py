@@ -8,13 +8,14 @@ the failure of what was called.
 
 from __future__ import annotations
 
+import inspect
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType, MappingProxyType
 from typing import TYPE_CHECKING
 
-from ldm_core.errors import LdmError, PluginError
+from ldm_core.errors import LdmError, PluginError, cause_of
 from ldm_core.machine import machine_error
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ ROOMS = ("ldm_core.run.", "ldm_core.jobs.", "ldm_core.cli.", "ldm_core.compositi
 """What plugins call back into; those rooms answer for what they do with sound arguments."""
 BETWEEN = frozenset({"ldm_core.run.attention", "ldm_core.run.in_batches"})
 """Modules of those rooms that only hand on what plugins do."""
+GENERATOR = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR | inspect.CO_COROUTINE
+"""Flags of functions that can be closed."""
 
 
 @contextmanager
@@ -209,12 +212,12 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     while cause is not None and id(cause) not in seen:
         seen.add(id(cause))
         yield cause
-        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+        cause = cause_of(cause)
 
 
 def _passes(error: BaseException) -> bool:
     """Whether an error is the machine's, the person's, or a word of our own to unwind."""
-    if isinstance(error, KeyboardInterrupt | GeneratorExit):
+    if isinstance(error, KeyboardInterrupt) or _closes(error):
         return True
     if isinstance(error, BaseExceptionGroup) and error.subgroup(KeyboardInterrupt) is not None:
         return True
@@ -222,6 +225,14 @@ def _passes(error: BaseException) -> bool:
     if own and not isinstance(error, Exception):
         return True
     return machine_error(error) is not None
+
+
+def _closes(error: BaseException) -> bool:
+    """Whether an error closes a generator, and was not raised by a function as if it did."""
+    if not isinstance(error, GeneratorExit):
+        return False
+    codes = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return not codes or bool(codes[-1].co_flags & GENERATOR)
 
 
 def _ends(error: BaseException) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -20,6 +21,8 @@ from ldm_core.plugins.registry import Plugin
 
 AS_THEY_ARE = (PluginError, MachineError, NotFiniteError)
 """Errors that say themselves whose they are."""
+
+CONTRACTS = "ldm_core.contracts."
 
 
 class Owners:
@@ -105,7 +108,12 @@ class Owners:
             return PluginError(owner.whose, doing, error) if owner and other else None
         plugin = None if part is None else self.of(part)
         if isinstance(error, LdmError):
-            if not names or isinstance(error, AS_THEY_ARE):
+            if isinstance(error, AS_THEY_ARE):
+                return None
+            if plugin is not None and is_of_others(plugin) and _is_of_a_contract(error):
+                whose = culprit(error, plugin, self._plugins, self._places)
+                return None if whose is None else PluginError(whose, doing, error)
+            if not names:
                 return None
             whose = culprit(error, None, self._plugins, self._places)
             return None if whose is None else _with_name(error, whose, doing)
@@ -137,6 +145,17 @@ class Owners:
         exact = [p for p in near if place_of(p) == f"{own.__module__}:{own.__qualname__}"]
         alike = [p for p in near if p.kind == kind]
         return next(iter([*exact, *alike, *near]), None)
+
+
+def _is_of_a_contract(error: LdmError) -> bool:
+    """Whether an error says that what a part makes, such as a `Bound`, is not as it should be."""
+    made = False
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        module = str(frame.f_globals.get("__name__"))
+        made = frame.f_code.co_name == "__post_init__" if module.startswith(CONTRACTS) else made
+        if made:
+            return module != f"{CONTRACTS}run"  # of which some hold what a person asks
+    return False
 
 
 def _with_name(error: LdmError, whose: str, doing: str) -> LdmError:

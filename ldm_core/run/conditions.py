@@ -205,9 +205,10 @@ class Conditions:
         run = replace(self._run, request=replace(self._run.request, inputs=read))
         condition = self._encode(run, ["positive"])["positive"]
         for name in inputs.keys() - read.names:
-            raise LdmError(
+            raise PartError(
+                self._guidance,
                 f"the guidance gives a branch a '{name}' of its own, which no conditioning puts "
-                "into the condition of a branch; what is read for the whole run cannot differ."
+                "into the condition of a branch; what is read for the whole run cannot differ.",
             )
         return condition
 

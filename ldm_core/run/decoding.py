@@ -86,6 +86,8 @@ def _medium(parts: Composition, model: Model, latents: Tensor) -> Medium:
     with parts.owners.blamed(parts.decoder, "while latents were decoded"):
         medium = parts.decoder.medium(model, latents)
         check_medium(medium, latents, parts.decoder)
+        if medium.data.requires_grad:
+            medium = replace(medium, data=medium.data.detach())
     if not parts.owners.is_ours(parts.decoder):
         name = parts.owners.called(parts.decoder, "the decoder")
         for odd in _oddities(medium, latents, parts):

@@ -6,13 +6,14 @@ shapes, so that what is wrong is told where it comes from and not where it first
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from torch import Tensor
 
 from ldm_core.contracts import (
+    BRANCHES,
     Bound,
     Call,
     Condition,
@@ -63,6 +64,8 @@ def as_x(part: Any, gave: Any, x: Tensor, what: str) -> Tensor:
         PartError: it is none, or of another shape, type or device.
     """
     if isinstance(gave, Tensor) and gave.shape == x.shape and gave.dtype is x.dtype:
+        if gave.layout is not x.layout:
+            raise PartError(part, f"{what}, laid out as x is, and it gave one of {gave.layout}.")
         if gave.device == x.device:
             return gave
         raise PartError(part, f"{what} on {x.device}, where x is, and it gave one on {gave.device}")
@@ -82,7 +85,7 @@ def asked_by(denoise: Denoise, part: Any, like: Tensor, whose: str) -> Denoise:
     Args:
         like: what x is like.
     """
-    shape = like.shape
+    shape, device = like.shape, like.device
 
     def asked(x: Tensor, point: Point) -> Tensor:
         if not isinstance(x, Tensor) or x.shape != shape:
@@ -91,6 +94,9 @@ def asked_by(denoise: Denoise, part: Any, like: Tensor, whose: str) -> Denoise:
                 f"{whose} asks the denoiser for x0 of x, {described(like)}, and it asked of "
                 f"{described(x)}.",
             )
+        if x.device != device:
+            where = f"{whose} asks the denoiser for x0 of x on {device}"
+            raise PartError(part, f"{where}, and it asked of one on {x.device}.")
         if not isinstance(point, Point):
             what = f"{whose} asks the denoiser for x0 at a Point"
             raise PartError(part, f"{what}, and it asked at {brief(point)}.")
@@ -158,7 +164,23 @@ def answered_by(network: Network, part: Any, whose: str, factor: int, met: Met) 
 
 
 def bound_by(bound: Bound, part: Any, met: Met) -> Bound:
-    """A guidance's bound for one run, whose answers are looked at."""
+    """A guidance's bound for one run, whose answers are looked at.
+
+    Raises:
+        PartError: its networks or inputs are none.
+    """
+    networks, inputs = bound.networks, bound.inputs
+    if not isinstance(networks, Mapping) or not all(map(callable, networks.values())):
+        what = "a guidance's networks are a table of networks by branch"
+        raise PartError(part, f"{what}, not {brief(networks)}.")
+    tables = isinstance(inputs, Mapping) and all(isinstance(i, Mapping) for i in inputs.values())
+    if not tables or not all(
+        isinstance(entries, Sequence) and not isinstance(entries, str | bytes)
+        for table in inputs.values()
+        for entries in table.values()
+    ):
+        what = "a guidance's inputs are a table by branch, of an entry for each image by name"
+        raise PartError(part, f"{what}, not {brief(inputs)}.")
 
     def branches(point: Point) -> tuple[str, ...]:
         names = bound.branches(point)
@@ -177,8 +199,15 @@ def bound_by(bound: Bound, part: Any, met: Met) -> Bound:
             met.hear(error, part)
             raise
         x = at.x
-        if not isinstance(combined, Tensor) or combined.shape != x.shape:
-            as_x(part, combined, x, "a guidance combines answers to one tensor as x is")
+        if (
+            not isinstance(combined, Tensor)
+            or combined.shape != x.shape
+            or combined.dtype is not x.dtype
+            or combined.device != x.device
+        ):
+            like = next(iter(outputs.values()), x)  # of which type a network answers in
+            like = like if isinstance(like, Tensor) and like.shape == x.shape else x
+            as_x(part, combined, like, "a guidance combines answers to one tensor as x is")
         return combined
 
     return replace(bound, branches=branches, combine=combine)
@@ -198,6 +227,11 @@ def encoded_by(
         if not isinstance(several, Mapping):
             raise PartError(part, f"{what}, and it gave {brief(several)}.")
         for branch, condition in several.items():
+            if branch not in branches and branch not in BRANCHES and not owners.is_ours(part):
+                asked = ", ".join(map(repr, branches))
+                raise PartError(
+                    part, f"{what} of {asked}, and it gave one of a branch {brief(branch)}."
+                )
             for one in condition.each if isinstance(condition, Unequal) else (condition,):
                 tensors = isinstance(one, Mapping) and all(
                     isinstance(value, Tensor) for value in one.values()
@@ -220,6 +254,9 @@ def check_medium(medium: Medium, latents: Tensor, part: Decoder) -> None:
             f"a decoder of {kind} gives a tensor of {DIMENSIONS.get(kind)} dimensions in floating "
             f"point, and it gave {described(data)}.",
         )
+    if data.is_meta or not data.numel():
+        gave = f"{described(data)} on {data.device}"
+        raise PartError(part, f"a decoder gives something to be shown, and it gave {gave}.")
     if len(data) != len(latents):
         raise PartError(
             part,

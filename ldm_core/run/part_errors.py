@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from torch import nn
 
 from ldm_core.contracts import Model
-from ldm_core.errors import LdmError
+from ldm_core.errors import LdmError, said
 from ldm_core.machine import machine_error
 from ldm_core.model.libraries import LIBRARIES
 from ldm_core.model.loading import PANIC, in_short
@@ -49,7 +49,7 @@ def computing(model: Model) -> Iterator[None]:
         if not isinstance(error, Exception) and type(error).__name__ != PANIC:
             raise
         what = _failed(error, model)
-        if what is None or machine_error(error) is not None or DEVICE.search(str(error)):
+        if what is None or machine_error(error) is not None or DEVICE.search(said(error)):
             raise
         raise LdmError(
             f"{what} cannot be computed: {type(error).__name__}: {in_short(error)}",

@@ -85,11 +85,14 @@ class Sampling:
         self._program = next((program for program in programs if program is not None), None)
         if self._program is not None:
             check_hooks(self._hooks)
+        else:
+            self._check_tables()
         self.x = self._first() if x is None else x
         guidance = composition.guidance
         bound = self._made(guidance, Bound, partial(guidance.bind, run))
         looked_at = self._program is None and not owners.is_ours(guidance)
-        self._guidance = guards.bound_by(bound, guidance, self._met) if looked_at else bound
+        with owners.blamed(guidance, BEFORE):
+            self._guidance = guards.bound_by(bound, guidance, self._met) if looked_at else bound
         owners.passes_to(guidance, self._guidance)
         self._conditions = Conditions(
             composition.conditioning, self._guidance, run, guidance.embedded_scale, owners
@@ -104,6 +107,13 @@ class Sampling:
     def _program_of(self, hooks: RunHooks) -> Advance | None:
         with self._owners.blamed(hooks, BEFORE):
             return hooks.program(advance)
+
+    def _check_tables(self) -> None:
+        """See that no converter of others says that runs go by its table, and has none."""
+        for part in self._parts.converters:
+            with self._owners.blamed(part, BEFORE):
+                if part.by_table and not self._owners.is_ours(part):
+                    raise PartError(part, "its runs are to go by a table, and it gives no program.")
 
     def _first(self) -> Tensor:
         starts = []

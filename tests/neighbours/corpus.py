@@ -173,6 +173,28 @@ def family(name: str, source: str, told: bool = False) -> Wrong:
     return part(name, "family", source, None, "ldm_families", told)
 
 
+def bound(name: str, answer: str) -> Wrong:
+    """A guidance that binds to that."""
+    source = f"""
+    class It(contracts.Guidance):
+        def bind(self, run):
+            one = lambda outputs, at: outputs["positive"]
+            return {answer}
+    def it():
+        return It()
+    """
+    use = Use(f"{GENERATE} --guidance mine", 1, ("guidance", "mine"))
+    return part(name, "guidance", source, use, "ldm_guidance")
+
+
+def saying(name: str, kind: str, body: str) -> Wrong:
+    """A guidance or conditioning that says that of itself."""
+    source = f"class It(contracts.{kind.title()}):\n    {body}\ndef it(): return It()"
+    chosen = "guidance=mine" if kind == "guidance" else "conditioning=['text','mine']"
+    use = Use(f"{GENERATE} --set {chosen}", 1, (kind, "mine"))
+    return part(name, kind, source, use, f"ldm_{kind}")
+
+
 def command(name: str, source: str, use: Use | None, offered: str = "mine") -> Wrong:
     module = hooked(ldm_commands=f'register("{offered}", "{name.replace("-", "_")}_parts:it")')
     return Wrong(name, module, False, use, {f"{name.replace('-', '_')}_parts.py": dedent(source)})
@@ -304,6 +326,20 @@ AT_USE = [
     scheduler("wrong-walk-words",
               "class Mine(Exception):\n    def __str__(self): raise KeyError\n"
               "def it(x, grid, denoise, noise): raise Mine"),
+    scheduler("wrong-walk-words-exit",
+              "class Mine(Exception):\n    def __str__(self): raise SystemExit(3)\n"
+              "    __repr__ = __str__\n"
+              "def it(x, grid, denoise, noise): raise Mine"),
+    scheduler("wrong-walk-cause",
+              "class Mine(Exception):\n    @property\n"
+              "    def __cause__(self): raise ValueError('no')\n"
+              "    __context__ = __suppress_context__ = __cause__\n"
+              "def it(x, grid, denoise, noise): raise Mine"),
+    scheduler("wrong-walk-closes", "def it(x, grid, denoise, noise): raise GeneratorExit"),
+    walk("wrong-walk-sparse", "return x.to_sparse()"),
+    scheduler("wrong-walk-asks-meta",
+              "def it(x, grid, denoise, noise): return denoise(x.to('meta'), grid[0])"),
+    walk("wrong-walk-pair", "return (x, x)"),
     scheduler("wrong-walk-deep", "def it(x, *rest): return it(x, *rest)"),
     walk("wrong-walk-none", "pass"),
     walk("wrong-walk-shape", "return x[:, :2]"),
@@ -324,6 +360,9 @@ AT_USE = [
     guidance("wrong-combine", "raise KeyError('positive')"),
     guidance("wrong-combine-exit", "raise SystemExit(0)"),
     guidance("wrong-combine-none", "return None"),
+    guidance("wrong-combine-meta", "return outputs['positive'].to('meta')"),
+    guidance("wrong-combine-half", "return outputs['positive'].half()"),
+    guidance("wrong-combine-double", "return outputs['positive'].double()"),
     guidance("wrong-combine-shape", "return outputs['positive'][:, :1]"),
     guidance("wrong-combine-nan", "return outputs['positive'] * torch.nan"),
     guidance("wrong-branch", "return outputs['positve']", '("negative", "positve")'),
@@ -344,11 +383,17 @@ AT_USE = [
             "def it(denoise):\n    def f(x, p): raise SystemExit(0)\n    return f"),
     attention("wrong-kernel", "raise ValueError('no')"),
     attention("wrong-kernel-none", "return None"),
+    attention("wrong-kernel-double", "return q.double()"),
+    attention("wrong-kernel-half", "return q.half()"),
+    attention("wrong-kernel-meta", "return q.to('meta')"),
     attention("wrong-kernel-shape", "return q[:, :, :1]"),
     attention("wrong-kernel-nan", "return q * torch.nan"),
     decoder("wrong-decoder", "raise ValueError('no')"),
     decoder("wrong-decoder-exit", "raise SystemExit(0)"),
     decoder("wrong-decoder-none", "return None"),
+    decoder("wrong-decoder-meta", "return torch.zeros(len(x0), 3, 16, 16, device='meta')"),
+    decoder("wrong-decoder-empty", "return torch.zeros(len(x0), 3, 0, 16)"),
+    decoder("wrong-decoder-medium", "return contracts.Medium('image', None)"),
     decoder("wrong-decoder-flat", "return x0.flatten()"),
     decoder("wrong-decoder-few", "return torch.zeros(0, 3, 8, 8)"),
     decoder("wrong-decoder-nan", "return torch.full((len(x0), 3, 16, 16), torch.nan)"),
@@ -362,6 +407,33 @@ AT_USE = [
              "from contextlib import contextmanager\n@contextmanager\ndef it(grid):\n"
              "    yield lambda step: None\n    raise ValueError('no')"),
     converter("wrong-converter", "def convert(self, model): raise ValueError('no')"),
+    converter("wrong-phase", "phase = 'CACHE'"),
+    converter("wrong-phase-number", "phase = 99"),
+    converter("wrong-phase-none", "del phase"),
+    converter("wrong-lossless", "lossless = 'yes'"),
+    converter("wrong-lossless-none", "del lossless"),
+    converter("wrong-plain", "plain = 'no'"),
+    converter("wrong-by-table", "by_table = True"),
+    converter("wrong-converter-files", "def files(self): return 'abc'"),
+    converter("wrong-converter-files-three", "def files(self): return [3]"),
+    bound("wrong-bound-few", "contracts.Bound(lambda: (), one)"),
+    bound("wrong-bound-networks",
+          "contracts.Bound(lambda p: ('positive',), one, networks={'positive': 3})"),
+    bound("wrong-bound-inputs",
+          "contracts.Bound(lambda p: ('positive', 'a'), one, inputs={'a': 'x'})"),
+    bound("wrong-bound-nothing",
+          "contracts.Bound(lambda p: ('positive', 'a'), one, inputs={'a': {'nothing': ['x']}})"),
+    saying("wrong-scale", "guidance", "embedded_scale = 'seven'"),
+    saying("wrong-neutral", "guidance", "neutral = 3"),
+    saying("wrong-files", "guidance", "def files(self): return 'abc'"),
+    saying("wrong-files-three", "guidance", "def files(self): return [3]"),
+    saying("wrong-files-gone", "conditioning",
+           "def files(self):\n        from pathlib import Path\n        return [Path('/no/x')]"),
+    saying("wrong-inputs-number", "conditioning", "inputs = {3: contracts.Input()}"),
+    saying("wrong-inputs-seed", "conditioning", "inputs = {'seed': contracts.Input()}"),
+    saying("wrong-inputs-prompt", "conditioning", "inputs = {'prompt': contracts.Input(int)}"),
+    saying("wrong-encode-branch", "conditioning",
+           "def encode(self, run, branches): return {'x': {}}"),
     converter("wrong-converter-none", "def convert(self, model): return None"),
     converter("wrong-converter-fit", "def fit(self, info, place): raise KeyError('a')"),
     converter("wrong-converter-fit-none", "def fit(self, info, place): return None"),
@@ -421,6 +493,10 @@ AT_COMMANDS = [
             "def it(a: Thing):\n    '''One.'''", Use("mine x", 1, ("command", "mine"))),
     command("wrong-command-type", "class Thing: pass\ndef it(a: Thing):\n    '''One.'''",
             Use("mine x", 2, ("Thing",), False)),
+    command("wrong-command-yields", "def it():\n    '''One.'''\n    yield 1",
+            Use("mine", 1, ("command", "mine"))),
+    command("wrong-command-async", "async def it():\n    '''One.'''",
+            Use("mine", 1, ("command", "mine"))),
     command("wrong-command-words", "def it(**more):\n    '''One.'''",
             None),
     command("wrong-command-default", "def it(*, a: int = 'x'):\n    '''One.'''",
