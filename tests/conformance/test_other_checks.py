@@ -53,7 +53,7 @@ SPACINGS: dict[str, tuple[Any, set[str]]] = {
             *(schedule.at(p.t * (1 - 1e-6 * random.random())) for p in even(schedule, steps)[:-1]),
             CLEAN,
         ],
-        {"repeats", "leaves_no_trace"},
+        {"repeats", "shared_state"},
     ),
     "numbers of numpy": (
         lambda schedule, steps: [
@@ -79,7 +79,7 @@ SPACINGS: dict[str, tuple[Any, set[str]]] = {
         ],
         {"whole_range"},
     ),
-    "by the global seed": (seeding, {"leaves_no_trace"}),
+    "by the global seed": (seeding, {"shared_state"}),
     "off the path": (
         lambda schedule, steps: (
             [Point(p.alpha * 0.9, p.sigma * 0.9, p.t) for p in even(schedule, steps)[:-1]] + [CLEAN]

@@ -135,10 +135,15 @@ def large_scores(subject: Subject) -> str:
     generator = torch.Generator().manual_seed(3)
     q, k, v = (torch.randn((1, 1, 20, width), generator=generator) for _ in "qkv")
     worst: dict[str, float] = {}
-    one = Case(*(t.clone().to(device, dtype) for t in (q, k, v)), None, width**-0.5)
+
+    def asked(*tensors: Tensor) -> Case:
+        q, k, v = (t.clone().to(device, dtype) for t in tensors)
+        return Case(q, k, v, None, width**-0.5)
+
+    one = asked(q, k, v)
     _compare(kernel, one, worst)
     q[..., 0] = k[..., 0] = math.sqrt(BEYOND_EXP) * width**0.25
-    case = Case(*(t.to(device, dtype) for t in (q, k, v)), None, width**-0.5)
+    case = asked(q, k, v)
     exact, out = case.exact(), _ask(kernel, case)
     assert bool(out.isfinite().all()), (
         f"it gives numbers that are not finite where scores are about {BEYOND_EXP:g}"

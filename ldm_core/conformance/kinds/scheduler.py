@@ -21,6 +21,7 @@ from ldm_core.conformance.schedulers import (
 )
 from ldm_core.conformance.spacings import check_spacing
 from ldm_core.conformance.trace import trace
+from ldm_core.conformance.traces import untouched
 from ldm_core.conformance.walks import (
     DATA,
     SEEDS,
@@ -41,6 +42,7 @@ from ldm_core.numerics.linear_form import NOT_LINEAR
 from ldm_core.numerics.point import Point
 
 STEPS = (1, 2, 3, 10, 100, 1000)
+USED = 5
 CONSTANT = 0.3
 NEAR, OWN_NEAR = 1e-5, 1e-2
 """How near a constant x0 is come to; one with points of its own may compute in float32, as another
@@ -225,6 +227,9 @@ def stochastic(subject: Subject) -> str:
         assert said or not drawn, "it draws noise; let it say so by `stochastic`"
 
     runs(subject, (5,), see)
+    assert drawn or not scheduler.stochastic or subject.plugin.options, (
+        "it says that it is stochastic, draws no noise, and has no option by which it would"
+    )
     return f"{drawn} draws" if scheduler.stochastic else "draws none"
 
 
@@ -325,6 +330,12 @@ def points(subject: Subject) -> str:
         walked.run(steps, denoise=denoise)
         grid = walked.grid(steps)
         assert calls, "it asks the denoiser nothing"
+        first, own = calls[0][1], grid[0]
+        assert isinstance(first, Point), f"it asks at {first!r}, which is no Point"
+        assert first.ratio == own.ratio or math.isclose(first.ratio, own.ratio, rel_tol=1e-2), (
+            f"it asks about the first x at sigma/alpha {first.ratio:.4g}, and that x is at "
+            f"{own.ratio:.4g}"
+        )
         ratios = [point.ratio for point in grid]
         most, least = max(ratios) * (1 + 1e-6), min(ratios) * (1 - 1e-6)
         for x, point, _ in calls:
@@ -337,6 +348,49 @@ def points(subject: Subject) -> str:
             assert tuple(x.shape) == right, f"it asks about an x of {tuple(x.shape)}, not {right}"
 
     return runs(subject, (1, 2, 5), see)
+
+
+@check("scheduler")
+def answers_used(subject: Subject) -> str:
+    """Each answer of the denoiser, which costs what the network costs, is used: another one there
+    leads to another end."""
+    count = 0
+    for walked in every_path(subject)[:1]:
+        try:
+            base, count = _changed(walked, None)
+        except LdmError as refusal:
+            raise NotApplicable(refusal.message) from None
+        unused = [i + 1 for i in range(count) if _changed(walked, i)[0].equal(base)]
+        assert not unused, (
+            f"on the {walked.name} path it asks {count} times in {USED} steps, and leaves "
+            f"{len(unused)} of the answers unused"
+        )
+    return f"{count} in {USED} steps"
+
+
+def _changed(walked: Walked, place: int | None) -> tuple[Tensor, int]:
+    """Where a walk ends that gets another answer at one place, and how often it asks."""
+    asked = 0
+
+    def denoise(x: Tensor, point: Point) -> Tensor:
+        nonlocal asked
+        answer = smooth(x, point)
+        asked += 1
+        return answer + 0.05 if asked - 1 == place else answer
+
+    return walked.run(USED, dtype=torch.float64, denoise=denoise), asked
+
+
+@check("scheduler")
+def shared_state(subject: Subject) -> str:
+    """It leaves what all code of a process shares as it was: random streams, torch's settings,
+    whether gradients are kept, hooks and threads."""
+
+    def see(walked: Walked, steps: int) -> None:
+        with untouched():
+            walked.run(steps)
+
+    return runs(subject, (5,), see)
 
 
 @check("scheduler")

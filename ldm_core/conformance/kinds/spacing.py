@@ -102,7 +102,7 @@ def whole_range(subject: Subject) -> str:
 
 
 @check("spacing")
-def leaves_no_trace(subject: Subject) -> None:
+def shared_state(subject: Subject) -> None:
     """It leaves what all code of a process shares as it was: random streams, torch's settings,
     hooks and threads."""
     spacing: Spacing = subject.made()
