@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn.modules import module
 
@@ -21,6 +23,21 @@ HOOKS: Mapping[str, Any] = {
 
 
 @contextmanager
+def global_seed(seed: int) -> Iterator[None]:
+    """Under this seed of Python's, NumPy's and torch's own generators, which are then as before."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+
+
+@contextmanager
 def untouched(where: str = "") -> Iterator[None]:
     """See that what all code of a process shares is the same after as before; random streams begin
     where nobody would seed them, and all is put back.
@@ -30,8 +47,6 @@ def untouched(where: str = "") -> Iterator[None]:
     Raises:
         AssertionError: what has changed.
     """
-    from ldm_core.conformance.grounds import global_seed
-
     with global_seed(90210), torch.no_grad():
         before, hooks, threads = state(), {k: {*v} for k, v in HOOKS.items()}, _threads()
         try:

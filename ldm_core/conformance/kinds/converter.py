@@ -15,7 +15,6 @@ from ldm_core.conformance.grounds import (
     Ground,
     apart,
     choice,
-    global_seed,
     grounds,
     on_folder,
     only_refusals,
@@ -30,6 +29,7 @@ from ldm_core.conformance.grounds import (
 )
 from ldm_core.conformance.model_state import differences, model_state
 from ldm_core.conformance.toy import TOYS
+from ldm_core.conformance.traces import global_seed
 from ldm_core.contracts import Call, Converter, Model, Phase, Row
 
 ROUNDING = 1e-5

@@ -35,6 +35,7 @@ from ldm_core.conformance.walks import (
     runs,
     seeded,
     smooth,
+    unused_answers,
 )
 from ldm_core.contracts import Scheduler
 from ldm_core.errors import LdmError
@@ -357,28 +358,14 @@ def answers_used(subject: Subject) -> str:
     count = 0
     for walked in every_path(subject)[:1]:
         try:
-            base, count = _changed(walked, None)
+            count, unused = unused_answers(walked, USED)
         except LdmError as refusal:
             raise NotApplicable(refusal.message) from None
-        unused = [i + 1 for i in range(count) if _changed(walked, i)[0].equal(base)]
         assert not unused, (
             f"on the {walked.name} path it asks {count} times in {USED} steps, and leaves "
-            f"{len(unused)} of the answers unused"
+            f"{unused} of the answers unused"
         )
     return f"{count} in {USED} steps"
-
-
-def _changed(walked: Walked, place: int | None) -> tuple[Tensor, int]:
-    """Where a walk ends that gets another answer at one place, and how often it asks."""
-    asked = 0
-
-    def denoise(x: Tensor, point: Point) -> Tensor:
-        nonlocal asked
-        answer = smooth(x, point)
-        asked += 1
-        return answer + 0.05 if asked - 1 == place else answer
-
-    return walked.run(USED, dtype=torch.float64, denoise=denoise), asked
 
 
 @check("scheduler")
