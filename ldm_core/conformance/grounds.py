@@ -229,6 +229,15 @@ def see(condition: object, what: str) -> None:
         raise AssertionError(what)
 
 
+def see_files(part: Any) -> None:
+    """See that a part names the files that it reads by their paths, and that they are there."""
+    for path in part.files():
+        see(
+            isinstance(path, Path) and path.exists(),
+            f"its files() gives {path!r}, and should give the paths of files that are there",
+        )
+
+
 def see_latents(latents: Any, ground: Ground, images: int = 3) -> None:
     """See that these can be latents of a ground: type, shape, dtype, finite."""
     shape = (images, *ground.pipe._shape(ground.pipe.composition.extent()))
