@@ -16,6 +16,7 @@ from torch import Tensor
 from ldm_core.conformance.checks import NotApplicable, Subject
 from ldm_core.conformance.examples import example_inputs
 from ldm_core.conformance.toy import TOYS
+from ldm_core.conformance.traces import global_seed, untouched
 from ldm_core.contracts import Plan
 from ldm_core.errors import LdmError, LdmWarning, PartError, PluginError
 from ldm_core.plugins.registry import Registry
@@ -228,6 +229,15 @@ def see(condition: object, what: str) -> None:
         raise AssertionError(what)
 
 
+def see_files(part: Any) -> None:
+    """See that a part names the files that it reads by their paths, and that they are there."""
+    for path in part.files():
+        see(
+            isinstance(path, Path) and path.exists(),
+            f"its files() gives {path!r}, and should give the paths of files that are there",
+        )
+
+
 def see_latents(latents: Any, ground: Ground, images: int = 3) -> None:
     """See that these can be latents of a ground: type, shape, dtype, finite."""
     shape = (images, *ground.pipe._shape(ground.pipe.composition.extent()))
@@ -243,25 +253,6 @@ def see_like(tensor: Tensor, shape: Sequence[int], where: str) -> None:
     )
     see(tensor.dtype is torch.float32, f"on {where} the dtype is {tensor.dtype}, not float32")
     see(tensor.isfinite().all(), f"on {where} not all numbers are finite")
-
-
-@contextmanager
-def global_seed(seed: int) -> Iterator[None]:
-    """Under this seed of Python's, NumPy's and torch's own generators, which are then as before."""
-    import random
-
-    import numpy as np
-
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
-    try:
-        yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        torch.set_rng_state(states[2])
 
 
 def see_each_alone(ground: Ground) -> float:
@@ -281,7 +272,11 @@ def see_each_alone(ground: Ground) -> float:
 
 
 def see_no_other_randomness(ground: Ground) -> None:
-    """See that the latents are the same under another global seed, bit for bit."""
+    """See that the latents are the same under another global seed, bit for bit, and that a run
+    leaves what all code of a process shares as it was."""
+    ground.draw()  # what is imported or compiled once may change such things once
+    with untouched(f"on {ground.name}"):
+        ground.draw()
     with global_seed(0):
         first = ground.draw()
     with global_seed(1):

@@ -192,3 +192,26 @@ def counted(denoise: Denoise) -> tuple[Denoise, list[tuple[Tensor, Point, Tensor
         return answer
 
     return asked, calls
+
+
+def unused_answers(walked: Walked, steps: int) -> tuple[int, int]:
+    """How often a walk asks the denoiser, and how many answers lead nowhere: with another one in
+    their place it ends at the same x.
+
+    Raises:
+        LdmError: it refuses so many steps.
+    """
+
+    def end(place: int | None) -> tuple[Tensor, int]:
+        asked = 0
+
+        def denoise(x: Tensor, point: Point) -> Tensor:
+            nonlocal asked
+            answer = smooth(x, point)
+            asked += 1
+            return answer + 0.05 if asked - 1 == place else answer
+
+        return walked.run(steps, dtype=torch.float64, denoise=denoise), asked
+
+    base, count = end(None)
+    return count, sum(end(place)[0].equal(base) for place in range(count))

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from checking import checks, failures, outcome, outcomes, shipped, some_slow, subject
-from ldm_core.contracts import Converter, Phase, RunHooks
+from ldm_core.contracts import Converter, Phase, RunHooks, Speedup
 from ldm_core.model.modules import shallow_copy
 from ldm_core.plugins.registry import installed
 
@@ -150,7 +150,39 @@ def counting(part: Any) -> Any:
     return answer
 
 
+class Faster(Right):
+    """Says of a model what it makes faster."""
+
+    said: Any = ()
+
+    def speedups(self, info: Any, place: Any) -> Any:
+        return self.said
+
+
+def saying(said: Any) -> Any:
+    return type("Saying", (Faster,), {"said": said})
+
+
+class Files(Right):
+    def files(self) -> Any:
+        return [3]
+
+
+class Emptied(Right):
+    def convert(self, model: Any) -> Any:
+        return replace(model, parts={})
+
+
 WRONG: dict[str, tuple[Any, str]] = {
+    "no speedup": (saying([3]), "speedups"),
+    "no number of speedups": (saying(3), "speedups"),
+    "a speedup of unknown options": (saying([Speedup({"nope": 1}, 0.5, "w")]), "speedups"),
+    "a speedup that is slower": (saying([Speedup({}, 1.5, "w")]), "speedups"),
+    "no files": (Files, "speedups"),
+    "a model of no parts": (Emptied, "refuses_other_families"),
+    "trains what it is given": (by(lambda n: n.train(), copies=False), "undone"),
+    "asks gradients": (by(lambda n: n.requires_grad_(True), copies=False), "undone"),
+    "leaves a mark": (by(lambda n: setattr(n, "mark", 1), copies=False), "undone"),
     "no phase": (NoPhase, "declared"),
     "not said whether lossless": (NotSaid, "declared"),
     "fails where it fits": (Crashes, "refuses_other_families"),

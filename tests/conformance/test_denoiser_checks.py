@@ -88,11 +88,35 @@ def by_count(denoise: Any) -> Any:
     return counted
 
 
+def of_no_model(denoise: Any) -> Any:
+    return lambda x, point: x * 0
+
+
+def with_hooks(denoise: Any) -> Any:
+    def changed(x: Any, point: Any) -> Any:
+        torch.nn.modules.module.register_module_forward_hook(lambda *a: None)
+        return denoise(x, point)
+
+    return changed
+
+
+def seeding(denoise: Any) -> Any:
+    def changed(x: Any, point: Any) -> Any:
+        torch.manual_seed(0)
+        return denoise(x, point)
+
+    return changed
+
+
 WRONG: dict[str, tuple[Any, str]] = {
     "half": (by(lambda x0, x: x0.half()), "answers"),
     "one row": (by(lambda x0, x: x0[:1]), "answers"),
     "nothing": (by(lambda x0, x: None), "answers"),
     "not finite": (by(lambda x0, x: x0 / 0), "answers"),
+    "of no model": (of_no_model, "answers"),
+    "keeps gradients": (by(lambda x0, x: x0.clone().requires_grad_()), "answers"),
+    "leaves hooks": (with_hooks, "no_other_randomness"),
+    "seeds all": (seeding, "no_other_randomness"),
     "divides by the way from the last point": (by_the_last_point, "between_points"),
     "counts questions for steps": (by_count, "between_points"),
     "never off": (never_off, "neutral"),

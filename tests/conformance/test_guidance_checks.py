@@ -94,6 +94,20 @@ def x0_for_output(self: Any, positive: Any, negative: Any, at: Any) -> Any:
     return at.x0(plain(self, positive, negative))
 
 
+def away(self: Any, positive: Any, negative: Any, at: Any) -> Any:
+    return positive + self.scale * (negative - positive)
+
+
+def seeding(self: Any, positive: Any, negative: Any, at: Any) -> Any:
+    torch.manual_seed(0)
+    return plain(self, positive, negative)
+
+
+class Files(Right):
+    def files(self) -> Any:
+        return [3]
+
+
 def not_finite(self: Any, positive: Any, negative: Any, at: Any) -> Any:
     return plain(self, positive, negative) / 0
 
@@ -161,6 +175,9 @@ WRONG: dict[str, tuple[Any, str]] = {
     "keeps a count": (by(counting), "runs_apart"),
     "weights beside one": (by(not_to_one), "prediction_types"),
     "an x0 for an output": (by(x0_for_output), "prediction_types"),
+    "signs swapped": (by(away), "leads"),
+    "seeds all": (by(seeding), "no_other_randomness"),
+    "no files": (lambda *, scale=4.0: Files(scale), "fits"),
     "not finite": (by(not_finite), "answers"),
     "half": (by(half), "answers"),
     "one row": (by(one_row), "answers"),

@@ -8,6 +8,7 @@ import os
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,11 @@ def even(schedule: Any, steps: int) -> list[Point]:
     return [*map(schedule.at, [max(t, schedule.first) for t in times]), CLEAN]
 
 
+def seeding(schedule: Any, steps: int) -> list[Point]:
+    torch.manual_seed(0)
+    return even(schedule, steps)
+
+
 COUNT = itertools.count()
 SPACINGS: dict[str, tuple[Any, set[str]]] = {
     "right": (even, set()),
@@ -50,7 +56,7 @@ SPACINGS: dict[str, tuple[Any, set[str]]] = {
             *(schedule.at(p.t * (1 - 1e-6 * random.random())) for p in even(schedule, steps)[:-1]),
             CLEAN,
         ],
-        {"repeats"},
+        {"repeats", "shared_state"},
     ),
     "numbers of numpy": (
         lambda schedule, steps: [
@@ -58,6 +64,25 @@ SPACINGS: dict[str, tuple[Any, set[str]]] = {
         ],
         {"plain_numbers"},
     ),
+    "beyond the path": (
+        lambda schedule, steps: [
+            replace(even(schedule, steps)[0], t=schedule.last * 1.2),
+            *even(schedule, steps)[1:],
+        ],
+        {"on_the_path"},
+    ),
+    "no clean end": (
+        lambda schedule, steps: [*even(schedule, steps)[:-1], schedule.at(schedule.first / 2)],
+        {"whole_range"},
+    ),
+    "a part of the range": (
+        lambda schedule, steps: [
+            *(schedule.at(0.7 * schedule.first + 0.3 * p.t) for p in even(schedule, steps)[:-1]),
+            CLEAN,
+        ],
+        {"whole_range"},
+    ),
+    "by the global seed": (seeding, {"shared_state"}),
     "off the path": (
         lambda schedule, steps: (
             [Point(p.alpha * 0.9, p.sigma * 0.9, p.t) for p in even(schedule, steps)[:-1]] + [CLEAN]
@@ -87,12 +112,32 @@ def scaled_in_place(q: Any, k: Any, v: Any, mask: Any, scale: Any) -> Any:
     return attend(q, k, v, mask, 1.0)
 
 
+def into_the_mask(q: Any, k: Any, v: Any, mask: Any, scale: Any) -> Any:
+    out = attend(q, k, v, mask, scale)
+    if mask is not None:
+        mask.zero_()
+    return out
+
+
+def causal_where_long(q: Any, k: Any, v: Any, mask: Any, scale: Any) -> Any:
+    length = q.shape[2]
+    if mask is None and k.shape[2] == length > 64:
+        mask = torch.ones(length, length, dtype=torch.bool).tril()
+    return attend(q, k, v, mask, scale)
+
+
+def without_the_largest(q: Any, k: Any, v: Any, mask: Any, scale: Any) -> Any:
+    if mask is not None or q.dtype != torch.float32:
+        return attend(q, k, v, mask, scale)
+    weights = (q @ k.transpose(-1, -2) * scale).exp()
+    return weights / weights.sum(-1, keepdim=True) @ v
+
+
 def sizes_unsaid(q: Any, k: Any, v: Any, mask: Any, scale: Any) -> Any:
     assert q.shape[-1] in (8, 16), "heads of 8 or 16"
     return attend(q, k, v, mask, scale)
 
 
-ALL = {"tolerance", "not_contiguous", "masks", "writes_nothing"}
 KERNELS: dict[str, tuple[Any, set[str]]] = {
     "right": (attend, set()),
     "its own scale": (
@@ -111,6 +156,17 @@ KERNELS: dict[str, tuple[Any, set[str]]] = {
         {"masks"},
     ),
     "in place": (scaled_in_place, {"writes_nothing"}),
+    "into the mask": (into_the_mask, {"writes_nothing"}),
+    "causal where long": (causal_where_long, {"tolerance"}),
+    "long queries": (
+        lambda q, k, v, mask, scale: attend(q, k, v, mask, scale) * (1 + (q.shape[2] > 1024) / 9),
+        {"tolerance"},
+    ),
+    "one head": (
+        lambda q, k, v, mask, scale: attend(q, k, v, mask, scale) * (1 + (q.shape[1] == 1) / 99),
+        {"large_scores"},
+    ),
+    "no largest score": (without_the_largest, {"large_scores"}),
     "heads in a row": (
         lambda q, k, v, mask, scale: attend(
             q.view(-1, *q.shape[1:]) if q.is_contiguous() else q.view(-1, q.shape[-1]),
@@ -125,7 +181,7 @@ KERNELS: dict[str, tuple[Any, set[str]]] = {
         lambda q, k, v, mask, scale: attend(
             q.half(), k.half(), v.half(), mask if mask is None else _half(mask), scale
         ).to(q.dtype),
-        {"tolerance", "not_contiguous", "masks"},
+        {"tolerance", "not_contiguous", "masks", "large_scores"},
     ),
     "half inside, as it says": (
         runs_on(lossless=False)(
@@ -139,7 +195,7 @@ KERNELS: dict[str, tuple[Any, set[str]]] = {
     "sizes said": (runs_on(head_sizes=(8, 16))(sizes_unsaid), set()),
     "another type": (
         lambda q, k, v, mask, scale: attend(q, k, v, mask, scale).double(),
-        {"tolerance", "not_contiguous", "masks"},
+        {"tolerance", "not_contiguous", "masks", "large_scores"},
     ),
 }
 

@@ -125,6 +125,34 @@ def into_the_noise(x: Any, x0: Any, here: Point, there: Point, noise: Any) -> An
     return move(x, x0, here, there) + drawn
 
 
+def one_ahead(x: Any, grid: Any, denoise: Any, noise: Any) -> Any:
+    for here, there in pairwise(grid):
+        x = move(x, denoise(x, there if there.sigma else here), here, there)
+    return x
+
+
+def twice(x: Any, grid: Any, denoise: Any, noise: Any) -> Any:
+    for here, there in pairwise(grid):
+        denoise(x, here)
+        x = move(x, denoise(x, here), here, there)
+    return x
+
+
+def with_gradients(x: Any, grid: Any, denoise: Any, noise: Any) -> Any:
+    torch.set_grad_enabled(True)
+    return right(x, grid, denoise, noise)
+
+
+def with_a_hook(x: Any, grid: Any, denoise: Any, noise: Any) -> Any:
+    torch.nn.modules.module.register_module_forward_hook(lambda *a: None)
+    return right(x, grid, denoise, noise)
+
+
+def seeding(x: Any, grid: Any, denoise: Any, noise: Any) -> Any:
+    torch.manual_seed(0)
+    return right(x, grid, denoise, noise)
+
+
 def repeated(points: Any) -> Any:
     return replace(as_scheduler(right), points=points)
 
@@ -141,7 +169,7 @@ WRONG: dict[str, tuple[Callable[[], Any], set[str]]] = {
     "by the batch": (lambda: nonlinear(stepping(by_the_batch)), {"each_image_alone"}),
     "global noise": (
         lambda: nonlinear(stepping(by_the_world)),
-        {"float64", "global_seed", "repeats", "each_image_alone"},
+        {"float64", "global_seed", "repeats", "each_image_alone", "shared_state"},
     ),
     "in place": (lambda: nonlinear(into_x), {"writes_nothing"}),
     "into x0": (lambda: nonlinear(stepping(into_the_estimate)), {"writes_nothing"}),
@@ -156,9 +184,15 @@ WRONG: dict[str, tuple[Callable[[], Any], set[str]]] = {
     ),
     "too much noise": (lambda: ancestral(1.5), {"moments"}),
     "no last step": (lambda: lazy_first, {"constant_x0"}),
-    "beyond": (lambda: beyond, {"points"}),
+    "beyond": (lambda: beyond, {"points", "answers_used"}),
     "impatient": (lambda: impatient, {"steps"}),
     "remembering": (Remembering, {"repeats", "float64", "each_image_alone"}),
+    "noise that never comes": (lambda: stochastic(right), {"stochastic"}),
+    "asks at the next point": (lambda: nonlinear(one_ahead), {"points"}),
+    "asks twice for nothing": (lambda: twice, {"answers_used"}),
+    "leaves gradients on": (lambda: nonlinear(with_gradients), {"shared_state"}),
+    "leaves a hook": (lambda: nonlinear(with_a_hook), {"shared_state"}),
+    "seeds all": (lambda: nonlinear(seeding), {"global_seed", "shared_state"}),
     "large start": (lambda: starts_with(lambda first, last: 10.0)(right), {"start"}),
     "rising points": (lambda: repeated(rising), {"own_points"}),
 }

@@ -24,8 +24,10 @@ TIMES = 4.0
 LOSSY = 0.1
 """What the error of one that says it is not lossless may be, of values of deviation one."""
 HEADS = (8, 16, 40, 64, 80, 128)
-SEQUENCES = ((1, 1), (7, 7), (64, 64), (50, 77), (33, 5))
+SEQUENCES = ((1, 1), (7, 7), (64, 64), (100, 100), (1100, 77), (50, 77), (33, 5))
 """Numbers of queries and of keys: self, cross, long and short."""
+BEYOND_EXP = 120.0
+"""A score of which float32 holds no exponential."""
 LONGEST = 25.0
 """Seconds after which a kernel is asked no more, such as one that is compiled for each shape."""
 
@@ -94,24 +96,63 @@ def masks(subject: Subject) -> str:
     """Masks of the kinds that it takes hide and add as torch's do, of full shape or spread over
     the batch, the heads and the queries."""
     kernel, device = _here(subject)
-    kinds = ("boolean", "additive") if kernel.masks is None else kernel.masks
+    kinds = _mask_kinds(kernel)
     if not kinds:
         raise NotApplicable("it says that it takes no masks")
     worst: dict[str, float] = {}
-    dtype, width = _a_type(kernel, device), _widths(kernel)[0]
+    left: list[str] = []
+    for case in _in_time(_masked(kernel, device, _a_type(kernel, device)), left):
+        _compare(kernel, case, worst)
+    return ", ".join([f"{' and '.join(kinds)}: {max(worst.values()):.1g} off", *left])
+
+
+def _mask_kinds(kernel: Kernel) -> tuple[str, ...]:
+    return ("boolean", "additive") if kernel.masks is None else tuple(kernel.masks)
+
+
+def _masked(kernel: Kernel, device: str, dtype: torch.dtype) -> Iterator[Case]:
+    """Questions with masks of the kinds that it takes."""
+    width = _widths(kernel)[0]
     generator = torch.Generator().manual_seed(1)
     shape = (2, 3, 20, 24)
     q = torch.randn((2, 3, 20, width), generator=generator).to(device, dtype)
     k, v = (torch.randn((2, 3, 24, width), generator=generator).to(device, dtype) for _ in "kv")
-    left: list[str] = []
     spreads = (shape, (2, 1, 20, 24), (1, 1, 20, 24), (2, 1, 1, 24), (1, 3, 20, 24))
-    for spread, kind in _in_time(product(spreads, kinds), left):
+    for spread, kind in product(spreads, _mask_kinds(kernel)):
         mask = torch.randn(spread, generator=generator).to(device, dtype)
         if kind == "boolean":
             mask = mask > -0.5
             mask[..., 0] = True
-        _compare(kernel, Case(q.clone(), k.clone(), v.clone(), mask, width**-0.5), worst)
-    return ", ".join([f"{' and '.join(kinds)}: {max(worst.values()):.1g} off", *left])
+        yield Case(q.clone(), k.clone(), v.clone(), mask, width**-0.5)
+
+
+@check("attention")
+def large_scores(subject: Subject) -> str:
+    """Scores of which no type holds the exponential are weighed like any other, as softmax does
+    less the largest, and one head is computed as several are."""
+    kernel, device = _here(subject)
+    dtype, width = _a_type(kernel, device), _widths(kernel)[0]
+    generator = torch.Generator().manual_seed(3)
+    q, k, v = (torch.randn((1, 1, 20, width), generator=generator) for _ in "qkv")
+    worst: dict[str, float] = {}
+
+    def asked(*tensors: Tensor) -> Case:
+        q, k, v = (t.clone().to(device, dtype) for t in tensors)
+        return Case(q, k, v, None, width**-0.5)
+
+    one = asked(q, k, v)
+    _compare(kernel, one, worst)
+    q[..., 0] = k[..., 0] = math.sqrt(BEYOND_EXP) * width**0.25
+    case = asked(q, k, v)
+    exact, out = case.exact(), _ask(kernel, case)
+    assert bool(out.isfinite().all()), (
+        f"it gives numbers that are not finite where scores are about {BEYOND_EXP:g}"
+    )
+    error = float((out.double() - exact).abs().max())
+    assert error <= LOSSY or dtype != torch.float32 or not kernel.lossless, (
+        f"it is {error:.2g} away from exact attention where scores are about {BEYOND_EXP:g}"
+    )
+    return f"{error:.1g} off"
 
 
 @check("attention")
@@ -119,7 +160,9 @@ def writes_nothing(subject: Subject) -> str:
     """It writes into none of its tensors, and gives the same answer to the same question."""
     kernel, device = _here(subject)
     count = 0
-    for case in _in_time(_cases(kernel, device, _a_type(kernel, device)), []):
+    dtype = _a_type(kernel, device)
+    cases = chain(_masked(kernel, device, dtype), _cases(kernel, device, dtype))
+    for case in _in_time(cases, []):
         tensors = [t for t in (case.q, case.k, case.v, case.mask) if t is not None]
         copies = [t.clone() for t in tensors]
         first = _ask(kernel, case).clone()

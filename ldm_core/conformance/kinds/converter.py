@@ -15,22 +15,23 @@ from ldm_core.conformance.grounds import (
     Ground,
     apart,
     choice,
-    global_seed,
     grounds,
     on_folder,
     only_refusals,
     quietly,
     see,
     see_each_alone,
+    see_files,
     see_latents,
     see_no_other_randomness,
     see_runs_apart,
     toys,
     tried,
 )
-from ldm_core.conformance.model_state import differences, model_state
+from ldm_core.conformance.model_state import State, differences, model_state
 from ldm_core.conformance.toy import TOYS
-from ldm_core.contracts import Call, Converter, Model, Phase, Row
+from ldm_core.conformance.traces import global_seed
+from ldm_core.contracts import Call, Converter, Model, Phase, PlaceNames, Row, Speedup
 
 ROUNDING = 1e-5
 """How far the answers of a network may lie apart with a converter that declares itself lossless."""
@@ -47,6 +48,29 @@ def declared(subject: Subject) -> str:
     for name, value in (("whole_program", part.whole_program), ("plain", part.plain)):
         see(type(value) is bool, f"its {name} is {value!r}, and should be True or False")
     return f"{part.phase.name.lower()}, {'lossless' if part.lossless else 'lossy'}"
+
+
+@check("converter")
+def speedups(subject: Subject) -> str:
+    """What it says that it makes faster are `Speedup`s whose options it has, whose factor lies
+    between 0 and 1, and whose reason is in words; the files that it names are there."""
+    part: Converter = subject.made()
+    count = 0
+    for ground in toys(subject):
+        info = ground.pipe.composition.info
+        for device in ("cpu", "cuda"):
+            for one in part.speedups(info, PlaceNames(device, "auto", "auto")):
+                see(isinstance(one, Speedup), f"speedups gives {one!r}, which is no Speedup")
+                strange = {*one.options} - {*subject.plugin.options}
+                see(not strange, f"a speedup has options that it lacks: {', '.join(strange)}")
+                right = isinstance(one.factor, float) and 0 < one.factor <= 1
+                see(right, f"a speedup has a factor of {one.factor!r}, and below 1 is faster")
+                see(isinstance(one.why, str) and one.why, "a speedup does not say why")
+                count += 1
+        fitted, _ = tried(part.fit, info, PlaceNames("cpu", "float32", "float32"))
+        if isinstance(fitted, Converter):
+            see_files(fitted)
+    return f"{count} on {len(toys(subject))} toy models"
 
 
 def _phase(part: Converter) -> object:
@@ -73,6 +97,8 @@ def refuses_other_families(subject: Subject) -> str:
             if changed is None:
                 refused += 1
             else:
+                lost = ground.pipe.model.parts.keys() - changed.pipe.model.parts.keys()
+                see(not lost, f"on {ground.name} the model that it makes lacks {', '.join(lost)}")
                 changed.draw()
                 fits += 1
     return f"runs on {fits} of {fits + refused} toy models, refuses the others"
@@ -111,8 +137,10 @@ def undone(subject: Subject) -> str:
     """The model that it is given stays as it was: its modules, their hooks, each weight bit for
     bit, and what it draws; also once the converted one is gone."""
     for pair in _pairs(subject, fresh=True):
-        base = pair.base
-        expected, before = base.draw(), model_state(base.pipe.model)
+        base, before = pair.base, pair.before
+        assert before is not None
+        _see_unchanged(before, base, "once it was converted")
+        expected = base.draw()
         changed = pair.again()
         changed.draw()
         _see_unchanged(before, base, "while the converted one is there")
@@ -196,6 +224,7 @@ class _Pair:
     base: Ground
     again: Callable[[], Ground]
     kept: Ground | None = None
+    before: State | None = None
 
     @property
     def changed(self) -> Ground:
@@ -227,12 +256,13 @@ def _pairs(subject: Subject, fresh: bool = False) -> Iterator[_Pair]:
     fits, reason = 0, ""
     for ground in _grounds(subject, fresh):
         again = partial(_converted, ground, subject)
+        before = model_state(ground.pipe.model) if fresh else None
         changed, refusal = tried(again)
         if changed is None:
             reason = f"{ground.name}: {refusal}"
             continue
         fits += 1
-        pair = _Pair(ground, again, changed)
+        pair = _Pair(ground, again, changed, before)
         del changed  # so that it can be gone while this waits
         yield pair
     if not fits:
@@ -260,8 +290,8 @@ def _converted(ground: Ground, subject: Subject) -> Ground:
     return changed
 
 
-def _see_unchanged(before: object, base: Ground, when: str) -> None:
-    changes = differences(before, model_state(base.pipe.model))  # type: ignore[arg-type]
+def _see_unchanged(before: State, base: Ground, when: str) -> None:
+    changes = differences(before, model_state(base.pipe.model))
     see(
         not changes,
         f"on {base.name} {when} it has changed {', '.join(changes[:3])} of the model it was given",

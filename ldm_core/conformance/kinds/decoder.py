@@ -7,7 +7,8 @@ from torch import Tensor
 
 from ldm_core.conformance.autoencoding import SPREAD, Halves, halves, ratio, rms
 from ldm_core.conformance.checks import Subject, check
-from ldm_core.conformance.grounds import CLOSE, apart, global_seed, quietly, see, see_like
+from ldm_core.conformance.grounds import CLOSE, apart, quietly, see, see_like
+from ldm_core.conformance.traces import global_seed
 from ldm_core.contracts import Medium
 
 

@@ -46,7 +46,13 @@ def answers(subject: Subject) -> str:
     for ground in _grounds(subject):
         seen = _watched(ground, subject)
         see_latents(ground.draw(), ground)
+        see(
+            any(one.asked for one in seen),
+            f"on {ground.name} it never asks the denoiser that it wraps: what it gives is of no "
+            "model",
+        )
         for one in seen:
+            see(not one.graph, f"on {ground.name} its answer at {one.point} keeps gradients")
             see_like(one.answer, one.x.shape, f"{ground.name} at {one.point}")
         count += len(seen)
     return f"{count} answers"
@@ -170,12 +176,16 @@ class _Seen:
 
     Attributes:
         changed: what it wrote into.
+        asked: how often it asked the denoiser beneath it.
+        graph: whether its answer keeps gradients.
     """
 
     point: Point
     x: Tensor
     answer: Tensor
     changed: list[str]
+    asked: int
+    graph: bool
 
 
 def _watched(ground: Ground, subject: Subject, **more: Any) -> list[_Seen]:
@@ -198,8 +208,9 @@ def _watched(ground: Ground, subject: Subject, **more: Any) -> list[_Seen]:
             answer = denoise(x, point)
             see(isinstance(answer, Tensor), f"it gave a {type(answer).__name__}, no tensor")
             changed = [] if x.equal(before) else ["x"]
-            changed += [] if all(x0.equal(own) for x0, own in beneath) else ["the x0 beneath it"]
-            seen.append(_Seen(point, before, answer.clone(), changed))
+            changed += [] if all(x0.equal(copy) for x0, copy in beneath) else ["the x0 beneath it"]
+            own = answer.detach().clone()
+            seen.append(_Seen(point, before, own, changed, len(beneath), answer.requires_grad))
             return answer
 
         return ask

@@ -6,7 +6,8 @@ from torch import Tensor
 
 from ldm_core.conformance.autoencoding import SPREAD, halves, ratio, rms
 from ldm_core.conformance.checks import Subject, check
-from ldm_core.conformance.grounds import CLOSE, apart, global_seed, see, see_like
+from ldm_core.conformance.grounds import CLOSE, apart, see, see_like
+from ldm_core.conformance.traces import global_seed
 
 
 @check("encoder")

@@ -19,6 +19,7 @@ from ldm_core.conformance.grounds import (
     quietly,
     see,
     see_each_alone,
+    see_files,
     see_like,
     see_no_other_randomness,
     see_runs_apart,
@@ -48,6 +49,7 @@ def fits(subject: Subject) -> str:
         if changed is not None:
             part = changed.pipe.composition.guidance
             see(isinstance(part, Guidance), f"fit gave a {type(part).__name__}, no guidance")
+            see_files(part)
             fitted += 1
     return f"fits {fitted} of {len(toys(subject))} toy models"
 
@@ -211,6 +213,31 @@ def prediction_types(subject: Subject) -> str:
     return f"x0 within {worst:.1g}" + ("" if affine else ", not linear in the outputs")
 
 
+@check("guidance")
+def leads(subject: Subject) -> str:
+    """Where it weighs outputs, a change of the negative branch's x0 alone does not draw its answer
+    further that way than that branch itself went: it leads to the positive one, or away from the
+    negative one."""
+    ground = next(iter(_grounds(subject)))
+    with quietly():
+        run = ground.start().run
+    weights: list[float] = []
+    for point in middle(run.model.info.noise_schedule):
+        probe = _Probe(ground.pipe.composition.guidance, run, point, "epsilon")
+        weight = probe.weight_of("negative")
+        if weight is None or not probe.is_affine():
+            continue
+        weights.append(weight)
+        see(
+            weight <= 1 + CLOSE,
+            f"on {ground.name} at {point} the negative branch weighs {weight:+.3g} in its answer: "
+            "it leads away from what was asked for",
+        )
+    if not weights:
+        raise NotApplicable("it weighs no negative branch against a positive one")
+    return f"the negative branch weighs {min(weights):+.2g} to {max(weights):+.2g}"
+
+
 @dataclass
 class _Probe:
     """A guidance asked at one point, about branches whose x0 are fixed."""
@@ -247,6 +274,15 @@ class _Probe:
 
     def x0(self) -> Tensor:
         return self._ask(self._x0s(10))[1]
+
+    def weight_of(self, branch: str) -> float | None:
+        """Of a branch's x0 in the x0 that comes of the branches; None where it is not asked for
+        beside the positive one."""
+        x0s = self._x0s(10)
+        if branch not in x0s or "positive" not in x0s:
+            return None
+        moved = {**x0s, branch: x0s[branch] + 1}
+        return float((self._ask(moved)[1] - self._ask(x0s)[1]).mean())
 
 
 def run_shape(run: Run) -> tuple[int, ...]:

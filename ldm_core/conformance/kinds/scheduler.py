@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-import random
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from ldm_core.conformance import scheduler_state  # noqa: F401 - checks too
 from ldm_core.conformance.checks import NotApplicable, Subject, check
 from ldm_core.conformance.gaussian import SCHEDULES
 from ldm_core.conformance.moments import moment_errors
-from ldm_core.conformance.package.state import state
 from ldm_core.conformance.schedulers import (
     check_distribution,
     check_order,
@@ -34,6 +32,7 @@ from ldm_core.conformance.walks import (
     runs,
     seeded,
     smooth,
+    unused_answers,
 )
 from ldm_core.contracts import Scheduler
 from ldm_core.errors import LdmError
@@ -41,6 +40,7 @@ from ldm_core.numerics.linear_form import NOT_LINEAR
 from ldm_core.numerics.point import Point
 
 STEPS = (1, 2, 3, 10, 100, 1000)
+USED = 5
 CONSTANT = 0.3
 NEAR, OWN_NEAR = 1e-5, 1e-2
 """How near a constant x0 is come to; one with points of its own may compute in float32, as another
@@ -78,51 +78,6 @@ def float64(subject: Subject) -> str:
         assert worst < 3e-3, f"in float32 it ends {worst:.2g} away from where it ends in float64"
 
     return f"{runs(subject, (5,), see)}, float32 {worst:.1g} away"
-
-
-@check("scheduler")
-def global_seed(subject: Subject) -> str:
-    """Noise comes from ``noise()`` alone: under another global seed it ends at the same x, and it
-    leaves the global streams where they are."""
-
-    def see(walked: Walked, steps: int) -> None:
-        ends = []
-        kept = random.getstate(), np.random.get_state(), torch.get_rng_state()
-        try:
-            for seed in (2, 1, 1):
-                random.seed(seed)
-                np.random.seed(seed)
-                torch.manual_seed(seed)
-                before = state()["random_state"]
-                ends.append(walked.run(steps))
-                drawn = state()["random_state"] != before
-        finally:
-            random.setstate(kept[0])
-            np.random.set_state(kept[1])
-            torch.set_rng_state(kept[2])
-        other, first, again = ends
-        assert other.equal(first) or not first.equal(again), (
-            f"under another global seed it ends {apart(other, first):.2g} away; it may draw from "
-            "noise() alone"
-        )
-        assert not drawn, "it draws from a global random stream; it may draw from noise() alone"
-
-    return runs(subject, (5,), see)
-
-
-@check("scheduler")
-def repeats(subject: Subject) -> str:
-    """It keeps nothing from one walk to the next: walked again it ends at the same x."""
-
-    def see(walked: Walked, steps: int) -> None:
-        first = walked.run(steps)
-        walked.run(3, SHAPES[0], SEEDS[:1])
-        again = walked.run(steps)
-        assert first.equal(again), (
-            f"walked once more it ends {apart(first, again):.2g} away; it keeps something between"
-        )
-
-    return runs(subject, (5,), see)
 
 
 @check("scheduler")
@@ -225,6 +180,9 @@ def stochastic(subject: Subject) -> str:
         assert said or not drawn, "it draws noise; let it say so by `stochastic`"
 
     runs(subject, (5,), see)
+    assert drawn or not scheduler.stochastic or subject.plugin.options, (
+        "it says that it is stochastic, draws no noise, and has no option by which it would"
+    )
     return f"{drawn} draws" if scheduler.stochastic else "draws none"
 
 
@@ -325,6 +283,12 @@ def points(subject: Subject) -> str:
         walked.run(steps, denoise=denoise)
         grid = walked.grid(steps)
         assert calls, "it asks the denoiser nothing"
+        first, own = calls[0][1], grid[0]
+        assert isinstance(first, Point), f"it asks at {first!r}, which is no Point"
+        assert first.ratio == own.ratio or math.isclose(first.ratio, own.ratio, rel_tol=1e-2), (
+            f"it asks about the first x at sigma/alpha {first.ratio:.4g}, and that x is at "
+            f"{own.ratio:.4g}"
+        )
         ratios = [point.ratio for point in grid]
         most, least = max(ratios) * (1 + 1e-6), min(ratios) * (1 - 1e-6)
         for x, point, _ in calls:
@@ -337,6 +301,23 @@ def points(subject: Subject) -> str:
             assert tuple(x.shape) == right, f"it asks about an x of {tuple(x.shape)}, not {right}"
 
     return runs(subject, (1, 2, 5), see)
+
+
+@check("scheduler")
+def answers_used(subject: Subject) -> str:
+    """Each answer of the denoiser, which costs what the network costs, is used: another one there
+    leads to another end."""
+    count = 0
+    for walked in every_path(subject)[:1]:
+        try:
+            count, unused = unused_answers(walked, USED)
+        except LdmError as refusal:
+            raise NotApplicable(refusal.message) from None
+        assert not unused, (
+            f"on the {walked.name} path it asks {count} times in {USED} steps, and leaves "
+            f"{unused} of the answers unused"
+        )
+    return f"{count} in {USED} steps"
 
 
 @check("scheduler")

@@ -6,11 +6,13 @@ import math
 
 from ldm_core.conformance.checks import NotApplicable, Subject, check
 from ldm_core.conformance.spacings import PATHS, PICTURE, check_spacing
+from ldm_core.conformance.traces import untouched
 from ldm_core.contracts import Spacing
 from ldm_core.errors import LdmError
 from ldm_core.numerics.point import Point
 
 STEPS = (1, 2, 5, 20, 50)
+MANY = 5
 
 
 @check("spacing")
@@ -57,6 +59,10 @@ def on_the_path(subject: Subject) -> str:
         schedule = PATHS[name]
         noisiest = schedule.at(schedule.last).ratio * (1 + 1e-6)
         for point in points[:-1]:
+            assert point.t <= schedule.last * (1 + 1e-6), (
+                f"on the {name} path with {steps} steps it begins at t = {point.t:.4g}, and the "
+                f"schedule's last is {schedule.last:.4g}"
+            )
             assert point.ratio <= noisiest, (
                 f"on the {name} path with {steps} steps it begins at sigma/alpha "
                 f"{point.ratio:.4g}, and the model was trained up to {noisiest:.4g}"
@@ -71,6 +77,37 @@ def on_the_path(subject: Subject) -> str:
             f"on the {name} path with {steps} steps a point is {worst:.2g} off the noise schedule"
         )
     return f"{worst:.1g} off"
+
+
+@check("spacing")
+def whole_range(subject: Subject) -> str:
+    """With five steps or more it begins in the noisier half of the noise schedule, as x begins as
+    noise, and it ends where there is none."""
+    spacing: Spacing = subject.made()
+    least = 1.0
+    for (name, steps), points in _grids(spacing).items():
+        assert points[-1].sigma == 0, (
+            f"on the {name} path with {steps} steps it ends at sigma {points[-1].sigma:.3g}, and "
+            "should end without noise, at CLEAN"
+        )
+        if steps < MANY:
+            continue
+        schedule = PATHS[name]
+        least = min(least, points[0].t / schedule.last)
+        assert least > 0.5, (
+            f"on the {name} path with {steps} steps it begins at t = {points[0].t:.4g}, and the "
+            f"model is to begin with noise, near t = {schedule.last:.4g}"
+        )
+    return f"begins at {least:.0%} of the schedule or above"
+
+
+@check("spacing")
+def shared_state(subject: Subject) -> None:
+    """It leaves what all code of a process shares as it was: random streams, torch's settings,
+    hooks and threads."""
+    spacing: Spacing = subject.made()
+    with untouched():
+        _grids(spacing)
 
 
 def _grids(spacing: Spacing) -> dict[tuple[str, int], tuple[Point, ...]]:
