@@ -27,6 +27,7 @@ from ldm_core.contracts import (
     runs_on,
     sees_run,
 )
+from ldm_core.errors import PluginError
 from third_party import Toy, gaussian_velocity, pipeline
 
 PICTURE = LatentSpace.of_picture(3, 1)
