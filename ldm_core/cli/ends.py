@@ -43,7 +43,7 @@ def leave(code: int) -> NoReturn:
     apart piece by piece, which takes half a second; the system does it at once."""
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
+    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
         with suppress(AttributeError, OSError, ValueError):  # closed, or read by nobody any longer
             stream.flush()
     os._exit(code)

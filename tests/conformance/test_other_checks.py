@@ -195,7 +195,7 @@ KERNELS: dict[str, tuple[Any, set[str]]] = {
     "sizes said": (runs_on(head_sizes=(8, 16))(sizes_unsaid), set()),
     "another type": (
         lambda q, k, v, mask, scale: attend(q, k, v, mask, scale).double(),
-        {"tolerance", "not_contiguous", "masks", "large_scores"},
+        {"tolerance", "not_contiguous", "masks", "large_scores", "writes_nothing"},
     ),
 }
 

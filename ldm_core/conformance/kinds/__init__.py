@@ -10,9 +10,14 @@ from ldm_core.conformance.checks import CHECKS, Check
 
 
 def checks_of_kind(kind: str) -> tuple[Check, ...]:
-    """Those of a kind, in the order of its file; none where a kind has none. Imports torch."""
+    """Those of a kind, in the order of its files; none where a kind has none. Imports torch."""
     _load()
-    return tuple(CHECKS.get(kind, ()))
+    return tuple(sorted(CHECKS.get(kind, ()), key=_place))
+
+
+def _place(check: Check) -> tuple[str, int]:
+    function = check.function
+    return function.__module__, function.__code__.co_firstlineno
 
 
 @cache

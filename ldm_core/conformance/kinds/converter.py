@@ -256,6 +256,8 @@ def _pairs(subject: Subject, fresh: bool = False) -> Iterator[_Pair]:
     fits, reason = 0, ""
     for ground in _grounds(subject, fresh):
         again = partial(_converted, ground, subject)
+        if fresh:  # some of what a module keeps is made when it is first called
+            ground.draw()
         before = model_state(ground.pipe.model) if fresh else None
         changed, refusal = tried(again)
         if changed is None:
