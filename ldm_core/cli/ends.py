@@ -44,8 +44,9 @@ def leave(code: int) -> NoReturn:
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
-        with suppress(AttributeError, OSError, ValueError):  # closed, or read by nobody any longer
-            stream.flush()
+        with suppress(OSError, ValueError):  # closed, or read by nobody any longer
+            if stream is not None:
+                stream.flush()
     os._exit(code)
 
 
