@@ -9,7 +9,7 @@ import sys
 import threading
 import traceback
 from contextlib import suppress
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from ldm_core.cli.signals import Stop
 from ldm_core.cli.streams import ClosedOutput
@@ -42,12 +42,27 @@ def leave(code: int) -> NoReturn:
     is to be called at the end is called. Only what torch and the like have set up is not taken
     apart piece by piece, which takes half a second; the system does it at once."""
     threading._shutdown()  # type: ignore[attr-defined]
+    _flush(sys.stdout)
+    sys.stdout = sys.stderr  # the results are out
+    sys.unraisablehook = _say_unraised
     atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
-        with suppress(OSError, ValueError):  # closed, or read by nobody any longer
-            if stream is not None:
-                stream.flush()
+    for stream in (sys.stderr, sys.__stdout__, sys.__stderr__):
+        _flush(stream)
     os._exit(code)
+
+
+def _flush(stream: TextIO | None) -> None:
+    with suppress(OSError, ValueError):  # closed, or read by nobody any longer
+        if stream is not None:
+            stream.flush()
+
+
+def _say_unraised(what: sys.UnraisableHookArgs) -> None:
+    """Say in a line what failed of that which was to be called at the end."""
+    if what.exc_value is not None:
+        say(
+            f"warning: at the end of the program failed {what.object}: {with_class(what.exc_value)}"
+        )
 
 
 def ended(error: BaseException, signum: int | None = None) -> int:

@@ -34,6 +34,11 @@ def _settings() -> dict[str, tuple[Callable[[], Any], Callable[[Any], Any], Any]
             torch.set_default_dtype,
             torch.float32,
         ),
+        "where torch makes tensors": (
+            torch.get_default_device,
+            lambda device: torch.set_default_device(None if device.type == "cpu" else device),
+            torch.device("cpu"),
+        ),
         "whether torch keeps gradients": (
             torch.is_grad_enabled,
             torch.set_grad_enabled,

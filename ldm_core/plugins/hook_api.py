@@ -45,7 +45,7 @@ def understood(module: object, distribution: str = "") -> str:
     Raises:
         LdmError: it states none, or none that this release understands.
     """
-    stated = _stated(module, distribution)
+    stated = stated_range(module, distribution)
     for version in UNDERSTOOD:
         if stated.holds(version):
             return version
@@ -67,8 +67,12 @@ def _numbers(version: str) -> Numbers:
     return int(major), int(minor or 0)
 
 
-def _stated(module: object, distribution: str) -> Range:
-    """The range that a module states."""
+def stated_range(module: object, distribution: str) -> Range:
+    """The range of the hook API that a module states.
+
+    Raises:
+        LdmError: it states none, or what is no range.
+    """
     stated = getattr(module, "ldm_api", None)
     if stated is not None:
         return _specifiers(stated)

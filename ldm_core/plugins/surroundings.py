@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any
 
 from ldm_core.plugins.arithmetic import Arithmetic
 from ldm_core.plugins.lookup import Lookup
@@ -42,33 +41,6 @@ class Traces:
     heavy: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class Defaults:
-    """What torch does where nobody says, as it is when it is imported."""
-
-    torch: Any
-    dtype: Any
-    device: str = "cpu"
-    grad: bool = True
-
-    def put_back(self) -> None:
-        self.torch.set_default_dtype(self.dtype)
-        self.torch.set_default_device(None if self.device == "cpu" else self.device)
-        self.torch.set_grad_enabled(self.grad)
-
-
-def _defaults_of_torch() -> Defaults | None:
-    """Those of now; None where torch is not imported, or not to its end."""
-    torch: Any = sys.modules.get("torch")
-    if torch is None:
-        return None
-    try:
-        device = str(torch.get_default_device())
-        return Defaults(torch, torch.get_default_dtype(), device, torch.is_grad_enabled())
-    except AttributeError:
-        return None
-
-
 class Surroundings:
     """What plugin modules share while they are imported: the environment, the working folder, the
     command line, the standard streams, how warnings are shown and signals heard, the modules that
@@ -80,7 +52,6 @@ class Surroundings:
         self._streams = sys.stdin, sys.stdout, sys.stderr
         self._shown = warnings.showwarning, list(warnings.filters), sys.excepthook
         self._heard = {number: signal.getsignal(number) for number in SIGNALS}
-        self._defaults = _defaults_of_torch()
         self._limit = sys.getrecursionlimit()
         self._lookup, self._arithmetic = Lookup(), Arithmetic()
         self._contents = {
@@ -169,11 +140,6 @@ class Surroundings:
             warnings.showwarning, sys.excepthook = self._shown[0], self._shown[2]
             warnings.filters[:] = self._shown[1]  # type: ignore[index]
             warnings._filters_mutated()  # type: ignore[attr-defined]
-        if (now_torch := _defaults_of_torch()) is not None:
-            usual = self._defaults or Defaults(now_torch.torch, now_torch.torch.float32)
-            if now_torch != usual:
-                changed.append("what torch does where nobody says")
-                usual.put_back()
         with suppress(OSError):
             if self._folder and os.getcwd() != self._folder:
                 changed.append("the working folder")

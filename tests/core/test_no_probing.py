@@ -14,7 +14,6 @@ PROBES = {"getattr", "hasattr", "setattr", "delattr"}
 FOREIGN = {
     "ldm_core/cli/ends.py": {"__notes__"},
     "ldm_core/conformance/declared.py": {"check_options", "expected_failures"},
-    "ldm_core/conformance/package/checks.py": {"ldm_api", "ldm_api_version"},
     "ldm_core/plugins/earlier.py": {
         "bind",
         "embedded_scale",

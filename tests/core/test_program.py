@@ -12,6 +12,9 @@ import atexit, sys, threading, time
 from ldm_core.cli import program
 print("unflushed", end=" ")
 atexit.register(print, "called at the end")
+def broken():
+    raise ValueError("too late")
+atexit.register(broken)
 def late():
     time.sleep(0.3)
     print("from a thread", end=" ")
@@ -28,5 +31,9 @@ def test_threads_and_what_is_called_at_the_end_have_their_turn(word: str, code: 
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == code, ended.stderr
     assert ended.stdout.startswith("unflushed ")
-    assert ended.stdout.endswith("from a thread called at the end\n")
+    assert ended.stdout.endswith("from a thread ")
+    assert "called at the end\n" in ended.stderr  # results alone are on the standard output
+    assert "broken" in ended.stderr
+    assert "failed at the end of the program: ValueError: too late\n" in ended.stderr
+    assert "Traceback" not in ended.stderr
     assert ("nonsense" in ended.stderr) == (code == 2)

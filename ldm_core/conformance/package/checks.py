@@ -23,6 +23,7 @@ from ldm_core.conformance.packages import normalised
 from ldm_core.contracts import Record
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.plugins.blame import OWN
+from ldm_core.plugins.hook_api import stated_range, understood
 from ldm_core.plugins.names import CORE_COMMANDS
 from ldm_core.plugins.options import REQUIRED, described
 from ldm_core.plugins.registry import Plugin
@@ -189,9 +190,8 @@ def hook_api(seen: Evidence) -> str:
             module = entry.load()
         except (Exception, SystemExit):
             raise NotApplicable("a module cannot be imported") from None
-        stated = getattr(module, "ldm_api", None) or getattr(module, "ldm_api_version", None)
-        assert stated is not None, f'{entry.value} states no ldm_api, such as ">=2,<3"'
-        said.append(str(stated))
+        understood(module, seen.package.name)
+        said.append(stated_range(module, seen.package.name).text)
     return ", ".join(dict.fromkeys(said))
 
 
