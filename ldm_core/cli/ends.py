@@ -60,9 +60,8 @@ def _flush(stream: TextIO | None) -> None:
 def _say_unraised(what: sys.UnraisableHookArgs) -> None:
     """Say in a line what failed of that which was to be called at the end."""
     if what.exc_value is not None:
-        say(
-            f"warning: at the end of the program failed {what.object}: {with_class(what.exc_value)}"
-        )
+        failed = with_class(what.exc_value)
+        say(f"warning: {what.object} failed at the end of the program: {failed}")
 
 
 def ended(error: BaseException, signum: int | None = None) -> int:

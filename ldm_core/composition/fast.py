@@ -97,7 +97,6 @@ def faster(
         if any(c.plugin is candidate.plugin and not c.refusal for c in candidates):
             continue  # with other options, faster
         try:
-            _check_named(candidate.plugin, composition)
             more = with_converters(composition, [*taken, candidate.choice])
             if candidate.speedup.error is None and not _stays_lossless(composition, more):
                 raise LdmError(
@@ -111,21 +110,6 @@ def faster(
             taken.append(candidate.choice)
         candidates.append(candidate)
     return Faster(composition, tuple(candidates))
-
-
-def _check_named(plugin: Plugin, composition: Composition) -> None:
-    """See that a converter is ours, or of a package that the recipe names a plugin of: what is
-    installed beside changes no picture and ends no run by itself.
-
-    Raises:
-        LdmError: it is of another package.
-    """
-    named = {used.distribution for used in composition.plugins}
-    if is_of_others(plugin) and plugin.distribution not in named:
-        raise LdmError(
-            f"the package {plugin.distribution} is not named in the recipe",
-            f"converters = ['{plugin.id}'] takes it.",
-        )
 
 
 def _stays_lossless(composition: Composition, more: Composition) -> bool:
