@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,15 @@ from torch import Tensor
 
 from ldm_core.conformance.checks import NotApplicable, Subject
 from ldm_core.conformance.grounds import (
+    CLOSE,
     SEEDS,
     Ground,
+    apart,
     choice,
     folders_of,
     on_folder,
     quietly,
+    see,
     tried,
 )
 from ldm_core.contracts import Medium, Model
@@ -142,3 +146,29 @@ def ratio(one: Tensor, other: Tensor) -> float:
 def rms(one: Tensor, other: Tensor) -> float:
     """Root mean square of the difference of two tensors."""
     return float((one - other).square().mean().sqrt())
+
+
+def see_round_trip(errors: Sequence[float], half: str) -> str:
+    """See that pictures come back about as well as with the model's own half.
+
+    Args:
+        errors: with the model's own, and with the plugin.
+        half: ``encoder`` or ``decoder``.
+    """
+    own, other = errors
+    see(
+        other <= 1.5 * own + 0.05,
+        f"pictures come back with an error of {other:.3g} (root mean square, of a range of 2), and "
+        f"with the model's own {half} of {own:.3g}",
+    )
+    return f"error {other:.3g}, the model's own {own:.3g}"
+
+
+def see_images_alone(together: Tensor, alone: Callable[[int], Tensor]) -> str:
+    """See that each of three images is what ``alone(image)`` makes of it."""
+    worst = 0.0
+    for image in range(3):
+        distance = apart(together[image : image + 1], alone(image))
+        worst = max(worst, distance)
+        see(distance <= CLOSE, f"image {image + 1} of 3 differs by {distance:.2g} from it alone")
+    return f"within {worst:.1g}"

@@ -207,10 +207,11 @@ def test_what_is_right_passes_all() -> None:
 
 
 @dataclass(frozen=True)
-class Steady(Guidance):
+class Remembering(Guidance):
     """Keeps a mean, in what belongs to one run."""
 
     scale: float
+    memory: float
 
     def branches(self, point: Any) -> tuple[str, ...]:
         return ("negative", "positive")
@@ -221,13 +222,13 @@ class Steady(Guidance):
         def combine(outputs: Any, at: Any) -> Any:
             nonlocal mean
             difference = outputs["positive"] - outputs["negative"]
-            mean = difference if mean is None else mean.lerp(difference, 0.5)
+            mean = difference if mean is None else mean.lerp(difference, 1 - self.memory)
             return outputs["negative"] + self.scale * mean
 
         return Bound(self.branches, combine)
 
 
-class Declared(Steady):
+class Declared(Remembering):
     @property
     def neutral(self) -> Any:
         return None
@@ -257,32 +258,12 @@ def at_most(*, inner: Guidance = MODELS_OWN) -> Any:
 
 
 def steady(*, memory: float = 0.5) -> Any:
-    return Steady(3.0)
+    return Remembering(3.0, 0.5)
 
 
 def mean(*, scale: float = 3.0, memory: float = 0.5) -> Any:
     """None at a scale of 1 without memory."""
     return Remembering(scale, memory)
-
-
-@dataclass(frozen=True)
-class Remembering(Guidance):
-    scale: float
-    memory: float
-
-    def branches(self, point: Any) -> tuple[str, ...]:
-        return ("negative", "positive")
-
-    def bind(self, run: Any) -> Bound:
-        mean = None
-
-        def combine(outputs: Any, at: Any) -> Any:
-            nonlocal mean
-            difference = outputs["positive"] - outputs["negative"]
-            mean = difference if mean is None else mean.lerp(difference, 1 - self.memory)
-            return outputs["negative"] + self.scale * mean
-
-        return Bound(self.branches, combine)
 
 
 @pytest.mark.parametrize(
@@ -296,10 +277,10 @@ def test_others_that_are_right_raise_no_alarm(target: Any) -> None:
 
 def test_one_that_says_that_nothing_is_neutral_is_taken_at_its_word() -> None:
     def declared(*, scale: float = 3.0) -> Any:
-        return Declared(scale)
+        return Declared(scale, 0.5)
 
     assert outcome(subject("guidance", declared), "neutral").startswith("skipped")
-    undeclared = subject("guidance", lambda *, scale=3.0: Steady(scale))
+    undeclared = subject("guidance", lambda *, scale=3.0: Remembering(scale, 0.5))
     assert "may declare what is neutral" in outcome(undeclared, "neutral")
 
 

@@ -5,9 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ldm_core.conformance.autoencoding import SPREAD, Halves, halves, ratio, rms
+from ldm_core.conformance.autoencoding import (
+    SPREAD,
+    Halves,
+    halves,
+    ratio,
+    rms,
+    see_images_alone,
+    see_round_trip,
+)
 from ldm_core.conformance.checks import Subject, check
-from ldm_core.conformance.grounds import CLOSE, apart, quietly, see, see_like
+from ldm_core.conformance.grounds import apart, quietly, see, see_like
 from ldm_core.conformance.traces import global_seed
 from ldm_core.contracts import Medium
 
@@ -64,27 +72,18 @@ def round_trip(subject: Subject) -> str:
         f"its pictures have {factor:.3g} times the standard deviation of those of the model's own "
         "decoder; pictures lie in [-1, 1], and latents carry the model's scaling factor",
     )
-    errors = [rms(data, expected) for data in (own, other)]
-    see(
-        errors[1] <= 1.5 * errors[0] + 0.05,
-        f"pictures come back with an error of {errors[1]:.3g} (root mean square, of a range of 2), "
-        f"and with the model's own decoder of {errors[0]:.3g}",
-    )
-    return f"error {errors[1]:.3g}, the model's own {errors[0]:.3g}"
+    return see_round_trip([rms(data, expected) for data in (own, other)], "decoder")
 
 
 @check("decoder")
 def each_alone(subject: Subject) -> str:
     """Each image is decoded as it is alone."""
     pair = halves(subject)
-    x0, worst = pair.latents(pair.own), 0.0
+    x0 = pair.latents(pair.own)
     together = pair.decoded(pair.other, x0.clone()).data
-    for image in range(3):
-        alone = pair.decoded(pair.other, x0[image : image + 1].clone()).data
-        distance = apart(together[image : image + 1], alone)
-        worst = max(worst, distance)
-        see(distance <= CLOSE, f"image {image + 1} of 3 differs by {distance:.2g} from it alone")
-    return f"within {worst:.1g}"
+    return see_images_alone(
+        together, lambda image: pair.decoded(pair.other, x0[image : image + 1].clone()).data
+    )
 
 
 @check("decoder")

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ldm_core.conformance.autoencoding import SPREAD, halves, ratio, rms
+from ldm_core.conformance.autoencoding import (
+    SPREAD,
+    halves,
+    ratio,
+    rms,
+    see_images_alone,
+    see_round_trip,
+)
 from ldm_core.conformance.checks import Subject, check
-from ldm_core.conformance.grounds import CLOSE, apart, see, see_like
+from ldm_core.conformance.grounds import apart, see, see_like
 from ldm_core.conformance.traces import global_seed
 
 
@@ -60,24 +67,15 @@ def round_trip(subject: Subject) -> str:
         rms(pair.decoded(pair.own, pair.latents(ground)).data, pictures)
         for ground in (pair.own, pair.other)
     ]
-    see(
-        errors[1] <= 1.5 * errors[0] + 0.05,
-        f"pictures come back with an error of {errors[1]:.3g} (root mean square, of a range of 2), "
-        f"and with the model's own encoder of {errors[0]:.3g}",
-    )
-    return f"error {errors[1]:.3g}, the model's own {errors[0]:.3g}"
+    return see_round_trip(errors, "encoder")
 
 
 @check("encoder")
 def each_alone(subject: Subject) -> str:
     """Each image's latents are what they are alone."""
     pair = halves(subject)
-    together, worst = pair.latents(pair.other), 0.0
-    for image in range(3):
-        distance = apart(together[image : image + 1], pair.latents(pair.other, (image,)))
-        worst = max(worst, distance)
-        see(distance <= CLOSE, f"image {image + 1} of 3 differs by {distance:.2g} from it alone")
-    return f"within {worst:.1g}"
+    together = pair.latents(pair.other)
+    return see_images_alone(together, lambda image: pair.latents(pair.other, (image,)))
 
 
 @check("encoder")
