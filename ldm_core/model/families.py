@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from ldm_core.contracts import Family
 from ldm_core.errors import LdmError, LdmWarning
-from ldm_core.machine import asked_to_stop, machine_error
+from ldm_core.machine import asked_to_stop
 from ldm_core.model.files import class_name
 from ldm_core.plugins.blame import OWN
 from ldm_core.plugins.discovery import in_words
@@ -105,9 +105,7 @@ class Families:
         try:
             return question()
         except BaseException as error:
-            if asked_to_stop(error) or machine_error(error) is not None:
-                raise
-            if plugin.distribution == OWN:
+            if asked_to_stop(error) or plugin.distribution == OWN:
                 raise
             said = f"{plugin.whose}: {' '.join(in_words(error).split())}"
             self._silent.append(said)

@@ -16,11 +16,9 @@ from pathlib import Path
 from types import ModuleType
 from urllib.parse import unquote, urlparse
 
-from ldm_core.plugins.blame import OWN
+from ldm_core.plugins.blame import OURS, OWN
 from ldm_core.plugins.trust import normalised
 
-OWN_PACKAGES = frozenset({"ldm_core", "ldm_plugins", "ldm_pipelines"})
-"""The import packages of this distribution, which no other one has a share in."""
 MODULE = re.compile(r"(\w+(?:\.\w+)*)\s*(:\s*\w+(?:\.\w+)*)?\s*(\[[^\]]*\])?")
 
 
@@ -100,11 +98,11 @@ def misplaced(entry: EntryPoint) -> str | None:
     module = form[1]
     top = module.partition(".")[0]
     own = normalised(who(entry)[0]) == OWN
-    if own and top not in OWN_PACKAGES:
+    if own and top not in OURS:
         return f"it says that it is {OWN}, and its module '{module}' is none of {OWN}'s"
     if own or entry.dist is None:
         return None
-    if top in OWN_PACKAGES:
+    if top in OURS:
         return f"its module '{module}' belongs to the package {OWN}"
     if top in sys.stdlib_module_names:
         return f"its module '{module}' belongs to Python itself"

@@ -18,7 +18,7 @@ from ldm_core.plugins.process import Process
 
 HEAVY = ("torch", "diffusers", "transformers")
 """Packages that no listing should have to import."""
-OURS = frozenset({"builtins", "io", "json", "ldm_core", "os", "pathlib", "pluggy", "time"})
+KEPT = frozenset({"builtins", "io", "json", "ldm_core", "os", "pathlib", "pluggy", "time"})
 """Packages that list plugins, and what those do it with."""
 NONE = object()
 SIGNALS = tuple(
@@ -57,7 +57,7 @@ class Surroundings:
         self._contents = {
             module: dict(vars(module))
             for name, module in list(sys.modules.items())
-            if name.partition(".")[0] in OURS and isinstance(module, ModuleType)
+            if name.partition(".")[0] in KEPT and isinstance(module, ModuleType)
         }
         self._classes = {
             value: dict(vars(value))

@@ -475,6 +475,10 @@ AT_FAMILIES = [
     family("wrong-family-class", "def it(): return object()"),
     family("wrong-family-matches", FAMILY.format(matches="raise KeyError('x')", inspect="pass")),
     family("wrong-matches-exit", FAMILY.format(matches="raise SystemExit(0)", inspect="pass")),
+    family(
+        "wrong-matches-machine", FAMILY.format(matches="raise OSError(28, 'full')", inspect="pass")
+    ),
+    family("wrong-matches-memory", FAMILY.format(matches="raise MemoryError", inspect="pass")),
     family("wrong-matches-text", FAMILY.format(matches="return 'no'", inspect="pass")),
     family("wrong-matches-all", FAMILY.format(matches="return True", inspect="pass")),
 ]
