@@ -21,9 +21,14 @@ from pydantic import TypeAdapter, ValidationError
 from ldm_core.conformance.checks import Result
 from ldm_core.conformance.packages import Package, normalised
 from ldm_core.errors import LdmError
+from ldm_core.media.json_text import read_json_text
+from ldm_core.media.names import write_whole
+from ldm_core.model.reading import read_bytes
 from ldm_core.plugins.hookspecs import HOOK_API
 
 FORMAT = 1
+LONGEST = 4 * 2**20
+"""Bytes of a certificate."""
 IN_LISTS = 1_000_000
 """Bytes of the largest file that is read to list a package."""
 
@@ -106,8 +111,13 @@ def hashes(package: Package, largest: float = math.inf) -> dict[str, str]:
 
 
 def write_certificate(certificate: Certificate, file: Path) -> None:
-    """Write it as JSON."""
-    file.write_text(json.dumps(asdict(certificate), indent=1) + "\n", encoding="utf-8")
+    """Write it as JSON, whole or not at all.
+
+    Raises:
+        MachineError: the disk is full, or whatever else a machine refuses.
+    """
+    text = json.dumps(asdict(certificate), indent=1) + "\n"
+    write_whole(file, lambda path: path.write_text(text, encoding="utf-8"), overwrite=True)
 
 
 def read_certificate(file: Path) -> Certificate:
@@ -117,9 +127,10 @@ def read_certificate(file: Path) -> Certificate:
         LdmError: it cannot be read, or is no certificate.
     """
     try:
-        data: Any = json.loads(file.read_text(encoding="utf-8"))
+        data: Any = read_json_text(read_bytes(file, LONGEST).decode())
     except (OSError, ValueError) as error:
-        raise LdmError(f"the certificate '{file}' cannot be read: {error}.") from None
+        what = error.message if isinstance(error, LdmError) else f"{error}."
+        raise LdmError(f"the certificate '{file}' cannot be read: {what}") from None
     if isinstance(data, dict) and data.get("format", FORMAT) != FORMAT:
         raise LdmError(f"the certificate '{file}' is of a format that this ldm-core does not know.")
     try:
@@ -171,3 +182,5 @@ def in_a_few_words(package: Package) -> str:
         return read_certificate(file).words
     except LdmError as error:
         return f"certificate: {error.message}"
+    except OSError as error:  # of one of the package's files
+        return f"certificate: {error}"

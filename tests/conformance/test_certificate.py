@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from ldm_core.conformance.certificate import (
+    LONGEST,
     certify,
     holds_for,
     in_a_few_words,
@@ -109,12 +110,16 @@ def test_one_of_something_else_does_not_hold(
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"format": 2}', '{"package": 3}', "\x00", '{"results": [1]}']
-)
+    "text",
+    ["", "[]", "{}", '{"format": 2}', '{"package": 3}', "\x00", '{"results": [1]}', "[" * 100_000,
+     '{"format": NaN}', '"' + "x" * (LONGEST + 1) + '"'],
+    ids=lambda text: text[:20],
+)  # fmt: skip
 def test_what_is_none_is_said(package: Package, file: Path, text: str) -> None:
     file.write_text(text)
     with pytest.raises(LdmError, match="certificate"):
         holds_for(file, package)
+    assert in_a_few_words(package).startswith("certificate: ")  # and the list goes on
     shutil.rmtree(file.parent)
     with pytest.raises(LdmError, match="cannot be read"):
         read_certificate(file)
