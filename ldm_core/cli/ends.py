@@ -24,6 +24,8 @@ BAD_INPUT = 2
 MACHINE = 3
 SIGNALLED = 128
 """And the signal's number: 130 for Ctrl-C, 143 for SIGTERM."""
+PATIENCE = 2.0
+"""Seconds after which it is said what the program waits for at its end."""
 TRACEBACK = "LDM_TRACEBACK"
 """The variable that, set to anything, has the whole traceback printed."""
 
@@ -41,7 +43,11 @@ def leave(code: int) -> NoReturn:
     """End the process with an exit code, as the interpreter does: threads are waited for, and what
     is to be called at the end is called. Only what torch and the like have set up is not taken
     apart piece by piece, which takes half a second; the system does it at once."""
+    timer = threading.Timer(PATIENCE, _say_who_works)
+    timer.daemon = True
+    timer.start()
     threading._shutdown()  # type: ignore[attr-defined]
+    timer.cancel()
     _flush(sys.stdout)
     sys.stdout = sys.stderr  # the results are out
     sys.unraisablehook = _say_unraised
@@ -49,6 +55,14 @@ def leave(code: int) -> NoReturn:
     for stream in (sys.stderr, sys.__stdout__, sys.__stderr__):
         _flush(stream)
     os._exit(code)
+
+
+def _say_who_works() -> None:
+    """Say for which threads the program waits, such as one that a plugin left behind."""
+    main = threading.main_thread()
+    names = [t.name for t in threading.enumerate() if t is not main and not t.daemon]
+    if names:
+        say(f"note: all is done but for threads that still work: {', '.join(sorted(names))}")
 
 
 def _flush(stream: TextIO | None) -> None:
