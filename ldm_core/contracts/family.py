@@ -63,6 +63,7 @@ class ModelInfo:
         family_id: the full id of the plugin that is its family, which recognition fills in. Short
             names among its defaults are those of that plugin's package first, see
             `ldm_core.composition.short_names`.
+        rate: frames or samples a second of what it draws; None of pictures.
         handed: ``handed(steps, latent)``, what its pipeline in Diffusers hands to the scheduler
             beside the number of steps: ``sigmas`` and ``mu``.
     """
@@ -88,6 +89,7 @@ class ModelInfo:
     handed: Callable[[int, LatentShape], Mapping[str, Any]] = nothing_handed
     parts: tuple[PartInfo, ...] = ()
     family_id: str = ""
+    rate: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "prediction_type", as_prediction_type(self.prediction_type))

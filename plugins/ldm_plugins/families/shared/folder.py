@@ -142,26 +142,30 @@ class Folder:
         scheduler: FolderScheduler,
         *,
         channels: int,
-        sample: tuple[int, int],
+        sample: tuple[int, ...],
         steps: int,
         guidance: str | Mapping[str, Any],
         abilities: Iterable[str],
         conditioning: Sequence[str],
         patch: int = 1,
         most: int | None = None,
+        latents: LatentSpace | None = None,
         **more: Any,
     ) -> ModelInfo:
-        """What a model of pictures is, with what all families choose alike.
+        """What a model is, with what all families choose alike.
 
         Args:
             channels: of its latents.
-            sample: (height, width) of the latents that it draws where nothing is chosen.
+            sample: the places, such as (height, width), of the latents that it draws where nothing
+                is chosen.
             steps, guidance, conditioning: its defaults, as a recipe has them.
             patch: the sides of a latent must be multiples of it.
             most: the longest side of a latent.
+            latents: of what is no picture, such as a video; a picture's by the above where None.
             more: other fields of `ModelInfo`.
         """
-        latents = LatentSpace.of_picture(channels, stride=self.factor, patch=patch, most=most)
+        if latents is None:
+            latents = LatentSpace.of_picture(channels, stride=self.factor, patch=patch, most=most)
         return ModelInfo(
             family=family,
             source=self.source,
