@@ -99,7 +99,7 @@ def no_larger(what: str, size: Size) -> Iterator[None]:
         register_module_parameter_registration_hook,
     )
 
-    from ldm_core.model.shapes_alone import of_shapes_alone
+    from ldm_core.model.shapes_alone import MADE_ALONE, of_shapes_alone
 
     damaged = "it is of another model, or damaged."
     makers = (torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn)
@@ -118,7 +118,7 @@ def no_larger(what: str, size: Size) -> Iterator[None]:
                     f"one tensor, which is more than all its weights.",
                     damaged,
                 )
-            made = of_shapes_alone(func, args, options)
+            made = of_shapes_alone(func, args, options) if func in MADE_ALONE else None
             return func(*args, **options) if made is None else made
 
     thread, left = threading.get_ident(), [size.tensors, size.modules]

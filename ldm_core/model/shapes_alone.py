@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 DRAWING = frozenset(f for name, f in vars(torch.nn.init).items() if name[-1] == "_" != name[0])
 """The functions that draw first numbers into a tensor."""
+MADE_ALONE = DRAWING | {torch.arange, torch.empty_like}
+"""Those that `of_shapes_alone` knows."""
 
 
 def of_shapes_alone(func: Any, args: tuple[Any, ...], options: Mapping[str, Any]) -> Tensor | None:
