@@ -44,6 +44,8 @@ OS_ERROR = re.compile(r"\(os error (\d+)\)")
 TORCH_ERROR = re.compile(r": ([^:]+) \((\d+)\)")
 """How torch does, in an error without a number: in the system's own words, by which it is known."""
 
+MET_BY = "that was met by"
+"""How a note on an error begins that says in whose code it was."""
 LONGEST = 200
 """Letters of a file's name in a message."""
 
@@ -83,7 +85,9 @@ def memory_refusal(error: BaseException) -> str | None:
     for cause in _causes(error):
         if _is_memory(cause) or _number(cause) == errno.ENOMEM:
             line = _line(cause)
-            return f"{line[:LONGEST]}…" if len(line) > LONGEST else f"{line}."
+            line = f"{line[:LONGEST]}…" if len(line) > LONGEST else f"{line}."
+            notes = [note for note in vars(error).get("__notes__", ()) if note.startswith(MET_BY)]
+            return " ".join([line, *(f"{note[0].upper()}{note[1:]}." for note in notes)])
     return None
 
 

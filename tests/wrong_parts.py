@@ -99,6 +99,7 @@ ERRORS: dict[str, BaseException] = {
     "Mute": Mute(),
     "Own": Own("own"),
     "OutOfMemoryError": OutOfMemoryError("memory, it says"),
+    "MemoryError": MemoryError("there is none left"),
     "group": ExceptionGroup("several", [ValueError("one"), KeyError("two")]),
     "FileNotFoundError": FileNotFoundError(2, "No such file", "settings.json"),
     "long": RuntimeError("x" * 5000),

@@ -16,7 +16,7 @@ from types import FrameType, MappingProxyType
 from typing import TYPE_CHECKING
 
 from ldm_core.errors import LdmError, PluginError, cause_of
-from ldm_core.machine import machine_error
+from ldm_core.machine import MET_BY, machine_error
 
 if TYPE_CHECKING:
     from ldm_core.plugins.registry import Plugin
@@ -75,16 +75,16 @@ def blame(
         plugins: whose code may be met on the way, those in use first.
         places: functions and classes, as ``module:name``, and whose they are.
     """
-    if isinstance(error, OSError) and machine_error(error) is not None:
+    if isinstance(error, Exception) and machine_error(error) is not None:
         _note(error, culprit(error, plugin, plugins, places), doing)
     whose = failed(error, plugin, plugins, places)
     return None if whose is None else PluginError(whose, doing, error)
 
 
-def _note(error: OSError, whose: str | None, doing: str) -> None:
+def _note(error: Exception, whose: str | None, doing: str) -> None:
     """Have what the machine refused say which plugin met it, such as its own folder's rights."""
     if whose is not None and not any(whose in note for note in vars(error).get("__notes__", ())):
-        error.add_note(f"that was met by {whose} {doing}")
+        error.add_note(f"{MET_BY} {whose} {doing}")
 
 
 def failed(

@@ -13,7 +13,7 @@ import torch
 import wrong_parts
 from ldm_core import Pipeline
 from ldm_core.contracts import Axis, LatentSpace, Step
-from ldm_core.errors import LdmError, LdmWarning, NotFiniteError, PluginError
+from ldm_core.errors import LdmError, LdmWarning, MachineError, NotFiniteError, PluginError
 from ldm_core.plugins.blame import culprit
 from ldm_core.plugins.options import check_declared, read_options
 from ldm_core.plugins.registry import Plugin, Registry, installed
@@ -252,6 +252,16 @@ def test_bad_input_that_is_met_in_a_run_names_the_plugin(right: Pipeline) -> Non
     assert not isinstance(bad.value, PluginError)
     said = f"{whose('scheduler')}, at step 2 of 3: so few steps are too few."
     assert (bad.value.message, bad.value.hint) == (said, "take more.")
+
+
+@pytest.mark.parametrize(("kind", "at"), [("scheduler", "step2"), ("conditioning", "encode")])
+def test_memory_that_does_not_suffice_in_a_plugin_is_the_machines_and_names_it(
+    right: Pipeline, kind: str, at: str
+) -> None:
+    with pytest.raises(MachineError) as refusal:
+        draw(right.replace(**choice(kind, at=at, how="MemoryError")))
+    assert "there is none left" in refusal.value.message
+    assert whose(kind) in refusal.value.message
 
 
 @pytest.mark.parametrize(("kind", "at"), [("scheduler", "step2"), ("conditioning", "encode")])
