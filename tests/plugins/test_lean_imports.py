@@ -178,3 +178,35 @@ def test_generate_is_such_a_program(folder: Path, pipe: Pipeline, tmp_path: Path
     assert run.stdout.splitlines()[1:] == ["True Index", "[]"]
     (path,) = (tmp_path / "made").iterdir()
     assert Image.open(path).tobytes() == pipe("a star", seed=1).images[0].tobytes()
+
+
+IN_A_PROGRAM = """
+import sys, threading
+import torch
+from ldm_plugins.shared.classes import find_class
+find_class("UNet2DConditionModel")
+assert "diffusers.models.transformers.transformer_flux" not in sys.modules
+seen = []
+def look():
+    import diffusers
+    from diffusers.models.transformers import SD3Transformer2DModel
+    from diffusers.hooks import HookRegistry
+    seen.append((SD3Transformer2DModel, diffusers.SD3Transformer2DModel, HookRegistry))
+threads = [threading.Thread(target=look) for _ in range(4)]
+for thread in threads: thread.start()
+for thread in threads: thread.join(120)
+assert len(seen) == 4 and len({*seen}) == 1 and seen[0][0] is seen[0][1], seen
+names = {}
+exec("from diffusers.models.autoencoders import *", names)
+import diffusers.models.unets
+print("AutoencoderKL" in names, "UNet1DModel" in dir(diffusers.models.unets))
+print(diffusers.utils.is_torchao_available(), "peft" in sys.modules)
+"""
+
+
+def test_in_a_program_of_others_networks_are_imported_as_they_are_asked_for() -> None:
+    """And by several threads at once, by ``import *`` and by ``dir``; nothing is taken for
+    absent."""
+    run = subprocess.run([sys.executable, "-c", IN_A_PROGRAM], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines()[-2:] == ["True True", "True True"]

@@ -9,9 +9,12 @@ from typing import Any
 from ldm_core.errors import LdmError
 from ldm_core.model.own_program import may_do_more, only, uncollected
 from ldm_plugins.shared.lean_imports import (
+    LISTS,
+    NETWORKS,
     as_if_absent,
     can_spare,
     forget,
+    import_diffusers,
     indexes_later,
 )
 
@@ -49,11 +52,14 @@ def find_class(name: str) -> Any:
     plugins = only()
     with uncollected():
         if plugins is None or not can_spare(plugins):
+            indexes_later(NETWORKS)
             return _found(name)
         before = {*sys.modules}
         try:
             with as_if_absent():
-                indexes_later()
+                indexes_later(LISTS)
+                import_diffusers()
+                indexes_later(NETWORKS)
                 return _found(name)
         except Exception:  # a version that needs more: import it all, as anyone does
             may_do_more()

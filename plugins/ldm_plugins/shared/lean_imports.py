@@ -10,6 +10,7 @@ is for a process which makes one run, see `ldm_core.model.own_program`, and ends
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 from importlib import import_module, metadata
@@ -20,15 +21,16 @@ from typing import Any
 from ldm_core.plugins.registry import Plugin
 
 LIBRARIES = ("diffusers", "transformers", "accelerate")
-INDEXES = (
-    "transformers",
-    "transformers.models",
+NETWORKS = (
     "diffusers.models.unets",
     "diffusers.models.transformers",
     "diffusers.models.autoencoders",
     "diffusers.hooks",
 )
-"""Packages whose own code imports, or lists, all that is in them."""
+"""Packages whose own code imports all that is in them, and nothing else; what holds them looks at
+none of their names by itself."""
+LISTS = ("transformers", "transformers.models")
+"""Packages whose own code lists all that is in them."""
 OFFERED = {
     "transformers.PreTrainedModel": "transformers.modeling_utils",
     "transformers.AutoImageProcessor": "transformers.models.auto.image_processing_auto",
@@ -65,23 +67,29 @@ def can_spare(plugins: Sequence[Plugin]) -> bool:
     )
 
 
+_running = threading.local()
+
+
 class Index(ModuleType):
-    """A package whose own code runs once a name is asked for that is none of its modules."""
+    """A package whose own code runs once a name is asked for that is none of its modules.
+
+    Several threads may run it at once: it does nothing but import, which is no other the second
+    time, and a lock of ours beside those of Python's imports could keep two waiting for ever.
+    """
 
     _has_run = False
 
     def __getattr__(self, name: str) -> Any:
+        if name == "__all__":  # asked for by ``import *``, for which all is to be there
+            self._run()
         if name.startswith("__"):
             raise AttributeError(name)
         whole = f"{self.__name__}.{name}"
         if whole in OFFERED:
             return vars(import_module(OFFERED[whole]))[name]
-        if not self._has_run:
-            if find_spec(whole) is not None:
-                return import_module(whole)
-            self._has_run = True
-            spec: Any = self.__spec__
-            spec.loader.exec_module(self)
+        if not self._has_run and find_spec(whole) is not None:
+            return import_module(whole)
+        self._run()
         now = sys.modules[self.__name__]  # which may have put another in its own place
         if now is not self:
             return getattr(now, name)
@@ -90,14 +98,29 @@ class Index(ModuleType):
         except KeyError:
             raise AttributeError(f"module '{self.__name__}' has no attribute '{name}'") from None
 
+    def __dir__(self) -> list[str]:
+        self._run()
+        return sorted(vars(self))
 
-def indexes_later() -> None:
+    def _run(self) -> None:
+        """Run the package's own code, unless that has been, or is what asks in this thread."""
+        running = _running.__dict__.setdefault("names", set())
+        if self._has_run or self.__name__ in running:
+            return
+        running.add(self.__name__)
+        try:
+            spec: Any = self.__spec__
+            spec.loader.exec_module(self)
+            self._has_run = True
+        finally:
+            running.discard(self.__name__)
+
+
+def indexes_later(names: Sequence[str]) -> None:
     """Have the indexes of the libraries run when they are asked for; those that are imported
     already, or that a version lacks, are left alone."""
-    for name in INDEXES:
-        if name.startswith("diffusers") and "diffusers" not in sys.modules:
-            _import_diffusers()
-        if name not in sys.modules and find_spec(name) is not None:
+    for name in names:
+        if name not in sys.modules and find_spec(name) is not None:  # which imports what holds it
             _put(name, Index(name))
             if name == "transformers":
                 vars(sys.modules[name]).update(__version__=metadata.version(name))
@@ -141,9 +164,11 @@ def as_if_absent() -> Iterator[None]:
             del sys.modules[name]
 
 
-def _import_diffusers() -> None:
+def import_diffusers() -> None:
     """Import the package alone, without the names under which optional packages are distributed:
     it reads the lists of files of all that are installed for them."""
+    if "diffusers" in sys.modules:
+        return
     names = metadata.packages_distributions
     metadata.packages_distributions = dict
     try:
