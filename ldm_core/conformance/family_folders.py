@@ -6,7 +6,6 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
-import os
 import re
 import subprocess
 import sys
@@ -130,15 +129,17 @@ def diffusers_pictures(folder: Path, ground: Ground, cls: str) -> Any:
     kind = _class_of_diffusers(cls)
     if kind is None:
         raise NotApplicable(f"Diffusers has no class {cls}")
-    os.environ.setdefault("TQDM_DISABLE", "1")
     pipe = kind.from_pretrained(folder)
     pipe.set_progress_bar_config(disable=True)
     takes = inspect.signature(pipe.__call__).parameters
+    guidance = ground.pipe.recipe.get("guidance")  # a folder may say its own
+    scale = guidance.get("scale") if isinstance(guidance, Mapping) else None
     offers: dict[str, Any] = {
         "prompt": _first(ground, "prompt"),
         "class_labels": _first(ground, "class_label"),
         "batch_size": 1 if "prompt" not in takes and "class_labels" not in takes else None,
         "num_inference_steps": ground.steps,
+        "guidance_scale": scale,
         "generator": [torch.Generator().manual_seed(SEEDS[0])],
         "output_type": "np",
         "use_resolution_binning": False,

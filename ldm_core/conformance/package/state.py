@@ -33,6 +33,12 @@ QUESTIONS: Mapping[str, str] = {
 """What there is, by the name of the check of a package that looks at it."""
 
 
+OF_A_COMPILER = "_TORCHINDUCTOR_"
+"""How variables begin that torch sets for code that it compiled."""
+COMPILED_CODE = "torchinductor_"
+"""What is in the names of the folders that it puts on Python's path for such code."""
+
+
 def state() -> State:
     """The state of this process; of torch and numpy only where they are imported."""
     torch, numpy = sys.modules.get("torch"), sys.modules.get("numpy")
@@ -45,10 +51,10 @@ def state() -> State:
             **({} if numpy is None else {"numpy": _digest(repr(numpy.random.get_state()))}),
         },
         "torch_settings": _torch_settings(torch),
-        "environment": dict(os.environ),
+        "environment": {k: v for k, v in os.environ.items() if not k.startswith(OF_A_COMPILER)},
         "working_folder": {"folder": os.getcwd(), "umask": _umask()},
         "signals": {s.name: signal.getsignal(s) for s in signal.valid_signals() if _named(s)},
-        "python_path": {"sys.path": tuple(sys.path)},
+        "python_path": {"sys.path": tuple(p for p in sys.path if COMPILED_CODE not in p)},
         "warning_filters": {"warnings.filters": tuple(map(str, warnings.filters))},
         "logging": {
             "level": root.level,
