@@ -35,8 +35,8 @@ QUESTIONS: Mapping[str, str] = {
 
 OF_A_COMPILER = "_TORCHINDUCTOR_"
 """How variables begin that torch sets for code that it compiled."""
-COMPILED_CODE = "torchinductor_"
-"""What is in the names of the folders that it puts on Python's path for such code."""
+BUNDLED = os.path.join("setuptools", "_vendor")
+"""What setuptools, by which torch finds that compiler, puts on Python's path."""
 
 
 def state() -> State:
@@ -54,7 +54,7 @@ def state() -> State:
         "environment": {k: v for k, v in os.environ.items() if not k.startswith(OF_A_COMPILER)},
         "working_folder": {"folder": os.getcwd(), "umask": _umask()},
         "signals": {s.name: signal.getsignal(s) for s in signal.valid_signals() if _named(s)},
-        "python_path": {"sys.path": tuple(p for p in sys.path if COMPILED_CODE not in p)},
+        "python_path": {"sys.path": tuple(p for p in sys.path if not p.endswith(BUNDLED))},
         "warning_filters": {"warnings.filters": tuple(map(str, warnings.filters))},
         "logging": {
             "level": root.level,
