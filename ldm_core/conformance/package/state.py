@@ -67,7 +67,7 @@ def state() -> State:
             "sys.excepthook": sys.excepthook,
             "threading.excepthook": threading.excepthook,
             "warnings.showwarning": warnings.showwarning,
-            "recursion limit": sys.getrecursionlimit(),
+            **_recursion_limit(),
             "locale": locale.setlocale(locale.LC_ALL),
             "socket timeout": socket.getdefaulttimeout(),
         },
@@ -136,3 +136,9 @@ def _digest(data: Any) -> str:
 def _short(value: Any) -> str:
     text = " ".join(str(value).split())
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _recursion_limit() -> dict[str, int]:
+    """How deep calls may go; not where torch's compiler is in use, which raises it."""
+    compiles = "torch._dynamo.convert_frame" in sys.modules
+    return {} if compiles else {"recursion limit": sys.getrecursionlimit()}
