@@ -74,7 +74,7 @@ def symbol(name: str) -> LinearForm:
     return LinearForm({name: 1.0})
 
 
-NOT_LINEAR: tuple[type[BaseException], ...] = (TypeError, AttributeError)
+NOT_LINEAR: tuple[type[BaseException], ...] = (TypeError, AttributeError, IndexError)
 """What Python raises where something else than a sum or a product with a number is asked of a
 form."""
 

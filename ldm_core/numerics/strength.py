@@ -36,3 +36,12 @@ def cut(grid: Grid, steps: int, strength: float) -> Grid:
     """
     walked = steps_of(steps, strength, on_flow(grid.schedule))
     return grid[min(steps - walked, len(grid) - 1) :]
+
+
+def steps_before(grid: Grid, share: float) -> int:
+    """How many steps of a grid begin before a share of the training timesteps is done."""
+    schedule = grid.schedule
+    cutoff = (1 - share) * (schedule.last - schedule.first + 1)
+    if schedule.discrete:
+        cutoff = round(cutoff)
+    return sum(1 for point in grid[:-1] if point.t > cutoff - 1e-6)

@@ -25,7 +25,8 @@ from pages import DOCS, table_rows
 from swaps import FLOW_SWAPS, PUBLISHED, SWAPS, Swap, ours, swapped, theirs
 
 PAGE = DOCS / "explanation" / "diffusers.md"
-STEPS = (4, 20, 50)
+STEPS = (4, 20)
+MORE_STEPS = (*STEPS, 50)
 FLOWS = ("SD 3", "Flux dev")
 ZERO_SNR = "v, zero terminal SNR"
 EXCEPTIONS = {
@@ -64,19 +65,19 @@ def composed(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @cache
-def ends(composed: Any, folder: str, name: str) -> dict[int, torch.Tensor]:
-    """Where Diffusers' pipeline leads, by the number of steps."""
-    swap, own = swap_of(folder, name), composed(folder)
-    return {steps: theirs(folder, swap, steps, own) for steps in STEPS}
+def end(composed: Any, folder: str, name: str, steps: int) -> torch.Tensor:
+    """Where Diffusers' pipeline leads."""
+    return theirs(folder, swap_of(folder, name), steps, composed(folder))
 
 
-def distances(composed: Any, folder: str, name: str, choice: dict[str, Any]) -> dict[int, float]:
-    """How far ours is from it, relative to its length."""
+def distances(
+    composed: Any, folder: str, name: str, choice: dict[str, Any], several: tuple[int, ...]
+) -> dict[int, float]:
+    """How far ours is from it, relative to its length, by the number of steps."""
     chosen = recompose(composed(folder), choice)
-    expected = ends(composed, folder, name)
+    both = {steps: (ours(chosen, steps), end(composed, folder, name, steps)) for steps in several}
     return {
-        steps: float((ours(chosen, steps) - end).norm() / end.norm())
-        for steps, end in expected.items()
+        steps: float((one - other).norm() / other.norm()) for steps, (one, other) in both.items()
     }
 
 
@@ -84,9 +85,17 @@ def swap_of(folder: str, name: str) -> Swap:
     return (FLOW_SWAPS if folder in FLOWS else SWAPS)[name]
 
 
+SEVERAL = pytest.mark.parametrize(
+    "several", [STEPS, pytest.param(MORE_STEPS, marks=pytest.mark.slow)], ids=str
+)
+
+
+@SEVERAL
 @pytest.mark.parametrize(("folder", "name"), CASES)
-def test_a_named_scheduler_is_diffusers_own_swap(composed: Any, folder: str, name: str) -> None:
-    found = distances(composed, folder, name, {"scheduler": name})
+def test_a_named_scheduler_is_diffusers_own_swap(
+    composed: Any, folder: str, name: str, several: tuple[int, ...]
+) -> None:
+    found = distances(composed, folder, name, {"scheduler": name}, several)
     if (folder, name) in EXCEPTIONS:
         assert max(found.values()) > 1e-4, "it is no exception any more"
         assert EXCEPTIONS[folder, name] in table_rows(PAGE, 4)
@@ -100,15 +109,18 @@ REFUSED = {
 }
 
 
+@SEVERAL
 @pytest.mark.parametrize(("folder", "name"), CASES)
-def test_so_is_the_class_itself(composed: Any, folder: str, name: str) -> None:
+def test_so_is_the_class_itself(
+    composed: Any, folder: str, name: str, several: tuple[int, ...]
+) -> None:
     own, swap = composed(folder), swap_of(folder, name)
     choice = {"name": f"diffusers:{swap.cls}", "config": dict(swap.settings)}
     if (folder, name) in REFUSED:
         with pytest.raises(LdmError, match=REFUSED[folder, name]):
             recompose(own, {"scheduler": choice}).grid(20)
         return
-    found = distances(composed, folder, name, {"scheduler": choice})
+    found = distances(composed, folder, name, {"scheduler": choice}, several)
     if EXCEPTIONS.get((folder, name), "").endswith("latents clipped, 20 steps"):
         assert max(found.values()) > 1e-4
     else:
@@ -123,8 +135,8 @@ def test_what_is_clipped_differs_by_that_alone(composed: Any, name: str, itself:
         composed("PixArt"), {"scheduler": f"diffusers:{swap.cls}" if itself else name}
     )
     for steps in STEPS:
-        end = theirs("PixArt", swap, steps, chosen)
-        assert float((ours(chosen, steps) - end).norm() / end.norm()) < 1e-4
+        expected = theirs("PixArt", swap, steps, chosen)
+        assert float((ours(chosen, steps) - expected).norm() / expected.norm()) < 1e-4
 
 
 @pytest.mark.parametrize("steps", [1, 2, 4, 8])

@@ -57,15 +57,29 @@ ODE = [
     ("dpmpp_single", {"order": 2}, 2),
     ("dpmpp_single", {"order": 3}, 3),
     ("dpmpp_single", {"order": 3, "solver_type": "heun"}, 3),
+    ("exp_heun_2_x0", {}, 2),
+    ("exp_heun_2_x0", {"solver_type": "phi_1"}, 2),
+    ("gauss_legendre_2s", {}, 4),
+    ("gradient_estimation", {}, 1),
     ("heun", {}, 2),
+    ("heunpp2", {}, 1),
     ("ipndm", {"order": 1}, 1),
     ("ipndm", {}, 2),
+    ("ipndm_v", {"order": 1}, 1),
+    ("ipndm_v", {"order": 2}, 2),
+    ("ipndm_v", {"order": 3}, 3),
+    ("ipndm_v", {"order": 4}, 4),
     ("lms", {"order": 1}, 1),
     ("lms", {"order": 2}, 2),
     ("lms", {"order": 3}, 3),
     ("lms", {"order": 4}, 4),
     ("pndm", {}, 2),
     ("pndm", {"warmup": "runge_kutta"}, 2),
+    ("radau_iia_2s", {}, 3),
+    ("res_2s", {}, 2),
+    ("res_2s", {"c2": 1.0}, 2),
+    ("res_3s", {}, 3),
+    ("res_5s", {}, 4),
     ("unipc", {"order": 1, "lower_order_final": False}, 2),
     ("unipc", {"order": 2, "lower_order_final": False}, 3),
     ("unipc", {"order": 3, "lower_order_final": False}, 4),
@@ -88,12 +102,21 @@ SDE = [
     ("dpmpp_single", {"eta": 1.0, "order": 1}, 1),
     ("dpmpp_single", {"eta": 1.0, "order": 2}, 2),
     ("dpmpp_single", {"eta": 1.0, "order": 2, "one_path": False}, 1),
+    ("exp_heun_2_x0_sde", {}, 2),
+    ("exp_heun_2_x0_sde", {"solver_type": "phi_1"}, 2),
+    ("seeds_2", {}, 2),
+    ("seeds_2", {"solver_type": "phi_2"}, 2),
+    ("seeds_2", {"eta": 0.5, "r": 0.7}, 2),
+    ("seeds_3", {}, 2),
+    ("seeds_3", {"eta": 0.5}, 2),
 ]
 """Stochastic schedulers with the order at which their standard deviation becomes right."""
 MEASURED = sorted({name for name, _, _ in (*ODE, *SDE)})
 BESIDE = {
     *("consistency", "lcm", "tcd"),  # test_consistency_schedulers.py
     *("er_sde", "res_multistep"),  # test_exponential_schedulers.py
+    "churn",  # test_churn.py
+    "dpm_adaptive",  # test_dpm_adaptive.py
     *("restart", "switch"),  # test_composite_schedulers.py
     "sa_solver",  # test_sa_solver.py
 }
@@ -141,7 +164,7 @@ def orders_of(name: str) -> set[int]:
     return {order for other, _, order in (*ODE, *SDE) if other == name}
 
 
-@pytest.mark.parametrize("name", [*MEASURED, *sorted(BESIDE - {"restart", "switch"})])
+@pytest.mark.parametrize("name", [*MEASURED, *sorted(BESIDE - {"churn", "restart", "switch"})])
 def test_the_order_that_is_declared_is_that_of_the_tables(name: str) -> None:
     """Where the options change it, or it is measured elsewhere, none is declared."""
     orders = orders_of(name)
@@ -149,7 +172,21 @@ def test_the_order_that_is_declared_is_that_of_the_tables(name: str) -> None:
     assert declared == (orders.pop() if len(orders) == 1 else None)
 
 
-@pytest.mark.parametrize("name", [name for name in MEASURED if len(orders_of(name)) == 1])
+LONG = {
+    *("exp_heun_2_x0", "gauss_legendre_2s", "heunpp2", "radau_iia_2s"),
+    *("res_2s", "res_3s", "res_5s", "seeds_2", "seeds_3"),
+}
+"""Of several evaluations a step, which the tables below measure in less time."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in LONG else [])
+        for name in MEASURED
+        if len(orders_of(name)) == 1
+    ],
+)
 def test_the_kit_measures_the_order_that_is_declared(name: str) -> None:
     part = as_scheduler(scheduler(name))
     assert part.order is not None

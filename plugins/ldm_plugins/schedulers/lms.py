@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from ldm_core.contracts import Denoise, Grid, Noise, starts_with
-from ldm_core.numerics.point import Point
-from ldm_plugins.schedulers.shared.lagrange import lagrange, value
+from ldm_plugins.schedulers.shared.adams_bashforth import adams_bashforth
 from ldm_plugins.schedulers.shared.noise_estimates import multistep
 from ldm_plugins.schedulers.shared.start import karras_start
 
@@ -27,18 +25,4 @@ def lms(
     Args:
         order: how many estimates it goes through, 1 to 4; fewer in the first steps.
     """
-    return multistep(x, grid, denoise, [order] * (len(grid) - 1), _weights)
-
-
-@lru_cache(maxsize=4096)
-def _weights(points: tuple[Point, ...], there: Point) -> tuple[float, ...]:
-    """Mean over sigma/alpha, from the first point to the end of the step, of each Lagrange
-    polynomial."""
-    if len(points) == 1:
-        return (1.0,)
-    start = points[0].ratio
-    step = there.ratio - start
-    # In units of the step, from 0 to 1: no large powers of sigma/alpha cancel.
-    basis = lagrange([(point.ratio - start) / step for point in points])
-    integrals = ([0.0, *(c / (k + 1) for k, c in enumerate(polynomial))] for polynomial in basis)
-    return tuple(value(integral, 1.0) for integral in integrals)
+    return multistep(x, grid, denoise, [order] * (len(grid) - 1), adams_bashforth)

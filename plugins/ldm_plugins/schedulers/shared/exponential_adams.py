@@ -60,20 +60,24 @@ def adams_weights(nodes: Sequence[float], rate: float) -> list[float]:
     Args:
         nodes: where the estimates lie; 0 is the step's start, 1 its end.
     """
-    moments = _moments(rate, len(nodes))
+    integrals = moments(rate, len(nodes))
     return [
-        sum(c * m for c, m in zip(polynomial, moments, strict=True))
+        sum(c * m for c, m in zip(polynomial, integrals, strict=True))
         for polynomial in lagrange(nodes)
     ]
 
 
-def _moments(rate: float, count: int) -> list[float]:
-    """The same integrals of v⁰, v¹, ..."""
+def moments(rate: float, count: int) -> list[float]:
+    """Integrals over v from 0 to 1 of rate·exp(-rate·(1 - v)) and v⁰, v¹, ...
+
+    That of v to the k is rate·k! times the function phi of order k + 1 at -rate (Hochbruck &
+    Ostermann 2010, Exponential integrators, Eq. 2.10).
+    """
     if rate > 1:
-        moments = [-math.expm1(-rate)]
+        integrals = [-math.expm1(-rate)]
         for k in range(1, count):
-            moments.append(1 - k / rate * moments[-1])
-        return moments
+            integrals.append(1 - k / rate * integrals[-1])
+        return integrals
     # At small rates that recursion cancels; the series' terms are all positive.
     first = rate * math.exp(-rate)
     terms = [first * rate**j / math.factorial(j) for j in range(20)]

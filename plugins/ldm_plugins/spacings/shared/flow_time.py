@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ldm_core.numerics.noise_schedule import NoiseSchedule
-from ldm_core.numerics.point import Point
+from ldm_core.numerics.point import CLEAN, Point
 
 
 class FlowTime:
@@ -23,3 +25,15 @@ class FlowTime:
         if s >= 1:
             return self._last
         return self._schedule.at_ratio(1 / ((1 - s) / s + self._least_signal))
+
+    def grid(self, times: Sequence[float]) -> Sequence[Point]:
+        """The points at falling times, the first of them 1, and the clean end after them.
+
+        Where the last would have less noise than the least of the training, all are stretched so
+        that it has that.
+        """
+        least = self.of(self._schedule.at(self._schedule.first))
+        if times[-1] < least:
+            stretch = (1 - least) / (1 - times[-1])
+            times = [1 - (1 - s) * stretch for s in times]
+        return [*map(self.at, times), CLEAN]
