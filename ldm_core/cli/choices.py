@@ -145,9 +145,12 @@ class RunChoices(PipelineChoices):
         seed: Seed of the first image; the next ones count up.
         num_images: Images of each prompt or other input.
         batch_size: Images computed at once.
+        frame_rate: Frames a second of a video (default: the model's own).
         out: Folder for the pictures.
         format: Name of a writer, the format of the files.
-        sheet: Also write all pictures on one contact sheet, a .png, .jpg or .webp file.
+        sheet: Also write all pictures on one contact sheet, a .png, .jpg or .webp file; of videos a
+            strip of frames, of sounds waveform and spectrogram.
+        frames_to: Folder for the frames of videos, each as a PNG too.
         overwrite: Replace a file of the name that the contact sheet, or another such file, is to
             have. Pictures get names that are free.
         json: Print one JSON object for each image.
@@ -170,9 +173,11 @@ class RunChoices(PipelineChoices):
     seed: int | None = None
     num_images: Annotated[int, Field(ge=1)] = 1
     batch_size: Annotated[int, Field(ge=1)] = 8
+    frame_rate: Annotated[float, Field(gt=0, le=1000)] | None = None
     out: Path = Path("pictures")
     format: str | None = None
     sheet: Path | None = None
+    frames_to: Path | None = None
     overwrite: bool = False
     json: bool = False
     prompts_file: Path | None = None

@@ -99,6 +99,8 @@ def _print(report: dict[str, Any]) -> None:
         typer.echo(line)
     if "memory" in report:
         _print_memory(report["memory"])
+    if report["noise"]:
+        typer.echo(f"noise {_value(report['noise'])}")
     for lora in report["loras"]:
         typer.echo(f"LoRA {lora['path']}, scale {lora['scale']:g}")
     if report["inputs"]:
@@ -193,6 +195,7 @@ def describe(composition: Composition) -> dict[str, Any]:
         "extent": extent,
         "place": placement.describe(recipe),
         "mixed": _mixed(composition),
+        "noise": recipe.get("noise"),
         "loras": recipe.get("loras", []),
         "inputs": [
             {

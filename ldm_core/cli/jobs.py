@@ -30,6 +30,7 @@ from ldm_core.jobs.shards import SHARD_SIZE
 from ldm_core.jobs.standing import watched
 from ldm_core.media.json_text import json_text
 from ldm_core.media.manifest import extent_of
+from ldm_core.media.manifest_record import RATE
 from ldm_core.plugins.registry import Plugin, installed
 
 
@@ -43,6 +44,8 @@ def run_job(
     """Make the pictures of a file of lines."""
     start = starter(choices.engine, choices.workers)
     making, common = _making(plugin, choices, arguments, options)
+    if choices.frame_rate is not None:
+        common["frame_rate"] = choices.frame_rate
     job = open_job(choices, making, flags, common)
     if start is not None and started_by() is None:
         report = Report(job, choices.json, [], everyone=True)
@@ -150,6 +153,8 @@ def _making(
     """How a command makes the pictures of lines, and what it says for all of them."""
     if choices.sheet is not None:
         raise LdmError("a job writes no contact sheet; leave out --sheet.")
+    if choices.frames_to is not None:
+        raise LdmError("a job writes no frames beside its files; leave out --frames-to.")
     if plugin.distribution == "ldm-core" and plugin.name == "generate":
         if arguments:
             raise LdmError("the prompts are given twice, as words and by --prompts; leave out one.")
@@ -259,6 +264,7 @@ class Report:
             "inputs": manifest["inputs"],
             **extent_of(manifest),
             "num_inference_steps": manifest["num_inference_steps"],
+            **({} if RATE not in manifest else {RATE: manifest[RATE]}),
             "warnings": notes,
             **({} if event.archive is None else {"archive": str(event.archive)}),
         }

@@ -11,6 +11,7 @@ from ldm_core.cli.asking import AllowHubOption, hub_for
 from ldm_core.cli.choices import SetOption, gather
 from ldm_core.cli.tables import print_table
 from ldm_core.composition.compose import compose
+from ldm_core.composition.noise import KEY as NOISE
 from ldm_core.composition.recipe import LISTS, STAGES
 from ldm_core.model.hub_permission import hub_permission
 from ldm_core.plugins.registry import installed
@@ -32,7 +33,7 @@ def check_recipe(
         (key, str(value), "") for key, value in full.items() if not isinstance(value, dict | list)
     ]
     rows += [("loras", e["path"], f"scale = {e['scale']:g}") for e in full.get("loras", [])]
-    for key in (*STAGES, *LISTS):
+    for key in (NOISE, *STAGES, *LISTS):
         entries = full.get(key, [])
         for entry in entries if isinstance(entries, list) else [entries]:
             options = ", ".join(f"{k} = {v}" for k, v in entry.items() if k != "name")

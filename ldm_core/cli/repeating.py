@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from ldm_core.run.output import Output
 
 OF_A_CALL = {
-    "seed", "num_images_per_prompt", "num_inference_steps", "guidance_scale", "width", "height"
+    "seed", "num_images_per_prompt", "num_inference_steps", "guidance_scale", "width", "height",
+    "frame_rate",
 }  # fmt: skip
 """What a command may hand on to a call of a pipeline, beside its inputs and lengths."""
 

@@ -17,6 +17,7 @@ from ldm_core.cli.choices import (
     make_folder,
     prepare_libraries,
 )
+from ldm_core.cli.originals import Original, read_original, rewritten
 from ldm_core.cli.repeating import Repeated, repeated
 from ldm_core.cli.streams import print_line
 from ldm_core.cli.then_and_now import (
@@ -33,15 +34,12 @@ from ldm_core.composition.composition import Composition
 from ldm_core.composition.reach import Reach
 from ldm_core.composition.saved_inputs import check_saved_inputs
 from ldm_core.contracts.files import expanded
-from ldm_core.errors import LdmError, NotFiniteError
+from ldm_core.errors import LdmError
 from ldm_core.media import manifest as manifests
-from ldm_core.media.exif import as_jpeg, is_lossy
 from ldm_core.media.manifest_files import file_differences, source_differences
 from ldm_core.media.manifest_gone import back
 from ldm_core.media.manifest_record import Manifest
-from ldm_core.media.names import write_new
-from ldm_core.media.picture_manifests import read_picture
-from ldm_core.media.png import write_png
+from ldm_core.media.picture_manifests import read_manifest
 from ldm_core.media.present import state
 from ldm_core.model.files import model_hash
 from ldm_core.model.hub import at_commit
@@ -49,8 +47,6 @@ from ldm_core.model.hub_permission import hub_permission
 from ldm_core.plugins.registry import installed
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from ldm_core.run.output import Output
 
 
@@ -58,7 +54,10 @@ CHANGED = "the picture was changed after it was made"
 
 
 def replay(
-    image: Annotated[Path, typer.Argument(help="A picture that ldm made, as PNG, JPEG or WebP.")],
+    image: Annotated[
+        Path,
+        typer.Argument(help="A picture (PNG, JPEG, WebP), video or sound that ldm made."),
+    ],
     model: Annotated[
         str | None, typer.Option(help="Where the model is now, if it has moved.")
     ] = None,
@@ -66,7 +65,7 @@ def replay(
     lora: LoraOption = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the new picture (default: the image's own).")
+        Path | None, typer.Option(help="Folder for the new file (default: the original's own).")
     ] = None,
     allow_files: Annotated[
         bool,
@@ -77,9 +76,10 @@ def replay(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Make a picture again from its manifest, and say what differs."""
+    """Make a picture, video or sound again from its manifest, and say what differs."""
     image = expanded(image)
-    original, table = read_picture(image)
+    original = read_original(image)
+    table = read_manifest(image)
     manifest, registry = Manifest.of(table), installed()
     if manifest.command is None and manifest.finish is not None:
         raise LdmError(
@@ -125,7 +125,7 @@ def _call(manifest: Manifest) -> Repeated | None:
 
 def _replay(
     image: Path,
-    original: Image,
+    original: Original,
     table: Mapping[str, Any],
     manifest: Manifest,
     layer: dict[str, Any],
@@ -147,7 +147,7 @@ def _replay(
     steps = manifest.num_inference_steps
     if call is None:
         check_saved_inputs(composition, manifest.inputs)
-        composition.plan(inputs, [manifest.seed], manifest.size, steps)
+        composition.plan(inputs, [manifest.seed], manifest.size, steps, manifest.frame_rate)
     folder = image.parent if out is None else expanded(out)
     make_folder(folder)
     for note in _differences(image, manifest, composition):
@@ -157,15 +157,20 @@ def _replay(
     prepare_libraries()
     from ldm_core.run.allowance import in_tiles
     from ldm_core.run.call import CallArguments
+    from ldm_core.run.entries import facts_of
     from ldm_core.run.pipeline import Pipeline
 
     pipeline = Pipeline.from_composition(composition)
     if call is None:
         one = CallArguments(
-            inputs=inputs, seed=[manifest.seed], extent=manifest.size, num_inference_steps=steps
+            inputs=inputs,
+            seed=[manifest.seed],
+            extent=manifest.size,
+            num_inference_steps=steps,
+            frame_rate=manifest.frame_rate,
         )
         with in_tiles(manifest.decoded_in_tiles):
-            again, new = picked(pipeline.batches_of(one), 0)
+            again = picked(pipeline.batches_of(one), 0)
     else:
         for name in call.left_out:
             typer.echo(
@@ -175,18 +180,13 @@ def _replay(
             )
         number = 0 if manifest.command is None else manifest.command.image
         with in_tiles(manifest.decoded_in_tiles):
-            again, new = picked(call.outputs(pipeline), number)
-    new["pixels_sha256"] = manifests.pixel_hash(again)
+            again = picked(call.outputs(pipeline), number)
+    if again.kind != original.kind:
+        raise LdmError(f"'{image}' holds {original.kind}, and its manifest makes {again.kind}.")
+    new = {**again.manifests[0], **facts_of(again, 0)}
     if call is not None:
         new["command"] = table["command"]
-    path = write_new(
-        folder, image.stem, ".png", lambda path: write_png(again, new, path), ending="-replay"
-    )
-    lossy = is_lossy(image)
-    if lossy and CHANGED not in notes and new["pixels_sha256"] == manifest.pixels_sha256:
-        verdict = compare(again, again)
-    else:
-        verdict = compare(original, as_jpeg(again) if lossy else again)
+    path, verdict = rewritten(original, again, new, manifest, folder, CHANGED in notes, registry)
     if as_json:
         typer.echo(json.dumps({"path": str(path), "differs": notes, **verdict}))
     else:
@@ -204,40 +204,15 @@ def _differences(image: Path, then: Manifest, now: Composition) -> list[str]:
     return notes + family_notes(then, now) + source_differences(then) + file_differences(then, now)
 
 
-def picked(outputs: Iterable[Output], number: int) -> tuple[Any, dict[str, Any]]:
-    """One picture of several outputs, and its manifest.
+def picked(outputs: Iterable[Output], number: int) -> Output:
+    """One picture of several outputs, with its manifest.
 
     Raises:
         LdmError: there are fewer.
         NotFiniteError: it came out not finite.
     """
     for output in outputs:
-        if number in output.indices:
-            place = output.indices.index(number)
-            return output.images[place], dict(output.manifests[place])
-        for failure in output.failures:
-            if failure.index == number:
-                raise NotFiniteError(failure.message, failure.hint, None, [failure])
+        if number < output.asked:
+            return output.only(number).complete()
         number -= output.asked
     raise LdmError("the manifest is damaged: its command makes fewer pictures than it says.")
-
-
-def compare(original: Any, again: Any) -> dict[str, Any]:
-    """How far two images of one size lie apart."""
-    import numpy as np
-
-    first, second = (np.asarray(i.convert("RGB"), dtype=np.int16) for i in (original, again))
-    if first.shape != second.shape:
-        return {"verdict": "the sizes differ", "max_difference": 255}
-    apart = np.abs(first - second)
-    most = int(apart.max())
-    share = float((apart.max(axis=-1) > 0).mean())
-    if most == 0:
-        verdict = "the same picture, pixel for pixel"
-    elif most <= 2:
-        verdict = (
-            f"the same picture within rounding ({share:.2%} of pixels differ by at most {most})"
-        )
-    else:
-        verdict = f"another picture: {share:.2%} of pixels differ, by up to {most} of 255"
-    return {"verdict": verdict, "max_difference": most, "pixels_differing": share}

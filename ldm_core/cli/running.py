@@ -27,7 +27,7 @@ from ldm_core.cli.streams import print_line
 from ldm_core.composition.compose import compose
 from ldm_core.composition.composition import Composition
 from ldm_core.composition.full_recipe import OVERWRITE
-from ldm_core.contracts import Model
+from ldm_core.contracts import Model, Writer
 from ldm_core.contracts.files import in_full
 from ldm_core.errors import LdmError, LdmWarning, NotFiniteError, PluginError
 from ldm_core.machine import machine_error
@@ -116,11 +116,14 @@ def _write_batches(
     form = find_writer(composition, choices.format)
     choices = replace(choices, overwrite=bool(options.get(OVERWRITE, choices.overwrite)))
     check_different(choices.sheet, options)
+    check_frames(choices, form)
     call["seed"] = secrets.randbelow(2**32) if choices.seed is None else choices.seed
     if choices.size is not None:
         for side in {"width", "height"} & call.keys():
             raise LdmError(f"'{side}' is given twice: --size says it too.")
         call["width"], call["height"] = parse_size(choices.size)
+    if choices.frame_rate is not None:
+        call["frame_rate"] = choices.frame_rate
     if "num_images" not in options:
         call["num_images_per_prompt"] = choices.num_images
     made_by = {name: value for name, value in (options | call).items() if name != OVERWRITE}
@@ -206,6 +209,17 @@ def check_places(out: Path, sheet: Path | None, overwrite: bool) -> None:
     check_folder(out)
     if sheet is not None:
         check_sheet(sheet, overwrite=overwrite)
+
+
+def check_frames(choices: RunChoices, form: Writer) -> None:
+    """See that there are frames, where a folder for them is named."""
+    if choices.frames_to is None:
+        return
+    if form.kind != "video":
+        raise LdmError(
+            f"--frames-to is for the frames of videos, and this model makes {form.kind}."
+        )
+    check_folder(choices.frames_to)
 
 
 def check_different(sheet: Path | None, options: dict[str, Any]) -> None:

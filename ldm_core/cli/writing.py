@@ -19,14 +19,17 @@ from ldm_core.contracts import Shown, Writer
 from ldm_core.errors import LdmWarning, PluginError
 from ldm_core.machine import refused
 from ldm_core.media.json_text import json_text
-from ldm_core.media.manifest import extent_of, pixel_hash, python_inputs
+from ldm_core.media.kinds import noun
+from ldm_core.media.made_files import read_data, write_frames
+from ldm_core.media.manifest import extent_of, python_inputs
+from ldm_core.media.manifest_record import RATE
 from ldm_core.media.names import write_new
 from ldm_core.media.picture_manifests import BESIDE
-from ldm_core.media.pictures import open_picture
 from ldm_core.media.present import Present
-from ldm_core.media.sheet import CELL, contact_sheet, save_sheet
-from ldm_core.media.writers import writer_of
+from ldm_core.media.sheet import contact_sheet, save_sheet
+from ldm_core.media.strips import strip_sheet, thumbnail
 from ldm_core.plugins.registry import Registry
+from ldm_core.run.entries import entry_of, facts_of
 from ldm_core.run.output import Failure, Output
 
 
@@ -68,6 +71,8 @@ class BatchWriter:
         make_folder(self._choices.out)
         if self._choices.sheet is not None:
             make_folder(self._choices.sheet.parent)
+        if self._choices.frames_to is not None:
+            make_folder(self._choices.frames_to)
 
     def rest(self) -> None:
         """Begin to measure time anew."""
@@ -93,28 +98,28 @@ class BatchWriter:
                 written.
         """
         seconds = (time.perf_counter() - self._since) / output.asked
-        beside = self._beside(output)
+        count = len(output.seeds)
+        entries = [entry_of(self._writer, output, i, self._registry) for i in range(count)]
         notes = self.notes()
         places = [self._next() for _ in range(output.asked)]
         broken: PluginError | None = None
         several = zip(output.images, output.manifests, output.indices, strict=True)
         for index, (image, manifest, at) in enumerate(several):
             place = places[at]
-            if output.kind == "image":
-                manifest["pixels_sha256"] = pixel_hash(image)
+            manifest.update(facts_of(output, index))
             if "finish" in manifest or python_inputs(manifest["inputs"]):
                 manifest["command"] = {**self._call, "image": place}
             try:
                 there = None if self._present is None else self._present.path_of(manifest)
-                path = there or self._save_all(image, output, index, manifest, beside)
+                path = there or self._save_all(*entries[index], manifest)
             except PluginError as error:
                 broken = broken or error
                 continue
             except OSError as error:
                 out = self._choices.out
-                raise refused(f"no picture can be written to '{out}'", error) from None
-            small = image if output.kind == "image" else None
-            self._report(path, manifest, place, there is None, seconds, notes, small)
+                raise refused(f"no {noun(output.kind)} can be written to '{out}'", error) from None
+            notes += self.notes()  # of the writer
+            self._report(path, manifest, place, there is None, seconds, notes, image)
         self.fail(output.failures)
         self.rest()
         if broken is not None:
@@ -135,15 +140,23 @@ class BatchWriter:
         made: bool,
         seconds: float = 0.0,
         notes: Sequence[str] = (),
-        image: Image.Image | None = None,
+        data: Any = None,
     ) -> None:
-        """Print where a picture is, and keep a small one for the sheet."""
+        """Print where a picture is, and keep a small one for the sheet.
+
+        Args:
+            data: as a writer gets it; read from the file where None.
+        """
         self.count += 1
         self.there += not made
-        if self._choices.sheet is not None and self._writer.kind == "image":
-            small = open_picture(path) if image is None else image.copy()
-            small.thumbnail((CELL, CELL), Image.Resampling.LANCZOS)
+        kind, choices = self._writer.kind, self._choices
+        if data is None and (choices.sheet is not None or choices.frames_to is not None):
+            data = read_data(path, kind, manifest)
+        small = thumbnail(kind, data) if choices.sheet is not None else None
+        if small is not None:
             self._small[place] = (small, caption(manifest))
+        if choices.frames_to is not None and kind == "video":
+            write_frames(data, choices.frames_to, path.stem, overwrite=choices.overwrite)
         if not self._choices.json:
             print_line(str(path))
             return
@@ -156,9 +169,14 @@ class BatchWriter:
             "inputs": manifest["inputs"],
             **extent_of(manifest),
             "num_inference_steps": manifest["num_inference_steps"],
+            **({} if self._writer.kind == "image" else self._of_time(manifest)),
             "warnings": notes,
         }
         typer.echo(json_text(record))
+
+    def _of_time(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
+        """What the record of a video or sound says beside that of a picture."""
+        return {"kind": self._writer.kind, "rate": manifest.get(RATE)}
 
     def fail(self, failures: Sequence[Failure]) -> None:
         """Say which images are not made, and why."""
@@ -185,7 +203,8 @@ class BatchWriter:
         if sheet is not None and self._small:
             make_folder(sheet.parent)
             several = [self._small[place] for place in sorted(self._small)]
-            whole = contact_sheet([small for small, _ in several], [name for _, name in several])
+            join = contact_sheet if self._writer.kind == "image" else strip_sheet
+            whole = join([small for small, _ in several], [name for _, name in several])
             try:
                 save_sheet(whole, sheet, overwrite=self._choices.overwrite)
             except OSError as error:
@@ -195,47 +214,26 @@ class BatchWriter:
     def summary(self) -> str:
         """How many pictures are written, and where."""
         if self.count == 0:
-            return f"no picture of this run is in {self._choices.out} yet"
-        noun = "picture is" if self.count == 1 else "pictures are"
+            return f"no {noun(self._writer.kind)} of this run is in {self._choices.out} yet"
+        are = "is" if self.count == 1 else "are"
         before = f", {self.there} of them from before" if self.there else ""
-        return f"{self.count} {noun} in {self._choices.out}{before}"
+        several = noun(self._writer.kind, self.count)
+        return f"{self.count} {several} {are} in {self._choices.out}{before}"
 
     def note(self) -> None:
         """Say how many pictures were there already, where some were."""
         if self.there:
-            were = "picture was" if self.there == 1 else "pictures were"
+            were = f"{noun(self._writer.kind, self.there)} {'was' if self.there == 1 else 'were'}"
             say(f"note: {self.there} {were} there already, and not made again")
 
-    def _beside(self, output: Output) -> list[tuple[Writer, Output]]:
-        """What belongs to an output, with its writers; what none writes is said."""
-        pairs = []
-        for other in output.beside:
-            writer = writer_of(other.kind, self._registry)
-            if writer is None:
-                warnings.warn(
-                    f"the {other.kind} that belongs to it is not written: no installed package "
-                    f"writes {other.kind}",
-                    LdmWarning,
-                    stacklevel=2,
-                )
-            else:
-                pairs.append((writer, other))
-        return pairs
-
     def _save_all(
-        self,
-        data: Any,
-        output: Output,
-        index: int,
-        manifest: dict[str, Any],
-        beside: Sequence[tuple[Writer, Output]],
+        self, shown: Shown, others: Sequence[tuple[Writer, Shown]], manifest: dict[str, Any]
     ) -> Path:
         """Save one entry of an output, and what belongs to it."""
-        shown, ending = Shown(data, output.rate), f"-seed{manifest['seed']}"
+        ending = f"-seed{manifest['seed']}"
         path = self._save(self._writer, shown, manifest, caption(manifest), ending)
-        for writer, other in beside:
-            show = Shown(other.images[index], other.rate)
-            self._save(writer, show, manifest, "", path.stem)
+        for writer, other in others:
+            self._save(writer, other, manifest, "", path.stem)
         return path
 
     def _save(

@@ -19,6 +19,7 @@ from ldm_core.composition.fitting import BESIDE, check_conditioning, check_input
 from ldm_core.composition.linear import check_linear
 from ldm_core.composition.named_files import in_full_everywhere
 from ldm_core.composition.nested import only
+from ldm_core.composition.noise import check_noise
 from ldm_core.composition.parts import check_choices, choices_of, make, same_plugin
 from ldm_core.composition.recipe import (
     KEYS,
@@ -137,9 +138,7 @@ def _loras(layer: Layer) -> tuple[Lora, ...]:
     if not layer.get("loras"):
         return ()
     loras = find_loras(layer["loras"])
-    layer["loras"] = [
-        {"path": lasting(lora.source, lora.file), "scale": lora.scale} for lora in loras
-    ]
+    layer["loras"] = [{"path": lasting(lora.source, lora.file), **lora.entry} for lora in loras]
     return loras
 
 
@@ -187,6 +186,7 @@ def assemble(
         if not parts[key]:
             raise LdmError(f"no {key} is chosen, and the family {info.family} has no default.")
     _check_lengths(recipe, info)
+    check_noise(recipe, info)
     scheduler, guidance = parts["scheduler"][0], parts["guidance"][0]
     conditioning, converters = tuple(parts["conditioning"]), parts["converters"]
     if "memory" in recipe and any(part.phase is Phase.PLACEMENT for part in converters):

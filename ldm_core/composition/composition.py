@@ -10,6 +10,7 @@ from typing import Any
 from ldm_core.arguments import checks_arguments
 from ldm_core.composition import limits
 from ldm_core.composition.companions import Companions
+from ldm_core.composition.frame_rate import check_frame_rate
 from ldm_core.composition.recipe import Layer
 from ldm_core.composition.typed_inputs import check_types
 from ldm_core.contracts import (
@@ -19,6 +20,7 @@ from ldm_core.contracts import (
     Encoder,
     Extent,
     Family,
+    FrameRate,
     Grid,
     Guidance,
     Input,
@@ -46,7 +48,7 @@ from ldm_core.values import brief, plain
 
 OF_A_CALL = (
     "seed", "num_images_per_prompt", "num_inference_steps", "guidance_scale", "width", "height",
-    "extent", "batch_size", "output_type", "on_step", "inputs", "skip",
+    "frame_rate", "extent", "batch_size", "output_type", "on_step", "inputs", "skip",
 )  # fmt: skip
 """What a call takes beside inputs; a test holds it to `CallArguments`."""
 
@@ -211,17 +213,20 @@ class Composition:
         seeds: Sequence[Seed],
         extent: Extent | None = None,
         num_inference_steps: int | None = None,
+        frame_rate: FrameRate | None = None,
     ) -> Plan:
         """What a person asks of a run, checked, and the points that it visits.
 
         Args:
             inputs: by name; a list has an entry for each image.
             extent: how large, where it is not the recipe's or the model's.
+            frame_rate: of a video, where it is not the model's.
         Raises:
             LdmError: an unknown or missing input, a size or number of steps that the model cannot
-                take.
+                take, or a frame rate of what is no video.
         """
         steps = num_inference_steps
+        check_frame_rate(frame_rate, self.info, self.decoder.kind, self.conditioning)
         if not seeds:
             raise LdmError("there are no seeds, one for each image, so there is nothing to make.")
         request = Request(
@@ -229,6 +234,7 @@ class Composition:
             seeds=list(seeds),
             extent=self.extent(extent),
             num_inference_steps=self.recipe["num_inference_steps"] if steps is None else steps,
+            frame_rate=frame_rate,
         )
         grid = self.grid(request.num_inference_steps, request.extent)
         for part in self.conditioning:

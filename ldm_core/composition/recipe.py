@@ -6,6 +6,7 @@ A recipe is a TOML file::
     num_inference_steps = 25
     scheduler = "ddim"                               # a name alone, or a table with options:
     guidance = { name = "classifier_free", scale = 4.0 }
+    noise = "pyramid"                                # white where not said
     denoisers = [{ name = "clip_x0", limit = 1.0 }]  # a list, as are conditioning, observers
     loras = ["ink.safetensors:0.8"]                  # and converters; LoRA have a key of their own
 
@@ -33,6 +34,8 @@ from typing import Any, Literal
 
 from ldm_core.composition.added import MORE, is_more, joined
 from ldm_core.composition.memory_size import MemorySize
+from ldm_core.composition.noise import KEY as NOISE
+from ldm_core.composition.noise import as_noise
 from ldm_core.contracts.files import to_read
 from ldm_core.contracts.latents import AtLeastOne
 from ldm_core.errors import LdmError, did_you_mean
@@ -73,7 +76,7 @@ SETTINGS: dict[str, Any] = {
 TRUST = "plugins"
 """The key that says which plugins may be imported, and the lists that it may hold."""
 TRUST_LISTS = ("allow", "deny")
-KEYS = (*SETTINGS, TRUST, "loras", *STAGES, *LISTS)
+KEYS = (*SETTINGS, TRUST, NOISE, "loras", *STAGES, *LISTS)
 FIRST_OF = "ldm-core:first_of"
 """The attention plugin that several kernels in a list stand for."""
 LONGEST = 2**20
@@ -126,6 +129,8 @@ def as_layer(raw: Mapping[str, Any]) -> Layer:
             layer[key] = _setting(key, value)
         elif key == TRUST:
             layer[key] = _trust(value)
+        elif key == NOISE:
+            layer[key] = as_noise(value)
         elif key == "loras":
             entries = value if isinstance(value, list | tuple) else [value]
             layer[key] = _once_more(key, [as_lora(entry) for entry in entries])

@@ -50,7 +50,17 @@ from ldm_core.contracts.network import (
 from ldm_core.contracts.observer import Finished, Observer, RunObserver, as_observer
 from ldm_core.contracts.place import Part, PartInfo, Place
 from ldm_core.contracts.record import Record, fits
-from ldm_core.contracts.run import Evaluation, Plan, Request, Run, RunHooks, Seed, Step, sees_run
+from ldm_core.contracts.run import (
+    Evaluation,
+    FrameRate,
+    Plan,
+    Request,
+    Run,
+    RunHooks,
+    Seed,
+    Step,
+    sees_run,
+)
 from ldm_core.contracts.scheduler import (
     Scheduler,
     Walk,
@@ -91,6 +101,7 @@ __all__ = [
     "Family",
     "FileName",
     "Finished",
+    "FrameRate",
     "Grid",
     "Guidance",
     "Input",

@@ -6,10 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ldm_core.contracts.family import Model
 from ldm_core.contracts.network import Call, Condition, Unequal
+from ldm_core.contracts.run import Run
+from ldm_core.errors import LdmError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -26,18 +28,58 @@ class TextAbility(ABC):
         joins_windows: the network only attends to the tokens, wherever they are, so that the
             conditions of several windows can be joined, and seeing all of them twice is seeing
             them once.
+        reads_references: the text encoder sees the reference pictures too, so that the texts of an
+            image are encoded by `encode_beside`.
+
+    `ModelInfo.abilities` says ``clip_skip`` where `skipping` is there, and ``prompt_2``,
+    ``prompt_3`` and so on where `joined` is, of as many text encoders.
     """
 
     joins_windows: bool = False
+    reads_references: bool = False
 
     @abstractmethod
     def encode(self, texts: Sequence[str | None]) -> Condition | Unequal:
         """The network's condition for each text; None where there is none, which most families
         take for the empty text. Padding does not depend on the other texts."""
 
+    def encode_beside(
+        self, texts: Sequence[str | None], references: Sequence[Sequence[Image]]
+    ) -> Condition | Unequal:
+        """As `encode`, of texts that are read together with pictures; asked in its place where
+        `reads_references` is true.
+
+        Args:
+            references: the pictures of each text's image, of any sizes, as many as there are of
+                that image; all of them empty in a run without.
+        """
+        return self.encode(texts)
+
     @abstractmethod
     def overflow(self, text: str) -> str:
         """The end of the text that the encoder's window would cut off; empty where it fits."""
+
+    def for_negative(self) -> TextAbility:
+        """What encodes the texts that guidance leads away from: itself, but for a family that puts
+        words of its own before the prompt alone."""
+        return self
+
+    def skipping(self, layers: int) -> TextAbility:
+        """What encodes the same texts without the last layers of its CLIP encoders.
+
+        Raises:
+            LdmError: they have no so many layers, or none of them is a CLIP.
+        """
+        raise LdmError("this model's text encoder cannot leave out layers.")
+
+    def joined(self, conditions: Sequence[Condition]) -> Condition:
+        """The condition of texts of which each text encoder reads its own.
+
+        Args:
+            conditions: for each of the text encoders, in order, the one under which all of them
+                read its texts.
+        """
+        raise LdmError("this model's text encoders all read the same text.")
 
     def tokens(self, text: str) -> Mapping[str, Sequence[Span]] | None:
         """For each key of the condition that runs along tokens, dimension 1, the characters of
@@ -112,22 +154,53 @@ class SideNetwork(Protocol):
 class ControlAbility(Protocol):
     """Ability ``control``: how a family reads a network that is asked beside its own."""
 
-    def load(self, folder: Path, name: str) -> SideNetwork:
-        """The side network in a folder, of the class of this name."""
+    def load(self, folder: Path, name: str, mode: int | None = None) -> SideNetwork:
+        """The side network in a folder, of the class of this name.
+
+        Args:
+            mode: which of its kinds of picture a network for several reads; not handed over where
+                it reads one.
+        """
         ...
+
+
+class FirstFrameAbility(Protocol):
+    """Ability ``first_frame``: how a family lets its network see the frame with which a video
+    begins. One that may be shown the last frame too has the ability ``last_frame`` beside it; one
+    that must be shown both has ``first_and_last_frame`` in place of the two."""
+
+    def encode(self, run: Run, first: Tensor, last: Sequence[Tensor | None]) -> Condition:
+        """The network's condition for each video.
+
+        Args:
+            first: (batch, channels, height, width) in [-1, 1].
+            last: (channels, height, width) of each video that is to end with it.
+        """
+        ...
+
+    def finish(self, run: Run, x: Tensor, first: Tensor) -> Tensor:
+        """The final latents, from where the scheduler ended: with the first frame in its place,
+        where the network was shown that in x and does not draw it."""
+        ...
+
+    def silenced(self, condition: Condition) -> Condition:
+        """The condition of the branches that guidance leads away from, of that of the positive one:
+        the same, of networks that were trained to see the frames there too."""
+        return condition
 
 
 class ImagePromptAbility(Protocol):
     """Ability ``image_prompt``: how a family lets its network look at pictures.
 
-    The network of an adapted model takes the condition ``image_embeds`` (batch, pictures, ...).
+    The network of an adapted model takes the condition ``image_embeds`` (batch, pictures, ...) and,
+    where pictures hold for a part alone, ``image_masks`` (batch, pictures, height, width).
     """
 
-    def adapted(self, model: Model, file: Path, scale: float) -> Model:
+    def adapted(self, model: Model, file: Path, scale: float | Mapping[str, Any]) -> Model:
         """The model with an adapter's layers; shares its weights and leaves it as it was.
 
         Args:
-            scale: factor of what these layers add.
+            scale: factor of what these layers add, or a table of them by the network's blocks.
         """
         ...
 
@@ -140,5 +213,134 @@ class ImagePromptAbility(Protocol):
         Args:
             encoder: its folder.
             pooled: one projected vector a picture, or the states before the last layer.
+        """
+        ...
+
+
+class ReferenceAbility(Protocol):
+    """Ability ``reference``: how a family shows its network pictures beside the one that it draws.
+
+    `ModelInfo.most_references` says how many an image may have, `ModelInfo.check_reference` of
+    which sizes, and `ModelInfo.needs` whether it must have one.
+    """
+
+    def encode(self, references: Sequence[Sequence[Image]]) -> Condition | Unequal:
+        """The network's condition for each image's pictures, which are of any sizes; nothing for
+        an image that has none. The same under every branch.
+
+        Args:
+            references: of each image, as many as it has.
+        Raises:
+            LdmError: the network cannot see a picture of such a size.
+        """
+        ...
+
+
+class PictureTokensAbility(Protocol):
+    """Ability ``picture_tokens``: how a family reads pictures as words of a prompt.
+
+    The states go behind those of the text, key ``text`` of the condition; the text as a whole is
+    said by the key ``pooled``.
+    """
+
+    def states(self, folder: Path, pictures: Sequence[Image]) -> Tensor:
+        """(pictures, tokens, width) of states such as the text encoder's.
+
+        Args:
+            folder: of what reads them, which was seen to fit the network.
+        """
+        ...
+
+
+class DecodeNoiseAbility(Protocol):
+    """Ability ``decode_noise``: a family's decoder takes the last step of denoising itself."""
+
+    def mix(self, x: Tensor, noise: Tensor, scale: float) -> Tensor:
+        """Final latents (batch, channels, ...) with so large a share of noise in what the
+        autoencoder calls its latents.
+
+        Args:
+            noise: unit Gaussian, like x.
+        """
+        ...
+
+
+class DurationAbility(Protocol):
+    """Ability ``duration``: how a family tells its network which part of how long a sound it is to
+    make."""
+
+    def encode(self, spans: Sequence[tuple[float, float]]) -> Condition:
+        """The network's condition for each sound; the same under every branch.
+
+        Args:
+            spans: where what is made begins in the whole sound, and where that ends, in seconds.
+        Raises:
+            LdmError: the network knows no such times.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Song:
+    """What is said of a piece of music.
+
+    Attributes:
+        prompt: how it sounds.
+        lyrics: what is sung; empty of one without singing.
+        vocal_language: of the lyrics, as by ISO 639-1, such as ``en``.
+        bpm: beats a minute; None where that is left to the network.
+        keyscale: such as ``C major``; empty where that is left to the network.
+        timesignature: such as ``4``; empty where that is left to the network.
+    """
+
+    prompt: str
+    lyrics: str
+    vocal_language: str
+    bpm: int | None
+    keyscale: str
+    timesignature: str
+
+
+class SongAbility(Protocol):
+    """Ability ``song``: how a family encodes what is said of music."""
+
+    def encode(self, song: Song, seconds: float, places: int) -> Condition:
+        """The network's condition for a piece, of one row.
+
+        Args:
+            seconds: how long it is.
+            places: of its latents.
+        """
+        ...
+
+    def without(self, condition: Condition) -> Condition:
+        """The condition for a piece of which nothing is said, of the same shapes."""
+        ...
+
+
+class SoundTextAbility(Protocol):
+    """Ability ``sound_text``: how a family encodes a prompt and a negative one that its pipeline
+    reads as long as the prompt."""
+
+    def encode(self, text: str, like: Condition | None = None) -> Condition:
+        """The network's condition for a text, of one row.
+
+        Args:
+            like: the condition of the prompt that this is the negative one of; None for a prompt.
+        """
+        ...
+
+
+class LowResolutionAbility(Protocol):
+    """Ability ``low_resolution``: how a family shows its network the picture that it enlarges."""
+
+    def encode(self, run: Run, pictures: Tensor, noise_levels: Sequence[int | None]) -> Condition:
+        """The network's condition for each picture, the same under every branch.
+
+        Args:
+            pictures: (batch, channels, height, width) in [-1, 1].
+            noise_levels: how noisy each is to be made, as a timestep; None for the model's own.
+        Raises:
+            LdmError: the network knows no such level.
         """
         ...

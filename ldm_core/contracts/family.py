@@ -30,6 +30,10 @@ def nothing_handed(steps: int, latent: LatentShape) -> Mapping[str, Any]:
     return {}
 
 
+def seen_at_any_size(width: int, height: int) -> None:
+    """Of a model that sees reference pictures of any sizes, or none at all."""
+
+
 @dataclass(frozen=True)
 class ModelInfo:
     """What a model folder says before any weight is read.
@@ -64,6 +68,14 @@ class ModelInfo:
             names among its defaults are those of that plugin's package first, see
             `ldm_core.composition.short_names`.
         rate: frames or samples a second of what it draws; None of pictures.
+        boundary: the training timestep below which another of its networks answers; None of a model
+            of which one network answers everywhere.
+        audio_channels: of the sound that it makes; None where it makes none or does not say.
+        most_references: as many reference pictures an image may have; None without a limit.
+        data_dependent: the network looks into what it is given to know how much to compute, such as
+            how many tokens of a caption are words, so that no one program stands for it.
+        check_reference: ``check_reference(width, height)`` raises `LdmError` for the size of a
+            reference picture that the network cannot see.
         handed: ``handed(steps, latent)``, what its pipeline in Diffusers hands to the scheduler
             beside the number of steps: ``sigmas`` and ``mu``.
     """
@@ -90,6 +102,11 @@ class ModelInfo:
     parts: tuple[PartInfo, ...] = ()
     family_id: str = ""
     rate: float | None = None
+    boundary: float | None = None
+    audio_channels: int | None = None
+    most_references: int | None = None
+    data_dependent: bool = False
+    check_reference: Callable[[int, int], None] = seen_at_any_size
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "prediction_type", as_prediction_type(self.prediction_type))

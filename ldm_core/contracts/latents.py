@@ -69,7 +69,8 @@ class Axis:
 class LatentSpace:
     """The latents of a model: (channels, an axis for each of ``axes``), in this order.
 
-    A family whose latents are of another kind, such as two in one tensor, overrides `shape`.
+    A family whose latents are of another kind, such as two in one tensor, overrides `shape`, and
+    `beside_each_other` where they are.
 
     Attributes:
         channels: how many.
@@ -101,6 +102,29 @@ class LatentSpace:
         """Of the axes."""
         return tuple(axis.name for axis in self.axes)
 
+    @property
+    def beside_each_other(self) -> tuple[str, ...]:
+        """What one tensor holds beside each other, such as a video and its sound, so that not every
+        number lies at a place of the axes; empty where it holds one thing."""
+        return ()
+
+    def check_one(self, what: str, hint: str = "") -> None:
+        """See that a tensor holds one thing.
+
+        Args:
+            what: takes it for one, such as "the guidance 'renormed'".
+            hint: what to do in its place.
+        Raises:
+            LdmError: it holds several.
+        """
+        if self.beside_each_other:
+            raise LdmError(
+                f"{what} takes latents for one thing, and in this model's "
+                f"{' and '.join(self.beside_each_other)} lie beside each other in one tensor: it "
+                "would mix them.",
+                hint,
+            )
+
     def axis(self, name: str) -> Axis:
         """The axis of this name.
 
@@ -120,6 +144,10 @@ class LatentSpace:
         """The extent that a latent of this shape, without the batch, stands for."""
         sizes = zip(self.axes, shape[1:], strict=True)
         return {axis.name: axis.length(places) for axis, places in sizes}
+
+    def check_rate(self, frame_rate: float) -> None:
+        """Raise `LdmError` for a frame rate at which latents would have another shape than `shape`
+        says, such as those of a sound that lasts as long as the video."""
 
     def check(self, extent: Extent, default: Extent) -> None:
         """See that the model can draw this extent.

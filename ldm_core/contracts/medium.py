@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -46,10 +47,13 @@ class Shown:
         data: a PIL image; of a video a list of them; of audio an array (channels, samples) in about
             [-1, 1].
         rate: frames or samples a second; None where there is no time.
+        beside: what belongs to it and goes into the same file, such as a video's sound, by kind:
+            of the kinds that the writer says it holds.
     """
 
     data: Any
     rate: float | None = None
+    beside: Mapping[str, Shown] = field(default_factory=dict)
 
 
 Write = Callable[[Shown, Mapping[str, Any], Path], None]
@@ -68,6 +72,11 @@ class Writer(Record):
         longest_manifest: bytes of the longest that a file can hold, as JSON in ASCII; a longer one
             lies beside it, and is left out by the function. None where any is held.
         lossless: what is read from the file is what was drawn.
+        beside: kinds of what belongs to a medium that the same file holds, such as ``audio``.
+        needs: modules without which it cannot write; of writers that nobody named, one that lacks
+            them is passed over.
+        extra: of ldm-core, which installs those modules.
+        first: of writers for a kind, the one to take where nobody names any.
     """
 
     takes: ClassVar[tuple[str, ...]] = ("shown", "manifest", "path")
@@ -78,6 +87,10 @@ class Writer(Record):
     holds_manifest: bool = False
     longest_manifest: int | None = None
     lossless: bool = True
+    beside: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    extra: str | None = None
+    first: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -93,6 +106,11 @@ class Writer(Record):
     def with_function(self, function: Callable[..., Any]) -> Writer:
         return replace(self, write=function)
 
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The modules that it needs and that are not installed."""
+        return tuple(name for name in self.needs if find_spec(name) is None)
+
     def holds(self, manifest: Mapping[str, Any]) -> bool:
         """Whether a file has this manifest inside; else it lies beside it."""
         longest = self.longest_manifest
@@ -106,6 +124,10 @@ def writes(
     holds_manifest: bool = False,
     longest_manifest: int | None = None,
     lossless: bool = True,
+    beside: tuple[str, ...] = (),
+    needs: tuple[str, ...] = (),
+    extra: str | None = None,
+    first: bool = False,
 ) -> Callable[[Write], Writer]:
     """Make a writer of a function; see `Writer`."""
     traits: dict[str, Any] = {
@@ -114,6 +136,10 @@ def writes(
         "holds_manifest": holds_manifest,
         "longest_manifest": longest_manifest,
         "lossless": lossless,
+        "beside": beside,
+        "needs": needs,
+        "extra": extra,
+        "first": first,
     }
     return lambda write: made(Writer, write, **traits)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from ldm_core.arguments import check_fields
 from ldm_core.contracts.family import Model
@@ -34,6 +34,8 @@ def _seed(value: int) -> int:
 
 Seed = Annotated[int, AfterValidator(_seed)]
 """What an image's noise is drawn from: a whole number from 0 to 2^63 - 1."""
+FrameRate = Annotated[float, Field(ge=0.01, le=1000)]
+"""Frames a second of a video; files can say no rate far beyond these."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Request:
         seeds: one for each image; an image depends on its own alone.
         extent: how large each image is.
         num_inference_steps: of the whole run.
+        frame_rate: of a video, in frames a second; None for the model's own.
         places: of each image among all that the call makes, from 0; None where these are all.
         total: how many the call makes; None where these are all.
     """
@@ -55,6 +58,7 @@ class Request:
     num_inference_steps: int
     places: Sequence[int] | None = None
     total: int | None = None
+    frame_rate: float | None = None
 
     @property
     def of_call(self) -> Sequence[int]:

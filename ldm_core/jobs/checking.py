@@ -139,7 +139,7 @@ class _Check:
             shared = {n: v for n, v in inputs.items() if not _is_own(declared, n, v)}
             own = {name: value for name, value in inputs.items() if name not in shared}
             call = {n: v for n, v in columns.call.items() if n not in ("seed", "file_name")}
-            shared = {**call, **extent, **shared}
+            shared = {**shared, **call, **extent}  # a line says it over what holds for all
             group = Group(choices, shared)
             groups.setdefault(key_of(shared), (group, []))[1].append((line, own))
         for group, members in groups.values():

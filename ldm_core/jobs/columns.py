@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from ldm_core.composition.composition import Composition
 from ldm_core.composition.recipe import KEYS, SETTINGS, Layer, as_layer, read_value
-from ldm_core.contracts import Input, Seed
+from ldm_core.contracts import FrameRate, Input, Seed
 from ldm_core.contracts.files import expanded, in_full, parts_of, with_full_paths
 from ldm_core.contracts.latents import AtLeastOne
 from ldm_core.errors import LdmError, did_you_mean
@@ -25,6 +25,7 @@ OF_CALL: Mapping[str, Any] = {
     "width": AtLeastOne,
     "height": AtLeastOne,
     "guidance_scale": float,
+    "frame_rate": FrameRate,
     "file_name": str,
 }
 """Columns that mean the same for every model, with their types."""

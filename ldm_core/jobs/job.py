@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from ldm_core.composition.compose import compose
 from ldm_core.composition.composition import Composition
@@ -38,11 +38,9 @@ from ldm_core.jobs.processes import size_at_start
 from ldm_core.jobs.shards import SHARD_SIZE
 from ldm_core.jobs.worker import Worker, never, result_of
 from ldm_core.machine import refused
-from ldm_core.media.writers import find_writer, writer_of
+from ldm_core.media.kinds import noun
+from ldm_core.media.writers import find_writer
 from ldm_core.plugins.registry import Registry
-
-if TYPE_CHECKING:
-    from ldm_core.run.output import Output
 
 
 class Changed(LdmError):
@@ -258,13 +256,13 @@ class Job:
         """How many pictures are on disk, whether the ledger has them yet or not."""
         there = self.files.there()
         count = sum(self.files.file(picture) in there for picture in self.pictures)
-        return f"{count} {'picture is' if count == 1 else 'pictures are'} in {self.folder.path}"
+        are = "is" if count == 1 else "are"
+        return f"{count} {noun(self.writer.kind, count)} {are} in {self.folder.path}"
 
-    def beside(self, output: Output) -> list[tuple[Writer, Output]]:
-        """What belongs to an output, with its writers."""
-        registry = self.compositions.base.registry
-        pairs = ((writer_of(other.kind, registry), other) for other in output.beside)
-        return [(writer, other) for writer, other in pairs if writer is not None]
+    @property
+    def registry(self) -> Registry:
+        """The plugins that there are."""
+        return self.compositions.base.registry
 
     def _adopted(self, ledger: Ledger, claims: Claims) -> Iterator[Made]:
         """Pictures that are there and not in the ledger, whose process died between the two."""

@@ -76,4 +76,5 @@ def plan_of(composition: Composition, arguments: CallArguments) -> Plan:
         LdmError: it cannot be made.
     """
     seeds, inputs = arguments.images()
-    return composition.plan(inputs, seeds, arguments.extent, arguments.num_inference_steps)
+    steps, frame_rate = arguments.num_inference_steps, arguments.frame_rate
+    return composition.plan(inputs, seeds, arguments.extent, steps, frame_rate)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from ldm_core.contracts import Shown
 from ldm_core.errors import LdmError, NotFiniteError, PluginError, message_and_hint, with_class
 from ldm_core.jobs.batching import Batch, Picture
 from ldm_core.jobs.checking import defaults_of
@@ -18,7 +17,7 @@ from ldm_core.jobs.largest import largest_of
 from ldm_core.jobs.ledger import Ledger, Result
 from ldm_core.jobs.pipelines import Pipelines
 from ldm_core.machine import machine_error, refused
-from ldm_core.media.manifest import pixel_hash
+from ldm_core.media.kinds import noun
 
 if TYPE_CHECKING:
     from ldm_core.jobs.job import Job
@@ -167,18 +166,16 @@ class Worker:
         self, output: Output, pictures: Sequence[Picture], seconds: float
     ) -> Iterator[Event]:
         """Write an output's files, and then the ledger."""
+        from ldm_core.run.entries import entry_of, facts_of
+
         job, events, results = self._job, [], []
         broken: list[tuple[Picture, PluginError]] = []
-        several = zip(output.images, output.manifests, output.indices, strict=True)
-        for index, (image, manifest, at) in enumerate(several):
+        several = zip(output.manifests, output.indices, strict=True)
+        for index, (manifest, at) in enumerate(several):
             picture = pictures[at]
-            if output.kind == "image":
-                manifest["pixels_sha256"] = pixel_hash(image)
-            beside = tuple(
-                (writer, Shown(other.images[index], other.rate))
-                for writer, other in job.beside(output)
-            )
-            entry = Entry(Shown(image, output.rate), manifest, beside)
+            manifest.update(facts_of(output, index))
+            shown, others = entry_of(job.writer, output, index, job.registry)
+            entry = Entry(shown, manifest, tuple(others))
             try:
                 with self._writing():
                     written = self._written(picture, entry)
@@ -217,7 +214,8 @@ class Worker:
             yield
         except OSError as error:
             where = self._job.folder.path
-            raise refused(f"no picture can be written to '{where}'", error) from error
+            what = noun(self._job.writer.kind)
+            raise refused(f"no {what} can be written to '{where}'", error) from error
 
     def _made(
         self, picture: Picture, written: Written, seconds: float, manifest: dict[str, object]

@@ -57,7 +57,7 @@ def write_webp(image: Image.Image, manifest: Mapping[str, Any], path: Path) -> N
     Raises:
         LdmError: the picture is larger than a WebP can be, 16,383 pixels a side.
     """
-    exif = _exif(START + json.dumps(manifest))
+    exif = exif_of(START + json.dumps(manifest))
     path.write_bytes(_encoded(image, "WEBP", exif=exif))
 
 
@@ -66,7 +66,7 @@ def _jpeg(image: Image.Image, manifest: Mapping[str, Any]) -> bytes:
     if len(json.dumps(manifest)) > LONGEST_IN_JPEG:
         return data
     digest = hashlib.sha256(data).hexdigest()
-    return _encoded(image, "JPEG", exif=_exif(START + json.dumps({**manifest, ENCODED: digest})))
+    return _encoded(image, "JPEG", exif=exif_of(START + json.dumps({**manifest, ENCODED: digest})))
 
 
 def _encoded(image: Image.Image, format: str, **more: Any) -> bytes:
@@ -93,7 +93,8 @@ def _encoded(image: Image.Image, format: str, **more: Any) -> bytes:
     return stream.getvalue()
 
 
-def _exif(text: str) -> bytes:
+def exif_of(text: str) -> bytes:
+    """EXIF with a text as the user's comment."""
     exif = Image.Exif()
     exif[ExifTags.IFD.Exif] = {ExifTags.Base.UserComment: ASCII + text.encode("ascii")}
     return exif.tobytes()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ldm_core.composition.composition import Composition
 from ldm_core.composition.full_recipe import recipe_in_full
@@ -27,9 +26,6 @@ from ldm_core.media.manifest_record import FORMAT, IMPORTED, Manifest
 from ldm_core.model.files import model_hash
 from ldm_core.model.hub import commit
 from ldm_core.plugins.registry import Registry, installed
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 
 def make_manifest(
@@ -65,6 +61,7 @@ def make_manifests(
     shared = {
         **_extent(request.extent),
         "num_inference_steps": request.num_inference_steps,
+        **({} if request.frame_rate is None else {"frame_rate": request.frame_rate}),
         "recipe": recipe,
         **_revision(composition),
         "model_sha256": model_hash(composition.info.folder, composition.info.file),
@@ -129,11 +126,6 @@ def extent_of(manifest: Mapping[str, Any]) -> dict[str, int]:
     """How large what a manifest of this process describes is."""
     sides = {side: manifest[side] for side in ("width", "height") if side in manifest}
     return {**manifest.get("extent", {}), **sides}
-
-
-def pixel_hash(image: Image) -> str:
-    """SHA-256 of an image's RGB values, whatever the file around them."""
-    return hashlib.sha256(image.convert("RGB").tobytes()).hexdigest()
 
 
 def recipe_of(

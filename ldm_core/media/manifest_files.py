@@ -23,7 +23,7 @@ def lora_hashes(composition: Composition) -> list[dict[str, Any]]:
     """Each LoRA in force with the SHA-256 of its file."""
     names = [entry["path"] for entry in composition.recipe.get("loras", [])]
     return [
-        {"path": name, "scale": lora.scale, "sha256": file_hash(lora.file)}
+        {"path": name, **lora.entry, "sha256": file_hash(lora.file)}
         for name, lora in zip(names, composition.loras, strict=True)
     ]
 

@@ -16,6 +16,8 @@ IN_TILES = "decoded_in_tiles"
 not suffice otherwise."""
 IMPORTED = "imported"
 """The key of the packages whose plugins were imported, and have no part in the picture."""
+RATE = "rate"
+"""The key of the frames or samples a second of what came out."""
 Count = Annotated[int, Field(ge=0)]
 Length = Annotated[int, Field(ge=1)]
 
@@ -67,6 +69,7 @@ class Manifest(_Strict):
     height: Length | None = None
     extent: dict[str, Length] = {}
     num_inference_steps: Count
+    frame_rate: Annotated[float, Field(gt=0, le=1000)] | None = None
     recipe: dict[str, Any]
     model_revision: Annotated[str, Field(pattern=r"^[0-9A-Za-z]{1,64}$")] | None = None
     model_sha256: str | None = None
@@ -81,6 +84,8 @@ class Manifest(_Strict):
     versions: dict[str, str]
     imported: dict[str, str] = {}
     pixels_sha256: str | None = None
+    samples_sha256: str | None = None
+    rate: Annotated[float, Field(gt=0)] | None = None
     decoded_in_tiles: Length | None = None
     encoded_sha256: str | None = None
     finish: str | None = None

@@ -11,6 +11,7 @@ from PIL import Image
 
 from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError
+from ldm_core.media.comments import tagged
 from ldm_core.media.exif import comment_in
 from ldm_core.media.json_text import read_json_text
 from ldm_core.media.pictures import open_picture
@@ -28,6 +29,12 @@ def read_picture(path: Path) -> tuple[Image.Image, dict[str, Any]]:
             broken: see `manifest_text` and `read_json_text`.
     """
     image = open_picture(path)
+    return image, read_manifest(path)
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest of a picture, video or sound, inside or beside it; errors as of
+    `read_picture`."""
     try:
         text = manifest_text(expanded(path))
         manifest = None if text is None else read_json_text(text)
@@ -36,23 +43,26 @@ def read_picture(path: Path) -> tuple[Image.Image, dict[str, Any]]:
     if text is None:
         raise LdmError(
             f"{path} has no manifest inside, so it is not known how it was made.",
-            "`ldm generate` writes one into every picture; some editors drop it on saving.",
+            "`ldm generate` writes one into every file; some editors drop it on saving.",
         )
     if not isinstance(manifest, dict):
         raise LdmError("the manifest is damaged: it is no table.")
-    return image, manifest
+    return manifest
 
 
 def manifest_text(path: Path) -> str | None:
-    """The manifest of a picture; None where there is none.
+    """The manifest of a picture, video or sound; None where there is none.
 
     Raises:
         OSError: the file is not there, or cannot be read.
+        LdmError: what reads a video or sound is not installed.
         ValueError: it is broken, or longer than `LONGEST`.
     """
     text = text_under(path, KEYWORD)
     if text is None:
         text = comment_in(path)
+    if text is None:
+        text = tagged(path)
     return _beside(path.with_name(f"{path.name}{BESIDE}")) if text is None else text
 
 
@@ -60,7 +70,7 @@ def manifest_in(path: Path) -> dict[str, Any] | None:
     """The manifest of a file, as far as there is one that can be read."""
     try:
         table = json.loads(manifest_text(path) or "null")
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError, RecursionError, LdmError):
         return None
     return table if isinstance(table, dict) else None
 

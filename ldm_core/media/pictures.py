@@ -115,7 +115,7 @@ def _check_file(mode: int) -> None:
 def _decoded(form: Form) -> tuple[Image.Image, bool]:
     """The picture of a form, upright, and whether what says its orientation is damaged."""
     four = deep.grey_and_alpha_of_16_bits(form.data) if form.format == "PNG" else None
-    file = _opened(form, four)
+    file = opened_form(form, four)
     if isinstance(file, TiffImageFile):
         _check_bits(file)
         _check_strips(file)
@@ -184,7 +184,8 @@ def decoded(data: bytes, form: str) -> Image.Image:
     return image
 
 
-def _opened(form: Form, data: bytes | None = None) -> ImageFile.ImageFile:
+def opened_form(form: Form, data: bytes | None = None) -> ImageFile.ImageFile:
+    """A picture file of a form, whose first frame is not decoded yet."""
     file = Image.open(BytesIO(form.data if data is None else data), formats=(form.format,))
     assert isinstance(file, ImageFile.ImageFile)
     check_size(*file.size)
@@ -193,7 +194,7 @@ def _opened(form: Form, data: bytes | None = None) -> ImageFile.ImageFile:
 
 def _of_16_bits(form: Form, upper: ImageFile.ImageFile, mode: str, order: str) -> Image.Image:
     """A picture of colours in 16 bits; `upper` is the file opened, and is decoded here."""
-    lower, plain = _opened(form), "RGBA" if mode == "RGBa" else mode
+    lower, plain = opened_form(form), "RGBA" if mode == "RGBa" else mode
     deep.set_raw_mode(upper, f"{plain};16{order}")
     deep.set_raw_mode(lower, f"{plain};16{deep.OTHER[order]}")
     upper.load()

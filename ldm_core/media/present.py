@@ -11,13 +11,12 @@ from typing import Any, Literal
 
 from ldm_core.contracts import Writer
 from ldm_core.media.exif import ENCODED, encoded_hash, is_lossy
-from ldm_core.media.manifest import pixel_hash
-from ldm_core.media.manifest_record import IMPORTED, IN_TILES
+from ldm_core.media.hashes import OF_PIXELS, OF_SAMPLES, pixel_hash
+from ldm_core.media.made_files import is_as_written, kind_of_file
+from ldm_core.media.manifest_record import IMPORTED, IN_TILES, RATE
 from ldm_core.media.picture_manifests import manifest_in
 from ldm_core.media.pictures import open_picture
 
-OF_PIXELS = "pixels_sha256"
-"""What a manifest says of the pixels, which is known only once they are there."""
 PICTURES = (".png", ".webp", ".jpg", ".jpeg")
 """Files that are read to their end, by their suffix."""
 
@@ -97,9 +96,11 @@ def state(path: Path) -> Literal["whole", "changed", "torn"]:
     the manifest, are not those of its manifest; ``torn`` where it cannot be read to its end, or has
     no manifest.
 
-    Of a file of another format, whose manifest lies beside it, nothing more is known: of the two
-    the manifest comes first, and the other one whole. Of a picture stored with loss whose manifest
-    has no hash of the file, because it lies beside it, the pixels are read and not compared.
+    Of a video or sound that is stored with loss it is seen that it can be read, and how many
+    frames it has. Of a file of another format, whose manifest lies beside it, nothing more is
+    known: of the two the manifest comes first, and the other one whole. Of a picture stored with
+    loss whose manifest has no hash of the file, because it lies beside it, the pixels are read and
+    not compared.
     """
     manifest = manifest_in(path)
     try:
@@ -108,6 +109,8 @@ def state(path: Path) -> Literal["whole", "changed", "torn"]:
         if ENCODED in manifest:
             same = manifest[ENCODED] == encoded_hash(path.read_bytes())
             return "whole" if same else _changed(path)
+        if kind_of_file(path) in ("video", "audio"):
+            return "whole" if is_as_written(path, manifest) else "changed"
         if path.suffix not in PICTURES:
             return "whole" if path.is_file() else "torn"
         pixels = pixel_hash(open_picture(path))
@@ -137,7 +140,7 @@ def same_made(there: Mapping[str, Any] | None, manifest: Mapping[str, Any]) -> b
 def _key(manifest: Mapping[str, Any]) -> bytes:
     """A manifest in short, without what it says of the file, what memory alone decides, and the
     packages beside."""
-    beside = (OF_PIXELS, ENCODED, IN_TILES, IMPORTED)
+    beside = (OF_PIXELS, OF_SAMPLES, RATE, ENCODED, IN_TILES, IMPORTED)
     rest = {n: v for n, v in manifest.items() if n not in beside}
     text = json.dumps(rest, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=16).digest()

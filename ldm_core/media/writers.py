@@ -22,11 +22,11 @@ def find_writer(composition: Composition, name: str | None = None) -> Writer:
     Args:
         name: of a writer plugin; where None, as `writer_of` says.
     Raises:
-        LdmError: there is none, or it writes another kind of medium, or the pictures have channels
-            that none shows.
+        LdmError: there is none, or it writes another kind of medium or needs what is not installed,
+            or the pictures have channels that none shows.
     """
     kind, registry = composition.decoder.kind, composition.registry
-    if kind == "image":
+    if kind in ("image", "video"):
         check_shown(composition.info.image_channels)
     if name is not None:
         writer = _writer(registry.find("writer", name))
@@ -35,9 +35,11 @@ def find_writer(composition: Composition, name: str | None = None) -> Writer:
                 f"the format '{name}' is for {writer.kind}, and this model draws {kind}.",
                 "`ldm plugins list --kind writer` shows the others.",
             )
-        return writer.fitted(composition.info)
+        return _installed(writer, name).fitted(composition.info)
     writer_for_kind = writer_of(kind, registry)
     if writer_for_kind is None:
+        for writer in writers_of(kind, registry):
+            _installed(writer, f"for {kind}")
         raise LdmError(
             f"this model draws {kind}, and no installed package writes files of it.",
             "in Python, output_type='np' or 'pt' gives it as numbers.",
@@ -46,11 +48,20 @@ def find_writer(composition: Composition, name: str | None = None) -> Writer:
 
 
 def writer_of(kind: str, registry: Registry) -> Writer | None:
-    """The writer for a kind of medium: one that keeps the manifest inside comes first, then one
-    without loss, then the first by its id; None where there is none.
+    """The writer for a kind of medium, of those whose modules are installed: one that says it comes
+    first, then one that keeps the manifest inside, then one without loss, then the first by its id;
+    None where there is none.
 
     Those of other packages are asked where ours have none, so that what else is installed changes
     no file; of one that fails it is said, and the others go on."""
+    writers = [writer for writer in writers_of(kind, registry) if not writer.missing]
+    return min(
+        writers, key=lambda w: (not w.first, not w.holds_manifest, not w.lossless), default=None
+    )
+
+
+def writers_of(kind: str, registry: Registry) -> list[Writer]:
+    """Our writers for a kind of medium, by their ids; others' where we have none."""
     ours = [plugin for plugin in registry.of_kind("writer") if not is_of_others(plugin)]
     writers = [w for w in map(_writer, ours) if w.kind == kind]
     for plugin in registry.of_kind("writer") if not writers else ():
@@ -61,7 +72,24 @@ def writer_of(kind: str, registry: Registry) -> Writer | None:
                 warnings.warn(LdmWarning(f"{error.message}; it is left out."), stacklevel=2)
                 continue
             writers += [writer] if writer.kind == kind else []
-    return min(writers, key=lambda w: (not w.holds_manifest, not w.lossless), default=None)
+    return writers
+
+
+def _installed(writer: Writer, name: str) -> Writer:
+    """A writer, once it is seen that it can write.
+
+    Raises:
+        LdmError: it needs what is not installed.
+    """
+    if writer.missing:
+        several = ", ".join(writer.missing)
+        noun = "packages" if len(writer.missing) > 1 else "package"
+        raise LdmError(
+            f"the format {name if name.startswith('for ') else repr(name)} needs the {noun} "
+            f"{several}, which is not installed.",
+            f"pip install 'ldm-core[{writer.extra}]'" if writer.extra else "",
+        )
+    return writer
 
 
 def _writer(plugin: Plugin) -> Writer:

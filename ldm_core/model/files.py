@@ -16,6 +16,7 @@ from ldm_core.errors import LdmError, PluginError, did_you_mean
 from ldm_core.model.gguf_header import SUFFIX
 from ldm_core.model.hub import as_folder, download_model
 from ldm_core.model.hub_permission import NotAskedError
+from ldm_core.model.modular_index import MODULAR_INDEX, as_plain_index
 from ldm_core.model.reading import CONVERT as CONVERT
 from ldm_core.model.reading import PICKLE_RUNS as PICKLE_RUNS
 from ldm_core.model.reading import PICKLED as PICKLED
@@ -63,7 +64,7 @@ def find_model(source: str, registry: Registry, weights: bool = True) -> Path:
             )
         return path.resolve()
     if (hub := as_folder(source)) is not None:
-        ask = partial(download_model, hub, INDEX, [MODEL_RECIPE], weights)
+        ask = partial(download_model, hub, (INDEX, MODULAR_INDEX), [MODEL_RECIPE], weights)
         return Path(from_hub(source, "folder", ask))
     if os.sep in source or source.startswith((".", "~")):
         raise LdmError(f"there is no folder or file '{source}'.", LOOK)
@@ -110,12 +111,15 @@ def from_hub(source: str, what: str, ask: Callable[[], T]) -> T:
 
 
 def read_index(folder: Path) -> dict[str, Any]:
-    """The folder's ``model_index.json``.
+    """The folder's ``model_index.json``; where it has none, what its
+    ``modular_model_index.json`` says in the same form.
 
     Raises:
         LdmError: the folder is no model in Diffusers' format.
     """
     if not (folder / INDEX).is_file():
+        if (folder / MODULAR_INDEX).is_file():
+            return as_plain_index(read_json(folder / MODULAR_INDEX))
         raise LdmError(
             f"'{folder}' is no model: it has no {INDEX}, which every model in Diffusers' folder "
             "format has.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -184,11 +184,13 @@ class Repository:
         return NotAskedError(f"'{self.hub.id}' is not in the Hub's cache")
 
 
-def download_model(hub: HubName, index: str, beside: Iterable[str], weights: bool) -> str:
+def download_model(
+    hub: HubName, indexes: Sequence[str], beside: Iterable[str], weights: bool
+) -> str:
     """The folder with a model's components, and no other file of the repository.
 
     Args:
-        index: the file that names the components.
+        indexes: the file that names the components: the first of these that there is.
         beside: further files, where it has them.
         weights: whether to fetch the weights too; in full precision where they are there so.
     Raises:
@@ -198,6 +200,7 @@ def download_model(hub: HubName, index: str, beside: Iterable[str], weights: boo
     if repository.names is None:
         return repository.snapshot()
     names = repository.names
+    index = next((name for name in indexes if name in names), indexes[0])
     table = json.loads(repository.file(index).read_text("utf-8"))
     parts = [n for n, entry in table.items() if isinstance(entry, list) and n not in UNREAD]
     files = [name for name in (index, *beside) if name in names]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from ldm_core.model.hub import as_file, download_file
 from ldm_core.model.quantised import check_unscaled
 from ldm_core.model.reading import CONVERT, PICKLE_RUNS, PICKLED, read_json
 from ldm_core.model.safetensors_header import read_header
-from ldm_core.values import brief, fitted
+from ldm_core.values import brief, fitted, is_number
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Lora:
     Attributes:
         source: as a person named it: a path or a Hub id.
         scale: factor of its change to the weights; 1 is as it was trained.
+        scales: the factor by component, and by block within one, in place of one for all.
         config: where PEFT saved it, the file beside it that says its alpha.
     """
 
@@ -32,6 +34,12 @@ class Lora:
     file: Path
     scale: float
     config: Path | None = None
+    scales: Mapping[str, Any] | None = None
+
+    @property
+    def entry(self) -> dict[str, Any]:
+        """What a recipe says of it beside its path."""
+        return {"scale": self.scale} if self.scales is None else {"scales": self.scales}
 
 
 PEFT_FILE, PEFT_CONFIG = "adapter_model.safetensors", "adapter_config.json"
@@ -70,7 +78,8 @@ def as_lora(value: Any) -> dict[str, Any]:
     """An entry of a recipe's ``loras`` as a table of path and scale.
 
     Args:
-        value: a path, ``path:scale``, or a table with ``path`` and, where it is not 1, ``scale``.
+        value: a path, ``path:scale``, or a table with ``path`` and, where it is not 1, ``scale``,
+            or ``scales`` of components: ``{"unet": {"mid": 0.5}, "text_encoder": 0}``.
     Raises:
         LdmError: it is something else.
     """
@@ -78,14 +87,21 @@ def as_lora(value: Any) -> dict[str, Any]:
     if isinstance(value, str | Path):
         path, scale = str(value), re.fullmatch(r"(.+):([-+]?[\d.]+(?:e[-+]?\d+)?)", str(value))
         table = {"path": scale[1], "scale": scale[2]} if scale else {"path": path}
-    if not isinstance(table, Mapping) or not {"path"} <= {*table} <= {"path", "scale"}:
+    if not isinstance(table, Mapping) or not {"path"} <= {*table} <= {"path", "scale", "scales"}:
         raise LdmError(
-            "an entry of 'loras' should be a path, path:scale, or a table of path and scale, "
-            f"not {brief(value)}."
+            "an entry of 'loras' should be a path, path:scale, or a table of path and scale or "
+            f"scales, not {brief(value)}."
         )
     path, scale = table["path"], table.get("scale", 1.0)
     if not isinstance(path, str | Path):
         raise LdmError(f"the path of an entry of 'loras' should be text, not {brief(path)}.")
+    if "scales" in table:
+        if "scale" in table:
+            raise LdmError(
+                f"the LoRA '{path}' in 'loras' has a scale and scales; what scales do not name has "
+                "the scale 1, so say one of the two."
+            )
+        return {"path": str(path), "scales": _as_scales(path, table["scales"])}
     try:
         number = fitted(float, scale, text=True)
     except ValueError:
@@ -95,13 +111,41 @@ def as_lora(value: Any) -> dict[str, Any]:
     return {"path": str(path), "scale": number}
 
 
+def _as_scales(path: Any, value: Any) -> dict[str, Any]:
+    """The scales of a LoRA by component, each a number or a table of numbers."""
+    if not isinstance(value, Mapping) or not value:
+        raise _no_scales(path, value)
+    return {str(name): _as_part(path, scale) for name, scale in value.items()}
+
+
+def _as_part(path: Any, value: Any) -> Any:
+    """A number, some of them, or a table of such."""
+    if isinstance(value, Mapping) and value:
+        return {str(name): _as_part(path, scale) for name, scale in value.items()}
+    if isinstance(value, list | tuple) and value:
+        return [_as_part(path, scale) for scale in value]
+    if not is_number(value) or not math.isfinite(value):
+        raise _no_scales(path, value)
+    return float(value)
+
+
+def _no_scales(path: Any, value: Any) -> LdmError:
+    return LdmError(
+        f"the scales of the LoRA '{path}' in 'loras' should be a table of numbers by component, or "
+        f"of tables by block, not {brief(value)}.",
+        "as in {unet = {down = {block_2 = 0.5}}, text_encoder = 0}",
+    )
+
+
 def find_loras(entries: Sequence[Mapping[str, Any]]) -> tuple[Lora, ...]:
     """The files of these entries, each seen to be whole and to hold a LoRA.
 
     Raises:
         LdmError: one is missing, cut off, pickled, or no LoRA.
     """
-    return tuple(_find(entry["path"], entry["scale"]) for entry in entries)
+    return tuple(
+        _find(entry["path"], entry.get("scale", 1.0), entry.get("scales")) for entry in entries
+    )
 
 
 def is_lora(names: Iterable[str]) -> bool:
@@ -109,7 +153,7 @@ def is_lora(names: Iterable[str]) -> bool:
     return any(mark in name for name in names for mark in MARKS)
 
 
-def _find(source: str, scale: float) -> Lora:
+def _find(source: str, scale: float, scales: Mapping[str, Any] | None) -> Lora:
     file = to_read(source, "the LoRA of 'loras'")
     if file.suffix in PICKLED:
         raise LdmError(f"the LoRA '{source}' is a pickled file, {PICKLE_RUNS}", CONVERT)
@@ -132,7 +176,7 @@ def _find(source: str, scale: float) -> Lora:
         check_unscaled(header)
     except LdmError as error:
         raise LdmError(f"the LoRA '{source}': {error.message}", error.hint) from None
-    return Lora(source, file, scale, config)
+    return Lora(source, file, scale, config, scales)
 
 
 def _check_peft(source: str, file: Path, names: Iterable[str]) -> Path | None:

@@ -48,6 +48,7 @@ class Generates(ABC):
         guidance_scale: float | None = None,
         width: int | None = None,
         height: int | None = None,
+        frame_rate: float | None = None,
         batch_size: int | None = None,
         output_type: str = "pil",
         on_step: Callable[[Step], None] | None = None,
@@ -62,6 +63,7 @@ class Generates(ABC):
                 own seed alone.
             num_images_per_prompt: images of each prompt, one after the other.
             guidance_scale: sets the guidance's option ``scale``.
+            frame_rate: of a video, in frames a second; the model's where None.
             batch_size: images computed at once; all of them where None.
             output_type: ``pil``, ``np`` (batch, height, width, 3), ``pt`` (batch, 3, height,
                 width) or ``latent`` (batch, channels, ...).

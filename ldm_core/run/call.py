@@ -10,7 +10,7 @@ from typing import Any
 from ldm_core.arguments import argument, check_fields
 from ldm_core.composition.composition import is_one_each
 from ldm_core.composition.limits import check_images
-from ldm_core.contracts import Extent, Seed, Step
+from ldm_core.contracts import Extent, FrameRate, Seed, Step
 from ldm_core.contracts.latents import AtLeastOne
 from ldm_core.contracts.record import check_takes
 from ldm_core.errors import LdmError
@@ -32,6 +32,7 @@ class CallArguments:
         num_images_per_prompt: images of each prompt, one after the other.
         num_inference_steps: the recipe's where None.
         guidance_scale: sets the guidance's option ``scale``.
+        frame_rate: of a video, in frames a second; the model's where None.
         extent: how large; the recipe's or the model's along axes that are not named.
         batch_size: images computed at once; all of them where None.
         output_type: ``pil``, ``np`` (batch, height, width, channels), ``pt`` (batch, channels,
@@ -46,6 +47,7 @@ class CallArguments:
     num_images_per_prompt: AtLeastOne = 1
     num_inference_steps: AtLeastOne | None = None
     guidance_scale: float | None = None
+    frame_rate: FrameRate | None = None
     extent: Extent = field(default_factory=dict)
     batch_size: AtLeastOne | None = None
     output_type: str = "pil"

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from ldm_core.arguments import checks_arguments
-from ldm_core.contracts import Extent, Grid, Plan, Step
+from ldm_core.contracts import Extent, FrameRate, Plan, Step
 from ldm_core.errors import LdmError
 from ldm_core.media.manifest import make_manifest
 from ldm_core.media.shown import check_output_type
 from ldm_core.model.same_latents import check_same_latents
+from ldm_core.numerics.strength import steps_before as steps_before
 from ldm_core.run.allowance import within_memory
 from ldm_core.run.batches import Generates
 from ldm_core.run.call import CallArguments
@@ -121,7 +122,7 @@ class Chain(Generates):
         last = chained.pipelines[-1].composition
         check_output_type(call.output_type, last.decoder.kind, last.info.image_channels)
         seeds, inputs = call.images()
-        plans = chained.plans(inputs, seeds, call.extent, call.num_inference_steps)
+        plans = chained.plans(inputs, seeds, call.extent, call.num_inference_steps, call.frame_rate)
         parts = zip(chained.pipelines, plans, strict=True)
         batches = [part.composition.batches(plan, call.batch_size) for part, plan in parts]
         return chained.outputs(batches, call)
@@ -142,9 +143,9 @@ class Chain(Generates):
         def output(parts: tuple[Plan, ...]) -> Output:
             with collected() as walks, failing(walks):
                 latents = self.sample(parts, call.on_step)
-            seeds, manifests = parts[-1].request.seeds, self.manifests(parts)
-            last = self.pipelines[-1]
-            return outcome(last, latents, seeds, manifests, call.output_type, walks)
+            manifests, last = self.manifests(parts), self.pipelines[-1]
+            request = parts[-1].request
+            return outcome(last, latents, request, manifests, call.output_type, walks)
 
         def cut(parts: tuple[Plan, ...], size: int) -> list[tuple[Plan, ...]]:
             return list(zip(*(plan.batches(size) for plan in parts), strict=True))
@@ -164,6 +165,7 @@ class Chain(Generates):
         seeds: Sequence[int],
         extent: Extent | None = None,
         num_inference_steps: int | None = None,
+        frame_rate: FrameRate | None = None,
     ) -> list[Plan]:
         """The plan of each pipeline, as of `Composition.plan`, each from where it takes over.
 
@@ -177,7 +179,7 @@ class Chain(Generates):
         for part, names in zip(self.pipelines, declared, strict=True):
             own = {n: value for n, value in inputs.items() if n in names or n in left}
             left = set()
-            plan = part.composition.plan(own, seeds, extent, num_inference_steps)
+            plan = part.composition.plan(own, seeds, extent, num_inference_steps, frame_rate)
             extent = plan.request.extent
             plans.append(plan)
         for index, share in enumerate(self.shares):
@@ -233,12 +235,3 @@ class Chain(Generates):
             }
             for index in range(len(plans[0].request.seeds))
         ]
-
-
-def steps_before(grid: Grid, share: float) -> int:
-    """How many steps of a grid begin before a share of the training timesteps is done."""
-    schedule = grid.schedule
-    cutoff = (1 - share) * (schedule.last - schedule.first + 1)
-    if schedule.discrete:
-        cutoff = round(cutoff)
-    return sum(1 for point in grid[:-1] if point.t > cutoff - 1e-6)

@@ -88,11 +88,18 @@ def _medium(parts: Composition, model: Model, latents: Tensor) -> Medium:
         check_medium(medium, latents, parts.decoder)
         if medium.data.requires_grad:
             medium = replace(medium, data=medium.data.detach())
+        if parts.info.rate is not None and medium.kind != "image":
+            medium = replace(medium, rate=parts.info.rate)
     if not parts.owners.is_ours(parts.decoder):
         name = parts.owners.called(parts.decoder, "the decoder")
         for odd in _oddities(medium, latents, parts):
             note(f"{name} gave {odd}")
     return medium
+
+
+def at_rate(medium: Medium, frame_rate: float | None) -> Medium:
+    """A video at the frame rate of a call, where it says one; its sound keeps its own."""
+    return medium if frame_rate is None else replace(medium, rate=frame_rate)
 
 
 def _oddities(medium: Medium, latents: Tensor, parts: Composition) -> Iterator[str]:

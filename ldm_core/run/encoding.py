@@ -12,6 +12,7 @@ from ldm_core.contracts import Model, Noise, Seed
 from ldm_core.errors import LdmError, NotFiniteError, PartError
 from ldm_core.media import pixels
 from ldm_core.model.libraries import heard
+from ldm_core.numerics.seeded_noise import white
 from ldm_core.run.allowance import in_halves
 from ldm_core.run.attention import in_force
 from ldm_core.run.call import seeds_for
@@ -63,7 +64,7 @@ def by_encoder(parts: Composition, model: Model, data: Tensor, noise: Noise) -> 
     """
     encoder, space = parts.encoder, parts.info.latents
     with parts.owners.blamed(encoder, ENCODING):
-        latents = encoder(model, data, noise)
+        latents = encoder(model, data, white(noise))
     extent = dict(zip(space.names, data.shape[2:], strict=True))
     shape = (len(data), *space.shape(extent))
     right = isinstance(latents, Tensor) and latents.is_floating_point()

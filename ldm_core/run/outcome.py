@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from ldm_core.composition.composition import Composition
-from ldm_core.contracts import Medium, Model
+from ldm_core.contracts import Medium, Model, Request
 from ldm_core.errors import LdmError, LdmWarning, MachineError
 from ldm_core.media.manifest_record import IN_TILES
 from ldm_core.media.shown import shown
 from ldm_core.model.loading import unpacked
-from ldm_core.run.decoding import decoded
+from ldm_core.run.decoding import at_rate, decoded
 from ldm_core.run.finite import (
     AROUND,
     CONDITIONS,
@@ -46,7 +46,7 @@ MUCH_GUIDANCE = 100.0
 def outcome(
     pipe: Pipeline,
     latents: Tensor,
-    seeds: Sequence[int],
+    request: Request,
     manifests: Sequence[dict[str, Any]],
     output_type: str,
     walks: Sequence[Finiteness] = (),
@@ -54,6 +54,7 @@ def outcome(
     """The output of final latents (batch, channels, ...), without the images that are not finite.
 
     Args:
+        request: what was asked for.
         manifests: one for each entry.
         walks: what was heard of the walks that led there, one after the other.
     Raises:
@@ -61,17 +62,18 @@ def outcome(
             those before.
     """
     with failing(walks):
-        return finished(walks, _outcome(pipe, latents, seeds, manifests, output_type, walks))
+        return finished(walks, _outcome(pipe, latents, request, manifests, output_type, walks))
 
 
 def _outcome(
     pipe: Pipeline,
     latents: Tensor,
-    seeds: Sequence[int],
+    request: Request,
     manifests: Sequence[dict[str, Any]],
     output_type: str,
     walks: Sequence[Finiteness],
 ) -> Output:
+    seeds = request.seeds
     faults, steps = faults_of(walks)
     kind = pipe.composition.decoder.kind
     for index, finite in enumerate(finite_entries(latents)):
@@ -90,6 +92,7 @@ def _outcome(
             first = good[len(tiles)]
             good = good[: len(tiles)]
             faults = {index: fault for index, fault in faults.items() if index < first}
+        medium = at_rate(medium, request.frame_rate)
         manifests = _with_tiles(manifests, good, tiles)
         _check_count(medium, len(good))
         whole = [finite_entries(part.data) for part in (medium, *medium.beside)]
@@ -216,10 +219,10 @@ def _failures(
 ) -> tuple[Failure, ...]:
     if not faults:
         return ()
-    hint = likely_cause(pipe)
+    hint, kind = likely_cause(pipe), pipe.composition.decoder.kind
     names = {fault.what: by_whom(pipe.composition, fault.what) for fault in faults.values()}
     return tuple(
-        Failure(index, seeds[index], names[what], step, steps, hint, manifests[index])
+        Failure(index, seeds[index], names[what], step, steps, hint, manifests[index], kind)
         for index, (what, step) in sorted(faults.items())
     )
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ldm_core.errors import LdmError, MachineError, NotFiniteError, PluginError
+from ldm_core.media.kinds import noun
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Failure:
         steps: how many there are.
         hint: what may be the cause, and what may help.
         manifest: of what was asked for.
+        kind: of medium.
     """
 
     index: int
@@ -34,13 +36,15 @@ class Failure:
     steps: int
     hint: str
     manifest: dict[str, Any]
+    kind: str = "image"
 
     @property
     def message(self) -> str:
         """What is wrong, in a sentence."""
+        what = self.kind if self.kind == "image" else noun(self.kind)
         where = "" if self.step is None else f" at step {self.step} of {self.steps}"
         return (
-            f"the image of seed {self.seed} came out not finite (NaN or infinite); the first such "
+            f"the {what} of seed {self.seed} came out not finite (NaN or infinite); the first such "
             f"numbers came from {self.what}{where}."
         )
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from ldm_core.arguments import checks_arguments
 from ldm_core.composition.compose import compose, recompose
 from ldm_core.composition.composition import Composition
+from ldm_core.composition.noise import noise_kind
 from ldm_core.contracts import Extent, Medium, Model, Noise, Plan, Request, Run, Seed, Step
 from ldm_core.contracts.record import check_takes
 from ldm_core.errors import LdmError
@@ -22,13 +23,13 @@ from ldm_core.media.shown import check_output_type
 from ldm_core.model.libraries import heard
 from ldm_core.numerics.grid import Grid
 from ldm_core.numerics.point import Point
-from ldm_core.numerics.seeded_noise import SeededNoise
+from ldm_core.numerics.seeded_noise import SeededNoise, is_on
 from ldm_core.plugins.registry import Registry
 from ldm_core.run.allowance import within_memory
 from ldm_core.run.attention import in_force
 from ldm_core.run.batches import Generates
 from ldm_core.run.call import CallArguments
-from ldm_core.run.decoding import decoded
+from ldm_core.run.decoding import at_rate, decoded
 from ldm_core.run.encoding import by_encoder, encoded
 from ldm_core.run.finite import Finiteness, begun, collected
 from ldm_core.run.memory.fitting import Fitting, fitted_to_memory
@@ -168,7 +169,7 @@ class Pipeline(Generates):
         parts = pipe.composition
         check_output_type(call.output_type, parts.decoder.kind, parts.info.image_channels)
         seeds, inputs = call.images()
-        plan = parts.plan(inputs, seeds, call.extent, call.num_inference_steps)
+        plan = parts.plan(inputs, seeds, call.extent, call.num_inference_steps, call.frame_rate)
         if call.skip is not None:
             plan = without(parts, plan, call.skip)
         return pipe.outputs(parts.batches(plan, call.batch_size), call)
@@ -223,7 +224,7 @@ class Pipeline(Generates):
             give_back()  # what sampling took, before decoding takes its own
         with parts.owners.blamed(None, "while it said what it reads"):
             manifests = list(make_manifests(kept, request, self.model.place))
-        return outcome(self, latents, request.seeds, manifests, output_type, walks)
+        return outcome(self, latents, request, manifests, output_type, walks)
 
     @checks_arguments
     def sample(self, plan: Plan, on_step: Callable[[Step], None] | None = None) -> Tensor:
@@ -273,10 +274,8 @@ class Pipeline(Generates):
         if noise is not None:
             check_takes(noise, (), "noise")
         own = noise or self.noise(plan.request.seeds, plan.request.extent)
+        draws = own if is_on(own, device) else lambda: own().to(device)
         finite = begun(len(plan.request.seeds))
-
-        def draws() -> Tensor:
-            return own().to(device)
 
         def to_latents(data: Tensor) -> Tensor:
             latents = by_encoder(parts, self.model, data.to(device), draws).to(device)
@@ -292,7 +291,7 @@ class Pipeline(Generates):
             to_latents,
             scale,
             parts.scheduler,
-            lambda latents: decoded(self, latents)[0],
+            lambda latents: at_rate(decoded(self, latents)[0], plan.request.frame_rate),
         )
         blamed = parts.owners.blamed(None, BEFORE)
         tf32 = tf32_in_force(parts.recipe)
@@ -301,8 +300,9 @@ class Pipeline(Generates):
 
     @checks_arguments
     def noise(self, seeds: Sequence[Seed], extent: Extent) -> SeededNoise:
-        """The noise of these images, one stream each, shaped as latents of this extent."""
-        return SeededNoise(seeds, self._shape(extent), self.model.latents_device)
+        """The noise of these images, of the recipe's kind, one stream each, shaped as latents."""
+        kind = noise_kind(self.composition.recipe)
+        return SeededNoise(seeds, self._shape(extent), self.model.latents_device, kind)
 
     @checks_arguments
     def initial_scale(self, grid: Grid) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,9 @@ from PIL import Image
 from ldm_core.conformance.checks import NotApplicable, Subject, check
 from ldm_core.contracts import Shown, Writer
 from ldm_core.errors import LdmError
-from ldm_core.media.picture_manifests import read_picture
+from ldm_core.media.integers import to_integers
+from ldm_core.media.made_files import read_data
+from ldm_core.media.picture_manifests import read_manifest
 from ldm_core.media.pictures import open_picture
 from ldm_core.plugins.options import with_options
 
@@ -66,8 +68,11 @@ def repeats(subject: Subject) -> str:
 
 @check("writer")
 def readable(subject: Subject) -> str:
-    """What Pillow reads from the file is the picture: of one without loss each number of it."""
+    """What Pillow, PyAV or soundfile reads from the file is what was written: of one without loss
+    each number of it."""
     writer = _writer(subject)
+    if writer.kind in ("video", "audio"):
+        return _readable_in_time(writer)
     if writer.kind != "image":
         raise NotApplicable(f"it writes {writer.kind}, for which there is no other reader here")
     worst = 0
@@ -91,14 +96,14 @@ def readable(subject: Subject) -> str:
 def holds_manifest(subject: Subject) -> str:
     """The manifest is inside where it says so, as `ldm replay` reads it, or else is not."""
     writer = _writer(subject)
-    if writer.kind != "image":
+    if writer.kind not in ("image", "video", "audio"):
         raise NotApplicable(f"it writes {writer.kind}, whose manifests nothing reads back")
     long = {**MANIFEST, "prompt": "x" * 70_000}
     for manifest in (MANIFEST, long):
         shown = next(iter(_shown(writer)))
         with _written(writer, shown, f"picture{writer.suffix}", manifest) as path:
             try:
-                read: Any = read_picture(path)[1]
+                read: Any = read_manifest(path)
             except LdmError as error:
                 read = error.message
         if writer.holds(manifest):
@@ -107,6 +112,33 @@ def holds_manifest(subject: Subject) -> str:
         else:
             assert not isinstance(read, dict), "it says that no manifest is inside, and there is"
     return "inside" if writer.holds_manifest else "beside"
+
+
+def _readable_in_time(writer: Writer) -> str:
+    """What is read of a video's or sound's file."""
+    for shown in _shown(writer):
+        with _written(writer, shown, f"made{writer.suffix}") as path:
+            manifest = {"extent": {"frames": len(shown.data)}} if writer.kind == "video" else {}
+            try:
+                back = read_data(path, writer.kind, {**manifest, "rate": shown.rate})
+            except LdmError as error:
+                raise NotApplicable(f"there is no reader of it here: {error.message}") from None
+        if writer.kind == "audio":
+            own, read = to_integers(shown.data)[0], to_integers(back)[0]
+        else:
+            own, read = (
+                np.stack([np.asarray(f.convert("RGB")) for f in v]) for v in (shown.data, back)
+            )
+        same = own.shape == read.shape
+        assert same or not writer.lossless, f"it is read as {read.shape}, and was {own.shape}"
+        assert not writer.lossless or np.array_equal(own, read), (
+            "it says that it is without loss, and other numbers are read"
+        )
+    return "each number" if writer.lossless else "it can be read"
+
+
+def _stacked(frames: Sequence[Image.Image]) -> Any:
+    return np.stack([np.asarray(frame.convert("RGB")) for frame in frames])
 
 
 def _writer(subject: Subject) -> Writer:

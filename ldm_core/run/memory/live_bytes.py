@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -63,6 +64,23 @@ class Unit:
     held: Mapping[str, int]
 
 
+class Moment(NamedTuple):
+    """What an operation took, beside what was alive when the record began.
+
+    Attributes:
+        now: where it computed.
+        live, kept: bytes that were alive, and those of them in memory that stays the program's.
+        most_kept: the most of the latter until then.
+        scratch: that it took while it lasted.
+    """
+
+    now: Unit
+    live: int
+    kept: int
+    most_kept: int
+    scratch: int
+
+
 class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts what every operation makes for as long as it is alive, and the most there was at once
     while each part computed.
@@ -88,6 +106,7 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._kept = 0  # bytes alive in memory that stays
         self._most_kept = 0
         self._now = Unit("", dict.fromkeys(GRAINS, 0))
+        self._record: _Record | None = None
         self.peaks: dict[str, Peak] = {}
 
     @property
@@ -98,6 +117,29 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def elsewhere(self) -> None:
         """What comes now is computed in no part."""
         self._now = Unit("", dict.fromkeys(GRAINS, 0))
+
+    def size_of(self, tensor: Tensor) -> int:
+        """Bytes that are counted for a tensor's memory."""
+        return self._sizes.get(key_of(tensor), 0)
+
+    @contextmanager
+    def recorded(self) -> Iterator[list[Moment]]:
+        """What is computed meanwhile, for `count_again`."""
+        outer, self._record = self._record, _Record(self._live, self._kept, self._kept)
+        try:
+            yield self._record.moments
+        finally:
+            self._record = outer
+
+    def count_again(self, moments: Iterable[Moment]) -> None:
+        """Count what was recorded before as if it were computed now; nothing of it stays alive."""
+        live, kept = self._live, self._kept
+        for moment in moments:
+            self._now = moment.now
+            self._live, self._kept = live + moment.live, kept + moment.kept
+            self._most_kept = max(self._most_kept, kept + moment.most_kept)
+            self._note(moment.scratch)
+        self._live, self._kept = live, kept
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         options = kwargs or {}
@@ -129,6 +171,8 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if self._allocator.keeps(size):
             self._kept += size
             self._most_kept = max(self._most_kept, self._kept)
+            if self._record is not None:
+                self._record.most_kept = max(self._record.most_kept, self._kept)
         self._watched[key] = weakref.ref(storage, lambda _: self._free(key))
 
     def _free(self, key: int) -> None:
@@ -139,6 +183,8 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         del self._watched[key]
 
     def _note(self, scratch: int) -> None:
+        if self._record is not None:
+            self._record.add(self._now, self._live, self._kept, scratch)
         peak = self.peaks.setdefault(self._now.part, Peak())
         if self._allocator.keeps(scratch):
             self._most_kept = max(self._most_kept, self._kept + scratch)
@@ -147,6 +193,20 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         peak.live = max(peak.live, live)
         for grain, size in self._now.held.items():
             peak.held[grain] = max(peak.held[grain], live + size)
+
+
+@dataclass
+class _Record:
+    """What was alive when it began, the most that was kept since, and what was noted."""
+
+    live: int
+    kept: int
+    most_kept: int
+    moments: list[Moment] = field(default_factory=list)
+
+    def add(self, now: Unit, live: int, kept: int, scratch: int) -> None:
+        most = self.most_kept - self.kept
+        self.moments.append(Moment(now, live - self.live, kept - self.kept, most, scratch))
 
 
 def key_of(tensor: Tensor) -> int:

@@ -158,23 +158,25 @@ class Planner:
         plan: Plan,
         budget: tuple[int, bool] | None = None,
         best: Callable[[Candidate, int], bool] = lambda way, size: True,
+        walk: Walk | None = None,
     ) -> MemoryPlan:
         """The plan for a batch.
 
         Args:
             budget: as of `budget`; the recipe's where None.
             best: ``best(way, size)`` says which of the ways that fit are taken before others.
+            walk: what the batch takes, where it has been walked before.
         Raises:
             LdmError: nothing fits; it says what would.
         """
         from ldm_core.run.memory.refusal import refusal
 
         size, free = budget or self.budget()
-        walk = self.walked(plan)
+        walk = self.walked(plan) if walk is None else walk
         ways = self.ways(walk, plan)
         fit = [way for way in ways if way.peak <= size]
         if not fit:
-            raise refusal(self, plan, ways, size, free)
+            raise refusal(self, plan, walk, ways, size, free)
         chosen = next((way for way in fit if best(way, size)), fit[0])
         count = len(plan.request.seeds)
         return MemoryPlan(size, free, count, plan.request.extent, walk, chosen, tuple(ways))

@@ -11,6 +11,7 @@ from ldm_core.contracts.latents import describe
 from ldm_core.errors import LdmError
 from ldm_core.run.memory.placements import Candidate
 from ldm_core.run.memory.plan import Planner, in_half
+from ldm_core.run.memory.shape_walk import Walk
 
 QUARTER = 0.28
 """Of float32's weights that eight bits and their scales take, in about."""
@@ -18,15 +19,19 @@ QUANTISED = ("network", "text", "side")
 
 
 def refusal(
-    planner: Planner, plan: Plan, ways: Sequence[Candidate], budget: int, free: bool
+    planner: Planner, plan: Plan, walk: Walk, ways: Sequence[Candidate], budget: int, free: bool
 ) -> LdmError:
-    """The error that says what a batch takes at the least, and what would fit."""
+    """The error that says what a batch takes at the least, and what would fit.
+
+    Args:
+        walk, ways: of the batch.
+    """
     least = min(ways, key=lambda way: way.peak)
     images = len(plan.request.seeds)
     what = describe(plan.request.extent).removeprefix("the size ")
     what = what if images == 1 else f"{images} images at once of {what}"
     room = f"{in_words(budget)} are free" if free else f"the recipe's memory is {in_words(budget)}"
-    fits = list(_fits(planner, plan, budget))
+    fits = list(_fits(planner, plan, walk, least, budget))
     fits.append(f"--memory {-(-least.peak // 2**20)}MiB ({least.words})")
     return LdmError(
         f"{what} would take at least {in_words(least.peak)} of memory ({least.words}), and {room}.",
@@ -34,11 +39,11 @@ def refusal(
     )
 
 
-def _fits(planner: Planner, plan: Plan, budget: int) -> Iterator[str]:
+def _fits(planner: Planner, plan: Plan, walk: Walk, least: Candidate, budget: int) -> Iterator[str]:
     """Changes by each of which the batch would fit, in words."""
     images = len(plan.request.seeds)
     single = plan if images == 1 else plan.batches(1)[0]
-    alone = _least(planner, single)
+    alone = least if single is plan else _least(planner, single)
     if images > 1 and alone is not None and alone.peak <= budget:
         yield f"a batch_size of {_batch(planner, plan, budget)}"
     smaller = _smaller(planner, single, budget)
@@ -47,7 +52,7 @@ def _fits(planner: Planner, plan: Plan, budget: int) -> Iterator[str]:
     half = _half(planner, plan, budget)
     if half is not None:
         yield half
-    quantised = _quantised(planner, plan, budget)
+    quantised = _quantised(planner, walk, budget)
     if quantised is not None:
         yield quantised
 
@@ -107,11 +112,10 @@ def _half(planner: Planner, plan: Plan, budget: int) -> str | None:
     return f"dtype bfloat16 ({in_words(peak)})" if peak <= budget else None
 
 
-def _quantised(planner: Planner, plan: Plan, budget: int) -> str | None:
+def _quantised(planner: Planner, walk: Walk, budget: int) -> str | None:
     """Weights in eight bits, where they fit whole."""
     import torch
 
-    walk = planner.walked(plan)
     share = QUARTER * (4 / planner.place.dtype.itemsize)
     weights = {
         part: int(size * share) if walk.roles[part] in QUANTISED else size

@@ -15,8 +15,10 @@ from torch.overrides import TorchFunctionMode
 from ldm_core.composition.composition import Composition
 from ldm_core.contracts import Converter, Kernel, Model, Phase, Place, Plan, Run, first_of
 from ldm_core.contracts.attention import dtype_name
+from ldm_core.errors import LdmError
 from ldm_core.run.attention import in_force
 from ldm_core.run.memory.live_bytes import Allocator, LiveBytes, Peak, Unit, bytes_of, key_of
+from ldm_core.run.memory.repeats import walked_once
 from ldm_core.run.sampling import Sampling
 
 META = torch.device("meta")
@@ -91,8 +93,11 @@ def walk(
     ways = {}
     for name, converters in decoding.items():
         other = model
-        for converter in converters:
-            other = converter.convert(other)
+        try:
+            for converter in converters:
+                other = converter.convert(other)
+        except LdmError:  # its tiles are no whole numbers of latents: not a way of this model's
+            continue
         ways[name] = _decoded(composition, other, latents, units, allocator)
     roles = {name: model.parts[name].role for name in modules}
     return Walk(weights, roles, live.peaks, ways)
@@ -163,9 +168,11 @@ def begun(composition: Composition, model: Model, plan: Plan) -> Sampling:
 
 
 def _different(plan: Plan, composition: Composition) -> list[Any]:
-    """The first point, and the middle one, where a guidance may ask for other branches."""
-    grid = plan.grid[:-1]
-    return [grid[0], grid[len(grid) // 2]]
+    """The first point, and the middle one, where a guidance may ask for other branches; and the
+    first one where another of the model's networks answers."""
+    grid, boundary = plan.grid[:-1], composition.info.boundary
+    other = [point for point in grid if boundary is not None and point.t < boundary]
+    return [grid[0], grid[len(grid) // 2], *other[:1]]
 
 
 def _decoded(
@@ -176,7 +183,9 @@ def _decoded(
     allocator: Allocator,
 ) -> Mapping[str, Peak]:
     live = LiveBytes(units, allocator)
-    with torch.no_grad(), _kernel(composition), live:
+    modules = [part.module for part in model.parts.values() if part.role == "autoencoder"]
+    repeats = walked_once(filter(is_module, modules), live)
+    with torch.no_grad(), _kernel(composition), live, repeats:
         medium = composition.decoder.medium(model, latents)
         live.elsewhere()
         shown = medium.data.float()
