@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import json
 import logging
-import subprocess
-import sys
 import threading
 import warnings
 from collections.abc import Iterator
@@ -17,6 +15,7 @@ import diffusers
 import pytest
 import transformers
 
+from forked import Server, output_of
 from ldm_core import Pipeline
 from ldm_core.errors import LdmWarning
 from ldm_core.model.libraries import DROPPED, heard, loading, reason_to_drop
@@ -125,16 +124,15 @@ def test_a_config_attribute_that_is_ignored_is_said(copied: Path) -> None:
         Pipeline.from_pretrained(_with_strange_config(copied))
 
 
-def test_the_command_line_says_it(copied: Path, tmp_path: Path) -> None:
-    arguments = ["generate", "a", "--model", str(_with_strange_config(copied)), "--steps", "1"]
-    run = subprocess.run(
-        [sys.executable, "-c", MAIN, *arguments, "--json", "--out", str(tmp_path / "o")],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "'colour'" in json.loads(run.stdout)["warnings"][0]
-    [line] = [line for line in run.stderr.splitlines() if line]
+def test_the_command_line_says_it(server: Server, copied: Path, tmp_path: Path) -> None:
+    words = ["generate", "a", "--model", str(_with_strange_config(copied)), "--steps", "1"]
+    (tmp_path / "run").mkdir()
+    pid = server.start([*words, "--json"], tmp_path / "run")
+    code = server.wait(pid)
+    out, err = output_of(tmp_path / "run", pid)
+    assert code == 0, err
+    assert "'colour'" in json.loads(out)["warnings"][0]
+    [line] = [line for line in err.splitlines() if line]
     assert line.startswith("warning: the unet (UNet2DConditionModel)")
 
 

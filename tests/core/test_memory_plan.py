@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import numpy as np
 import pytest
 import torch
@@ -16,10 +18,12 @@ from ldm_core import LdmError, Pipeline
 from ldm_core.composition.compose import compose
 from ldm_core.composition.memory_size import size_in_bytes
 from ldm_core.plugins.registry import installed
+from ldm_core.run.memory import shape_walk
 from ldm_core.run.memory.live_bytes import Allocator, LiveBytes
 from ldm_core.run.memory.placements import Candidate
 from ldm_core.run.memory.plan import MemoryPlan, Planner
-from tiny.folders import FOLDERS
+from tiny.covering import one_of_each, quick_among
+from tiny.folders import FOLDERS, MORE_FOLDERS
 
 KIB = 2**10
 
@@ -69,12 +73,17 @@ def test_what_lives_is_counted() -> None:
     assert live.peaks[""].live == 3 * 4 * KIB
 
 
-@pytest.mark.parametrize("name", sorted(FOLDERS))
+COUNTING = ("Chroma", "HiDream", "Lumina 2", "Z-Image")
+"""Those whose networks or encoders look at numbers to know how much to compute."""
+
+
+@pytest.mark.parametrize("name", [*one_of_each(), *quick_among(MORE_FOLDERS, COUNTING)])
 def test_every_family_is_walked(name: str, tmp_path: Path) -> None:
     """No plan expects less than its weights, whose sizes are those of the files."""
-    folder = FOLDERS[name].write(tmp_path / "model")
+    kind = {**FOLDERS, **MORE_FOLDERS}[name]
+    folder = kind.write(tmp_path / "model")
     own = planner(folder)
-    plan = own.example()
+    plan = own.example(1, kind.size)
     walk = own.walked(plan)
     files = {
         part: sum(file.stat().st_size for file in (folder / part).glob("*.safetensors"))
@@ -89,11 +98,44 @@ def test_every_family_is_walked(name: str, tmp_path: Path) -> None:
         assert way.peak > sum(walk.weights[part] for part in stay)
 
 
+@pytest.mark.parametrize("kind", ["Stable Diffusion", "Flux dev"])
+def test_tiles_of_one_shape_are_walked_once(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what they take is, to the byte, what walking every one of them finds."""
+    own = planner(FOLDERS[kind].write(tmp_path / "model"))
+    plan = own.example(1, {"height": 64, "width": 64})
+    walked: list[int] = []
+    forward = diffusers.models.autoencoders.vae.Decoder.forward
+
+    def counted(self: Any, *args: Any, **options: Any) -> Any:
+        walked.append(len(args))
+        return forward(self, *args, **options)
+
+    monkeypatch.setattr(diffusers.models.autoencoders.vae.Decoder, "forward", counted)
+    quick, few = own.walked(plan), len(walked)
+    monkeypatch.setattr(shape_walk, "walked_once", lambda modules, live: nullcontext())
+    each, every = own.walked(plan), len(walked) - few
+    assert quick.decoding == each.decoding
+    assert few * 3 < every
+
+
+def test_tiles_that_do_not_fit_the_model_are_no_way_of_decoding(tmp_path: Path) -> None:
+    """A quarter of two latents is no whole number of them."""
+    own = planner(MORE_FOLDERS["Lumina 2"].write(tmp_path / "model"))
+    assert {way.decoding for way in ways(own, 2)} == {"", "vae_slicing"}
+    assert made(own).chosen.lossless
+
+
 def test_a_larger_budget_is_never_slower(folder: Path) -> None:
     own = planner(folder, device="cuda")
-    all_ways = ways(own, images=2)
+    batch = own.example(2)
+    walk = own.walked(batch)
+    all_ways = own.ways(walk, batch)
     sizes = sorted({way.peak for way in all_ways})
-    plans = [made(replace_memory(own, size), 2) for size in sizes[:: len(sizes) // 12]]
+    plans = [
+        replace_memory(own, size).made(batch, walk=walk) for size in sizes[:: len(sizes) // 12]
+    ]
     costs = [(not plan.chosen.lossless, plan.chosen.cost) for plan in plans]
     assert costs == sorted(costs, reverse=True)
     assert len({*costs}) > 3

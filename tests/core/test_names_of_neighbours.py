@@ -27,6 +27,7 @@ from ldm_pipelines.inpaint import inpaint
 from ldm_pipelines.invert import invert
 from sites import site_in
 from third_party import Toy, folder_in, gaussian_velocity, registry_of
+from tiny.covering import one_of_each
 
 OLD = Path(__file__).parent / "old_pictures"
 NAME = "aaa-neighbour"
@@ -99,7 +100,7 @@ def parts(composition: Composition) -> Any:
     return recipe_in_full(composition), composition.grid(4)
 
 
-@pytest.mark.parametrize("kind", tiny.FOLDERS)
+@pytest.mark.parametrize("kind", one_of_each())
 def test_a_models_own_choices_and_what_goes_with_a_scheduler_stay(
     alone: Registry, beside: Registry, tmp_path: Path, kind: str
 ) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import tiny
+from forked import Server, output_of
 from ldm_core import LdmError, Pipeline
 from ldm_core.composition.compose import compose
 from ldm_core.composition.recipe import read_recipe
@@ -163,18 +162,20 @@ def test_the_types_inside_an_annotation() -> None:
     assert Path not in parts_of(list[str])
 
 
-def test_names_of_files_that_are_no_unicode_are_kept(folder: Path, tmp_path: Path) -> None:
+def test_names_of_files_that_are_no_unicode_are_kept(
+    server: Server, folder: Path, tmp_path: Path
+) -> None:
     """As a byte of another encoding: printed as it is, and named in a manifest that can be read."""
     place = tmp_path / os.fsdecode(b"caf\xe9")
     place.mkdir()
     Image.new("RGB", (16, 16), "red").save(place / "a.png")
-    code = "from ldm_core.cli import main; main()"
-    image, out = os.fsencode(place / "a.png"), os.fsencode(place / "out")
-    words = [b"image-to-image", image, b"a star", b"--model", os.fsencode(folder)]
-    words += [b"--steps", b"2", b"--seed", b"7", b"--out", out]
-    run = subprocess.run([sys.executable, "-c", code, *words], capture_output=True)
-    assert run.returncode == 0, run.stderr
-    assert run.stdout == out + b"/a-star-seed7.png\n"
+    words = ["image-to-image", str(place / "a.png"), "a star", "--model", str(folder)]
+    words += ["--steps", "2", "--seed", "7", "--out", str(place / "out")]
+    pid = server.start(words, place)
+    code = server.wait(pid)
+    out, err = output_of(place, pid)
+    assert code == 0, err
+    assert out == f"{place}/out/a-star-seed7.png\n"
     manifest = read_png(place / "out" / "a-star-seed7.png")[1]
     assert manifest["inputs"]["image"] == str(place / "a.png")
 

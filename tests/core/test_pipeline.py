@@ -241,3 +241,8 @@ def test_seeds_of_any_kind_are_those_of_a_list(pipe: Pipeline, seeds: Any) -> No
     assert pipe.composition.plan({"prompt": "a"}, list(seeds)).request.seeds == [7, 8]
     pictures = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     assert pipe.encode(pictures, seed=seeds).equal(pipe.encode(pictures, seed=[7, 8]))
+
+
+def test_a_model_of_pictures_refuses_a_frame_rate(pipe: Pipeline) -> None:
+    with pytest.raises(LdmError, match="makes image, which has no frame_rate"):
+        pipe("a red star", seed=1, frame_rate=8)

@@ -30,16 +30,17 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
 NAMES = sorted(
     plugin.name
     for plugin in installed().plugins
-    if plugin.kind == "scheduler" and not plugin.name.endswith(":") and plugin.name != "switch"
+    if plugin.kind == "scheduler"
+    and not plugin.name.endswith(":")
+    and plugin.name not in ("dpm_adaptive", "switch")
 )
 CASES = [(name, options) for name in NAMES for options in [{}, *OPTIONS.get(name, [])]]
 
 
 def made(name: str, options: dict[str, Any], steps: int = 12) -> tuple[Any, Grid]:
     registry, schedule = installed(), vp_schedule()
-    options = (
-        {"inner": as_scheduler(made("heun", {})[0]), **options} if name == "restart" else options
-    )
+    if name in ("churn", "restart"):
+        options = {"inner": as_scheduler(made("heun", {})[0]), **options}
     scheduler = as_scheduler(with_options(registry.find("scheduler", name).loaded, options))
     spacing = scheduler.points or registry.find("spacing", "trailing").loaded
     points = with_options(spacing, {})(schedule, steps) if callable(spacing) else spacing

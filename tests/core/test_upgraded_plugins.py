@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from ldm_core import Pipeline
-from ldm_core.media.manifest import pixel_hash, recipe_of
+from ldm_core.media.hashes import pixel_hash
+from ldm_core.media.manifest import recipe_of
 from ldm_core.media.png import read_png, save_png
 from sites import Site, site_in
 

@@ -1,0 +1,19 @@
+"""FLAC."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ldm_core.contracts import Shown, writes
+from ldm_core.media.sound_files import write_sound
+
+
+@writes("audio", ".flac", holds_manifest=True, needs=("soundfile",), extra="sound", first=True)
+def flac(shown: Shown, manifest: Mapping[str, Any], path: Path) -> None:
+    """A sound as FLAC of 24 bits, without loss beyond their rounding, its manifest as the comment.
+
+    Needs the extra: pip install 'ldm-core[sound]'.
+    """
+    write_sound(shown, manifest, path, "FLAC")
