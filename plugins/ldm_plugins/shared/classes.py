@@ -26,20 +26,38 @@ HOMES = {
     "DiTTransformer2DModel": f"{TRANSFORMERS}.dit_transformer_2d",
     "FluxTransformer2DModel": f"{TRANSFORMERS}.transformer_flux",
     "PixArtTransformer2DModel": f"{TRANSFORMERS}.pixart_transformer_2d",
+    "QwenImageTransformer2DModel": f"{TRANSFORMERS}.transformer_qwenimage",
+    "Krea2Transformer2DModel": f"{TRANSFORMERS}.transformer_krea2",
     "SD3Transformer2DModel": f"{TRANSFORMERS}.transformer_sd3",
+    "ZImageTransformer2DModel": f"{TRANSFORMERS}.transformer_z_image",
     "Transformer2DModel": f"{TRANSFORMERS}.transformer_2d",
     "AutoencoderKL": f"{AUTOENCODERS}.autoencoder_kl",
+    "AutoencoderKLQwenImage": f"{AUTOENCODERS}.autoencoder_kl_qwenimage",
     "AutoencoderTiny": f"{AUTOENCODERS}.autoencoder_tiny",
     "VQModel": f"{AUTOENCODERS}.vq_model",
     "CLIPTextModel": f"{TEXTS}.clip.modeling_clip",
     "CLIPTextModelWithProjection": f"{TEXTS}.clip.modeling_clip",
     "CLIPTokenizer": f"{TEXTS}.clip.tokenization_clip",
     "T5EncoderModel": f"{TEXTS}.t5.modeling_t5",
+    "Qwen2_5_VLForConditionalGeneration": f"{TEXTS}.qwen2_5_vl.modeling_qwen2_5_vl",
+    "Qwen3VLModel": f"{TEXTS}.qwen3_vl.modeling_qwen3_vl",
+    "Qwen2Tokenizer": f"{TEXTS}.qwen2.tokenization_qwen2",
     "ModelMixin": "diffusers.models.modeling_utils",
 }
 """The modules of classes that every folder has, which spare the libraries' indexes of all that
 there is; a class that has moved is looked up there."""
-BESIDE_A_PIPELINE = {"LDMBertModel": "diffusers.pipelines.latent_diffusion"}
+BESIDE_A_PIPELINE = {
+    "LDMBertModel": "diffusers.pipelines.latent_diffusion",
+    "AceStepConditionEncoder": "diffusers.pipelines.ace_step",
+    "AudioLDM2ProjectionModel": "diffusers.pipelines.audioldm2",
+    "AudioLDM2UNet2DConditionModel": "diffusers.pipelines.audioldm2",
+    "ReduxImageEncoder": "diffusers.pipelines.flux",
+    "StableAudioProjectionModel": "diffusers.pipelines.stable_audio",
+    **dict.fromkeys(
+        ("LTX2TextConnectors", "LTX2Vocoder", "LTX2VocoderWithBWE", "LTX2LatentUpsamplerModel"),
+        "diffusers.pipelines.ltx2",
+    ),
+}
 """Classes that a library does not offer at its top, with the module that has them."""
 
 

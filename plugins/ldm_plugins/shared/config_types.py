@@ -39,12 +39,20 @@ def _counts(value: Any, least: int = 1) -> bool:
     return _count(value) or (least == 0 and _is_none(value))
 
 
+def _widths(value: Any) -> bool:
+    """A count, or a list of them, or of lists in which null stands for no states."""
+    if isinstance(value, list) and value and all(isinstance(entry, list) for entry in value):
+        return all(_counts([n for n in entry if n is not None]) for entry in value)
+    return _counts(value)
+
+
 def _listed(kind: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda v: isinstance(v, list) and 0 < len(v) <= LEVELS and all(map(kind, v))
 
 
 COUNT: Kind = f"a whole number from 1 to {MANY}", _count
 COUNTS: Kind = f"a whole number from 1 to {MANY}, or several", _counts
+WIDTHS: Kind = f"a whole number from 1 to {MANY}, or several", _widths
 LEVEL_COUNTS: Kind = f"a list of 1 to {LEVELS} whole numbers", _listed(_count)
 SIDES: Kind = (
     f"a whole number from 1 to {MANY}, or two",
@@ -53,6 +61,7 @@ SIDES: Kind = (
 WORD: Kind = "a word", lambda v: isinstance(v, str)
 WORDS: Kind = f"a list of 1 to {LEVELS} words", _listed(lambda v: isinstance(v, str))
 SWITCH: Kind = "true or false", lambda v: isinstance(v, bool)
+SWITCHES: Kind = f"a list of 1 to {LEVELS} times true or false", _listed(SWITCH[1])
 NUMBER: Kind = "a finite number", _number
 POSITIVE: Kind = "a number above 0", lambda v: _number(v) and v > 0
 SHARE: Kind = "a number from 0 to 1", lambda v: _number(v) and 0 <= v <= 1
@@ -65,16 +74,28 @@ LAYERS: Kind = "a whole number from 0", lambda v: _is_none(v) or _count(v)
 DEPTHS: Kind = f"a whole number from 0 to {MANY}, or several", lambda v: _counts(v, least=0)
 
 COMPONENT: Mapping[str, Kind] = {
-    **dict.fromkeys(("in_channels", "latent_channels", "patch_size", "hidden_size"), COUNT),
+    **dict.fromkeys(("in_channels", "latent_channels", "hidden_size", "z_dim"), COUNT),
     **dict.fromkeys(("d_model", "projection_dim", "vocab_size", "num_class_embeds"), COUNT),
-    **dict.fromkeys(("out_channels", "vq_embed_dim", "caption_channels"), COUNT),
+    **dict.fromkeys(("out_channels", "vq_embed_dim"), COUNT),
     **dict.fromkeys(("joint_attention_dim", "pooled_projection_dim", "pos_embed_max_size"), COUNT),
     **dict.fromkeys(("addition_time_embed_dim", "time_cond_proj_dim"), COUNT),
     **dict.fromkeys(("projection_class_embeddings_input_dim", "num_embeds_ada_norm"), COUNT),
     **dict.fromkeys(("max_position_embeddings", "image_size", "norm_num_groups"), COUNT),
     **dict.fromkeys(("num_layers", "num_single_layers", "num_hidden_layers"), LAYERS),
-    **dict.fromkeys(("cross_attention_dim", "attention_head_dim", "layers_per_block"), COUNTS),
-    **dict.fromkeys(("num_attention_heads",), COUNTS),
+    **dict.fromkeys(("attention_head_dim", "layers_per_block"), COUNTS),
+    "cross_attention_dim": WIDTHS,
+    **dict.fromkeys(("num_attention_heads", "patch_size", "caption_channels"), COUNTS),
+    **dict.fromkeys(("redux_dim", "txt_in_features", "timestep_guidance_channels"), COUNT),
+    **dict.fromkeys(("approximator_num_channels", "approximator_hidden_dim"), COUNT),
+    "approximator_layers": LAYERS,
+    "batch_norm_eps": POSITIVE,
+    **dict.fromkeys(("rope_max_seq_len", "image_dim", "text_dim", "added_kv_proj_dim"), COUNT),
+    **dict.fromkeys(("scale_factor_temporal", "scale_factor_spatial", "sample_frames"), COUNT),
+    **dict.fromkeys(("sample_height", "sample_width", "temporal_compression_ratio"), COUNT),
+    **dict.fromkeys(("patch_size_t", "text_embed_dim", "max_text_seq_length"), COUNT),
+    **dict.fromkeys(("pos_embed_seq_len", "base_dim", "num_res_blocks"), COUNT),
+    "dim_mult": LEVEL_COUNTS,
+    "temperal_downsample": SWITCHES,
     "transformer_layers_per_block": DEPTHS,  # 0 where a block has no attention
     **dict.fromkeys(("block_out_channels", "channels"), LEVEL_COUNTS),
     **dict.fromkeys(("down_block_types", "up_block_types"), WORDS),
@@ -124,12 +145,13 @@ def check_kinds(config: Mapping[str, Any], kinds: Mapping[str, Kind], file: Path
 
 def _check_positions(config: Mapping[str, Any], file: Path) -> None:
     """See that a transformer's table of positions, one for each patch, can be computed."""
-    heads, width = config.get("num_attention_heads"), config.get("attention_head_dim")
-    if not config.get("patch_size") or not _count(heads) or not _count(width):
+    keys = ("num_attention_heads", "attention_head_dim", "patch_size")
+    heads, width, patch = (config[key] if _count(config.get(key)) else 0 for key in keys)
+    if not (heads and width and patch):
         return
     sample = config.get("sample_size") or 1
     side = max(sample) if isinstance(sample, list) else sample
-    patches = max(side // config["patch_size"], config.get("pos_embed_max_size") or 1)
+    patches = max(side // patch, config.get("pos_embed_max_size") or 1)
     if patches**2 * heads * width * 8 > POSITIONS:
         raise LdmError(
             f"{file} makes {patches} x {patches} patches of {heads} x {width} numbers, which are "

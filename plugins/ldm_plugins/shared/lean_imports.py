@@ -67,7 +67,14 @@ def can_spare(plugins: Sequence[Plugin]) -> bool:
     )
 
 
-_running = threading.local()
+class _Running(threading.local):
+    """The packages whose own code this thread runs."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+
+_running = _Running()
 
 
 class Index(ModuleType):
@@ -104,7 +111,7 @@ class Index(ModuleType):
 
     def _run(self) -> None:
         """Run the package's own code, unless that has been, or is what asks in this thread."""
-        running = _running.__dict__.setdefault("names", set())
+        running = _running.names
         if self._has_run or self.__name__ in running:
             return
         running.add(self.__name__)
