@@ -24,3 +24,15 @@ def write_autoencoder(folder: Path, channels: int, **config: Any) -> None:
         "sample_size": 16,
     }
     AutoencoderKL(**{**plain, **config}).save_pretrained(folder / "vae")
+
+
+def deep_autoencoder(halvings: int) -> dict[str, Any]:
+    """The config of one that halves both sides so many times, with few channels for large
+    pictures."""
+    return {
+        "block_out_channels": (4,) * (halvings + 1),
+        "down_block_types": ("DownEncoderBlock2D",) * (halvings + 1),
+        "up_block_types": ("UpDecoderBlock2D",) * (halvings + 1),
+        "layers_per_block": 1,
+        "norm_num_groups": 2,
+    }

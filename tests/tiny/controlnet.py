@@ -41,3 +41,32 @@ def write_t2i_adapter(folder: Path, seed: int = 2, **config: Any) -> Path:
     shape = {"channels": [16, 32], "num_res_blocks": 1, "downscale_factor": 2}
     T2IAdapter(**{**shape, **config}).save_pretrained(folder)
     return folder
+
+
+def write_transformer_controlnet(folder: Path, model: Path, seed: int = 1, **config: Any) -> Path:
+    """A ControlNet of one block for a Stable Diffusion 3 or Flux folder, whose outer layers are
+    random too.
+
+    Args:
+        config: what it should be otherwise.
+    """
+    import inspect
+    import json
+
+    import diffusers
+    import torch
+
+    torch.manual_seed(seed)
+    network = json.loads((model / "transformer" / "config.json").read_text())
+    name = {
+        "SD3Transformer2DModel": "SD3ControlNetModel",
+        "FluxTransformer2DModel": "FluxControlNetModel",
+    }[network["_class_name"]]
+    own = {**network, "num_layers": 1, "guidance_embeds": False, **config}
+    cls = getattr(diffusers, name)
+    net = cls(**{key: own[key] for key in inspect.signature(cls).parameters if key in own})
+    for parameter in net.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.3)
+    net.save_pretrained(folder)
+    return folder

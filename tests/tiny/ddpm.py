@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from tiny.folder import write_configs
+from tiny.kept import kept
 
 
+@kept
 def write_ddpm(
     folder: Path,
     pipeline: str = "DDPMPipeline",

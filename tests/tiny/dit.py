@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from tiny.folder import write_configs
+from tiny.kept import kept
 
 NAMES = {0: "tench, Tinca tinca", 1: "goldfish, Carassius auratus", 2: "great white shark, crane"}
 NAMES |= {3: "Cardigan, Cardigan Welsh corgi", 4: "cardigan", 5: "crane", 999: "toilet tissue"}
 
 
+@kept
 def write_dit(
     folder: Path,
     scheduler: dict[str, Any] | None = None,

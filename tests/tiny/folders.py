@@ -8,17 +8,38 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tiny.ace_step import write_ace_step
+from tiny.animatediff import write_animatediff
+from tiny.audioldm_2 import write_audioldm_2
+from tiny.aura_flow import write_aura_flow
+from tiny.chroma import write_chroma
+from tiny.cogvideox import write_cogvideox
+from tiny.cogview_4 import write_cogview_4
 from tiny.ddpm import write_ddpm
 from tiny.dit import write_dit
 from tiny.flux import write_flux
+from tiny.flux_2 import write_flux_2
+from tiny.hidream import write_hidream
+from tiny.hunyuan_video import write_hunyuan_video
+from tiny.krea_2 import write_krea_2
 from tiny.latent_diffusion import write_latent_diffusion
 from tiny.latent_diffusion_text import write_latent_diffusion_text
+from tiny.ltx_2 import write_ltx_2
+from tiny.ltx_video import write_ltx_video
+from tiny.lumina_2 import write_lumina_2
 from tiny.pixart import write_pixart
+from tiny.qwen_image import write_qwen_image
+from tiny.sana import write_sana
+from tiny.stable_audio import write_stable_audio
 from tiny.stable_diffusion import write_stable_diffusion
 from tiny.stable_diffusion_3 import write_stable_diffusion_3
 from tiny.stable_diffusion_xl import write_stable_diffusion_xl
+from tiny.stable_video_diffusion import write_stable_video_diffusion
+from tiny.wan import write_wan
+from tiny.z_image import write_z_image
 
 TEXT = {"prompt": ["a red star", "a blue circle"]}
+SMALL = {"width": 64, "height": 64}
 
 
 @dataclass(frozen=True)
@@ -28,9 +49,22 @@ class Kind:
     write: Callable[[Path], Path]
     inputs: dict[str, Any] = field(default_factory=dict)
     painted: bool = False
+    framed: bool = False
+
+    @property
+    def size(self) -> dict[str, int]:
+        """Height and width of a picture that is quickly drawn, where its own are large."""
+        return {side: self.inputs[side] for side in ("height", "width") if side in self.inputs}
 
     def inputs_in(self, folder: Path) -> dict[str, Any]:
-        """The inputs, with a picture and a mask written into the folder where they are needed."""
+        """The inputs, with a picture and a mask, or a first frame, written into the folder where
+        they are needed."""
+        if self.framed:
+            from PIL import Image
+
+            frame = folder / "frame.png"
+            Image.new("RGB", (self.inputs["width"], self.inputs["height"]), "red").save(frame)
+            return {**self.inputs, "first_frame": str(frame)}
         if not self.painted:
             return self.inputs
         from PIL import Image
@@ -79,3 +113,54 @@ FOLDERS = {
     "Flux schnell": Kind(partial(write_flux, guided=False), {**TEXT, "width": 64, "height": 64}),
     "DDPM": Kind(write_ddpm),
 }
+
+VIDEO = {**TEXT, "frames": 5, "width": 32, "height": 16}
+FRAMED = "WanImageToVideoPipeline"
+
+MORE_FOLDERS = {
+    "Chroma": Kind(write_chroma, {**TEXT, **SMALL}),
+    "Flux Kontext": Kind(
+        partial(write_flux, pipeline="FluxKontextPipeline"),
+        {**TEXT, **SMALL},
+    ),
+    "Flux Fill": Kind(
+        partial(write_flux, pipeline="FluxFillPipeline"),
+        {**TEXT, "width": 16, "height": 16},
+        painted=True,
+    ),
+    "FLUX.2 dev": Kind(partial(write_flux_2, pipeline="Flux2Pipeline"), {**TEXT, **SMALL}),
+    "FLUX.2 klein": Kind(write_flux_2, {**TEXT, **SMALL}),
+    "Qwen-Image": Kind(write_qwen_image, {**TEXT, "width": 32, "height": 32}),
+    "Krea 2": Kind(write_krea_2, {**TEXT, "width": 32, "height": 32}),
+    "Krea 2 Turbo": Kind(partial(write_krea_2, turbo=True), {**TEXT, "width": 32, "height": 32}),
+    "Wan 2.1": Kind(write_wan, VIDEO),
+    "Wan 2.1 from a frame": Kind(
+        partial(write_wan, pipeline=FRAMED, shown="first"), VIDEO, framed=True
+    ),
+    "Wan 2.2": Kind(partial(write_wan, two=True), VIDEO),
+    "Wan 2.2 from a frame": Kind(
+        partial(write_wan, pipeline=FRAMED, shown="channels", two=True), VIDEO, framed=True
+    ),
+    "Wan 2.2 5B": Kind(partial(write_wan, tokenwise=True), {**VIDEO, "height": 32}),
+    "CogVideoX": Kind(write_cogvideox, VIDEO),
+    "HunyuanVideo": Kind(write_hunyuan_video, VIDEO),
+    "LTX-Video": Kind(write_ltx_video, VIDEO),
+    "LTX-Video from a frame": Kind(
+        partial(write_ltx_video, pipeline="LTXImageToVideoPipeline"), VIDEO, framed=True
+    ),
+    "LTX-2": Kind(write_ltx_2, VIDEO),
+    "AnimateDiff": Kind(write_animatediff, VIDEO),
+    "Stable Video Diffusion": Kind(
+        write_stable_video_diffusion, {"frames": 3, "width": 32, "height": 16}, framed=True
+    ),
+    "Z-Image": Kind(write_z_image, {**TEXT, "width": 24, "height": 16}),
+    "Lumina 2": Kind(write_lumina_2, TEXT),
+    "Sana": Kind(write_sana, TEXT),
+    "AuraFlow": Kind(write_aura_flow, {**TEXT, "width": 24, "height": 16}),
+    "CogView 4": Kind(write_cogview_4, TEXT),
+    "ACE-Step": Kind(write_ace_step, {**TEXT, "samples": 64}),
+    "AudioLDM 2": Kind(write_audioldm_2, {**TEXT, "samples": 64}),
+    "Stable Audio": Kind(write_stable_audio, {**TEXT, "samples": 64}),
+    "HiDream": Kind(write_hidream, {**TEXT, "width": 16, "height": 16}),
+}
+"""Further ones, for the loops that run at night."""

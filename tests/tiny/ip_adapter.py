@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tiny.kept import kept
+
 WIDTH = 24
 """Of the encoder's projected vectors; its states have `STATES`."""
 STATES = 32
 
 
+@kept
 def write_image_encoder(folder: Path) -> Path:
     """A CLIP image encoder of 16x16 pictures."""
     import torch

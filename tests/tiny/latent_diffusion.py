@@ -7,8 +7,10 @@ from typing import Any
 
 from tiny.ddpm import write_unet
 from tiny.folder import write_configs
+from tiny.kept import kept
 
 
+@kept
 def write_latent_diffusion(
     folder: Path, scheduler: dict[str, Any] | None = None, **unet: Any
 ) -> Path:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tiny.folder import write_configs
+from tiny.kept import kept
 from tiny.latent_diffusion import write_vq_model
 from tiny.tokenizers import WORDS
 
@@ -13,6 +14,7 @@ WINDOW = 77
 """LDMTextToImagePipeline pads to this many tokens, whatever its parts say."""
 
 
+@kept
 def write_latent_diffusion_text(
     folder: Path, autoencoder: str = "AutoencoderKL", scheduler: dict[str, Any] | None = None
 ) -> Path:

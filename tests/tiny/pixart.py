@@ -7,9 +7,11 @@ from typing import Any
 
 from tiny.autoencoder import write_autoencoder
 from tiny.folder import write_configs
+from tiny.kept import kept
 from tiny.text_encoders import write_t5
 
 
+@kept
 def write_pixart(
     folder: Path,
     pipeline: str = "PixArtAlphaPipeline",

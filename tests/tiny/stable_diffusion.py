@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from tiny.folder import write_configs
+from tiny.kept import kept
 from tiny.tokenizers import WINDOW, write_clip_tokenizer
 
 
+@kept
 def write_stable_diffusion(
     folder: Path,
     scheduler: dict[str, Any] | None = None,

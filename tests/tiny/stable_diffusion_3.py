@@ -7,9 +7,11 @@ from typing import Any
 
 from tiny.autoencoder import write_autoencoder
 from tiny.folder import write_configs
+from tiny.kept import kept
 from tiny.text_encoders import write_clip, write_t5
 
 
+@kept
 def write_stable_diffusion_3(
     folder: Path, t5: bool = True, scheduler: dict[str, Any] | None = None, **network: Any
 ) -> Path:

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from tiny.folder import write_configs
+from tiny.kept import kept
 from tiny.tokenizers import WINDOW, write_clip_tokenizer
 
 WIDTHS = {"text_encoder": 16, "text_encoder_2": 24}
 SUMMARY = 20
 
 
+@kept
 def write_stable_diffusion_xl(
     folder: Path,
     scheduler: dict[str, Any] | None = None,

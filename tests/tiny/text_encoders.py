@@ -8,7 +8,12 @@ from tiny.tokenizers import WINDOW, write_clip_tokenizer, write_t5_tokenizer
 
 
 def write_clip(
-    folder: Path, encoder: str, tokenizer: str, hidden: int, projection: int | None = None
+    folder: Path,
+    encoder: str,
+    tokenizer: str,
+    hidden: int,
+    projection: int | None = None,
+    max_position_embeddings: int = WINDOW,
 ) -> str:
     """A CLIP text encoder and its tokenizer in a model folder; with a projection, of the class
     that has one. Returns the class."""
@@ -20,7 +25,7 @@ def write_clip(
         intermediate_size=37,
         num_hidden_layers=2,
         num_attention_heads=4,
-        max_position_embeddings=WINDOW,
+        max_position_embeddings=max_position_embeddings,
         projection_dim=projection or hidden,
         bos_token_id=0,
         eos_token_id=1,

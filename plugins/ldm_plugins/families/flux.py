@@ -1,24 +1,39 @@
-"""Flux."""
+"""Flux, and the models that were made of it to edit, to fill and to follow pictures."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ldm_core.contracts import Call, Condition, Model, ModelInfo, Part, Place
-from ldm_core.contracts.abilities import Span, TextAbility
 from ldm_plugins.families.shared.clip_text import ClipEncoder
 from ldm_plugins.families.shared.component import Component
 from ldm_plugins.families.shared.diffusers_folder import DiffusersFolder
 from ldm_plugins.families.shared.flow_scheduler_config import read_flow_scheduler
+from ldm_plugins.families.shared.flux_text import FluxText
+from ldm_plugins.families.shared.flux_tokens import (
+    PATCH,
+    check_tokens,
+    pack,
+    positions,
+    unpack,
+)
 from ldm_plugins.families.shared.folder import Folder
+from ldm_plugins.families.shared.network_times import network_times
+from ldm_plugins.families.shared.picture_tokens import PictureTokens
+from ldm_plugins.families.shared.reference_latents import KontextReferences
+from ldm_plugins.families.shared.rotary import check_axes
 from ldm_plugins.families.shared.t5_text import T5Text
+from ldm_plugins.families.shared.transformer_sides import (
+    BLOCK,
+    SINGLE,
+    TransformerSides,
+    residuals_of,
+)
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
-PATCH = 2  # the network takes one token for 2x2 latent pixels
 LATENT_SIZE = 128  # of a square picture of the trained size; the folder does not say it
 WINDOW = 512  # T5 tokens
 SCALES = {
@@ -28,19 +43,43 @@ SCALES = {
     "FluxControlNetPipeline": 7.0,
     "FluxControlNetImg2ImgPipeline": 7.0,
     "FluxControlNetInpaintPipeline": 7.0,
+    "FluxKontextPipeline": 3.5,
+    "FluxKontextInpaintPipeline": 3.5,
+    "FluxFillPipeline": 30.0,
+    "FluxControlPipeline": 3.5,
+    "FluxControlImg2ImgPipeline": 7.0,
+    "FluxControlInpaintPipeline": 7.0,
 }
 """The scale that each class takes that Diffusers may have saved such a model from."""
+STEPS = {"FluxFillPipeline": 50}
+"""The steps of those that do not take 28."""
+TASKS = {
+    "FluxKontextPipeline": "reference",
+    "FluxKontextInpaintPipeline": "reference",
+    "FluxFillPipeline": "inpainting",
+    "FluxControlPipeline": "control_channels",
+    "FluxControlImg2ImgPipeline": "control_channels",
+    "FluxControlInpaintPipeline": "control_channels",
+}
+"""The ability that the networks of these classes have beyond text."""
+CONDITIONING = {
+    "reference": "reference",
+    "inpainting": "mask",
+    "control_channels": "control_channels",
+}
+"""The conditioning of each."""
 
 
 class Flux(DiffusersFolder):
     """Text-to-image with a rectified-flow transformer, distilled to take its guidance as a number
-    (dev) or none (schnell) (Black Forest Labs 2024): folders of FluxPipeline and
-    of its classes for other tasks."""
+    (dev) or none (schnell) (Black Forest Labs 2024): folders of FluxPipeline and of its classes
+    for other tasks. Kontext sees a reference picture (Labs et al. 2025, arXiv:2506.15742); Fill
+    takes a mask and a masked picture as more channels, Canny and Depth a control picture."""
 
     pipelines = tuple(SCALES)
     components: ClassVar = {
         "transformer": Component(("FluxTransformer2DModel",), "network"),
-        "vae": Component(("AutoencoderKL",), "autoencoder"),
+        "vae": Component(("AutoencoderKL", "AutoencoderTiny"), "autoencoder"),
         "text_encoder": Component(("CLIPTextModel",), "text"),
         "tokenizer": Component(("CLIPTokenizer",), "other"),
         "text_encoder_2": Component(("T5EncoderModel",), "text"),
@@ -49,13 +88,11 @@ class Flux(DiffusersFolder):
 
     def describe(self, folder: Folder) -> ModelInfo:
         transformer = folder.config("transformer")
-        in_channels, channels = transformer.get("in_channels", 64), folder.latent_channels
-        if in_channels != channels * PATCH**2:
-            raise folder.error(
-                f"the network takes {in_channels} channels a token, and 2x2 pixels of the "
-                f"autoencoder's {channels} channels make {channels * PATCH**2}; only plain "
-                "text-to-image models are known."
-            )
+        task = TASKS.get(folder.pipeline)
+        own = folder.latent_channels * PATCH**2
+        mask = (folder.factor * PATCH) ** 2
+        more = {"control_channels": own, "inpainting": own + mask}
+        check_tokens(folder, more.get(task or "", 0))
         t5, clip = (folder.config(name) for name in ("text_encoder_2", "text_encoder"))
         for name, takes, gives in (
             ("T5", transformer.get("joint_attention_dim", 4096), t5.get("d_model", 512)),
@@ -66,24 +103,30 @@ class Flux(DiffusersFolder):
                     f"the network takes text states of width {takes} from {name}, which gives "
                     f"{gives}."
                 )
-        axes, head = transformer.get("axes_dims_rope", (16, 56, 56)), "attention_head_dim"
-        if len(axes) != 3 or sum(axes) != transformer.get(head, 128) or any(n % 2 for n in axes):
-            raise folder.error(
-                f"the network's axes_dims_rope should be three even numbers that make {head} = "
-                f"{transformer.get(head, 128)} together, not {list(axes)}."
-            )
+        check_axes(folder, (16, 56, 56))
         guided = bool(transformer.get("guidance_embeds", False))
+        tasks = [] if task is None else [task]
+        abilities = [
+            "text",
+            "prompt_2",
+            "picture_tokens",
+            *tasks,
+            *(["guidance_embeds"] if guided else []),
+        ]
+        if task == "inpainting":
+            abilities.append("pixel_mask")
         return folder.info(
             "flux",
             read_flow_scheduler(folder.scheduler, base="trailing", patch=PATCH),
-            channels=channels,
+            channels=folder.latent_channels,
             sample=(LATENT_SIZE, LATENT_SIZE),
             patch=PATCH,
-            steps=28,
+            steps=STEPS.get(folder.pipeline, 28),
             guidance={"name": "embedded", "scale": SCALES[folder.pipeline]} if guided else "none",
-            abilities=["text", "guidance_embeds"] if guided else ["text"],
-            needs=frozenset({"text"}),
-            conditioning=["text"],
+            abilities=[*abilities, "control"],
+            needs=frozenset({"text", *tasks} - {"reference"}),
+            conditioning=["text", *(CONDITIONING[name] for name in tasks)],
+            most_references=1 if task == "reference" else None,
         )
 
     def build(self, info: ModelInfo, parts: Mapping[str, Part], place: Place) -> Model:
@@ -92,83 +135,68 @@ class Flux(DiffusersFolder):
         transformer = parts["transformer"]
         device, dtype = transformer.device, transformer.dtype
         guided = "guidance_embeds" in info.abilities
+        blocks = {
+            "controlnet_block_samples": (BLOCK, len(transformer.module.transformer_blocks)),
+            "controlnet_single_block_samples": (
+                SINGLE,
+                len(transformer.module.single_transformer_blocks),
+            ),
+        }
 
         def network(call: Call) -> Tensor:
-            states = call.condition["text"].to(device, dtype)
-            rows, columns = call.x.shape[-2] // PATCH, call.x.shape[-1] // PATCH
-            # The network multiplies by 1000, whatever number of timesteps it was trained on.
-            t = call.t.to(device) / 1000
-            if call.rows:  # in whose points it is exact
-                exact = [row.point.t / 1000 for row in call.rows]
-                t = torch.tensor(exact, dtype=torch.float32, device=device)
-            guidance = call.condition.get("guidance")
+            x, condition = call.x, call.condition
+            states = condition["text"].to(device, dtype)
+            rows, columns = x.shape[-2] // PATCH, x.shape[-1] // PATCH
+            tokens = pack(torch.cat([x, *_more_channels(condition, x)], dim=1))
+            places = positions(rows, columns, device)
+            seen = condition.get("reference")
+            if seen is not None:
+                sides = seen.shape[-2] // PATCH, seen.shape[-1] // PATCH
+                # before the picture's, whose tokens are the last to whoever looks at attention
+                tokens = torch.cat([pack(seen).to(tokens.device), tokens], dim=1)
+                places = torch.cat([positions(*sides, device, picture=1), places])
+            guidance = condition.get("guidance")
             if guidance is None and guided:
-                guidance = torch.ones(len(call.x))
+                guidance = torch.ones(len(x))
             output: Tensor = transformer.module(
-                hidden_states=pack(call.x).to(device, dtype),
-                timestep=t,
+                hidden_states=tokens.to(device, dtype),
+                timestep=network_times(call, device),
                 guidance=None if guidance is None else guidance.to(device),
                 encoder_hidden_states=states,
-                pooled_projections=call.condition["pooled"].to(device, dtype),
+                pooled_projections=condition["pooled"].to(device, dtype),
                 txt_ids=torch.zeros(states.shape[1], 3, device=device),
-                img_ids=positions(rows, columns, device),
+                img_ids=places,
+                **residuals_of(condition, transformer, blocks),
                 return_dict=False,
             )[0]
-            return unpack(output.to(call.x.device, torch.float32), rows, columns)
+            drawn = output[:, -rows * columns :].to(x.device, torch.float32)
+            return unpack(drawn, rows, columns)
 
         text = FluxText(
             ClipEncoder(parts["text_encoder"], parts["tokenizer"].module),
             T5Text(parts["text_encoder_2"], parts["tokenizer_2"].module, WINDOW),
             device,
         )
-        abilities = {"text": text, **({"guidance_embeds": True} if guided else {})}
+        abilities: dict[str, Any] = dict.fromkeys(info.abilities, True)
+        abilities |= {
+            "text": text,
+            "control": TransformerSides(place, parts),
+            "picture_tokens": PictureTokens(place, device),
+        }
+        if "reference" in info.abilities:
+            abilities["reference"] = KontextReferences(parts["vae"], PATCH, device)
         return Model(info, network, abilities, parts, place)
 
 
-def pack(x: Tensor) -> Tensor:
-    """(batch, channels, height, width) to tokens (batch, height/2 · width/2, 4 · channels)."""
+def _more_channels(condition: Condition, x: Tensor) -> list[Tensor]:
+    """What a network takes beside x, channel by channel: the latents of a control picture, or those
+    of a masked one and the mask's pixels of each latent."""
     from torch.nn.functional import pixel_unshuffle
 
-    return pixel_unshuffle(x, PATCH).flatten(2).transpose(1, 2)
-
-
-def unpack(tokens: Tensor, rows: int, columns: int) -> Tensor:
-    """The inverse of `pack`, for so many rows and columns of tokens."""
-    from torch.nn.functional import pixel_shuffle
-
-    channels = tokens.transpose(1, 2).reshape(len(tokens), -1, rows, columns)
-    return pixel_shuffle(channels, PATCH)
-
-
-def positions(rows: int, columns: int, device: torch.device) -> Tensor:
-    """(rows · columns, 3): 0, row and column of each token, row by row."""
-    import torch
-
-    axes = (torch.arange(side, dtype=torch.float32, device=device) for side in (rows, columns))
-    row, column = (axis.flatten() for axis in torch.meshgrid(*axes, indexing="ij"))
-    return torch.stack([torch.zeros_like(row), row, column], dim=1)
-
-
-class FluxText(TextAbility):
-    """T5's states, key ``text``, and CLIP's pooled state, key ``pooled``.
-
-    Args:
-        device: where the condition goes.
-    """
-
-    def __init__(self, clip: ClipEncoder, t5: T5Text, device: torch.device) -> None:
-        self._clip = clip
-        self._t5 = t5
-        self._device = device
-
-    def encode(self, texts: Sequence[str | None]) -> Condition:
-        """(texts, window, width) and (texts, width)."""
-        condition = {"text": self._t5.states(texts), "pooled": self._clip(texts).pooler_output}
-        return {key: value.to(self._device) for key, value in condition.items()}
-
-    def overflow(self, text: str) -> str:
-        """What T5 does not read; CLIP, which gives the network a mere summary, reads less."""
-        return self._t5.overflow(text)
-
-    def tokens(self, text: str) -> Mapping[str, Sequence[Span]]:
-        return {"text": self._t5.spans(text)}
+    if "control" in condition:
+        return [condition["control"].to(x.device)]
+    if "mask" not in condition:
+        return []
+    mask = condition["mask"].to(x.device)
+    pixels = pixel_unshuffle(mask, mask.shape[-1] // x.shape[-1])
+    return [condition["masked_image"].to(x.device), pixels]

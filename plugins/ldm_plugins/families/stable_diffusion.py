@@ -65,7 +65,7 @@ class StableDiffusion(DiffusersFolder):
     pipelines = tuple(STEPS_AND_SCALE)
     components: ClassVar = {
         "unet": Component(("UNet2DConditionModel",), "network"),
-        "vae": Component(("AutoencoderKL",), "autoencoder"),
+        "vae": Component(("AutoencoderKL", "AutoencoderTiny"), "autoencoder"),
         "text_encoder": Component(("CLIPTextModel",), "text"),
         "tokenizer": Component(("CLIPTokenizer",), "other"),
     }

@@ -13,6 +13,7 @@ from ldm_plugins.families.shared.diffusers_folder import DiffusersFolder
 from ldm_plugins.families.shared.flow_scheduler_config import read_flow_scheduler
 from ldm_plugins.families.shared.folder import Folder, sample_size
 from ldm_plugins.families.shared.t5_text import T5Text
+from ldm_plugins.families.shared.transformer_sides import BLOCK, TransformerSides, residuals_of
 
 if TYPE_CHECKING:
     import torch
@@ -41,7 +42,7 @@ class StableDiffusion3(DiffusersFolder):
     pipelines = tuple(STEPS)
     components: ClassVar = {
         "transformer": Component(("SD3Transformer2DModel",), "network"),
-        "vae": Component(("AutoencoderKL",), "autoencoder"),
+        "vae": Component(("AutoencoderKL", "AutoencoderTiny"), "autoencoder"),
         "text_encoder": Component(("CLIPTextModelWithProjection",), "text"),
         "tokenizer": Component(("CLIPTokenizer",), "other"),
         "text_encoder_2": Component(("CLIPTextModelWithProjection",), "text"),
@@ -56,6 +57,7 @@ class StableDiffusion3(DiffusersFolder):
         _check_text(folder, transformer)
         folder.check_channels(channels, "; only plain text-to-image models are known")
         patch = transformer.get("patch_size", 2)
+        prompts = ["prompt_2", *(["prompt_3"] if folder.class_of(T5[0]) else [])]
         return folder.info(
             "stable_diffusion_3",
             read_flow_scheduler(folder.scheduler, patch=patch),
@@ -65,7 +67,7 @@ class StableDiffusion3(DiffusersFolder):
             most=patch * transformer.get("pos_embed_max_size", 96),
             steps=STEPS[folder.pipeline],
             guidance={"name": "classifier_free", "scale": 7.0},
-            abilities=["text"],
+            abilities=["text", "control", "clip_skip", *prompts],
             needs=frozenset({"text"}),
             conditioning=["text"],
         )
@@ -75,6 +77,9 @@ class StableDiffusion3(DiffusersFolder):
 
         transformer = parts["transformer"]
         device, dtype = transformer.device, transformer.dtype
+        blocks = {
+            "block_controlnet_hidden_states": (BLOCK, len(transformer.module.transformer_blocks))
+        }
 
         def network(call: Call) -> Tensor:
             output: Tensor = transformer.module(
@@ -82,6 +87,7 @@ class StableDiffusion3(DiffusersFolder):
                 timestep=call.t.to(device),
                 encoder_hidden_states=call.condition["text"].to(device, dtype),
                 pooled_projections=call.condition["pooled"].to(device, dtype),
+                **residuals_of(call.condition, transformer, blocks),
                 return_dict=False,
             )[0]
             return output.to(call.x.device, torch.float32)
@@ -90,7 +96,8 @@ class StableDiffusion3(DiffusersFolder):
         t5 = T5Text(encoder, tokenizer.module, WINDOW) if encoder and tokenizer else None
         clips = [ClipEncoder(parts[name], parts[CLIPS[name]].module) for name in CLIPS]
         text = JointText(clips, t5, transformer.module.config.joint_attention_dim, device)
-        return Model(info, network, {"text": text}, parts, place)
+        control = TransformerSides(place, parts)
+        return Model(info, network, {"text": text, "control": control}, parts, place)
 
 
 def _check_text(folder: Folder, transformer: Mapping[str, Any]) -> None:
@@ -139,7 +146,8 @@ class JointText(TextAbility):
         from torch.nn.functional import pad
 
         answers = [encoder(texts) for encoder in self._clips]
-        clip = torch.cat([a.hidden_states[-2].to(self._device) for a in answers], dim=-1)
+        pairs = zip(self._clips, answers, strict=True)
+        clip = torch.cat([one.penultimate(a).to(self._device) for one, a in pairs], dim=-1)
         clip = pad(clip, (0, self._width - clip.shape[-1]))
         if self._t5:
             t5 = self._t5.states(texts).to(self._device)
@@ -147,6 +155,22 @@ class JointText(TextAbility):
             t5 = clip.new_zeros(len(clip), WINDOW, self._width)
         pooled = torch.cat([a.text_embeds.to(self._device) for a in answers], dim=-1)
         return {"text": torch.cat([clip, t5], dim=1), "pooled": pooled}
+
+    def skipping(self, layers: int) -> TextAbility:
+        clips = [clip.skipping(layers, more=1) for clip in self._clips]
+        return JointText(clips, self._t5, self._width, self._device)
+
+    def joined(self, conditions: Sequence[Condition]) -> Condition:
+        """Of two conditions or, where there is a T5, three."""
+        import torch
+
+        one, two, last = (*conditions, conditions[-1])[:3]
+        width, window = self._clips[0].width, self._clips[0].window
+        summary = self._clips[0].summary
+        clip = [one["text"][:, :window, :width], two["text"][:, :window, width:]]
+        pooled = [one["pooled"][:, :summary], two["pooled"][:, summary:]]
+        text = [torch.cat(clip, dim=-1), last["text"][:, window:]]
+        return {"text": torch.cat(text, dim=1), "pooled": torch.cat(pooled, dim=-1)}
 
     def overflow(self, text: str) -> str:
         """What the encoder with the widest window does not read."""

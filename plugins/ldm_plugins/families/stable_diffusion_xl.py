@@ -57,7 +57,7 @@ class StableDiffusionXL(DiffusersFolder):
     pipelines = tuple(SCALES)
     components: ClassVar = {
         "unet": Component(("UNet2DConditionModel",), "network"),
-        "vae": Component(("AutoencoderKL",), "autoencoder"),
+        "vae": Component(("AutoencoderKL", "AutoencoderTiny"), "autoencoder"),
         "text_encoder": Component(("CLIPTextModel",), "text", optional=True),
         "text_encoder_2": Component(("CLIPTextModelWithProjection",), "text"),
         "tokenizer": Component(("CLIPTokenizer",), "other", optional=True),
@@ -74,6 +74,8 @@ class StableDiffusionXL(DiffusersFolder):
             texts.append(folder.config(encoder))
         width = sum(text.get("hidden_size", 512) for text in texts)
         abilities = {*unet_abilities(folder, width), "size"}
+        if len(texts) > 1:
+            abilities.add("prompt_2")
         if folder.index.get("requires_aesthetics_score"):
             abilities.add("aesthetic_score")
         _check_added(folder, texts[-1], scored="aesthetic_score" in abilities)

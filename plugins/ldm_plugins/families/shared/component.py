@@ -35,9 +35,13 @@ class Component(NamedTuple):
     optional: bool = False
 
 
+PROCESSORS = {"PixtralProcessor"}
+"""Classes that are a tokenizer and what prepares pictures, of which the first alone is used."""
+
+
 def is_tokenizer(cls: str) -> bool:
     """Whether a class is one of tokenizers, which have no weights."""
-    return "Tokenizer" in cls
+    return "Tokenizer" in cls or cls in PROCESSORS
 
 
 def read_part(folder: Path, part: PartInfo, place: Place, file: Path | None = None) -> Part:
@@ -52,7 +56,7 @@ def read_part(folder: Path, part: PartInfo, place: Place, file: Path | None = No
         LdmError: for whatever it is that keeps it from being read as it was saved.
     """
     what = f"the {part.name} ({part.cls}) in {folder}"
-    cls = find_class(part.cls)
+    cls = find_class("AutoTokenizer" if part.cls in PROCESSORS else part.cls)
     if is_tokenizer(part.cls):
         with quiet(what):
             tokenizer = read_tokenizer(cls, folder, what)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-FREE = frozenset({"guidance_embeds", "control", "image_prompt"})
+FREE = frozenset({"guidance_embeds", "control", "image_prompt", "clip_skip", "prompt_2"})
 """Abilities of these networks that no run needs to use."""
 
 
@@ -34,7 +34,7 @@ def unet_abilities(folder: Folder, text_width: int) -> frozenset[str]:
             f"are text-to-image models with {latents} and inpainting models with "
             f"{2 * latents + 1} (the latents, a mask and a masked picture)."
         )
-    abilities = {"text", "control", "image_prompt"}
+    abilities = {"text", "control", "image_prompt", "clip_skip"}
     if channels > latents:
         abilities.add("inpainting")
     if unet.get("time_cond_proj_dim"):
@@ -49,11 +49,12 @@ def call_unet(part: Part, call: Call, added: Mapping[str, Any] | None = None) ->
         call: its condition has ``text`` (rows, tokens, width); for inpainting ``mask`` (rows, 1,
             height, width), 1 where to repaint, and ``masked_image``, like x; for embedded guidance
             ``guidance`` (rows,), which is 1, none, where it is left out; for a network with an
-            image prompt's layers ``image_embeds`` (rows, pictures, ...). What side networks give
-            is added: ``down_residual_0`` and so on to what each layer of the encoder passes on to
-            the decoder, ``mid_residual`` between them, and ``intrablock_residual_0`` and so on in
-            the blocks of the encoder.
-        added: what joins the time embedding, by Diffusers' names.
+            image prompt's layers ``image_embeds`` (rows, pictures, ...) and, where each holds for a
+            part of the picture alone, ``image_masks`` (rows, pictures, height, width). What side
+            networks give is added: ``down_residual_0`` and so on to what each layer of the encoder
+            passes on to the decoder, ``mid_residual`` between them, and ``intrablock_residual_0``
+            and so on in the blocks of the encoder.
+    added: what joins the time embedding, by Diffusers' names.
     """
     import torch
 
@@ -68,6 +69,9 @@ def call_unet(part: Part, call: Call, added: Mapping[str, Any] | None = None) ->
     if "image_embeds" in condition:
         embeds = condition["image_embeds"].to(device, dtype)
         added = {**(added or {}), "image_embeds": [embeds]}
+    masks = None
+    if "image_masks" in condition:
+        masks = {"ip_adapter_masks": [condition["image_masks"].to(device, dtype)]}
     down = _numbered(condition, "down_residual", part)
     within = _numbered(condition, "intrablock_residual", part)
     output: Tensor = unet(
@@ -76,6 +80,7 @@ def call_unet(part: Part, call: Call, added: Mapping[str, Any] | None = None) ->
         condition["text"].to(device, dtype),
         timestep_cond=guidance,
         added_cond_kwargs=added,
+        cross_attention_kwargs=masks,
         down_block_additional_residuals=down or None,
         mid_block_additional_residual=(
             condition["mid_residual"].to(device, dtype) if down else None

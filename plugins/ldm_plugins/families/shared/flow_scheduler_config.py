@@ -24,7 +24,7 @@ CURVES = {
 
 
 def read_flow_scheduler(
-    config: Mapping[str, Any], *, base: str | None = None, patch: int = 2
+    config: Mapping[str, Any], *, base: str | None = None, patch: int = 2, of_steps: bool = False
 ) -> FolderScheduler:
     """What the config of a model on a rectified flow says; arguments as of `read_flow_defaults`.
 
@@ -32,7 +32,7 @@ def read_flow_scheduler(
         LdmError: see `read_flow_schedule`.
     """
     schedule = read_flow_schedule(config)
-    recipe = read_flow_defaults(config, base=base, patch=patch)
+    recipe = read_flow_defaults(config, base=base, patch=patch, of_steps=of_steps)
     said = {"flow_shift": config["shift"], **config} if "shift" in config else dict(config)
     return FolderScheduler(
         said,
@@ -40,7 +40,7 @@ def read_flow_scheduler(
         FLOW,
         recipe,
         partial(for_flow_scheduler, config, recipe["spacing"]),
-        partial(handed, config, patch, base is not None),
+        partial(handed, config, patch, base is not None, of_steps),
     )
 
 
@@ -64,7 +64,7 @@ def read_flow_schedule(config: Mapping[str, Any]) -> FlowSchedule:
 
 
 def read_flow_defaults(
-    config: Mapping[str, Any], *, base: str | None = None, patch: int = 2
+    config: Mapping[str, Any], *, base: str | None = None, patch: int = 2, of_steps: bool = False
 ) -> dict[str, Any]:
     """The recipe that does what the config's scheduler class does.
 
@@ -75,6 +75,7 @@ def read_flow_defaults(
     Args:
         base: the spacing that Diffusers' pipeline hands to the class; its own where None.
         patch: side of the patches by which the pipeline counts the size of a picture.
+        of_steps: its shift depends on the number of steps too, see `of_tokens_and_steps`.
     """
     name = str(config.get("_class_name"))
     if name != EULER:
@@ -85,12 +86,15 @@ def read_flow_defaults(
         }
     spacing: dict[str, Any] = {"name": "flow_shift"}
     if config.get("use_dynamic_shifting", False):
-        spacing |= {
-            "dynamic": True,
+        line = {
             "base_shift": config.get("base_shift", 0.5),
             "max_shift": config.get("max_shift", 1.15),
             "base_seq_len": config.get("base_image_seq_len", 256),
             "max_seq_len": config.get("max_image_seq_len", 4096),
+        }
+        spacing |= {
+            "dynamic": True,
+            **({"of_steps": True} if of_steps else line),
             "patch": patch,
             "shift_type": config.get("time_shift_type", "exponential"),
         }

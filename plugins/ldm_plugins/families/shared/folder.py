@@ -12,10 +12,8 @@ from ldm_core.errors import LdmError
 from ldm_core.model.files import read_json
 from ldm_plugins.families.shared.scheduler_config import FolderScheduler, with_stated
 from ldm_plugins.families.shared.scheduler_types import check_scheduler
+from ldm_plugins.shared.codecs import codec_of
 from ldm_plugins.shared.config_types import check_component
-
-CODECS = {"AutoencoderKL": "autoencoder_kl", "VQModel": "vq", None: "pixels"}
-"""The encoder and decoder of an autoencoder, by its class."""
 
 
 class Folder:
@@ -72,13 +70,13 @@ class Folder:
     def codec(self) -> str:
         """The encoder and decoder that go with the autoencoder."""
         cls = None if self._autoencoder is None else self.class_of(self._autoencoder)
-        return CODECS[cls]
+        return codec_of(cls)
 
     @property
     def latent_channels(self) -> int:
         """Of the autoencoder's latents; of a vector-quantised one's, those of its codes."""
         config = self.autoencoder
-        plain = config.get("latent_channels", 3 if self.codec == "vq" else 4)
+        plain = config.get("z_dim") or config.get("latent_channels", 3 if self.codec == "vq" else 4)
         return int(config.get("vq_embed_dim") or plain)
 
     @property
@@ -86,7 +84,14 @@ class Folder:
         """By how much the autoencoder shrinks each side; 1 where the model draws pixels."""
         if self._autoencoder is None:
             return 1
-        return int(2 ** (len(self.autoencoder.get("block_out_channels", [64])) - 1))
+        if "temperal_downsample" in self.autoencoder:  # which is how these classes spell it
+            return int(2 ** len(self.autoencoder["temperal_downsample"]))
+        if self.codec == "autoencoder_tiny":
+            return int(2 ** (len(self.autoencoder.get("num_encoder_blocks", [1, 3, 3, 3])) - 1))
+        kind = (
+            "encoder_block_out_channels" if self.codec == "autoencoder_dc" else "block_out_channels"
+        )
+        return int(2 ** (len(self.autoencoder.get(kind, [64])) - 1))
 
     def error(self, message: str, hint: str = "") -> LdmError:
         """What is wrong with the folder."""
@@ -146,10 +151,11 @@ class Folder:
         steps: int,
         guidance: str | Mapping[str, Any],
         abilities: Iterable[str],
-        conditioning: Sequence[str],
+        conditioning: Sequence[str | Mapping[str, Any]],
         patch: int = 1,
         most: int | None = None,
         latents: LatentSpace | None = None,
+        encoder: Mapping[str, Any] = MappingProxyType({}),
         **more: Any,
     ) -> ModelInfo:
         """What a model is, with what all families choose alike.
@@ -162,8 +168,10 @@ class Folder:
             patch: the sides of a latent must be multiples of it.
             most: the longest side of a latent.
             latents: of what is no picture, such as a video; a picture's by the above where None.
+            encoder: options of the encoder, such as that it takes a posterior's mean.
             more: other fields of `ModelInfo`.
         """
+        self._check_statistics()
         if latents is None:
             latents = LatentSpace.of_picture(channels, stride=self.factor, patch=patch, most=most)
         return ModelInfo(
@@ -183,12 +191,23 @@ class Folder:
                 "guidance": guidance,
                 "conditioning": list(conditioning),
                 "attention": "native",
-                "encoder": self.codec,
+                "encoder": {"name": self.codec, **encoder} if encoder else self.codec,
                 "decoder": self.codec,
                 **scheduler.recipe,
             },
             **more,
         )
+
+    def _check_statistics(self) -> None:
+        """See that the autoencoder has a mean and a deviation of each of its latents' channels,
+        where it has any."""
+        for name in ("latents_mean", "latents_std"):
+            numbers = self.autoencoder.get(name)
+            if isinstance(numbers, list) and len(numbers) != self.latent_channels:
+                raise self.error(
+                    f"the autoencoder's {name} has {len(numbers)} numbers, and its latents have "
+                    f"{self.latent_channels} channels."
+                )
 
     def _json(self, path: Path, check: Callable[[dict[str, Any], Path], None]) -> dict[str, Any]:
         if path not in self._read:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from ldm_core.model.modules import shallow_copy
 from ldm_core.model.reading import read_json
 from ldm_plugins.families.shared.shared_parts import SharedParts
 from ldm_plugins.shared.quiet import quiet
+from ldm_plugins.shared.unet_blocks import check_blocks
 
 if TYPE_CHECKING:
     import torch
@@ -39,24 +41,29 @@ class ImagePrompts:
         self._adapted: OrderedDict[tuple[Any, ...], Model] = OrderedDict()
         self._one_at_a_time = Lock()
 
-    def adapted(self, model: Model, file: Path, scale: float) -> Model:
+    def adapted(self, model: Model, file: Path, scale: float | Mapping[str, Any]) -> Model:
         """See `ldm_core.contracts.abilities.ImagePromptAbility`.
 
         Raises:
             LdmError: the file's layers do not fit the network.
         """
         part, about = model.parts["unet"], file.stat()
+        if isinstance(scale, Mapping):
+            check_blocks("the scale of image_prompt is", scale, part.module)
+        which = json.dumps(scale, sort_keys=True)
         same = (part.module, file, about.st_size, about.st_mtime_ns)
         with self._one_at_a_time:
-            other = self._adapted.pop((*same, scale), None)
+            other = self._adapted.pop((*same, which), None)
             if other is None:
                 other = model.replaced({"unet": self._with_layers(part, file, scale, same)})
-            self._adapted[(*same, scale)] = other
+            self._adapted[(*same, which)] = other
             while len(self._adapted) > KEPT:
                 self._adapted.popitem(last=False)
         return other
 
-    def _with_layers(self, part: Part, file: Path, scale: float, same: tuple[Any, ...]) -> Part:
+    def _with_layers(
+        self, part: Part, file: Path, scale: float | Mapping[str, Any], same: tuple[Any, ...]
+    ) -> Part:
         """A copy of the network with the file's layers, from a copy of another scale where there
         is one."""
         others = [model for key, model in self._adapted.items() if key[:-1] == same]
@@ -79,7 +86,7 @@ class ImagePrompts:
 
         part = self._parts.read(encoder, "CLIPVisionModelWithProjection")
         net = part.module
-        pixels = _processor(encoder, net)(list(pictures), return_tensors="pt").pixel_values
+        pixels = processor_of(encoder, net)(list(pictures), return_tensors="pt").pixel_values
         pixels = pixels.to(part.device, part.dtype)
         if pooled:
             embeds: Tensor = net(pixels).image_embeds.to(self._device)
@@ -90,8 +97,8 @@ class ImagePrompts:
         return states.to(self._device), nothing.expand_as(states).to(self._device)
 
 
-def _processor(encoder: Path, net: Any) -> Any:
-    """What scales and crops pictures for an encoder: its folder's, or CLIP's for its size."""
+def processor_of(encoder: Path, net: Any) -> Any:
+    """What scales and crops pictures for an encoder: that of a folder, or CLIP's for its size."""
     # the one in PIL, so that pictures do not depend on whether torchvision is installed
     try:
         from transformers import CLIPImageProcessorPil as CLIPImageProcessor
@@ -134,8 +141,9 @@ def read_processor(cls: Any, encoder: Path, side: int) -> Any:
     return processor
 
 
-def set_scale(unet: nn.Module, scale: float) -> None:
-    """Set the factor of what the layers of an IP-Adapter add in a network."""
+def set_scale(unet: nn.Module, scale: float | Mapping[str, Any]) -> None:
+    """Set the factor of what the layers of an IP-Adapter add in a network; a block that a table
+    does not name has 0."""
     from diffusers.models import attention_processor as processors
 
     kinds = (
@@ -145,7 +153,13 @@ def set_scale(unet: nn.Module, scale: float) -> None:
     )
     for layer in unet.modules():
         if isinstance(layer, kinds):
-            layer.scale = [scale]
+            layer.scale = [0.0 if isinstance(scale, Mapping) else scale]
+    if isinstance(scale, Mapping):
+        from diffusers.loaders import IPAdapterMixin
+
+        holder: Any = IPAdapterMixin()
+        holder.unet = unet
+        holder.set_ip_adapter_scale({**scale})
 
 
 def read_layers(unet: Any, file: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from ldm_core.contracts import LatentShape
 from ldm_plugins.families.shared.named_schedulers import CLASSES, OWN, options_of
 from ldm_plugins.families.shared.scheduler_counterparts import Recipe, nearest
+from ldm_plugins.shared.flow_lines import of_tokens_and_steps
 
 MULTISTEP = {
     *("deis", "dpmpp_2m", "dpmpp_2m_sde", "dpmpp_3m", "dpmpp_3m_sde", "dpmpp_single"),
@@ -40,6 +41,8 @@ def for_flow_scheduler(
     near = nearest({**config, **settings, "_class_name": cls, "use_flow_sigmas": False})
     last = 1 / config.get("num_train_timesteps", 1000)
     points: Recipe = {key: value for key, value in own.items() if key not in ("base", "terminal")}
+    if "whole_base" in own:  # which goes with the points of Euler's class
+        points["whole_base"] = False
     if name == "unipc":
         points |= {key: own[key] for key in ("terminal",) if key in own}
         points["base"] = {"name": "flow_times", "first": 1.0, "last": last}
@@ -51,13 +54,19 @@ def for_flow_scheduler(
 
 
 def handed(
-    config: Mapping[str, Any], patch: int, sigmas: bool, steps: int, latent: LatentShape
+    config: Mapping[str, Any],
+    patch: int,
+    sigmas: bool,
+    of_steps: bool,
+    steps: int,
+    latent: LatentShape,
 ) -> Mapping[str, Any]:
     """What the folder's pipeline hands to ``set_timesteps`` beside the number of steps.
 
     Args:
         patch: side of the patches by which the pipeline counts the size of a picture.
         sigmas: whether it hands on flow times, from 1 to 1/steps.
+        of_steps: its shift depends on the number of steps too, see `of_tokens_and_steps`.
         latent: of the picture.
     """
     arguments: dict[str, Any] = {}
@@ -67,5 +76,6 @@ def handed(
         low, high = (config.get(key, value) for key, value in LINE.items())
         few, many = (config.get(key, value) for key, value in LENGTHS.items())
         patches = math.prod(places // patch for places in latent.places.values())
-        arguments["mu"] = low + (patches - few) * (high - low) / (many - few)
+        line = low + (patches - few) * (high - low) / (many - few)
+        arguments["mu"] = of_tokens_and_steps(patches, steps) if of_steps else line
     return arguments

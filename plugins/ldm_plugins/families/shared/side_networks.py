@@ -28,11 +28,12 @@ class SideNetworks:
         self._parts = SharedParts(place)
         self._added = added
 
-    def load(self, folder: Path, name: str) -> SideNetwork:
+    def load(self, folder: Path, name: str, mode: int | None = None) -> SideNetwork:
         """The side network in a folder.
 
         Args:
             name: its class: ``ControlNetModel`` or ``T2IAdapter``.
+            mode: none of them has any.
         """
         part = self._parts.read(folder, name)
         return Adapter(part) if name == "T2IAdapter" else ControlNet(part, self._added)

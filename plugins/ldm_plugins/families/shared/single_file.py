@@ -6,6 +6,7 @@ file does not hold, come from a folder in Diffusers' format.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from ldm_core.contracts import Part, PartInfo, Place
-from ldm_core.errors import LdmError
+from ldm_core.errors import LdmError, LdmWarning
 from ldm_core.model.configs import check_kinds, read_config
 from ldm_core.model.gguf_header import read_header_of_weights
 from ldm_core.model.loading import Size, check_finite, no_larger, reading
@@ -40,10 +41,29 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 NETWORK = "model.diffusion_model."
 NETWORKS = {
+    "Krea2Transformer2DModel": (f"{NETWORK}txtfusion.", "txtfusion."),
+    "QwenImageTransformer2DModel": ("txt_norm.",),
     "UNet2DConditionModel": (f"{NETWORK}input_blocks.",),
     "SD3Transformer2DModel": (f"{NETWORK}joint_blocks.", "joint_blocks."),
     "FluxTransformer2DModel": (f"{NETWORK}double_blocks.", "double_blocks."),
+    "ZImageTransformer2DModel": (f"{NETWORK}noise_refiner.", "noise_refiner."),
+    "ChromaTransformer2DModel": (
+        f"{NETWORK}distilled_guidance_layer.",
+        "distilled_guidance_layer.",
+    ),
+    "Flux2Transformer2DModel": (
+        f"{NETWORK}double_stream_modulation_img.",
+        "double_stream_modulation_img.",
+    ),
 }
+TWINS = (
+    "Krea2Transformer2DModel",
+    "QwenImageTransformer2DModel",
+    "ZImageTransformer2DModel",
+)
+"""Networks of which there are models, such as a distilled one or one that edits, that no tensor
+tells apart, so that a file says nothing of the configs that go with it."""
+DEV = "black-forest-labs/FLUX.1-dev"
 CLIP = "text_model.embeddings.position_embedding.weight"
 OTHERS = {
     "vae": ("first_stage_model.", "vae."),
@@ -77,15 +97,23 @@ def _starts(component: str, cls: str) -> tuple[str, ...]:
 
 def default_config(shapes: Shapes) -> str | None:
     """Hub id of the folder that Diffusers takes the configs of such a file from."""
-    if not any(holds(shapes, "", cls) for cls in NETWORKS):
+    if not any(holds(shapes, "", cls) for cls in NETWORKS if cls not in TWINS):
         return None
     from diffusers.loaders.single_file_utils import fetch_diffusers_config
 
     tensors = {name: SimpleNamespace(shape=shape) for name, shape in shapes.items()}
     try:
-        return str(fetch_diffusers_config(tensors)["pretrained_model_name_or_path"])
+        usual = str(fetch_diffusers_config(tensors)["pretrained_model_name_or_path"])
     except (LookupError, UnboundLocalError, ValueError):  # sizes that Diffusers does not know
         return None
+    if usual == DEV:
+        warnings.warn(
+            f"the file is taken for {DEV}, from whose weights no tensor tells those of FLUX.1 "
+            "Kontext; for that one give the folder with its own configs: --model-config FOLDER.",
+            LdmWarning,
+            stacklevel=2,
+        )
+    return usual
 
 
 def check_file(folder: Folder, shapes: Shapes, weighty: Sequence[PartInfo]) -> None:
@@ -235,12 +263,28 @@ def _context_width(shapes: Shapes) -> int | None:
     return next(map(_inputs, each), None)
 
 
+def _caption_width(shapes: Shapes) -> int | None:
+    name = "cap_embedder.1.weight"
+    return _inputs(shapes.get(f"{NETWORK}{name}", shapes.get(name, ())))
+
+
 def _inputs(shape: tuple[int, ...]) -> int | None:
     """How many a layer's weights take in; None of what is no layer's."""
     return shape[1] if len(shape) > 1 else None
 
 
+def _guided(shapes: Shapes) -> bool:
+    return any(name.removeprefix(NETWORK).startswith("guidance_in.") for name in shapes)
+
+
+def _token_width(shapes: Shapes) -> int | None:
+    names = (f"{NETWORK}img_in.weight", "img_in.weight")
+    return next((_inputs(shapes[name]) for name in names if name in shapes), None)
+
+
 FACTS: Mapping[str, Mapping[str, tuple[Any, Callable[[Shapes], Any]]]] = {
+    "Krea2Transformer2DModel": {"num_layers": (28, lambda s: _blocks(s, "blocks"))},
+    "QwenImageTransformer2DModel": {"num_layers": (60, lambda s: _blocks(s, "transformer_blocks"))},
     "UNet2DConditionModel": {
         "in_channels": (4, lambda s: _inputs(s.get(f"{NETWORK}input_blocks.0.0.weight", ()))),
         "cross_attention_dim": (1280, _context_width),
@@ -253,10 +297,22 @@ FACTS: Mapping[str, Mapping[str, tuple[Any, Callable[[Shapes], Any]]]] = {
     "FluxTransformer2DModel": {
         "num_layers": (19, lambda s: _blocks(s, "double_blocks")),
         "num_single_layers": (38, lambda s: _blocks(s, "single_blocks")),
-        "guidance_embeds": (
-            False,
-            lambda s: any(n.removeprefix(NETWORK).startswith("guidance_in.") for n in s),
-        ),
+        "guidance_embeds": (False, _guided),
+        "in_channels": (64, _token_width),
+    },
+    "ChromaTransformer2DModel": {
+        "num_layers": (19, lambda s: _blocks(s, "double_blocks")),
+        "num_single_layers": (38, lambda s: _blocks(s, "single_blocks")),
+    },
+    "Flux2Transformer2DModel": {
+        "num_layers": (8, lambda s: _blocks(s, "double_blocks")),
+        "num_single_layers": (48, lambda s: _blocks(s, "single_blocks")),
+        "guidance_embeds": (True, _guided),
+        "in_channels": (128, _token_width),
+    },
+    "ZImageTransformer2DModel": {
+        "n_layers": (30, lambda s: _blocks(s, "layers")),
+        "cap_feat_dim": (2560, _caption_width),
     },
 }
 """What the shapes tell of a network: keys of its config, each with the class's default."""

@@ -60,6 +60,12 @@ class T5Text:
         states: Tensor = self._encoder.module(self._tokens(texts).input_ids)[0]
         return states
 
+    def states_and_mask(self, texts: Sequence[str | None]) -> tuple[Tensor, Tensor]:
+        """(texts, window, width), the padding attended like the words, and which are words
+        (texts, window)."""
+        window = self._tokens(texts)
+        return self._encoder.module(window.input_ids)[0], window.attention_mask
+
     def masked_states(self, texts: Sequence[str | None]) -> tuple[Tensor, Tensor]:
         """(texts, window, width), attending the words alone, and their mask (texts, window)."""
         window = self._tokens(texts)

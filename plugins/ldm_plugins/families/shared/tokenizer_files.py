@@ -15,6 +15,7 @@ from ldm_plugins.shared.quiet import quiet
 TOKENIZER, CONFIG = "tokenizer.json", "tokenizer_config.json"
 OWN = {
     "CLIPTokenizer": ("vocab.json", "merges.txt"),
+    "Qwen2Tokenizer": ("vocab.json", "merges.txt"),
     "T5Tokenizer": ("spiece.model",),
     "BertTokenizer": ("vocab.txt",),
 }
@@ -36,7 +37,10 @@ def check_files(folder: Path, cls: str) -> None:
     Raises:
         LdmError: one is missing, or says what none says; see `check_settings`.
     """
-    check_settings(read_json(folder / CONFIG), folder / CONFIG)
+    config = read_json(folder / CONFIG)
+    check_settings(config, folder / CONFIG)
+    if cls.removesuffix("Fast") not in OWN and config.get("auto_map") is not None:
+        raise LdmError(f"{folder / CONFIG} names code of its own (auto_map), which is not run.")
     for name in TABLES:
         if (folder / name).exists():
             read_json(folder / name)
@@ -109,7 +113,8 @@ def check_numbers(encoder: Part, tokenizer: Any, what: str) -> None:
     Raises:
         LdmError: the tokenizer is of another encoder.
     """
-    size = encoder.module.config.to_dict().get("vocab_size")
+    config = encoder.module.config.to_dict()
+    size = config.get("text_config", config).get("vocab_size")
     last = max(tokenizer.get_vocab().values())
     if isinstance(size, int) and last >= size:
         raise LdmError(

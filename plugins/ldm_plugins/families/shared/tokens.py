@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from threading import Lock
-from typing import Any
+from typing import Any, Literal
 
 from ldm_core.contracts.abilities import Span
 
+PaddingSide = Literal["left", "right"]
 ONE_AT_A_TIME = Lock()
 """A fast tokenizer keeps padding and truncation as a state of its own, and threads share it."""
 SEPARATORS = r"[\s,;|/，。、；：！？（）「」]"
@@ -21,11 +22,18 @@ WORD_STARTS = re.compile(
 scripts that set no space."""
 
 
-def tokenize(tokenizer: Any, texts: Sequence[str | None], window: int, device: Any) -> Any:
+def tokenize(
+    tokenizer: Any,
+    texts: Sequence[str | None],
+    window: int,
+    device: Any,
+    padding_side: PaddingSide | None = None,
+) -> Any:
     """``input_ids`` and ``attention_mask`` of the texts, both (texts, window).
 
     Args:
         texts: None where nothing was said, which is the empty text.
+        padding_side: where a short text is padded; the tokenizer's own where None.
     """
     with ONE_AT_A_TIME:
         tokens = tokenizer(
@@ -34,13 +42,23 @@ def tokenize(tokenizer: Any, texts: Sequence[str | None], window: int, device: A
             max_length=window,
             truncation=True,
             return_tensors="pt",
+            padding_side=padding_side,
         )
     return tokens.to(device)
 
 
-def spans(tokenizer: Any, text: str, window: int) -> list[Span]:
+def lengths(mask: Any) -> list[int]:
+    """How many tokens of each text are words; all of them where a mask (texts, window) is a shape
+    alone, as while memory is planned."""
+    counts: list[int] = [mask.shape[1]] * len(mask) if mask.is_meta else mask.sum(dim=1).tolist()
+    return counts
+
+
+def spans(
+    tokenizer: Any, text: str, window: int, padding_side: PaddingSide | None = None
+) -> list[Span]:
     """The characters (start, end) of the text that each of the window's tokens stands for; an
-    empty span for padding and the text's ends."""
+    empty span for padding and the text's ends. Arguments as of `tokenize`."""
     with ONE_AT_A_TIME:
         tokens = tokenizer(
             text,
@@ -48,6 +66,7 @@ def spans(tokenizer: Any, text: str, window: int) -> list[Span]:
             max_length=window,
             truncation=True,
             return_offsets_mapping=True,
+            padding_side=padding_side,
         )
     return [(start, end) for start, end in tokens.offset_mapping]
 
@@ -57,12 +76,10 @@ def overflow(tokenizer: Any, text: str, window: int) -> str:
 
     A word that is cut is lost as a whole, unless no window could hold it; see `WORD_STARTS`.
     """
-    with ONE_AT_A_TIME:
-        tokens = tokenizer(text, truncation=False, verbose=False, return_offsets_mapping=True)
-    if len(tokens.input_ids) <= window:
+    spans = _all_spans(tokenizer, text)
+    if len(spans) <= window:
         return ""
-    spans = tokens.offset_mapping
-    first = spans[window - 1][0]  # the window's last place is for the end token
+    first = _first_lost(spans, window)
     last = first + 1 if text[first : first + 1].isspace() else first
     starts = [0, *(match.start() for match in WORD_STARTS.finditer(text))]
     start = max(place for place in starts if place <= last)
@@ -70,3 +87,22 @@ def overflow(tokenizer: Any, text: str, window: int) -> str:
     length = sum(1 for one, other in spans if one < end and max(one + 1, other) > start)
     fits = length + tokenizer.num_special_tokens_to_add() <= window
     return text[start if fits else first :]
+
+
+def cut(tokenizer: Any, text: str, window: int) -> int:
+    """The place of the first letter that a window of so many tokens does not hold; the text's
+    length where it holds all."""
+    spans = _all_spans(tokenizer, text)
+    return len(text) if len(spans) <= window else _first_lost(spans, window)
+
+
+def _all_spans(tokenizer: Any, text: str) -> list[Span]:
+    with ONE_AT_A_TIME:
+        tokens = tokenizer(text, truncation=False, verbose=False, return_offsets_mapping=True)
+    return [*tokens.offset_mapping]
+
+
+def _first_lost(spans: Sequence[Span], window: int) -> int:
+    start, end = spans[-1]
+    # the window's last place is for a token that ends a text and stands for none of its letters
+    return spans[window - 1 if start == end else window][0]

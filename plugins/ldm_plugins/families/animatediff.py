@@ -1,0 +1,83 @@
+"""AnimateDiff."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar
+
+from ldm_core.contracts import Call, LatentSpace, Model, ModelInfo, Part, Place
+from ldm_core.contracts.latents import Axis
+from ldm_plugins.families.shared.clip_text import ClipText
+from ldm_plugins.families.shared.component import Component
+from ldm_plugins.families.shared.diffusers_folder import DiffusersFolder
+from ldm_plugins.families.shared.folder import Folder, sample_size
+from ldm_plugins.families.shared.scheduler_config import read_scheduler
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FRAMES = 16
+RATE = 8.0
+CODEC = "autoencoder_kl_frames"
+
+
+class AnimateDiff(DiffusersFolder):
+    """Text-to-video with Stable Diffusion's UNet between whose layers others attend along the
+    frames (Guo et al. 2023, arXiv:2307.04725): folders of AnimateDiffPipeline, which Diffusers
+    saves of a Stable Diffusion folder and a motion adapter."""
+
+    pipelines = ("AnimateDiffPipeline", "AnimateDiffVideoToVideoPipeline")
+    components: ClassVar = {
+        "unet": Component(("UNetMotionModel",), "network"),
+        "vae": Component(("AutoencoderKL",), "autoencoder"),
+        "text_encoder": Component(("CLIPTextModel",), "text"),
+        "tokenizer": Component(("CLIPTokenizer",), "other"),
+    }
+
+    def describe(self, folder: Folder) -> ModelInfo:
+        unet = folder.config("unet")
+        channels = unet.get("in_channels", 4)
+        folder.check_channels(channels)
+        text = folder.config("text_encoder").get("hidden_size", 512)
+        folder.check_width(unet.get("cross_attention_dim", 1280), text)
+        for key in ("time_cond_proj_dim", "addition_embed_type"):
+            if unet.get(key) is not None:
+                raise folder.error(
+                    f"the network's {key} is {unet[key]!r}; only networks made of Stable Diffusion "
+                    "1 and 2 are known, which have none."
+                )
+        side, most = folder.factor, unet.get("motion_max_seq_length", 32)
+        frames = Axis("frames", 1, most=most)
+        info = folder.info(
+            "animatediff",
+            read_scheduler(folder.scheduler),
+            channels=channels,
+            sample=(min(FRAMES, most), *sample_size(unet, 64)),
+            latents=LatentSpace(channels, (frames, Axis("height", side), Axis("width", side))),
+            steps=50,
+            guidance={"name": "classifier_free", "scale": 7.5},
+            abilities=["text", "clip_skip"],
+            needs=frozenset({"text"}),
+            conditioning=["text"],
+            rate=RATE,
+        )
+        return replace(info, defaults={**info.defaults, "encoder": CODEC, "decoder": CODEC})
+
+    def build(self, info: ModelInfo, parts: Mapping[str, Part], place: Place) -> Model:
+        import torch
+
+        unet = parts["unet"]
+
+        def network(call: Call) -> Tensor:
+            text = call.condition["text"].to(unet.device, unet.dtype)
+            output: Tensor = unet.module(
+                call.x.to(unet.device, unet.dtype),
+                call.t.to(unet.device),
+                encoder_hidden_states=text.repeat_interleave(call.x.shape[2], dim=0),
+                return_dict=False,
+            )[0]
+            return output.to(call.x.device, torch.float32)
+
+        text = ClipText(parts["text_encoder"], parts["tokenizer"].module, unet.device)
+        return Model(info, network, {"text": text}, parts, place)

@@ -1,0 +1,165 @@
+"""CogVideoX."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ldm_core.contracts import (
+    Axis,
+    Call,
+    Condition,
+    LatentSpace,
+    Model,
+    ModelInfo,
+    Part,
+    Place,
+)
+from ldm_core.contracts.abilities import Span, TextAbility
+from ldm_plugins.families.shared.component import Component
+from ldm_plugins.families.shared.diffusers_folder import DiffusersFolder
+from ldm_plugins.families.shared.folder import Folder
+from ldm_plugins.families.shared.shifted_scheduler_config import read_shifted_scheduler
+from ldm_plugins.families.shared.t5_text import T5Text
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+RATIO = "temporal_compression_ratio"
+RATE = 8.0  # frames a second; the folder does not say it
+Rotations = tuple["Tensor", "Tensor"]
+
+
+class CogVideoX(DiffusersFolder):
+    """Text-to-video with a diffusion transformer that reads T5, whose tokens attend to each other
+    with those of the video (Yang et al. 2024, arXiv:2408.06072): folders of CogVideoXPipeline and
+    CogVideoXVideoToVideoPipeline in version 1.0."""
+
+    pipelines = ("CogVideoXPipeline", "CogVideoXVideoToVideoPipeline")
+    components: ClassVar = {
+        "transformer": Component(("CogVideoXTransformer3DModel",), "network"),
+        "vae": Component(("AutoencoderKLCogVideoX",), "autoencoder"),
+        "text_encoder": Component(("T5EncoderModel",), "text"),
+        "tokenizer": Component(("T5Tokenizer",), "other"),
+    }
+
+    def describe(self, folder: Folder) -> ModelInfo:
+        transformer, vae = folder.config("transformer"), folder.autoencoder
+        channels, returned = transformer.get("in_channels", 16), transformer.get("out_channels", 16)
+        latent = vae.get("latent_channels", 16)
+        if (channels, returned or channels) != (latent, latent):
+            raise folder.error(
+                f"the network takes {channels} channels and returns {returned}, and the "
+                f"autoencoder gives {latent}; only plain text-to-video models are known."
+            )
+        if transformer.get("patch_size_t") is not None:
+            raise folder.error(
+                "it is of version 1.5, whose network takes several frames of latents as one token; "
+                "version 1.0 is known."
+            )
+        width, gives = transformer.get("text_embed_dim", 4096), folder.config("text_encoder")
+        folder.check_width(width, gives.get("d_model", 512), "T5")
+        if transformer.get("use_rotary_positional_embeddings") and (
+            transformer.get("attention_head_dim", 64) % 16
+        ):
+            raise folder.error("the network's attention_head_dim should be a multiple of 16.")
+        frames, stride = transformer.get("sample_frames", 49), vae.get(RATIO, 4)
+        patch = transformer.get("patch_size", 2)
+        sides = [
+            transformer.get(f"sample_{side}", n) for side, n in (("height", 60), ("width", 90))
+        ]
+        return folder.info(
+            "cogvideox",
+            read_shifted_scheduler(folder.scheduler),
+            channels=latent,
+            sample=((frames - 1) // stride + 1, *sides),
+            latents=LatentSpace(
+                latent,
+                (
+                    Axis("frames", stride, causal=True),
+                    Axis("height", folder.factor, patch),
+                    Axis("width", folder.factor, patch),
+                ),
+            ),
+            steps=50,
+            guidance={"name": "classifier_free", "scale": 6.0},
+            abilities=["text"],
+            needs=frozenset({"text"}),
+            conditioning=["text"],
+            rate=RATE,
+        )
+
+    def build(self, info: ModelInfo, parts: Mapping[str, Part], place: Place) -> Model:
+        import torch
+
+        transformer = parts["transformer"]
+        device, dtype = transformer.device, transformer.dtype
+        config = transformer.module.config
+
+        def network(call: Call) -> Tensor:
+            x = call.x.transpose(1, 2).to(device, dtype)  # frames before channels
+            rotary = config.use_rotary_positional_embeddings
+            output: Tensor = transformer.module(
+                hidden_states=x,
+                encoder_hidden_states=call.condition["text"].to(device, dtype),
+                timestep=call.t.to(device),
+                image_rotary_emb=rotations(config, x.shape, device) if rotary else None,
+                return_dict=False,
+            )[0]
+            return output.transpose(1, 2).to(call.x.device, torch.float32)
+
+        window = config.max_text_seq_length
+        t5 = T5Text(parts["text_encoder"], parts["tokenizer"].module, window)
+        return Model(info, network, {"text": CogVideoXText(t5, device)}, parts, place)
+
+
+def rotations(config: Any, shape: Sequence[int], device: torch.device) -> Rotations:
+    """Cosines and sines of the places of a video's tokens, each (tokens, attention_head_dim).
+
+    A video of other sides than the trained ones is laid into the middle of those, as large as it
+    fits there, so that its places lie closer or further apart.
+
+    Args:
+        shape: of x, (rows, frames, channels, height, width).
+    """
+    from diffusers.models.embeddings import get_3d_rotary_pos_embed
+
+    patch = config.patch_size
+    rows, columns = (side // patch for side in shape[-2:])
+    most_rows, most_columns = config.sample_height // patch, config.sample_width // patch
+    if rows / columns > most_rows / most_columns:
+        high, wide = most_rows, round(most_rows / rows * columns)
+    else:
+        high, wide = round(most_columns / columns * rows), most_columns
+    top, left = round((most_rows - high) / 2), round((most_columns - wide) / 2)
+    cosines, sines = get_3d_rotary_pos_embed(
+        embed_dim=config.attention_head_dim,
+        crops_coords=((top, left), (top + high, left + wide)),
+        grid_size=(rows, columns),
+        temporal_size=shape[1],
+        device=device,
+    )
+    return cosines, sines
+
+
+class CogVideoXText(TextAbility):
+    """T5's states, key ``text``, the padding attended like the words.
+
+    Args:
+        device: where the condition goes.
+    """
+
+    def __init__(self, t5: T5Text, device: torch.device) -> None:
+        self._t5 = t5
+        self._device = device
+
+    def encode(self, texts: Sequence[str | None]) -> Condition:
+        """(texts, window, width)."""
+        return {"text": self._t5.states(texts).to(self._device)}
+
+    def overflow(self, text: str) -> str:
+        return self._t5.overflow(text)
+
+    def tokens(self, text: str) -> Mapping[str, Sequence[Span]]:
+        return {"text": self._t5.spans(text)}

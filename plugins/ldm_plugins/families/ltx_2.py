@@ -1,0 +1,238 @@
+"""LTX-2."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ldm_core.contracts import Call, Condition, Model, ModelInfo, Part, Place, Run
+from ldm_core.contracts.abilities import FirstFrameAbility, TextAbility
+from ldm_core.errors import LdmWarning
+from ldm_core.numerics.noise_schedule import NoiseSchedule
+from ldm_plugins.families.shared.component import Component
+from ldm_plugins.families.shared.diffusers_folder import DiffusersFolder
+from ldm_plugins.families.shared.flow_scheduler_config import read_flow_scheduler
+from ldm_plugins.families.shared.folder import Folder
+from ldm_plugins.families.shared.ltx_2_folder import (
+    check_sound,
+    check_text,
+    guidance_of,
+    video_and_sound,
+)
+from ldm_plugins.families.shared.ltx_latents import noise_ability, seen_from, with_first
+from ldm_plugins.families.shared.tokens import ONE_AT_A_TIME
+from ldm_plugins.shared.video_and_sound import Both, VideoAndSound
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+WINDOW = 1024  # tokens
+PLACES = (16, 16, 24)
+"""Of what Diffusers' pipelines draw where nothing is chosen: 121 frames of 768x512."""
+FROM_PICTURE = "LTX2ImageToVideoPipeline"
+FIRST = "first_frame"
+
+
+class LTX2(DiffusersFolder):
+    """Text to video with sound, and from a picture, with a rectified-flow transformer of two
+    streams that attend to each other (HaCohen et al. 2026, arXiv:2601.03233): folders of
+    LTX2Pipeline and LTX2ImageToVideoPipeline.
+
+    The sound lasts as long as the video does at the model's own rate.
+    """
+
+    pipelines = ("LTX2Pipeline", FROM_PICTURE)
+    components: ClassVar = {
+        "transformer": Component(("LTX2VideoTransformer3DModel",), "network"),
+        "vae": Component(("AutoencoderKLLTX2Video",), "autoencoder"),
+        "audio_vae": Component(("AutoencoderKLLTX2Audio",), "other"),
+        "vocoder": Component(("LTX2Vocoder", "LTX2VocoderWithBWE"), "other"),
+        "text_encoder": Component(("Gemma3ForConditionalGeneration",), "text"),
+        "connectors": Component(("LTX2TextConnectors",), "other"),
+        "tokenizer": Component(("GemmaTokenizer",), "other"),
+    }
+
+    def describe(self, folder: Folder) -> ModelInfo:
+        transformer = folder.config("transformer")
+        space = video_and_sound(folder, transformer)
+        folder.check_channels(transformer.get("in_channels", 128))
+        check_sound(folder, transformer, space)
+        check_text(folder, transformer)
+        if folder.class_of("duration_head") is not None:
+            warnings.warn(
+                f"'{folder.source}' has a duration_head, which is not asked how long a video "
+                "should be: say it, or it has as many frames as the model's default.",
+                LdmWarning,
+                stacklevel=2,
+            )
+        from_picture = ["first_frame"] if folder.pipeline == FROM_PICTURE else []
+        return folder.info(
+            "ltx_2",
+            read_flow_scheduler(folder.scheduler, base="trailing", patch=1),
+            channels=space.channels,
+            sample=(*PLACES[:2], PLACES[2] + space.columns(*PLACES[:2])),
+            latents=space,
+            steps=30,
+            guidance=guidance_of(transformer),
+            abilities=["text", "first_frame", *noise_ability(folder.autoencoder)],
+            needs=frozenset({"text"}),
+            conditioning=["text", *from_picture],
+            rate=space.rate,
+        )
+
+    def build(self, info: ModelInfo, parts: Mapping[str, Part], place: Place) -> Model:
+        transformer, space = parts["transformer"], info.latents
+        assert isinstance(space, VideoAndSound)
+
+        def network(call: Call) -> Tensor:
+            return ask(transformer, call, space, info.noise_schedule)
+
+        abilities: dict[str, Any] = {
+            "text": LTX2Text(
+                parts["text_encoder"],
+                parts["tokenizer"].module,
+                parts["connectors"],
+                transformer.device,
+            ),
+            "first_frame": FirstFrame(space, transformer.device),
+            "decode_noise": DecodeNoise(space),
+        }
+        abilities = {name: abilities[name] for name in info.abilities}
+        return Model(info, network, abilities, parts, place)
+
+
+def ask(part: Part, call: Call, space: VideoAndSound, schedule: NoiseSchedule) -> Tensor:
+    """What the network answers, for a video and its sound; for the numbers that are neither's, what
+    stands for an x0 of zero."""
+    import torch
+
+    device, dtype = part.device, part.dtype
+    condition, t = call.condition, call.t.to(device)
+    video, sound, rest = space.split(call.x)
+    of_video = t
+    if FIRST in condition:
+        video, of_video = with_first(video, condition[FIRST], t)
+    mask = condition["text_mask"].to(device)
+    frames, heard = part.module(
+        hidden_states=video.flatten(2).transpose(1, 2).to(device, dtype),
+        audio_hidden_states=sound.transpose(1, 2).flatten(2).to(device, dtype),
+        encoder_hidden_states=condition["text"].to(device, dtype),
+        audio_encoder_hidden_states=condition["sound_text"].to(device, dtype),
+        timestep=of_video,
+        audio_timestep=t,
+        sigma=t,
+        encoder_attention_mask=mask,
+        audio_encoder_attention_mask=mask,
+        num_frames=video.shape[2],
+        height=video.shape[3],
+        width=video.shape[4],
+        fps=space.rate,
+        audio_num_frames=sound.shape[2],
+        use_cross_timestep=True,
+        return_dict=False,
+    )
+    sigma = (call.t / schedule.last)[:, None]
+    frames = frames.transpose(1, 2).reshape(video.shape).to(call.x.device, torch.float32)
+    if FIRST in condition:
+        frames = seen_from(frames, space.split(call.x).video, video, sigma)
+    heard = heard.unflatten(2, (sound.shape[1], -1)).transpose(1, 2)
+    return space.join(Both(frames, heard.to(call.x.device, torch.float32), rest / sigma))
+
+
+class LTX2Text(TextAbility):
+    """All hidden states of Gemma, as a connector makes them ready for the video, key ``text``, and
+    another for its sound, key ``sound_text``, and which of them are to be attended to, key
+    ``text_mask``.
+
+    Args:
+        device: where the condition goes.
+    """
+
+    def __init__(
+        self, encoder: Part, tokenizer: Any, connectors: Part, device: torch.device
+    ) -> None:
+        self._encoder = encoder
+        self._tokenizer = tokenizer
+        self._connectors = connectors
+        self._device = device
+
+    def encode(self, texts: Sequence[str | None]) -> Condition:
+        """(texts, window, width) twice, and (texts, window)."""
+        import torch
+
+        tokens = self._tokens([(text or "").strip() for text in texts])
+        tokens = tokens.to(self._encoder.device)
+        states = self._encoder.module(
+            input_ids=tokens.input_ids,
+            attention_mask=tokens.attention_mask,
+            output_hidden_states=True,
+            logits_to_keep=1,
+        ).hidden_states
+        part = self._connectors
+        stacked = torch.stack(states, dim=-1).to(part.device, part.dtype)
+        mask = tokens.attention_mask.to(part.device)
+        video, sound, mask = part.module(stacked, mask, padding_side="left")
+        condition = {"text": video, "sound_text": sound, "text_mask": mask}
+        return {key: value.to(self._device) for key, value in condition.items()}
+
+    def overflow(self, text: str) -> str:
+        with ONE_AT_A_TIME:
+            tokens = self._tokenizer(
+                text.strip(), truncation=False, return_offsets_mapping=True, verbose=False
+            )
+        if len(tokens.input_ids) <= WINDOW:
+            return ""
+        start: int = tokens.offset_mapping[WINDOW][0]
+        return text.strip()[start:]
+
+    def _tokens(self, texts: Sequence[str]) -> Any:
+        with ONE_AT_A_TIME:
+            return self._tokenizer(
+                list(texts),
+                padding="max_length",
+                padding_side="left",
+                max_length=WINDOW,
+                truncation=True,
+                return_tensors="pt",
+            )
+
+
+class FirstFrame(FirstFrameAbility):
+    """The first frame in the place of the video's, key ``first_frame`` (batch, channels, 1, height,
+    width), at the timestep 0.
+
+    Args:
+        device: where the condition goes.
+    """
+
+    def __init__(self, space: VideoAndSound, device: torch.device) -> None:
+        self._space = space
+        self._device = device
+
+    def encode(self, run: Run, first: Tensor, last: Sequence[Tensor | None]) -> Condition:
+        return {FIRST: self._latents(run, first).to(self._device)}
+
+    def finish(self, run: Run, x: Tensor, first: Tensor) -> Tensor:
+        """x with the first frame in it, which the network does not draw."""
+        import torch
+
+        both = self._space.split(x)
+        frame = self._latents(run, first).to(x)
+        video = torch.cat([frame, both.video[:, :, 1:]], dim=2)
+        return self._space.join(both._replace(video=video))
+
+    def _latents(self, run: Run, first: Tensor) -> Tensor:
+        return self._space.split(run.to_latents(first.unsqueeze(2))).video
+
+
+class DecodeNoise:
+    """Noise in the latents of the video, normalised as they are."""
+
+    def __init__(self, space: VideoAndSound) -> None:
+        self._space = space
+
+    def mix(self, x: Tensor, noise: Tensor, scale: float) -> Tensor:
+        both, drawn = self._space.split(x), self._space.split(noise)
+        return self._space.join(both._replace(video=(1 - scale) * both.video + scale * drawn.video))

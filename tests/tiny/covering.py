@@ -1,0 +1,70 @@
+"""Each of many things on each kind of folder: a covering of the pairs at every change.
+
+Kinds of one group have networks and encoders of the same classes, and differ in their configs. At
+every change each thing is tried on one kind of each group, and each kind with some of the things,
+and at night all are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any
+
+import pytest
+
+from tiny.folders import FOLDERS
+
+GROUPS = (
+    ("Stable Diffusion", "SD v-prediction", "SD inpainting", "LCM"),
+    ("SDXL", "SDXL refiner"),
+    ("PixArt alpha", "PixArt sigma"),
+    ("Flux dev", "Flux schnell"),
+)
+
+
+def in_turn(kind: str, number: int) -> bool:
+    """Whether a kind has its turn in its group."""
+    for group in GROUPS:
+        if kind in group:
+            return group.index(kind) == number % len(group)
+    return True
+
+
+def each_on_each(things: Iterable[Any], kinds: Collection[str] = tuple(FOLDERS)) -> list[Any]:
+    """Parameters ``(thing, kind)``, all pairs, those that cover nothing new marked ``slow``."""
+    return [
+        pytest.param(thing, kind, marks=[] if in_turn(kind, number) else pytest.mark.slow)
+        for number, thing in enumerate(things)
+        for kind in kinds
+    ]
+
+
+def by_turns(things: Iterable[Any], others: Collection[Any]) -> list[Any]:
+    """Parameters ``(thing, other)``, all pairs, of which each thing meets one other at every
+    change, in turn."""
+    return [
+        pytest.param(thing, other, marks=[] if place == number % len(others) else pytest.mark.slow)
+        for number, thing in enumerate(things)
+        for place, other in enumerate(others)
+    ]
+
+
+def every_second(things: Iterable[Any], first: int) -> list[Any]:
+    """Parameters of which every second, from the one of that number on, is tried at every change:
+    of two tests, each takes what the other leaves out."""
+    return [
+        pytest.param(thing, marks=[] if number % 2 == first else pytest.mark.slow)
+        for number, thing in enumerate(things)
+    ]
+
+
+def quick_among(kinds: Collection[str], quick: Collection[str]) -> list[Any]:
+    """Parameters ``kind``, of which the named ones are tried at every change."""
+    return [pytest.param(kind, marks=[] if kind in quick else pytest.mark.slow) for kind in kinds]
+
+
+def one_of_each(kinds: Collection[str] = tuple(FOLDERS)) -> list[Any]:
+    """Parameters ``kind``, of which one of each group is tried at every change."""
+    return [
+        pytest.param(kind, marks=[] if in_turn(kind, 0) else pytest.mark.slow) for kind in kinds
+    ]
