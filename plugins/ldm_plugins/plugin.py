@@ -13,6 +13,8 @@ expected_failures = {
         "image of a batch needs, within the tolerance"
         for method in ("adaptive_heun", "bosh3", "dopri5", "dopri8", "fehlberg2")
     },
+    "scheduler dpm_adaptive: each_image_alone": "its steps are those that the worst image of a "
+    "batch needs, within the tolerance",
 }
 check_options = {
     "converter cfg_parallel": {"devices": ["cpu:0", "cpu:1"]},
@@ -26,12 +28,14 @@ check_options = {
 }
 
 SCHEDULERS = (
+    "churn",
     "consistency",
     "ddim",
     "ddpm",
     "deis",
     "dpm_2",
     "dpm_2_ancestral",
+    "dpm_adaptive",
     "dpmpp_2m",
     "dpmpp_2m_sde",
     "dpmpp_3m",
@@ -41,14 +45,26 @@ SCHEDULERS = (
     "er_sde",
     "euler",
     "euler_ancestral",
+    "exp_heun_2_x0",
+    "exp_heun_2_x0_sde",
+    "gauss_legendre_2s",
+    "gradient_estimation",
     "heun",
+    "heunpp2",
     "ipndm",
+    "ipndm_v",
     "lcm",
     "lms",
     "pndm",
+    "radau_iia_2s",
+    "res_2s",
+    "res_3s",
+    "res_5s",
     "res_multistep",
     "restart",
     "sa_solver",
+    "seeds_2",
+    "seeds_3",
     "switch",
     "tcd",
     "unipc",
@@ -56,23 +72,31 @@ SCHEDULERS = (
 SPACINGS = (
     "align_your_steps",
     "beta",
+    "bong_tangent",
     "cosine",
+    "ddim_uniform",
     "explicit",
     "exponential",
     "flow_shift",
     "flow_times",
     "karras",
+    "kl_optimal",
     "lcm",
     "leading",
+    "linear_quadratic",
     "linspace",
     "log_snr",
     "quadratic",
+    "sgm_uniform",
+    "simple",
     "trailing",
 )
 GUIDANCE = (
     "adaptive",
     "adaptive_projected",
+    "along_frames",
     "autoguidance",
+    "by_network",
     "cfg_pp",
     "cfg_zero_star",
     "classifier",
@@ -80,10 +104,14 @@ GUIDANCE = (
     "composable",
     "dynamic_threshold",
     "embedded",
+    "modality",
+    "multimodal",
     "none",
     "perturbed_attention",
+    "renormed",
     "skip_layer",
     "smoothed_energy",
+    "spatio_temporal",
 )
 ATTENTION = (
     "chunked",
@@ -103,6 +131,7 @@ CONVERTERS = (
     "cuda_graph",
     "device_map",
     "feature_cache",
+    "freeu",
     "fused_qkv",
     "group_offload",
     "lora",
@@ -144,15 +173,30 @@ def ldm_guidance(register: Register) -> None:
 
 @hookimpl
 def ldm_conditioning(register: Register) -> None:
+    register("audio", "ldm_plugins.conditioning.audio:audio")
     register("control", "ldm_plugins.conditioning.control:control")
+    register("control_channels", "ldm_plugins.conditioning.control_channels:control_channels")
+    register("decode_noise", "ldm_plugins.conditioning.decode_noise:decode_noise")
+    register("duration", "ldm_plugins.conditioning.duration:duration")
+    register("first_frame", "ldm_plugins.conditioning.first_frame:first_frame")
+    register("frame_rate", "ldm_plugins.conditioning.frame_rate:frame_rate")
     register("image", "ldm_plugins.conditioning.image:image")
+    register("image_latents", "ldm_plugins.conditioning.image_latents:image_latents")
     register("image_prompt", "ldm_plugins.conditioning.image_prompt:image_prompt")
+    register("low_resolution", "ldm_plugins.conditioning.low_resolution:low_resolution")
     register("mask", "ldm_plugins.conditioning.mask:mask")
+    register("prompt_embeds", "ldm_plugins.conditioning.prompt_embeds:prompt_embeds")
+    register("redux", "ldm_plugins.conditioning.redux:redux")
+    register("reference", "ldm_plugins.conditioning.reference:reference")
+    register("motion", "ldm_plugins.conditioning.motion:motion")
     register("regions", "ldm_plugins.conditioning.regions:regions")
     register("size", "ldm_plugins.conditioning.size:size")
     register("class_label", "ldm_plugins.conditioning.class_label:class_label")
+    register("song", "ldm_plugins.conditioning.song:song")
+    register("sound_text", "ldm_plugins.conditioning.sound_text:sound_text")
     register("target_class", "ldm_plugins.conditioning.target_class:target_class")
     register("text", "ldm_plugins.conditioning.text:text")
+    register("video", "ldm_plugins.conditioning.video:video")
 
 
 @hookimpl
@@ -168,31 +212,77 @@ def ldm_denoisers(register: Register) -> None:
 
 @hookimpl
 def ldm_encoders(register: Register) -> None:
+    register("autoencoder_dc", "ldm_plugins.autoencoders.autoencoder_dc:encode")
     register("autoencoder_kl", "ldm_plugins.autoencoders.autoencoder_kl:encode")
+    register("autoencoder_kl_flux2", "ldm_plugins.autoencoders.autoencoder_kl_flux2:encode")
+    register("autoencoder_kl_frame", "ldm_plugins.autoencoders.autoencoder_kl_frame:encode")
+    register("autoencoder_kl_frames", "ldm_plugins.autoencoders.autoencoder_kl_frames:encode")
+    register("autoencoder_kl_video", "ldm_plugins.autoencoders.autoencoder_kl_video:encode")
+    register("autoencoder_tiny", "ldm_plugins.autoencoders.autoencoder_tiny:encode")
+    register("ltx_2", "ldm_plugins.autoencoders.ltx_2:encode")
+    register("mel", "ldm_plugins.autoencoders.mel:encode")
+    register("oobleck", "ldm_plugins.autoencoders.oobleck:encode")
     register("pixels", "ldm_plugins.autoencoders.pixels:encode")
     register("vq", "ldm_plugins.autoencoders.vq:encode")
 
 
 @hookimpl
 def ldm_decoders(register: Register) -> None:
+    register("autoencoder_dc", "ldm_plugins.autoencoders.autoencoder_dc:decode")
     register("autoencoder_kl", "ldm_plugins.autoencoders.autoencoder_kl:decode")
+    register("autoencoder_kl_flux2", "ldm_plugins.autoencoders.autoencoder_kl_flux2:decode")
+    register("autoencoder_kl_frame", "ldm_plugins.autoencoders.autoencoder_kl_frame:decode")
+    register("autoencoder_kl_frames", "ldm_plugins.autoencoders.autoencoder_kl_frames:decode")
+    register("autoencoder_kl_video", "ldm_plugins.autoencoders.autoencoder_kl_video:decode")
+    register("autoencoder_tiny", "ldm_plugins.autoencoders.autoencoder_tiny:decode")
+    register("ltx_2", "ldm_plugins.autoencoders.ltx_2:decode")
+    register("mel", "ldm_plugins.autoencoders.mel:decode")
+    register("oobleck", "ldm_plugins.autoencoders.oobleck:decode")
     register("pixels", "ldm_plugins.autoencoders.pixels:decode")
     register("vq", "ldm_plugins.autoencoders.vq:decode")
 
 
 @hookimpl
 def ldm_families(register: Register) -> None:
+    register("chroma", "ldm_plugins.families.chroma:Chroma")
+    register("flux_2", "ldm_plugins.families.flux_2:Flux2")
+    register("animatediff", "ldm_plugins.families.animatediff:AnimateDiff")
     register("flux", "ldm_plugins.families.flux:Flux")
+    register("hunyuan_video", "ldm_plugins.families.hunyuan_video:HunyuanVideo")
+    register("ltx_2", "ldm_plugins.families.ltx_2:LTX2")
+    register("ltx_video", "ldm_plugins.families.ltx_video:LTXVideo")
     register("pixart", "ldm_plugins.families.pixart:PixArt")
+    register("cogvideox", "ldm_plugins.families.cogvideox:CogVideoX")
     register("ddpm", "ldm_plugins.families.ddpm:DDPM")
     register("dit", "ldm_plugins.families.dit:DiT")
+    register("krea_2", "ldm_plugins.families.krea_2:Krea2")
     register("latent_diffusion", "ldm_plugins.families.latent_diffusion:LatentDiffusion")
     register(
         "latent_diffusion_text", "ldm_plugins.families.latent_diffusion_text:LatentDiffusionText"
     )
+    register("qwen_image", "ldm_plugins.families.qwen_image:QwenImage")
+    register("aura_flow", "ldm_plugins.families.aura_flow:AuraFlow")
+    register("cogview_4", "ldm_plugins.families.cogview_4:CogView4")
+    register("hidream", "ldm_plugins.families.hidream:HiDream")
+    register("lumina_2", "ldm_plugins.families.lumina_2:Lumina2")
+    register("sana", "ldm_plugins.families.sana:Sana")
+    register("qwen_image_edit", "ldm_plugins.families.qwen_image_edit:QwenImageEdit")
+    register("ace_step", "ldm_plugins.families.ace_step:AceStep")
+    register("audioldm_2", "ldm_plugins.families.audioldm_2:AudioLDM2")
+    register("stable_audio", "ldm_plugins.families.stable_audio:StableAudio")
     register("stable_diffusion", "ldm_plugins.families.stable_diffusion:StableDiffusion")
+    register("latent_upscale", "ldm_plugins.families.latent_upscale:LatentUpscale")
+    register(
+        "stable_diffusion_upscale",
+        "ldm_plugins.families.stable_diffusion_upscale:StableDiffusionUpscale",
+    )
     register("stable_diffusion_3", "ldm_plugins.families.stable_diffusion_3:StableDiffusion3")
+    register("wan", "ldm_plugins.families.wan:Wan")
     register("stable_diffusion_xl", "ldm_plugins.families.stable_diffusion_xl:StableDiffusionXL")
+    register(
+        "stable_video_diffusion", "ldm_plugins.families.stable_video_diffusion:StableVideoDiffusion"
+    )
+    register("z_image", "ldm_plugins.families.z_image:ZImage")
 
 
 @hookimpl
@@ -203,7 +293,7 @@ def ldm_converters(register: Register) -> None:
 
 @hookimpl
 def ldm_writers(register: Register) -> None:
-    for name in ("jpg", "png", "webp"):
+    for name in ("flac", "gif", "jpg", "mkv", "mp4", "png", "wav", "webp", "webp_animation"):
         register(name, f"ldm_plugins.writers.{name}:{name}")
 
 

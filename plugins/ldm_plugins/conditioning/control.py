@@ -60,9 +60,11 @@ def control(*, models: list[FileName | dict[str, Any]]) -> Control:
     several models give is summed.
 
     Args:
-        models: folders of ControlNetModel or T2IAdapter, by path, or as tables of ``path``,
+        models: folders of ControlNetModel or T2IAdapter, and for Stable Diffusion 3 and Flux of
+            SD3ControlNetModel or FluxControlNetModel, by path, or as tables of ``path``,
             ``weight`` (1.0), ``start`` (0.0) and ``end`` (1.0), the shares of the steps between
-            which it is asked, and ``guess_mode`` (false).
+            which it is asked, ``guess_mode`` (false), and ``mode``, the number of the kind of
+            picture for a network that reads several.
     """
     return Control(read_choices(models))
 
@@ -87,7 +89,7 @@ class Control(Conditioning):
         """The conditioning with its folders, seen to fit the model."""
         if self.ability not in info.abilities:
             return self
-        folders = tuple(find_side_folder(choice.path, info) for choice in self.choices)
+        folders = tuple(find_side_folder(choice, info) for choice in self.choices)
         return replace(self, folders=folders)
 
     def files(self) -> Sequence[Path]:
@@ -110,7 +112,8 @@ class Control(Conditioning):
         each = [self._each(entry) for entry in run.request.inputs["control_image"]]
         sides = []
         for number, (choice, folder) in enumerate(zip(self.choices, self.folders, strict=True)):
-            network = ability.load(folder.folder, folder.cls)
+            mode = {} if choice.mode is None else {"mode": choice.mode}
+            network = ability.load(folder.folder, folder.cls, **mode)
             pictures = [several[number] for several in each]
             sides.append(Side(choice, network, pictures, folder.mode, run.device))
         return Beside(sides)

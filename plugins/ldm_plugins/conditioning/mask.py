@@ -11,17 +11,17 @@ from ldm_core.contracts import (
     REQUIRED,
     Condition,
     Conditioning,
-    Denoise,
     Grid,
     Input,
+    LatentSpace,
     ModelInfo,
     Request,
     Run,
     RunHooks,
 )
 from ldm_core.errors import LdmError
-from ldm_core.numerics.point import Point
 from ldm_core.numerics.strength import cut, on_flow
+from ldm_plugins.conditioning.shared.blend import Blend
 from ldm_plugins.conditioning.shared.pictures import (
     IMAGE,
     check_draws_pictures,
@@ -33,13 +33,8 @@ from ldm_plugins.conditioning.shared.pictures import (
     size_of,
     to_pixels,
 )
-from ldm_plugins.conditioning.shared.strength import (
-    FromPicture,
-    add_noise,
-    check_strength,
-    noised,
-    strength,
-)
+from ldm_plugins.conditioning.shared.strength import FromPicture, check_strength, strength
+from ldm_plugins.conditioning.shared.tensors import one_shape, read_tensor
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,6 +42,14 @@ if TYPE_CHECKING:
 MASK = Input(
     Path, REQUIRED, help="a picture of the image's size, white where to paint anew: a file"
 )
+
+MASKED = Input(
+    Path | None,
+    None,
+    help="latents of the masked picture, for a network that takes them, in place of the encoder's: "
+    "a .safetensors file that holds one tensor",
+)
+NAME = "masked_image_latents"
 
 
 def mask() -> Conditioning:
@@ -58,7 +61,9 @@ def mask() -> Conditioning:
     files can be named in a manifest. ``strength``, from 0 to 1 (1), says how much of the way is
     walked: below 1, x starts from the picture with noise in place of noise alone.
 
-    A network for inpainting is told the picture and the mask, black or white from middle grey on.
+    A network for inpainting is told the picture and the mask, black or white from middle grey on;
+    ``masked_image_latents``, a tensor of the latents' shape for each image or a safetensors file
+    with it, is told in place of what the encoder makes of the picture without what the mask covers.
     With every other model, and any scheduler, the picture is blended in (Avrahami et al. 2022,
     arXiv:2206.02779, Section 4.1): where the mask is black, the network sees the picture with as
     much noise as x has, and its estimate gives way to the picture; what is kept there is kept
@@ -74,13 +79,16 @@ class Mask(Conditioning):
         strides: so many pixels share one latent, from the top and from the left.
         mode: of the model's pictures.
         inpaints: the model's network takes a mask; else the picture is blended in.
+        pixels: it takes the mask's own pixels, not those of latents.
         flow: the model is one of rectified flow.
     """
 
     strides: tuple[int, int] = (1, 1)
     mode: str = "RGB"
     inpaints: bool = True
+    pixels: bool = False
     flow: bool = False
+    space: LatentSpace | None = None
 
     @property
     def ability(self) -> str | None:
@@ -88,7 +96,8 @@ class Mask(Conditioning):
 
     @property
     def inputs(self) -> Mapping[str, Input]:
-        return {"image": IMAGE, "mask": MASK, "strength": strength(1.0)}
+        inputs = {"image": IMAGE, "mask": MASK, "strength": strength(1.0)}
+        return {**inputs, NAME: MASKED} if self.inpaints else inputs
 
     def fit(self, info: ModelInfo) -> Mask:
         check_draws_pictures("mask", info)
@@ -98,11 +107,14 @@ class Mask(Conditioning):
             strides=(high, wide),
             mode=mode_of(info.image_channels),
             inpaints="inpainting" in info.abilities,
+            pixels="pixel_mask" in info.abilities,
             flow=on_flow(info.noise_schedule),
+            space=info.latents,
         )
 
     def check(self, request: Request) -> None:
         check_strength(request, self.flow)
+        self._masked(request)
         for image, painting in different(request.inputs["image"], request.inputs["mask"]):
             picture = read_picture("image", image, self.mode)
             cover = read_picture("mask", painting, "L", mask=True)
@@ -116,7 +128,7 @@ class Mask(Conditioning):
             if not white.any():
                 raise LdmError("the mask is empty; paint white what should be made anew.")
             high, wide = self.strides
-            if self.inpaints and not white[::high, ::wide].any():
+            if self.inpaints and not self.pixels and not white[::high, ::wide].any():
                 raise LdmError(
                     "the mask is too small: nothing is left of it where "
                     f"{wide}x{high} pixels share one latent; paint more of it white."
@@ -126,24 +138,42 @@ class Mask(Conditioning):
         return cut(grid, request.num_inference_steps, request.inputs["strength"][0])
 
     def encode(self, run: Run, branches: Sequence[str]) -> Mapping[str, Condition]:
-        """``mask`` (batch, 1, height, width) of latents, 1 where to repaint, and the latents
-        ``masked_image`` (batch, channels, height, width) of what is kept, on grey."""
+        """``mask`` (batch, 1, height, width) of latents or of pixels, 1 where to repaint, and the
+        latents ``masked_image`` (batch, channels, height, width) of what is kept, on grey."""
         import torch
 
         if not self.inpaints:
             return {}
         pictures, masks = self._pixels(run.request)
         masks = (masks >= 0.5).float()
-        rest = run.to_latents(pictures * (1 - masks))
-        small = torch.nn.functional.interpolate(masks.to(rest.device), size=rest.shape[-2:])
-        return {branch: {"mask": small, "masked_image": rest} for branch in branches}
+        own = self._masked(run.request)
+        rest = torch.stack(own).to(run.device) if own else run.to_latents(pictures * (1 - masks))
+        masks = masks.to(rest.device)
+        if not self.pixels:
+            masks = torch.nn.functional.interpolate(masks, size=rest.shape[-2:])
+        return {branch: {"mask": masks, "masked_image": rest} for branch in branches}
 
     def bind(self, run: Run) -> RunHooks:
         pictures, masks = self._pixels(run.request)
         whole = run.request.inputs["strength"][0] == 1
         if not self.inpaints:
-            return Blend(run, pictures, masks, whole)
-        return RunHooks() if whole else FromPicture(run, pictures)
+            return Blend(run, pictures, lambda x0: coverage(masks, x0), whole)
+        if whole:
+            return AfterPicture(run) if self.flow else RunHooks()
+        return FromPicture(run, pictures)
+
+    def _masked(self, request: Request) -> list[Tensor]:
+        """The latents of each image's masked picture, where a person gives them; else none."""
+        values = request.inputs[NAME] if self.inpaints else ()
+        own = [value for value in values if value is not None]
+        if not own:
+            return []
+        if len(own) < len(values):
+            # else the noise that an image draws would depend on what is given of others
+            raise LdmError(f"{NAME} should be given for all images of a run or for none.")
+        assert self.space is not None
+        shape = self.space.shape(request.extent)
+        return [one_shape(NAME, read_tensor(NAME, value), shape) for value in own]
 
     def _pixels(self, request: Request) -> tuple[Tensor, Tensor]:
         """Pictures in [-1, 1] and masks in [0, 1], (batch, channels, height, width)."""
@@ -151,46 +181,13 @@ class Mask(Conditioning):
         return pictures * 2 - 1, to_pixels("mask", request.inputs["mask"], "L", mask=True)
 
 
-class Blend(RunHooks):
-    """Keeps pictures where masks are 0, whatever the scheduler does there.
+class AfterPicture(RunHooks):
+    """A start from noise alone that is drawn second: Diffusers' pipelines of flow models encode the
+    picture first, which draws once, whatever its share is."""
 
-    Where a mask is grey, x follows estimates that are a share of both, and so is nothing but
-    itself.
-
-    Args:
-        pictures: (batch, channels, height, width) in [-1, 1].
-        masks: (batch, 1, height, width) in [0, 1], 1 where to repaint.
-        whole: x starts as noise; else it starts from the pictures.
-    """
-
-    def __init__(self, run: Run, pictures: Tensor, masks: Tensor, whole: bool) -> None:
+    def __init__(self, run: Run) -> None:
         self._run = run
-        self._x0 = run.to_latents(pictures)
-        self._noise = run.noise()
-        run.noise()  # Diffusers' pipelines encode the masked picture next, which draws once
-        self._share = coverage(masks, self._x0)
-        self._black = self._share == 0
-        self._whole = whole
 
     def start(self) -> Tensor:
-        if self._whole:
-            return self._noise * self._run.initial_scale
-        return noised(self._run, self._x0, lambda: self._noise)
-
-    def denoise(self, denoise: Denoise) -> Denoise:
-        first = self._run.grid[0]
-
-        def blend(x: Tensor, point: Point) -> Tensor:
-            import torch
-
-            # At the first point of the whole way x is noise alone, as a model expects it there.
-            if not (self._whole and point == first):
-                x = torch.where(self._black, add_noise(self._x0, self._noise, point), x)
-            return torch.lerp(self._x0, denoise(x, point), self._share)
-
-        return blend
-
-    def finish(self, x: Tensor) -> Tensor:
-        import torch
-
-        return torch.where(self._black, self._x0, x)
+        self._run.noise()
+        return self._run.noise() * self._run.initial_scale

@@ -57,7 +57,9 @@ class Regions(Text):
 
     def fit(self, info: ModelInfo) -> Regions:
         check_draws_pictures("regions", info)
-        return self
+        fitted = super().fit(info)
+        assert isinstance(fitted, Regions)
+        return fitted
 
     def check(self, request: Request) -> None:
         super().check(request)

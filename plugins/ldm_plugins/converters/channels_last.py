@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ldm_core.contracts import Converter, Model, ModelInfo, Part, Phase, PlaceNames
 from ldm_core.errors import LdmError
 from ldm_core.model.modules import movable_copy
 from ldm_plugins.converters.quantize import Quantize
 from ldm_plugins.converters.shared.together import check_once
+
+if TYPE_CHECKING:
+    pass
 
 ROLES = ("network", "autoencoder", "decoder", "side")
 
@@ -71,7 +74,11 @@ class ChannelsLast(Converter):
         if not any(map(_is_convolution, part.module.modules())):
             return part
         copied: Any = movable_copy(part.module)
-        return replace(part, module=copied.to(memory_format=torch.channels_last))
+        for layer in copied.modules():  # a video's autoencoder has some over frames too
+            convolution: Any = layer
+            if isinstance(layer, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
+                convolution.to(memory_format=torch.channels_last)
+        return replace(part, module=copied)
 
 
 def _is_convolution(layer: Any) -> bool:

@@ -23,6 +23,7 @@ from ldm_plugins.converters.shared.together import (
     WITHIN_LAYERS,
     check_apart,
     check_once,
+    check_static,
 )
 from ldm_plugins.converters.token_merging import TokenMerging
 from ldm_plugins.shared.classes import find_class
@@ -88,7 +89,12 @@ class Compile(Converter):
         assert self.place is not None
         check_backend(self.backend, self.place)
         for part in info.parts:
-            if part.role == "network" and self.regional and not blocks_of(find_class(part.cls)):
+            if part.role != "network":
+                continue
+            blocks = blocks_of(find_class(part.cls))
+            if self.regional is False or not blocks:
+                check_static(NAME, info)
+            if self.regional and not blocks:
                 raise LdmError(
                     f"of the network of '{info.source}', a {part.cls}, Diffusers names no repeated "
                     "blocks that could be compiled alone.",

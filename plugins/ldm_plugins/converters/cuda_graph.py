@@ -14,6 +14,7 @@ from ldm_core.model import place as placement
 from ldm_core.model.modules import shallow_copy
 from ldm_plugins.converters.shared.cuda_graphs import Graphs, on_cuda
 from ldm_plugins.converters.shared.placement import stay_at_home
+from ldm_plugins.converters.shared.together import check_static
 
 NAME = "cuda_graph"
 
@@ -45,6 +46,7 @@ class CudaGraph(Converter):
     lossless = True
 
     def fit(self, info: ModelInfo, place: PlaceNames) -> Converter:
+        check_static(NAME, info)
         if place.device != "auto":
             _check(place.device)
         return replace(self, place=place)

@@ -79,6 +79,10 @@ class FusedQkv(Converter):
         return replace(part, module=copied.eval().requires_grad_(False))
 
 
+UNREAD = ("LTXVideoTransformer3DModel", "LTX2VideoTransformer3DModel")
+"""Classes whose attention does not look at fused projections, though Diffusers makes them."""
+
+
 def _check(cls: Any, source: str) -> None:
     """See that Diffusers can fuse the projections of a class of networks.
 
@@ -86,6 +90,8 @@ def _check(cls: Any, source: str) -> None:
         LdmError: it cannot.
     """
     try:
+        if cls.__name__ in UNREAD:
+            raise AttributeError
         _ = cls.fuse_qkv_projections
     except AttributeError:
         whose = f" of '{source}'" if source else ""

@@ -20,6 +20,7 @@ from ldm_core.model.files import class_name, read_index
 from ldm_core.model.loading import reading
 from ldm_core.model.lora import Lora, as_lora, find_loras
 from ldm_core.model.modules import shallow_copy
+from ldm_plugins.converters.shared.lora_scales import adapters_of, check_scales, has_adapter
 from ldm_plugins.converters.shared.lora_weights import read_weights
 from ldm_plugins.shared.classes import find_class
 from ldm_plugins.shared.quiet import quiet
@@ -34,7 +35,9 @@ def lora(*, files: list[FileName | dict[str, Any]]) -> Converter:
 
     Args:
         files: paths or Hub ids, with ``:scale`` behind those whose scale is not 1; or tables of
-            ``path`` and ``scale``.
+            ``path`` and ``scale``, or of ``path`` and ``scales``: by component, and by block in
+            Diffusers' words where it is a UNet, as in ``{"unet": {"down": {"block_2": 0.5}, "mid":
+            0}, "text_encoder": 0}``. What is not named there has the scale 1.
     """
     if not files:
         raise LdmError("the converter lora needs at least one file.")
@@ -77,7 +80,7 @@ def find_loader(info: ModelInfo) -> Any:
     """
     if find_spec("peft") is None:
         raise LdmError("LoRA needs the package peft.", "pip install 'ldm-core[lora]'")
-    from diffusers import DiffusionPipeline
+    from diffusers import DiffusionPipeline, ModularPipeline
     from diffusers.loaders.lora_base import LoraBaseMixin
 
     refusal = f"the model '{info.source}' (family {info.family}) takes no LoRA"
@@ -86,7 +89,8 @@ def find_loader(info: ModelInfo) -> Any:
     except LdmError as error:
         raise LdmError(f"{refusal}: {error.message}") from None
     for loader in pipeline.__mro__:
-        if issubclass(loader, LoraBaseMixin) and not issubclass(loader, DiffusionPipeline):
+        whole = issubclass(loader, DiffusionPipeline | ModularPipeline)
+        if issubclass(loader, LoraBaseMixin) and not whole:
             break
     else:
         raise LdmError(f"{refusal}: Diffusers' {pipeline.__name__} has no loader for one.")
@@ -149,16 +153,21 @@ def with_loras(
                 LdmWarning,
                 stacklevel=2,
             )
+        networks = [n for n in copies if parts[n].role == "network"]
+        plain = [n for n in networks if not has_adapter(modules[n], name)]
+        if plain and len(plain) < len(networks):
+            warnings.warn(
+                f"the LoRA '{lora.source}' changes one network of the model '{info.source}' alone; "
+                f"the {' and '.join(plain)} beside it answers as it was.",
+                LdmWarning,
+                stacklevel=2,
+            )
+    for name, lora in zip(names, loras, strict=True):
+        check_scales(lora, name, modules)
     with quiet("the LoRA"):
-        pipeline.set_adapters(names, [lora.scale for lora in loras])
+        pipeline.set_adapters(
+            names, [lora.scale if lora.scales is None else lora.scales for lora in loras]
+        )
     for module in modules.values():
         module.eval().requires_grad_(False)
     return copies
-
-
-def adapters_of(layer: Any) -> set[str]:
-    """The names of the adapters that PEFT put on this one module."""
-    from peft.tuners.tuners_utils import BaseTunerLayer
-
-    kinds = layer.adapter_layer_names if isinstance(layer, BaseTunerLayer) else ()
-    return {name for kind in kinds for name in getattr(layer, kind)}

@@ -31,6 +31,7 @@ from ldm_plugins.converters.shared.placement import ROLES, Placement
 from ldm_plugins.converters.shared.processor import computes_bfloat16, is_processor
 from ldm_plugins.converters.shared.programs import PRECISIONS, Programs, computes
 from ldm_plugins.converters.shared.structure import is_altered
+from ldm_plugins.converters.shared.together import check_static
 
 NAME = "openvino"
 USUAL = ("network", "autoencoder", "decoder")
@@ -118,6 +119,8 @@ class OpenVino(Converter):
                     f"part.{did_you_mean(part, [*names, *ROLES])}",
                     f"its parts with weights and their roles: {', '.join([*names, *ROLES])}.",
                 )
+        if fitted._at("network"):
+            check_static(NAME, info)
         if info.file is not None and _packed(info) and fitted._at("network"):
             raise LdmError(
                 f"the network in '{info.file.name}' is quantised, and OpenVINO takes weights in "

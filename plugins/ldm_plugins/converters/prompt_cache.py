@@ -30,6 +30,9 @@ JOINT = {
     "FluxTransformer2DModel": "its keys and values of the text depend on x and t",
     "DiTTransformer2DModel": "it reads no text",
     "UNet2DModel": "it reads no text",
+    "UNetSpatioTemporalConditionModel": "it reads no text",
+    "LTXVideoTransformer3DModel": "its layers of cross-attention are of a class of their own",
+    "LTX2VideoTransformer3DModel": "its layers of cross-attention are of a class of their own",
 }
 """Diffusers' classes of networks in which there is nothing to keep, and why."""
 

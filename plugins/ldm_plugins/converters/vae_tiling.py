@@ -74,6 +74,9 @@ class VaeTiling(Converter):
             )
 
     def _tile(self, autoencoder: Any) -> None:
+        if _takes_sides(autoencoder):
+            self._tile_sides(autoencoder)
+            return
         autoencoder.enable_tiling()
         size = self.size or int(autoencoder.tile_sample_min_size)
         self.check(size)
@@ -81,9 +84,49 @@ class VaeTiling(Converter):
             raise LdmError("tiles of a tiny decoder have an overlap of more than one pixel.")
         autoencoder.tile_overlap_factor = self.overlap
         autoencoder.tile_sample_min_size = size
-        autoencoder.tile_latent_min_size = size // self.stride
+        stride = self._own_stride(autoencoder)
+        autoencoder.tile_latent_min_size = size // stride
         if _is_tiny(autoencoder):  # which takes it from the number of colours
-            autoencoder.spatial_scale_factor = self.stride
+            autoencoder.spatial_scale_factor = stride
+
+    def _own_stride(self, autoencoder: Any) -> int:
+        """Pixels a side of an autoencoder's own latents, several of which may make a network's."""
+        levels = autoencoder.config.get("block_out_channels")
+        return 2 ** (len(levels) - 1) if levels else self.stride
+
+    def _tile_sides(self, autoencoder: Any) -> None:
+        """Tiles of an autoencoder whose class takes a tile's sides apart, and how far apart tiles
+        begin or which share of them overlaps."""
+        from diffusers import AutoencoderKLCogVideoX
+
+        size = self.size or int(autoencoder.tile_sample_min_height)
+        self.check(size)
+        step, shared = size - int(size * self.overlap), self.overlap
+        options: dict[str, Any] = {f"tile_sample_min_{side}": size for side in SIDES}
+        if isinstance(autoencoder, AutoencoderKLCogVideoX):
+            options |= {f"tile_overlap_factor_{side}": shared for side in SIDES}
+        else:
+            options |= {f"tile_sample_stride_{side}": step for side in SIDES}
+        autoencoder.enable_tiling(**options)
+
+
+SIDES = ("height", "width")
+
+
+def _takes_sides(autoencoder: Any) -> bool:
+    """Whether an autoencoder's class takes the sides of its tiles apart, as those of videos do."""
+    import diffusers
+
+    return isinstance(
+        autoencoder,
+        diffusers.AutoencoderDC
+        | diffusers.AutoencoderKLCogVideoX
+        | diffusers.AutoencoderKLHunyuanVideo
+        | diffusers.AutoencoderKLLTX2Video
+        | diffusers.AutoencoderKLLTXVideo
+        | diffusers.AutoencoderKLQwenImage
+        | diffusers.AutoencoderKLWan,
+    )
 
 
 def _is_tiny(autoencoder: Any) -> bool:

@@ -8,6 +8,7 @@ from threading import Lock
 from typing import Any
 
 from ldm_core.contracts import Converter, ModelInfo, Phase, PlaceNames, Run, RunHooks
+from ldm_core.errors import LdmError
 from ldm_plugins.converters.compile import Compile
 from ldm_plugins.converters.cuda_graph import CudaGraph
 from ldm_plugins.converters.openvino import OpenVino
@@ -18,6 +19,7 @@ from ldm_plugins.converters.shared.together import (
     WITHIN_LAYERS,
     check_apart,
     check_once,
+    check_static,
 )
 from ldm_plugins.converters.token_merging import TokenMerging
 
@@ -74,6 +76,13 @@ class WholeLoop(Converter):
     by_table = True
 
     def fit(self, info: ModelInfo, place: PlaceNames) -> Converter:
+        if info.boundary is not None:
+            raise LdmError(
+                f"'{NAME}' is one program for all steps, and '{info.source}' has one network down "
+                f"to the timestep {info.boundary:g} and another below it.",
+                "'compile' makes a program of each.",
+            )
+        check_static(NAME, info)
         return replace(self, place=place, programs=Programs())
 
     def beside(self, others: Sequence[Converter]) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from ldm_core.contracts import Bound, Evaluation, Guidance, Run
+from ldm_core.contracts import Bound, Evaluation, Guidance, ModelInfo, Run
 from ldm_plugins.guidance.classifier_free import ClassifierFree, NotNegative, checked
+from ldm_plugins.guidance.shared.one_medium import check_one_medium
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,6 +22,8 @@ def adaptive_projected(
     eta: float = 0.0,
     norm_threshold: NotNegative = 15.0,
     momentum: Annotated[float, Field(gt=-1, lt=1)] = -0.5,
+    of: Literal["x0", "output"] = "x0",
+    each_channel: bool = False,
     low: NotNegative = 0.0,
     high: NotNegative | None = None,
 ) -> Guidance:
@@ -41,6 +44,9 @@ def adaptive_projected(
         norm_threshold: greatest norm of the update, r in the paper; 0 is no bound.
         momentum: weight of the earlier updates, beta in the paper, negative there so that each
             pushes away from those before; 0 is none.
+        of: whether all of it happens to x0 estimates or to what the network returns, as in
+            ACE-Step.
+        each_channel: norms and parts along are of each channel by itself, as in ACE-Step.
         low, high: guidance acts where low < sigma/alpha <= high.
     """
     return AdaptiveProjected(
@@ -48,6 +54,8 @@ def adaptive_projected(
         eta=eta,
         norm_threshold=norm_threshold,
         momentum=momentum,
+        of=of,
+        each_channel=each_channel,
     )
 
 
@@ -67,6 +75,12 @@ class AdaptiveProjected(ClassifierFree):
     eta: float = 0.0
     norm_threshold: float = 0.0
     momentum: float = 0.0
+    of: Literal["x0", "output"] = "x0"
+    each_channel: bool = False
+
+    def fit(self, info: ModelInfo) -> Guidance:
+        check_one_medium(info, "the guidance 'adaptive_projected'")
+        return self
 
     def bind(self, run: Run) -> Bound:
         rule = partial(self.project, Average())
@@ -75,17 +89,23 @@ class AdaptiveProjected(ClassifierFree):
     def project(
         self, average: Average, positive: Tensor, negative: Tensor, at: Evaluation
     ) -> Tensor:
-        x0 = at.x0(positive)
-        update = x0 - at.x0(negative)
+        if self.of == "output":
+            return self._projected(average, positive, negative)
+        return at.output(self._projected(average, at.x0(positive), at.x0(negative)))
+
+    def _projected(self, average: Average, positive: Tensor, negative: Tensor) -> Tensor:
+        update = positive - negative
         if self.momentum:
             update = average.add(update, self.momentum)
         if self.norm_threshold:
-            length = _dot(update, update).sqrt().clamp(min=1e-12)
+            length = self._dot(update, update).sqrt().clamp(min=1e-12)
             update = update * (self.norm_threshold / length).clamp(max=1.0)
-        along = _dot(update, x0) / _dot(x0, x0).clamp(min=1e-12) * x0
-        return at.output(x0 + (self.scale - 1) * (update + (self.eta - 1) * along))
+        squared = self._dot(positive, positive).clamp(min=1e-12)
+        along = self._dot(update, positive) / squared * positive
+        return positive + (self.scale - 1) * (update + (self.eta - 1) * along)
 
-
-def _dot(a: Tensor, b: Tensor) -> Tensor:
-    """The inner product of each image, (batch, 1, ...)."""
-    return (a * b).sum(tuple(range(1, a.ndim)), keepdim=True)
+    def _dot(self, a: Tensor, b: Tensor) -> Tensor:
+        """The inner product of each image, (batch, 1, ...), or of each of its channels, (batch,
+        channels, 1, ...)."""
+        first = 2 if self.each_channel else 1
+        return (a * b).sum(tuple(range(first, a.ndim)), keepdim=True)

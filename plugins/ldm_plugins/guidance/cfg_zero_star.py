@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from ldm_core.contracts import Bound, Evaluation, Grid, Guidance, Run
+from ldm_core.contracts import Bound, Evaluation, Grid, Guidance, ModelInfo, Run
 from ldm_core.errors import LdmError
 from ldm_core.numerics.grid import intervals_behind
 from ldm_core.numerics.point import Point
 from ldm_core.numerics.sums import lerp
 from ldm_plugins.guidance.classifier_free import ClassifierFree, NotNegative, Share, checked
+from ldm_plugins.guidance.shared.one_medium import check_one_medium
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,6 +63,10 @@ class CFGZeroStar(ClassifierFree):
     @property
     def estimates_x0(self) -> bool:
         return self.zero_init_steps == 0
+
+    def fit(self, info: ModelInfo) -> Guidance:
+        check_one_medium(info, "the guidance 'cfg_zero_star'")
+        return self
 
     def bind(self, run: Run) -> Bound:
         grid, steps = run.grid, len(run.grid) - 1

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from ldm_core.contracts import Evaluation, Guidance
+from ldm_core.contracts import Evaluation, Guidance, ModelInfo
 from ldm_core.errors import LdmError, LdmWarning
 from ldm_core.numerics.point import Point
 from ldm_core.numerics.sums import lerp
+from ldm_plugins.guidance.shared.one_medium import check_rescale
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,6 +30,7 @@ def classifier_free(
     rescale: Share = 0.0,
     low: NotNegative = 0.0,
     high: NotNegative | None = None,
+    from_positive: bool = False,
 ) -> Guidance:
     """Classifier-free guidance (Ho & Salimans 2022, arXiv:2207.12598, Eq. 6).
 
@@ -45,8 +47,13 @@ def classifier_free(
             not at all.
         low, high: guidance acts where low < sigma/alpha <= high, the noise ratio of the paper's
             sigma; without an upper end where high is not given.
+        from_positive: scale counts from the positive answer, as the paper's w and Krea 2's scale
+            do: the answer is positive + scale·(positive - negative), and a scale of 0 is none.
     """
-    return ClassifierFree(*checked("classifier_free", scale, low, high), rescale=rescale)
+    if from_positive and scale < 0:
+        raise LdmError(f"the scale of classifier_free must not be negative, as {scale:g} is.")
+    counted = checked("classifier_free", scale + from_positive, low, high)
+    return ClassifierFree(*counted, rescale=rescale, from_positive=from_positive)
 
 
 def checked(
@@ -90,10 +97,15 @@ class ClassifierFree(Guidance):
     low: float = 0.0
     high: float | None = None
     rescale: float = 0.0
+    from_positive: bool = False
 
     @property
     def neutral(self) -> Mapping[str, Any] | None:
-        return {"scale": 1.0}
+        return {"scale": 0.0 if self.from_positive else 1.0}
+
+    def fit(self, info: ModelInfo) -> Guidance:
+        check_rescale(info, self.rescale)
+        return self
 
     def active(self, point: Point) -> bool:
         """Whether the negative branch has a say here."""

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ldm_core.contracts import Bound, Evaluation, Guidance, Run
+from ldm_core.contracts import Bound, Evaluation, Guidance, ModelInfo, Run
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.numerics.point import Point
 from ldm_plugins.guidance.classifier_free import NotNegative, Share, checked, rescaled
+from ldm_plugins.guidance.shared.one_medium import check_rescale
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -85,6 +86,10 @@ class Composable(Guidance):
     @property
     def neutral(self) -> Mapping[str, Any] | None:
         return {"scale": 1.0, "prompts": ["any:0"]}
+
+    def fit(self, info: ModelInfo) -> Guidance:
+        check_rescale(info, self.rescale)
+        return self
 
     def active(self, point: Point) -> bool:
         """Whether the other branches have a say here."""

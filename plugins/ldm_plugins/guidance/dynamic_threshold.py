@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import Field, PositiveFloat
 
-from ldm_core.contracts import Bound, Evaluation, Guidance, Run
+from ldm_core.contracts import Bound, Evaluation, Guidance, ModelInfo, Run
 from ldm_core.errors import LdmError
 from ldm_plugins.guidance.classifier_free import classifier_free
 from ldm_plugins.guidance.shared.around import Around
+from ldm_plugins.guidance.shared.one_medium import check_one_medium
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,6 +60,10 @@ class DynamicThreshold(Around):
     @property
     def neutral(self) -> Mapping[str, Any] | None:
         return {"inner": "ldm-core:none", "limit": 3e38}
+
+    def fit(self, info: ModelInfo) -> Self:
+        check_one_medium(info, "the guidance 'dynamic_threshold'")
+        return super().fit(info)
 
     def around(self, inner: Bound, run: Run) -> Bound:
         def combine(outputs: Mapping[str, Tensor], at: Evaluation) -> Tensor:

@@ -5,10 +5,15 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ldm_core.contracts import MODELS_OWN, Attention, Guidance, Network, Run
+from ldm_core.contracts import MODELS_OWN, Attention, Guidance, ModelInfo, Network, Run
 from ldm_plugins.guidance.classifier_free import NotNegative
 from ldm_plugins.guidance.shared.altered import Picture, altered, attending
-from ldm_plugins.guidance.shared.layers import MIDDLE, attention_layers, check_layers
+from ldm_plugins.guidance.shared.layers import (
+    MIDDLE,
+    attention_layers,
+    check_layers,
+    check_pictures,
+)
 from ldm_plugins.guidance.shared.weaker import Weaker, between
 
 if TYPE_CHECKING:
@@ -31,7 +36,7 @@ def perturbed_attention(
     with the self-attention of some layers replaced by the identity: each of the picture's tokens
     has its own value alone, and that of the text where picture and text attend to each other. It
     needs neither training nor a prompt. One more call of the network. For UNets and for the
-    transformers of DiT, PixArt, Stable Diffusion 3 and Flux.
+    transformers of DiT, PixArt, Stable Diffusion 3, Flux, FLUX.2 and Chroma.
 
     Args:
         scale: strength; 0 is none.
@@ -46,12 +51,16 @@ def perturbed_attention(
         names = partial(attention_layers, layers=layers or MIDDLE, what=NAME)
         return altered(run.model, names, attending(identity))
 
+    def check(info: ModelInfo) -> None:
+        check_pictures(info, NAME)
+        check_layers(info, layers, NAME)
+
     return Weaker(
         inner=beside,
         branch="perturbed",
         weight=scale,
         network=network,
-        check=lambda info: check_layers(info, layers, NAME),
+        check=check,
         active=between(NAME, low, high),
     )
 

@@ -16,14 +16,25 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 NAME = "skip_layer"
-WITH_TEXT = {
-    "BasicTransformerBlock": False,
-    "JointTransformerBlock": True,
-    "FluxTransformerBlock": True,
-    "FluxSingleTransformerBlock": True,
+PICTURE, TEXT, SOUND = "hidden_states", "encoder_hidden_states", "audio_hidden_states"
+PASSED = {
+    "BasicTransformerBlock": (PICTURE,),
+    "JointTransformerBlock": (TEXT, PICTURE),
+    "FluxTransformerBlock": (TEXT, PICTURE),
+    "FluxSingleTransformerBlock": (TEXT, PICTURE),
+    "ChromaTransformerBlock": (TEXT, PICTURE),
+    "ChromaSingleTransformerBlock": (PICTURE,),
+    "Flux2TransformerBlock": (TEXT, PICTURE),
+    "Flux2SingleTransformerBlock": (PICTURE,),
+    "CogVideoXBlock": (PICTURE, TEXT),
+    "HunyuanVideoTransformerBlock": (PICTURE, TEXT),
+    "HunyuanVideoSingleTransformerBlock": (PICTURE, TEXT),
+    "WanTransformerBlock": (PICTURE,),
+    "LTXVideoTransformerBlock": (PICTURE,),
+    "LTX2VideoTransformerBlock": (PICTURE, SOUND),
 }
-"""Diffusers' classes of blocks, with whether they pass on the text's states, before the
-picture's."""
+"""Diffusers' classes of blocks, with what they pass on, in this order: the states of the picture or
+video, of the text, of the sound."""
 
 
 def skip_layer(
@@ -39,8 +50,8 @@ def skip_layer(
 
     The answer is beside + scale·(positive - skipped), where skipped is the network's answer
     without some of its blocks. One more call of the network, where active. For the transformers of
-    DiT, PixArt, Stable Diffusion 3 and Flux, and for the transformer blocks within a UNet that
-    reads text.
+    DiT, PixArt, Stable Diffusion 3, Flux, FLUX.2, Chroma, Wan, CogVideoX, HunyuanVideo, LTX-Video
+    and LTX-2, and for the transformer blocks within a UNet that reads text.
 
     Args:
         layers: numbers of a transformer's blocks, such as 7, 8 and 9 for Stable Diffusion 3.5
@@ -52,7 +63,7 @@ def skip_layer(
     """
 
     def network(run: Run) -> Network:
-        names = partial(blocks, layers=layers or MIDDLE, what=NAME, kinds=WITH_TEXT)
+        names = partial(blocks, layers=layers or MIDDLE, what=NAME, kinds=PASSED)
         return altered(run.model, names, passing)
 
     return Weaker(
@@ -67,7 +78,7 @@ def skip_layer(
 
 def passing(block: nn.Module, picture: Picture) -> Callable[..., Any]:
     """What a block does when it does nothing: it returns what it was given."""
-    with_text = WITH_TEXT[type(block).__name__]
+    passed = PASSED[type(block).__name__]
 
     def forward(
         hidden_states: Tensor,
@@ -75,6 +86,8 @@ def passing(block: nn.Module, picture: Picture) -> Callable[..., Any]:
         *args: Any,
         **options: Any,
     ) -> Any:
-        return (encoder_hidden_states, hidden_states) if with_text else hidden_states
+        states = {**options, PICTURE: hidden_states, TEXT: encoder_hidden_states}
+        onward = tuple(states[name] for name in passed)
+        return onward if len(onward) > 1 else onward[0]
 
     return forward

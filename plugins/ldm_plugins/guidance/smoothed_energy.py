@@ -8,10 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from ldm_core.contracts import MODELS_OWN, Attention, Guidance, Network, Run
+from ldm_core.contracts import MODELS_OWN, Attention, Guidance, ModelInfo, Network, Run
 from ldm_plugins.guidance.classifier_free import NotNegative
 from ldm_plugins.guidance.shared.altered import Picture, altered, attending
-from ldm_plugins.guidance.shared.layers import MIDDLE, attention_layers, check_layers
+from ldm_plugins.guidance.shared.layers import (
+    MIDDLE,
+    attention_layers,
+    check_layers,
+    check_pictures,
+)
 from ldm_plugins.guidance.shared.weaker import Weaker, between
 
 if TYPE_CHECKING:
@@ -35,7 +40,7 @@ def smoothed_energy(
     the self-attention weights of some layers blurred over the picture, before their softmax, which
     is done by blurring the queries. Where picture and text attend to each other, the picture's
     queries alone are blurred. One more call of the network. For UNets and for the transformers of
-    DiT, PixArt, Stable Diffusion 3 and Flux.
+    DiT, PixArt, Stable Diffusion 3, Flux, FLUX.2 and Chroma.
 
     Args:
         scale: strength; 0 is none.
@@ -56,12 +61,16 @@ def smoothed_energy(
 
         return altered(run.model, names, attending(blurred))
 
+    def check(info: ModelInfo) -> None:
+        check_pictures(info, NAME)
+        check_layers(info, layers, NAME)
+
     return Weaker(
         inner=beside,
         branch="smoothed",
         weight=scale,
         network=network,
-        check=lambda info: check_layers(info, layers, NAME),
+        check=check,
         active=between(NAME, low, high),
     )
 

@@ -80,6 +80,22 @@ def read_picture(name: str, value: Any, mode: str = "RGB", mask: bool = False) -
     return array.transpose(1, 2, 0)
 
 
+def in_eight_bits(name: str, value: Any) -> Image.Image:
+    """A picture in red, green and blue of 8 bits each, as the preprocessing of image encoders
+    takes it; see `read_picture`."""
+    import numpy as np
+
+    values = read_picture(name, value)
+    return Image.fromarray((values * 255).round().clip(0, 255).astype(np.uint8))
+
+
+def several(entry: Any) -> list[Any]:
+    """The pictures of one image: one, a list of several, or None for none."""
+    if entry is None:
+        return []
+    return list(entry) if isinstance(entry, list | tuple) else [entry]
+
+
 def check_size(name: str, picture: Array, request: Request, more: str = "") -> None:
     """Raise `LdmError` for a picture that is not of the size that is to be made."""
     if picture.shape[:2] != (request.height, request.width):

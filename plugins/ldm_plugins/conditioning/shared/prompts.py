@@ -15,6 +15,7 @@ from ldm_plugins.conditioning.shared.calls import shapes
 from ldm_plugins.conditioning.shared.weighted_prompt import WeightedText, read_prompt
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from torch import Tensor
 
 MOST_WINDOWS = 100
@@ -32,6 +33,7 @@ class Prompts:
     Args:
         images: the texts of each image.
         too_long, weights: as of the conditioning ``text``.
+        references: the reference pictures of each image, where the text encoder sees them.
     Raises:
         LdmError: texts need more windows than the network can read.
     """
@@ -42,20 +44,34 @@ class Prompts:
         images: Sequence[Sequence[str | None]],
         too_long: TooLong,
         weights: bool,
+        references: Sequence[Sequence[Image]] = (),
     ) -> None:
         self._ability = ability
         self._too_long = too_long
         self._weights = weights
         self._parts: dict[str | None, Windows] = {}
-        self._empty: Condition | None = None
+        self._empty: dict[int, Condition] = {}
+        self._references = references
+        firsts: dict[tuple[int, ...], int] = {}
+        self._first_with = [
+            firsts.setdefault(tuple(map(id, pictures)), image)
+            for image, pictures in enumerate(references)
+        ]
+        """For each image, the first one that has the same pictures."""
         self._counts = [self._count(texts) if too_long == "chunk" else 1 for texts in images]
 
     def __call__(self, texts: Sequence[str | None]) -> Condition | Unequal:
         """The condition of one text for each image, a row each."""
-        rows = self.rows(list(enumerate(texts)))
-        if len({shapes(row) for row in rows}) > 1:
-            return Unequal(tuple(rows))
-        return rows[0] if len(rows) == 1 else concatenate(rows)
+        return _together(self.rows(list(enumerate(texts))))
+
+    def joined(self, images: Sequence[Sequence[str | None]]) -> Condition | Unequal:
+        """The condition of texts of which each text encoder reads its own, a row an image.
+
+        Args:
+            images: of each image, a text for each encoder.
+        """
+        rows = iter(self.rows([(i, text) for i, texts in enumerate(images) for text in texts]))
+        return _together([self._ability.joined([next(rows) for _ in texts]) for texts in images])
 
     def rows(self, texts: Sequence[tuple[int, str | None]]) -> list[Condition]:
         """The condition of each text, each of a single row; equal ones are encoded once.
@@ -63,18 +79,25 @@ class Prompts:
         Args:
             texts: with the number of its image before each.
         """
-        different = list(dict.fromkeys(text for _, text in texts))
         if self._too_long != "chunk":
-            for text in different:
+            for text in dict.fromkeys(text for _, text in texts):
                 self._report_overflow(text)
-        windows = self._encode([self._windows(text) for text in different])
+        keys = [(text, self._shown(image)) for image, text in texts]
+        different = list(dict.fromkeys(keys))
+        windows = self._encode([(self._windows(text), shown) for text, shown in different])
         states = dict(zip(different, windows, strict=True))
-        pairs = [(text, self._counts[image]) for image, text in texts]
+        counts = [self._counts[image] for image, _ in texts]
+        pairs = list(zip(keys, counts, strict=True))
         conditions = {
-            (text, count): self._side_by_side(states[text], count)
-            for text, count in dict.fromkeys(pairs)
+            (key, count): self._side_by_side(states[key], count)
+            for key, count in dict.fromkeys(pairs)
         }
         return [conditions[pair] for pair in pairs]
+
+    def _shown(self, image: int) -> int:
+        """By whose pictures the texts of an image are read; the same for all where there are
+        none."""
+        return self._first_with[image] if self._first_with else 0
 
     def _count(self, texts: Sequence[str | None]) -> int:
         """In how many windows each text of an image is seen."""
@@ -97,19 +120,34 @@ class Prompts:
         """Whether the network can read windows side by side, and it is known where."""
         return self._ability.joins_windows and self._ability.tokens("") is not None
 
-    def _encode(self, texts: Sequence[Windows]) -> list[list[Condition]]:
-        """The condition of each window of each text, of a single row, as its words weigh."""
+    def _encode(self, texts: Sequence[tuple[Windows, int]]) -> list[list[Condition]]:
+        """The condition of each window of each text, of a single row, as its words weigh.
+
+        Args:
+            texts: with the image by whose pictures each is read.
+        """
         states: list[list[Condition]] = [[] for _ in texts]
-        for place in range(max(map(len, texts), default=0)):
-            column = [(i, parts[place]) for i, parts in enumerate(texts) if place < len(parts)]
-            rows = self._rows_of([None if part is None else part.text for _, part in column])
-            for (i, part), row in zip(column, rows, strict=True):
-                states[i].append(self._weigh(row, part))
+        for place in range(max((len(parts) for parts, _ in texts), default=0)):
+            column = [
+                (i, parts[place], shown)
+                for i, (parts, shown) in enumerate(texts)
+                if place < len(parts)
+            ]
+            rows = self._rows_of(
+                [(None if part is None else part.text, shown) for _, part, shown in column]
+            )
+            for (i, part, shown), row in zip(column, rows, strict=True):
+                states[i].append(self._weigh(row, part, shown))
         return states
 
-    def _rows_of(self, texts: Sequence[str | None]) -> list[Condition]:
+    def _rows_of(self, texts: Sequence[tuple[str | None, int]]) -> list[Condition]:
         """What the family makes of texts of one window each."""
-        states = self._ability.encode(texts)
+        plain = [text for text, _ in texts]
+        if self._references:
+            pictures = [self._references[shown] for _, shown in texts]
+            states = self._ability.encode_beside(plain, pictures)
+        else:
+            states = self._ability.encode(plain)
         if isinstance(states, Unequal):
             return list(states.each)
         return [
@@ -133,17 +171,17 @@ class Prompts:
             for key, value in windows[0].items()
         }
 
-    def _weigh(self, states: Condition, text: WeightedText | None) -> Condition:
+    def _weigh(self, states: Condition, text: WeightedText | None, shown: int) -> Condition:
         """The condition of a text, of a single row, as its words weigh."""
         if text is None or text.plain:
             return states
-        if self._empty is None:
-            (self._empty,) = self._rows_of([""])
+        if shown not in self._empty:
+            (self._empty[shown],) = self._rows_of([("", shown)])
         weighty = dict(states)
         for key, spans in self._tokens(text.text).items():
             if states[key].is_floating_point():
                 weights = [text.of(*span) for span in spans]
-                weighty[key] = _lead(self._empty[key], states[key], weights)
+                weighty[key] = _lead(self._empty[shown][key], states[key], weights)
         return weighty
 
     def _tokens(self, text: str) -> Mapping[str, Sequence[Span]]:
@@ -205,6 +243,13 @@ def _lead(empty: Tensor, states: Tensor, weights: Sequence[float]) -> Tensor:
     share = torch.tensor(weights, dtype=states.dtype, device=states.device)[:, None]
     # lerp gives a token of weight 1 back bit for bit
     return torch.lerp(empty, states, share)
+
+
+def _together(rows: Sequence[Condition]) -> Condition | Unequal:
+    """Conditions of a single row as that of all images."""
+    if len({shapes(row) for row in rows}) > 1:
+        return Unequal(tuple(rows))
+    return rows[0] if len(rows) == 1 else concatenate(rows)
 
 
 def _no_weights(reason: str) -> LdmError:

@@ -12,13 +12,24 @@ from ldm_core.contracts.family import ModelInfo
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.model.files import class_name, read_json
 from ldm_core.model.weight_files import check_weights
-from ldm_core.values import brief, is_number
+from ldm_core.values import brief, is_number, is_whole
 from ldm_plugins.conditioning.shared.pictures import mode_of
+from ldm_plugins.conditioning.shared.transformer_side_folders import (
+    FLUX,
+    NETWORKS,
+    SD3,
+    misfits_of,
+)
 from ldm_plugins.shared.component_folder import component_folder
 from ldm_plugins.shared.config_types import check_component
 
 CONTROLNET, ADAPTER = "ControlNetModel", "T2IAdapter"
-OPTIONS = {"path": None, "weight": 1.0, "start": 0.0, "end": 1.0, "guess_mode": False}
+KNOWN = {CONTROLNET: "unet", ADAPTER: "unet", SD3: "transformer", FLUX: "transformer"}
+"""The classes of side networks, each with the folder of the network that it stands beside."""
+OPTIONS = {
+    **{"path": None, "weight": 1.0, "start": 0.0, "end": 1.0},
+    **{"guess_mode": False, "mode": None},
+}
 DEFAULTS = {
     "cross_attention_dim": 1280,
     "block_out_channels": [320, 640, 1280, 1280],
@@ -40,6 +51,7 @@ class SideChoice:
         weight: factor of what it gives.
         start, end: it is asked between these shares of the grid's steps.
         guess_mode: speak to the positive branch alone, and less in the outer layers.
+        mode: which of its kinds of picture a network for several reads.
     """
 
     path: str
@@ -47,6 +59,7 @@ class SideChoice:
     start: float
     end: float
     guess_mode: bool
+    mode: int | None = None
 
     def covers(self, step: int, steps: int) -> bool:
         """Whether it is asked in a step, the first being 0, of so many."""
@@ -58,7 +71,7 @@ class SideFolder:
     """A folder that fits the model.
 
     Attributes:
-        cls: ``ControlNetModel`` or ``T2IAdapter``.
+        cls: one of `KNOWN`.
         mode: of the pictures that it reads, see `pictures.mode_of`.
         unit: both sides of a picture must be multiples of it.
     """
@@ -115,35 +128,70 @@ def _read_choice(entry: Any) -> SideChoice:
             f"the guess_mode of the control model '{path}' should be true or false, not "
             f"{brief(guess)}."
         )
-    return SideChoice(path, guess_mode=guess, **numbers)
+    mode: Any = table.get("mode")
+    if mode is not None and not is_whole(mode):
+        raise LdmError(
+            f"the mode of the control model '{path}' should be a number, not {brief(mode)}."
+        )
+    return SideChoice(path, guess_mode=guess, mode=mode, **numbers)
 
 
-def find_side_folder(source: str, info: ModelInfo) -> SideFolder:
-    """The folder of a side network for a model with a UNet2DConditionModel.
+def find_side_folder(choice: SideChoice, info: ModelInfo) -> SideFolder:
+    """The folder of a side network for a model.
 
     Raises:
         LdmError: there is none, it is of another class, its weights are missing, cut off or
             pickled, or it was made for another kind of network.
     """
+    source = choice.path
     folder = component_folder(source, "control model")
     config = read_json(folder / "config.json")
     check_component(config, folder / "config.json")
     cls = class_name(config)
-    if cls not in (CONTROLNET, ADAPTER):
-        raise LdmError(
-            f"the control model '{source}' is a {cls}; known are {CONTROLNET} and {ADAPTER}."
-        )
-    unet = read_json(info.folder / "unet" / "config.json")
-    misfits, unit = (_controlnet if cls == CONTROLNET else _adapter)(config, unet, info)
+    if cls not in KNOWN:
+        raise LdmError(f"the control model '{source}' is a {cls}; known are {', '.join(KNOWN)}.")
+    _check_options(choice, cls, config)
+    file = info.folder / KNOWN[cls] / "config.json"
+    network = read_json(file) if file.is_file() else {}
+    misfits, unit = _misfits(cls, config, network, info)
     if misfits:
-        kind = "ControlNet" if cls == CONTROLNET else "T2I-Adapter"
+        kind = "T2I-Adapter" if cls == ADAPTER else "ControlNet"
         raise LdmError(
             f"the {kind} '{source}' was made for another kind of model than '{info.source}' "
             f"(family {info.family}): {'; '.join(misfits)}."
         )
     check_weights(folder, [""])
-    channels = config.get("conditioning_channels" if cls == CONTROLNET else "in_channels", 3)
+    reads = {CONTROLNET: "conditioning_channels", ADAPTER: "in_channels"}.get(cls)
+    channels = info.image_channels if reads is None else config.get(reads, 3)
     return SideFolder(folder, cls, mode_of(channels), unit)
+
+
+def _check_options(choice: SideChoice, cls: str, config: Mapping[str, Any]) -> None:
+    """See that a side network of this class and config has what is chosen."""
+    if choice.guess_mode and cls in NETWORKS:
+        raise LdmError(f"the control model '{choice.path}' is a {cls}, which has no guess_mode.")
+    modes = config.get("num_mode") if cls == FLUX else None
+    if modes is None and choice.mode is not None:
+        raise LdmError(
+            f"the control model '{choice.path}' reads one kind of picture, and has no mode."
+        )
+    if modes is not None and (choice.mode is None or not 0 <= choice.mode < modes):
+        raise LdmError(
+            f"the control model '{choice.path}' reads {modes} kinds of pictures: say which by its "
+            f"mode, a number from 0 to {modes - 1}, as its own page lists them."
+        )
+
+
+def _misfits(
+    cls: str, config: Mapping[str, Any], network: Mapping[str, Any], info: ModelInfo
+) -> tuple[list[str], int]:
+    """In what a side network does not fit, and the unit of its pictures' sides."""
+    expected = NETWORKS.get(cls, "UNet2DConditionModel")
+    if not network or (cls in NETWORKS and class_name(network) != expected):
+        return [f"it is a {cls}, which stands beside a {expected}"], 1
+    if cls in NETWORKS:
+        return misfits_of(cls, config, network, info)
+    return (_controlnet if cls == CONTROLNET else _adapter)(config, network, info)
 
 
 def _controlnet(

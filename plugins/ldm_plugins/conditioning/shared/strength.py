@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ldm_core.contracts import Input, Noise, Request, Run, RunHooks
+from ldm_core.contracts import Grid, Input, Noise, Request, Run, RunHooks
 from ldm_core.errors import LdmError
 from ldm_core.numerics.point import Point
-from ldm_core.numerics.strength import steps_of
+from ldm_core.numerics.strength import cut, steps_before, steps_of
 from ldm_core.values import brief, is_number
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+DENOISING_START = Input(
+    float | None,
+    None,
+    each=False,
+    help="share of the way that is done already, from 0 to 1, in place of strength: no noise is "
+    "added",
+)
+"""The input ``denoising_start``, one for all images of a run."""
 
 
 def strength(default: float) -> Input:
@@ -25,9 +35,25 @@ def strength(default: float) -> Input:
     )
 
 
-def check_strength(request: Request, flow: bool) -> None:
-    """Raise `LdmError` for a strength outside [0, 1], several of them, or less than one step."""
+def check_strength(request: Request, flow: bool, default: float | None = None) -> None:
+    """Raise `LdmError` for a strength outside [0, 1], several of them, or less than one step.
+
+    Args:
+        default: of the strength, where ``denoising_start`` may stand in its place.
+    """
     values = request.inputs["strength"]
+    starts = [] if default is None else request.inputs["denoising_start"]
+    for start in starts:
+        if start is not None and not (is_number(start) and 0 <= start < 1):
+            raise LdmError(
+                f"the denoising_start should be a number from 0 to below 1, not {brief(start)}."
+            )
+    if any(start is not None for start in starts):
+        if any(value != default for value in values):
+            raise LdmError(
+                "a strength and a denoising_start both say where to begin; give one of the two."
+            )
+        return
     for value in values:
         if not is_number(value) or not 0 <= value <= 1:
             raise LdmError(f"the strength should be a number from 0 to 1, not {brief(value)}.")
@@ -55,6 +81,43 @@ def noised(run: Run, x0: Tensor, noise: Noise) -> Tensor:
     asked for, the picture."""
     still = run.request.inputs["strength"][0] == 0
     return x0 if still else add_noise(x0, noise(), run.grid[0])
+
+
+def left_of(grid: Grid, request: Request) -> Grid:
+    """The end of a grid that ``denoising_start`` leaves, or else ``strength``.
+
+    Raises:
+        LdmError: no step is left.
+    """
+    start = request.inputs["denoising_start"][0]
+    if start is None:
+        return cut(grid, request.num_inference_steps, request.inputs["strength"][0])
+    done = steps_before(grid, start)
+    if done >= len(grid) - 1:
+        raise LdmError(
+            f"a denoising_start of {start:g} leaves none of the {request.num_inference_steps} "
+            "steps; begin earlier, or take more of them."
+        )
+    return grid[done:]
+
+
+class FromLatents(RunHooks):
+    """A start from latents, with the noise of the grid's first point or, where ``denoising_start``
+    says that they are part of the way, with none.
+
+    Args:
+        x0: gives them, (batch, channels, ...).
+    """
+
+    def __init__(self, run: Run, x0: Callable[[], Tensor]) -> None:
+        self._run = run
+        self._x0 = x0
+
+    def start(self) -> Tensor:
+        run, x0 = self._run, self._x0()
+        if run.request.inputs["denoising_start"][0] is None:
+            return noised(run, x0, run.noise)
+        return x0 * run.grid[0].alpha
 
 
 class FromPicture(RunHooks):

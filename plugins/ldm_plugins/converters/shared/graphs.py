@@ -129,7 +129,9 @@ def converted(module: nn.Module, arguments: Arguments) -> Graph:
             frontend = FrontEndManager().load_by_framework("pytorch")
             decoder = TorchScriptPythonDecoder(traced)  # asked for constants while it converts
             model = frontend.convert(frontend.load(decoder))
-    except (RuntimeError, TypeError, ValueError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # OpenVINO has classes of its own for what it cannot convert
         raise LdmError(
             f"OpenVINO cannot convert the {type(module).__name__}: "
             f"{' '.join(str(error).split())[:300]}",

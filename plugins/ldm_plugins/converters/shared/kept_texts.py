@@ -11,6 +11,7 @@ from ldm_core.contracts import Condition, Unequal, concatenate
 from ldm_core.contracts.abilities import Span, TextAbility
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from torch import Tensor
 
 
@@ -52,8 +53,17 @@ class KeptTexts(TextAbility):
 
     def __init__(self, ability: TextAbility, limit: int, before: KeptTexts | None = None) -> None:
         self._ability = ability
+        self._limit = limit
+        self._skipping: dict[int, KeptTexts] = {}
         self._store: Store = Store(limit) if before is None else before._store
         self.joins_windows = ability.joins_windows
+        negative = ability.for_negative()
+        self._negative: KeptTexts | None = None
+        if negative is not ability:
+            self._negative = KeptTexts(
+                negative, limit, None if before is None else before._negative
+            )
+        self.reads_references = ability.reads_references
 
     def encode(self, texts: Sequence[str | None]) -> Condition | Unequal:
         rows = {text: self._store.get(text) for text in texts}
@@ -67,6 +77,12 @@ class KeptTexts(TextAbility):
             return Unequal(each)
         return each[0] if len(each) == 1 else concatenate(each)
 
+    def encode_beside(
+        self, texts: Sequence[str | None], references: Sequence[Sequence[Image]]
+    ) -> Condition | Unequal:
+        """Kept of texts alone: pictures are another's in every run."""
+        return self._ability.encode_beside(texts, references)
+
     def _encoded(self, texts: Sequence[str | None]) -> list[Condition]:
         """The condition of each text, of a single row, in memory of its own."""
         states = self._ability.encode(texts)
@@ -77,6 +93,17 @@ class KeptTexts(TextAbility):
 
     def overflow(self, text: str) -> str:
         return self._ability.overflow(text)
+
+    def for_negative(self) -> TextAbility:
+        return self._negative or self
+
+    def skipping(self, layers: int) -> TextAbility:
+        if layers not in self._skipping:
+            self._skipping[layers] = KeptTexts(self._ability.skipping(layers), self._limit)
+        return self._skipping[layers]
+
+    def joined(self, conditions: Sequence[Condition]) -> Condition:
+        return self._ability.joined(conditions)
 
     def tokens(self, text: str) -> Mapping[str, Sequence[Span]] | None:
         return self._ability.tokens(text)

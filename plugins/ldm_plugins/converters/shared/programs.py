@@ -21,6 +21,8 @@ KEPT = 4
 """Programs of one module, each with its own arrangement of the weights."""
 Shapes = tuple[tuple[int, ...], ...]
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
+FARTHEST = {"float32": 0.01, "bfloat16": 0.25}
+"""Relative distance of a program's answer to torch's that is still rounding, in either type."""
 
 
 class Program:
@@ -86,7 +88,7 @@ class Programs:
                 "of OpenVINO has none.",
                 "leave the converter 'openvino' out.",
             )
-        return self._program(arguments)(arguments.tensors)
+        return self._program(arguments, args, options)(arguments.tensors)
 
     def __deepcopy__(self, memo: Mapping[int, Any]) -> Programs:
         if self._copied:
@@ -97,7 +99,9 @@ class Programs:
             "leave one of the two out, or say by 'parts' which parts each acts on.",
         )
 
-    def _program(self, arguments: Arguments) -> Program:
+    def _program(
+        self, arguments: Arguments, args: Sequence[Any], options: Mapping[str, Any]
+    ) -> Program:
         import torch
 
         signature, threads = arguments.signature, torch.get_num_threads()
@@ -109,12 +113,34 @@ class Programs:
                 if signature not in self._graphs:
                     self._graphs[signature] = graph_of(self._module, arguments, self._folder)
                 program = Program(self._graphs[signature], shapes, self._dtype, threads)
+                self._check(program(arguments.tensors), args, options)
                 self._programs[key] = program
             self._programs.move_to_end(key)
             for kept in (self._programs, self._graphs):
                 while len(kept) > KEPT:
                     kept.popitem(last=False)
         return program
+
+    def _check(self, answer: Any, args: Sequence[Any], options: Mapping[str, Any]) -> None:
+        """See that a program's first answer is torch's: OpenVINO converts some networks into others
+        and says nothing.
+
+        Raises:
+            LdmError: it is not.
+        """
+        import torch
+        from torch.utils._pytree import tree_leaves
+
+        with torch.no_grad():
+            own = tree_leaves(self._module(*args, **options))
+        for one, other in zip(tree_leaves(answer), own, strict=True):
+            apart = float((one.float() - other.float()).norm() / other.float().norm().clamp(1e-12))
+            if not (apart < FARTHEST[self._dtype]):
+                raise LdmError(
+                    f"OpenVINO's program of the {type(self._module).__name__} gives another answer "
+                    f"than torch: they are apart by {apart:.2g}, relative to torch's.",
+                    "name the other parts in the converter's 'parts', or leave it out.",
+                )
 
 
 def computes(dtype: str) -> bool:

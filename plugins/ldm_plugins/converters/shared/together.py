@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ldm_core.contracts import Converter
+from ldm_core.contracts import Converter, ModelInfo
 from ldm_core.errors import LdmError
 
 EACH_A_PROGRAM = "each makes a program of the network, of which one alone would be used"
@@ -44,3 +44,20 @@ def check_apart(
                 f"the converters '{name}' and '{second}' do not go together: {why}.",
                 "leave one of the two out.",
             )
+
+
+def check_static(name: str, info: ModelInfo) -> None:
+    """See that one program can stand for a model's network, whatever it is given.
+
+    Args:
+        name: of the converter that makes it.
+    Raises:
+        LdmError: none can.
+    """
+    if info.data_dependent:
+        raise LdmError(
+            f"the converter '{name}' makes one program of the network, and that of '{info.source}' "
+            f"(family {info.family}) computes more or less by what it is given, such as the words "
+            "of a caption.",
+            "leave it out; 'compile' makes programs of blocks alone, where Diffusers names them.",
+        )

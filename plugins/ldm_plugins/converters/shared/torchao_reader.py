@@ -86,13 +86,16 @@ def _quantiser_class() -> Any:
             quantize_(module, int8_convolution(), filter_fn=lambda module, name: True)
 
         def _convolution(self, model: Any, name: str) -> nn.Conv2d | None:
-            """The convolution whose weight is to be quantised; None where the name is another's."""
+            """The convolution whose weight is to be quantised; None where the name is another's, or
+            of one of each channel by itself, of whose few numbers torchao makes no scales."""
             path, _, kind = name.rpartition(".")
             if not self.quantization_config.convolutions or kind != "weight":
                 return None
             if any(part in name.split(".") for part in self.modules_to_not_convert):
                 return None
             module = model.get_submodule(path)
-            return module if isinstance(module, nn.Conv2d) else None
+            if not isinstance(module, nn.Conv2d) or module.weight.shape[1] == 1:
+                return None
+            return module
 
     return Quantiser

@@ -14,13 +14,23 @@ if TYPE_CHECKING:
 
 Layers = Sequence[int | str]
 """Numbers of a transformer's blocks, or names of a network's parts."""
-STACKS = {"transformer_blocks": "num_layers", "single_transformer_blocks": "num_single_layers"}
+STACKS = {
+    "transformer_blocks": "num_layers",
+    "blocks": "num_layers",
+    "single_transformer_blocks": "num_single_layers",
+}
 """Lists of a transformer's blocks, each with what says in its config how many there are; the
 numbers of blocks go on from one list to the next."""
 MIDDLE = ("mid_block",)
-TEXT = {"AttnProcessor2_0": None, "JointAttnProcessor2_0": "after", "FluxAttnProcessor": "before"}
+TEXT = {
+    "AttnProcessor2_0": None,
+    "JointAttnProcessor2_0": "after",
+    "FluxAttnProcessor": "before",
+    "Flux2AttnProcessor": "before",
+    "Flux2ParallelSelfAttnProcessor": "before",
+}
 """Where an attention layer, by its processor, has the tokens of the text: seen from the picture's,
-or None where there are none."""
+or None where there are none. Those of reference pictures lie there too."""
 
 
 def check_layers(info: ModelInfo, layers: Layers | None, what: str) -> None:
@@ -46,7 +56,7 @@ def check_layers(info: ModelInfo, layers: Layers | None, what: str) -> None:
                 f"parts of it for {what}, such as mid_block or down_blocks.1."
             )
         return
-    last = sum(config.get(key, 0) for key in STACKS.values()) - 1
+    last = sum(config.get(key, 0) for key in {*STACKS.values()}) - 1
     if not layers:
         raise LdmError(
             f"{what} needs the option 'layers' for '{info.source}': numbers of its transformer's "
@@ -60,6 +70,17 @@ def check_layers(info: ModelInfo, layers: Layers | None, what: str) -> None:
             )
 
 
+def check_pictures(info: ModelInfo, what: str) -> None:
+    """Raise `LdmError` where a model draws something else than pictures, whose layers of attention
+    along the frames are no picture's."""
+    if "frames" in info.latents.names:
+        raise LdmError(
+            f"{what} is for models of pictures, and '{info.source}' (family {info.family}) draws "
+            f"{', '.join(info.latents.names)}.",
+            "spatio_temporal is the like of perturbed_attention for videos.",
+        )
+
+
 def attention_layers(network: nn.Module, layers: Layers, what: str) -> list[str]:
     """The names of the self-attention layers within these parts of a network.
 
@@ -67,7 +88,7 @@ def attention_layers(network: nn.Module, layers: Layers, what: str) -> list[str]
         LdmError: a part has none, or one of a kind whose tokens are not known.
     """
     names: dict[str, nn.Module] = {}
-    for part in _parts(network, layers, what):
+    for part in parts_of(network, layers, what):
         inside = {
             _path(part, name): layer
             for name, layer in network.get_submodule(part).named_modules()
@@ -93,7 +114,7 @@ def blocks(network: nn.Module, layers: Layers, what: str, kinds: Iterable[str]) 
         LdmError: a part has none.
     """
     names: dict[str, None] = {}
-    for part in _parts(network, layers, what):
+    for part in parts_of(network, layers, what):
         inside = [
             _path(part, name)
             for name, block in network.get_submodule(part).named_modules()
@@ -123,11 +144,17 @@ def _path(part: str, name: str) -> str:
     return f"{part}.{name}".removesuffix(".")
 
 
-def _parts(network: nn.Module, layers: Layers, what: str) -> list[str]:
+def parts_of(network: nn.Module, layers: Layers, what: str) -> list[str]:
     """The names of modules that numbers and names stand for."""
     modules = dict(network.named_modules())
     numbered = [name for stack in STACKS for name in modules if name.rpartition(".")[0] == stack]
     names = [name for name in modules if name]
+    if any(isinstance(layer, int) and layer >= len(numbered) for layer in layers):
+        raise LdmError(
+            f"{what}: the blocks of the {type(network).__name__} are not numbered as those of the "
+            "transformers that it knows; name parts of it.",
+            f"its parts: {', '.join(name for name, _ in network.named_children())}",
+        )
     parts = [numbered[layer] if isinstance(layer, int) else layer for layer in layers]
     for part in parts:
         if part not in names:

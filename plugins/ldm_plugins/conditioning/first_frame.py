@@ -1,0 +1,140 @@
+"""The frame with which a video begins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from ldm_core.contracts import (
+    LED_FROM,
+    REQUIRED,
+    Condition,
+    Conditioning,
+    Input,
+    ModelInfo,
+    Request,
+    Run,
+    RunHooks,
+)
+from ldm_core.contracts.abilities import FirstFrameAbility
+from ldm_core.errors import LdmError
+from ldm_plugins.conditioning.shared.pictures import (
+    check_size,
+    different,
+    mode_of,
+    read_picture,
+    to_pixels,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+BOTH = "first_and_last_frame"
+FRAME = "a picture of the video's size with which it {}: a file"
+
+
+def first_frame() -> Conditioning:
+    """Image to video: a video that begins with a picture and, where the model can be shown that
+    too, ends with another.
+
+    Reads a ``first_frame`` and, where it is wanted, a ``last_frame`` for each video, of its size: a
+    file, a PIL image, a tensor (channels, height, width) or an array (height, width, channels);
+    only files can be named in a manifest. How the network sees them is the model's own: as further
+    channels (Wan 2.1), in the place of the first latents (LTX-Video, LTX-2, and Wan 2.2 of 5
+    billion weights), or beside those of each frame (Stable Video Diffusion). All branches of a
+    guidance see them, where a network did not learn to do without.
+    """
+    return FirstFrame()
+
+
+@dataclass(frozen=True)
+class FirstFrame(Conditioning):
+    """
+    Attributes:
+        mode: of the model's frames.
+        last: whether a last frame may be shown.
+        both: whether it must be.
+        model: for messages.
+    """
+
+    inputs: ClassVar[Mapping[str, Input]] = {
+        "first_frame": Input(Path, REQUIRED, help=FRAME.format("begins")),
+        "last_frame": Input(Path | None, None, help=FRAME.format("ends")),
+    }
+
+    mode: str = "RGB"
+    last: bool = False
+    both: bool = False
+    model: str = ""
+
+    @property
+    def ability(self) -> str:
+        return BOTH if self.both else "first_frame"
+
+    def fit(self, info: ModelInfo) -> FirstFrame:
+        both = BOTH in info.abilities
+        last = both or "last_frame" in info.abilities
+        mode = mode_of(info.image_channels)
+        return replace(self, mode=mode, last=last, both=both, model=info.source)
+
+    def check(self, request: Request) -> None:
+        firsts, lasts = (request.inputs[name] for name in self.inputs)
+        for first, last in different(firsts, lasts):
+            check_size("first_frame", read_picture("first_frame", first, self.mode), request)
+            if last is not None:
+                self._check_last(request)
+                check_size("last_frame", read_picture("last_frame", last, self.mode), request)
+            elif self.both:
+                raise LdmError(f"'{self.model}' needs a last_frame beside each first_frame.")
+
+    def _check_last(self, request: Request) -> None:
+        if not self.last:
+            raise LdmError(
+                f"'{self.model}' is shown the first frame of a video alone.",
+                "leave last_frame out.",
+            )
+        if request.extent["frames"] < 2:
+            raise LdmError("a video of one frame has no last_frame beside its first_frame.")
+
+    def encode(self, run: Run, branches: Sequence[str]) -> Mapping[str, Condition]:
+        lasts = [
+            None if frame is None else self._pixels("last_frame", [frame])[0]
+            for frame in run.request.inputs["last_frame"]
+        ]
+        ability = self._of(run)
+        condition = ability.encode(run, self._first(run), lasts)
+        return {
+            branch: ability.silenced(condition) if branch in LED_FROM else condition
+            for branch in branches
+        }
+
+    def bind(self, run: Run) -> RunHooks:
+        return Framed(run, self._of(run), self._first(run))
+
+    def _of(self, run: Run) -> FirstFrameAbility:
+        ability: FirstFrameAbility = run.model.abilities[self.ability]
+        return ability
+
+    def _first(self, run: Run) -> Tensor:
+        return self._pixels("first_frame", run.request.inputs["first_frame"])
+
+    def _pixels(self, name: str, values: Sequence[object]) -> Tensor:
+        return to_pixels(name, values, self.mode) * 2 - 1
+
+
+class Framed(RunHooks):
+    """Sees that a video begins with its first frame where the network does not draw that.
+
+    Args:
+        first: (batch, channels, height, width) in [-1, 1].
+    """
+
+    def __init__(self, run: Run, ability: FirstFrameAbility, first: Tensor) -> None:
+        self._run = run
+        self._ability = ability
+        self._first = first
+
+    def finish(self, x: Tensor) -> Tensor:
+        return self._ability.finish(self._run, x, self._first)
