@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,10 +22,59 @@ os.environ.setdefault("ACCELERATE_TORCH_DEVICE", "cpu")  # as the peers are, als
 import torch
 
 import tiny
+from forked import Server
 from ldm_core import Pipeline
 from ldm_core.cli import main
+from tiny.kept import PLACE
 
 torch.set_num_threads(1)
+FIRST = PLACE not in os.environ
+"""This process starts the tests, and is no worker or other process of theirs."""
+if FIRST:
+    os.environ[PLACE] = tempfile.mkdtemp(prefix="ldm-tiny-")
+
+
+TOGETHER = {
+    **dict.fromkeys(["tests/fuzz/"], "the fixture fuzzer"),
+    **dict.fromkeys(
+        [
+            "tests/core/test_libraries.py",
+            "tests/core/test_paths.py",
+            "tests/jobs/",
+            "tests/neighbours/",
+        ],
+        "the fixture server",
+    ),
+    **dict.fromkeys(["tests/docs/", "tests/pipelines/"], "what takes minutes"),
+}
+"""Files that one worker runs, by the beginnings of their names: those that ask one process, which
+takes long to start, and some that are not to come last, as files with few tests do."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Tests are given out by the file, and files that belong together to one worker."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Together(LoadFileScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            names = [name for start, name in TOGETHER.items() if nodeid.startswith(start)]
+            return names[0] if names else str(super()._split_scope(nodeid))
+
+    return Together(config, log)
+
+
+def pytest_collection_finish() -> None:
+    """What the tests are made of, some million objects, stays: no collection looks at it again."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    if FIRST:
+        shutil.rmtree(os.environ.pop(PLACE, ""), ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +94,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def pipe(folder: Path) -> Pipeline:
     return Pipeline.from_pretrained(folder, num_inference_steps=4)
+
+
+@pytest.fixture(scope="session")
+def server(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """What runs ``ldm`` in processes of their own; it keeps models."""
+    words = ["generate", "a star", "--model", str(folder), "--steps", "2", "--seed", "1"]
+    server = Server([words], tmp_path_factory.mktemp("server"), keep=True)
+    yield server
+    server.close()
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import diffusers
@@ -147,3 +148,20 @@ def distance_to_peer(
         found = ours(seed=3, **both, **(own or {})).images
         distances.append(apart(found, expected))
     return max(distances)
+
+
+class Unpacked:
+    """A pipeline of Diffusers whose final latents are tokens of 2x2 latent pixels, with these put
+    where they belong."""
+
+    def __init__(self, pipeline: Any) -> None:
+        self.pipeline = pipeline
+        self.set_progress_bar_config = pipeline.set_progress_bar_config
+
+    def __call__(self, *, width: int, height: int, output_type: str, **call: Any) -> Any:
+        made = self.pipeline(width=width, height=height, output_type=output_type, **call)
+        if output_type != "latent":
+            return made
+        factor = self.pipeline.vae_scale_factor
+        unpacked = self.pipeline._unpack_latents(made.images, height, width, factor)
+        return SimpleNamespace(images=unpacked)

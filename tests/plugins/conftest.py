@@ -17,7 +17,9 @@ def pipes(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
     def pipe(kind: str) -> Pipeline:
         if kind not in made:
-            folder = tiny.FOLDERS[kind].write(tmp_path_factory.mktemp("kind") / "model")
+            folder = {**tiny.FOLDERS, **tiny.MORE_FOLDERS}[kind].write(
+                tmp_path_factory.mktemp("kind") / "model"
+            )
             made[kind] = Pipeline.from_pretrained(folder, num_inference_steps=3)
         return made[kind]
 

@@ -20,6 +20,7 @@ from ldm_core.model import place
 from ldm_core.plugins.registry import installed
 from ldm_core.run.attention import in_force
 from ldm_core.run.attention_layers import AttentionLayers, attention_layers
+from tiny.covering import one_of_each
 from tiny.folders import FOLDERS
 
 
@@ -40,7 +41,7 @@ class Counting:
         return attend(q, k, v, attn_mask=mask, scale=scale)
 
 
-@pytest.mark.parametrize("kind", sorted(FOLDERS))
+@pytest.mark.parametrize("kind", one_of_each())
 def test_as_many_layers_are_reached_as_diffusers_has(kind: str, tmp_path: Path) -> None:
     """Diffusers' own classes of attention are counted in the loaded network; and a kernel in one
     step of a run is asked as often as was foreseen on shapes, for the same heads and tokens."""

@@ -18,6 +18,7 @@ from ldm_core.model.modules import shallow_copy
 from ldm_core.numerics.point import CLEAN
 from ldm_core.plugins.registry import installed
 from ldm_plugins.converters.cfg_parallel import cfg_parallel, halves
+from tiny.covering import one_of_each
 
 CALL: dict[str, Any] = {"seed": [1, 2], "num_inference_steps": 3, "output_type": "latent"}
 TWICE = {"name": "cfg_parallel", "devices": ["cpu", "cpu"]}
@@ -28,7 +29,7 @@ def apart(one: Pipeline, other: Pipeline, **call: Any) -> float:
     return float((first - second).abs().max() / second.abs().max())
 
 
-@pytest.mark.parametrize("name", tiny.FOLDERS)
+@pytest.mark.parametrize("name", one_of_each())
 def test_every_family_draws_the_same(name: str, tmp_path: Path) -> None:
     kind = tiny.FOLDERS[name]
     folder = kind.write(tmp_path / "model")

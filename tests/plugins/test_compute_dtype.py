@@ -21,6 +21,7 @@ from ldm_core.model import place as placement
 from ldm_core.plugins.registry import installed
 from ldm_core.run.weights import Weights
 from peers import apart, distance_to_peer, rounded
+from tiny.covering import each_on_each
 
 CALL: dict[str, Any] = {"seed": 3, "num_inference_steps": 3, "output_type": "latent"}
 
@@ -36,8 +37,7 @@ def kept_bytes(pipe: Pipeline) -> int:
     return sum(tensor.numel() * tensor.itemsize for tensor in stored)
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-@pytest.mark.parametrize("kind", tiny.FOLDERS)
+@pytest.mark.parametrize(("dtype", "kind"), each_on_each(["bfloat16", "float16"]))
 def test_each_family_draws_as_in_float32_on_the_same_weights(
     tmp_path: Path, kind: str, dtype: str
 ) -> None:

@@ -21,8 +21,10 @@ from ldm_core import LdmError, Pipeline
 from ldm_core.composition.compose import compose, recompose
 from ldm_core.plugins.registry import installed
 from ldm_core.run.memory.plan import Planner
+from tiny.covering import by_turns, each_on_each
 
 CALL: dict[str, Any] = {"seed": [1, 2], "output_type": "latent"}
+KINDS = {**tiny.FOLDERS, **tiny.MORE_FOLDERS}
 TEXT = {"prompt": ["a red star", "a blue circle"]}
 
 
@@ -44,7 +46,7 @@ class Case:
 
 CASES: dict[str, Case] = {
     "cfg_parallel": Case({"devices": ["cpu:0", "cpu:1"]}, refusal="branches|guid"),
-    "channels_last": Case(),
+    "channels_last": Case({}, 1e-5, "no two-dimensional convolutions"),
     "compile": Case({"backend": "eager"}),
     "device_map": Case({"devices": ["cpu:0", "cpu:1"]}),
     "feature_cache": Case({"every": 2}, None, "feature_cache|keeps|deep|blocks"),
@@ -52,15 +54,16 @@ CASES: dict[str, Case] = {
     "group_offload": Case(),
     "model_offload": Case(),
     "openvino": Case({}, 1e-4),
-    "prompt_cache": Case({}, 0.0, "reads no text|keys and values"),
+    "prompt_cache": Case({}, 0.0, "reads no text|keys and values|cross-attention"),
     "sequential_offload": Case(),
     "text_cache": Case({}, 0.0, "text"),
     "token_merging": Case({}, None, "token|UNet|attention"),
     "vae_slicing": Case({}, 1e-5, "slic|autoencoder|pieces"),
     "vae_tiling": Case({}, 0.0, "til|autoencoder|pieces"),
     "whole": Case({}, 0.0),
-    "whole_loop": Case({"backend": "eager"}, 1e-5, "all steps as one program"),
+    "whole_loop": Case({"backend": "eager"}, 1e-5, "all steps|not linear|one program"),
 }
+PLACEMENTS = ("device_map", "group_offload", "model_offload", "sequential_offload", "whole")
 ELSEWHERE = {
     "context_parallel": "needs several processes: test_context_parallel.py",
     "cuda_graph": "needs a CUDA device: test_cuda_graph.py",
@@ -133,22 +136,30 @@ def quietly() -> Any:
         yield
 
 
-@pytest.mark.parametrize("kind", tiny.FOLDERS)
-@pytest.mark.parametrize("name", [name for name in CASES if name not in ("openvino", "compile")])
+AT_NIGHT = ("openvino", "compile", *PLACEMENTS)
+"""Programs, which take long to make, and what test_placements.py tries on each family."""
+
+
+OFTEN = [name for name in CASES if name not in AT_NIGHT]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [*each_on_each(OFTEN), *by_turns(OFTEN, tiny.MORE_FOLDERS)]
+)
 def test_each_on_each_family(pipes: Any, kind: str, name: str, tmp_path: Path) -> None:
     draws_the_same_and_is_undone(pipes(kind), kind, name, tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", tiny.FOLDERS)
-@pytest.mark.parametrize("name", ["openvino", "compile"])
-def test_each_program_on_each_family(pipes: Any, kind: str, name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", AT_NIGHT)
+def test_each_of_others_on_each_family(pipes: Any, kind: str, name: str, tmp_path: Path) -> None:
     draws_the_same_and_is_undone(pipes(kind), kind, name, tmp_path)
 
 
 def draws_the_same_and_is_undone(pipe: Pipeline, kind: str, name: str, tmp_path: Path) -> None:
     case = CASES[name]
-    call = {**CALL, **tiny.FOLDERS[kind].inputs_in(tmp_path)}
+    call = {**CALL, **KINDS[kind].inputs_in(tmp_path)}
     expected, before = pipe(**call).images, state(pipe)
     other, latents = drawn(pipe, (name,), call)
     if isinstance(latents, str):

@@ -17,11 +17,11 @@ import tiny
 from ldm_core import LdmError, Pipeline, chain
 from ldm_core.contracts import Call, Converter, Network, Phase, PlaceNames, Run, RunHooks
 from peers import apart
+from tiny.covering import one_of_each
 from tiny.lora import ATTENTION, write_lora
 
 STEPS = 6
 CALL: dict[str, Any] = {"seed": 3, "num_inference_steps": STEPS, "output_type": "latent"}
-KINDS = list(tiny.FOLDERS)
 
 
 class Recorder(Converter):
@@ -78,7 +78,7 @@ def counted(pipe: Pipeline) -> list[nn.Module]:
     return called
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", one_of_each())
 def test_on_every_family(pipes: Any, kind: str, tmp_path: Path) -> None:
     pipe, call = pipes(kind), inputs_of(kind, tmp_path)
     plain = pipe(**call).images
@@ -91,7 +91,7 @@ def test_on_every_family(pipes: Any, kind: str, tmp_path: Path) -> None:
     assert half.replace(converters=[])(**call).images.equal(plain)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", one_of_each())
 def test_what_is_not_asked_anew_is_not_computed(pipes: Any, kind: str, tmp_path: Path) -> None:
     """And what is asked twice of the very same is answered as before."""
     call = calls_of(pipes(kind), inputs_of(kind, tmp_path))[0]

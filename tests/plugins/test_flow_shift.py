@@ -218,16 +218,24 @@ def test_a_dynamic_shift_needs_a_size() -> None:
 
 @pytest.mark.parametrize(
     "places",
-    [{"frames": 5, "height": 64, "width": 96}, {"samples": 5000}, {"height": 64}],
+    [{"samples": 5000}, {"height": 64}],
     ids=lambda places: ", ".join(places),
 )
-def test_a_dynamic_shift_is_for_pictures_alone(places: dict[str, int]) -> None:
-    """Ten frames of a picture are not one: which line goes through them, nobody has measured."""
+def test_a_dynamic_shift_is_for_pictures_and_videos_alone(places: dict[str, int]) -> None:
     latent = LatentShape(16, places)
     with pytest.raises(LdmError, match=f"latents have {', '.join(places)}; set dynamic to false"):
         flow_shift(dynamic=True)(FLOW, 4, latent)
     fixed = flow_shift(shift=3.0)
     assert fixed(FLOW, 4, latent) == fixed(FLOW, 4, LATENT)
+
+
+def test_the_patches_of_all_frames_of_a_video_are_counted() -> None:
+    """As many as a picture has that is so much higher; a patch is one of a frame's sides."""
+    video = LatentShape(16, {"frames": 5, "height": 64, "width": 96})
+    high = LatentShape(16, {"height": 5 * 64, "width": 96})
+    for patch in (1, 2):
+        spacing = flow_shift(dynamic=True, patch=patch)
+        assert spacing(FLOW, 4, video) == spacing(FLOW, 4, high)
 
 
 def test_width_before_height_is_the_same_picture() -> None:

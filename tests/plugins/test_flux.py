@@ -16,7 +16,7 @@ from ldm_core import Pipeline
 from ldm_core.composition.compose import compose
 from ldm_core.errors import LdmError
 from ldm_core.plugins.registry import installed
-from ldm_plugins.families.flux import pack, positions, unpack
+from ldm_plugins.families.shared.flux_tokens import pack, positions, unpack
 from peers import apart, distance_to_peer
 
 SMALL = {"width": 24, "height": 16}

@@ -23,6 +23,7 @@ from ldm_core.contracts import (
     Conditioning,
     Evaluation,
     Input,
+    LatentSpace,
     Request,
     Run,
     RunHooks,
@@ -47,6 +48,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     "cfg_zero_star": {},
     "cfg_pp": {},
     "dynamic_threshold": {"limit": 2.0},
+    "renormed": {},
     "composable": {"prompts": ["a blue circle:0.5", "fog:-0.3"]},
 }
 
@@ -368,6 +370,48 @@ def test_dynamic_threshold_is_diffusers(percentile: float, limit: float) -> None
     # Diffusers knows data within [-1, 1] alone
     expected = limit * theirs._threshold_sample(plain / limit)
     torch.testing.assert_close(actual, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_what_is_renormed_has_the_positive_answers_length_and_the_guided_direction() -> None:
+    """Over each token of a network that takes 2x2 places for one, and over each image."""
+    positive, negative = (torch.randn(2, 3, 4, 6, dtype=torch.float64) for _ in range(2))
+    info: Any = SimpleNamespace(latents=LatentSpace.of_picture(3, patch=2))
+    grid = grid_of("flow")
+    plain = combined(in_a_run("classifier_free", scale=5.0), positive, negative)
+
+    def tokens(x: Tensor) -> Tensor:
+        return x.unflatten(-1, (3, 2)).unflatten(2, (2, 2)).movedim(1, -1).transpose(2, 3)
+
+    def images(x: Tensor) -> Tensor:
+        return x[:, None, None]
+
+    for over, parts in (("token", tokens), ("image", images)):
+        guidance = create("renormed", scale=5.0, over=over).fit(info)
+        actual = parts(combined(bound(guidance, grid), positive, negative)).flatten(3)
+        expected, own = parts(plain).flatten(3), parts(positive).flatten(3)
+        cosine = (actual * expected).sum(-1) / actual.norm(dim=-1) / expected.norm(dim=-1)
+        torch.testing.assert_close(cosine, torch.ones_like(cosine))
+        torch.testing.assert_close(actual.norm(dim=-1), own.norm(dim=-1))
+
+
+def test_a_clamp_shortens_what_is_too_long_alone() -> None:
+    """As Z-Image's cfg_normalization: the bound is so many times the positive answer's length."""
+    positive = torch.tensor([3.0, 4.0]).view(1, 2, 1, 1)
+    for negative, clamp, length in ((-positive, 1.5, 7.5), (positive * 0.9, 1.5, 6.0)):
+        renormed = create("renormed", scale=3.0, over="image", clamp=clamp)
+        actual = combined(bound(renormed, grid_of("flow")), positive, negative)
+        assert float(actual.norm()) == pytest.approx(length, rel=1e-6)
+
+
+def test_a_scale_from_the_positive_answer_is_one_less() -> None:
+    positive, negative = predictions()
+    one = combined(in_a_run("classifier_free", scale=5.0), positive, negative)
+    other = in_a_run("classifier_free", scale=4.0, from_positive=True)
+    assert combined(other, positive, negative).equal(one)
+    none = in_a_run("classifier_free", scale=0.0, from_positive=True)
+    assert none.branches(grid_of("flow")[0]) == ("positive",)
+    with pytest.raises(LdmError, match="must not be negative"):
+        create("classifier_free", scale=-0.5, from_positive=True)
 
 
 def test_thresholding_spares_what_lies_within_the_limit() -> None:

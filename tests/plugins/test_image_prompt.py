@@ -17,6 +17,7 @@ from diffusers import (
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
 )
+from diffusers.image_processor import IPAdapterMaskProcessor
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import CLIPImageProcessorPil, CLIPVisionModelWithProjection
@@ -82,7 +83,7 @@ def ours(pipe: Pipeline, prompt_image: Any, **call: Any) -> torch.Tensor:
     return found
 
 
-def load(cls: Any, folder: Path, file: Path, encoder: Path, scale: float, **parts: Any) -> Any:
+def load(cls: Any, folder: Path, file: Path, encoder: Path, scale: Any, **parts: Any) -> Any:
     """A pipeline of Diffusers with the adapter."""
     peer = cls.from_pretrained(
         folder,
@@ -134,6 +135,68 @@ def test_a_picture_is_looked_at_as_in_diffusers(
     looking = seeing(pipe, file, encoder, scale=0.7)
     assert apart(ours(looking, [str(file) for file in pictures[:2]], **call), expected) < 1e-5
     assert apart(ours(looking, pictures[1:], **call), expected) > 1e-3
+
+
+@pytest.mark.parametrize(
+    "scale",
+    [
+        {"down": {"block_0": 0.4}, "mid": 0.9},
+        {"up": {"block_1": [1.0, 0.2]}, "down": 0.5},
+        {"mid": 1.0},
+    ],
+    ids=str,
+)
+def test_blocks_have_scales_of_their_own_as_in_diffusers(
+    folder: Path,
+    pipe: Pipeline,
+    adapter: Path,
+    encoder: Path,
+    pictures: list[Path],
+    scale: dict[str, Any],
+) -> None:
+    peer = load(StableDiffusionPipeline, folder, adapter, encoder, scale)
+    expected = theirs(peer, opened(*pictures[:2]))
+    looking = seeing(pipe, adapter, encoder, scale=scale)
+    assert apart(ours(looking, pictures[:2]), expected) < 1e-5
+    one = seeing(pipe, adapter, encoder)
+    assert apart(ours(one, pictures[:2]), expected) > 1e-4
+    with pytest.raises(LdmError, match="the scale of image_prompt is with a scale of 'middle'"):
+        ours(seeing(pipe, adapter, encoder, scale={"middle": 1.0}), pictures[:2])
+
+
+@pytest.mark.parametrize("kind", ["adapter", "plus"])
+def test_pictures_hold_where_their_masks_are_white_as_in_diffusers(
+    request: pytest.FixtureRequest,
+    folder: Path,
+    pipe: Pipeline,
+    encoder: Path,
+    pictures: list[Path],
+    kind: str,
+) -> None:
+    """Two pictures for each image, the first on the left and the second in the lower half."""
+    file = request.getfixturevalue(kind)
+    left, low = Image.new("L", (16, 16)), Image.new("L", (16, 16))
+    left.paste(255, (0, 0, 8, 16))
+    low.paste(255, (0, 8, 16, 16))
+    peer = load(StableDiffusionPipeline, folder, file, encoder, 0.7)
+    processed = IPAdapterMaskProcessor().preprocess([left, low], height=16, width=16)
+    masks = [processed.reshape(1, 2, 16, 16)]
+    several = [opened(*pictures[:2]), opened(*pictures[1:])]
+    expected = theirs(peer, several, cross_attention_kwargs={"ip_adapter_masks": masks})
+    looking = seeing(pipe, file, encoder, scale=0.7)
+    seen = [pictures[:2], pictures[1:]]
+    found = ours(looking, seen, prompt_image_mask=[[left, low], [left, low]])
+    assert apart(found, expected) < 1e-5
+    assert apart(ours(looking, seen), expected) > 1e-4
+    with pytest.raises(LdmError, match="one with several pictures has none"):
+        ours(looking, seen, prompt_image_mask=[None, [left, low]])
+    mixed = ours(looking, pictures[:2], prompt_image_mask=[None, left])
+    assert apart(mixed[0], ours(looking, pictures[:2])[0]) < 1e-5
+    assert apart(mixed[1], ours(looking, pictures[:2])[1]) > 1e-4
+    with pytest.raises(LdmError, match="not 1 for 2"):
+        ours(looking, seen, prompt_image_mask=left)
+    with pytest.raises(LdmError, match="the prompt_image_mask is 8x8 pixels"):
+        ours(looking, pictures[:2], prompt_image_mask=Image.new("L", (8, 8)))
 
 
 def test_one_picture_serves_a_batch_as_in_diffusers(

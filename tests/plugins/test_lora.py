@@ -23,6 +23,7 @@ import tiny
 from ldm_core import LdmError, Pipeline
 from ldm_core.errors import LdmWarning
 from ldm_core.media.png import read_png
+from ldm_core.model.lora import as_lora
 from peers import apart, rounded
 from tiny.lora import ATTENTION, write_lora
 
@@ -65,8 +66,72 @@ def kohya(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.parametrize(
+    "scales",
+    [
+        {"unet": {"down": {"block_0": 0.5}, "mid": 0.0}, "text_encoder": 0.0},
+        {"unet": {"up": {"block_1": [0.1, -2.0]}, "down": 0.3}},
+        {"text_encoder": 2.0, "unet": 0.25},
+        {"text_encoder": 0.0},
+    ],
+    ids=str,
+)
+def test_scales_by_part_and_block_are_those_of_diffusers(
+    folder: Path, pipe: Pipeline, snow: Path, ink: Path, scales: dict[str, Any]
+) -> None:
+    ours = pipe.replace(loras=[{"path": str(snow), "scales": scales}, f"{ink}:0.5"])
+    found = ours("a red star", seed=3, **CALL).images
+    expected = diffusers_latents(StableDiffusionPipeline, folder, [(snow, scales), (ink, 0.5)])
+    assert apart(found, expected) < 1e-5
+    whole = pipe.replace(loras=[snow, f"{ink}:0.5"])
+    assert apart(found, whole("a red star", seed=3, **CALL).images) > 1e-4
+    assert ours.recipe["loras"][0] == {"path": str(snow), "scales": scales}
+
+
+@pytest.mark.parametrize(
+    ("scales", "match"),
+    [
+        ({"vae": 1.0}, "no component that a LoRA may change; those of this model are unet"),
+        ({"text_encoder": 1.0}, "'text_encoder', which it does not change; it changes unet"),
+        ({"unet": {"down": {"block_7": 1.0}}}, r"'unet'.down with a scale of 'block_7'; what has"),
+        ({"unet": {"middle": 1.0}}, "with a scale of 'middle'; what has attention there is down"),
+        ({"unet": {"up": {"block_1": [1.0, 2.0, 3.0]}}}, "with 3 scales for 2 transformers"),
+        ({"unet": [1.0]}, "with a list"),
+    ],
+    ids=str,
+)
+def test_scales_that_would_do_nothing_are_refused(
+    pipe: Pipeline, ink: Path, scales: dict[str, Any], match: str
+) -> None:
+    with pytest.raises(LdmError, match=match):
+        pipe.replace(loras=[{"path": str(ink), "scales": scales}])("a star", seed=1, **CALL)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"scales": 1},
+        {"scales": {}},
+        {"scales": {"unet": "1"}},
+        {"scales": {"unet": 1}, "scale": 1},
+    ],
+)
+def test_scales_are_a_table_of_numbers(entry: dict[str, Any]) -> None:
+    with pytest.raises(LdmError, match="scales"):
+        as_lora({"path": "a.safetensors", **entry})
+
+
+def test_blocks_of_a_transformer_have_no_names(tmp_path: Path) -> None:
+    folder = tiny.write_flux(tmp_path / "flux")
+    file = write_lora(FluxPipeline, folder, tmp_path, {"transformer": ATTENTION[:3]}, 1)
+    pipe = Pipeline.from_pretrained(folder)
+    loras = [{"path": str(file), "scales": {"transformer": {"down": 1.0}}}]
+    with pytest.raises(LdmError, match="a FluxTransformer2DModel has no blocks that Diffusers"):
+        pipe.replace(loras=loras)("a star", seed=1, width=64, height=64, **CALL)
+
+
 def diffusers_latents(
-    cls: type[DiffusionPipeline], model: Path, loras: list[tuple[Path, float]], **call: Any
+    cls: type[DiffusionPipeline], model: Path, loras: list[tuple[Path, Any]], **call: Any
 ) -> torch.Tensor:
     pipeline: Any = cls.from_pretrained(model)
     pipeline.set_progress_bar_config(disable=True)

@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from scipy.io import wavfile
 from typer.main import get_command
 
 import tiny
@@ -291,7 +293,12 @@ COMMANDS: dict[str, list[str]] = {
     "invert": ["photo.png", "a star"],
     "outpaint": ["photo.png", "a star", "--left", "8"],
     "restore": ["photo.png", "a star"],
+    "audio-to-audio": ["sound.wav", "a star"],
+    "image-to-video": ["photo.png", "a star"],
+    "text-to-audio": ["a star"],
     "text-to-image": ["a star"],
+    "text-to-video": ["a star"],
+    "video-to-video": ["video.gif", "a star"],
     "unconditional": [],
     "upscale": ["photo.png", "a star"],
 }
@@ -308,6 +315,8 @@ def test_no_command_reads_a_pickle(command: str, ldm: Any, copied: Path, tmp_pat
     decoy(copied / "unet")
     Image.new("RGB", (16, 16)).save(tmp_path / "photo.png")
     Image.new("L", (16, 16), 255).save(tmp_path / "mask.png")
+    Image.new("P", (16, 16)).save(tmp_path / "video.gif")
+    wavfile.write(tmp_path / "sound.wav", 8000, np.zeros(800, np.int16))
     (tmp_path / "rows.csv").write_text("prompt\na star\n")
     code, out, err = ldm(command, *COMMANDS[command], "--model", copied)
     assert code == 2

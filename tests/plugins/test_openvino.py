@@ -21,7 +21,7 @@ from ldm_core import LdmError, Pipeline
 from ldm_core.composition.compose import compose
 from ldm_core.errors import LdmWarning
 from ldm_core.plugins.registry import installed
-from ldm_plugins.converters.shared import graph_cache, graphs
+from ldm_plugins.converters.shared import graph_cache, graphs, programs
 from ldm_plugins.converters.shared.programs import Programs
 from ldm_plugins.converters.shared.structure import structure
 from peers import apart
@@ -403,3 +403,23 @@ def test_layers_that_do_something_else_are_not_compiled(folder: Path, cache: Pat
     middle.register_forward_hook(lambda module, args, output: output)
     with pytest.raises(LdmError, match="changes what layers"):
         pipe.replace(converters=[compiled(cache)])
+
+
+def test_a_program_that_gives_another_answer_is_refused(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenVINO (2026.4) converts CogVideoX's network into another, apart by 0.6, and says
+    nothing."""
+    pipe = Pipeline.from_pretrained(tiny.write_ddpm(tmp_path))
+    own = programs.Program.__call__
+
+    def wrong(self: Any, tensors: Any) -> Any:
+        (answer,) = own(self, tensors)
+        return (answer * 1.1,)
+
+    right = pipe.replace(converters=[compiled(cache)])
+    assert right(seed=1, **CALL).images
+    monkeypatch.setattr(programs.Program, "__call__", wrong)
+    other = pipe.replace(converters=[compiled(cache)])
+    with pytest.raises(LdmError, match=r"gives another answer than torch: they are apart by 0\.1,"):
+        other(seed=1, **CALL)

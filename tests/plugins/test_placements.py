@@ -27,6 +27,7 @@ from ldm_core.model.place import resolve
 from ldm_core.model.stored_weight import StoredWeight, stored
 from ldm_plugins.converters.shared.offload_folder import warn_of_memory
 from peers import apart
+from tiny.covering import each_on_each
 
 DISK = {"name": "group_offload", "to": "disk"}
 PLACEMENTS: dict[str, Any] = {
@@ -85,8 +86,9 @@ def folders(inside: Path) -> list[Path]:
     return list(inside.glob(".ldm-*"))
 
 
-@pytest.mark.parametrize("kind", tiny.FOLDERS)
-def test_every_family_draws_the_same(pipes: Any, kind: str, placement: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "kind"), each_on_each(PLACEMENTS))
+def test_every_family_draws_the_same(pipes: Any, kind: str, name: str, tmp_path: Path) -> None:
+    placement = PLACEMENTS[name]
     pipe = pipes(kind)
     call = {**LATENTS, **tiny.FOLDERS[kind].inputs_in(tmp_path)}
     before, where, hooked = pipe(**call).images, memory(pipe), hooks(modules(pipe))

@@ -19,6 +19,7 @@ from ldm_plugins.converters.shared.kept_prompts import KeptPrompts, Projection
 from ldm_plugins.converters.shared.kept_texts import KeptTexts
 from ldm_plugins.converters.shared.reclassed import reclass
 from peers import apart
+from tiny.covering import one_of_each
 from tiny.lora import write_lora
 
 CALL: dict[str, Any] = {"seed": 3, "num_inference_steps": 4, "output_type": "latent"}
@@ -60,7 +61,7 @@ def test_another_prompt_for_the_same_rows_is_not_answered_by_the_first() -> None
         assert network(call).equal(plain)
 
 
-@pytest.mark.parametrize("kind", CROSS)
+@pytest.mark.parametrize("kind", one_of_each(CROSS))
 def test_keys_and_values_are_computed_once(pipes: Any, kind: str, tmp_path: Path) -> None:
     pipe = pipes(kind)
     call = {**CALL, **tiny.FOLDERS[kind].inputs_in(tmp_path)}
@@ -118,7 +119,7 @@ def test_with_everything_beside(pipe: Pipeline, tmp_path: Path) -> None:
     assert not outs[1].equal(alone)
 
 
-@pytest.mark.parametrize("kind", WITH_TEXT)
+@pytest.mark.parametrize("kind", one_of_each(WITH_TEXT))
 def test_equal_prompts_are_encoded_once(pipes: Any, kind: str, tmp_path: Path) -> None:
     pipe = pipes(kind)
     call = {**CALL, **tiny.FOLDERS[kind].inputs_in(tmp_path)}

@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 import tiny
 from ldm_core import LdmError, Pipeline
 from ldm_core.composition.compose import compose, recompose
+from ldm_core.errors import LdmWarning
 from ldm_core.model.files import file_hash, model_hash
 from ldm_core.plugins.registry import installed
 from ldm_plugins.families.shared.single_file import default_config
@@ -221,19 +222,23 @@ DOUBLE = "double_blocks.0.img_attn.norm.key_norm.scale"
         ),
         ({JOINT: (9216,), "pos_embed": (1, 1, 1536)}, None),
         ({DOUBLE: (128,)}, "black-forest-labs/FLUX.1-schnell"),
-        (
-            {DOUBLE: (128,), "guidance_in.in_layer.bias": (3072,), "img_in.weight": (3072, 64)},
-            "black-forest-labs/FLUX.1-dev",
-        ),
+        ({"noise_refiner.0.attention.to_q.weight": (3840, 3840)}, None),
+        ({f"{UNET}noise_refiner.0.attention.qkv.weight": (11520, 3840)}, None),
     ],
-    ids=["1.5", "2.1", "xl", "3", "3 of another size", "schnell", "dev"],
+    ids=["1.5", "2.1", "xl", "3", "3 of another size", "schnell", "z", "z in a whole"],
 )
 def test_the_layout_tells_whose_configs_are_meant(
     shapes: dict[str, tuple[int, ...]], hub_id: str | None
 ) -> None:
     unet = {f"{UNET}input_blocks.0.0.weight": (320, 4, 3, 3)}
-    own = not any(name.endswith((JOINT, DOUBLE)) for name in shapes)
+    own = not any(name.endswith((JOINT, DOUBLE)) or "refiner" in name for name in shapes)
     assert default_config({**shapes, **(unet if own else {})}) == hub_id
+
+
+def test_a_file_that_may_be_of_kontext_is_said_to_be_taken_for_dev() -> None:
+    shapes = {DOUBLE: (128,), "guidance_in.in_layer.bias": (3072,), "img_in.weight": (3072, 64)}
+    with pytest.warns(LdmWarning, match=r"no tensor tells those of FLUX.1 Kontext; .*its own"):
+        assert default_config(shapes) == "black-forest-labs/FLUX.1-dev"
 
 
 def test_an_unknown_layout_without_configs(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from ldm_core.plugins.options import with_options
 from ldm_core.plugins.registry import installed
 from ldm_plugins.schedulers import torchdiffeq as adapter
 from ldm_plugins.schedulers.shared.start import karras_start
+from tiny.covering import by_turns
 
 # On Gaussian data the midpoint rule happens to gain an order.
 ORDERS = {"euler": 1, "midpoint": 3, "heun2": 2, "heun3": 3, "rk4": 4}
@@ -70,8 +71,7 @@ def test_its_euler_is_ours(path: str) -> None:
         torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("path", SCHEDULES)
-@pytest.mark.parametrize("method", adapter.ADAPTIVE)
+@pytest.mark.parametrize(("method", "path"), by_turns(adapter.ADAPTIVE, SCHEDULES))
 def test_error_falls_with_the_tolerance(method: str, path: str) -> None:
     errors = [
         errors_by_steps(

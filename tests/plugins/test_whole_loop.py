@@ -22,6 +22,7 @@ from ldm_core.errors import NotFiniteError
 from ldm_core.plugins.registry import installed
 from ldm_core.run.weights import Weights
 from peers import apart
+from tiny.covering import one_of_each
 
 CALL: dict[str, Any] = {"seed": [3, 4], "num_inference_steps": 6, "output_type": "latent"}
 TEXT: dict[str, Any] = {"prompt": ["a red star", "a blue circle"]}
@@ -29,7 +30,9 @@ COUNTED = {"name": "whole_loop", "backend": NAME}
 NAMES = sorted(
     plugin.name
     for plugin in installed().plugins
-    if plugin.kind == "scheduler" and not plugin.name.endswith(":")
+    if plugin.kind == "scheduler"
+    and not plugin.name.endswith(":")
+    and plugin.name != "dpm_adaptive"  # which has no table
 )
 SYNCS = ("aten::_local_scalar_dense", "aten::is_nonzero", "aten::item", "aten::equal")
 
@@ -97,7 +100,7 @@ def test_every_linear_guidance_does_what_it_does_by_itself(pipe: Pipeline, guida
     assert apart(latents(table, **TEXT), latents(own, **TEXT)) < 1e-5
 
 
-@pytest.mark.parametrize("name", tiny.FOLDERS)
+@pytest.mark.parametrize("name", one_of_each())
 def test_every_family_draws_the_same(name: str, tmp_path: Path) -> None:
     kind = tiny.FOLDERS[name]
     pipe = Pipeline.from_pretrained(kind.write(tmp_path / "model"))

@@ -1,0 +1,50 @@
+"""Latents that are changed between two steps: what Diffusers' callbacks make of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import DDIMScheduler, EulerDiscreteScheduler, StableDiffusionPipeline
+
+from ldm_core import Pipeline
+from peers import apart
+
+STEPS = 4
+
+
+def changed(latents: torch.Tensor) -> torch.Tensor:
+    """Their mean over the picture made smaller, which is the same in any scale of x."""
+    return latents - 0.3 * latents.mean((2, 3), keepdim=True)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [("euler", EulerDiscreteScheduler), ("ddim", DDIMScheduler)],
+    ids=["euler", "ddim"],
+)
+def test_x_is_changed_between_steps_as_in_diffusers(folder: Path, ours: str, theirs: Any) -> None:
+    peer = StableDiffusionPipeline.from_pretrained(folder)
+    peer.set_progress_bar_config(disable=True)
+    peer.scheduler = theirs.from_config(peer.scheduler.config, clip_sample=False)
+
+    def at_step_end(_: Any, i: int, t: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        return {"latents": changed(tensors["latents"])}
+
+    expected = peer(
+        "a red star",
+        num_inference_steps=STEPS,
+        generator=[torch.Generator().manual_seed(3)],
+        callback_on_step_end=at_step_end,
+        output_type="latent",
+    ).images
+    pipe = Pipeline.from_pretrained(folder).replace(scheduler=ours)
+    plan = pipe.composition.plan({"prompt": "a red star"}, [3], num_inference_steps=STEPS)
+    run = pipe.start(plan)
+    plain = x = run.x
+    for i in range(len(plan.grid) - 1):
+        x = changed(run.walk(x, start=i, stop=i + 1))
+    assert apart(x, expected) < 1e-5
+    assert apart(run.walk(plain), expected) > 1e-2

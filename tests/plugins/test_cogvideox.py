@@ -1,0 +1,151 @@
+"""The CogVideoX family: Diffusers' own videos from the same folders."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import CogVideoXDPMScheduler, CogVideoXPipeline
+from diffusers.schedulers import scheduling_dpm_cogvideox
+
+import tiny
+from ldm_core import Pipeline
+from ldm_core.composition.compose import compose
+from ldm_core.errors import LdmError
+from ldm_core.plugins.registry import installed
+from peers import apart
+
+PROMPTS = ["a red star", "a blue circle on the green background"]
+SMALL: dict[str, Any] = {"height": 16, "width": 32}
+SEEDS = (3, 4)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.write_cogvideox(tmp_path_factory.mktemp("cogvideox"))
+
+
+@pytest.fixture(scope="module")
+def pipe(folder: Path) -> Pipeline:
+    return Pipeline.from_pretrained(folder)
+
+
+def to_diffusers(
+    ours: Pipeline, folder: Path, peer: Any = None, frames: int = 5, **call: Any
+) -> float:
+    """Relative distance to Diffusers' pipeline, in the final latents or in the frames, whichever is
+    larger. It draws frames before channels, so the first noise is handed to it."""
+    peer = peer or CogVideoXPipeline.from_pretrained(folder)
+    peer.set_progress_bar_config(disable=True)
+    call = {**SMALL, "num_inference_steps": 4, **call}
+    extent = {"frames": frames, "height": call["height"], "width": call["width"]}
+    distances = []
+    for output_type in ("latent", "np"):
+        both = {"prompt": PROMPTS, "output_type": output_type, **call}
+        first = ours.noise(SEEDS, extent)().transpose(1, 2)
+        theirs = peer(latents=first, num_frames=frames, **both).frames
+        theirs = theirs.transpose(1, 2) if output_type == "latent" else theirs
+        images = ours(seed=list(SEEDS), frames=frames, **both).images
+        distances.append(apart(images, theirs))
+    return max(distances)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [{}, {"guidance_scale": 1.0}, {"negative_prompt": ["green", "a circle"], "frames": 9}],
+    ids=["plain", "no guidance", "negative prompts"],
+)
+def test_nothing_chosen_gives_what_diffusers_gives(
+    folder: Path, pipe: Pipeline, call: dict[str, Any]
+) -> None:
+    assert pipe.recipe["scheduler"] == {"name": "ddim"}
+    assert pipe.recipe["guidance"] == {"name": "classifier_free", "scale": 6.0}
+    assert pipe.model.info.default_extent == {"frames": 9, "height": 32, "width": 32}
+    assert to_diffusers(pipe, folder, **call) < 1e-5
+
+
+@pytest.mark.parametrize("size", [{}, {"height": 32, "width": 16}], ids=["wide", "high"])
+def test_places_that_turn_give_what_diffusers_gives(tmp_path: Path, size: dict[str, int]) -> None:
+    folder = tiny.write_cogvideox(tmp_path, rotary=True, scheduler={"snr_shift_scale": 1.0})
+    assert to_diffusers(Pipeline.from_pretrained(folder), folder, **size) < 1e-5
+
+
+@pytest.mark.slow
+def test_the_other_class_of_scheduler_gives_what_diffusers_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It draws twice in most steps, and uses the second; it is handed the noise that ours draws."""
+    folder = tiny.write_cogvideox(tmp_path, scheduler={"_class_name": "CogVideoXDPMScheduler"})
+    pipe = Pipeline.from_pretrained(folder)
+    assert pipe.recipe["scheduler"] == {"name": "dpmpp_2m_sde"}
+    peer = CogVideoXPipeline.from_pretrained(folder)
+    assert isinstance(peer.scheduler, CogVideoXDPMScheduler)
+    noise = pipe.noise(SEEDS, {"frames": 5, **SMALL})
+    noise()  # the first x
+    drawn: list[torch.Tensor] = []
+
+    def draw(*args: Any, **options: Any) -> torch.Tensor:
+        # the first step draws once, the others twice
+        if len(drawn) % 2 == 1 or not drawn:
+            drawn.append(noise().transpose(1, 2))
+        else:
+            drawn.append(drawn[-1])
+        return drawn[-1]
+
+    monkeypatch.setattr(scheduling_dpm_cogvideox, "randn_tensor", draw)
+    call = {**SMALL, "num_inference_steps": 4, "output_type": "latent"}
+    first = pipe.noise(SEEDS, {"frames": 5, **SMALL})().transpose(1, 2)
+    peer.set_progress_bar_config(disable=True)
+    theirs = peer(PROMPTS, latents=first, num_frames=5, **call).frames.transpose(1, 2)
+    assert apart(pipe(PROMPTS, seed=list(SEEDS), frames=5, **call).images, theirs) < 1e-5
+
+
+def test_a_video_depends_on_its_own_prompt_and_seed(pipe: Pipeline) -> None:
+    call = {**SMALL, "frames": 5, "num_inference_steps": 2, "output_type": "pt"}
+    together = pipe([*PROMPTS, "", "a star"], seed=[5, 5, 6, 7], **call).images
+    for i, prompt in enumerate([*PROMPTS, "", "a star"]):
+        alone = pipe([prompt], seed=[5, 5, 6, 7][i], **call).images
+        assert apart(alone[0], together[i]) < 1e-5
+    assert apart(together[0], together[1]) > 0.001
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "chosen",
+    [{"scheduler": name} for name in ("euler", "dpmpp_2m", "heun", "unipc", "lcm")]
+    + [{"attention": "chunked"}, {"guidance": "adaptive_projected"}],
+    ids=lambda chosen: str(chosen),
+)
+def test_what_is_chosen_by_name_serves_a_video(pipe: Pipeline, chosen: dict[str, Any]) -> None:
+    call = {**SMALL, "frames": 5, "num_inference_steps": 3, "output_type": "latent", "seed": 1}
+    x = pipe.replace(**chosen)("a red star", **call).images
+    assert x.isfinite().all()
+    assert 0.1 < x.std() < 20
+
+
+@pytest.mark.parametrize(
+    ("file", "changes", "message"),
+    [
+        ("transformer/config.json", {"in_channels": 8}, "takes 8 channels and returns 4"),
+        ("transformer/config.json", {"text_embed_dim": 48}, "width 48, and T5 gives 32"),
+        ("transformer/config.json", {"patch_size_t": 2}, "of version 1.5"),
+        (
+            "scheduler/scheduler_config.json",
+            {"_class_name": "DDIMScheduler"},
+            "does not lower the signal",
+        ),
+        ("scheduler/scheduler_config.json", {"snr_shift_scale": -1}, "should be a positive number"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "-".join(value),
+)
+def test_components_that_do_not_fit_are_refused(
+    tmp_path: Path, file: str, changes: dict[str, Any], message: str
+) -> None:
+    folder = tiny.write_cogvideox(tmp_path)
+    path = folder / file
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    with pytest.raises(LdmError, match=message):
+        compose({"model": str(folder)}, installed())

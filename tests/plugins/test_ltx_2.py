@@ -1,0 +1,317 @@
+"""The LTX-2 family: Diffusers' own videos and sounds from the same folders."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import LTX2ImageToVideoPipeline, LTX2Pipeline
+
+import tiny
+from ldm_core import Pipeline
+from ldm_core.composition.compose import compose
+from ldm_core.errors import LdmError
+from ldm_core.plugins.registry import installed
+from ldm_plugins.shared.video_and_sound import Both, VideoAndSound
+from peers import apart
+from video_peers import PROMPTS, alone, picture, pixels
+
+SMALL: dict[str, Any] = {"frames": 9, "height": 32, "width": 32}
+SEEDS = [3, 4]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.write_ltx_2(tmp_path_factory.mktemp("ltx2"))
+
+
+@pytest.fixture(scope="module")
+def pipe(folder: Path) -> Pipeline:
+    return Pipeline.from_pretrained(folder)
+
+
+@pytest.fixture(scope="module")
+def peer(folder: Path) -> LTX2Pipeline:
+    return LTX2Pipeline.from_pretrained(folder)
+
+
+def space(pipe: Pipeline) -> VideoAndSound:
+    latents = pipe.model.info.latents
+    assert isinstance(latents, VideoAndSound)
+    return latents
+
+
+def raw(pipe: Pipeline, both: Both) -> tuple[torch.Tensor, torch.Tensor]:
+    """Latents of video and sound as the autoencoders have them; Diffusers takes and gives those."""
+    video, sound = (pipe.model.parts[name].module for name in ("vae", "audio_vae"))
+    numbers = (n.view(1, -1, 1, 1, 1) for n in (video.latents_std, video.latents_mean))
+    std, mean = numbers
+    packed = both.sound.transpose(1, 2).flatten(2) * sound.latents_std + sound.latents_mean
+    return both.video * std + mean, packed.unflatten(2, (both.sound.shape[1], -1)).transpose(1, 2)
+
+
+def distance(
+    pipe: Pipeline,
+    peer: Any,
+    their: dict[str, Any] | None = None,
+    own: dict[str, Any] | None = None,
+) -> float:
+    """Relative distance to Diffusers in the latents of video and sound, in frames and in samples,
+    whichever is largest, from our noise."""
+    peer.set_progress_bar_config(disable=True)
+    noise = space(pipe).split(pipe.noise(SEEDS, SMALL)())
+    video, _ = raw(pipe, noise)
+    # what it takes of sound it normalises after packing, and so by the same numbers
+    _, sound = raw(pipe, noise)
+    both: dict[str, Any] = {"num_inference_steps": 3, "height": 32, "width": 32}
+    prompts, distances = list(PROMPTS), []
+    for output_type in ("latent", "np"):
+        expected = peer(
+            prompt=prompts,
+            num_frames=9,
+            latents=video,
+            audio_latents=sound,
+            output_type=output_type,
+            **both,
+            **(their or {}),
+        )
+        made = pipe(prompts, seed=SEEDS, frames=9, output_type=output_type, **both, **(own or {}))
+        if output_type == "latent":
+            frames, heard = raw(pipe, space(pipe).split(made.images))
+        else:
+            frames, heard = made.images, made.beside[0].images
+        distances += [apart(frames, expected.frames), apart(heard, expected.audio)]
+    return max(distances)
+
+
+STG_OFF = {"stg_scale": 0.0, "audio_stg_scale": 0.0}
+ALL_OFF = {
+    **STG_OFF, "guidance_scale": 1.0, "audio_guidance_scale": 1.0, "modality_scale": 1.0,
+    "audio_modality_scale": 1.0, "guidance_rescale": 0.0, "audio_guidance_rescale": 0.0,
+}  # fmt: skip
+
+
+def test_nothing_chosen_gives_what_diffusers_gives(pipe: Pipeline, peer: LTX2Pipeline) -> None:
+    """This network has no block 28, where its pipeline would perturb self-attention."""
+    assert pipe.recipe["num_inference_steps"] == 30
+    assert pipe.recipe["guidance"]["name"] == "multimodal"
+    assert pipe.model.info.rate == 24
+    assert distance(pipe, peer) < 1e-4
+
+
+def test_no_guidance_gives_what_diffusers_gives(pipe: Pipeline, peer: LTX2Pipeline) -> None:
+    assert distance(pipe.replace(guidance="none"), peer, ALL_OFF) < 1e-5
+
+
+def test_all_guidances_with_scales_of_their_own(pipe: Pipeline, peer: LTX2Pipeline) -> None:
+    chosen = pipe.replace(
+        guidance={
+            "scale": 2.0, "audio_scale": 4.0, "stg_scale": 0.5, "audio_stg_scale": 1.5,
+            "layers": [1], "modality_scale": 2.0, "audio_modality_scale": 3.0, "rescale": 0.3,
+            "audio_rescale": 0.6,
+        }
+    )  # fmt: skip
+    their = {
+        "guidance_scale": 2.0, "audio_guidance_scale": 4.0, "stg_scale": 0.5,
+        "audio_stg_scale": 1.5, "spatio_temporal_guidance_blocks": [1], "modality_scale": 2.0,
+        "audio_modality_scale": 3.0, "guidance_rescale": 0.3, "audio_guidance_rescale": 0.6,
+    }  # fmt: skip
+    assert distance(chosen, peer, their) < 1e-4
+
+
+@pytest.mark.slow
+def test_one_guidance_beside_another_gives_what_all_at_once_give(
+    pipe: Pipeline, peer: LTX2Pipeline
+) -> None:
+    inner = {"name": "classifier_free", "scale": 3.0}
+    middle = {"name": "spatio_temporal", "layers": [0], "scale": 0.5, "beside": inner}
+    chosen = pipe.replace(guidance={"name": "modality", "scale": 2.0, "beside": middle})
+    their = {
+        "guidance_scale": 3.0, "audio_guidance_scale": 3.0, "stg_scale": 0.5,
+        "audio_stg_scale": 0.5, "spatio_temporal_guidance_blocks": [0], "modality_scale": 2.0,
+        "audio_modality_scale": 2.0, "guidance_rescale": 0.0, "audio_guidance_rescale": 0.0,
+    }  # fmt: skip
+    assert distance(chosen, peer, their) < 1e-4
+
+
+def test_diffusers_perturbs_nothing_where_a_network_was_not_made_for_it(
+    tmp_path: Path, peer: LTX2Pipeline
+) -> None:
+    """Of the same weights, it then makes one call more a step and says nothing. Ours perturbs them
+    where it is told to, as Diffusers does the network that says that it was made for it."""
+    folder = tiny.write_ltx_2(tmp_path, perturbed_attn=False)
+    theirs = LTX2Pipeline.from_pretrained(folder)
+    theirs.set_progress_bar_config(disable=True)
+    ours = Pipeline.from_pretrained(folder)
+    guidance = {"layers": [1], "modality_scale": 1.0, "rescale": 0.0, "stg_scale": 4.0}
+    their = {
+        "guidance_scale": 3.0, "audio_guidance_scale": 7.0, "modality_scale": 1.0,
+        "audio_modality_scale": 1.0, "guidance_rescale": 0.0, "audio_guidance_rescale": 0.0,
+        "stg_scale": 4.0, "audio_stg_scale": 4.0, "spatio_temporal_guidance_blocks": [1],
+    }  # fmt: skip
+    without = {**guidance, "layers": None, "stg_scale": 0.0}
+    assert distance(ours.replace(guidance=without), theirs, their) < 1e-4
+    assert distance(ours.replace(guidance=guidance), peer, their) < 1e-4
+    assert distance(ours.replace(guidance=guidance), theirs, their) > 1e-2
+
+
+def test_a_video_goes_on_from_a_picture(folder: Path) -> None:
+    """Diffusers would compress the picture as a video's frame is; not here."""
+    pictures = [picture(1, 32, 32)]
+    plain = Pipeline.from_pretrained(folder, conditioning=["text", "first_frame"])
+    peer = LTX2ImageToVideoPipeline.from_pretrained(folder)
+    peer.set_progress_bar_config(disable=True)
+    noise = space(plain).split(plain.noise([3], SMALL)())
+    first = space(plain).split(plain.encode(pixels(pictures[0]), seed=0)).video
+    started = noise._replace(video=torch.cat([first, noise.video[:, :, 1:]], dim=2))
+    video, sound = raw(plain, started)
+    both: dict[str, Any] = {"num_inference_steps": 3, "height": 32, "width": 32}
+    expected = peer(
+        image=pictures[0], image_crf=0, prompt=PROMPTS[0], num_frames=9, latents=video,
+        audio_latents=sound, output_type="latent", **both,
+    )  # fmt: skip
+    made = plain(
+        PROMPTS[0], first_frame=pictures[0], seed=3, frames=9, output_type="latent", **both
+    )
+    frames, heard = raw(plain, space(plain).split(made.images))
+    assert apart(frames[:, :, 1:], expected.frames[:, :, 1:]) < 1e-4
+    assert apart(frames[:, :, :1], raw(plain, noise._replace(video=first))[0]) < 1e-6
+    assert apart(heard, expected.audio) < 1e-4
+
+
+def test_sound_lasts_as_long_as_the_video(pipe: Pipeline) -> None:
+    """400 samples a second in this folder, each latent of the sound being a 25th of a second."""
+    made = pipe(PROMPTS[0], seed=3, frames=25, height=32, width=32, num_inference_steps=1)
+    (sound,) = made.beside
+    assert (made.kind, sound.kind, made.rate, sound.rate) == ("video", "audio", 24, 400)
+    seconds = sound.images[0].shape[-1] / sound.rate
+    assert len(made.images[0]) == 25
+    assert abs(seconds - 25 / 24) < 0.05
+
+
+def test_another_frame_rate_is_refused(pipe: Pipeline) -> None:
+    with pytest.raises(LdmError, match="at 24 frames a second, and 30 are asked for"):
+        pipe(PROMPTS[0], seed=3, frame_rate=30, **SMALL)
+
+
+MIXES = [
+    {"conditioning": ["text", "video"]},
+    {"guidance": "along_frames"},
+    {"guidance": "renormed"},
+    {"guidance": "dynamic_threshold"},
+    {"guidance": {"name": "dynamic_threshold", "inner": "multimodal"}},
+    {"guidance": "adaptive_projected"},
+    {"guidance": {"name": "cfg_zero_star", "zero_init_steps": 0}},
+    {"guidance": {"name": "classifier_free", "rescale": 0.5}},
+    {"guidance": {"name": "adaptive", "rescale": 0.5}},
+    {"guidance": {"name": "composable", "prompts": ["a:1"], "rescale": 0.5}},
+    {"guidance": {"name": "modality", "beside": {"name": "classifier_free", "rescale": 0.5}}},
+    {"noise": "pyramid"},
+    {"noise": "blue"},
+    {"noise": "brownian"},
+]
+
+
+@pytest.mark.parametrize("choice", MIXES, ids=str)
+def test_what_would_mix_video_and_sound_is_refused(folder: Path, choice: dict[str, Any]) -> None:
+    with pytest.raises(LdmError, match="video and sound lie beside each other in one tensor"):
+        compose({"model": str(folder), **choice}, installed())
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"guidance": {"name": "classifier_free", "rescale": 0.0}},
+        {"guidance": {"name": "composable", "prompts": ["a:1"]}},
+        {"noise": "white"},
+    ],
+    ids=["guidance", "prompts", "noise"],
+)
+def test_what_weighs_every_number_by_itself_is_not(folder: Path, choice: dict[str, Any]) -> None:
+    assert compose({"model": str(folder), **choice}, installed()).info.family == "ltx_2"
+
+
+def test_no_scale_at_all_is_no_guidance(pipe: Pipeline) -> None:
+    """Over this family's own audio_scale of 7 too."""
+    call: dict[str, Any] = {"seed": 3, "num_inference_steps": 1, "output_type": "latent", **SMALL}
+    neutral = pipe.composition.guidance.neutral
+    assert neutral is not None
+    chosen = pipe.replace(guidance={**neutral, "layers": [1]})
+    assert chosen.recipe["guidance"]["rescale"] == 0.7
+    plain = pipe.replace(guidance="none")(PROMPTS[0], **call).images
+    assert apart(chosen(PROMPTS[0], **call).images, plain) < 1e-6
+    assert apart(pipe(PROMPTS[0], **call).images, plain) > 1e-3
+
+
+@pytest.mark.parametrize("scale", ["stg_scale", "audio_stg_scale"])
+def test_a_scale_without_layers_is_refused(folder: Path, scale: str) -> None:
+    choice: dict[str, Any] = {"model": str(folder), "guidance": {scale: 1.0}}
+    with pytest.raises(LdmError, match="an stg_scale, and no layers"):
+        compose(choice, installed())
+    choice["guidance"] |= {"layers": [1]}
+    guidance: Any = compose(choice, installed()).guidance
+    assert (guidance.video.skipped, guidance.sound.skipped) == (1.0, 1.0)
+
+
+def test_what_its_decoder_was_not_trained_for_is_refused(folder: Path, pipe: Pipeline) -> None:
+    with pytest.raises(LdmError, match="takes no timestep"):
+        pipe.replace(decoder={"timestep": 0.05}).decode(pipe.noise([3], SMALL)())
+    with pytest.raises(LdmError, match="decode_noise"):
+        compose({"model": str(folder), "conditioning": ["text", "decode_noise"]}, installed())
+
+
+@pytest.mark.parametrize(("frames", "height", "width"), [(1, 8, 8), (5, 32, 24), (41, 40, 16)])
+def test_both_latents_are_found_again_in_one_tensor(
+    pipe: Pipeline, frames: int, height: int, width: int
+) -> None:
+    own, extent = space(pipe), {"frames": frames, "height": height, "width": width}
+    shape = own.shape(extent)
+    assert own.extent(shape) == extent
+    x = torch.randn(2, *shape)
+    both = own.split(x)
+    assert own.join(both).equal(x)
+    assert both.video.shape[1:] == (4, (frames - 1) // 2 + 1, height // 8, width // 8)
+    assert both.sound.shape[2] == max(round(frames / 24 * 25), 1)
+    assert sum(part.numel() for part in both) == x.numel()
+
+
+def test_a_video_depends_on_its_own_prompt_and_seed(pipe: Pipeline) -> None:
+    prompts = ["a", "a red star", "a large blue circle", "star star star"]
+    assert alone(pipe, {"prompt": prompts}, **SMALL) < 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheduler", ["dpmpp_2m", "heun", "unipc"])
+def test_ordinary_schedulers_run_on_it(pipe: Pipeline, scheduler: str) -> None:
+    chosen = pipe.replace(scheduler=scheduler, guidance={"modality_scale": 1.0})
+    made = chosen("a star", seed=1, num_inference_steps=2, output_type="latent", **SMALL).images
+    assert made.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("file", "changes", "message"),
+    [
+        ("transformer", {"in_channels": 8}, "takes 8 channels"),
+        ("transformer", {"audio_in_channels": 8}, "takes 8 numbers a place of the sound"),
+        ("transformer", {"caption_channels": 8}, "width 8, and the connectors give 16"),
+        ("connectors", {"text_proj_in_factor": 4}, "take 4 states of width 16, and Gemma gives 3"),
+        ("vocoder", {"in_channels": 8}, "the vocoder takes 8 numbers"),
+        ("transformer", {"patch_size": 2}, "a patch of 1, are known"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(
+    tmp_path: Path, folder: Path, file: str, changes: dict[str, Any], message: str
+) -> None:
+    for source in folder.rglob("*.*"):
+        target = tmp_path / source.relative_to(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.symlink_to(source)
+    edited = tmp_path / file / "config.json"
+    text = json.dumps({**json.loads(edited.read_text()), **changes})
+    edited.unlink()
+    edited.write_text(text)
+    with pytest.raises(LdmError, match=message):
+        compose({"model": str(tmp_path)}, installed())

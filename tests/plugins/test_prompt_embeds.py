@@ -1,0 +1,137 @@
+"""What a text encoder gave in place of prompts: Diffusers' latents, and those of the prompts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import (
+    FluxPipeline,
+    StableDiffusion3Pipeline,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+)
+from safetensors.torch import save_file
+
+import tiny
+from ldm_core import LdmError, Pipeline
+from ldm_core.composition.compose import compose
+from peers import Unpacked, apart
+
+PROMPTS = ["a red star", "a blue circle"]
+NAMES = ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds")
+CALL: dict[str, Any] = {"num_inference_steps": 2, "output_type": "latent"}
+
+
+def told(pipe: Pipeline) -> Pipeline:
+    """A pipeline that takes embeddings in place of prompts."""
+    names = [one["name"] for one in pipe.recipe["conditioning"]]
+    return pipe.replace(
+        conditioning=["prompt_embeds" if name == "text" else name for name in names]
+    )
+
+
+def random(*shape: int, seed: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize(
+    ("write", "peer", "size"),
+    [
+        (tiny.write_stable_diffusion, StableDiffusionPipeline.from_pretrained, {}),
+        (tiny.write_stable_diffusion_xl, StableDiffusionXLPipeline.from_pretrained, {}),
+        (tiny.write_stable_diffusion_3, StableDiffusion3Pipeline.from_pretrained, {}),
+        (
+            tiny.write_flux,
+            lambda folder: Unpacked(FluxPipeline.from_pretrained(folder)),
+            {"width": 64, "height": 64},
+        ),
+    ],
+    ids=["sd", "xl", "sd3", "flux"],
+)
+def test_any_embeddings_are_taken_as_in_diffusers(
+    tmp_path: Path, write: Any, peer: Any, size: dict[str, int]
+) -> None:
+    folder = write(tmp_path)
+    pipe = Pipeline.from_pretrained(folder)
+    like = pipe.model.abilities["text"].encode([None])
+    guided = peer is not None and "width" not in size
+    embeds = {}
+    for sign in ("", "negative_") if guided else ("",):
+        for name, key in (("prompt_embeds", "text"), ("pooled_prompt_embeds", "pooled")):
+            if key in like:
+                place = name if not sign else f"negative_{name}"
+                embeds[place] = random(2, *like[key].shape[1:], seed=len(embeds))
+    theirs = peer(folder)
+    theirs.set_progress_bar_config(disable=True)
+    generators = [torch.Generator().manual_seed(seed) for seed in (3, 4)]
+    expected = theirs(
+        generator=generators, **embeds, **CALL, **({"width": 16, "height": 16} | size)
+    )
+    found = told(pipe)(
+        seed=3, **{name: list(value) for name, value in embeds.items()}, **CALL, **size
+    ).images
+    assert apart(found, expected.images) < 1e-5
+
+
+def test_what_the_encoder_gives_is_what_the_prompts_give(folder: Path, tmp_path: Path) -> None:
+    pipe = Pipeline.from_pretrained(folder)
+    states = pipe.model.abilities["text"].encode(["a red star", "a blue circle", "green"])["text"]
+    want = pipe(PROMPTS, seed=3, **CALL).images
+    assert apart(told(pipe)(seed=3, prompt_embeds=list(states[:2]), **CALL).images, want) < 1e-6
+    away = pipe(PROMPTS, negative_prompt=["green", None], seed=3, **CALL).images
+    found = told(pipe)(
+        seed=3, prompt_embeds=list(states[:2]), negative_prompt_embeds=[states[2], None], **CALL
+    ).images
+    assert apart(found, away) < 1e-6
+    file = tmp_path / "star.safetensors"
+    save_file({"text": states[0].contiguous()}, file)
+    out = told(pipe)(seed=3, prompt_embeds=str(file), **CALL)
+    assert apart(out.images, want[:1]) < 1e-5
+    assert out.manifests[0]["inputs"]["prompt_embeds"] == str(file)
+
+
+def test_texts_of_other_lengths_go_together(folder: Path) -> None:
+    """An image's text may be longer than another's, and is not padded for it."""
+    pipe = told(Pipeline.from_pretrained(folder))
+    width = pipe.model.abilities["text"].encode([None])["text"].shape[-1]
+    long, short = random(20, width, seed=1), random(5, width, seed=2)
+    both = pipe(seed=[5, 5], prompt_embeds=[long, short], **CALL).images
+    for place, one in enumerate((long, short)):
+        assert apart(pipe(seed=5, prompt_embeds=one, **CALL).images[0], both[place]) < 1e-5
+
+
+def test_all_that_a_network_is_told_may_come_in_one(tmp_path: Path) -> None:
+    """PixArt's network is told a mask of the text beside its states."""
+    pipe = Pipeline.from_pretrained(tiny.write_pixart(tmp_path))
+    row = pipe.model.abilities["text"].encode(["a red star"])
+    table = {key: value[0] for key, value in row.items()}
+    want = pipe("a red star", seed=3, **CALL).images
+    assert apart(told(pipe)(seed=3, prompt_embeds=table, **CALL).images, want) < 1e-6
+    with pytest.raises(LdmError, match=r"is told .* of a text, and the prompt_embeds lack"):
+        told(pipe)(seed=3, prompt_embeds=table["text"], **CALL)
+
+
+def test_what_does_not_fit_is_refused(folder: Path, tmp_path: Path) -> None:
+    made = compose({"model": str(folder), "conditioning": ["prompt_embeds"]})
+    for value, match in (
+        ("a.png", r"should name a \.safetensors file"),
+        (random(4, 4, seed=1) / 0, "not finite"),
+        (3, "should be a tensor"),
+    ):
+        with pytest.raises(LdmError, match=match):
+            made.plan({"prompt_embeds": value}, [1])
+    pipe = told(Pipeline.from_pretrained(folder))
+    with pytest.raises(LdmError, match=r"\('text'\) of one image should have the shape"):
+        pipe(seed=1, prompt_embeds=random(16, 8, seed=1), **CALL)
+    width = pipe.model.abilities["text"].encode([None])["text"].shape[-1]
+    states = random(16, width, seed=1)
+    with pytest.raises(LdmError, match="is told 'text' of a text, and not 'pooled'"):
+        pipe(seed=1, prompt_embeds=states, pooled_prompt_embeds=states[0], **CALL)
+    with pytest.raises(LdmError, match="would be told two texts"):
+        pipe(seed=1, prompt_embeds=states, negative_pooled_prompt_embeds=states[0], **CALL)
+    xl = told(Pipeline.from_pretrained(tiny.write_stable_diffusion_xl(tmp_path)))
+    with pytest.raises(LdmError, match="lack 'pooled'; give pooled_prompt_embeds"):
+        xl(seed=1, prompt_embeds=random(16, 64, seed=1), **CALL)
