@@ -8,10 +8,21 @@ from pathlib import Path
 from PIL import Image
 
 from ldm_core.errors import LdmError
-from ldm_core.media.names import write_whole
+from ldm_core.media.names import check_new, write_whole
 from ldm_core.values import brief
 
 FORMATS = {".gif": "GIF", ".png": "PNG"}
+
+
+def check_animation(animation: Path, *, overwrite: bool) -> None:
+    """See that an animation can be written under a name.
+
+    Raises:
+        LdmError: its suffix is that of no animation, or the name is taken.
+    """
+    if animation.suffix.lower() not in FORMATS:
+        raise LdmError(f"an animation is a file that ends in .gif or .png, not '{animation.name}'.")
+    check_new(animation, overwrite=overwrite, name="animation")
 
 
 def check_milliseconds(milliseconds: int, animation: Path | None) -> None:

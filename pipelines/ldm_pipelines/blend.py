@@ -27,6 +27,7 @@ from ldm_pipelines.parts import (
     titles_of,
     with_size,
 )
+from ldm_pipelines.timed import check_makes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,6 +61,7 @@ def blend(
     """
     check_share("weight", weight)
     check_share("strength", strength)
+    check_makes(pipe, "image", "blend")
     whole = arguments(pipe, call, prompts)
     pipe = guided(pipe, whole)
     pipe.composition.check_names(whole.inputs)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from ldm_core.errors import LdmError, LdmWarning
 from ldm_core.machine import refused
+from ldm_core.media.hashes import OF_PIXELS, pixel_hash
 from ldm_core.media.held import LOCK
-from ldm_core.media.manifest import pixel_hash
 from ldm_core.media.names import write_whole
 from ldm_core.media.partial import PARTIAL, sweep
 from ldm_core.media.png import save_png
-from ldm_core.media.present import OF_PIXELS, same_manifest, state
+from ldm_core.media.present import same_manifest, state
 
 if TYPE_CHECKING:
     from PIL.Image import Image

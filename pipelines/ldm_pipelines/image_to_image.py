@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ldm_core.run.in_batches import skipping
 from ldm_pipelines.parts import Picture, arguments, conditioned, scaled, with_size
+from ldm_pipelines.timed import check_makes
 
 if TYPE_CHECKING:
     from ldm_core.run.output import Output
@@ -24,6 +25,7 @@ def image_to_image(
         prompts: What the new pictures should show.
         strength: Share of the way from noise that is walked, 0 to 1; 0 changes nothing.
     """
+    check_makes(pipe, "image", "image-to-image")
     whole = arguments(pipe, call, prompts)
     picture, size = scaled(pipe, image, whole)
     whole = with_size(whole, size).with_inputs(image=picture, strength=strength)

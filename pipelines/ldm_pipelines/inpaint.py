@@ -23,6 +23,7 @@ from ldm_pipelines.parts import (
     size_in,
     with_size,
 )
+from ldm_pipelines.timed import check_makes
 
 if TYPE_CHECKING:
     from ldm_core.run.output import Output
@@ -63,6 +64,7 @@ def inpaint(
         raise LdmError(
             f"the image is {sizes[0]} pixels and the mask {sizes[1]}; they should be of one size."
         )
+    check_makes(pipe, "image", "inpaint")
     whole = arguments(pipe, call, prompts)
     size = size_in(whole)
     if size and size != original.size:

@@ -25,11 +25,10 @@ from ldm_core.contracts import (
 )
 from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError
-from ldm_core.media.names import check_new
 from ldm_core.run.allowance import within_memory
 from ldm_core.run.call import CallArguments
 from ldm_core.run.in_batches import in_batches
-from ldm_pipelines.animation import FORMATS, check_milliseconds, write_animation
+from ldm_pipelines.animation import check_animation, check_milliseconds, write_animation
 from ldm_pipelines.parts import (
     Picture,
     arguments,
@@ -43,6 +42,7 @@ from ldm_pipelines.parts import (
     shown,
 )
 from ldm_pipelines.spherical import NoiseBetween, slerp
+from ldm_pipelines.timed import check_makes
 
 if TYPE_CHECKING:
     from ldm_core.run.output import Output
@@ -97,11 +97,7 @@ def interpolate(
     """
     animation = None if animation is None else expanded(animation)
     if animation is not None:
-        if animation.suffix.lower() not in FORMATS:
-            raise LdmError(
-                f"an animation is a file that ends in .gif or .png, not '{animation.name}'."
-            )
-        check_new(animation, overwrite=overwrite, name="animation")
+        check_animation(animation, overwrite=overwrite)
     if num_images < 2:
         raise LdmError(f"there are at least 2 frames, both stops, not {num_images}.")
     if images and (prompts or seeds):
@@ -116,6 +112,7 @@ def interpolate(
         for stop in range(stops - 1)
         for frame in range(1 if stop else 0, num_images)
     ]
+    check_makes(pipe, "image", "interpolate")
     whole = arguments(pipe, call)
     pipe = guided(pipe, whole)
     check_shown_as(pipe, whole)
@@ -191,7 +188,9 @@ def _between_runs(
     seeds = [*seeds] * (stops if len(seeds) == 1 else 1)
     prompts = [*prompts] * (stops if len(prompts) == 1 else 1)
     inputs = {**call.inputs, **({"prompt": list(prompts)} if prompts else {})}
-    ends = pipe.composition.plan(inputs, seeds, call.extent, call.num_inference_steps)
+    ends = pipe.composition.plan(
+        inputs, seeds, call.extent, call.num_inference_steps, call.frame_rate
+    )
     count = min(call.batch_size or len(places), len(places))
     pipe.composition.check_memory(ends.request.extent, count)
     mixing = pipe

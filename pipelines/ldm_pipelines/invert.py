@@ -25,6 +25,7 @@ from ldm_pipelines.parts import (
     unguided,
     with_size,
 )
+from ldm_pipelines.timed import check_makes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -88,6 +89,7 @@ def invert(
         raise LdmError(f"the strength should be above 0 and at most 1, not {strength!r}.")
     if not 1 <= iterations <= 100:
         raise LdmError(f"the iterations should be from 1 to 100, not {brief(iterations)}.")
+    check_makes(pipe, "image", "invert")
     whole = arguments(pipe, call)
     if whole.num_images_per_prompt != 1:
         raise LdmError("an inversion has no chance in it, so it makes one picture.")
@@ -102,7 +104,8 @@ def invert(
     def plan(text: str) -> Plan:
         takes_text = "prompt" in pipe.composition.inputs
         inputs = {**whole.inputs, "prompt": text} if takes_text else whole.inputs
-        return pipe.composition.plan(inputs, [seed], whole.extent, whole.num_inference_steps)
+        steps, frame_rate = whole.num_inference_steps, whole.frame_rate
+        return pipe.composition.plan(inputs, [seed], whole.extent, steps, frame_rate)
 
     if (prompt or edit) and "prompt" not in pipe.composition.inputs:
         raise LdmError(f"the model '{pipe.composition.info.source}' takes no prompt.")

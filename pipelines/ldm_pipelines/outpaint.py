@@ -12,6 +12,7 @@ from ldm_core.errors import LdmError
 from ldm_core.run.in_batches import in_batches
 from ldm_pipelines.inpaint import repaint
 from ldm_pipelines.parts import Picture, arguments, channels_of, open_picture, size_in
+from ldm_pipelines.timed import check_makes
 
 if TYPE_CHECKING:
     from ldm_core.run.output import Output
@@ -57,6 +58,7 @@ def outpaint(
     colours = ((0, 0),) * (inner.ndim - 2)
     canvas = Image.fromarray(np.pad(inner, (*margins, *colours), mode="edge"))
     painted = np.pad(np.zeros(inner.shape[:2], np.uint8), margins, constant_values=255)
+    check_makes(pipe, "image", "outpaint")
     whole = arguments(pipe, call, prompts)
     _check_size(
         pipe, canvas.size, size_in(whole), {"width": (left, right), "height": (top, bottom)}

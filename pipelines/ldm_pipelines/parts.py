@@ -141,7 +141,7 @@ def plans(pipe: Pipeline, call: CallArguments) -> list[Plan]:
     """The plan of a call, all of it checked, in batches."""
     seeds, inputs = call.images()
     steps = call.num_inference_steps
-    plan = pipe.composition.plan(inputs, seeds, call.extent, steps)
+    plan = pipe.composition.plan(inputs, seeds, call.extent, steps, call.frame_rate)
     return pipe.composition.batches(plan, call.batch_size)
 
 

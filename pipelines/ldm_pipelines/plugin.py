@@ -9,19 +9,24 @@ from ldm_core.plugins.hookspecs import Register, RegisterModel, hookimpl
 ldm_api = ">=2,<3"
 
 PIPELINES = (
+    "audio-to-audio",
     "augment",
     "blend",
     "class-to-image",
     "features",
     "image-to-image",
+    "image-to-video",
     "inpaint",
     "interpolate",
     "invert",
     "outpaint",
     "restore",
+    "text-to-audio",
     "text-to-image",
+    "text-to-video",
     "unconditional",
     "upscale",
+    "video-to-video",
 )
 
 

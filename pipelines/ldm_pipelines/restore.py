@@ -24,6 +24,7 @@ from ldm_pipelines.parts import (
     unguided,
     with_size,
 )
+from ldm_pipelines.timed import check_makes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -64,6 +65,7 @@ def restore(
         raise LdmError(f"the noise should be a standard deviation from 0 on{most}, not {noise!r}.")
     if strength is not None and not 0 <= strength <= 1:
         raise LdmError(f"the strength should be a number from 0 to 1, not {strength!r}.")
+    check_makes(pipe, "image", "restore")
     whole = arguments(pipe, call, prompts)
     picture, size = scaled(pipe, image, whole)
     damaged = open_picture(picture, channels_of(pipe))

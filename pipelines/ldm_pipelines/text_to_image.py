@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ldm_core.errors import LdmError
 from ldm_core.run.in_batches import skipping
 from ldm_pipelines.parts import arguments
+from ldm_pipelines.timed import check_makes
 
 if TYPE_CHECKING:
     from ldm_core.run.output import Output
@@ -21,6 +22,7 @@ def text_to_image(pipe: Pipeline, *prompts: str, **call: Any) -> Iterator[Output
     Args:
         prompts: What to draw.
     """
+    check_makes(pipe, "image", "text-to-image")
     if not prompts:
         raise LdmError("no prompt is given; say what to draw.", 'as in "a red circle"')
     return pipe.batches_of(arguments(pipe, call, prompts))

@@ -27,6 +27,7 @@ from ldm_pipelines.parts import (
     titles_of,
     with_size,
 )
+from ldm_pipelines.timed import check_makes
 
 if TYPE_CHECKING:
     from ldm_core.contracts import Plan
@@ -60,6 +61,7 @@ def upscale(
     width, height = nearest_size(pipe, *(side * factor for side in picture.size))
     if by == "latents":
         check_fits(pipe, picture.size)
+    check_makes(pipe, "image", "upscale")
     whole = arguments(pipe, call, prompts)
     pipe = guided(pipe, whole)
     check_shown_as(pipe, whole)

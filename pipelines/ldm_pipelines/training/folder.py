@@ -125,12 +125,42 @@ def write_dit(folder: Path, autoencoder: Path, transformer: Any, labels: Sequenc
     _write_folder(folder, autoencoder, {"transformer": transformer}, index)
 
 
+def write_animatediff(
+    folder: Path,
+    autoencoder: Path,
+    text_encoder: Any,
+    tokenizer: Any,
+    unet: Any,
+    schedule: Mapping[str, Any],
+) -> None:
+    """Write float16 safetensors that `diffusers.AnimateDiffPipeline` loads, all at once.
+
+    Args:
+        schedule: the betas of the training, in the words of a scheduler's config.
+        folder, autoencoder: as in `write_stable_diffusion`.
+    Raises:
+        LdmError: a weight does not fit into float16.
+    """
+    index = {
+        "_class_name": "AnimateDiffPipeline",
+        "feature_extractor": [None, None],
+        "image_encoder": [None, None],
+        "motion_adapter": [None, None],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "unet": ["diffusers", "UNetMotionModel"],
+    }
+    networks = {"text_encoder": text_encoder, "unet": unet}
+    _write_folder(folder, autoencoder, networks, index, tokenizer, schedule)
+
+
 def _write_folder(
     folder: Path,
     autoencoder: Path,
     networks: Mapping[str, Any],
     index: Mapping[str, Any],
     tokenizer: Any = None,
+    schedule: Mapping[str, Any] = SCHEDULE,
 ) -> None:
     import diffusers
 
@@ -143,7 +173,7 @@ def _write_folder(
         if tokenizer is not None:
             tokenizer.save_pretrained(fresh / "tokenizer")
         diffusers.DDIMScheduler(
-            **SCHEDULE,
+            **schedule,
             prediction_type=PREDICTION,
             timestep_spacing="trailing",
             clip_sample=False,

@@ -1,0 +1,31 @@
+"""``ldm text-to-video``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from ldm_core.errors import LdmError
+from ldm_core.run.in_batches import skipping
+from ldm_pipelines.parts import arguments
+from ldm_pipelines.timed import check_makes, with_seconds
+
+if TYPE_CHECKING:
+    from ldm_core.run.output import Output
+    from ldm_core.run.pipeline import Pipeline
+
+
+@skipping
+def text_to_video(
+    pipe: Pipeline, *prompts: str, seconds: float | None = None, **call: Any
+) -> Iterator[Output]:
+    """Make videos of prompts.
+
+    Args:
+        prompts: What they show.
+        seconds: How long they are, as near as the model can; its own length where left out.
+    """
+    check_makes(pipe, "video", "text-to-video")
+    if not prompts:
+        raise LdmError("no prompt is given; say what to make.", 'as in "a red circle rolls"')
+    return pipe.batches_of(with_seconds(pipe, arguments(pipe, call, prompts), seconds))
