@@ -6,6 +6,7 @@ is forked has no threads yet, and its signals are as a shell's.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -38,8 +39,12 @@ class Server:
             text=True,
             env=environment,
         )
-        for words in warm:  # in forks would not do: what they import ends with them
-            self._ask({"do": "warm", "argv": [*words], "cwd": str(cwd)})
+        for words in warm:
+            self.warm(words, cwd)
+
+    def warm(self, words: Sequence[str], cwd: Path) -> None:
+        """Run a command for what it imports, in no fork, with which that would end."""
+        self._ask({"do": "warm", "argv": [*words], "cwd": str(cwd)})
 
     def start(
         self,
@@ -131,6 +136,8 @@ def _serve() -> None:
         match request["do"]:
             case "warm":
                 answer = _run(request["argv"], request["cwd"])
+                gc.collect()
+                gc.freeze()  # or each fork's collections would copy the memory of all of it
             case "start":
                 answer = _fork(request)
             case "wait":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -90,6 +91,18 @@ def test_large_networks_are_compared_with_diffusers(tmp_path: Path) -> None:
     assert all(row["finite"] and row["latents_apart"] < 0.05 for row in rows)
 
 
+def test_every_converter_has_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a stage lists them that has no time left to measure one."""
+    monkeypatch.setattr(sys, "path", [*sys.path, str(SCRIPT.parent)])
+    stage, bench = (importlib.import_module(f"on_gpu.{name}") for name in ("converters", "bench"))
+    stage.run(bench.Bench("cpu", True, tmp_path / "rows.jsonl", 0.0))
+    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    converters = {plugin.name for plugin in installed().of_kind("converter")}
+    assert converters <= {row["name"].partition(" ")[0] for row in rows}
+    assert all(row["not_measured"] for row in rows)
+
+
+@pytest.mark.slow
 def test_every_converter_is_compared_with_diffusers(tmp_path: Path) -> None:
     file = tmp_path / "cuda.json"
     ended = run("--device", "cpu", "--tiny", "--stages", "converters", "--json", file)
@@ -103,6 +116,7 @@ def test_every_converter_is_compared_with_diffusers(tmp_path: Path) -> None:
     assert not any("error" in row for row in rows.values())
 
 
+@pytest.mark.slow
 def test_what_makes_a_large_network_faster_keeps_its_latents(tmp_path: Path) -> None:
     file = tmp_path / "cuda.json"
     ended = run("--device", "cpu", "--tiny", "--stages", "fast", "--json", file)

@@ -15,6 +15,8 @@ import pytest
 from fuzz.case import Case
 
 TESTS = Path(__file__).parents[1]
+Ended = tuple[int | None, list[str], str]
+"""Of a case the exit code, the faults and the message."""
 
 
 class Fuzzer:
@@ -23,8 +25,8 @@ class Fuzzer:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
-    def run(self, cases: Sequence[Case]) -> list[tuple[int | None, list[str], str]]:
-        """Of each case the exit code, the faults and the message."""
+    def run(self, cases: Sequence[Case]) -> list[Ended]:
+        """How each case ends."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         lines = [json.loads(case.line()) for case in cases]

@@ -6,6 +6,7 @@ A crash or a hang ends the child alone, and is the fault of the case that it was
 from __future__ import annotations
 
 import faulthandler
+import gc
 import json
 import os
 import select
@@ -76,6 +77,8 @@ class Pool:
             os.close(silent)
         refuse_pickles()
         hook.install()
+        gc.collect()
+        gc.freeze()  # or each child's collections would copy the memory of all of it
 
     def faults(self, cases: Sequence[Case]) -> Iterator[Ended]:
         """How each case ended, in their order."""

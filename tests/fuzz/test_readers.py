@@ -12,7 +12,7 @@ import pytest
 
 from fuzz.conftest import TESTS
 
-RUNS = 20_000
+RUNS = 8_000
 """Inputs of each reader at every change; the same ones every time, by the seed."""
 HERE = pytest.mark.skipif(
     importlib.util.find_spec("atheris") is None,

@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ import numpy as np
 import psutil
 import pytest
 from PIL import Image
+
+from forked import Server, output_of
 
 MODULE = ("-m", "ldm_core")
 LDM = (sys.executable, *MODULE)
@@ -97,9 +99,17 @@ def write_job(place: Path, folder: Path, count: int) -> list[str]:
     ]
 
 
-def compare(ways: Sequence[str], place: Path, folder: Path, count: int) -> None:
+def compare(
+    ways: Sequence[str],
+    place: Path,
+    folder: Path,
+    count: int,
+    alone: Callable[[Sequence[str]], Any] | None = None,
+) -> None:
+    """See that the ways make the files that one process makes, which ``alone(options)`` runs."""
     options = write_job(place, folder, count)
-    run(LDM, [*options, "--out", "one"], place)
+    one_process = alone or (lambda options: run(LDM, options, place))
+    one_process([*options, "--out", "one"])
     one = pixels(place / "one")
     assert len(one) == count
     for number, name in enumerate(ways):
@@ -113,8 +123,14 @@ def compare(ways: Sequence[str], place: Path, folder: Path, count: int) -> None:
         assert sorted(out.split()) == sorted(f"out{number}/{file}" for file in one), name
 
 
-def test_two_processes_under_a_launcher_make_what_one_makes(tmp_path: Path, folder: Path) -> None:
-    compare(["torchrun"], tmp_path, folder, 12)
+def test_two_processes_under_a_launcher_make_what_one_makes(
+    tmp_path: Path, folder: Path, server: Server
+) -> None:
+    def alone(options: Sequence[str]) -> None:
+        pid = server.start(options, tmp_path)
+        assert server.wait(pid) == 0, output_of(tmp_path, pid)
+
+    compare(["torchrun"], tmp_path, folder, 12, alone)
 
 
 @pytest.mark.slow

@@ -57,15 +57,15 @@ class Stage:
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def stage(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     place = tmp_path_factory.mktemp("jobs")
     model = str(tiny.write_stable_diffusion(place / "models" / "tiny"))
     commands = write_jobs(place, model)
     warm = place / "warm"
     warm.mkdir()
-    own = [[*words, "--out", name] for name, words in commands.items()]
-    stage = Stage(Server(own, warm, keep=True), place, commands)
+    stage = Stage(server, place, commands)
     for name in commands:
+        server.warm([*commands[name], "--out", name], warm)
         folder = new_folder(stage, f"{name}-whole")
         pid = stage.server.start(commands[name], folder)
         stage.seconds[name] = stage.server.until(pid, 100)
@@ -75,7 +75,6 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         assert len(stage.whole[name]) == LINES
         check_ledger(folder / "pictures")
     yield stage
-    stage.server.close()
     for folder in filter(os.path.ismount, place.iterdir()):  # of a case that failed
         subprocess.run(["umount", folder], check=True)
 

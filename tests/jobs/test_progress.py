@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +34,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(place: Path) -> Iterator[Server]:
+def server(server: Server, place: Path) -> Server:
     (place / "warm").mkdir()
-    server = Server([words(place)], place / "warm", keep=True)
-    yield server
-    server.close()
+    server.warm(words(place), place / "warm")
+    return server
 
 
 def words(place: Path, file: str = "lines.txt", *more: str) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import tiny
 from forked import Server, output_of
 from neighbours.corpus import AT_USE, RIGHT, VERSION, WRONG, Use, Wrong
 
@@ -62,19 +60,18 @@ class Bench:
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+def bench(server: Server, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Bench:
     place = tmp_path_factory.mktemp("neighbours")
-    model = str(tiny.write_stable_diffusion(place / "tiny"))
     (place / "warm").mkdir()
-    warm = [[*WORDS, "--model", model, "--out", "o"], ["plugins", "list", "--json"], ["--help"]]
-    bench = Bench(Server(warm, place / "warm", keep=True), place, model)
+    for words in (["plugins", "list", "--json"], ["--help"]):
+        server.warm(words, place / "warm")
+    bench = Bench(server, place, str(folder))
     plain = bench.run(WORDS)
     assert plain.code == 0, plain.err
     (bench.plain,) = plain.pictures
     bench.plugins = listed(bench.run(["plugins", "list", "--json"]))
     assert len(bench.plugins) > 100
-    yield bench
-    bench.server.close()
+    return bench
 
 
 def listed(ended: Ended) -> frozenset[tuple[str, str, str]]:

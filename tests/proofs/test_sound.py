@@ -54,5 +54,5 @@ def test_what_does_not_fit_sound_is_refused(pipe: Pipeline) -> None:
         pipe(seed=1, samples=320)
     with pytest.raises(LdmError, match="draws no 'width'"):
         pipe(seed=1, width=64)
-    with pytest.raises(LdmError, match="no installed package writes files of it"):
-        find_writer(pipe.composition)
+    with pytest.raises(LdmError, match="'png' is for image, and this model draws audio"):
+        find_writer(pipe.composition, "png")
