@@ -19,9 +19,9 @@ PAGE = Path(__file__).parents[2] / "docs" / "reference" / "plugins.md"
 FLAGS = {
     "class_label": ["--class-label", "--negative-class-label"],
     "control": ["--control-image"],
-    "image": ["--image", "--strength"],
-    "image_prompt": ["--prompt-image"],
-    "mask": ["--image", "--mask", "--strength"],
+    "image": ["--image", "--strength", "--denoising-start"],
+    "image_prompt": ["--prompt-image", "--prompt-image-mask"],
+    "mask": ["--image", "--mask", "--strength", "--masked-image-latents"],
     "regions": ["--prompt", "--negative-prompt", "--regions"],
     "size": [
         "--original-size",
@@ -54,12 +54,12 @@ def test_every_input_of_what_ships_is_shown(ldm: Any, name: str) -> None:
 
 
 def test_an_input_is_described_whole(ldm: Any) -> None:
-    picture, strength = shown(ldm, "image")
+    picture, strength, _ = shown(ldm, "image")
     assert (picture["required"], picture["default"], picture["each"]) == (True, None, True)
     assert (strength["required"], strength["default"], strength["each"]) == (False, 0.8, False)
     assert (strength["name"], strength["type"]) == ("strength", "float")
     _, out, _ = ldm("plugins", "show", "image", "--kind", "conditioning")
-    *_, first, second = [line.split("\t")[:4] for line in out.splitlines()]
+    *_, first, second, _ = [line.split("\t")[:4] for line in out.splitlines()]
     assert first == ["--image", "Path", "(required)", "each image"]
     assert second == ["--strength", "float", "0.8", "all images"]
 

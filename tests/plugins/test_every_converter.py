@@ -67,6 +67,7 @@ PLACEMENTS = ("device_map", "group_offload", "model_offload", "sequential_offloa
 ELSEWHERE = {
     "context_parallel": "needs several processes: test_context_parallel.py",
     "cuda_graph": "needs a CUDA device: test_cuda_graph.py",
+    "freeu": "changes pictures, and UNets alone: test_freeu.py",
     "lora": "needs a file: test_lora.py",
     "quantize": "acts while weights are read: test_quantize.py",
     "stored_weights": "goes with half precision: test_compute_dtype.py",

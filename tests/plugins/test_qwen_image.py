@@ -117,13 +117,11 @@ def test_what_a_window_does_not_hold_is_said(pipe: Pipeline) -> None:
 
 
 def test_another_autoencoders_decoder_is_refused(folder: Path) -> None:
-    pipe = Pipeline.from_pretrained(folder, decoder="pixels")
     with pytest.raises(LdmError, match="has an autoencoder"):
-        pipe("a star", seed=1, **SMALL)
+        Pipeline.from_pretrained(folder, decoder="pixels")
     vq = tiny.write_latent_diffusion(folder.parent / "vq")
-    other = Pipeline.from_pretrained(vq, decoder="autoencoder_kl_frame")
     with pytest.raises(LdmError, match="not for an autoencoder of the class VQModel"):
-        other(seed=1, num_inference_steps=1)
+        Pipeline.from_pretrained(vq, decoder="autoencoder_kl_frame")
 
 
 def test_it_decodes_in_tiles_as_in_diffusers(pipe: Pipeline, peer: Any) -> None:

@@ -203,6 +203,8 @@ REFUSED = {
 """Which of those a family refuses, and why: pixels have no autoencoder, and a convolution no
 attention. All others are drawn with."""
 KINDS = (*tiny.FOLDERS, OWN)
+FURTHER = tuple(tiny.MORE_FOLDERS)
+FOLDERS = {**tiny.FOLDERS, **tiny.MORE_FOLDERS}
 CONDITION = {"LDM": "none", "DDPM": "none, pixels", OWN: "none, pixels", "DiT": "class"} | {
     "SDXL": "text and size",
     "SDXL refiner": "text and size",
@@ -263,9 +265,9 @@ def families(
             example = kind == OWN
             folder = EXAMPLE / "ldm_res" / "models" / "gauss" if example else home / "model"
             if not example:
-                tiny.FOLDERS[kind].write(folder)
+                FOLDERS[kind].write(folder)
             pipe = Pipeline.from_pretrained(folder, num_inference_steps=STEPS, registry=registry)
-            inputs = {} if example else tiny.FOLDERS[kind].inputs_in(home)
+            inputs = {} if example else FOLDERS[kind].inputs_in(home)
             manifest = draw(pipe, inputs).manifests[0]
             recipe = recipe_of(manifest, registry)
             own = {k: v for k, v in recipe.items() if k not in OF_WEIGHTS}
@@ -348,3 +350,26 @@ def test_the_examples_plugins_run_or_say_why_not(
         reason = REFUSED.get((key, kind))
         assert (refusal is None) == (reason is None), (key, refusal)
         assert reason is None or reason in str(refusal)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", tiny.MORE_FOLDERS)
+def test_so_it_is_with_the_further_families(families: Callable[[str], Family], kind: str) -> None:
+    """Every recipe, each part and the example's: drawn with, or an error of ours that says why."""
+    family = families(kind)
+    assert tried(family, family.recipe, family.inputs) is None
+    refusals = [tried(family, families(o).recipe, families(o).inputs) for o in (*KINDS, *FURTHER)]
+    assert any(refusal is None for refusal in refusals)
+    acted = set()
+    for key, (_, _, options) in PARTS.items():
+        choice: Any = {"name": f"ldm-mine:{key}", **options}
+        if key in SEVERAL:
+            choice = [*family.recipe.get(key, []), choice]
+        ASKED.clear()
+        refusal = tried(family, {key: choice, "num_inference_steps": STEPS}, {})
+        if key != "encoder":  # which no text asks
+            assert (refusal is None) == bool(ASKED[key]), (key, refusal)
+        acted |= {key} if ASKED[key] else set()
+    assert {"scheduler", "denoisers", "converters", "observers"} <= acted
+    for key, choice in OF_EXAMPLE.items():
+        tried(family, {key: [choice] if key in SEVERAL else choice}, {})

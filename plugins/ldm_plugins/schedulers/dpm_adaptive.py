@@ -20,7 +20,7 @@ Positive = Annotated[float, Field(gt=0)]
 NEAR = 1e-5  # in log-SNR, the end is reached
 LARGE = 300.0
 """Of the logarithm of a factor: beyond, its arcus tangens is what it is there."""
-MOST = 1_000  # steps tried, more than any tolerance that float32 can meet asks for
+MOST = 10_000  # steps tried, far more than any tolerance that float32 can meet asks for
 NOISY = 1000.0  # the sigma/alpha that pure noise is left for
 
 
