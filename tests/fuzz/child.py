@@ -87,7 +87,8 @@ def _watched(program: Any, folder: Path, top: Path) -> Outcome:
     ended: int | None = 0
     base = _peak_from_now()
     with _put("stdout", out), _put("stderr", err), warnings.catch_warnings():
-        hook.arm([top], [top / "outside"])
+        cache = Path(os.environ.get("XDG_CACHE_HOME", top), "ldm")  # of compiled networks
+        hook.arm([top, cache], [top / "outside"])
         try:
             program()
         except SystemExit as end:

@@ -51,6 +51,7 @@ class Pool:
     def _prepare(self) -> None:
         """Import and make what all cases need."""
         os.environ["HF_HOME"] = str(self.folder / "hub")
+        os.environ["XDG_CACHE_HOME"] = str(self.folder / "cache")  # of compiled networks
         tempfile.tempdir = str(self.folder)
         quicken()
         silent = os.open(os.devnull, os.O_WRONLY)
