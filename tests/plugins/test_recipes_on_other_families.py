@@ -108,7 +108,7 @@ def kernel(q: Any, k: Any, v: Any, mask: Any, scale: Any, *, times: float = 0.9)
         scores = (
             scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
         )
-    return times * scores.softmax(-1) @ v
+    return times * scores.softmax(-1).nan_to_num() @ v  # where a mask leaves nothing
 
 
 def shrink(denoise: Any, *, by: float = 0.9) -> Any:
@@ -361,7 +361,10 @@ def test_so_it_is_with_the_further_families(families: Callable[[str], Family], k
     refusals = [tried(family, families(o).recipe, families(o).inputs) for o in (*KINDS, *FURTHER)]
     assert any(refusal is None for refusal in refusals)
     acted = set()
+    of_pictures = () if family.pipe.composition.decoder.kind == "image" else ("encoder", "decoder")
     for key, (_, _, options) in PARTS.items():
+        if key in of_pictures:  # those above are for pictures alone
+            continue
         choice: Any = {"name": f"ldm-mine:{key}", **options}
         if key in SEVERAL:
             choice = [*family.recipe.get(key, []), choice]
@@ -372,4 +375,7 @@ def test_so_it_is_with_the_further_families(families: Callable[[str], Family], k
         acted |= {key} if ASKED[key] else set()
     assert {"scheduler", "denoisers", "converters", "observers"} <= acted
     for key, choice in OF_EXAMPLE.items():
-        tried(family, {key: [choice] if key in SEVERAL else choice}, {})
+        if key in of_pictures:
+            continue
+        entry = [*family.recipe.get(key, []), choice] if key in SEVERAL else choice
+        tried(family, {key: entry, "num_inference_steps": STEPS}, {})
