@@ -21,6 +21,7 @@ from ldm_core.conformance.package.listing import Listing
 from ldm_core.conformance.package.state import QUESTIONS
 from ldm_core.conformance.packages import normalised
 from ldm_core.contracts import Record
+from ldm_core.contracts.record import Marked
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.plugins.blame import OWN
 from ldm_core.plugins.hook_api import stated_range, understood
@@ -311,9 +312,10 @@ def _check_places(plugin: Plugin, whose: str) -> None:
     parameters = inspect.signature(function).parameters.values()
     places = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     member = plugin.member is not None or plugin.name.endswith(":")
-    taken = len(part.arguments) if isinstance(part, Record) else int(member)
+    of_a_kind = isinstance(part, Record) and not isinstance(part, Marked)
+    taken = len(part.arguments) if of_a_kind else int(member)
     optional = [p.name for p in places if p.default is not p.empty]
-    if plugin.kind in FACTORIES or isinstance(part, Record):
+    if plugin.kind in FACTORIES or of_a_kind:
         optional = [p.name for p in places[taken:]]
     assert not optional, (
         f"{whose} takes {', '.join(optional)} by place, so that no recipe can set it; options "
