@@ -148,7 +148,12 @@ def _serve() -> None:
 
 
 def _fork(request: dict[str, Any]) -> int:
+    # until its own program begins, an interrupt ends a fork, as it does any program of a shell
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     pid = os.fork()
+    if pid == 0:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     if pid:
         return pid
     cwd = Path(request["cwd"])
@@ -190,11 +195,11 @@ def _install(folders: list[str]) -> None:
 def _run(argv: list[str], cwd: str) -> int:
     from ldm_core.cli import main
 
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     for signum in (signal.SIGTERM, signal.SIGHUP):  # whatever started the tests ignores
         signal.signal(signum, signal.SIG_DFL)
     os.chdir(cwd)
     sys.argv = ["ldm", *argv]
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         main()
     except SystemExit as end:
