@@ -13,6 +13,7 @@ from pydantic import Field
 from ldm_core.composition.parts import same_plugin
 from ldm_core.composition.recipe import Layer, as_layer, lay, override, read_recipe
 from ldm_core.composition.short_names import owned_model
+from ldm_core.contracts import FrameRate
 from ldm_core.errors import LdmError, MachineError
 from ldm_core.machine import refused
 from ldm_core.model.libraries import listen_always
@@ -173,7 +174,7 @@ class RunChoices(PipelineChoices):
     seed: int | None = None
     num_images: Annotated[int, Field(ge=1)] = 1
     batch_size: Annotated[int, Field(ge=1)] = 8
-    frame_rate: Annotated[float, Field(gt=0, le=1000)] | None = None
+    frame_rate: FrameRate | None = None
     out: Path = Path("pictures")
     format: str | None = None
     sheet: Path | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 from PIL import Image, UnidentifiedImageError
 
 from ldm_core.composition.limits import available_bytes, in_words
-from ldm_core.errors import LdmError
+from ldm_core.errors import LdmError, LdmWarning
 from ldm_core.media.exif import START, exif_of
 from ldm_core.media.media_forms import VIDEOS
 from ldm_core.media.picture_forms import Form, Unreadable, form_of
@@ -24,7 +25,14 @@ FORMATS = ("WEBP", "GIF")
 
 def durations_of(count: int, rate: float, unit: int) -> list[int]:
     """How many milliseconds each frame is shown, in whole units of so many, such that no frame
-    begins more than half a unit from its time."""
+    begins more than half a unit from its time; that a rate is too high for that is said."""
+    if rate * unit > 1000:
+        warnings.warn(
+            f"the format shows a frame for {unit} ms at least: {1000 // unit} frames a second, and "
+            f"not {rate:g}",
+            LdmWarning,
+            stacklevel=3,
+        )
     ends = [round(index * 1000 / rate / unit) * unit for index in range(count + 1)]
     return [max(end - start, unit) for start, end in pairwise(ends)]
 

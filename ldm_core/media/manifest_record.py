@@ -7,6 +7,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ldm_core.contracts import FrameRate
 from ldm_core.errors import LdmError
 from ldm_core.media.json_text import where
 
@@ -69,7 +70,7 @@ class Manifest(_Strict):
     height: Length | None = None
     extent: dict[str, Length] = {}
     num_inference_steps: Count
-    frame_rate: Annotated[float, Field(gt=0, le=1000)] | None = None
+    frame_rate: FrameRate | None = None
     recipe: dict[str, Any]
     model_revision: Annotated[str, Field(pattern=r"^[0-9A-Za-z]{1,64}$")] | None = None
     model_sha256: str | None = None

@@ -24,7 +24,7 @@ def append_comment(path: Path, comment: str) -> None:
     """Put a comment (ICMT) of ASCII behind what is in a WAV file.
 
     Raises:
-        ValueError: the file would be larger than a RIFF can say.
+        LdmError: the file would be larger than a RIFF can say.
     """
     text = comment.encode("ascii") + b"\0"
     text += b"\0" * (len(text) % 2)
@@ -34,7 +34,10 @@ def append_comment(path: Path, comment: str) -> None:
         file.write(b"\0" * (end % 2) + b"LIST" + len(body).to_bytes(4, "little") + body)
         size = file.tell() - 8
         if size > LARGEST:
-            raise ValueError(f"a WAV file has at most {LARGEST:,} bytes")
+            raise LdmError(
+                f"a WAV file has at most {LARGEST:,} bytes, and this would have {size:,}.",
+                "--format flac holds longer sounds.",
+            )
         file.seek(4)
         file.write(size.to_bytes(4, "little"))
 

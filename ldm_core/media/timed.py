@@ -3,10 +3,28 @@
 from __future__ import annotations
 
 import math
+import warnings
 from bisect import bisect_right
 from dataclasses import dataclass
 
 from PIL.Image import Image
+
+from ldm_core.errors import LdmWarning
+
+NO_RATE = 8.0
+"""Frames a second of a video that says none."""
+
+
+def said_rate(rate: float | None) -> float:
+    """Frames a second, of a video that says none `NO_RATE`, which is said."""
+    if rate is None:
+        warnings.warn(
+            f"the video says no frame rate, and its file shows {NO_RATE:g} frames a second; "
+            "frame_rate says another",
+            LdmWarning,
+            stacklevel=3,
+        )
+    return rate or NO_RATE
 
 
 @dataclass(frozen=True)

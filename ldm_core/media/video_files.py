@@ -113,7 +113,6 @@ def pyav(what: str) -> Any:
             f"{what} needs the package av (PyAV), which is not installed.",
             "pip install 'ldm-core[video]'",
         ) from None
-    av.logging.set_level(None)  # what FFmpeg would print; what matters comes as an error
     return av
 
 

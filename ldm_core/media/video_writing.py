@@ -16,10 +16,9 @@ from ldm_core.contracts import Shown
 from ldm_core.errors import LdmError, LdmWarning
 from ldm_core.media.comments import TAG, comment_of
 from ldm_core.media.sound_files import note_cut_off, whole_rate
+from ldm_core.media.timed import said_rate
 from ldm_core.media.video_files import pyav
 
-NO_RATE = 8.0
-"""Frames a second of a video that says none."""
 BT709 = 1
 """Matrix, primaries and transfer of high-definition video, in the numbers of ITU-T H.273."""
 LIMITED, FULL = 1, 2
@@ -67,7 +66,7 @@ def write_video(shown: Shown, manifest: Mapping[str, Any], path: Path, coding: C
     """
     av = pyav(f"a video in {coding.container}")
     codec = _codec(av, coding)
-    rate = Fraction(shown.rate or NO_RATE).limit_denominator(100_000)
+    rate = Fraction(said_rate(shown.rate)).limit_denominator(100_000)
     frames = list(_even(shown.data, coding))
     sound = shown.beside.get("audio")
     flags = {"fflags": "+bitexact"}  # nothing of the day or the machine in the file

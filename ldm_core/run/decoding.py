@@ -88,7 +88,7 @@ def _medium(parts: Composition, model: Model, latents: Tensor) -> Medium:
         check_medium(medium, latents, parts.decoder)
         if medium.data.requires_grad:
             medium = replace(medium, data=medium.data.detach())
-        if parts.info.rate is not None and medium.kind != "image":
+        if medium.rate is None and medium.kind != "image":
             medium = replace(medium, rate=parts.info.rate)
     if not parts.owners.is_ours(parts.decoder):
         name = parts.owners.called(parts.decoder, "the decoder")

@@ -383,3 +383,15 @@ def test_rates_are_stored_as_fractions(tmp_path: Path) -> None:
     path = write("mp4", Shown(frames(3), 30000 / 1001), tmp_path)
     with av.open(str(path)) as file:
         assert file.streams.video[0].average_rate == Fraction(30000, 1001)
+
+
+@pytest.mark.parametrize("name", ["mp4", "mkv", "webp_animation", "gif"])
+def test_a_video_that_says_no_rate_is_said_to_be_shown_at_one(name: str, tmp_path: Path) -> None:
+    with pytest.warns(LdmWarning, match="says no frame rate, and its file shows 8 frames"):
+        path = write(name, Shown(frames(3), None), tmp_path)
+    assert read_video(path).rate == pytest.approx(8, rel=0.05)
+
+
+def test_a_rate_that_a_gif_cannot_show_is_said(tmp_path: Path) -> None:
+    with pytest.warns(LdmWarning, match="10 ms at least: 100 frames a second, and not 200"):
+        write("gif", Shown(frames(3), 200.0), tmp_path)

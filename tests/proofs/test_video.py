@@ -78,6 +78,19 @@ def test_its_frames_are_given_as_pictures_arrays_and_tensors(pipe: Pipeline) -> 
     assert np.abs(np.asarray(out.images[1][4], dtype=float) / 255 - array[1, 4]).max() < 1 / 255
 
 
+def test_a_decoder_says_how_fast_what_it_gives_is_shown(tmp_path: Path) -> None:
+    """As one does that puts frames between; the model's own rate is that of one that says none."""
+
+    @decodes("video")
+    def plain(model: Model, x0: torch.Tensor) -> torch.Tensor:
+        return frames(model, x0).data
+
+    family = Toy(gaussian_velocity, VIDEO, EXTENT, rate=12.0, defaults={"decoder": "frames"})
+    pipe = pipeline(family, tmp_path, decoders={"frames": frames, "plain": plain})
+    assert pipe(seed=1).rate == 24.0
+    assert pipe.replace(decoder="plain")(seed=1).rate == 12.0
+
+
 def test_lengths_that_no_latent_has_are_refused(pipe: Pipeline) -> None:
     with pytest.raises(LdmError, match="its frames must be 1 and then every 4"):
         pipe(seed=1, frames=8)
