@@ -16,6 +16,7 @@ from ldm_core.errors import LdmError, PluginError, did_you_mean
 from ldm_core.model.gguf_header import SUFFIX
 from ldm_core.model.hub import as_folder, download_model
 from ldm_core.model.hub_permission import NotAskedError
+from ldm_core.model.kept_hashes import kept_hash
 from ldm_core.model.modular_index import MODULAR_INDEX, as_plain_index
 from ldm_core.model.reading import CONVERT as CONVERT
 from ldm_core.model.reading import PICKLE_RUNS as PICKLE_RUNS
@@ -146,9 +147,9 @@ def model_hash(folder: Path, file: Path | None = None) -> str:
     files = sorted(f for f in folder.rglob("*") if f.suffix in suffixes and f.is_file())
     unread = _unread(files)
     files = [f for f in files if f not in unread]
-    lines = [f"{f.relative_to(folder).as_posix()} {file_hash(f)}\n" for f in files]
+    lines = [f"{f.relative_to(folder).as_posix()} {kept_hash(f, file_hash)}\n" for f in files]
     if file is not None:
-        lines.append(f"{file_hash(file)}\n")
+        lines.append(f"{kept_hash(file, file_hash)}\n")
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 

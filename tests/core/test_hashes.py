@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,9 @@ import pytest
 import tiny
 from ldm_core.composition.compose import compose
 from ldm_core.media.manifest_files import beside_hashes
+from ldm_core.model import kept_hashes
 from ldm_core.model.files import model_hash
+from ldm_core.model.kept_hashes import kept_hash
 from ldm_core.plugins.registry import installed
 
 
@@ -90,3 +94,64 @@ def test_what_is_read_beside_the_model_is_in_the_manifest(
 
 def test_a_model_alone_says_nothing_of_it(folder: Path) -> None:
     assert beside_hashes(compose({"model": str(folder)}, installed())) == {}
+
+
+@pytest.fixture
+def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that has not been changed for a while, of which the hash is kept."""
+    monkeypatch.setattr(kept_hashes, "LARGE", 4)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    file = tmp_path / "weights.safetensors"
+    file.write_bytes(b"weights")
+    monkeypatch.setattr(kept_hashes, "SETTLED", -1.0)
+    return file
+
+
+def sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def never(file: Path) -> str:
+    raise AssertionError("it is hashed again")
+
+
+def test_a_large_file_is_hashed_once(large: Path) -> None:
+    whole = kept_hash(large, sha256)
+    assert whole == kept_hash(large, never) == hashlib.sha256(b"weights").hexdigest()
+
+
+def test_a_change_is_seen_although_size_and_time_are_as_before(large: Path) -> None:
+    kept_hash(large, sha256)
+    about = large.stat()
+    large.write_bytes(b"WEIGHTS")
+    os.utime(large, ns=(about.st_atime_ns, about.st_mtime_ns))
+    assert kept_hash(large, sha256) == hashlib.sha256(b"WEIGHTS").hexdigest()
+    other = large.with_name("other.safetensors")
+    other.write_bytes(b"another")
+    other.replace(large)
+    assert kept_hash(large, sha256) == hashlib.sha256(b"another").hexdigest()
+
+
+def test_nothing_is_kept_of_a_file_that_may_still_be_written(
+    large: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_hashes, "SETTLED", 60.0)
+    kept_hash(large, sha256)
+    assert not (large.parent / "cache").exists()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"{}", b"\xff", b'{"sha256": "' + b"0" * 64 + b'"}']
+)
+def test_what_is_kept_and_is_damaged_is_not_believed(large: Path, content: bytes) -> None:
+    whole = kept_hash(large, sha256)
+    [kept] = (large.parent / "cache" / "ldm" / "hashes").iterdir()
+    kept.write_bytes(content)
+    assert kept_hash(large, sha256) == whole
+    assert kept_hash(large, never) == whole
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(large: Path) -> None:
+    (large.parent / "cache").write_text("no folder")
+    assert kept_hash(large, sha256) == kept_hash(large, sha256)
+    assert not list(large.parent.glob("cache*/*"))

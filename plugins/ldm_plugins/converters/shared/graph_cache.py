@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import warnings
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from ldm_core.errors import LdmWarning
 from ldm_core.media.partial import partial_folder, sweep
+from ldm_core.model.kept_hashes import cache_folder
 from ldm_plugins.converters.shared import graphs
 from ldm_plugins.converters.shared.graphs import Arguments, Graph, weights_of
 from ldm_plugins.converters.shared.structure import UnknownError, contents, structure
@@ -35,9 +35,7 @@ XML, BIN, ABOUT = "graph.xml", "graph.bin", "about.json"
 
 def usual_folder() -> Path:
     """Where graphs are kept where no folder is chosen."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    home = Path(base) if os.path.isabs(base) else Path.home() / ".cache"
-    return home / "ldm" / "openvino"
+    return cache_folder("openvino")
 
 
 def graph_of(module: nn.Module, arguments: Arguments, folder: Path) -> Graph:
