@@ -4,7 +4,7 @@
 
 "Seen" prompts combine colour, shape, direction and background as training did; "held out" ones as
 it never did. `ldm_pipelines.moving_shapes.checker` reads each video; a word is obeyed if it reads
-it. It reads no shape.
+it. Steps and guidance are the model's own unless others are named.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ldm_pipelines.moving_shapes.scenes import FRAMES, Motion, motions
 from machine import describe
 
 DEFAULT = Path(__file__).parent.parent / "pipelines/ldm_pipelines/models/moving-shapes"
-WORDS = ("colour", "direction", "background")
+WORDS = ("colour", "direction", "background", "shape")
 Generate = Callable[[list[str], int], np.ndarray[Any, Any]]  # prompts, seed of the first
 
 
@@ -39,7 +39,8 @@ def with_ldm(model: Path, choices: dict[str, Any]) -> Generate:
 
 
 def with_diffusers(model: Path, choices: dict[str, Any]) -> Generate:
-    """The same with `diffusers.AnimateDiffPipeline`; it must be told steps and guidance."""
+    """The same with `diffusers.AnimateDiffPipeline`, which has other steps and guidance of its own
+    where none are named."""
     import torch
     from diffusers import AnimateDiffPipeline
 
@@ -84,14 +85,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, default=DEFAULT)
     parser.add_argument("--prompts", type=int, default=100, help="of each kind")
-    parser.add_argument("--steps", type=int, default=25)
-    parser.add_argument("--guidance-scale", type=float, default=4.0)
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--guidance-scale", type=float)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--with", dest="library", choices=["ldm", "diffusers"], default="ldm")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     library = with_ldm if args.library == "ldm" else with_diffusers
-    choices = {"num_inference_steps": args.steps, "guidance_scale": args.guidance_scale}
+    named = {"num_inference_steps": args.steps, "guidance_scale": args.guidance_scale}
+    choices = {name: value for name, value in named.items() if value is not None}
     generate = library(args.model, choices)
     machine = describe("torch", "diffusers", "transformers")
     print(machine)

@@ -23,7 +23,7 @@ COLOURS = {
     "black": (20, 20, 20),
 }
 PAINTS = ("red", "yellow", "green", "blue", "purple", "white")
-BACKGROUNDS = ("black", "white", "blue", "yellow")
+BACKGROUNDS = ("black",)  # darker than every paint: see `ldm_pipelines.moving_shapes.training`
 DIRECTIONS = {"right": (1, 0), "left": (-1, 0), "down": (0, 1), "up": (0, -1)}  # x, y downwards
 CAPTION = re.compile(
     f"a (?P<colour>{'|'.join(PAINTS)}) (?P<shape>{'|'.join(SHAPES)}) "
@@ -46,18 +46,18 @@ class Motion:
         """The motion that a caption of this world describes.
 
         Raises:
-            LdmError: the caption is not worded as this world's are, or names one colour twice.
+            LdmError: the caption is not worded as this world's are.
         """
         match = CAPTION.fullmatch(caption)
-        if match is None or match["colour"] == match["background"]:
+        if match is None:
             raise LdmError(
-                f"{caption!r} is not worded like 'a red circle moving right on a blue background'"
+                f"{caption!r} is not worded like 'a red circle moving right on a black background'"
             )
         return cls(**match.groupdict())
 
     @property
     def caption(self) -> str:
-        """In words: ``a red circle moving right on a blue background``."""
+        """In words: ``a red circle moving right on a black background``."""
         shown = f"a {self.colour} {self.shape} moving {self.direction}"
         return f"{shown} on a {self.background} background"
 
@@ -76,7 +76,7 @@ class Motion:
 def motions(*, held_out: bool) -> list[Motion]:
     """Every motion that is held out of training, or every one that is not."""
     every = (Motion(*words) for words in product(SHAPES, PAINTS, DIRECTIONS, BACKGROUNDS))
-    return [m for m in every if m.colour != m.background and m.held_out == held_out]
+    return [m for m in every if m.held_out == held_out]
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,7 @@ class MotionReading:
     colour: str | None
     direction: str | None
     background: str | None
+    shape: str | None
 
     def agrees(self, motion: Motion) -> dict[str, bool]:
         """Which of the motion's words the video obeys."""
@@ -93,4 +94,5 @@ class MotionReading:
             "colour": self.colour == motion.colour,
             "direction": self.direction == motion.direction,
             "background": self.background == motion.background,
+            "shape": self.shape == motion.shape,
         }

@@ -1,6 +1,6 @@
 """Train the `moving-shapes` model: an AnimateDiff folder on the autoencoder of `shapes`.
 
-    python -m ldm_pipelines.moving_shapes.training OUT [--steps N] [--seed N] [--from-model FOLDER]
+    python -m ldm_pipelines.moving_shapes.training OUT [--steps N] [--from-model FOLDER] …
 
 It is one process of one thread, and continues from its last checkpoint.
 """
@@ -8,8 +8,6 @@ It is one process of one thread, and continues from its last checkpoint.
 from __future__ import annotations
 
 import argparse
-import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,20 +17,26 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from ldm_core.errors import LdmError
 from ldm_core.numerics.noise_schedule import vp_schedule
 from ldm_core.numerics.prediction import training_target
-from ldm_pipelines.moving_shapes.scenes import DIRECTIONS, FRAMES, Motion, motions
+from ldm_pipelines.moving_shapes.network import (
+    build_network,
+    take_text_weights,
+    tell_directions_apart,
+)
+from ldm_pipelines.moving_shapes.scenes import Motion, motions
 from ldm_pipelines.moving_shapes.world import draw_video
 from ldm_pipelines.training.autoencoder import to_tensor
 from ldm_pipelines.training.batches import CAPTION_DROPOUT
 from ldm_pipelines.training.data import step_rng
 from ldm_pipelines.training.folder import PREDICTION, read_autoencoder, write_animatediff
 from ldm_pipelines.training.loop import make_accelerator, train_and_write
-from ldm_pipelines.training.losses import add_noise, denoising_loss
-from ldm_pipelines.training.networks import WIDTH, build_text_encoder
+from ldm_pipelines.training.losses import add_noise
+from ldm_pipelines.training.networks import build_text_encoder
 from ldm_pipelines.training.pool import POOL
 from ldm_pipelines.training.settings import LatentSettings
-from ldm_pipelines.training.tokenizer import SPECIAL, SUFFIX, build_tokenizer, words_of
+from ldm_pipelines.training.tokenizer import build_tokenizer, words_of
 from ldm_pipelines.training.warm_start import take_weights
 
 SHAPES = Path(__file__).parent.parent / "models" / "shapes"
@@ -45,32 +49,54 @@ SCHEDULE: dict[str, Any] = {  # Ho et al. 2020, arXiv:2006.11239, section 4
 """Its last point is noise and no more: five hundred latents that share a background would show it
 through the noise of the usual schedule of latents, and the network would learn to look, not to
 read."""
+LAST = SCHEDULE["num_train_timesteps"] - 1
 MAX_TOKENS = 12  # ten words, begin and end
-EMA_DECAY = 0.995
-NOISY = 0.7  # of all timesteps; half of what is drawn lies beyond, and more
-LOUD, TRIES = 40.0, 30  # length of the directions' embeddings, others have 1; how many are tried
+EMA_DECAY = 0.99
+NOISY = 0.7  # of all timesteps: beyond, nothing but the caption says what is to be seen
 
 
 @dataclass(frozen=True, kw_only=True)
 class MovingSettings(LatentSettings):
-    """What this training takes; videos take the place of pictures."""
+    """What this training takes; videos take the place of pictures.
+
+    Args:
+        quiet_steps: Number of first updates in which the network sees no noise and no video, so
+            that the caption alone tells it what to draw.
+        noisy_steps: Number of first updates for which two thirds of the timesteps are among the
+            last three tenths, where nothing but the caption says what is to be seen.
+        lean: Weight of the error in what tells a video from its opposite; what both have has 1.
+        batch_size: Videos per update, each with its opposite: an even number.
+        pool_size: Encoded videos that are kept, without their opposites.
+    """
 
     data: str = "moving-shapes"
     resolution: int = 64
-    steps: int = 4000
+    steps: int = 2400
+    quiet_steps: int = 350
+    noisy_steps: int = 1200
+    lean: float = 4.0
     batch_size: int = 8
     learning_rate: float = 1.5e-3
     warmup: int = 60
-    pool_size: int = 480
+    pool_size: int = 200
     pool_steps: int = 1000
     mixed_precision: str = "no"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.batch_size % 2:
+            raise LdmError(
+                f"batch_size must be even, not {self.batch_size}",
+                "each video comes with its opposite.",
+            )
 
 
 class VideoLoss(nn.Module):
     """Text encoder and UNet with their loss: ``forward(…)`` is a scalar."""
 
-    def __init__(self, text_encoder: nn.Module, unet: nn.Module) -> None:
+    def __init__(self, text_encoder: nn.Module, unet: nn.Module, lean: float) -> None:
         super().__init__()
+        self.lean = lean
         self.text_encoder = text_encoder
         self.unet = unet
 
@@ -78,13 +104,26 @@ class VideoLoss(nn.Module):
         """x, target (batch, channels, frames, h, w); timesteps (batch,); tokens (batch, length)."""
         text = self.text_encoder(tokens).last_hidden_state.repeat_interleave(x.shape[2], dim=0)
         prediction = self.unet(x, timesteps, encoder_hidden_states=text).sample
-        return denoising_loss(prediction.float(), target)
+        return opposites_loss(prediction.float() - target, self.lean)
+
+
+def opposites_loss(error: Tensor, lean: float) -> Tensor:
+    """Mean square of the error, (2·n, …), with another weight, `lean`, on how each video of the
+    first half differs from its opposite, which is in the same place of the second.
+
+    The weight changes nothing of where the least lies, an error of 0; but a network that draws
+    both ways at once is further from it.
+    """
+    one, other = error.chunk(2)
+    both, apart = (one + other) / 2, (one - other) / 2
+    return both.square().mean() + lean * apart.square().mean()
 
 
 class Videos:
     """The batch of a step, the same each time it is asked, from a pool of encoded videos.
 
-    Each video is there a second time, backwards, as one of the opposite direction.
+    Each video comes with its opposite, which is the same backwards, under the same noise: so that
+    nothing but the caption and what shows through the noise tells them apart.
 
     Args:
         tokenize: captions to token numbers, (videos, length).
@@ -103,154 +142,52 @@ class Videos:
         if step // self.settings.pool_steps != self.number:
             self.number = step // self.settings.pool_steps
             self._draw()
-        rng, batch = step_rng(self.settings.seed, step, 0), self.settings.batch_size
-        numbers = torch.from_numpy(rng.integers(len(self.latents), size=batch))
-        silent = torch.from_numpy(rng.random(batch) < CAPTION_DROPOUT)
-        tokens = torch.where(silent[:, None], self.empty, self.tokens[numbers])
-        x0 = self.latents[numbers]
-        timesteps = torch.from_numpy(noisy_timesteps(rng, batch, len(self.alphas)))
+        rng, half = step_rng(self.settings.seed, step, 0), self.settings.batch_size // 2
+        numbers = torch.from_numpy(rng.integers(len(self.latents), size=half))
+        silent = torch.from_numpy(rng.random(half) < CAPTION_DROPOUT).repeat(2)
+        x0 = self.latents[numbers].transpose(0, 1).flatten(0, 1)
+        tokens = self.tokens[numbers].transpose(0, 1).flatten(0, 1)
+        tokens = torch.where(silent[:, None], self.empty, tokens)
+        noisy = step < self.settings.noisy_steps
+        drawn = draw_timesteps(rng, half, len(self.alphas), noisy=noisy)
+        timesteps = torch.from_numpy(drawn).repeat(2)
+        if step < self.settings.quiet_steps:
+            return torch.zeros_like(x0), -x0, torch.full_like(timesteps, LAST), tokens
         alpha, sigma = (v[timesteps].view(-1, 1, 1, 1, 1) for v in (self.alphas, self.sigmas))
-        noise = torch.from_numpy(rng.standard_normal(x0.shape, np.float32))
+        noise = torch.from_numpy(rng.standard_normal((half, *x0.shape[1:]), np.float32))
+        noise = noise.repeat(2, 1, 1, 1, 1)
         target = training_target(PREDICTION, x0, noise, alpha, sigma)
         return add_noise(x0, noise, alpha, sigma), target, timesteps, tokens
 
     @torch.no_grad()
     def _draw(self) -> None:
         rng = step_rng(self.settings.seed, self.number, 0, POOL)
-        choices = motions(held_out=False)
+        choices = [m for m in motions(held_out=False) if not opposite(m).held_out]
         latents, captions = [], []
         for _ in range(self.settings.pool_size):
             motion = choices[rng.integers(len(choices))]
             frames = to_tensor(draw_video(motion, rng), torch.device("cpu"))
             mean = self.autoencoder.encode(frames).latent_dist.mean.transpose(0, 1)
-            latents.append(mean)
-            captions.append(motion.caption)
-            if not (backwards := opposite(motion)).held_out:
-                latents.append(mean.flip(1))
-                captions.append(backwards.caption)
-        self.latents, self.tokens = torch.stack(latents), self.tokenize(captions)
+            latents.append(torch.stack([mean, mean.flip(1)]))
+            captions += [motion.caption, opposite(motion).caption]
+        self.latents = torch.stack(latents)
+        self.tokens = self.tokenize(captions).unflatten(0, (-1, 2))
 
 
-def noisy_timesteps(
-    rng: np.random.Generator, batch: int, num_train_timesteps: int
+def draw_timesteps(
+    rng: np.random.Generator, batch: int, num_train_timesteps: int, *, noisy: bool
 ) -> npt.NDArray[np.int64]:
-    """Timesteps 0 … T-1, half evenly from all and half from the last three tenths, where
-    nothing but the caption says what is to be seen; shape (batch,)."""
+    """Timesteps 0 … T-1, evenly spread; two thirds of noisy ones from `NOISY` on; (batch,)."""
     spread = (rng.permutation(batch) + rng.random(batch)) / batch
-    fractions = np.interp(spread, [0.0, 0.35, 1.0], [0.0, NOISY, 1.0])
-    steps = (fractions * num_train_timesteps).astype(np.int64)
-    return np.minimum(steps, num_train_timesteps - 1)
+    if noisy:
+        spread = np.interp(spread, [0.0, 0.35, 1.0], [0.0, NOISY, 1.0])
+    return np.minimum((spread * num_train_timesteps).astype(np.int64), num_train_timesteps - 1)
 
 
 def opposite(motion: Motion) -> Motion:
     """The motion of the same video backwards."""
     ways = {"right": "left", "left": "right", "up": "down", "down": "up"}
     return Motion(motion.shape, motion.colour, ways[motion.direction], motion.background)
-
-
-def build_network(seed: int) -> Any:
-    """A three-level `diffusers.UNetMotionModel`.
-
-    Its attention to the text begins loud, and its frames know which they are: see `number_frames`.
-    """
-    from diffusers import UNetMotionModel
-
-    torch.manual_seed(seed)
-    unet = UNetMotionModel(
-        sample_size=8,
-        block_out_channels=(32, 64, 96),
-        layers_per_block=1,
-        down_block_types=(
-            "DownBlockMotion",
-            "CrossAttnDownBlockMotion",
-            "CrossAttnDownBlockMotion",
-        ),
-        up_block_types=("CrossAttnUpBlockMotion", "CrossAttnUpBlockMotion", "UpBlockMotion"),
-        cross_attention_dim=WIDTH,
-        num_attention_heads=4,
-        norm_num_groups=8,
-        motion_max_seq_length=FRAMES,
-        motion_num_attention_heads=4,
-    )
-    with torch.no_grad():
-        unet.conv_out.weight.mul_(0.1 * math.sqrt(3))
-        for name, weight in unet.named_parameters():
-            if "attn2.to_v" in name and weight.shape[1] == WIDTH:
-                weight.mul_(3)
-        number_frames(unet)
-    return unet
-
-
-@torch.no_grad()
-def number_frames(unet: Any) -> None:
-    """Begin the motion modules so that each frame's number reaches what is computed of it.
-
-    With the sinusoids of long videos eight frames look nearly the same, and an attention that looks
-    at all of them alike adds the same to each; none then knows which it is, and whence and whither
-    are not told apart for thousands of steps. So the positions, which are stored with the weights,
-    are mixtures of cosines over these eight frames, and in the first attention of each module,
-    whose queries and keys begin as the same, each frame looks at itself.
-    """
-    frames = torch.arange(FRAMES) + 0.5
-    waves = torch.cos(torch.pi / FRAMES * frames[:, None] * torch.arange(1, FRAMES))
-    weights = dict(unet.named_parameters())
-    for name, places in unet.named_buffers():
-        if name.endswith("pos_embed.pe"):
-            mixtures = torch.randn(FRAMES - 1, places.shape[-1]) * (2 / (FRAMES - 1)) ** 0.5
-            places.copy_(1.5 * waves @ mixtures)
-    for name, keys in weights.items():
-        if "motion_modules" in name and name.endswith("attn1.to_k.weight"):
-            keys.normal_(std=1.2 / math.sqrt(keys.shape[1]))
-            weights[name.replace("to_k", "to_q")].copy_(keys)
-            for louder in ("to_v", "to_out.0"):
-                weights[name.replace("to_k", louder)].mul_(math.sqrt(3))
-
-
-@torch.no_grad()
-def take_text_weights(text_encoder: Any, tokenizer: Any, folder: Path) -> None:
-    """Begin with the text encoder of `shapes`: every layer, and the words that both have."""
-    from safetensors.torch import load_file
-
-    trained = load_file(folder / "text_encoder" / "model.safetensors")
-    numbers = json.loads((folder / "tokenizer" / "tokenizer.json").read_text())["model"]["vocab"]
-    own = text_encoder.state_dict()
-    for name, weight in own.items():
-        there = trained[name].float()
-        if "token_embedding" in name:
-            for word, number in tokenizer.get_vocab().items():
-                if (word in SPECIAL or word.endswith(SUFFIX)) and word in numbers:
-                    weight[number] = there[numbers[word]]
-        elif "position_embedding" in name:
-            weight.copy_(there[: len(weight)])
-        else:
-            weight.copy_(there)
-    text_encoder.load_state_dict(own)
-
-
-@torch.no_grad()
-def tell_directions_apart(text_encoder: Any, tokenizer: Any, seed: int) -> None:
-    """Begin the four words of direction with long embeddings, each orthogonal to the others.
-
-    An encoder that was trained without them writes the shape's colour over theirs: its states
-    for right and left then differ by a hundredth of what they do for red and blue, and the network
-    does not hear it. Of some random embeddings those whose states differ most are taken.
-    """
-    table = text_encoder.get_input_embeddings().weight
-    rows = tokenizer.convert_tokens_to_ids([word + SUFFIX for word in DIRECTIONS])
-    captions = [Motion("circle", "red", word, "black").caption for word in DIRECTIONS]
-    place = captions[0].split().index("right") + 1
-    tokens = tokenizer(captions, return_tensors="pt").input_ids
-
-    def apart() -> float:
-        states = text_encoder(tokens).last_hidden_state[:, place]
-        return float(torch.pdist(states).min())
-
-    generator, best = torch.Generator().manual_seed(seed), (0.0, table[rows])
-    for _ in range(TRIES):
-        random = torch.randn(table.shape[1], len(rows), generator=generator)
-        table[rows] = LOUD * torch.linalg.qr(random)[0].T
-        best = max(best, (apart(), table[rows]), key=lambda pair: pair[0])
-    table[rows] = best[1]
 
 
 def train(settings: MovingSettings, shapes: Path = SHAPES) -> None:
@@ -271,7 +208,7 @@ def train(settings: MovingSettings, shapes: Path = SHAPES) -> None:
     tell_directions_apart(text_encoder, tokenizer, settings.seed)
     unet = build_network(settings.seed)
     if settings.from_model is not None:
-        take_weights(text_encoder, settings.from_model, "text_encoder")
+        take_text_weights(text_encoder, tokenizer, settings.from_model)
         take_weights(unet, settings.from_model, "unet")
 
     def tokenize(captions: list[str]) -> Tensor:
@@ -289,7 +226,7 @@ def train(settings: MovingSettings, shapes: Path = SHAPES) -> None:
     train_and_write(
         settings,
         accelerator,
-        VideoLoss(text_encoder, unet),
+        VideoLoss(text_encoder, unet, settings.lean),
         Videos(settings, autoencoder, tokenize),
         write,
         ema_decay=EMA_DECAY,
@@ -300,6 +237,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("--steps", type=int, default=MovingSettings.steps)
+    parser.add_argument("--quiet-steps", type=int, default=MovingSettings.quiet_steps)
+    parser.add_argument("--noisy-steps", type=int, default=MovingSettings.noisy_steps)
+    parser.add_argument("--lean", type=float, default=MovingSettings.lean)
+    parser.add_argument("--learning-rate", type=float, default=MovingSettings.learning_rate)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--from-model", type=Path, help="folder whose weights the run starts from")
     train(MovingSettings(autoencoder=SHAPES, **vars(parser.parse_args())))

@@ -8,9 +8,9 @@ import numpy.typing as npt
 from ldm_pipelines.moving_shapes.scenes import COLOURS, DIRECTIONS, FRAMES, SIDE, Motion
 from ldm_pipelines.shapes.world import coverage
 
-WIDTHS = (20, 26)  # bounding box in pixels, both ends included
+WIDTHS = (22, 26)  # bounding box in pixels, both ends included
 NEAR, FAR = 1, 4  # pixels between the box and the picture's edge where the path begins and ends
-ASIDE = 8  # pixels that the path may lie off the middle
+ASIDE = 4  # pixels that the path may lie off the middle
 
 
 def draw_video(motion: Motion, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
