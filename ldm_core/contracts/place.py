@@ -36,6 +36,13 @@ class Part:
     beneath: Part | None = field(default=None, repr=False)
     place: Callable[[Part], Part] | None = field(default=None, repr=False)
 
+    @property
+    def at_rest(self) -> Any:
+        """The module to read numbers from beside its calls, such as the statistics of latents: not
+        one whose weights are elsewhere, or nowhere, until it is called. Its tensors may lie on
+        another device than the part computes on, and it is not to be called."""
+        return (self.beneath or self).module
+
     def altered(self, change: Callable[[Any], Any]) -> Part:
         """The part with another module that is made of its own, such as a copy with other layers.
 

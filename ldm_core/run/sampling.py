@@ -44,6 +44,7 @@ from ldm_core.run.met import Met, point_of
 from ldm_core.run.observing import Tell, failing
 from ldm_core.run.part_errors import computing
 from ldm_core.run.tf32 import tf32_in_force
+from ldm_core.run.unasked import warn_of_unasked
 from ldm_core.values import brief
 
 T = TypeVar("T")
@@ -137,6 +138,7 @@ class Sampling:
         if self._branches is None:
             branches = (b for point in self.run.grid[:-1] for b in self._guidance.branches(point))
             self._branches = list(dict.fromkeys(branches))
+            warn_of_unasked(self._parts.inputs, self.run.request, self._branches)
         return self._conditions.of(self._branches)
 
     def denoiser(self, tellers: Sequence[Tell] = (), finite: Finiteness | None = None) -> Denoise:

@@ -158,6 +158,21 @@ def test_a_tokenizer_of_another_encoder(copied: Path) -> None:
         Pipeline.from_pretrained(copied)
 
 
+@pytest.mark.parametrize("kind", ["FLUX.2 klein", "Z-Image"])
+def test_a_template_of_conversations_that_is_damaged(kind: str, tmp_path: Path) -> None:
+    folder = tiny.MORE_FOLDERS[kind].write(tmp_path / "model")
+    (file,) = (folder / "tokenizer").glob("*.jinja")
+    whole = file.read_text()
+    for damage, told in (
+        (whole + "{% if %}", "makes no words of a prompt: TemplateSyntaxError"),
+        ("{{ messages[0] + 1 }}", "makes no words of a prompt: TypeError"),
+        ("a moon", "leaves the prompt out"),
+    ):
+        file.write_text(damage)
+        with pytest.raises(LdmError, match=told):
+            Pipeline.from_pretrained(folder)
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 @pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
 def test_weights_that_are_no_numbers(part: str, value: float, copied: Path) -> None:
@@ -209,12 +224,23 @@ def damaged(rng: random.Random, folder: Path) -> str:
     "kind", ["Stable Diffusion", "SDXL", "LDM text", "DiT", "PixArt sigma", "SD 3", "Flux dev"]
 )
 def test_folders_damaged_at_random(kind: str, tmp_path: Path) -> None:
-    folder = tiny.FOLDERS[kind].write(tmp_path / "whole")
-    inputs = tiny.FOLDERS[kind].inputs_in(folder)
+    is_whole_or_refused(tiny.FOLDERS[kind], kind, 14, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", tiny.MORE_FOLDERS)
+def test_further_folders_damaged_at_random(kind: str, tmp_path: Path) -> None:
+    is_whole_or_refused(tiny.MORE_FOLDERS[kind], kind, 30, tmp_path)
+
+
+def is_whole_or_refused(written: tiny.Kind, kind: str, times: int, tmp_path: Path) -> None:
+    """Each of so many damaged copies draws finite numbers, or is refused in one message."""
+    folder = written.write(tmp_path / "whole")
+    inputs = written.inputs_in(tmp_path)
     one = {name: value[0] for name, value in inputs.items() if isinstance(value, list)}
     inputs = {**inputs, **one}
     whole, refused, drawn = tmp_path / "damaged", 0, 0
-    for seed in range(14):
+    for seed in range(times):
         shutil.copytree(folder, whole)
         what = damaged(random.Random(f"{kind} {seed}"), whole)
         try:
@@ -253,3 +279,17 @@ def test_unusual_values_of_published_configs_are_taken(config: dict[str, Any]) -
 def test_a_depth_that_cannot_be_is_refused(value: Any) -> None:
     with pytest.raises(LdmError, match="transformer_layers_per_block should be a whole number"):
         check_component({"transformer_layers_per_block": value}, Path("config.json"))
+
+
+@pytest.mark.parametrize("value", [[1], 0, -0.5, "x", float("inf")])
+@pytest.mark.parametrize("name", ["timestep_scale", "timestep_scale_multiplier"])
+def test_a_scale_of_timesteps_that_cannot_be_is_refused(name: str, value: Any) -> None:
+    with pytest.raises(LdmError, match=f"{name} should be a number above 0"):
+        check_component({name: value}, Path("config.json"))
+
+
+def test_a_processors_colours_that_cannot_be_are_refused(tmp_path: Path) -> None:
+    folder = tiny.write_qwen_image_edit(tmp_path / "model")
+    says(folder, "processor/preprocessor_config.json", image_std=[1])
+    with pytest.raises(LdmError, match=r"its processor says image_std = \[1\], which should be 3"):
+        compose({"model": str(folder)}, installed())

@@ -27,8 +27,9 @@ from ldm_core.model.place import resolve
 from ldm_core.model.stored_weight import StoredWeight, stored
 from ldm_plugins.converters.shared.offload_folder import warn_of_memory
 from peers import apart
-from tiny.covering import each_on_each
+from tiny.covering import by_turns, each_on_each, some_of
 
+KINDS = {**tiny.FOLDERS, **tiny.MORE_FOLDERS}
 DISK = {"name": "group_offload", "to": "disk"}
 PLACEMENTS: dict[str, Any] = {
     "model_offload": "model_offload",
@@ -75,6 +76,11 @@ def hooks(inside: list[nn.Module]) -> int:
     )
 
 
+TABLES = {"QwenEmbedRope"}
+"""Modules of angles and no weights, which Diffusers keeps in a cache of its own once they were
+called."""
+
+
 def memory(pipe: Pipeline) -> dict[int, int]:
     """Where each parameter and buffer of a pipeline's parts lies, by its identity."""
     tensors = chain(*(chain(m.parameters(False), m.buffers(False)) for m in modules(pipe)))
@@ -86,11 +92,13 @@ def folders(inside: Path) -> list[Path]:
     return list(inside.glob(".ldm-*"))
 
 
-@pytest.mark.parametrize(("name", "kind"), each_on_each(PLACEMENTS))
+@pytest.mark.parametrize(
+    ("name", "kind"), [*each_on_each(PLACEMENTS), *by_turns(PLACEMENTS, tiny.MORE_FOLDERS, 11)]
+)
 def test_every_family_draws_the_same(pipes: Any, kind: str, name: str, tmp_path: Path) -> None:
     placement = PLACEMENTS[name]
     pipe = pipes(kind)
-    call = {**LATENTS, **tiny.FOLDERS[kind].inputs_in(tmp_path)}
+    call = {**LATENTS, **KINDS[kind].inputs_in(tmp_path)}
     before, where, hooked = pipe(**call).images, memory(pipe), hooks(modules(pipe))
     placed = pipe.replace(converters=[placement])
     latents = placed(**call).images
@@ -98,8 +106,41 @@ def test_every_family_draws_the_same(pipes: Any, kind: str, name: str, tmp_path:
     shown, expected = placed.decode(latents), pipe.decode(before)
     assert float((shown - expected).abs().max()) < 1e-5
     assert (hooks(modules(placed)) > hooked) == (placement != "whole")
+    shared = set(modules(pipe))
+    copies = [weakref.ref(module) for module in modules(placed) if module not in shared]
+    assert bool(copies) == (placement != "whole")
+    del placed
+    gc.collect()
+    left = [module for copy in copies if (module := copy()) is not None]
+    assert {type(module).__name__ for module in left} <= TABLES
+    assert not [weight for module in left for weight in module.parameters()]
+    del left
     assert hooks(modules(pipe)) == hooked
     assert memory(pipe) == where
+
+
+def in_two_threads(two: list[Pipeline], call: dict[str, Any]) -> list[torch.Tensor]:
+    """The latents of two pipelines that step side by side."""
+    turn = threading.Barrier(2, timeout=60)
+
+    def draw(one: Pipeline) -> torch.Tensor:
+        images: torch.Tensor = one(**call, on_step=lambda step: turn.wait()).images
+        return images
+
+    with ThreadPoolExecutor(2) as threads:
+        return list(threads.map(draw, two))
+
+
+@pytest.mark.parametrize("kind", some_of(tiny.MORE_FOLDERS, 0, 12))
+def test_two_placements_of_a_further_family_in_two_threads(
+    pipes: Any, kind: str, tmp_path: Path
+) -> None:
+    pipe = pipes(kind)
+    call = {**LATENTS, **KINDS[kind].inputs_in(tmp_path)}
+    for pair in (("model_offload", "sequential_offload"), ("group_offload to disk", "whole")):
+        two = [pipe.replace(converters=[PLACEMENTS[name]]) for name in pair]
+        expected = [one(**call).images for one in two]
+        assert all(map(torch.equal, in_two_threads(two, call), expected))
 
 
 @pytest.mark.parametrize("kind", ["Stable Diffusion", "LDM", "Flux dev"])
@@ -118,15 +159,7 @@ def test_two_pipelines_on_one_set_of_weights_in_two_threads(
     pipe = pipes("Stable Diffusion")
     two = [pipe.replace(converters=[PLACEMENTS[name]]) for name in pair]
     expected = [one(**CALL).images for one in two]
-    turn = threading.Barrier(2, timeout=60)
-
-    def draw(one: Pipeline) -> torch.Tensor:
-        images: torch.Tensor = one(**CALL, on_step=lambda step: turn.wait()).images
-        return images
-
-    with ThreadPoolExecutor(2) as threads:
-        together = list(threads.map(draw, two))
-    assert all(map(torch.equal, together, expected))
+    assert all(map(torch.equal, in_two_threads(two, CALL), expected))
 
 
 def test_one_pipeline_in_several_threads(pipes: Any, placement: Any) -> None:

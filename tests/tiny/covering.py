@@ -39,13 +39,29 @@ def each_on_each(things: Iterable[Any], kinds: Collection[str] = tuple(FOLDERS))
     ]
 
 
-def by_turns(things: Iterable[Any], others: Collection[Any]) -> list[Any]:
+def by_turns(things: Iterable[Any], others: Collection[Any], first: int = 0) -> list[Any]:
     """Parameters ``(thing, other)``, all pairs, of which each thing meets one other at every
-    change, in turn."""
+    change, in turn.
+
+    Args:
+        first: the number of the other with which the first thing begins, so that several loops meet
+            different ones.
+    """
+    things = tuple(things)
+    turns = {(number, (first + number) % len(others)) for number in range(len(things))}
     return [
-        pytest.param(thing, other, marks=[] if place == number % len(others) else pytest.mark.slow)
+        pytest.param(thing, other, marks=[] if (number, place) in turns else pytest.mark.slow)
         for number, thing in enumerate(things)
         for place, other in enumerate(others)
+    ]
+
+
+def some_of(kinds: Collection[str], first: int, step: int) -> list[Any]:
+    """Parameters ``kind``, of which every so-manieth, from the one of that number on, is tried at
+    every change."""
+    return [
+        pytest.param(kind, marks=[] if number % step == first else pytest.mark.slow)
+        for number, kind in enumerate(kinds)
     ]
 
 

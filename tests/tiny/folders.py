@@ -28,13 +28,14 @@ from tiny.ltx_2 import write_ltx_2
 from tiny.ltx_video import write_ltx_video
 from tiny.lumina_2 import write_lumina_2
 from tiny.pixart import write_pixart
-from tiny.qwen_image import write_qwen_image
+from tiny.qwen_image import write_qwen_image, write_qwen_image_edit
 from tiny.sana import write_sana
 from tiny.stable_audio import write_stable_audio
 from tiny.stable_diffusion import write_stable_diffusion
 from tiny.stable_diffusion_3 import write_stable_diffusion_3
 from tiny.stable_diffusion_xl import write_stable_diffusion_xl
 from tiny.stable_video_diffusion import write_stable_video_diffusion
+from tiny.upscale import write_latent_upscale, write_stable_diffusion_upscale
 from tiny.wan import write_wan
 from tiny.z_image import write_z_image
 
@@ -44,12 +45,19 @@ SMALL = {"width": 64, "height": 64}
 
 @dataclass(frozen=True)
 class Kind:
-    """How a folder is written, and the inputs of two images."""
+    """How a folder is written, and the inputs of two images.
+
+    Attributes:
+        painted: they need a picture and a mask.
+        shown: the input that takes a picture, where they need one.
+        smaller: how many times fewer pixels a side it has than what is drawn.
+    """
 
     write: Callable[[Path], Path]
     inputs: dict[str, Any] = field(default_factory=dict)
     painted: bool = False
-    framed: bool = False
+    shown: str = ""
+    smaller: int = 1
 
     @property
     def size(self) -> dict[str, int]:
@@ -57,14 +65,14 @@ class Kind:
         return {side: self.inputs[side] for side in ("height", "width") if side in self.inputs}
 
     def inputs_in(self, folder: Path) -> dict[str, Any]:
-        """The inputs, with a picture and a mask, or a first frame, written into the folder where
-        they are needed."""
-        if self.framed:
+        """The inputs, with the pictures that are needed, written into the folder."""
+        if self.shown:
             from PIL import Image
 
-            frame = folder / "frame.png"
-            Image.new("RGB", (self.inputs["width"], self.inputs["height"]), "red").save(frame)
-            return {**self.inputs, "first_frame": str(frame)}
+            file = folder / f"{self.shown}.png"
+            sides = (self.inputs[side] // self.smaller for side in ("width", "height"))
+            Image.new("RGB", tuple(sides), "red").save(file)
+            return {**self.inputs, self.shown: str(file)}
         if not self.painted:
             return self.inputs
         from PIL import Image
@@ -128,30 +136,43 @@ MORE_FOLDERS = {
         {**TEXT, "width": 16, "height": 16},
         painted=True,
     ),
+    "Flux Control": Kind(
+        partial(write_flux, pipeline="FluxControlPipeline"),
+        {**TEXT, "width": 16, "height": 16},
+        shown="control_image",
+    ),
     "FLUX.2 dev": Kind(partial(write_flux_2, pipeline="Flux2Pipeline"), {**TEXT, **SMALL}),
     "FLUX.2 klein": Kind(write_flux_2, {**TEXT, **SMALL}),
     "Qwen-Image": Kind(write_qwen_image, {**TEXT, "width": 32, "height": 32}),
+    "Qwen-Image-Edit": Kind(
+        partial(write_qwen_image_edit, levels=5), {**TEXT, **SMALL}, shown="reference"
+    ),
+    "Qwen-Image-Edit Plus": Kind(
+        partial(write_qwen_image_edit, pipeline="QwenImageEditPlusPipeline", levels=5),
+        {**TEXT, **SMALL},
+        shown="reference",
+    ),
     "Krea 2": Kind(write_krea_2, {**TEXT, "width": 32, "height": 32}),
     "Krea 2 Turbo": Kind(partial(write_krea_2, turbo=True), {**TEXT, "width": 32, "height": 32}),
     "Wan 2.1": Kind(write_wan, VIDEO),
     "Wan 2.1 from a frame": Kind(
-        partial(write_wan, pipeline=FRAMED, shown="first"), VIDEO, framed=True
+        partial(write_wan, pipeline=FRAMED, shown="first"), VIDEO, shown="first_frame"
     ),
     "Wan 2.2": Kind(partial(write_wan, two=True), VIDEO),
     "Wan 2.2 from a frame": Kind(
-        partial(write_wan, pipeline=FRAMED, shown="channels", two=True), VIDEO, framed=True
+        partial(write_wan, pipeline=FRAMED, shown="channels", two=True), VIDEO, shown="first_frame"
     ),
     "Wan 2.2 5B": Kind(partial(write_wan, tokenwise=True), {**VIDEO, "height": 32}),
     "CogVideoX": Kind(write_cogvideox, VIDEO),
     "HunyuanVideo": Kind(write_hunyuan_video, VIDEO),
     "LTX-Video": Kind(write_ltx_video, VIDEO),
     "LTX-Video from a frame": Kind(
-        partial(write_ltx_video, pipeline="LTXImageToVideoPipeline"), VIDEO, framed=True
+        partial(write_ltx_video, pipeline="LTXImageToVideoPipeline"), VIDEO, shown="first_frame"
     ),
     "LTX-2": Kind(write_ltx_2, VIDEO),
     "AnimateDiff": Kind(write_animatediff, VIDEO),
     "Stable Video Diffusion": Kind(
-        write_stable_video_diffusion, {"frames": 3, "width": 32, "height": 16}, framed=True
+        write_stable_video_diffusion, {"frames": 3, "width": 32, "height": 16}, shown="first_frame"
     ),
     "Z-Image": Kind(write_z_image, {**TEXT, "width": 24, "height": 16}),
     "Lumina 2": Kind(write_lumina_2, TEXT),
@@ -162,5 +183,17 @@ MORE_FOLDERS = {
     "AudioLDM 2": Kind(write_audioldm_2, {**TEXT, "samples": 64}),
     "Stable Audio": Kind(write_stable_audio, {**TEXT, "samples": 64}),
     "HiDream": Kind(write_hidream, {**TEXT, "width": 16, "height": 16}),
+    "SD upscaler": Kind(
+        write_stable_diffusion_upscale,
+        {**TEXT, "width": 32, "height": 32},
+        shown="low_resolution",
+        smaller=4,
+    ),
+    "SD latent upscaler": Kind(
+        write_latent_upscale,
+        {**TEXT, "width": 64, "height": 32},
+        shown="low_resolution",
+        smaller=2,
+    ),
 }
 """Further ones, for the loops that run at night."""

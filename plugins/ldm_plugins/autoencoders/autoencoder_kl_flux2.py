@@ -30,12 +30,12 @@ def encode(model: Model, data: Tensor, noise: Noise, *, sample: bool = False) ->
     z = posterior.mean.float().to(data.device)
     if sample:
         z = z + posterior.std.float().to(data.device) * pixel_shuffle(noise(), SIDE)
-    return normalised(part.module, z)
+    return normalised(part, z)
 
 
 @fits(for_models(NAME))
 def decode(model: Model, x0: Tensor) -> Tensor:
     """The pixels of FLUX.2's autoencoder (Black Forest Labs 2025)."""
     part = decoder_of(model, NAME)
-    z = own_latents(part.module, x0).to(part.device, part.dtype)
+    z = own_latents(part, x0).to(part.device, part.dtype)
     return cast("Tensor", part.module.decode(z, return_dict=False)[0].float().to(x0.device))

@@ -79,23 +79,39 @@ class FusedQkv(Converter):
         return replace(part, module=copied.eval().requires_grad_(False))
 
 
-UNREAD = ("LTXVideoTransformer3DModel", "LTX2VideoTransformer3DModel")
-"""Classes whose attention does not look at fused projections, though Diffusers makes them."""
+READ = (
+    "AuraFlowTransformer2DModel",
+    "ChromaTransformer2DModel",
+    "CogVideoXTransformer3DModel",
+    "Flux2Transformer2DModel",
+    "FluxTransformer2DModel",
+    "PixArtTransformer2DModel",
+    "SD3Transformer2DModel",
+    "UNet2DConditionModel",
+    "UNetMotionModel",
+    "WanTransformer3DModel",
+)
+"""Classes whose attention was seen to use fused projections. Diffusers makes them for others too,
+which go on with those that they had."""
 
 
 def _check(cls: Any, source: str) -> None:
     """See that Diffusers can fuse the projections of a class of networks.
 
     Raises:
-        LdmError: it cannot.
+        LdmError: it cannot, or the network would not use them.
     """
+    whose = f" of '{source}'" if source else ""
     try:
-        if cls.__name__ in UNREAD:
-            raise AttributeError
         _ = cls.fuse_qkv_projections
     except AttributeError:
-        whose = f" of '{source}'" if source else ""
         raise LdmError(
             f"Diffusers cannot fuse the projections of a {cls.__name__}, which the network{whose} "
             "is; leave fused_qkv out."
         ) from None
+    if not any(base.__name__ in READ for base in cls.__mro__):
+        raise LdmError(
+            f"the attention of a {cls.__name__}, which the network{whose} is, is not known to use "
+            "fused projections, so that fused_qkv would do nothing; leave it out.",
+            f"it acts on {', '.join(READ)}.",
+        )

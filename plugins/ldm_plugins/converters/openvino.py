@@ -36,6 +36,9 @@ from ldm_plugins.converters.shared.together import check_static
 NAME = "openvino"
 USUAL = ("network", "autoencoder", "decoder")
 DECODING = ("autoencoder", "decoder")
+UNKNOWN = ("AutoencoderKLQwenImage", "AutoencoderKLWan")
+"""Autoencoders whose decoder enlarges by an operation that OpenVINO has no rule for
+(nearest-exact)."""
 FLOAT32, BFLOAT16 = 0.73, 0.48
 WHY = (
     "whole pictures of 25 steps of 'shapes', batch 8, on an AMD EPYC with AVX-512; of one picture "
@@ -121,6 +124,13 @@ class OpenVino(Converter):
                 )
         if fitted._at("network"):
             check_static(NAME, info)
+        for own in info.parts:
+            if own.cls in UNKNOWN and fitted.takes(own.name, own.role):
+                raise LdmError(
+                    f"OpenVINO cannot convert the decoder of the {own.name} of '{info.source}', a "
+                    f"{own.cls}.",
+                    'say by parts = ["network"], say, on which others openvino acts.',
+                )
         if info.file is not None and _packed(info) and fitted._at("network"):
             raise LdmError(
                 f"the network in '{info.file.name}' is quantised, and OpenVINO takes weights in "

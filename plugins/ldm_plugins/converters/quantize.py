@@ -41,6 +41,9 @@ DYNAMIC = (
     (384, Speedup(OPTIONS, 0.83, WHY.format(384), ERROR)),
 )
 """Of transformers at least so wide, the widest first."""
+UNREAD = ("ClapModel",)
+"""Classes of Transformers that it reads with no quantisation: it looks for the embeddings of their
+input, and they do not say which those are."""
 NETWORKS = ("unet", "transformer")
 """How networks are named among the parts of a folder of Diffusers."""
 
@@ -150,6 +153,8 @@ class Quantize(Converter):
     def loading(self, part: PartInfo) -> Mapping[str, Any]:
         if part.role == "other" or not {part.name, part.role} & {*self.parts}:
             return {}
+        if part.cls in UNREAD:
+            return {}
         import torch
         from diffusers import ModelMixin
 
@@ -185,6 +190,8 @@ class Quantize(Converter):
                 why = f"none of them can be kept as '{self.format}'"
                 if model.info.file is not None and part.role == "text":
                     why = "Diffusers quantises no text encoder that it reads out of a single file"
+                if (cls := type(part.module).__name__) in UNREAD:
+                    why = f"Transformers quantises no {cls}"
                 warnings.warn(
                     f"the converter 'quantize' left all {layers} layers of the {name} as they "
                     f"were: {why}.",

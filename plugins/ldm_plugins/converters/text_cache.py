@@ -20,8 +20,8 @@ def text_cache(*, mebibytes: Annotated[int, Field(ge=1)] = 256) -> Converter:
     all batches of a job.
 
     A prompt that is new is encoded together with the others of its batch that are, as without;
-    one that is not has the states that it had then. A pipeline with other LoRA has a cache of its
-    own.
+    one that is not has the states that it had then. Where the encoder sees the reference pictures
+    too, equal prompts beside equal pictures are. A pipeline with other LoRA has a cache of its own.
 
     Args:
         mebibytes: at most so much is kept; those that were used longest ago are forgotten.
@@ -37,9 +37,11 @@ class TextCache(Converter):
 
     def fit(self, info: ModelInfo, place: PlaceNames) -> Converter:
         if "text" not in info.abilities:
+            reads = any(part.role == "text" for part in info.parts)
+            why = "it encodes more than a text at once" if reads else "it reads no text"
             raise LdmError(
                 f"the converter '{NAME}' does not fit the model '{info.source}' (family "
-                f"{info.family}): it reads no text."
+                f"{info.family}): {why}; leave it out."
             )
         return self
 

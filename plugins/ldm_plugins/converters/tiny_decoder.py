@@ -14,7 +14,7 @@ from ldm_core.model.files import class_name
 from ldm_core.model.from_folder import read_module
 from ldm_core.model.loading import check_finite
 from ldm_core.model.weight_files import check_weights, find_weights
-from ldm_plugins.converters.shared.decoding import check_has_pieces
+from ldm_plugins.converters.shared.decoding import check_has_pieces, check_is_plain
 from ldm_plugins.shared.classes import find_class
 from ldm_plugins.shared.component_folder import component_folder
 from ldm_plugins.shared.config_types import check_component
@@ -50,6 +50,7 @@ class TinyDecoder(Converter):
 
     def fit(self, info: ModelInfo, place: PlaceNames) -> Converter:
         check_has_pieces(info, PART)
+        check_is_plain(info, PART)
         folder = component_folder(self.path, "decoder")
         _check(self.path, folder, info)
         return TinyDecoder(self.path, folder)

@@ -8,7 +8,12 @@ from typing import Any
 from ldm_core.contracts import Converter, ModelInfo, Part, Phase, PlaceNames
 from ldm_core.errors import LdmError
 from ldm_core.values import brief
-from ldm_plugins.converters.shared.decoding import check_has_pieces, switched
+from ldm_plugins.converters.shared.decoding import (
+    SIDES,
+    check_has_pieces,
+    check_has_sides,
+    switched,
+)
 
 NAME = "vae_tiling"
 
@@ -48,6 +53,7 @@ class VaeTiling(Converter):
 
     def fit(self, info: ModelInfo, place: PlaceNames) -> Converter:
         check_has_pieces(info, NAME)
+        check_has_sides(info, NAME)
         fitted = VaeTiling(self.size, self.overlap, info.latents.axis("height").stride)
         if self.size is not None:
             fitted.check(self.size)
@@ -108,9 +114,6 @@ class VaeTiling(Converter):
         else:
             options |= {f"tile_sample_stride_{side}": step for side in SIDES}
         autoencoder.enable_tiling(**options)
-
-
-SIDES = ("height", "width")
 
 
 def _takes_sides(autoencoder: Any) -> bool:

@@ -116,4 +116,22 @@ class OneProgram(RunHooks):
             "dynamic": self._loop.dynamic,
             "fullgraph": True,
         }
-        return self._loop.programs.of(advance, options)
+        return _explained(self._loop.programs.of(advance, options))
+
+
+def _explained(program: Callable[..., Any]) -> Callable[..., Any]:
+    """A program, which is made when it is first called; it is said where torch cannot make it."""
+
+    def call(*args: Any, **given: Any) -> Any:
+        from torch._dynamo.exc import Unsupported
+
+        try:
+            return program(*args, **given)
+        except Unsupported as error:
+            raise LdmError(
+                f"the converter '{NAME}' cannot make one program of this model's step: "
+                f"{str(error).partition(chr(10))[0]}.",
+                "leave it out; 'compile' makes a program of the network alone.",
+            ) from error
+
+    return call

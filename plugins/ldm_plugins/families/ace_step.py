@@ -178,7 +178,7 @@ class AceStepSong:
         lyrics = self._tokens(LYRICS.format(song.vocal_language, song.lyrics), LYRICS_WINDOW)
         states = encoder.module(input_ids=text).last_hidden_state
         embedded = encoder.module.get_input_embeddings()(lyrics)
-        silence = part.module.silence_latent
+        silence = part.at_rest.silence_latent.to(part.device)
         joined, _ = part.module(
             text_hidden_states=states.to(part.device, part.dtype),
             text_attention_mask=torch.ones_like(text, dtype=torch.bool, device=part.device),
@@ -192,7 +192,7 @@ class AceStepSong:
         return {"song": joined.to(self._device), "context": context.to(self._device)}
 
     def without(self, condition: Condition) -> Condition:
-        nothing = self._conditions.module.null_condition_emb.to(condition["song"])
+        nothing = self._conditions.at_rest.null_condition_emb.to(condition["song"])
         return {**condition, "song": nothing.expand_as(condition["song"])}
 
     def _tokens(self, text: str, window: int) -> Tensor:

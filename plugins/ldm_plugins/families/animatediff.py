@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 FRAMES = 16
 RATE = 8.0
-CODEC = "autoencoder_kl_frames"
+CODEC = "autoencoder_kl_by_frame"
 
 
 class AnimateDiff(DiffusersFolder):

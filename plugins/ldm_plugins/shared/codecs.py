@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 CODECS: Mapping[str, tuple[str, ...]] = {
     "AutoencoderDC": ("autoencoder_dc",),
-    "AutoencoderKL": ("autoencoder_kl", "autoencoder_kl_frames", "mel"),
+    "AutoencoderKL": ("autoencoder_kl", "autoencoder_kl_by_frame", "mel"),
     "AutoencoderKLCogVideoX": ("autoencoder_kl_video",),
     "AutoencoderKLFlux2": ("autoencoder_kl_flux2",),
     "AutoencoderKLHunyuanVideo": ("autoencoder_kl_video",),
     "AutoencoderKLLTX2Video": ("ltx_2",),
     "AutoencoderKLLTXVideo": ("autoencoder_kl_video",),
     "AutoencoderKLQwenImage": ("autoencoder_kl_frame",),
-    "AutoencoderKLTemporalDecoder": ("autoencoder_kl_frames",),
+    "AutoencoderKLTemporalDecoder": ("autoencoder_kl_by_frame",),
     "AutoencoderKLWan": ("autoencoder_kl_video", "autoencoder_kl_frame"),
     "AutoencoderOobleck": ("oobleck",),
     "AutoencoderTiny": ("autoencoder_tiny", "autoencoder_kl"),  # as a decoder beside another
@@ -27,7 +27,7 @@ CODECS: Mapping[str, tuple[str, ...]] = {
 }
 """By the class of an autoencoder, those that read it, the one that is taken by itself first."""
 PIXELS = "pixels"
-VIDEO = {"autoencoder_kl_frames", "autoencoder_kl_video", "ltx_2"}
+VIDEO = {"autoencoder_kl_by_frame", "autoencoder_kl_video", "ltx_2"}
 """Those of latents (batch, channels, frames, height, width)."""
 SOUND = {"mel", "oobleck"}
 """Those of latents of a sound."""

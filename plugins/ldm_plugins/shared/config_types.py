@@ -110,8 +110,8 @@ COMPONENT: Mapping[str, Kind] = {
     "axes_dims_rope": LEVEL_COUNTS,
     "downsample_padding": ("0 or 1", lambda v: type(v) is int and v in (0, 1)),
     **dict.fromkeys(("norm_eps", "layer_norm_eps", "layer_norm_epsilon"), POSITIVE),
-    "scaling_factor": POSITIVE,
-    "shift_factor": NUMBER,
+    **dict.fromkeys(("timestep_scale", "timestep_scale_multiplier", "scaling_factor"), POSITIVE),
+    **dict.fromkeys(("shift_factor", "min_value", "max_value"), NUMBER),
     "latents_mean": NUMBERS,
     "latents_std": NUMBERS,
 }

@@ -3,7 +3,9 @@ AutoencoderKLFlux2 are (Black Forest Labs 2025)."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ldm_core.contracts import Part
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -12,7 +14,7 @@ SIDE = 2
 """Of a patch, in the autoencoder's own latents."""
 
 
-def normalised(autoencoder: Any, z: Tensor) -> Tensor:
+def normalised(autoencoder: Part, z: Tensor) -> Tensor:
     """The autoencoder's own latents (batch, channels, height, width) as a network sees them,
     (batch, 4 · channels, height / 2, width / 2) float32, zero mean and unit variance."""
     from torch.nn.functional import pixel_unshuffle
@@ -21,7 +23,7 @@ def normalised(autoencoder: Any, z: Tensor) -> Tensor:
     return (pixel_unshuffle(z.float(), SIDE) - mean) / std
 
 
-def own_latents(autoencoder: Any, x0: Tensor) -> Tensor:
+def own_latents(autoencoder: Part, x0: Tensor) -> Tensor:
     """The inverse of `normalised`."""
     from torch.nn.functional import pixel_shuffle
 
@@ -29,11 +31,11 @@ def own_latents(autoencoder: Any, x0: Tensor) -> Tensor:
     return pixel_shuffle(x0 * std + mean, SIDE)
 
 
-def _statistics(autoencoder: Any, like: Tensor) -> tuple[Tensor, Tensor]:
+def _statistics(autoencoder: Part, like: Tensor) -> tuple[Tensor, Tensor]:
     """The mean and the deviation of each channel of a patch, (1, channels, 1, 1) float32."""
-    norm = autoencoder.bn
+    module = autoencoder.at_rest
     mean, variance = (
         value.to(like.device).float()[None, :, None, None]
-        for value in (norm.running_mean, norm.running_var)
+        for value in (module.bn.running_mean, module.bn.running_var)
     )
-    return mean, (variance + autoencoder.config.batch_norm_eps).sqrt()
+    return mean, (variance + module.config.batch_norm_eps).sqrt()

@@ -37,5 +37,5 @@ STATISTICS = ("latents_mean", "latents_std")
 def buffered(part: Part) -> Mapping[str, Any]:
     """What the latents of an autoencoder are normalised by: of each channel in its config, or, as
     LTX's models have them, among its weights."""
-    buffers = dict(part.module.named_buffers())
+    buffers = dict(part.at_rest.named_buffers())
     return {**part.module.config, **{n: buffers[n].float() for n in STATISTICS if n in buffers}}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ldm_core.contracts import Grid, Input, Noise, Request, Run, RunHooks
-from ldm_core.errors import LdmError
+from ldm_core.errors import LdmError, LdmWarning
 from ldm_core.numerics.point import Point
 from ldm_core.numerics.strength import cut, steps_before, steps_of
 from ldm_core.values import brief, is_number
@@ -23,6 +24,8 @@ DENOISING_START = Input(
     "added",
 )
 """The input ``denoising_start``, one for all images of a run."""
+FAINT = 1e-5
+"""A share of the picture that is less than a step of its colours."""
 
 
 def strength(default: float) -> Input:
@@ -78,9 +81,18 @@ def add_noise(x0: Tensor, noise: Tensor, point: Point) -> Tensor:
 
 def noised(run: Run, x0: Tensor, noise: Noise) -> Tensor:
     """The first x of a run from a picture: with the noise of its first point, or, where no step is
-    asked for, the picture."""
-    still = run.request.inputs["strength"][0] == 0
-    return x0 if still else add_noise(x0, noise(), run.grid[0])
+    asked for, the picture. It is said where that point is noise alone."""
+    share, first = run.request.inputs["strength"][0], run.grid[0]
+    if 0 < share < 1 and first.alpha < FAINT:
+        steps = run.request.num_inference_steps
+        less = f"at most {1 - 1 / steps:g} does, or more steps" if steps > 1 else "take more steps"
+        warnings.warn(
+            f"a strength of {share:g} is all {steps} steps of this model, whose first point is "
+            f"noise alone: what is drawn has nothing of the picture. To begin from it, {less}.",
+            LdmWarning,
+            stacklevel=2,
+        )
+    return x0 if share == 0 else add_noise(x0, noise(), first)
 
 
 def left_of(grid: Grid, request: Request) -> Grid:

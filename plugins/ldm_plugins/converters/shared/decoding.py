@@ -12,6 +12,12 @@ from ldm_core.model.files import read_index
 from ldm_core.model.modules import shallow_copy
 
 ROLES = ("autoencoder", "decoder")
+WHOLE = {"AutoencoderKLTemporalDecoder"}
+"""Diffusers' autoencoders that have no switch for pieces."""
+TINY = "AutoencoderTiny"
+PLAIN = ("AutoencoderKL", TINY)
+"""Those whose latents a tiny one decodes as it is asked to."""
+SIDES = ("height", "width")
 
 
 def check_has_pieces(info: ModelInfo, name: str) -> None:
@@ -21,13 +27,43 @@ def check_has_pieces(info: ModelInfo, name: str) -> None:
         LdmError: it is not, or the model has none.
     """
     classes = [entry[1] for entry in read_index(info.folder).values() if isinstance(entry, list)]
-    if not any(str(cls).startswith("Autoencoder") for cls in classes):
-        others = [str(cls) for cls in classes if "VQ" in str(cls)]
+    pieces = [cls for cls in map(str, classes) if cls.startswith("Autoencoder")]
+    if not pieces or {*pieces} & WHOLE:
+        others = [cls for cls in map(str, classes) if "VQ" in cls or cls in WHOLE]
         has = f"its {others[0]} decodes whole pictures alone" if others else "it draws pixels"
-        raise LdmError(
-            f"the converter '{name}' does not fit the model '{info.source}' (family "
-            f"{info.family}): {has}."
-        )
+        raise _misfit(info, name, has)
+
+
+def check_has_sides(info: ModelInfo, name: str) -> None:
+    """See that a model's latents have rows and columns, which tiles are made of.
+
+    Raises:
+        LdmError: they have not.
+    """
+    if not {*SIDES} <= {*info.latents.names}:
+        raise _misfit(info, name, "it draws neither pictures nor videos")
+
+
+def check_is_plain(info: ModelInfo, name: str) -> None:
+    """See that a model's latents are those of pictures and of an autoencoder whose latents another
+    class decodes too; reads no weights.
+
+    Raises:
+        LdmError: they are not.
+    """
+    if {*info.latents.names} != {*SIDES}:
+        raise _misfit(info, name, f"a {TINY} decodes pictures, and it draws none")
+    classes = [str(part.cls) for part in info.parts if part.role == "autoencoder"]
+    others = [cls for cls in classes if cls not in PLAIN]
+    if others:
+        raise _misfit(info, name, f"a {TINY} does not take the latents of its {others[0]}")
+
+
+def _misfit(info: ModelInfo, name: str, why: str) -> LdmError:
+    return LdmError(
+        f"the converter '{name}' does not fit the model '{info.source}' (family {info.family}): "
+        f"{why}."
+    )
 
 
 def switched(part: Part, name: str, switch: Callable[[Any], None]) -> Part:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -15,28 +16,32 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+Key = tuple[str | None, tuple[str, ...]]
+"""A text, and hashes of the pictures that are encoded beside it."""
+
+
 class Store:
-    """Conditions of a single row by their text, the latest used of them in so many bytes; for all
-    threads."""
+    """Conditions of a single row by what they are of, the latest used of them in so many bytes; for
+    all threads."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._rows: OrderedDict[str | None, Condition] = OrderedDict()
+        self._rows: OrderedDict[Key, Condition] = OrderedDict()
         self._bytes = 0
         self._one_at_a_time = Lock()
 
-    def get(self, text: str | None) -> Condition | None:
+    def get(self, key: Key) -> Condition | None:
         with self._one_at_a_time:
-            row = self._rows.get(text)
+            row = self._rows.get(key)
             if row is not None:
-                self._rows.move_to_end(text)
+                self._rows.move_to_end(key)
             return row
 
-    def add(self, text: str | None, row: Condition) -> None:
+    def add(self, key: Key, row: Condition) -> None:
         with self._one_at_a_time:
-            if text in self._rows:
+            if key in self._rows:
                 return
-            self._rows[text] = row
+            self._rows[key] = row
             self._bytes += _bytes(row)
             while self._bytes > self._limit:
                 _, old = self._rows.popitem(last=False)
@@ -66,30 +71,40 @@ class KeptTexts(TextAbility):
         self.reads_references = ability.reads_references
 
     def encode(self, texts: Sequence[str | None]) -> Condition | Unequal:
-        rows = {text: self._store.get(text) for text in texts}
-        unknown = [text for text, row in rows.items() if row is None]
-        if unknown:
-            for text, states in zip(unknown, self._encoded(unknown), strict=True):
-                rows[text] = states
-                self._store.add(text, states)
-        each = tuple([row for text in texts if (row := rows[text]) is not None])
-        if len({_shapes(row) for row in each}) > 1:
-            return Unequal(each)
-        return each[0] if len(each) == 1 else concatenate(each)
+        def encode(unknown: Sequence[Key]) -> Condition | Unequal:
+            return self._ability.encode([text for text, _ in unknown])
+
+        return self._kept([(text, ()) for text in texts], encode)
 
     def encode_beside(
         self, texts: Sequence[str | None], references: Sequence[Sequence[Image]]
     ) -> Condition | Unequal:
-        """Kept of texts alone: pictures are another's in every run."""
-        return self._ability.encode_beside(texts, references)
+        known: dict[int, str] = {}
+        for picture in (one for pictures in references for one in pictures):
+            known[id(picture)] = known.get(id(picture)) or _hash(picture)
+        shown = [tuple([known[id(one)] for one in pictures]) for pictures in references]
+        beside = dict(zip(shown, references, strict=True))
 
-    def _encoded(self, texts: Sequence[str | None]) -> list[Condition]:
-        """The condition of each text, of a single row, in memory of its own."""
-        states = self._ability.encode(texts)
-        if isinstance(states, Unequal):
-            return list(states.each)
-        rows = range(len(texts))
-        return [{key: value[i : i + 1].clone() for key, value in states.items()} for i in rows]
+        def encode(unknown: Sequence[Key]) -> Condition | Unequal:
+            return self._ability.encode_beside(
+                [text for text, _ in unknown], [beside[pictures] for _, pictures in unknown]
+            )
+
+        return self._kept([*zip(texts, shown, strict=True)], encode)
+
+    def _kept(
+        self, keys: Sequence[Key], encode: Callable[[Sequence[Key]], Condition | Unequal]
+    ) -> Condition | Unequal:
+        rows = {key: self._store.get(key) for key in keys}
+        unknown = [key for key, row in rows.items() if row is None]
+        if unknown:
+            for key, states in zip(unknown, _single(encode(unknown), len(unknown)), strict=True):
+                rows[key] = states
+                self._store.add(key, states)
+        each = tuple([row for key in keys if (row := rows[key]) is not None])
+        if len({_shapes(row) for row in each}) > 1:
+            return Unequal(each)
+        return each[0] if len(each) == 1 else concatenate(each)
 
     def overflow(self, text: str) -> str:
         return self._ability.overflow(text)
@@ -107,6 +122,18 @@ class KeptTexts(TextAbility):
 
     def tokens(self, text: str) -> Mapping[str, Sequence[Span]] | None:
         return self._ability.tokens(text)
+
+
+def _single(states: Condition | Unequal, count: int) -> list[Condition]:
+    """The condition of each of so many rows, in memory of its own."""
+    if isinstance(states, Unequal):
+        return list(states.each)
+    return [{key: value[i : i + 1].clone() for key, value in states.items()} for i in range(count)]
+
+
+def _hash(picture: Image) -> str:
+    words = f"{picture.mode} {picture.size} ".encode()
+    return hashlib.sha256(words + picture.tobytes()).hexdigest()
 
 
 def _shapes(row: Condition) -> frozenset[tuple[str, tuple[int, ...]]]:

@@ -11,6 +11,7 @@ from ldm_core.contracts.abilities import Span, TextAbility
 from ldm_core.errors import LdmError
 from ldm_core.model.reading import read_json
 from ldm_plugins.families.shared import tokens
+from ldm_plugins.families.shared.template_text import PROBE, check_says, in_template
 from ldm_plugins.families.shared.tokenizer_files import CONFIG
 
 if TYPE_CHECKING:
@@ -139,15 +140,17 @@ class LanguageModelText(TextAbility):
 
 def chat_template(tokenizer: Any) -> Callable[[str], str]:
     """What makes a text what a person says to the model, which is to answer: the tokenizer's own
-    template, which Transformers runs in a sandbox."""
+    template, which Transformers runs in a sandbox.
+
+    Raises:
+        LdmError: it is damaged.
+    """
 
     def wrapped(text: str) -> str:
         said = [{"role": "user", "content": text}]
-        whole: str = tokenizer.apply_chat_template(
-            said, tokenize=False, add_generation_prompt=True, enable_thinking=True
-        )
-        return whole
+        return in_template(tokenizer, said, add_generation_prompt=True, enable_thinking=True)
 
+    check_says(wrapped(PROBE))
     return wrapped
 
 

@@ -38,7 +38,7 @@ def statistics(part: Part, like: Tensor) -> tuple[Tensor, Tensor]:
     height, width) are."""
     import torch
 
-    numbers = dict(part.module.named_buffers())
+    numbers = dict(part.at_rest.named_buffers())
     mean, std = (numbers[name].to(like.device, torch.float32) for name in NAMES)
     mean, std = (n.view(1, -1, 1, 1, 1) for n in (mean, std))
     return mean, std / part.module.config.get("scaling_factor", 1.0)

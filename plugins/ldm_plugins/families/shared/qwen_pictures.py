@@ -73,6 +73,10 @@ def check_processor(folder: Folder) -> None:
                 f"its {PLACE} cuts pictures with {key} = {cuts}, and the text encoder takes "
                 f"{takes}."
             )
+    for name in ("image_mean", "image_std"):
+        colours = config.get(name)
+        if colours is not None and not (isinstance(colours, list) and len(colours) == 3):
+            raise folder.error(f"its {PLACE} says {name} = {colours!r}, which should be 3 numbers.")
     sizes = config.get("size") or {}
     for name, value in {**sizes, "min_pixels": config.get("min_pixels")}.items():
         if value is not None and not (type(value) is int and 1 <= value <= MOST_PIXELS):

@@ -133,7 +133,7 @@ class Flux2References:
         return picture.crop((left, top, left + width, top + height))
 
     def _latents(self, picture: Image) -> Tensor:
-        return normalised(self._autoencoder.module, posterior_mean(self._autoencoder, picture))
+        return normalised(self._autoencoder, posterior_mean(self._autoencoder, picture))
 
 
 def check_sides(width: int, height: int) -> None:

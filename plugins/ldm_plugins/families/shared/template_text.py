@@ -14,6 +14,42 @@ if TYPE_CHECKING:
     import torch
 
 Messages = Callable[[str], list[dict[str, Any]]]
+PROBE = "a star"
+"""Words by which a template is tried."""
+WRONG = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
+"""What a template's expressions raise beside the errors of Jinja."""
+
+
+def in_template(tokenizer: Any, messages: list[dict[str, Any]], **options: Any) -> str:
+    """A conversation in the words of a tokenizer's template.
+
+    Raises:
+        LdmError: the template is damaged.
+    """
+    from jinja2 import TemplateError
+
+    try:
+        whole: str = tokenizer.apply_chat_template(messages, tokenize=False, **options)
+    except (TemplateError, *WRONG) as error:
+        raise LdmError(
+            "the tokenizer's template of conversations (chat_template) makes no words of a prompt: "
+            f"{type(error).__name__}: {error}.",
+            "its file is of another model, or damaged.",
+        ) from error
+    return whole
+
+
+def check_says(whole: str) -> None:
+    """See that a prompt is among the words around it, of the words that are `PROBE`.
+
+    Raises:
+        LdmError: the template leaves it out.
+    """
+    if PROBE not in whole:
+        raise LdmError(
+            "the tokenizer's template of conversations (chat_template) leaves the prompt out.",
+            "its file is of another model, or damaged.",
+        )
 
 
 class TemplateText(TextAbility):
@@ -52,6 +88,7 @@ class TemplateText(TextAbility):
         self._options = options
         self._window = window
         self._device = device
+        check_says(self._whole(PROBE))
 
     def encode(self, texts: Sequence[str | None]) -> Condition:
         """(texts, window, layers · width), the padding's states among them."""
@@ -94,8 +131,7 @@ class TemplateText(TextAbility):
     def _whole(self, text: str) -> str:
         """A text in the words around it."""
         messages = self._messages(text)
-        whole: str = self._tokenizer.apply_chat_template(messages, tokenize=False, **self._options)
-        return whole
+        return in_template(self._tokenizer, messages, **self._options)
 
     def _start(self, whole: str, text: str) -> int:
         """Where a text begins in the words around it, which may leave out spaces at its ends."""

@@ -17,7 +17,7 @@ from ldm_plugins.shared.codecs import for_models
 if TYPE_CHECKING:
     from torch import Tensor
 
-NAME = "autoencoder_kl_frames"
+NAME = "autoencoder_kl_by_frame"
 AtLeastOne = Annotated[int, Field(ge=1)]
 
 
@@ -87,7 +87,7 @@ def _check(part: Part, data: Tensor) -> None:
     """
     if data.ndim != 5:
         raise LdmError(
-            "'autoencoder_kl_frames' is for videos (batch, channels, frames, height, width), and "
+            "'autoencoder_kl_by_frame' is for videos (batch, channels, frames, height, width), and "
             f"the model whose {type(part.module).__name__} it was asked of has latents of shape "
             f"{tuple(data.shape)}.",
             "leave the encoder and the decoder out: the model's own are then taken.",
