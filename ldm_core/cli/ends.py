@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import NoReturn, TextIO
 
@@ -15,6 +16,7 @@ from ldm_core.cli.signals import Stop
 from ldm_core.cli.streams import ClosedOutput
 from ldm_core.errors import LdmError, NotFiniteError, PluginError, printable, with_class
 from ldm_core.machine import machine_error
+from ldm_core.media.json_text import json_text
 from ldm_core.plugins.blame import blame
 from ldm_core.plugins.registry import installed
 
@@ -24,6 +26,8 @@ BAD_INPUT = 2
 MACHINE = 3
 SIGNALLED = 128
 """And the signal's number: 130 for Ctrl-C, 143 for SIGTERM."""
+JSON = "--json"
+"""The flag with which the standard output is JSON, errors among it."""
 PATIENCE = 2.0
 """Seconds after which it is said what the program waits for at its end."""
 TRACEBACK = "LDM_TRACEBACK"
@@ -39,10 +43,14 @@ def say(text: str) -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
-def leave(code: int) -> NoReturn:
+def leave(code: int, last: LastWord) -> NoReturn:
     """End the process with an exit code, as the interpreter does: threads are waited for, and what
     is to be called at the end is called. Only what torch and the like have set up is not taken
-    apart piece by piece, which takes half a second; the system does it at once."""
+    apart piece by piece, which takes half a second; the system does it at once.
+
+    What was left behind, a thread or a function that is called now, can say what it likes on the
+    standard error stream; results and exit code are these, whatever it ends the process with."""
+    last.code = code
     timer = threading.Timer(PATIENCE, _say_who_works)
     timer.daemon = True
     timer.start()
@@ -54,7 +62,34 @@ def leave(code: int) -> NoReturn:
     atexit._run_exitfuncs()
     for stream in (sys.stderr, sys.__stdout__, sys.__stderr__):
         _flush(stream)
-    os._exit(code)
+    last.end(code)
+
+
+class LastWord:
+    """Has the process end with the exit code that is ours to say, whoever calls `os._exit`, such as
+    a thread or a function for the end that a plugin left behind. A process that is forked of this
+    one ends as it likes.
+
+    Attributes:
+        code: of the program, once it is known.
+    """
+
+    def __init__(self) -> None:
+        self.code: int | None = None
+        self._end, self._own, self._results = os._exit, os.getpid(), sys.stdout
+        os._exit = self._ended
+
+    def _ended(self, status: int) -> NoReturn:
+        if os.getpid() != self._own:
+            self._end(status)
+        _flush(self._results)
+        words = f"something that ran beside it ended the program by os._exit({status})"
+        say(f"error: {words} before it was done" if self.code is None else f"warning: {words}")
+        self.end(FAILED if self.code is None else self.code)
+
+    def end(self, code: int) -> NoReturn:
+        """End the process."""
+        self._end(code)
 
 
 def _say_who_works() -> None:
@@ -94,7 +129,9 @@ def ended(error: BaseException, signum: int | None = None) -> int:
     elif isinstance(error, KeyboardInterrupt):
         signum = signal.SIGINT
     if signum is not None:
-        say(": ".join(["interrupted", *notes]))
+        words = ": ".join(["interrupted", *notes])
+        say(words)
+        say_in_json(words, "", SIGNALLED + signum)
         return SIGNALLED + signum
     if not isinstance(error, LdmError):
         told = blame(error, None, "while the command ran", installed().plugins)
@@ -107,7 +144,23 @@ def ended(error: BaseException, signum: int | None = None) -> int:
     if message is not None or notes:
         words = str(error) if message is None else message
         say("\n  ".join([f"error: {words}", *notes]))
+        if not isinstance(error, ClosedOutput):
+            first, _, hint = words.partition("\n")
+            say_in_json(first, "\n".join([hint.strip(), *notes]).strip(), code)
     return code
+
+
+def in_json(arguments: Sequence[str]) -> bool:
+    """Whether a command line asks for JSON."""
+    words = list(arguments)
+    return JSON in (words[: words.index("--")] if "--" in words else words)
+
+
+def say_in_json(message: str, hint: str, code: int) -> None:
+    """Print an error as an object on a line of its own, where JSON is asked for."""
+    if in_json(sys.argv[1:]):
+        with suppress(OSError, ValueError, ClosedOutput):
+            print(json_text({"error": message, "hint": hint, "exit_code": code}), flush=True)
 
 
 def _judged(error: BaseException) -> tuple[str | None, int]:

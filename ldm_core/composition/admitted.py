@@ -39,3 +39,10 @@ def admitted(registry: Registry | None, layer: Layer) -> Registry:
     for text in rules.but(trust.in_force()).unknown(registry.entries) if registry.entries else ():
         warnings.warn(LdmWarning(text), stacklevel=2)
     return rest
+
+
+def allowed_by_name(layer: Layer) -> frozenset[str]:
+    """The distributions, normalised, that allow-lists of a layer and of the environment name."""
+    rules = trust.of_environment().also(trust.of_table(layer.get(TRUST, {}), "the recipe"))
+    names = [name for one in rules.allow for name in one.names]
+    return frozenset(trust.normalised(name.partition(":")[0]) for name in names)

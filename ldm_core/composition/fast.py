@@ -7,7 +7,7 @@ picture's manifest does too.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,9 +18,10 @@ from ldm_core.composition.recipe import Fast, Layer
 from ldm_core.contracts import Converter, Phase, PlaceNames, Speedup
 from ldm_core.errors import LdmError, LdmWarning, PluginError
 from ldm_core.model import place
-from ldm_core.plugins.blame import blamed, is_of_others
+from ldm_core.plugins.blame import OWN, blamed, is_of_others
 from ldm_core.plugins.options import REQUIRED
 from ldm_core.plugins.registry import Plugin
+from ldm_core.plugins.trust import LOCAL, normalised
 from ldm_core.values import brief
 
 
@@ -59,10 +60,12 @@ class Faster:
     Attributes:
         composition: with those that are taken beside its own.
         candidates: all that there were, the fastest first.
+        unasked: converters of packages that the person named nowhere.
     """
 
     composition: Composition
     candidates: tuple[Candidate, ...] = field(default=())
+    unasked: tuple[Plugin, ...] = field(default=())
 
     @property
     def taken(self) -> list[Candidate]:
@@ -70,6 +73,16 @@ class Faster:
         return [candidate for candidate in self.candidates if not candidate.refusal]
 
     def __str__(self) -> str:
+        said = self._of_candidates()
+        if self.unasked:
+            names = ", ".join(f"{plugin.id} {plugin.version}" for plugin in self.unasked)
+            said += (
+                f" Not asked, as you chose nothing of their packages: {names}; to have one, name "
+                "it among the converters."
+            )
+        return said
+
+    def _of_candidates(self) -> str:
         if not self.candidates:
             return (
                 "fast: no installed converter says that it makes this model faster on this device "
@@ -83,17 +96,24 @@ def faster(
     composition: Composition,
     fast: Fast,
     with_converters: Callable[[Composition, list[Layer]], Composition],
+    allowed: Set[str] = frozenset(),
 ) -> Faster:
     """A composition with those converters beside its own that pay for its model on its device.
 
-    Taken is what is fastest first, and then whatever goes with that.
+    Taken is what is fastest first, and then whatever goes with that. Converters of another package
+    are asked where a plugin of it is chosen, an allow-list names it, or it is a file of the
+    person's own: being installed is no leave to change what a model computes with.
 
     Args:
         with_converters: the composition with so many entries of ``converters`` in all.
+        allowed: distributions that allow-lists name, normalised.
     """
     candidates: list[Candidate] = []
     taken: list[Layer] = list(composition.recipe.get("converters", []))
-    for candidate in sorted(_candidates(composition, fast), key=lambda c: c.speedup.factor):
+    named = _named(composition, allowed)
+    unasked = [p for p in composition.registry.of_kind("converter") if not named(p)]
+    several = _candidates(composition, fast, named)
+    for candidate in sorted(several, key=lambda c: c.speedup.factor):
         if any(c.plugin is candidate.plugin and not c.refusal for c in candidates):
             continue  # with other options, faster
         try:
@@ -109,7 +129,15 @@ def faster(
             composition = more
             taken.append(candidate.choice)
         candidates.append(candidate)
-    return Faster(composition, tuple(candidates))
+    return Faster(composition, tuple(candidates), tuple(unasked))
+
+
+def _named(composition: Composition, allowed: Set[str]) -> Callable[[Plugin], bool]:
+    """Whether a plugin is ours, or of a package that the person named."""
+    chosen = {plugin.distribution for plugin in composition.plugins} | {OWN, LOCAL}
+    return lambda plugin: (
+        plugin.distribution in chosen or normalised(plugin.distribution) in allowed
+    )
 
 
 def _stays_lossless(composition: Composition, more: Composition) -> bool:
@@ -118,10 +146,12 @@ def _stays_lossless(composition: Composition, more: Composition) -> bool:
     return lossy[0] == lossy[1]
 
 
-def _candidates(composition: Composition, fast: Fast) -> Iterator[Candidate]:
+def _candidates(
+    composition: Composition, fast: Fast, named: Callable[[Plugin], bool]
+) -> Iterator[Candidate]:
     """Converters that are not chosen yet, with each of their options that are faster."""
     names = place.names(composition.recipe)
-    for plugin, converter in unchosen(composition):
+    for plugin, converter in unchosen(composition, named):
         for speedup in speedups(plugin, converter, composition, names):
             if speedup.factor < 1 and (speedup.error is None or fast == "lossy"):
                 yield Candidate(plugin, speedup)
@@ -155,11 +185,17 @@ def _is_sound(speedup: Any) -> bool:
     return number and error and isinstance(speedup.why, str)
 
 
-def unchosen(composition: Composition) -> Iterator[tuple[Plugin, Converter]]:
+def unchosen(
+    composition: Composition, asked: Callable[[Plugin], bool] = lambda plugin: True
+) -> Iterator[tuple[Plugin, Converter]]:
     """Each installed converter that needs no options, does not say where weights lie, and is not
-    in a composition, as it is without options."""
+    in a composition, as it is without options. One of another package that fails is told.
+
+    Args:
+        asked: which of them are looked at.
+    """
     for plugin in composition.registry.of_kind("converter"):
-        if plugin in composition.plugins:
+        if plugin in composition.plugins or not asked(plugin):
             continue
         try:
             if any(option.default is REQUIRED for option in plugin.options.values()):
@@ -169,6 +205,9 @@ def unchosen(composition: Composition) -> Iterator[tuple[Plugin, Converter]]:
             converter = make("converters", choice, composition.registry, used, composition.defaults)
             if is_of_others(plugin):
                 check_said("converter", converter, converter)
+        except PluginError as error:
+            warnings.warn(LdmWarning(f"{error.message}; it is left out."), stacklevel=2)
+            continue
         except LdmError:  # it cannot be used here, as whoever chooses it is told
             continue
         if converter.phase is not Phase.PLACEMENT:

@@ -41,6 +41,11 @@ def named_files() -> tuple[Path, ...]:
     return _files
 
 
+def is_listing() -> bool:
+    """Whether plugin modules are being imported, by whose code this is called then."""
+    return bool(_asking)
+
+
 def installed(rules: Rules | None = None) -> Registry:
     """The plugins of the installed packages, imported once in a process for the same rules.
 
@@ -123,7 +128,8 @@ def _add(registry: Registry, entry: EntryPoint, surroundings: Surroundings) -> s
     _asking.append(distribution)
     traces = Traces()
     try:
-        with surroundings.kept() as traces:
+        package = entry.value.partition(":")[0].partition(".")[0].strip()
+        with surroundings.kept(package) as traces:
             module = entry.load()
             registry.add(module, distribution, version, entry.name)
     except BaseException as error:
@@ -135,6 +141,15 @@ def _add(registry: Registry, entry: EntryPoint, surroundings: Surroundings) -> s
     finally:
         _asking.pop()
     seconds = time.perf_counter() - since
+    if traces.left:
+        warnings.warn(
+            LdmWarning(
+                f"the package {distribution} {version} changed {', '.join(traces.left)} while it "
+                "was imported, and that cannot be put back: all that is computed now may come out "
+                "otherwise. LDM_DISABLE_PLUGINS leaves the package out."
+            ),
+            stacklevel=2,
+        )
     registry.imports.append(
         Import(
             distribution,
@@ -143,6 +158,7 @@ def _add(registry: Registry, entry: EntryPoint, surroundings: Surroundings) -> s
             seconds,
             tuple(traces.heavy),
             tuple(traces.changed),
+            tuple(traces.left),
         )
     )
     return reason
@@ -159,7 +175,7 @@ def _add_file(registry: Registry, file: Path, rules: Rules) -> None:
     whose = f"the plugin {file}"
     _asking.append(LOCAL)
     try:
-        with Surroundings().kept():
+        with Surroundings().kept(file.stem):
             registry.add(_module(file), LOCAL, version, file.stem)
     except LdmError as error:
         raise LdmError(f"{whose}: {error.message}", error.hint) from error

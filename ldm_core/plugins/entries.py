@@ -43,6 +43,7 @@ class Import:
     Attributes:
         heavy: large packages that were imported for it.
         changed: what it changed for others meanwhile, which was put back.
+        left: and what was not, as nobody knows what it was.
     """
 
     distribution: str
@@ -51,6 +52,7 @@ class Import:
     seconds: float
     heavy: Sequence[str] = ()
     changed: Sequence[str] = ()
+    left: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

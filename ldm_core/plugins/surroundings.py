@@ -14,6 +14,7 @@ from types import ModuleType
 
 from ldm_core.plugins.arithmetic import Arithmetic
 from ldm_core.plugins.lookup import Lookup
+from ldm_core.plugins.patches import Patches
 from ldm_core.plugins.process import Process
 
 HEAVY = ("torch", "diffusers", "transformers")
@@ -34,10 +35,12 @@ class Traces:
 
     Attributes:
         changed: what it changed for others, and was put back.
+        left: what it changed for others, and could not be put back.
         heavy: the packages of `HEAVY` that were imported for it.
     """
 
     changed: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
     heavy: list[str] = field(default_factory=list)
 
 
@@ -65,15 +68,19 @@ class Surroundings:
             for value in contents.values()
             if isinstance(value, type) and value.__module__ == module.__name__
         }
-        self._process = Process()
+        self._process, self._patches = Process(), Patches()
         self._large = {name for name in HEAVY if name in sys.modules}
         self._folder = ""
         with suppress(OSError):  # it may be gone
             self._folder = os.getcwd()
 
     @contextmanager
-    def kept(self) -> Iterator[Traces]:
-        """Meanwhile a plugin's code runs; afterwards all is put back."""
+    def kept(self, package: str) -> Iterator[Traces]:
+        """Meanwhile a plugin's code runs; afterwards all is put back.
+
+        Args:
+            package: of the plugin module, the name before the first dot.
+        """
         traces = Traces()
         modules = dict(sys.modules)
         try:
@@ -83,6 +90,7 @@ class Surroundings:
                 traces.changed.append("the recursion limit")
                 sys.setrecursionlimit(self._limit)
             self._put_back_contents(traces.changed)
+            self._patches.put_back(package, traces.changed, traces.left)
             traces.heavy = [name for name in HEAVY if self._came_with(name, modules)]
             if not modules.items() <= sys.modules.items():
                 gone = [name for name, one in modules.items() if sys.modules.get(name) is not one]

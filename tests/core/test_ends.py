@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import random
 import resource
@@ -345,3 +346,38 @@ def test_a_plugins_memory_is_the_machines(
     assert code == 3
     assert "the memory does not suffice" in err
     assert machine_error(KeyError("x")) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["generate", "a", "--steps", "0"], "num_inference_steps"),
+        (["generate", "a", "--steps", "many"], "--steps"),
+        (["generate", "a", "--nonsense", "1"], "--nonsense"),
+        (["recipe", "check", "nowhere.toml"], "nowhere.toml"),
+        (["plugins", "show", "nothing"], "nothing"),
+        (["explain", "--scheduler", "nothing"], "nothing"),
+        (["replay", "nowhere.png"], "nowhere.png"),
+    ],
+)
+def test_with_json_an_error_is_an_object_too(ldm: Any, words: list[str], part: str) -> None:
+    code, out, err = ldm(*words, "--json")
+    record = json.loads(out)
+    assert (code, record["exit_code"], part in record["error"]) == (2, 2, True)
+    assert record["error"].split()[0] in err
+    assert ldm(*words)[1] == ""
+    assert ldm(*words, "--", "--json")[1] == ""
+
+
+def test_with_json_tune_and_plugins_new_and_recipe_check_print_json(ldm: Any, folder: Path) -> None:
+    made = json.loads(ldm("plugins", "new", "ldm-mine", "--kind", "spacing", "--json")[1])
+    assert Path(made["path"], "pyproject.toml").is_file()
+    assert made["next"]
+    Path("r.toml").write_text(f'model = "{folder}"\nscheduler = "heun"\n')
+    checked = json.loads(ldm("recipe", "check", "r.toml", "--json")[1])
+    assert checked["scheduler"]["name"] == "heun"
+    run = ["a", "--model", folder, "--steps", 1, "--only", "chunked", "--rounds", 1, "--json"]
+    code, out, _ = ldm("tune", *run)
+    tried, whole = [json.loads(line) for line in out.splitlines()]
+    assert (code, tried["tried"]) == (0, "ldm-core:chunked")
+    assert Path(whole["path"]).read_text().startswith("#")

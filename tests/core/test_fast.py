@@ -21,6 +21,7 @@ from ldm_core.composition.compose import compose
 from ldm_core.composition.recipe import as_layer, read_recipe
 from ldm_core.composition.toml_text import as_toml
 from ldm_core.contracts import Call, Converter, Model, ModelInfo, Phase, PlaceNames, Speedup
+from ldm_core.errors import LdmWarning
 from ldm_core.plugins.registry import Registry, installed
 from ldm_core.run.tuning import Tuned, tune
 
@@ -69,9 +70,17 @@ def claims(name: str, *speedups: Speedup, **more: Any) -> Any:
     return lambda: Claims(speedups, name=name, **more)
 
 
-def composed(registry: Registry, **choices: Any) -> tuple[list[str], str]:
+def composed(
+    registry: Registry, allow: Sequence[str] = ("Swift", "ldm-core"), **choices: Any
+) -> tuple[list[str], str]:
     """The converters of a composition of `shapes`, without those of the package itself, and what
-    was said."""
+    was said.
+
+    Args:
+        allow: packages that the person names.
+    """
+    if allow:
+        choices["plugins"] = {"allow": list(allow)}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         composition = compose({"model": "shapes", "device": "cpu", **choices}, registry)
@@ -124,6 +133,53 @@ def test_what_pays_is_taken(factories: Mapping[str, Any], fast: str, taken: list
     assert ("20 dB" in said) == ("lossy" in taken)
     assert ("(pip install swiftest)" in said) == ("missing" in factories)
     assert ("silent is left out: it does not keep" in said) == ("silent" in factories)
+
+
+def test_a_neighbour_that_nobody_named_is_not_taken_nor_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Being installed is no leave; an allow-list, or a choice of the package, is."""
+    asked = []
+
+    def quick() -> Converter:
+        asked.append(True)
+        return Claims((Speedup({}, 0.5, "a clock"),), name="quick")
+
+    registry = plugins(quick=quick, keen=KEEN)
+    names, said = composed(registry, allow=(), fast="lossy")
+    assert (names, asked) == ([], [])
+    assert (
+        "Not asked, as you chose nothing of their packages: swift:keen 1.0, swift:quick 1.0;"
+        in said
+    )
+    names, said = composed(registry, allow=(), fast="lossless", converters="swift:keen")
+    assert names == ["swift:keen", "swift:quick"]
+    assert "Not asked" not in said
+    monkeypatch.setenv("LDM_ALLOW_PLUGINS", "ldm-core,SWIFT")
+    assert composed(registry, allow=(), fast="lossless")[0] == ["swift:quick", "swift:keen"]
+
+
+def test_one_that_fails_to_say_what_it_makes_faster_is_told() -> None:
+    """Where it is asked, and where it is made."""
+
+    class Fails(Claims):
+        def speedups(self, info: ModelInfo, place: PlaceNames) -> Sequence[Speedup]:
+            raise ZeroDivisionError("of its own")
+
+    def unmade() -> Converter:
+        raise ZeroDivisionError("as it was made")
+
+    registry = plugins(fails=lambda: Fails(), unmade=unmade, quick=QUICK)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", LdmWarning)
+        composition = compose(
+            {"model": "shapes", "converters": {"name": "swift:quick"}, "fast": "lossless"}, registry
+        )
+    assert "swift:fails" not in [entry["name"] for entry in composition.recipe["converters"]]
+    said = " ".join(str(warning.message) for warning in caught)
+    assert "swift 1.0" in said
+    assert "while it said what it makes faster" in said
+    assert "as it was made; it is left out" in said
 
 
 def test_what_a_person_chose_stays_as_it_is() -> None:

@@ -521,7 +521,7 @@ AT_COMMANDS = [
 
 EVERY_KIND = (
     "scheduler", "spacing", "guidance", "conditioning", "attention", "denoiser", "encoder",
-    "decoder", "family", "converter", "writer", "observer", "command",
+    "decoder", "family", "converter", "writer", "observer", "metric", "command",
 )  # fmt: skip
 EVERYTHING = HEAD + (
     "from ldm_core.plugins.hookspecs import KINDS\n"
@@ -539,7 +539,7 @@ EVERYTHING = HEAD + (
     for hook in (
         "ldm_schedulers", "ldm_spacings", "ldm_guidance", "ldm_conditioning", "ldm_attention",
         "ldm_denoisers", "ldm_encoders", "ldm_decoders", "ldm_converters", "ldm_writers",
-        "ldm_observers", "ldm_commands",
+        "ldm_observers", "ldm_metrics", "ldm_commands",
     )
 )  # fmt: skip
 

@@ -1,0 +1,128 @@
+"""What a neighbour does to torch while it is imported, and what it warns of while it is used."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import packages
+from ldm_core.errors import LdmWarning
+from ldm_core.plugins import discovery
+
+HEAD = "from ldm_core import hookimpl\nldm_api = '>=2,<3'\n"
+PATCHES = f"""{HEAD}
+import torch
+def other(*_, **__):
+    return torch.zeros(1)
+torch.nn.Linear.forward = other
+torch.Tensor.__add__ = other
+torch.nn.functional.silu = other
+"""
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    place = tmp_path / "site"
+    place.mkdir()
+    monkeypatch.syspath_prepend(place)
+    before = set(sys.modules)
+    discovery.once.cache_clear()
+    yield place
+    for name in [n for n in sys.modules if n.startswith("wrong_") and n not in before]:
+        del sys.modules[name]
+    discovery.once.cache_clear()
+
+
+def install(site: Path, name: str, text: str) -> None:
+    module = f"wrong_{name}"
+    packages.install(
+        site, f"ldm-{name}", modules={f"{module}.py": text}, entry_points={"ldm": {"x": module}}
+    )
+
+
+def test_what_is_put_in_the_place_of_torchs_own_is_put_back(site: Path, ldm: Any) -> None:
+    """Where torch was there before, as in a program that uses it."""
+    forward, silu = torch.nn.Linear.forward, torch.nn.functional.silu
+    install(site, "patches", PATCHES)
+    code, _, err = ldm("plugins", "list")
+    assert code == 0
+    (line,) = [line for line in err.splitlines() if "ldm-patches 1.0 changed" in line]
+    assert "torch.nn.modules.linear.Linear.forward" in line
+    assert "torch.Tensor.__add__" in line
+    assert "torch.nn.functional.silu" in line
+    assert line.endswith("that was put back")
+    assert torch.nn.Linear.forward is forward
+    assert torch.nn.functional.silu is silu
+    assert "__add__" not in vars(torch.Tensor)
+    assert (torch.ones(1) + 1).item() == 2
+
+
+def test_what_came_with_torch_itself_is_told_by_every_command(site: Path) -> None:
+    """Nobody knows what was there; only what is written in C is seen through."""
+    install(site, "patches", PATCHES)
+    code = (
+        f"import sys; sys.path.insert(0, {str(site)!r})\n"
+        "from ldm_core.cli import main\n"
+        "sys.argv = ['ldm', 'models', 'list']\n"
+        "try:\n    main()\nfinally:\n    import torch; print((torch.ones(1) + 1).item())\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    (line,) = [line for line in run.stderr.splitlines() if "cannot be put back" in line]
+    assert line.startswith("warning: the package ldm-patches 1.0 changed torch's own torch.nn.")
+    assert "Linear.forward" in line
+    assert "functional.silu" in line
+    assert "Tensor.__add__" not in line
+    assert run.stdout.endswith("2.0\n")
+
+
+WARNS = f"""{HEAD}
+import warnings
+from itertools import pairwise
+
+def warner(x, grid, denoise, noise):
+    warnings.warn("steps are many", stacklevel=1)
+    warnings.warn("this goes away", DeprecationWarning, stacklevel=1)
+    for here, there in pairwise(grid):
+        x0 = denoise(x, here)
+        warnings.warn("a step was made", RuntimeWarning, stacklevel=1)
+        kept = there.sigma / here.sigma
+        x = kept * x + (there.alpha - kept * here.alpha) * x0
+    return x
+
+@hookimpl
+def ldm_schedulers(register):
+    register("warner", warner)
+"""
+
+
+def test_what_a_plugin_warns_of_in_a_run_is_said_with_its_name(
+    site: Path, ldm: Any, folder: Path, tmp_path: Path
+) -> None:
+    install(site, "warns", WARNS)
+    words = ["generate", "star", "--scheduler", "warner", "--steps", "2", "--seed", "1"]
+    with warnings.catch_warnings():  # as Python has them where nobody says anything
+        warnings.simplefilter("default")
+        warnings.simplefilter("ignore", DeprecationWarning)
+        code, out, err = ldm(*words, "--model", folder, "--out", tmp_path / "out")
+    assert (code, out.count(".png")) == (0, 1)
+    said = [line for line in err.splitlines() if "warns: " in line]
+    assert said == [
+        "warning: the package ldm-warns 1.0 warns: steps are many (UserWarning)",
+        "warning: the package ldm-warns 1.0 warns: a step was made (RuntimeWarning)",
+    ]  # once each, and nothing that is for developers alone
+
+
+def test_a_library_that_warns_is_nobody_elses_fault(site: Path) -> None:
+    from ldm_core.plugins.warned import told
+
+    install(site, "warns", WARNS)
+    assert told("w", UserWarning, torch.__file__) is None
+    assert told("w", LdmWarning, torch.__file__) == "w"
