@@ -1,0 +1,245 @@
+"""Names of other programs: each of their lists, as their sources have them, is answered."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import pytest
+
+from ldm_core import LdmError
+from ldm_core.composition.compose import compose, recompose
+from ldm_core.composition.recipe import as_layer, lay, override
+from ldm_core.plugins.elsewhere import looked_up, plain, read_table, tables_of
+from ldm_core.plugins.elsewhere_words import flags_of
+from ldm_core.plugins.registry import installed
+from swaps import PUBLISHED, Swap, ours, theirs
+
+A1111 = [
+    "DPM++ 2M", "DPM++ SDE", "DPM++ 2M SDE", "DPM++ 2M SDE Heun", "DPM++ 2S a", "DPM++ 3M SDE",
+    "Euler a", "Euler", "LMS", "Heun", "DPM2", "DPM2 a", "DPM fast", "DPM adaptive", "LCM",
+    "Restart", "DDIM", "DDIM CFG++", "PLMS", "UniPC",
+]  # fmt: skip
+"""stable-diffusion-webui 1.10, modules/sd_samplers_kdiffusion.py, _timesteps.py, _lcm.py and
+_extra.py."""
+A1111_TYPES = [
+    "Automatic", "Uniform", "Karras", "Exponential", "Polyexponential", "SGM Uniform",
+    "KL Optimal", "Align Your Steps", "Simple", "Normal", "DDIM", "Beta",
+]  # fmt: skip
+"""modules/sd_schedulers.py."""
+A1111_BEFORE = [
+    "LMS Karras", "DPM2 Karras", "DPM2 a Karras", "DPM++ 2S a Karras", "DPM++ 2M Karras",
+    "DPM++ SDE Karras", "DPM++ 2M SDE Karras", "DPM++ 2M SDE Exponential",
+    "DPM++ 2M SDE Heun Karras", "DPM++ 2M SDE Heun Exponential", "DPM++ 3M SDE Karras",
+    "DPM++ 3M SDE Exponential", "k_euler_a", "k_euler_ancestral", "k_lms_ka", "k_dpm_2_a_ka",
+    "k_dpmpp_2m_ka", "k_dpmpp_2m_sde_heun_exp", "k_dpm_ad",
+]  # fmt: skip
+"""Before 1.9, where a sampler's name holds both; and the names of its programs' interface."""
+COMFYUI = [
+    "euler", "euler_cfg_pp", "euler_ancestral", "euler_ancestral_cfg_pp", "heun", "heunpp2",
+    "exp_heun_2_x0", "exp_heun_2_x0_sde", "dpm_2", "dpm_2_ancestral", "lms", "dpm_fast",
+    "dpm_adaptive", "dpmpp_2s_ancestral", "dpmpp_2s_ancestral_cfg_pp", "dpmpp_sde",
+    "dpmpp_sde_gpu", "dpmpp_2m", "dpmpp_2m_cfg_pp", "dpmpp_2m_sde", "dpmpp_2m_sde_gpu",
+    "dpmpp_2m_sde_heun", "dpmpp_2m_sde_heun_gpu", "dpmpp_3m_sde", "dpmpp_3m_sde_gpu", "ddpm",
+    "lcm", "ipndm", "ipndm_v", "deis", "cfgpp_ud10_ab", "res_multistep", "res_multistep_cfg_pp",
+    "res_multistep_ancestral", "res_multistep_ancestral_cfg_pp", "gradient_estimation",
+    "gradient_estimation_cfg_pp", "er_sde", "seeds_2", "seeds_3", "sa_solver", "sa_solver_pece",
+    "ddim", "uni_pc", "uni_pc_bh2",
+]  # fmt: skip
+"""comfy/samplers.py, KSAMPLER_NAMES and SAMPLER_NAMES."""
+COMFYUI_SCHEDULERS = [
+    "simple", "sgm_uniform", "karras", "exponential", "ddim_uniform", "beta", "normal",
+    "linear_quadratic", "kl_optimal",
+]  # fmt: skip
+"""comfy/samplers.py, SCHEDULER_HANDLERS."""
+INVOKEAI = [
+    "ddim", "ddpm", "deis", "deis_k", "lms", "lms_k", "pndm", "heun", "heun_k", "euler",
+    "euler_k", "euler_a", "kdpm_2", "kdpm_2_k", "kdpm_2_a", "kdpm_2_a_k", "dpmpp_2s",
+    "dpmpp_2s_k", "dpmpp_2m", "dpmpp_2m_k", "dpmpp_2m_sde", "dpmpp_2m_sde_k", "dpmpp_3m",
+    "dpmpp_3m_k", "dpmpp_sde", "dpmpp_sde_k", "er_sde", "unipc", "unipc_k", "lcm", "tcd",
+]  # fmt: skip
+"""invokeai/backend/stable_diffusion/schedulers/schedulers.py, SCHEDULER_NAME_VALUES."""
+SAID = {"A1111 Automatic"}
+"""Names that stand for a choice of the program, and for none here."""
+LISTS = {
+    **{("A1111", "scheduler"): [*A1111, *A1111_BEFORE], ("A1111", "spacing"): A1111_TYPES},
+    **{("ComfyUI", "scheduler"): COMFYUI, ("ComfyUI", "spacing"): COMFYUI_SCHEDULERS},
+    ("InvokeAI", "scheduler"): INVOKEAI,
+    ("Diffusers", "scheduler"): sorted(
+        name for name in dir(diffusers) if name.endswith("Scheduler") and "Flax" not in name
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def tables() -> Any:
+    found, faults = tables_of(installed())
+    assert not faults
+    return found
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder = PUBLISHED["SD 1.5"].written(tmp_path_factory.mktemp("published") / "model")
+    return compose({"model": str(folder)}, installed())
+
+
+@pytest.mark.parametrize(("source", "kind"), LISTS)
+def test_every_name_is_a_choice_here_or_says_what_is_missing(
+    tables: Any, source: str, kind: str
+) -> None:
+    for name in LISTS[source, kind]:
+        if not name.startswith(("Base", "Ones")):
+            hits = [h for h in looked_up(name, tables, kind) if h.source == source]
+            assert len(hits) == 1, name
+            assert hits[0].use or hits[0].missing or f"{source} {name}" in SAID, name
+
+
+def test_every_choice_is_made_of_plugins_and_options_that_are_there(tables: Any, own: Any) -> None:
+    """What is typed for a name is composed as what the table says."""
+    tried = 0
+    for name in {h.name: h for table in tables for h in table.names}.values():
+        for use in [name.use, *name.settings.values()]:
+            layer = {
+                kind: {"name": name.use.get(kind, {}).get("name"), **c} for kind, c in use.items()
+            }
+            if not layer or any(choice["name"] is None for choice in layer.values()):
+                continue
+            recompose(own, layer)
+            typed: dict[str, Any] = {}
+            words = flags_of(layer).split(" --")
+            for flag, _, value in (word.strip("-").partition(" ") for word in words):
+                one = override(value.strip("'")) if flag == "set" else as_layer({flag: value})
+                typed = lay(typed, one)
+            assert typed == layer, name
+            tried += 1
+    assert tried > 100
+
+
+@pytest.mark.parametrize(
+    ("name", "flags"),
+    [
+        ("DPM++ 2M Karras", {"--scheduler dpmpp_2m --spacing karras"}),
+        ("dpmpp 2m  KARRAS", {"--scheduler dpmpp_2m --spacing karras"}),
+        ("Euler a", {"--scheduler euler_ancestral"}),
+        ("EulerA", {"--scheduler euler_ancestral"}),
+        ("plms", {"--scheduler pndm"}),
+        ("DPMSolverMultistep", {"--scheduler dpmpp_2m"}),
+        (
+            "DPMSolverMultistepScheduler(use_karras_sigmas=True, algorithm_type='sde-dpmsolver++')",
+            {"--scheduler dpmpp_2m_sde --spacing karras --set spacing.whole_timesteps=true"},
+        ),
+        ("DPM++ 2M Automatic", {"--scheduler dpmpp_2m --spacing karras"}),
+        ("Euler a Normal", {"--scheduler euler_ancestral --spacing linspace"}),
+        ("ays", {"--spacing align_your_steps"}),
+        ("nobody's", set()),
+        ("++", set()),
+    ],
+)
+def test_a_name_is_known_however_it_is_written(tables: Any, name: str, flags: set[str]) -> None:
+    assert {flags_of(hit.use) for hit in looked_up(name, tables)} == flags
+
+
+def test_a_setting_that_means_nothing_here_is_said(tables: Any) -> None:
+    (hit,) = looked_up("UniPCMultistepScheduler solver_order=3 solver_p=x", tables)
+    assert flags_of(hit.use) == "--scheduler unipc --set scheduler.order=3"
+    assert hit.missing == "Not carried over: solver_p=x."
+
+
+SETTINGS = [
+    ("DPMSolverMultistepScheduler", {"use_karras_sigmas": True}),
+    ("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}),
+    ("DPMSolverMultistepScheduler", {"solver_order": 3}),
+    ("DPMSolverMultistepScheduler", {"solver_type": "heun", "timestep_spacing": "trailing"}),
+    ("EulerDiscreteScheduler", {"timestep_spacing": "trailing"}),
+    ("EulerAncestralDiscreteScheduler", {}),
+    ("HeunDiscreteScheduler", {"use_karras_sigmas": True}),
+    ("KDPM2DiscreteScheduler", {"use_karras_sigmas": True}),
+    ("UniPCMultistepScheduler", {"solver_order": 3, "use_karras_sigmas": True}),
+    ("DPMSolverSinglestepScheduler", {"solver_order": 3}),
+]
+
+
+@pytest.mark.parametrize(("cls", "settings"), SETTINGS, ids=str)
+def test_a_class_with_settings_walks_as_what_it_is_here(
+    tables: Any, own: Any, cls: str, settings: dict[str, Any]
+) -> None:
+    """On a folder as it is published, from the same noise; Diffusers' own class is the oracle."""
+    words = " ".join([cls, *(f"{name}={value}" for name, value in settings.items())])
+    (hit,) = looked_up(words, tables)
+    assert not hit.missing
+    chosen = recompose(own, {kind: dict(choice) for kind, choice in hit.use.items()})
+    expected = theirs("SD 1.5", Swap(cls, settings), 12, own)
+    found = ours(chosen, 12)
+    assert float((found - expected).norm() / expected.norm()) < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("flag", "name", "words"),
+    [
+        ("scheduler", "euler_a", "In A1111 and InvokeAI, this is --scheduler euler_ancestral."),
+        ("scheduler", "plms", "In A1111, this is --scheduler pndm."),
+        ("scheduler", "DDIM", "Did you mean 'ddim'?"),
+        ("scheduler", "dpmpp2m", "Did you mean 'dpmpp_2m'?"),
+        ("scheduler", "dpm_fast", "DPM-Solver++, on x0 estimates, is. Nearest: --scheduler"),
+        ("spacing", "ays", "In A1111 and ComfyUI, this is --spacing align_your_steps."),
+        ("spacing", "kaarras", "Did you mean 'karras'?"),
+    ],
+)
+def test_an_error_says_what_a_name_of_elsewhere_is(flag: str, name: str, words: str) -> None:
+    with pytest.raises(LdmError) as refused:
+        installed().find(flag, name)
+    assert words in str(refused.value)
+
+
+def test_python_is_told_what_an_argument_of_diffusers_is(pipe: Any) -> None:
+    for name, words in {
+        "generator": "It is an argument of Diffusers. Here, it is seed.",
+        "callback_on_step_end": "Here, it is on_step.",
+        "latents": "Pipeline.start and resume take an x.",
+        "promt": "Did you mean 'prompt'?",
+    }.items():
+        with pytest.raises(LdmError) as refused:
+            pipe("a star", **{name: 1})
+        assert words in str(refused.value)
+
+
+def test_find_says_it(ldm: Any) -> None:
+    code, out, _ = ldm("plugins", "find", "DPM++ 2M Karras")
+    assert code == 0
+    assert "A1111\tDPM++ 2M Karras\t--scheduler dpmpp_2m --spacing karras" in out.splitlines()[1]
+    code, out, _ = ldm("plugins", "find", "sgm_uniform", "--json", "--kind", "spacing")
+    rows = json.loads(out)
+    assert [row["source"] for row in rows] == ["ldm", "A1111", "ComfyUI"]
+    assert {row["recipe"]["spacing"]["name"] for row in rows} == {"sgm_uniform"}
+    code, out, err = ldm("plugins", "find", "euler_b")
+    assert (code, out) == (2, "")
+    assert "no program that is known here has the name 'euler_b'" in err
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[a", "is no TOML"),
+        ("a = 1", "is no table of names"),
+        ("[a]\nasks = ''", "'title'"),
+        ("[a]\ntitle = 1", "should be text"),
+        ("[a]\ntitle = 'A'\nsampler = {}", "which is none of scheduler"),
+        ("[a]\ntitle = 'A'\n[a.scheduler]\nx = { sheduler = 'y' }", "which means nothing"),
+        ("[a]\ntitle = 'A'\n[a.scheduler]\nx = 1", "is no table of names"),
+        ("[a]\ntitle = 'A'\n[a.scheduler]\nx = { scheduler = 1 }", "is no table of names"),
+    ],
+)
+def test_a_table_that_says_nothing_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "ldm_names.toml"
+    path.write_text(text)
+    with pytest.raises(LdmError, match=words):
+        read_table(path, "tests")
+
+
+def test_what_does_not_count_in_a_name() -> None:
+    assert plain("DPM++ 2M") == plain("dpmpp_2m") == plain("dpmpp-2m") == "dpmpp2m"
+    assert plain("EulerDiscreteScheduler") == plain("euler_discrete")
+    assert plain("Scheduler") == "scheduler"
