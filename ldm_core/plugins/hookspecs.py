@@ -183,6 +183,17 @@ def ldm_observers(register: Register) -> None:
 
 
 @hookspec
+def ldm_metrics(register: Register) -> None:
+    """Offer metrics: how good pictures are, by themselves or against others.
+
+    Contract: ``measure(pictures, *, options) -> rows``, of pairs ``measure(pictures, references)``,
+    of texts ``measure(pictures, texts)``, marked by `ldm_core.contracts.measures` with what
+    pictures are measured against and which figures are better; or a factory that returns a
+    `ldm_core.contracts.Metric`. See `ldm_core.contracts.metric`.
+    """
+
+
+@hookspec
 def ldm_models(register: RegisterModel) -> None:
     """Offer models that the package ships: ``register(name, folder, made_for)``.
 
@@ -271,6 +282,7 @@ SINCE: Mapping[str, Since] = {
     "ldm_converters": Since("2.0", {"register": "2.0"}),
     "ldm_writers": Since("2.0", {"register": "2.0"}),
     "ldm_observers": Since("1", {"register": "1"}),
+    "ldm_metrics": Since("2.1", {"register": "2.1"}),
     "ldm_models": Since("1", {"register": "1"}),
     "ldm_commands": Since("1", {"register": "1"}),
 }
@@ -289,6 +301,7 @@ KINDS = {
     "converter": "ldm_converters",
     "writer": "ldm_writers",
     "observer": "ldm_observers",
+    "metric": "ldm_metrics",
     "command": "ldm_commands",
 }
 """Each kind of plugin with the hook that offers it. Models, which are folders, stand apart."""

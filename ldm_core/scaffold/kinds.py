@@ -107,6 +107,12 @@ STARTERS: Mapping[str, Starter] = {
         f"generate {STAR} --set 'observers=[\"{{name}}\"]'",
         "norms:norms",
     ),
+    "metric": Starter(
+        "how colourful pictures are",
+        "evaluate {folder}/star.png --metrics {name}",
+        "colours:colours",
+        also=("star.png",),
+    ),
     "command": Starter(
         "one prompt by several schedulers",
         f"{{name}} {STAR} --schedulers ddim --schedulers heun",
@@ -123,5 +129,5 @@ STARTERS: Mapping[str, Starter] = {
 }
 """By kind, in the order of the hooks."""
 
-WORDS: Mapping[str, str] = {"wrapper": "denoiser", "metric": "command"}
+WORDS: Mapping[str, str] = {"wrapper": "denoiser"}
 """What else a person may call a kind, with its name."""

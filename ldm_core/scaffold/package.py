@@ -49,7 +49,7 @@ def kinds_of(words: Sequence[str]) -> tuple[str, ...]:
     """The kinds that a person asked for, each once, in the order of the hooks.
 
     Args:
-        words: kinds, or several with commas between; a wrapper is a denoiser, a metric a command.
+        words: kinds, or several with commas between; a wrapper is a denoiser.
     Raises:
         LdmError: there are none, or one is no kind.
     """

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from ldm_core.conformance import scheduler_state  # noqa: F401 - checks too
+from ldm_core.conformance import scheduler_ends, scheduler_state  # noqa: F401 - checks too
 from ldm_core.conformance.checks import NotApplicable, Subject, check
 from ldm_core.conformance.gaussian import SCHEDULES
 from ldm_core.conformance.moments import moment_errors

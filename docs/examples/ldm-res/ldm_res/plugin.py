@@ -7,7 +7,7 @@ from pathlib import Path
 from ldm_core import hookimpl
 from ldm_core.plugins.hookspecs import Register, RegisterModel
 
-ldm_api = ">=2,<3"
+ldm_api = ">=2.1,<3"
 
 
 @hookimpl
@@ -68,6 +68,11 @@ def ldm_writers(register: Register) -> None:
 @hookimpl
 def ldm_observers(register: Register) -> None:
     register("changes", "ldm_res.changes:changes")
+
+
+@hookimpl
+def ldm_metrics(register: Register) -> None:
+    register("sharpness", "ldm_res.sharpness:sharpness")
 
 
 @hookimpl

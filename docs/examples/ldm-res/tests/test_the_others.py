@@ -16,6 +16,7 @@ from ldm_res.kaleidoscope import Turned
 from ldm_res.laplace import laplace
 from ldm_res.pruned import pruned
 from ldm_res.res_2m import res_2m
+from ldm_res.sharpness import sharpness
 from torch.nn.functional import scaled_dot_product_attention
 
 from ldm_core import LdmError, Pipeline
@@ -137,6 +138,17 @@ def test_the_observer_says_how_much_changed(
     *_, last = said.err.splitlines()
     assert last.startswith("x0 changed by ")
     assert len(last.split()) == 3 + 3  # four evaluations
+
+
+def test_a_checkerboard_is_as_sharp_as_a_picture_can_be() -> None:
+    """Each pixel has four neighbours of the other colour, so the Laplacian is 4 or -4; a ramp has
+    none."""
+    rows, columns = torch.meshgrid(torch.arange(10), torch.arange(10), indexing="ij")
+    board = ((rows + columns) % 2).float().expand(1, 3, 10, 10)
+    ramp = (rows / 9).expand(1, 3, 10, 10)
+    sharp, smooth = sharpness(torch.cat([board, ramp])).tolist()
+    assert sharp == pytest.approx(4 * (64 / 63) ** 0.5, rel=1e-5)
+    assert smooth == pytest.approx(0, abs=1e-6)
 
 
 def test_commands_are_built_without_a_pipeline() -> None:

@@ -1,0 +1,1 @@
+"""How good pictures are: metrics of folders of them, as a table."""

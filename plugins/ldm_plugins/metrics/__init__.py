@@ -1,0 +1,1 @@
+"""File formats of what is drawn."""

@@ -1,0 +1,39 @@
+"""How many features of one set lie where the other has some (Kynkäänniemi et al. 2019,
+arXiv:1904.06991, Section 2)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+AT_ONCE = 1000
+"""Rows whose distances to all others are computed at once."""
+
+
+def within(rows: Tensor, others: Tensor, k: int) -> float:
+    """The share of rows that lie within the ball of one of the others, which reaches to its k-th
+    neighbour among them.
+
+    Args:
+        rows, others: (pictures, values), of the same values.
+        k: less than there are others.
+    """
+    import torch
+
+    reach = torch.cat(
+        [  # the first is itself
+            torch.cdist(part, others, compute_mode=EXACT).kthvalue(k + 1).values
+            for part in torch.split(others, AT_ONCE)
+        ]
+    )
+    inside = [
+        (torch.cdist(part, others, compute_mode=EXACT) <= reach).any(1)
+        for part in torch.split(rows, AT_ONCE)
+    ]
+    return float(torch.cat(inside).double().mean())
+
+
+EXACT = "donot_use_mm_for_euclid_dist"
+"""So that a picture is at the distance zero from itself."""
