@@ -6,7 +6,7 @@ import math
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
-from ldm_core.contracts import Denoise, Grid, Noise
+from ldm_core.contracts import Denoise, Grid, Noise, Scheduler, of_order
 from ldm_core.numerics.point import Point
 from ldm_plugins.schedulers.shared.dpmpp_steps import orders_of_steps
 from ldm_plugins.schedulers.shared.lagrange import lagrange, value
@@ -16,15 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def deis(
-    x: Tensor,
-    grid: Grid,
-    denoise: Denoise,
-    noise: Noise,
-    *,
-    order: Literal[1, 2, 3] = 2,
-    lower_order_final: bool = True,
-) -> Tensor:
+def deis(*, order: Literal[1, 2, 3] = 2, lower_order_final: bool = True) -> Scheduler:
     """Diffusion exponential integrator, multistep in ln(sigma/alpha) (Zhang & Chen 2022,
     arXiv:2204.13902, tAB-DEIS).
 
@@ -36,8 +28,13 @@ def deis(
         order: how many estimates it goes through, 1 to 3; fewer in the first steps.
         lower_order_final: end runs of fewer than 15 steps with order two and one.
     """
-    orders = orders_of_steps(grid, order, lower_order_final)
-    return multistep(x, grid, denoise, orders, _weights)
+
+    @of_order(order)
+    def walk(x: Tensor, grid: Grid, denoise: Denoise, noise: Noise) -> Tensor:
+        orders = orders_of_steps(grid, order, lower_order_final)
+        return multistep(x, grid, denoise, orders, _weights)
+
+    return walk
 
 
 @lru_cache(maxsize=4096)

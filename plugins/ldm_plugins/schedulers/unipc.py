@@ -9,7 +9,7 @@ from functools import lru_cache
 from itertools import pairwise, zip_longest
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from ldm_core.contracts import Denoise, Grid, Noise
+from ldm_core.contracts import Denoise, Grid, Noise, Scheduler, of_order
 from ldm_core.numerics.moves import move
 from ldm_core.numerics.point import Point
 from ldm_core.numerics.sums import weighted_sum
@@ -18,16 +18,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+Variant = Literal["bh1", "bh2"]
+
+
 def unipc(
-    x: Tensor,
-    grid: Grid,
-    denoise: Denoise,
-    noise: Noise,
     *,
     order: Literal[1, 2, 3] = 2,
-    variant: Literal["bh1", "bh2"] = "bh2",
+    variant: Variant = "bh2",
     lower_order_final: bool = True,
-) -> Tensor:
+) -> Scheduler:
     """UniPC, a predictor and corrector on x0 estimates (Zhao et al. 2023, arXiv:2302.04867,
     Alg. 5-8).
 
@@ -38,8 +37,21 @@ def unipc(
         order: of the predictor, 1 to 3; lower in the first steps.
         variant: the paper's B(h), "bh1" for h and "bh2" for e^h - 1; they differ where the
             predictor is of order two or the corrected one of order one.
-        lower_order_final: end with steps of order two and one, for stability.
+        lower_order_final: end with steps of order two and one, for stability; the whole is of order
+            two then.
     """
+    reached = 2 if lower_order_final else order + 1
+
+    @of_order(reached)
+    def walk(x: Tensor, grid: Grid, denoise: Denoise, noise: Noise) -> Tensor:
+        return _walk(x, grid, denoise, order, variant, lower_order_final)
+
+    return walk
+
+
+def _walk(
+    x: Tensor, grid: Grid, denoise: Denoise, order: int, variant: Variant, lower_order_final: bool
+) -> Tensor:
     history: deque[tuple[Point, Tensor]] = deque(maxlen=order)  # newest first
     correction: Sequence[float] = ()  # of x, in the estimates: the one at x and those before it
     steps = len(grid) - 1 + grid.after  # of a part, those of the whole way

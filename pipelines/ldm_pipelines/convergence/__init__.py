@@ -1,0 +1,1 @@
+"""How schedulers converge to a fine solution, from one start: `measuring.converge`."""
