@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ldm_core.composition.recipe import Layer
-from ldm_core.jobs.compositions import key_of, split
+from ldm_core.jobs.compositions import conversion, key_of, split
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +64,15 @@ class Batch:
 
 
 def cut(groups: Iterable[tuple[Group, Sequence[Picture]]], size: int) -> list[Batch]:
-    """Batches of at most so many pictures, those of one model together, in the order in which
-    models, and then groups, first appear."""
-    models: dict[str, list[Batch]] = {}
+    """Batches of at most so many pictures, those of one model together, and of these those of which
+    it is converted alike, in the order in which models, conversions, and then groups, first
+    appear."""
+    models: dict[str, dict[str, list[Batch]]] = {}
     for group, pictures in groups:
-        batches = models.setdefault(key_of(split(group.choices)[0]), [])
+        conversions = models.setdefault(key_of(split(group.choices)[0]), {})
+        batches = conversions.setdefault(key_of(conversion(group.choices)), [])
         batches += [
             Batch(group, tuple(pictures[start : start + size]))
             for start in range(0, len(pictures), size)
         ]
-    return [batch for batches in models.values() for batch in batches]
+    return [batch for one in models.values() for batches in one.values() for batch in batches]

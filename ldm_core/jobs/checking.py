@@ -248,7 +248,7 @@ class _Check:
     def _fail(self, line: Line, error: LdmError) -> None:
         message, hint = message_and_hint(error)
         fault = error if isinstance(error, PluginError) else None
-        bad = BadLine(line.index, line.number, message.rstrip("."), hint, fault)
+        bad = BadLine(line.index, line.number, message.rstrip("."), hint, fault, line.name)
         self.bad.setdefault(line.index, bad)
 
 
@@ -268,7 +268,7 @@ def defaults_of(making: Making, composition: Composition) -> dict[str, Any]:
 
 def bad_lines(bad: Sequence[BadLine], name: str) -> str:
     """What is wrong with lines: the first of them, and how many more."""
-    texts = [f"line {line.number}: {line.reason}" for line in bad[:SHOWN]]
+    texts = [f"{line.place}: {line.reason}" for line in bad[:SHOWN]]
     if len(bad) > SHOWN:
         texts.append(f"and {len(bad) - SHOWN} more")
     noun = "line is" if len(bad) == 1 else "lines are"

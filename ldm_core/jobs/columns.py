@@ -142,7 +142,7 @@ def inputs_of(
             extent[name] = _typed(name, AtLeastOne, value)
         elif name in declared:
             one = declared[name]
-            read = _read(one, value) if text else value
+            read = read_input(one, value) if text else value
             inputs[name] = _in_full(one, read, folder)
         elif error := unknown(name, declared, composition):
             raise error
@@ -164,7 +164,7 @@ def unknown(
     )
 
 
-def _read(declared: Input, cell: str) -> Any:
+def read_input(declared: Input, cell: str) -> Any:
     """The value of an input in text; a text, and the name of a file, is never read as a number."""
     kinds = {*(get_args(declared.type) or (declared.type,))}
     if kinds - {NoneType} == {str}:

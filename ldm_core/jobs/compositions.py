@@ -12,6 +12,8 @@ from ldm_core.composition.composition import Composition
 from ldm_core.composition.parts import same_plugin
 from ldm_core.composition.recipe import Layer, lay
 
+OF_CONVERSION = ("loras", "converters")
+"""Keys of a recipe that act on weights which are read."""
 KEPT = 8
 """So many compositions are kept, for lines that follow one another."""
 
@@ -20,6 +22,11 @@ def split(choices: Layer) -> tuple[Layer, Layer]:
     """What belongs to the weights, and the rest."""
     weights = {key: value for key, value in choices.items() if key in OF_WEIGHTS}
     return weights, {key: value for key, value in choices.items() if key not in weights}
+
+
+def conversion(choices: Layer) -> Layer:
+    """What makes another model of a model's weights."""
+    return {key: value for key, value in choices.items() if key in OF_CONVERSION}
 
 
 def key_of(choices: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from ldm_core.composition.compose import compose
 from ldm_core.composition.composition import Composition
@@ -22,7 +22,7 @@ from ldm_core.jobs.events import Begun, Event, Made
 from ldm_core.jobs.files import PictureFiles, Written
 from ldm_core.jobs.folder import INPUTS, JobFolder
 from ldm_core.jobs.ledger import DONE, FAILED, Ledger
-from ldm_core.jobs.lines import Lines, read_lines
+from ldm_core.jobs.lines import Lines
 from ldm_core.jobs.machine_checks import check_device
 from ldm_core.jobs.making import Making
 from ldm_core.jobs.naming import DEFAULT
@@ -30,6 +30,7 @@ from ldm_core.jobs.opening import (
     check_inputs,
     checked_lines,
     in_full,
+    lines_of,
     of_pictures,
     recorded,
     room_for,
@@ -41,6 +42,9 @@ from ldm_core.machine import refused
 from ldm_core.media.kinds import noun
 from ldm_core.media.writers import find_writer
 from ldm_core.plugins.registry import Registry
+
+if TYPE_CHECKING:
+    from ldm_core.run.pipeline import Pipeline
 
 
 class Changed(LdmError):
@@ -69,11 +73,12 @@ class Job:
     folder: JobFolder
     terms: Terms = field(repr=False)
     record: Mapping[str, Any] = field(repr=False)
+    pipe: Pipeline | None = field(default=None, repr=False)
 
     @classmethod
     def open(
         cls,
-        prompts: str | Path,
+        prompts: str | Path | Lines,
         out: str | Path,
         *,
         choices: Mapping[str, Any],
@@ -91,12 +96,13 @@ class Job:
         making: Making | None = None,
         base: Composition | None = None,
         processes: int = 1,
+        pipe: Pipeline | None = None,
     ) -> Self:
         """Check a job, and make its folder or go on with the one that is there. No weights are
         read, and nothing is written before all is checked.
 
         Args:
-            prompts: the file of lines, or a folder with a data set.
+            prompts: the file of lines, a folder with a data set, or lines as they are.
             out: the job's folder.
             choices: keys of a recipe, in force where a line says nothing else.
             inputs: of the model, likewise.
@@ -115,6 +121,7 @@ class Job:
             base: the composition of the choices, where it is made already.
             processes: how many there will be at least; batches are no larger than what is
                 each one's share.
+            pipe: of the base, on whose weights pictures are made; they are read where None.
         Raises:
             LdmError: lines are bad, or the folder holds another job.
             MachineError: the folder cannot be made or written to.
@@ -140,8 +147,8 @@ class Job:
             files = files_of(folder.path, writer, shards, shard_size, asked.batches)
             return terms, asked, files
 
-        with room_for(Path(prompts)) as fresh:
-            lines = read_lines(Path(prompts), folder.path / INPUTS, fresh)
+        with room_for(prompts) as fresh:
+            lines = lines_of(prompts, folder.path / INPUTS, fresh)
             record = {
                 "command": making.name,
                 "lines_sha256": lines.sha256,
@@ -170,7 +177,7 @@ class Job:
             now = folder.create({**record, "seed": first})
             folder.check(in_full(now, base), record)
             if extracted:
-                lines = read_lines(Path(prompts), folder.path / INPUTS)
+                lines = lines_of(prompts, folder.path / INPUTS)
         except OSError as error:
             raise refused(f"'{out}' cannot be the folder of a job", error) from None
         if extracted or now["seed"] != first:  # another process was first, with a random seed too
@@ -178,7 +185,7 @@ class Job:
             terms, asked, files = checked(lines, first)
         return cls(
             lines, asked, first, there is not None, compositions, making, writer, files, folder,
-            terms, now,
+            terms, now, pipe,
         )  # fmt: skip
 
     def check_record(self) -> None:

@@ -32,6 +32,8 @@ class Result:
         seconds: that it took.
         sha256: of the file.
         error: why it could not be made.
+        evaluations: of the denoiser that it took, where that is known.
+        together: how many pictures were made at once, whose time is shared equally among them.
     """
 
     index: int
@@ -43,6 +45,8 @@ class Result:
     error: str | None = None
     tar: str | None = None
     member: str | None = None
+    evaluations: int | None = None
+    together: int | None = None
 
     def as_table(self) -> dict[str, Any]:
         """For the ledger."""
@@ -51,7 +55,10 @@ class Result:
             return {**head, "error": self.error}
         seconds = round(self.seconds, 3)
         packed = {} if self.tar is None else {"tar": self.tar, "member": self.member}
-        return {**head, "file": self.file, **packed, "seconds": seconds, "sha256": self.sha256}
+        cost = {"evaluations": self.evaluations, "together": self.together}
+        known = {name: count for name, count in cost.items() if count is not None}
+        where = {"file": self.file, **packed}
+        return {**head, **where, "seconds": seconds, **known, "sha256": self.sha256}
 
 
 DONE, FAILED = 1, 2
@@ -190,6 +197,7 @@ def _is_sound(result: Result) -> bool:
     return (
         all(type(number) is int for number in (result.index, result.line, result.seed))
         and all(text is None or isinstance(text, str) for text in texts)
+        and all(n is None or type(n) is int for n in (result.evaluations, result.together))
         and isinstance(result.seconds, int | float)
         and (result.file is None) != (result.error is None)
     )

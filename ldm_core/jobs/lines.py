@@ -22,11 +22,13 @@ class Line:
         index: from 0, among the lines that say something; one that is bad counts.
         number: of the file's line where it begins, from 1; of a data set's row.
         values: by the column's name; None where the line does not say it.
+        name: what messages call it, where it is no line of a file.
     """
 
     index: int
     number: int
     values: Mapping[str, Any]
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class BadLine:
     """A line that nothing can be made of.
 
     Attributes:
-        index, number: as of a `Line`.
+        index, number, name: as of a `Line`.
         reason: what is wrong, in a sentence.
         hint: what may help.
         fault: of a plugin of another package, for which the line is not to blame.
@@ -45,6 +47,12 @@ class BadLine:
     reason: str
     hint: str = ""
     fault: PluginError | None = field(default=None, repr=False, compare=False)
+    name: str = ""
+
+    @property
+    def place(self) -> str:
+        """Which line it is, in words."""
+        return self.name or f"line {self.number}"
 
 
 @dataclass(frozen=True)

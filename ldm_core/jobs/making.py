@@ -59,6 +59,9 @@ class Making:
         """What a call computes at once; None where that is seen only when it is made."""
         return plan_of(composition, arguments_of(composition, call))
 
+    def ready(self, pipe: Pipeline, call: Call) -> None:
+        """What is to be done before a call's time is measured; nothing here."""
+
     def batches(self, pipe: Pipeline, call: Call) -> Iterator[Output]:
         """The pictures of a call, which may come in several outputs, one after the other."""
         return pipe.batches(**call)

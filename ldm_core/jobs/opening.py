@@ -16,20 +16,25 @@ from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.jobs.checking import Asked, Terms, bad_lines, check_lines
 from ldm_core.jobs.columns import unknown
 from ldm_core.jobs.compositions import Compositions
-from ldm_core.jobs.lines import Lines, is_data_set
+from ldm_core.jobs.lines import Lines, is_data_set, read_lines
 from ldm_core.jobs.making import Making
 from ldm_core.jobs.placing import without_places
 from ldm_core.media.manifest import _plain
 
 
 @contextmanager
-def room_for(prompts: Path) -> Iterator[Path | None]:
+def room_for(prompts: str | Path | Lines) -> Iterator[Path | None]:
     """A folder for pictures in the rows of a data set, until all is checked."""
-    if not is_data_set(prompts):
+    if isinstance(prompts, Lines) or not is_data_set(Path(prompts)):
         yield None
         return
     with TemporaryDirectory(prefix="ldm-inputs-") as folder:
         yield Path(folder)
+
+
+def lines_of(prompts: str | Path | Lines, extracted: Path, fresh: Path | None = None) -> Lines:
+    """Lines as they are, or read as of `read_lines`."""
+    return prompts if isinstance(prompts, Lines) else read_lines(Path(prompts), extracted, fresh)
 
 
 def checked_lines(

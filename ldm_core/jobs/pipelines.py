@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gc
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ldm_core.composition.recipe import Layer
 from ldm_core.contracts import Model
-from ldm_core.jobs.compositions import Compositions, key_of, split
+from ldm_core.jobs.compositions import KEPT, Compositions, conversion, key_of, split
 
 if TYPE_CHECKING:
     from ldm_core.run.pipeline import Pipeline
@@ -20,15 +21,22 @@ class Pipelines:
     """
     Args:
         around: as of `Pipeline.from_composition`.
+        base: of the job's own choices, where there is one already; its weights are used.
     """
 
-    def __init__(self, compositions: Compositions, around: Around | None = None) -> None:
+    def __init__(
+        self,
+        compositions: Compositions,
+        around: Around | None = None,
+        base: Pipeline | None = None,
+    ) -> None:
         self._compositions = compositions
         self._around = around
         self._of_weights = ""
-        self._base: Pipeline | None = None
-        self._of_rest = ""
-        self._last: Pipeline | None = None
+        self._base = base
+        self._of_conversion = ""
+        self._converted: Pipeline | None = None
+        self._kept: OrderedDict[str, Pipeline] = OrderedDict()
 
     def of(self, choices: Layer) -> Pipeline:
         """The pipeline of a group's choices; weights of another model are let go first.
@@ -46,17 +54,41 @@ class Pipelines:
             self._of_weights = key_of(weights)
         if not rest:
             return self._base
-        if self._last is None or key_of(rest) != self._of_rest:
-            self._last = None
-            self._last = self._base.replace(**rest)
-            self._of_rest = key_of(rest)
-        return self._last
+        self._convert(self._base, conversion(rest))
+        key = key_of(rest)
+        if key not in self._kept:
+            self._kept[key] = self._on(self._base, rest)
+            if len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(key)
+        return self._kept[key]
+
+    def _convert(self, base: Pipeline, converts: Layer) -> None:
+        """Have weights converted, once for all that follow one another and have it alike; those of
+        another conversion are let go first."""
+        if key_of(converts) == self._of_conversion:
+            return
+        self._kept.clear()
+        self._converted = None
+        self._of_conversion = ""
+        if converts:
+            self._converted = base.replace(**converts)
+            self._of_conversion = key_of(converts)
+
+    def _on(self, base: Pipeline, rest: Layer) -> Pipeline:
+        """A pipeline of other choices on the weights that there are."""
+        converts = conversion(rest)
+        others = {key: value for key, value in rest.items() if key not in converts}
+        below = base if self._converted is None else self._converted
+        return below.replace(**others) if others else below
 
     def _drop(self) -> None:
         """Let go of the weights."""
         if self._base is None:
             return
-        self._base = self._last = None
+        self._base = self._converted = None
+        self._kept.clear()
+        self._of_conversion = ""
         gc.collect()
         import torch
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ldm_core.errors import LdmError, NotFiniteError, PluginError, message_and_hint, with_class
@@ -49,7 +50,7 @@ class Worker:
         self._claims = claims
         self._ledger = ledger
         self._stop = stop
-        self._pipelines = Pipelines(job.compositions)
+        self._pipelines = Pipelines(job.compositions, base=job.pipe)
         self._faults = 0
 
     def run(self) -> Iterator[Event]:
@@ -135,6 +136,7 @@ class Worker:
         call = batch.group.call(pictures, defaults_of(making, pipe.composition))
         left = list(pictures)
         try:
+            making.ready(pipe, call)
             since = time.perf_counter()
             for output in making.batches(pipe, call):
                 seconds = (time.perf_counter() - since) / output.asked
@@ -183,7 +185,8 @@ class Worker:
                 broken.append((picture, error))
                 continue
             events.append(self._made(picture, written, seconds, manifest))
-            results.append(result_of(picture, written, seconds))
+            result = result_of(picture, written, seconds)
+            results.append(replace(result, evaluations=output.evaluations, together=output.asked))
         if results:
             self._faults = 0
             with self._writing():
