@@ -2,12 +2,13 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
+PAGE := .venv/.page
 
 # Threads that spin while they wait slow every other process down.
 export OMP_WAIT_POLICY := PASSIVE
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test check format nightly bench train-shapes train-digits docs clean
+.PHONY: demo test check format nightly bench train-shapes train-digits train-moving-shapes docs clean
 
 demo: $(READY)  ## pictures from the default model, on one contact sheet
 	@$(BIN)/ldm generate --seed 1 --out pictures --sheet pictures/sheet.png --overwrite \
@@ -20,7 +21,7 @@ demo: $(READY)  ## pictures from the default model, on one contact sheet
 	  "a large black star on a orange background" \
 	  "a small blue circle at the bottom left on a white background"
 
-test: $(READY)  ## the tests that take seconds
+test: $(READY) $(PAGE)  ## the tests that take seconds
 	$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not slow"
 
 check: $(READY)  ## formatting, lint and types
@@ -32,7 +33,7 @@ format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-nightly: $(READY)  ## every test, the slow ones too, and the default models' figures
+nightly: $(READY) $(PAGE)  ## every test, the slow ones too, and the default models' figures
 	$(BIN)/python -m pytest -q -n auto --dist loadfile
 	$(BIN)/python benchmarks/reconstruction.py
 	$(BIN)/python benchmarks/obedience.py
@@ -53,6 +54,9 @@ train-shapes: $(READY)  ## the default model from nothing; continues where it wa
 train-digits: $(READY)  ## the class-conditional model from nothing, likewise
 	sh benchmarks/reproduce_digits.sh
 
+train-moving-shapes: $(READY)  ## the video model from nothing but `shapes`, likewise
+	sh benchmarks/reproduce_moving_shapes.sh
+
 docs: $(READY)
 	$(BIN)/pip install -q -c constraints.txt -e '.[docs]'
 	$(BIN)/mkdocs build --strict
@@ -64,4 +68,11 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+# The page is tried in a browser where there is one; else those tests are skipped, and say so.
+$(PAGE): $(READY) constraints-page.txt
+	@if command -v chromium >/dev/null || command -v chromium-browser >/dev/null; then \
+	  $(BIN)/pip install -q --disable-pip-version-check --no-deps -r constraints-page.txt || \
+	  echo "the page is not tried in a browser: what it needs cannot be installed"; fi
 	@touch $@

@@ -1,0 +1,1 @@
+"""A page to work on, in a browser: `ldm ui`."""

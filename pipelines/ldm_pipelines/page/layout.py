@@ -1,0 +1,182 @@
+"""The page: what is chosen at the left, the form of that in the middle, what comes of it at the
+right. Every field is made of what a plugin declares, so that a new plugin has its own at once."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from ldm_core.composition.recipe import LISTS
+from ldm_core.composition.short_names import owned_model
+from ldm_core.errors import LdmError
+from ldm_core.numerics.noise_kinds import NOISE_KINDS
+from ldm_pipelines.page.description import describe, plugin_names
+from ldm_pipelines.page.filled import HOOKS, Filled
+from ldm_pipelines.page.form import HELD, PRIVATE, Form, Stays, names_in
+from ldm_pipelines.page.making import Maker
+from ldm_pipelines.page.shown import error_text
+from ldm_pipelines.page.taking import take
+from ldm_pipelines.page.widgets import ANY
+from ldm_pipelines.page.workplace import Workplace
+
+CSS = """
+.preview { width: 100%; image-rendering: pixelated; }
+footer { display: none !important; }
+#said textarea, #copied textarea { font-family: ui-monospace, monospace; font-size: 0.85em; }
+"""
+DEFAULT_MODEL = "shapes"
+SETTINGS = ("dtype", "compute_dtype", "noise")
+"""What is taken over of a picture beside hook points and call."""
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+
+class Page:
+    """The components that stay, and what is done with them."""
+
+    def __init__(self, place: Workplace) -> None:
+        self.place = place
+        self.maker = Maker(place.folders, place.registry)
+        with gr.Blocks(title="ldm", analytics_enabled=False, fill_width=True) as self.blocks:
+            self.held = gr.State({key: {} for key in HELD})
+            self.chosen = gr.State([])
+            self.made = gr.State([])
+            with gr.Row():
+                with gr.Column(scale=2, min_width=260):
+                    self._choices()
+                form = gr.Column(scale=4, min_width=360)
+                with gr.Column(scale=4, min_width=360):
+                    self._results()
+            with form:
+                self._form()
+            self._drop()
+
+    def _choices(self) -> None:
+        names = self.place.folders.model_names(self.place.registry)
+        if not names:
+            raise LdmError("there is no model to choose.", "name a folder of them with --models.")
+        first = owned_model(self.place.registry, DEFAULT_MODEL)
+        self.model = gr.Dropdown(
+            names,
+            value=first if first in names else names[0],
+            label="model",
+            elem_id="model",
+            **ANY,
+        )
+        self.hooks = {}
+        for hook in HOOKS:
+            several = hook in LISTS
+            choices = plugin_names(self.place.registry, LISTS.get(hook, hook))
+            self.hooks[hook] = gr.Dropdown(
+                list(choices) if several else [("(the model's own)", ""), *choices],
+                value=[] if several else "",
+                label=hook,
+                info="none: the model's own" if several else None,
+                multiselect=several,
+                elem_id=f"hook-{hook}",
+                **ANY,
+            )
+        with gr.Accordion("LoRA, noise, machine", open=False):
+            self.settings = {
+                "loras": gr.Textbox(
+                    label="LoRA", info="a file a line, as ink.safetensors:0.8", lines=2
+                ),
+                "device": gr.Textbox(label="device", placeholder="auto", elem_id="device"),
+                "noise": gr.Dropdown(
+                    ["", *NOISE_KINDS], value="", label="noise", elem_id="noise", **ANY
+                ),
+                "dtype": gr.Dropdown(["", *DTYPES], value="", label="dtype", **ANY),
+                "compute_dtype": gr.Dropdown(
+                    ["", *DTYPES[:2]], value="", label="compute dtype", **ANY
+                ),
+                "memory": gr.Textbox(label="memory", placeholder="as 8GiB, or auto"),
+                "fast": gr.Dropdown(["", "lossless", "lossy"], value="", label="fast", **ANY),
+            }
+        self.dropped = gr.File(
+            label="Drop a picture to take its recipe", elem_id="drop", type="filepath", height=150
+        )
+
+    def _results(self) -> None:
+        self.said = gr.Textbox(
+            label="what happened", lines=3, max_lines=12, elem_id="said", interactive=False
+        )
+        self.preview = gr.HTML(elem_id="preview")
+        self.gallery = gr.Gallery(
+            label="made", columns=3, object_fit="contain", elem_id="gallery", interactive=False
+        )
+        self.copied = gr.Textbox(
+            label="copy", lines=2, max_lines=24, elem_id="copied", interactive=False,
+            buttons=["copy"],
+        )  # fmt: skip
+
+    def _form(self) -> None:
+        """The form, made anew where another model or plugin is chosen."""
+        stays, place = self._stays(), self.place
+        choices = [self.model, *self.hooks.values()]
+        for box in choices:
+            box.change(lambda *chosen: [*chosen], choices, self.chosen, **PRIVATE)
+        fixed = [self.model, self.held, *self.hooks.values()]
+        triggers = [self.blocks.load, self.chosen.change]  # once for each choice: it clears fields
+
+        @gr.render(fixed, triggers, show_progress="hidden")  # type: ignore[untyped-decorator]
+        def form(model: str, held: dict[str, Any], *names: Any) -> None:
+            parts = {h: names_in(n) for h, n in zip(self.hooks, names, strict=True)}
+            try:
+                shown = describe(Filled(model, parts), place.folders, place.registry)
+            except Exception as error:
+                gr.Textbox(error_text(error), label="this cannot be", info="", elem_id="problem")
+                return
+            if shown.problem:
+                label = "these do not go together"
+                gr.Textbox(shown.problem, label=label, info="", lines=2, elem_id="problem")
+            Form(place, self.maker, stays, shown, model, parts, held).show()
+
+    def _stays(self) -> Stays:
+        return Stays(
+            self.model, self.hooks, self.settings, self.held, self.made, self.said, self.preview,
+            self.gallery, self.copied,
+        )  # fmt: skip
+
+    def _drop(self) -> None:
+        """Take the recipe of a picture."""
+        outputs = [
+            *(self.settings[name] for name in SETTINGS),
+            self.dropped,
+            self.said,
+            self.chosen,
+            self.held,
+            self.model,
+            *self.hooks.values(),
+        ]
+        self.dropped.upload(self._take, self.dropped, outputs, **PRIVATE)
+
+    def _take(self, path: str) -> dict[Any, Any]:
+        try:
+            taken = take(Path(path), self.place.folders, self.place.registry)
+        except Exception as error:
+            told = error_text(error).replace(path, Path(path).name)
+            return {self.said: told, self.dropped: None}
+        filled = taken.filled
+        words = [f"not taken over: {words}" for words in taken.left]
+        hooks = {}
+        for hook, box in self.hooks.items():
+            names = list(filled.parts.get(hook, ()))
+            hooks[box] = names if hook in LISTS else names[0] if names else ""
+        return {
+            self.dropped: None,
+            self.chosen: [time.monotonic_ns()],
+            self.said: "\n".join(["its recipe is in the form", *words]),
+            self.model: filled.model,
+            self.held: {
+                "call": {"seed": filled.seed, "steps": filled.settings["num_inference_steps"]},
+                "input": filled.inputs,
+                "option": filled.options,
+                "axis": filled.axes,
+                "over": {},
+                "taken": True,
+            },
+            **{self.settings[n]: filled.settings.get(n, "") for n in SETTINGS},
+            **hooks,
+        }

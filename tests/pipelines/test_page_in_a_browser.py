@@ -1,0 +1,309 @@
+"""The page in a real browser: from prompt to picture, and what a hostile hand could try."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any
+
+import pytest
+from PIL import Image
+from pydantic import Field as Bounds
+
+from ldm_core import hookimpl
+from ldm_core.media.png import read_png
+from ldm_core.plugins.registry import Registry, installed
+
+pytest.importorskip("gradio", reason="the page needs gradio: pip install 'ldm-core[ui]'")
+api = pytest.importorskip("playwright.sync_api", reason="a browser is driven by playwright")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+
+QUIET = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+SCRIPT = "<img src=x onerror='window.hacked=1'><script>window.hacked=1</script>"
+SAID = "document.querySelector('#said textarea').value"
+
+
+def theirs(
+    x: Any,
+    grid: Any,
+    denoise: Any,
+    noise: Any,
+    *,
+    share: Annotated[float, Bounds(ge=0, le=1)] = 0.25,
+    loud: bool = False,
+) -> Any:
+    """Theirs.
+
+    Args:
+        share: how much of it.
+        loud: <img src=x onerror='window.hacked=1'> of it.
+    """  # fmt: skip
+    for here, there in pairwise(grid):
+        x0 = denoise(x, here)
+        x = there.alpha * x0 + there.sigma / here.sigma * (x - here.alpha * x0)
+    return x
+
+
+class Package:
+    """A third party's plugin module."""
+
+    ldm_api = ">=2,<3"
+
+    @hookimpl
+    def ldm_schedulers(self, register: Any) -> None:
+        register("theirs", theirs)
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the page reads, with what it must not read beside it."""
+    room = tmp_path_factory.mktemp("page")
+    (room / "in").mkdir()
+    Image.new("RGB", (16, 16), "red").save(room / "in" / "photo.png")
+    Image.new("RGB", (16, 16), "blue").save(room / "secret.png")
+    return room
+
+
+@pytest.fixture(scope="module")
+def url(room: Path, folder: Path) -> Iterator[str]:
+    from ldm_pipelines.page.folders import Folders
+    from ldm_pipelines.page.serving import Address, served
+    from ldm_pipelines.page.workplace import Workplace
+
+    registry, before = Registry(), dict(os.environ)
+    registry.plugins = [*installed().plugins]
+    registry.add(Package(), "ldm-theirs", "1")
+    folders = Folders.of([room / "in"], [folder], room / "out")
+    with served(Workplace(folders, registry), Address("127.0.0.1", 0)) as page:
+        yield page.url
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield browser
+        browser.close()
+
+
+class Hand:
+    """A person at a page."""
+
+    def __init__(self, browser: Any, url: str) -> None:
+        self.page = browser.new_page(viewport={"width": 1400, "height": 1000})
+        self.page.set_default_timeout(30_000)
+        self.asked: set[str] = set()
+        self.page.on("request", lambda r: self.asked.add(r.url.split("/")[2]))
+        self.page.on("pageerror", lambda e: pytest.fail(f"the page fails: {e}"))
+        self.page.goto(url)
+        self.page.wait_for_selector("#make")
+
+    def fill(self, at: str, text: str) -> None:
+        self.page.fill(f"#{at} textarea, #{at} input", text)
+
+    def text(self, at: str) -> str:
+        return str(self.page.input_value(f"#{at} textarea, #{at} input"))
+
+    def choose(self, hook: str, name: str) -> None:
+        self.page.click(f"#hook-{hook} input")
+        self.page.get_by_role("option", name=name, exact=True).click()
+
+    def click(self, at: str, until: str) -> str:
+        """Click, and wait until what is said has some words."""
+        self.page.click(f"#{at}")
+        return self.said(until)
+
+    def said(self, until: str) -> str:
+        self.page.wait_for_function(f"{SAID}.includes({json.dumps(until)})")
+        return self.text("said")
+
+    def copied(self, words: str, until: str) -> str:
+        self.page.click(f"text={words}")
+        has = f"document.querySelector('#copied textarea').value.includes({json.dumps(until)})"
+        self.page.wait_for_function(has)
+        return self.text("copied")
+
+    @property
+    def hacked(self) -> Any:
+        return self.page.evaluate("window.hacked")
+
+
+@pytest.fixture
+def hand(browser: Any, url: str) -> Iterator[Hand]:
+    hand = Hand(browser, url)
+    yield hand
+    assert hand.hacked is None
+    assert hand.asked == {url.split("/")[2]}, "the page asks this server and nobody else"
+    hand.page.close()
+
+
+def test_from_prompt_to_picture(hand: Hand, room: Path) -> None:
+    """What the browser shows is the file itself, with its manifest."""
+    for name, text in (("field-input-prompt", f"a red star {SCRIPT}"), ("seed", "7")):
+        hand.fill(name, text)
+    hand.fill("steps", "2")
+    said = hand.click("make", ".png")
+    path = Path(next(line for line in said.splitlines() if line.endswith(".png")))
+    assert path.parent == room / "out"
+    manifest = read_png(path)[1]
+    assert (manifest["seed"], manifest["num_inference_steps"]) == (7, 2)
+    assert manifest["inputs"]["prompt"] == f"a red star {SCRIPT}"
+    shown = hand.page.wait_for_selector("#gallery img")
+    hand.page.wait_for_function("document.querySelector('#gallery img').naturalWidth > 0")
+    got = hand.page.request.get(shown.get_attribute("src"))
+    assert got.body() == path.read_bytes()
+    hand.click("make", "-2.png")  # the same again is written over nothing
+    assert len({*room.glob("out/*seed7*.png")}) == 2
+
+
+def test_stop_ends_a_run_and_the_next_one_is_made(hand: Hand, room: Path) -> None:
+    hand.fill("field-input-prompt", "a blue star")
+    hand.fill("steps", "900")
+    hand.click("make", "step ")
+    hand.page.wait_for_selector("#preview img")
+    assert "nothing was saved" in hand.click("stop", "stopped at step")
+    hand.fill("steps", "1")
+    hand.click("make", ".png")
+    assert len([*room.glob("out/a-blue-star*.png")]) == 1
+
+
+def test_a_page_that_is_closed_frees_the_machine(browser: Any, url: str, hand: Hand) -> None:
+    other = Hand(browser, url)
+    other.fill("field-input-prompt", "a star")
+    other.fill("steps", "900")
+    other.click("make", "step ")
+    other.page.close()
+    hand.fill("field-input-prompt", "a star")
+    hand.fill("steps", "1")
+    hand.click("make", ".png")
+
+
+def test_a_third_partys_plugin_shows_up_with_its_options(hand: Hand, room: Path) -> None:
+    hand.fill("field-input-prompt", "a green star")
+    hand.choose("scheduler", "theirs")
+    at = "field-scheduler-ldm-theirs-theirs-share"
+    hand.page.wait_for_selector(f"#{at}")
+    assert hand.text("field-input-prompt") == "a green star"
+    help = hand.page.inner_text(f"#{at}")
+    assert "how much of it" in help
+    assert "from 0, up to 1" in help
+    hand.fill(at, "2")
+    assert "'share' should be float" in hand.click("make", "error")
+    hand.fill(at, "0.5")
+    hand.fill("steps", "2")
+    command = hand.copied("As a command", "theirs")
+    assert "--scheduler=theirs --set scheduler.share=0.5" in command
+    hand.click("make", ".png")
+    [path] = room.glob("out/a-green-star*.png")
+    scheduler = read_png(path)[1]["recipe"]["scheduler"]
+    assert scheduler == {"name": "ldm-theirs:theirs", "share": 0.5, "loud": False}
+
+
+def test_a_comparison_shows_its_cells(hand: Hand, room: Path) -> None:
+    hand.fill("field-input-prompt", "a gold star")
+    hand.fill("seed", "3")
+    hand.page.click("#compare-section button >> nth=0")
+    for number, name, values in ((1, "scheduler", "euler, theirs"), (2, "steps", "1,2,99999999")):
+        hand.page.fill(f"#over-name-{number} input", name)
+        hand.page.press(f"#over-name-{number} input", "Enter")
+        hand.fill(f"over-values-{number}", values)
+    said = hand.click("compare", "evaluations")
+    assert "scheduler=theirs, steps=2:" in said
+    assert said.count("evaluations") == 4
+    assert said.count("refused") == 2
+    [out] = room.glob("out/comparison-*")
+    assert len([*out.glob("0*.png")]) == 4
+    assert (out / "sheet.png").exists()
+    hand.page.wait_for_function("document.querySelectorAll('#gallery img').length >= 5")
+    hand.fill("over-values-1", "euler, /etc/passwd")
+    assert "no scheduler named" in hand.click("compare", "error")
+    hand.fill("over-values-1", "euler")
+    hand.fill("over-values-2", "300,301,302")
+    hand.click("compare", "picture ")
+    assert "what was made is kept" in hand.click("stop", "stopped")
+
+
+def test_a_picture_that_is_dropped_gives_its_recipe(
+    hand: Hand, ldm: Any, folder: Path, room: Path
+) -> None:
+    run = ("generate", "a white star", "--model", folder, "--steps", 3, "--seed", 11)
+    assert ldm(*run, "--scheduler", "ddim", "--set", "scheduler.eta=0.5", "--out", room)[0] == 0
+    [picture] = room.glob("a-white-star*.png")
+    drop = "#drop input[type=file]"
+    hand.page.set_input_files(drop, picture)
+    hand.said("its recipe is in the form")
+    hand.page.wait_for_selector("#field-scheduler-ldm-core-ddim-eta")
+    names = ("field-input-prompt", "seed", "steps", "field-scheduler-ldm-core-ddim-eta")
+    assert [hand.text(name) for name in names] == ["a white star", "11", "3", "0.5"]
+    hand.click("make", ".png")
+    [again] = room.glob("out/a-white-star*.png")
+    (image, manifest), (then, before) = read_png(again), read_png(picture)
+    assert image.tobytes() == then.tobytes()
+    assert manifest["recipe"] == before["recipe"]
+    hand.page.set_input_files(drop, room / "in" / "photo.png")
+    assert hand.said("no manifest").startswith("error: photo.png")
+
+
+def test_files_are_uploaded_or_named_and_none_is_read_outside(hand: Hand, room: Path) -> None:
+    hand.fill("field-input-prompt", "a black star")
+    for name in ("text", "image"):  # without a pause
+        hand.choose("conditioning", name)
+    hand.page.keyboard.press("Escape")
+    hand.page.wait_for_selector("#field-input-image")
+    hand.fill("steps", "2")
+    for name in ("../secret.png", str(room / "secret.png"), "/etc/passwd"):
+        hand.fill("field-input-image", name)
+        assert "in the folders of this page" in hand.click("make", name)
+    assert not [*room.glob("out/a-black-star*")]
+    hand.fill("field-input-image", "photo.png")
+    hand.click("make", ".png")
+    with hand.page.expect_file_chooser() as chosen:
+        hand.page.click("#upload-image")
+    chosen.value.set_files(room / "secret.png")
+    kept = "document.querySelector('#field-input-image textarea, #field-input-image input').value"
+    hand.page.wait_for_function(f"{kept}.includes('/given/')")
+    hand.fill("seed", "5")
+    hand.click("make", "seed5.png")
+    [path] = room.glob("out/a-black-star-seed5.png")
+    assert Path(read_png(path)[1]["inputs"]["image"]).parent == room / "out" / "given"
+
+
+@pytest.mark.parametrize(
+    ("at", "text", "words"),
+    [
+        ("axis-width", "999999999999", "width"),
+        ("axis-width", "1e3", "should be int"),
+        ("steps", "99999999999999", "steps"),
+        ("images", "100000", "pictures at once"),
+        ("seed", "-1", "seed"),
+        ("field-input-prompt", "", "is needed"),
+    ],
+)
+def test_what_cannot_be_is_said_in_text(at: str, text: str, words: str, hand: Hand) -> None:
+    hand.fill("field-input-prompt", SCRIPT)
+    hand.fill(at, text)
+    said = hand.click("make", "error")
+    assert words in said
+    assert "Traceback" not in said
+
+
+def test_no_request_names_a_file_or_an_address(hand: Hand, url: str) -> None:
+    """Sent by the page itself, as a script in it would."""
+    send = """async ([path, body]) => (await fetch(path, body === null ? {} : {
+        method: 'POST', body, headers: {'content-type': 'application/json'}})).status"""
+    for name in ("/etc/passwd", "http://127.0.0.1:1/x.png"):
+        body = {"data": [{"path": name, "meta": {"_type": "gradio.FileData"}}], "fn_index": 0,
+                "session_hash": "x"}  # fmt: skip
+        sent = [f"{url}gradio_api/queue/join", json.dumps(body)]
+        assert hand.page.evaluate(send, sent) == 403
+        assert hand.page.evaluate(send, [f"{url}gradio_api/file={name}", None]) == 403
