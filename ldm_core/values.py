@@ -114,6 +114,35 @@ def _read_by(annotation: Any, text: bool) -> Any:
     return Any
 
 
+BOUNDS = {
+    "ge": "minimum",
+    "gt": "exclusiveMinimum",
+    "le": "maximum",
+    "lt": "exclusiveMaximum",
+    "multiple_of": "multipleOf",
+}
+"""What pydantic leaves by its own names where a value is read by ours first."""
+
+
+def json_schema(annotation: Any) -> dict[str, Any]:
+    """What `fitted` takes for an annotation, as a JSON schema. What only Python can give stands
+    there as a comment, and where there is another way to say it not at all."""
+    schema: dict[str, Any] = _in_words_of_json(_adapter(annotation, True).json_schema())
+    if schema or annotation in (Any, object):
+        return schema
+    return {"$comment": f"{type_name(annotation)}, which only Python can give"}
+
+
+def _in_words_of_json(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_in_words_of_json(entry) for entry in schema if entry != {}]
+    if not isinstance(schema, dict):
+        return schema
+    several = "Items" if schema.get("type") == "array" else "Length"
+    words = {**BOUNDS, "min_length": f"min{several}", "max_length": f"max{several}"}
+    return {words.get(key, key): _in_words_of_json(entry) for key, entry in schema.items()}
+
+
 def is_type(annotation: Any) -> bool:
     """Whether something can be an annotation."""
     return (

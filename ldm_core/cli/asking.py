@@ -85,12 +85,12 @@ def _allow(
     refused = [words for several in flags.values() for words in sorted(several)]
     if not refused or can_ask():
         for words in [*sorted(others - agreed), *sorted(outside), *sorted(remote)]:
-            typer.echo(f"the picture asks for {words}", err=True)
+            typer.echo(f"the manifest asks for {words}", err=True)
     if refused and not answered("is it to have that?"):
         raise LdmError(
-            f"the picture asks for what does not lie beside it: {', '.join(refused)}.",
+            f"the manifest asks for what does not lie beside it: {', '.join(refused)}.",
             f"{' and '.join(flag for flag, several in flags.items() if several)} allows it; look "
-            "at it first where the picture is not your own.",
+            "at it first where the file is not your own.",
         )
     return agreed | others | outside | remote
 

@@ -47,6 +47,9 @@ def _parted(arguments: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
             break
         name, equals, value = argument.partition("=")
         taken = [argument]
+        if name == RECIPE and rest[:1] == ["show"]:  # which prints one
+            rest.append(argument)
+            continue
         if name in places:
             if not equals:
                 value = next(left, "")

@@ -41,6 +41,10 @@ SetOption = Annotated[
 
 FLAGS = {"prompts_file": "--prompts"}
 """Options whose flag has another name, because an argument of a command has theirs."""
+SHORT = {"num_images": "-n", "out": "-o", "quiet": "-q"}
+"""Options that have a short flag too."""
+INLINE = "inline"
+"""In the place of a preview's file: the terminal."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,9 +80,17 @@ class RecipeChoices:
     set: list[str] | None = None
     allow_hub: bool = False
 
-    def layer(self) -> Layer:
+    def typed(self) -> Layer:
         """The recipe file with the other choices, and then --set, laid over it."""
-        layer = gather(self.recipe, self._choices(), self.set)
+        return gather(self.recipe, self._choices(), self.set)
+
+    def layer(self, below: Layer | None = None) -> Layer:
+        """What was typed, on the model that is taken where none is.
+
+        Args:
+            below: a recipe that it is laid over.
+        """
+        layer = lay(below or {}, self.typed(), same_plugin(installed()))
         layer.setdefault("model", owned_model(installed(), DEFAULT_MODEL))
         return layer
 
@@ -110,6 +122,7 @@ class PipelineChoices(RecipeChoices):
             as far as was measured; which, and why, is said.
         faster: Also such as do not keep it; by how much it moves is said.
         size: Width and height in pixels, as 64x64.
+        json: Print one JSON object for each file.
     """
 
     device: str | None = None
@@ -120,6 +133,7 @@ class PipelineChoices(RecipeChoices):
     fast: bool = False
     faster: bool = False
     size: str | None = None
+    json: bool = False
 
     def _choices(self) -> dict[str, Any]:
         width, height = parse_size(self.size) if self.size else (None, None)
@@ -148,12 +162,22 @@ class RunChoices(PipelineChoices):
         batch_size: Images computed at once.
         frame_rate: Frames a second of a video (default: the model's own).
         out: Folder for the pictures.
+        like: A picture of ldm, A1111 or ComfyUI, whose recipe, inputs and seed hold where nothing
+            else is said.
+        allow_files: Let that picture name files outside its own folder.
         format: Name of a writer, the format of the files.
         sheet: Also write all pictures on one contact sheet, a .png, .jpg or .webp file; of videos a
             strip of frames, of sounds waveform and spectrogram.
         frames_to: Folder for the frames of videos, each as a PNG too.
+        preview: Show what is being made in this .png or .jpg file, written anew while it goes; or
+            "inline", in the terminal.
+        preview_by: How that is drawn, and --steps-to and --animation too: "linear", nearly and at
+            once, or "decoder".
+        steps_to: Folder for a picture of each step.
+        animation: Also write the way from noise as a .gif, .png, .webp or .mp4 file.
         overwrite: Replace a file of the name that the contact sheet, or another such file, is to
             have. Pictures get names that are free.
+        quiet: Show no progress and print no notes; warnings and errors stay.
         json: Print one JSON object for each image.
         prompts_file: A file with a line for each picture (.txt, .csv, .tsv or .jsonl), or a folder
             with a data set: a job, which any number of processes share. What these options say
@@ -176,11 +200,17 @@ class RunChoices(PipelineChoices):
     batch_size: Annotated[int, Field(ge=1)] = 8
     frame_rate: FrameRate | None = None
     out: Path = Path("pictures")
+    like: Path | None = None
+    allow_files: bool = False
     format: str | None = None
     sheet: Path | None = None
     frames_to: Path | None = None
+    preview: str | None = None
+    preview_by: str | None = None
+    steps_to: Path | None = None
+    animation: Path | None = None
     overwrite: bool = False
-    json: bool = False
+    quiet: bool = False
     prompts_file: Path | None = None
     skip_bad: bool = False
     resume: bool = False
@@ -190,6 +220,17 @@ class RunChoices(PipelineChoices):
     shard_size: Annotated[int, Field(ge=1)] | None = None
     workers: Annotated[int, Field(ge=1)] | None = None
     engine: str = "local"
+
+    @property
+    def seen(self) -> list[str]:
+        """The options that were chosen by which pictures are seen as they form, as flags."""
+        values = {
+            "--preview": self.preview,
+            "--preview-by": self.preview_by,
+            "--steps-to": self.steps_to,
+            "--animation": self.animation,
+        }
+        return [flag for flag, value in values.items() if value is not None]
 
     @property
     def of_jobs(self) -> list[str]:

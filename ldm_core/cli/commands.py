@@ -19,7 +19,8 @@ from typing import Annotated, Any, Union, get_args, get_origin
 import typer
 
 from ldm_core.cli.asking import hub_for
-from ldm_core.cli.choices import FLAGS, PipelineChoices, RecipeChoices, RunChoices
+from ldm_core.cli.choices import FLAGS, SHORT, PipelineChoices, RecipeChoices, RunChoices
+from ldm_core.cli.completion import completion_of
 from ldm_core.cli.inputs import KEY, Flags, TakesInputs
 from ldm_core.cli.later import help_of
 from ldm_core.cli.running import run_pipeline
@@ -60,6 +61,8 @@ def as_command(plugin: Plugin) -> Callable[..., None]:
     takes_pipeline = bool(signature) and _type_name(signature[0]) == "Pipeline"
     arguments, choices = _arguments(function, signature[1:] if takes_pipeline else signature)
     options = describe(function, [p for p in signature if p.kind is p.KEYWORD_ONLY])
+    choices |= {n: o.annotation for n, o in options.items() if is_dataclass(o.annotation)}
+    options = {name: option for name, option in options.items() if name not in choices}
     if takes_pipeline:
         choices = {"": RunChoices if isinstance(function, InBatches) else PipelineChoices}
     shared = {
@@ -181,10 +184,14 @@ def _argument(option: Option, several: bool) -> inspect.Parameter:
 
 def _option(option: Option) -> inspect.Parameter:
     flag = FLAGS.get(option.name, f"--{option.name.replace('_', '-')}")
+    short = [SHORT[option.name]] if option.name in SHORT else []
     if option.annotation is bool and option.default is not False:
         flag += f"/--no-{option.name.replace('_', '-')}"
     kind: Any = _typed(option.annotation)
-    annotation: Any = Annotated[kind, typer.Option(flag, help=as_help(option.help))]
+    told: dict[str, Any] = {"help": as_help(option.help)}
+    if (known := completion_of(option.name, kind)) is not None:
+        told["autocompletion"] = known
+    annotation: Any = Annotated[kind, typer.Option(flag, *short, **told)]
     return inspect.Parameter(
         option.name, inspect.Parameter.KEYWORD_ONLY, default=option.default, annotation=annotation
     )

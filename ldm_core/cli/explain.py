@@ -18,15 +18,13 @@ from ldm_core.cli.tables import print_table
 from ldm_core.composition.compose import compose
 from ldm_core.composition.composition import Composition
 from ldm_core.composition.limits import in_words
-from ldm_core.composition.parts import inner_choices
-from ldm_core.composition.recipe import LISTS, STAGES
+from ldm_core.composition.stages import options_in_words, stages_of, value_in_words
 from ldm_core.conformance.trace import trace
 from ldm_core.contracts import Extent, OutputPath
-from ldm_core.contracts.guidance import ModelsOwn
 from ldm_core.contracts.latents import describe as describe_extent
 from ldm_core.errors import LdmError
 from ldm_core.model import place as placement
-from ldm_core.plugins.registry import Plugin, Registry, installed
+from ldm_core.plugins.registry import installed
 
 WIDEST = 12
 QUANTISED = " Weights are counted as they are in the files: 'quantize' makes them smaller."
@@ -100,7 +98,7 @@ def _print(report: dict[str, Any]) -> None:
     if "memory" in report:
         _print_memory(report["memory"])
     if report["noise"]:
-        typer.echo(f"noise {_value(report['noise'])}")
+        typer.echo(f"noise {value_in_words(report['noise'])}")
     for lora in report["loras"]:
         typer.echo(f"LoRA {lora['path']}, scale {lora['scale']:g}")
     if report["inputs"]:
@@ -117,7 +115,9 @@ def _print(report: dict[str, Any]) -> None:
             s["stage"],
             s["name"],
             s["package"],
-            _options(s["options"]) if s["used"] else "(not used: the scheduler has its own points)",
+            options_in_words(s["options"])
+            if s["used"]
+            else "(not used: the scheduler has its own points)",
             s["chosen_by"],
         )
         for s in report["stages"]
@@ -211,7 +211,7 @@ def describe(composition: Composition) -> dict[str, Any]:
             )
         ],
         "num_inference_steps": steps,
-        "stages": _stages(composition, own_points),
+        "stages": stages_of(composition),
         "grid_by": str(recipe["scheduler" if own_points else "spacing"]["name"]),
         "grid": [
             {
@@ -242,64 +242,6 @@ def _mixed(composition: Composition) -> list[str]:
 def _size(extent: Extent) -> dict[str, list[int]]:
     """Width and height of a picture; nothing else has them."""
     return {"size": [extent["width"], extent["height"]]} if "width" in extent else {}
-
-
-def _stages(composition: Composition, own_points: bool) -> list[dict[str, Any]]:
-    stages, beside = [], composition.companions
-    for key in (*STAGES, *LISTS):
-        entries = composition.recipe.get(key, [])
-        for entry in entries if isinstance(entries, list) else [entries]:
-            kind = LISTS.get(key, key)
-            plugin = _plugin(kind, entry["name"], composition.registry)
-            stages.append(
-                {
-                    "stage": key,
-                    "name": str(entry["name"]),
-                    "package": "" if plugin is None else f"{plugin.distribution} {plugin.version}",
-                    "options": _filled(kind, entry, composition.registry),
-                    "chosen_by": "you" if key in composition.chosen else beside.chose(key),
-                    "used": not (own_points and key == "spacing"),
-                }
-            )
-    return stages
-
-
-def _plugin(kind: str, name: Any, registry: Registry) -> Plugin | None:
-    """The plugin of a name; None where a part made in Python stands in its place."""
-    return registry.find(kind, name) if isinstance(name, str) else None
-
-
-def _filled(kind: str, choice: Mapping[str, Any], registry: Registry) -> dict[str, Any]:
-    """Every option of a choice, the defaults filled in; options that are plugins as tables."""
-    options = {key: value for key, value in choice.items() if key != "name"}
-    plugin = _plugin(kind, choice["name"], registry)
-    if plugin is None:
-        return options
-    filled = {}
-    for name, option in plugin.options.items():
-        value, kind_of = options.get(name, option.default), str(option.kind)
-        if isinstance(value, ModelsOwn):
-            value = str(value)
-        elif (inner := inner_choices(plugin, option, options, registry, {})) is not None:
-            made = [{"name": str(t["name"]), **_filled(kind_of, t, registry)} for t, _ in inner]
-            value = made if option.several else made[0]
-        filled[name] = value
-    return filled
-
-
-def _options(options: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} = {_value(value)}" for name, value in options.items())
-
-
-def _value(value: Any) -> str:
-    """An option's value; another plugin as its name with its own options in brackets."""
-    if isinstance(value, list) and value and all(isinstance(v, Mapping) for v in value):
-        return ", ".join(map(_value, value))
-    if not isinstance(value, Mapping):
-        return str(value)
-    inner = _options({key: entry for key, entry in value.items() if key != "name"})
-    name = str(value.get("name", ""))
-    return f"{name} ({inner})" if inner else name
 
 
 def extent_in_words(extent: Mapping[str, int]) -> str:

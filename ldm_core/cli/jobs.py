@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -15,7 +15,7 @@ from ldm_core.cli.inputs import Flags, gather_inputs, read_flags, with_full_path
 from ldm_core.cli.progress import Speaker
 from ldm_core.cli.signals import PatientSignals, Stop
 from ldm_core.cli.streams import print_line
-from ldm_core.cli.workers import run_workers, starter, summary
+from ldm_core.cli.workers import Start, run_workers, starter, summary
 from ldm_core.composition.compose import compose
 from ldm_core.errors import LdmError, LdmWarning
 from ldm_core.jobs.checking import bad_lines
@@ -32,6 +32,7 @@ from ldm_core.media.json_text import json_text
 from ldm_core.media.manifest import extent_of
 from ldm_core.media.manifest_record import RATE
 from ldm_core.plugins.registry import Plugin, installed
+from ldm_core.plugins.warned import told
 
 
 def run_job(
@@ -47,26 +48,46 @@ def run_job(
     if choices.frame_rate is not None:
         common["frame_rate"] = choices.frame_rate
     job = open_job(choices, making, flags, common)
+    if code := carry_out(job, start, choices.json, check_hashes=choices.check_hashes):
+        raise typer.Exit(code)
+
+
+def carry_out(
+    job: Job,
+    start: Start | None,
+    json: bool,
+    *,
+    check_hashes: bool = False,
+    kind: Callable[..., Report] | None = None,
+) -> int:
+    """Make what a job is missing, and print what is heard of it.
+
+    Args:
+        start: what starts its processes; this one makes it alone, or as one of them, where None.
+        json: print events as JSON.
+        kind: makes the report.
+    Returns:
+        The exit code: not 0 where some pictures are not made.
+    Raises:
+        Stop: a signal came.
+    """
+    kind = kind or Report
     if start is not None and started_by() is None:
-        report = Report(job, choices.json, [], everyone=True)
+        report = kind(job, json, [], everyone=True)
         with _shown(job, report) as speaker:
-            code = run_workers(job, start, choices.check_hashes, report.hear, speaker.aside)
-        if code:
-            raise typer.Exit(code)
-        return
+            return run_workers(job, start, check_hashes, report.hear, speaker.aside)
     with warnings.catch_warnings(record=True) as caught, PatientSignals() as signals:
         warnings.simplefilter("always", LdmWarning)
-        report = Report(job, choices.json, caught)
+        report = kind(job, json, caught)
         try:
             with _shown(job, report) as speaker:
-                _run(job, report, speaker, signals, choices.check_hashes)
+                _run(job, report, speaker, signals, check_hashes)
         except BaseException as error:
             report.notes()
             error.add_note(summary(job, error))
             raise
     _, failed = job.standing()  # by others too, whose pictures are this job's as well
-    if failed or job.asked.bad:
-        raise typer.Exit(FAILED)
+    return FAILED if failed or job.asked.bad else 0
 
 
 def _run(
@@ -155,6 +176,8 @@ def _making(
         raise LdmError("a job writes no contact sheet; leave out --sheet.")
     if choices.frames_to is not None:
         raise LdmError("a job writes no frames beside its files; leave out --frames-to.")
+    if choices.seen:
+        raise LdmError(f"a job shows no single picture as it forms; leave out {choices.seen[0]}.")
     if plugin.distribution == "ldm-core" and plugin.name == "generate":
         if arguments:
             raise LdmError("the prompts are given twice, as words and by --prompts; leave out one.")
@@ -183,14 +206,22 @@ class Report:
         everyone: bool = False,
     ) -> None:
         self._everyone = everyone
-        self._job = job
+        self.job = job
         self._json = json
         self._caught = caught
         self.made = self.there = self.failed = 0
         self._said: set[str] = set()
         self._worker = started_by() is not None
         if job.asked.bad and not self._worker:
-            say(f"note: {bad_lines(job.asked.bad, job.lines.path.name)}")
+            say(f"note: {self.bad()}")
+
+    def bad(self) -> str:
+        """What is wrong with lines that nothing is made of."""
+        return bad_lines(self.job.asked.bad, self.job.lines.path.name)
+
+    def place(self, number: int) -> str:
+        """Which line it is, in words."""
+        return f"line {number}"
 
     def finish(self, standing: Standing) -> None:
         """Print that the process ends, with what it did, and how far all of them are."""
@@ -200,7 +231,7 @@ class Report:
             "finished",
             made=standing.done - self.there if self._everyone else self.made,
             failed=standing.failed if self._everyone else self.failed,
-            skipped=len(self._job.asked.bad),
+            skipped=len(self.job.asked.bad),
             done=standing.done,
             left=standing.left,
             pictures=standing.pictures,
@@ -228,7 +259,7 @@ class Report:
                 print_line(str(event.path))
         elif isinstance(event, Failed):
             self.failed += 1
-            lines = [f"error: line {event.line}: {event.error}", event.hint]
+            lines = [f"error: {self.place(event.line)}: {event.error}", event.hint]
             say("\n  ".join(filter(None, lines)))
             place = {"index": event.index, "line": event.line, "seed": event.seed}
             self._event("failed", error=event.error, hint=event.hint, **place)
@@ -236,11 +267,11 @@ class Report:
     def _begin(self, event: Begun) -> None:
         counts = {"pictures": event.pictures, "done": event.done, "skipped": event.bad}
         self._event("started", **counts)
-        for line in self._job.asked.bad:
+        for line in self.job.asked.bad:
             self._event("skipped", line=line.number, reason=line.reason)
-        if self._job.goes_on:
+        if self.job.goes_on:
             say(
-                f"note: goes on with the job in '{self._job.folder.path}': "
+                f"note: goes on with the job in '{self.job.folder.path}': "
                 f"{event.done} of {event.pictures} pictures are there"
             )
         if event.gone:
@@ -272,9 +303,9 @@ class Report:
 
     def notes(self) -> list[str]:
         """The warnings since the last time; what was not said before is said."""
-        ours = [str(w.message) for w in self._caught if issubclass(w.category, LdmWarning)]
+        words = [told(w.message, w.category, w.filename) for w in self._caught]
         self._caught.clear()
-        notes = list(dict.fromkeys(ours))
+        notes = list(dict.fromkeys(text for text in words if text is not None))
         for note in notes:
             if note not in self._said:
                 self._said.add(note)

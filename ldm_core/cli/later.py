@@ -62,13 +62,15 @@ def add_function(app: typer.Typer, name: str, target: str) -> None:
     Args:
         target: ``"package.module:function"``.
     """
+    written = written_docstring(target)
+    help = None if written is None else as_help(written)
 
     def load() -> Any:
         alone = typer.Typer(add_completion=False)
-        alone.command(name)(_imported(target))
+        alone.command(name, help=help)(_imported(target))
         return typer.main.get_command(alone)
 
-    app.command(name, help=written_docstring(target), cls=Later)(load)
+    app.command(name, help=help, cls=Later)(load)
 
 
 def add_plugin(app: typer.Typer, name: str, plugin: Plugin) -> None:

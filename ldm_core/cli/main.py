@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from ldm_core.cli.before import PLUGIN, read_ahead
-from ldm_core.cli.ends import ended, leave, say
+from ldm_core.cli.ends import BAD_INPUT, LastWord, ended, leave, say, say_in_json
 from ldm_core.cli.folder import leave_folder
 from ldm_core.cli.later import (
     add_function,
@@ -22,9 +22,10 @@ from ldm_core.cli.later import (
 )
 from ldm_core.cli.signals import StopSignals
 from ldm_core.cli.streams import open_streams
-from ldm_core.errors import LdmNote, LdmWarning
+from ldm_core.errors import LdmNote
 from ldm_core.model.own_program import begins, uncollected
 from ldm_core.plugins.registry import installed
+from ldm_core.plugins.warned import told
 
 GROUPS = {
     "plugins": ("What is installed at each hook point.", "ldm_core.cli.plugins:app"),
@@ -34,6 +35,10 @@ GROUPS = {
 """Groups of commands: what each is for, and where it is."""
 
 
+UsageError: Any = typer.BadParameter.__base__
+"""What is raised of a command line that is not understood: click's own, or typer's copy of it."""
+
+
 def make_app() -> typer.Typer:
     """All commands, those of the installed plugins among them, each imported when it is run."""
     app = typer.Typer(
@@ -41,13 +46,13 @@ def make_app() -> typer.Typer:
         cls=_Commands,
         help="Latent-diffusion pipelines whose every choice is a plugin.",
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_options)
     add_plugin(app, "generate", own_command("generate", "ldm_core.cli.generate:generate"))
     add_function(app, "replay", "ldm_core.cli.replay:replay")
+    add_function(app, "show", "ldm_core.cli.show:show")
     add_plugin(app, "explain", own_command("explain", "ldm_core.cli.explain:explain"))
     add_plugin(app, "tune", own_command("tune", "ldm_core.cli.tune:tune"))
     add_plugin_commands(app, installed())
@@ -103,11 +108,12 @@ def main() -> None:
 def program() -> NoReturn:
     """The program ``ldm``: `main` in a process of its own, which ends with it."""
     code: Any = 0
+    last = LastWord()
     try:
         main()
     except SystemExit as end:
         code = end.code
-    leave(code if isinstance(code, int) else 0 if code is None else 1)
+    leave(code if isinstance(code, int) else 0 if code is None else 1, last)
 
 
 def _run() -> None:
@@ -141,10 +147,15 @@ class _Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
+        except UsageError as error:  # which typer tells, and not in JSON
+            say_in_json(error.format_message(), "", BAD_INPUT)
+            raise
         except (KeyboardInterrupt, EOFError, OSError) as error:
             raise _Carried(error) from None
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    if issubclass(category, LdmWarning):
-        say(f"{'note' if issubclass(category, LdmNote) else 'warning'}: {message}")
+def _show_warning(
+    message: Warning | str, category: type[Warning], filename: str, *_: Any, **__: Any
+) -> None:
+    if (words := told(message, category, filename)) is not None:
+        say(f"{'note' if issubclass(category, LdmNote) else 'warning'}: {words}")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ldm_core.media.json_text import json_text
 from ldm_core.plugins.registry import installed
 from ldm_core.scaffold.kinds import STARTERS
 
@@ -24,6 +25,7 @@ def new_plugins(
     dir: Annotated[Path, typer.Option(help="The folder in which that of the package is made.")] = (
         Path()
     ),
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Write a complete plugin package: a working plugin of each kind, tests, licence, CI.
 
@@ -35,6 +37,9 @@ def new_plugins(
 
     app = typer.main.get_group(make_app())
     package = new_package(name, kind or [], dir.expanduser(), installed(), [*app.commands])
+    if as_json:
+        typer.echo(json_text({"path": str(package.folder), "next": list(package.commands)}))
+        return
     typer.echo(str(package.folder))
     typer.echo("next:", err=True)
     for command in package.commands:

@@ -15,6 +15,7 @@ from ldm_core.composition.parts import make
 from ldm_core.contracts import Conditioning, Input
 from ldm_core.plugins.options import REQUIRED, Option, described
 from ldm_core.plugins.registry import Plugin, installed
+from ldm_core.plugins.schemas import inputs_schema, options_schema
 
 
 def print_plugin(plugin: Plugin) -> None:
@@ -84,7 +85,11 @@ def input_type(one: Input) -> str:
 
 def describe_plugin(plugin: Plugin) -> dict[str, object]:
     """The same as JSON has it."""
-    reads = {"inputs": _describe_inputs(plugin)} if plugin.kind == "conditioning" else {}
+    reads: dict[str, object] = {}
+    if plugin.kind == "conditioning":
+        inputs = inputs_of(plugin)
+        reads["inputs"] = None if inputs is None else _describe_inputs(inputs)
+        reads["inputs_schema"] = None if inputs is None else inputs_schema(inputs, plugin.id)
     return {
         "kind": plugin.kind,
         "name": plugin.name,
@@ -101,14 +106,12 @@ def describe_plugin(plugin: Plugin) -> dict[str, object]:
             }
             for option in plugin.options.values()
         ],
+        "options_schema": options_schema(plugin),
         **reads,
     }
 
 
-def _describe_inputs(plugin: Plugin) -> list[dict[str, object]] | None:
-    inputs = inputs_of(plugin)
-    if inputs is None:
-        return None
+def _describe_inputs(inputs: Mapping[str, Input]) -> list[dict[str, object]]:
     return [
         {
             "flag": flag,

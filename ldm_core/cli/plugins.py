@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from ldm_core.cli.check import check_plugins
+from ldm_core.cli.completion import begun, of_any_kind
 from ldm_core.cli.ends import FAILED, say
 from ldm_core.cli.new import new_plugins
+from ldm_core.cli.plugin_names import find_name
 from ldm_core.cli.tables import print_table
 from ldm_core.cli.words import as_text
 from ldm_core.conformance.shipped import certificates
@@ -25,7 +27,14 @@ SLOW = 0.5
 MODELS = "`ldm models list` shows the models that packages ship."
 app = typer.Typer(no_args_is_help=True)
 app.command("new")(new_plugins)
-Kind = Annotated[str | None, typer.Option(help=f"One kind: {', '.join(KINDS)}.")]
+app.command("find")(find_name)
+Kind = Annotated[
+    str | None,
+    typer.Option(
+        help=f"One kind: {', '.join(KINDS)}.",
+        autocompletion=lambda incomplete: begun(KINDS, incomplete),
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -99,7 +108,10 @@ def remarks(one: Import) -> list[str]:
 
 @app.command("show")
 def show_plugin(
-    name: Annotated[str, typer.Argument(help="A plugin's name, or distribution:name.")],
+    name: Annotated[
+        str,
+        typer.Argument(help="A plugin's name, or distribution:name.", autocompletion=of_any_kind),
+    ],
     kind: Kind = None,
     as_json: Json = False,
 ) -> None:

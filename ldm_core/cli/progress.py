@@ -94,15 +94,15 @@ class Speaker:
                 say(line)
             elif not self._over.is_set():
                 self._shown = True
-                _write(f"{ERASE}{line}")
+                write_part(f"{ERASE}{line}")
 
     def _erase(self) -> None:
         if self._shown:
             self._shown = False
-            _write(ERASE)
+            write_part(ERASE)
 
 
-def _write(text: str) -> None:
+def write_part(text: str) -> None:
     """Print a part of a line, where there is still something to print to."""
     with suppress(OSError, ValueError):
         sys.stderr.write(text)

@@ -22,6 +22,7 @@ from ldm_core.cli.choices import (
 )
 from ldm_core.cli.ends import FAILED
 from ldm_core.cli.inputs import Flags, gather_inputs, read_flags, with_full_paths
+from ldm_core.cli.seeing import check_seen, reading, watch
 from ldm_core.cli.set_aside import set_aside
 from ldm_core.cli.streams import print_line
 from ldm_core.composition.compose import compose
@@ -31,6 +32,7 @@ from ldm_core.contracts import Model, Writer
 from ldm_core.contracts.files import in_full
 from ldm_core.errors import LdmError, LdmWarning, NotFiniteError, PluginError
 from ldm_core.machine import machine_error
+from ldm_core.media.json_text import json_text
 from ldm_core.media.manifest_files import command_record
 from ldm_core.media.partial import sweep
 from ldm_core.media.present import Present
@@ -44,6 +46,7 @@ from ldm_core.plugins.registry import Plugin, installed
 from ldm_core.run.in_batches import InBatches
 
 if TYPE_CHECKING:
+    from ldm_core.cli.taken_over import Taken
     from ldm_core.run.pipeline import Pipeline
 
 
@@ -62,7 +65,18 @@ def run_pipeline(
     """
     since = time.time_ns()
     prepare_libraries()
-    layer = choices.layer()
+    liked = None
+    if isinstance(choices, RunChoices) and choices.like is not None:
+        if choices.prompts_file is not None:
+            raise LdmError("--like is for the pictures of one call, and --prompts makes a job.")
+        from ldm_core.cli.like import read_like
+
+        typed = choices.typed()
+        liked = read_like(choices.like, typed, choices.allow_files, choices.allow_hub)
+        seed = liked.seed if choices.seed is None else choices.seed
+        rate = liked.frame_rate if choices.frame_rate is None else choices.frame_rate
+        choices = replace(choices, seed=seed, frame_rate=rate)
+    layer = choices.layer(None if liked is None else liked.layer)
     if isinstance(choices, RunChoices) and choices.prompts_file is not None:
         from ldm_core.cli.jobs import run_job
 
@@ -71,23 +85,26 @@ def run_pipeline(
         return
     if isinstance(choices, RunChoices) and choices.of_jobs:
         raise LdmError(f"{choices.of_jobs[0]} is for a job: --prompts FILE gives its lines.")
-    quiet = isinstance(choices, RunChoices) and choices.json
-    if not quiet:
-        layer.setdefault("observers", ["ldm-core:progress_bar"])
+    watch(layer, choices)
     with uncollected():
         composition = compose(layer, installed())
     function = plugin.loaded
     if isinstance(choices, RunChoices) and isinstance(function, InBatches):
         with apart() as process:
             _check_alone(process)
-            _write_batches(plugin, function, composition, choices, arguments, options, flags, since)
+            _write_batches(
+                plugin, function, composition, choices, arguments, options, flags, since, liked
+            )
         return
     from ldm_core.run.pipeline import Pipeline
 
     pipe = Pipeline.from_composition(composition)
     with blamed(plugin, "while it ran", composition.registry.plugins, typed=True):
         for path in function(pipe, *arguments, **options):
-            print_line(str(path))
+            if choices.json:
+                typer.echo(json_text({"path": str(path)}))
+            else:
+                print_line(str(path))
 
 
 def _check_alone(process: Launched | None) -> None:
@@ -110,13 +127,20 @@ def _write_batches(
     options: dict[str, Any],
     flags: Flags,
     since: int,
+    liked: Taken | None,
 ) -> None:
     call = _inputs(choices, read_flags(flags, composition), function, arguments)
+    if liked is not None:
+        from ldm_core.cli.like import add_inputs
+
+        names = inspect.signature(function).parameters
+        call = add_inputs(call, arguments, names, liked.inputs, composition)
     call = with_full_paths(call, composition)
     form = find_writer(composition, choices.format)
     choices = replace(choices, overwrite=bool(options.get(OVERWRITE, choices.overwrite)))
     check_different(choices.sheet, options)
     check_frames(choices, form)
+    check_seen(choices)
     call["seed"] = secrets.randbelow(2**32) if choices.seed is None else choices.seed
     if choices.size is not None:
         for side in {"width", "height"} & call.keys():
@@ -146,7 +170,7 @@ def _write_batches(
         def load(read: Callable[[], Model]) -> Model:
             check_places(choices.out, choices.sheet, choices.overwrite or rerun)
             writer.open()
-            with uncollected():
+            with uncollected(), reading(choices):
                 model = read()
             writer.rest()
             return model
@@ -174,7 +198,8 @@ def _write_batches(
             raise
         writer.notes()
         writer.write_sheet()
-        writer.note()
+        if not choices.quiet:
+            writer.note()
         if writer.failed:
             raise typer.Exit(FAILED)
 

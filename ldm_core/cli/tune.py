@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from pydantic import Field
 
 from ldm_core.cli.choices import check_folder
@@ -22,7 +23,9 @@ from ldm_core.composition.short_names import with_full_ids
 from ldm_core.composition.toml_text import as_toml
 from ldm_core.contracts.files import OutputPath
 from ldm_core.errors import LdmError
+from ldm_core.media.json_text import json_text
 from ldm_core.media.names import check_new, write_whole
+from ldm_core.plugins.schemas import as_json
 
 if TYPE_CHECKING:
     from ldm_core.run.pipeline import Pipeline
@@ -41,6 +44,7 @@ def tune(
     batch_size: Annotated[int, Field(ge=1)] = 1,
     out: OutputPath = Path("tuned.toml"),
     overwrite: bool = False,
+    json: bool = False,
 ) -> Iterator[Path]:
     """Measure which converters and attention kernels make a run faster here, and write the recipe.
 
@@ -56,6 +60,7 @@ def tune(
         batch_size: Images at once.
         out: The recipe that is written, a .toml file.
         overwrite: Replace a file of that name.
+        json: Print one JSON object for each trial, and one for the whole with the recipe's path.
     """
     if out.suffix.lower() != SUFFIX:
         raise LdmError(f"the recipe '{out}' should be a {SUFFIX} file.")
@@ -76,6 +81,9 @@ def tune(
     composition.batches(plan, batch_size)
 
     def tell(trial: Trial) -> None:
+        if json:
+            typer.echo(json_text(_record(trial)))
+            return
         print_line(f"tried {trial.name}: {trial.verdict or f'{trial.factor:.2f} of the time'}")
 
     tuned = measure(quiet, plan, lossy=lossy, only=only or (), rounds=rounds, tell=tell)
@@ -84,10 +92,22 @@ def tune(
             "nothing was measured: what could be tried does not run here, or is in the recipe.",
             "`ldm plugins list --kind converter` shows what there is.",
         )
-    _print(tuned)
+    if not json:
+        _print(tuned)
     text = as_toml(_recipe(pipe.composition, tuned), _about(tuned, batch_size))
     write_whole(out, lambda path: path.write_text(text, encoding="utf-8"), overwrite=overwrite)
-    yield out
+    if json:
+        whole = {"factor": tuned.factor, "seconds": tuned.seconds, "error": tuned.error}
+        typer.echo(json_text({"path": str(out), **as_json(whole)}))
+    else:
+        yield out
+
+
+def _record(trial: Trial) -> dict[str, Any]:
+    """A trial as JSON has it; null for what was not measured."""
+    numbers = {"factor": trial.factor, "first_seconds": trial.first, "error": trial.error}
+    measured = {n: value if math.isfinite(value) else None for n, value in numbers.items()}
+    return {"tried": trial.name, **measured, "verdict": trial.verdict}
 
 
 def _recipe(composition: Composition, tuned: Tuned) -> Layer:

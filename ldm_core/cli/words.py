@@ -16,7 +16,7 @@ def as_text(text: str) -> str:
 
 
 def as_help(text: str) -> str:
-    """A text as a command's help, where what stands in brackets would steer how it looks, and what
-    is no text cannot be printed."""
+    """A text as a command's help, where what stands in brackets would steer how it looks, what is
+    no text cannot be printed, and a line break would stand in the midst of a sentence."""
     text = re.sub(r"(\\*)(\[[a-zA-Z/@#].*?\])", r"\1\1\\\2", as_text(text))
-    return text
+    return re.sub(r"(?<=\S)\n(?=[^\s*-])", " ", text)

@@ -15,22 +15,22 @@ from PIL import Image
 from ldm_core.cli.choices import RunChoices, make_folder
 from ldm_core.cli.ends import say
 from ldm_core.cli.streams import print_line
-from ldm_core.contracts import Shown, Writer
-from ldm_core.errors import LdmWarning, PluginError
+from ldm_core.contracts import Writer
+from ldm_core.errors import PluginError
 from ldm_core.machine import refused
 from ldm_core.media.json_text import json_text
 from ldm_core.media.kinds import noun
 from ldm_core.media.made_files import read_data, write_frames
 from ldm_core.media.manifest import extent_of, python_inputs
 from ldm_core.media.manifest_record import RATE
-from ldm_core.media.names import write_new
-from ldm_core.media.picture_manifests import BESIDE
 from ldm_core.media.present import Present
 from ldm_core.media.sheet import contact_sheet, save_sheet
 from ldm_core.media.strips import strip_sheet, thumbnail
 from ldm_core.plugins.registry import Registry
+from ldm_core.plugins.warned import told
 from ldm_core.run.entries import entry_of, facts_of
 from ldm_core.run.output import Failure, Output
+from ldm_core.run.saving import caption, save_entry
 
 
 class BatchWriter:
@@ -111,7 +111,9 @@ class BatchWriter:
                 manifest["command"] = {**self._call, "image": place}
             try:
                 there = None if self._present is None else self._present.path_of(manifest)
-                path = there or self._save_all(*entries[index], manifest)
+                path = there or save_entry(
+                    self._choices.out, self._writer, *entries[index], manifest
+                )
             except PluginError as error:
                 broken = broken or error
                 continue
@@ -226,51 +228,11 @@ class BatchWriter:
             were = f"{noun(self._writer.kind, self.there)} {'was' if self.there == 1 else 'were'}"
             say(f"note: {self.there} {were} there already, and not made again")
 
-    def _save_all(
-        self, shown: Shown, others: Sequence[tuple[Writer, Shown]], manifest: dict[str, Any]
-    ) -> Path:
-        """Save one entry of an output, and what belongs to it."""
-        ending = f"-seed{manifest['seed']}"
-        path = self._save(self._writer, shown, manifest, caption(manifest), ending)
-        for writer, other in others:
-            self._save(writer, other, manifest, "", path.stem)
-        return path
-
-    def _save(
-        self, writer: Writer, shown: Shown, manifest: dict[str, Any], stem: str, ending: str
-    ) -> Path:
-        def write(path: Path) -> None:
-            writer.write(shown, manifest, path)
-
-        def write_beside(path: Path) -> None:
-            path.write_text(json_text(manifest, indent=2) + "\n", encoding="utf-8")
-
-        beside = None if writer.holds(manifest) else (BESIDE, write_beside)
-        return write_new(
-            self._choices.out, stem, writer.suffix, write, ending=ending, beside=beside
-        )
-
     def notes(self) -> list[str]:
         """Say the warnings since the last time."""
-        ours = [str(w.message) for w in self._caught if issubclass(w.category, LdmWarning)]
+        words = [told(w.message, w.category, w.filename) for w in self._caught]
         self._caught.clear()
-        notes = list(dict.fromkeys(ours))
+        notes = list(dict.fromkeys(text for text in words if text is not None))
         for note in notes:
             typer.echo(f"warning: {note}", err=True)
         return notes
-
-
-def caption(manifest: Mapping[str, Any]) -> str:
-    """What a picture is called: its title or prompt, or else its inputs, or the model."""
-    inputs = {n: v for n, v in manifest["inputs"].items() if not isinstance(v, dict)}
-    inputs = {name: value for name, value in inputs.items() if value not in (None, "")}
-    if title := manifest.get("title") or inputs.get("prompt"):
-        return str(title)
-    if inputs:
-        return ", ".join(f"{name} {_short(value)}" for name, value in inputs.items())
-    return Path(manifest["recipe"]["model"]).name
-
-
-def _short(value: Any) -> str:
-    path = Path(value) if isinstance(value, str) else None
-    return path.stem if path and path.suffix else str(value)

@@ -11,7 +11,7 @@ from typing import Any
 
 from ldm_core.arguments import checks_arguments
 from ldm_core.composition.added import joined, settled
-from ldm_core.composition.admitted import admitted, trust_of
+from ldm_core.composition.admitted import admitted, allowed_by_name, trust_of
 from ldm_core.composition.companions import accompanied
 from ldm_core.composition.composition import OF_A_CALL, Composition
 from ldm_core.composition.fast import faster
@@ -69,7 +69,8 @@ def compose(
     """
     layer = read_recipe(recipe) if isinstance(recipe, Path) else as_layer(recipe or {})
     over = as_layer(chosen)
-    registry = admitted(registry, lay(trust_of(layer), trust_of(over)))
+    trusted = lay(trust_of(layer), trust_of(over))
+    registry = admitted(registry, trusted)
     layer = lay(_without(layer, TRUST), _without(over, TRUST), same_plugin(registry))
     place.check_names(layer)
     check_choices(layer, registry)
@@ -91,7 +92,7 @@ def compose(
     composition = assemble(info, registry, family, own, layer, loras)
     if fast is None:
         return composition
-    chosen_faster = faster(composition, fast, _with_converters)
+    chosen_faster = faster(composition, fast, _with_converters, allowed_by_name(trusted))
     warnings.warn(LdmNote(str(chosen_faster)), stacklevel=2)
     return chosen_faster.composition
 

@@ -42,6 +42,7 @@ from ldm_core.model import place
 from ldm_core.model.lora import Lora
 from ldm_core.numerics.point import Point
 from ldm_core.plugins.blame import is_of_others
+from ldm_core.plugins.elsewhere_words import said_of
 from ldm_core.plugins.owners import Owners
 from ldm_core.plugins.registry import Plugin, Registry
 from ldm_core.values import brief, plain
@@ -282,7 +283,9 @@ class Composition:
                 )
             names = ", ".join(str(c["name"]) for c in self.recipe.get("conditioning", []))
             reads = f"its conditioning ({names}) reads {', '.join(declared)}"
-            near = did_you_mean(name, [*declared, *OF_A_CALL, *self.info.latents.names])
+            near = said_of(name, "argument", self.registry) or did_you_mean(
+                name, [*declared, *OF_A_CALL, *self.info.latents.names]
+            )
             raise LdmError(
                 f"this pipeline takes no '{name}': "
                 f"{reads if declared else 'it has no conditioning'}.{near}"

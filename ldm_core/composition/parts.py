@@ -42,6 +42,7 @@ EDGES: Mapping[str, Callable[[Any], Any]] = {
     "observer": contracts.as_observer,
     "converter": contracts.as_converter,
     "writer": contracts.as_writer,
+    "metric": contracts.as_metric,
     "family": contracts.as_family,
 }
 """Where what a plugin gives becomes the typed part that the core holds, by kind."""

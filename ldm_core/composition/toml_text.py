@@ -20,7 +20,7 @@ def as_toml(layer: Layer, comments: Iterable[str] = ()) -> str:
         LdmError: a part of it is an object made in Python, which no text stands for.
     """
     lines = [f"# {line}" for comment in comments for line in comment.splitlines()]
-    lines += [f"{_key(key)} = {_value(value)}" for key, value in layer.items()]
+    lines += [f"{_key(key)} = {written_value(value)}" for key, value in layer.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -33,7 +33,8 @@ def _text(text: str) -> str:
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def _value(value: Any) -> str:
+def written_value(value: Any) -> str:
+    """A value as TOML, in one line; `LdmError` where it is none that TOML has."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
@@ -43,9 +44,9 @@ def _value(value: Any) -> str:
     if isinstance(value, str):
         return _text(value)
     if isinstance(value, Mapping):
-        entries = (f"{_key(k)} = {_value(v)}" for k, v in value.items() if v is not None)
+        entries = (f"{_key(k)} = {written_value(v)}" for k, v in value.items() if v is not None)
         return "{ " + ", ".join(entries) + " }"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_value, value)) + "]"
+        return "[" + ", ".join(map(written_value, value)) + "]"
     what = "made in Python" if is_ready_made(value) else "none that TOML has"
     raise LdmError(f"a recipe file cannot hold {brief(value)}, which is {what}.")

@@ -33,6 +33,7 @@ from ldm_core.contracts.files import FileName, InputPath, OutputPath
 from ldm_core.contracts.guidance import MODELS_OWN, Bound, Guidance, as_guidance
 from ldm_core.contracts.latents import Axis, Extent, LatentShape, LatentSpace
 from ldm_core.contracts.medium import Medium, Shown, Writer, as_writer, writes
+from ldm_core.contracts.metric import Metric, as_metric, measures
 from ldm_core.contracts.network import (
     BRANCHES,
     LED_FROM,
@@ -110,6 +111,7 @@ __all__ = [
     "LatentShape",
     "LatentSpace",
     "Medium",
+    "Metric",
     "Model",
     "ModelInfo",
     "Network",
@@ -147,6 +149,7 @@ __all__ = [
     "as_family",
     "as_guidance",
     "as_kernel",
+    "as_metric",
     "as_observer",
     "as_scheduler",
     "as_spacing",
@@ -160,6 +163,7 @@ __all__ = [
     "goes_with",
     "lacking",
     "learned_variance",
+    "measures",
     "needs_learned_variance",
     "neutral_at",
     "nonlinear",

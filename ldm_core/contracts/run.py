@@ -32,7 +32,9 @@ def _seed(value: int) -> int:
     return value
 
 
-Seed = Annotated[int, AfterValidator(_seed)]
+Seed = Annotated[
+    int, AfterValidator(_seed), Field(json_schema_extra={"minimum": 0, "maximum": 2**63 - 1})
+]
 """What an image's noise is drawn from: a whole number from 0 to 2^63 - 1."""
 FrameRate = Annotated[float, Field(ge=0.01, le=1000)]
 """Frames a second of a video; files can say no rate far beyond these."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ldm_core.composition.limits import available_bytes, in_words
 from ldm_core.errors import LdmError, LdmWarning
 from ldm_core.media.arrays import is_array, read_array
 from ldm_core.media.sound_files import read_sound
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, np.dtype[Any]]
 
+MOST_RATE = 10**6
+"""Samples a second that a file may say; its sound is resampled from there."""
+LOUDEST = 1.5
+"""What lossy files reach of a sound within [-1, 1], and a little more."""
 ALIKE = 1e-3
 """Rates that differ by no more than this share are one: 29.97 and 30000/1001."""
 
@@ -118,6 +123,12 @@ def read_samples(
         )
     if not np.isfinite(sound.samples).all():
         raise LdmError(f"the {name} holds numbers that are not finite (NaN or infinite).")
+    loudest = float(np.abs(sound.samples).max())
+    if loudest > LOUDEST:
+        _note(
+            f"the {name} reaches {loudest:.4g}, and models were trained on sounds within [-1, 1]: "
+            "make it quieter, or expect noise"
+        )
     samples = _of_channels(_at_rate(sound, rate, name), channels, name)
     there = samples.shape[1]
     if there > count:
@@ -138,6 +149,19 @@ def _at_rate(sound: Sound, rate: float, name: str) -> Array:
     """Samples at another rate, by a polyphase filter, which is said."""
     if sound.rate == rate:
         return sound.samples
+    if not 1 <= sound.rate <= MOST_RATE:
+        raise LdmError(
+            f"the {name} has {sound.rate:,.10g} samples a second by its header, and no sound has "
+            f"more than {MOST_RATE:,}: it is damaged."
+        )
+    needed = sound.samples.size * max(rate / sound.rate, 1) * 12
+    if needed > (free := available_bytes()):
+        raise LdmError(
+            f"the {name} is {sound.samples.shape[1] / sound.rate:,.4g} seconds long, and bringing "
+            f"it to {rate:,.10g} samples a second takes more than the {in_words(free)} of memory "
+            "that are free.",
+            "cut out what is to count.",
+        )
     from fractions import Fraction
 
     from scipy.signal import resample_poly
@@ -166,7 +190,10 @@ def _of_channels(samples: Array, channels: int | None, name: str) -> Array:
         _note(f"the {name} has {there} channels, and their mean is taken")
         mean: Array = samples.mean(axis=0, keepdims=True)
         return mean
-    raise LdmError(f"the {name} has {there} channels, and this model makes {channels}.")
+    raise LdmError(
+        f"the {name} has {there} channels, and this model makes {channels}.",
+        "mix it down with another program; one channel, and as many as are made, are taken.",
+    )
 
 
 def _note(text: str) -> None:

@@ -114,6 +114,34 @@ def comment_in(path: Path) -> str | None:
     return next(iter(several), None)
 
 
+def any_comment(path: Path) -> str | None:
+    """The user's comment of a JPEG or WebP, whoever wrote it; None where there is none.
+
+    Raises:
+        ValueError: what holds it is cut off, broken, or longer than `LONGEST`.
+    """
+    with path.open("rb") as file:
+        several = [_decoded(data) for note in _notes(file) if (data := _user_comment(note))]
+    return next((text for text in several if text is not None), None)
+
+
+def _decoded(data: bytes) -> str | None:
+    """The letters of a comment behind its code (EXIF 2.32, table 9). Unicode there is UTF-16 of
+    either order; where no mark says which, most letters have a zero before or behind them."""
+    code, body = data[:8], data[8:]
+    try:
+        if code == b"UNICODE\0":
+            if body[:2] in (b"\xff\xfe", b"\xfe\xff"):
+                return body.decode("utf-16")
+            little = body[1::2].count(0) > body[::2].count(0)
+            return body.decode("utf-16-le" if little else "utf-16-be")
+        if code in (ASCII, b"\0" * 8):
+            return body.decode("utf-8").rstrip("\0")
+    except UnicodeDecodeError:
+        return None
+    return None
+
+
 def encoded_hash(data: bytes) -> str:
     """SHA-256 of a JPEG's bytes without its notes (EXIF, XMP and comments).
 
@@ -197,8 +225,8 @@ def _webp_parts(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
     raise ValueError(f"the file has more than {MOST} parts")
 
 
-def _comment(note: bytes) -> str | None:
-    """The text of ours in EXIF."""
+def _user_comment(note: bytes) -> bytes | None:
+    """The user's comment in EXIF, its code before it."""
     try:
         with strict_pillow():
             exif = Image.Exif()
@@ -210,8 +238,13 @@ def _comment(note: bytes) -> str | None:
         return None
     if not isinstance(value, bytes | str):
         return None
-    data = value.encode("latin-1", "replace") if isinstance(value, str) else value
-    if not data.startswith(ASCII + START.encode()):
+    return value.encode("latin-1", "replace") if isinstance(value, str) else value
+
+
+def _comment(note: bytes) -> str | None:
+    """The text of ours in EXIF."""
+    data = _user_comment(note)
+    if data is None or not data.startswith(ASCII + START.encode()):
         return None
     try:
         return data[len(ASCII) + len(START) :].decode("ascii")

@@ -23,6 +23,7 @@ from ldm_core.media.manifest_gone import not_installed
 from ldm_core.media.manifest_names import missing_of, with_names_of_then
 from ldm_core.media.manifest_packages import imported, model_package, versions_in_use
 from ldm_core.media.manifest_record import FORMAT, IMPORTED, Manifest
+from ldm_core.media.python_inputs import python_input
 from ldm_core.model.files import model_hash
 from ldm_core.model.hub import commit
 from ldm_core.plugins.registry import Registry, installed
@@ -191,7 +192,7 @@ def _plain(value: Any) -> Any:
 
 
 def _input(value: Any) -> Any:
-    """An input as JSON can hold it; a picture or tensor of Python becomes {"python": its type}."""
+    """An input as JSON can hold it; what only Python can give becomes a table of its type."""
     if isinstance(value, Mapping):
         return {str(key): _input(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
@@ -200,7 +201,7 @@ def _input(value: Any) -> Any:
         return str(value)
     if isinstance(value, str | int | float | bool) or value is None:
         return value
-    return {"python": f"{type(value).__module__}.{type(value).__qualname__}"}
+    return python_input(value)
 
 
 def _tables(value: Any) -> list[Mapping[str, Any]]:

@@ -67,6 +67,8 @@ def opened(source: Path | str, name: str) -> Iterator[tuple[BinaryIO, bytes]]:
         path = expanded(source)
         _check_file(path.stat().st_mode, source, name)
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except LdmError:
+        raise
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise LdmError(f"the {name} '{source}' cannot be read: {reason}.") from None

@@ -113,9 +113,16 @@ def write_whole(path: Path, write: Write, *, overwrite: bool = False) -> None:
     except FileExistsError:
         raise _taken(path) from None
     except Exception as error:  # some libraries have errors of their own for the system's
-        if machine_error(error) is None:
+        if machine_error(error) is None and not _is_gone(error, path.parent):
             raise
         raise refused(f"'{_printed(path)}' cannot be written", error) from None
+
+
+def _is_gone(error: Exception, folder: Path) -> bool:
+    """Whether a folder is what was not found: removed since it was looked at, or such as takes no
+    files, whatever it says of itself."""
+    missing = error.filename if isinstance(error, FileNotFoundError) else None
+    return isinstance(missing, str | os.PathLike) and Path(missing).parent == folder
 
 
 def check_new(path: Path, *, overwrite: bool = False, name: str = "file") -> None:

@@ -50,6 +50,22 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
+def read_beside(path: Path) -> dict[str, Any]:
+    """The manifest in a file of its own.
+
+    Raises:
+        LdmError: there is none, or it is broken.
+    """
+    try:
+        text = _beside(expanded(path))
+        manifest = None if text is None else read_json_text(text)
+    except (OSError, ValueError) as error:
+        raise LdmError(f"the manifest {path} is damaged: {error}.") from None
+    if not isinstance(manifest, dict):
+        raise LdmError(f"there is no manifest in {path}.")
+    return manifest
+
+
 def manifest_text(path: Path) -> str | None:
     """The manifest of a picture, video or sound; None where there is none.
 

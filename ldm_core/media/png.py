@@ -10,8 +10,10 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from ldm_core.contracts.files import expanded
+from ldm_core.media.a1111_text import KEYWORD as PARAMETERS
 from ldm_core.media.json_text import json_text
 from ldm_core.media.names import write_whole
+from ldm_core.media.parameters import parameters_of
 from ldm_core.media.picture_manifests import read_picture
 from ldm_core.media.png_chunks import KEYWORD
 
@@ -32,9 +34,12 @@ def save_png(
 
 
 def write_png(image: Image.Image, manifest: Mapping[str, Any], path: Path) -> None:
-    """Write a PNG with its manifest into a file that is there for it, such as a writer gets."""
+    """Write a PNG with its manifest, and the text that others read, into a file that is there for
+    it, such as a writer gets."""
     info = PngInfo()
     info.add_itxt(KEYWORD, json_text(manifest))
+    if (text := parameters_of(manifest)) is not None:
+        info.add_itxt(PARAMETERS, text.encode("utf-8", "replace").decode("utf-8"))
     image.save(path, format="PNG", pnginfo=info)
 
 

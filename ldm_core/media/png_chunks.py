@@ -32,7 +32,7 @@ def text_under(path: Path, keyword: str) -> str | None:
         if file.read(len(SIGNATURE)) != SIGNATURE:
             return None
         for body in _bodies(file, keyword.encode("latin-1") + b"\0"):
-            entry = _international(body)
+            entry = international(body)
             if entry is None:
                 raise ValueError("its text is no UTF-8, cannot be unpacked, or is too long")
             texts.add(entry[1])
@@ -61,19 +61,20 @@ def _bodies(file: BinaryIO, start: bytes) -> Iterator[bytes]:
     raise ValueError(f"the file has more than {MOST} chunks")
 
 
-def _international(body: bytes) -> tuple[str, str] | None:
+def international(body: bytes) -> tuple[str, str] | None:
     """Keyword and text of an iTXt chunk; None where it is broken, or longer than `LONGEST`."""
     keyword, _, rest = body.partition(b"\0")
     compressed, rest = rest[:1] == b"\1", rest[2:]
     parts = rest.split(b"\0", 2)  # the language, the keyword in it, and the text
     try:
-        text = _unpacked(parts[2]) if compressed else parts[2]
+        text = unpacked(parts[2]) if compressed else parts[2]
         return keyword.decode("latin-1"), text.decode("utf-8")
     except (IndexError, zlib.error, UnicodeDecodeError):
         return None
 
 
-def _unpacked(data: bytes) -> bytes:
+def unpacked(data: bytes) -> bytes:
+    """What was packed by zlib; `zlib.error` where it is broken, or longer than `LONGEST`."""
     unpacking = zlib.decompressobj()
     text = unpacking.decompress(data, LONGEST)
     if not unpacking.eof:

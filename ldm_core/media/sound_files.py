@@ -118,6 +118,8 @@ def read_sound(source: Path | str, name: str = "sound") -> Sound:
             with library.SoundFile(file) as sound:
                 _check_size(sound, source, name)
                 samples = sound.read(dtype="float32", always_2d=True).T
+                if not sound.frames:
+                    raise LdmError(f"the {name} '{source}' is empty: it holds no sample.")
                 if samples.shape[1] < sound.frames or not samples.size:
                     raise LdmError(f"the {name} '{source}' cannot be read: it is cut off.")
                 return Sound(samples.copy(), float(sound.samplerate))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -93,6 +94,50 @@ def _spectrogram(mono: Array) -> Image.Image:
         (WIDTH, SPECTRUM), Image.Resampling.BILINEAR
     )
     return ImageOps.colorize(large, "black", "#fff0a0", mid="#c03060")
+
+
+def picture_of(data: Any) -> Image.Image:
+    """An entry of an output as one picture, as large as it is.
+
+    Args:
+        data: a PIL image; the frames of a video; or the samples of a sound, (channels, samples).
+    """
+    if isinstance(data, Image.Image):
+        return data
+    return strip(data) if isinstance(data, list) else sound_picture(data)
+
+
+def as_grid(pictures: Sequence[Image.Image], most: int) -> Image.Image:
+    """Pictures side by side in rows, as many as columns or fewer; one alone as it is.
+
+    Args:
+        most: pixels a side; a larger whole is made smaller.
+    """
+    columns = math.ceil(math.sqrt(len(pictures)))
+    rows = math.ceil(len(pictures) / columns)
+    width, height = max(p.width for p in pictures), max(p.height for p in pictures)
+    across, down = columns * (width + GAP) - GAP, rows * (height + GAP) - GAP
+    scale = min(1.0, most / max(across, down))
+    cell = (max(1, int(width * scale)), max(1, int(height * scale)))
+    size = (columns * (cell[0] + GAP) - GAP, rows * (cell[1] + GAP) - GAP)
+    whole = Image.new("RGB", size, "white")
+    for index, picture in enumerate(pictures):
+        row, column = divmod(index, columns)
+        one = picture.convert("RGB")
+        one.thumbnail(cell, Image.Resampling.LANCZOS)
+        whole.paste(one, (column * (cell[0] + GAP), row * (cell[1] + GAP)))
+    return whole
+
+
+def one_size(pictures: Sequence[Image.Image]) -> list[Image.Image]:
+    """Pictures on white of the size of the largest."""
+    size = max(p.width for p in pictures), max(p.height for p in pictures)
+    whole = []
+    for picture in pictures:
+        sheet = Image.new("RGB", size, "white")
+        sheet.paste(picture, (0, 0))
+        whole.append(sheet if picture.size != size else picture)
+    return whole
 
 
 def strip_sheet(strips: Sequence[Image.Image], captions: Sequence[str]) -> Image.Image:

@@ -76,6 +76,7 @@ def write_video(shown: Shown, manifest: Mapping[str, Any], path: Path, coding: C
         video.width, video.height = frames[0].size
         video.pix_fmt = coding.pixels
         video.options = dict(coding.options) if codec == coding.codecs[0] else {}
+        video.codec_context.thread_count = 1  # on which what is written may depend
         if not coding.lossless:
             context = video.codec_context
             context.color_range, context.colorspace = LIMITED, BT709

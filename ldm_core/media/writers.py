@@ -28,6 +28,11 @@ def find_writer(composition: Composition, name: str | None = None) -> Writer:
     kind, registry = composition.decoder.kind, composition.registry
     if kind in ("image", "video"):
         check_shown(composition.info.image_channels)
+    return named_writer(kind, registry, name).fitted(composition.info)
+
+
+def named_writer(kind: str, registry: Registry, name: str | None = None) -> Writer:
+    """The writer of a kind of medium, before it is fitted to a model; see `find_writer`."""
     if name is not None:
         writer = _writer(registry.find("writer", name))
         if writer.kind != kind:
@@ -35,7 +40,7 @@ def find_writer(composition: Composition, name: str | None = None) -> Writer:
                 f"the format '{name}' is for {writer.kind}, and this model draws {kind}.",
                 "`ldm plugins list --kind writer` shows the others.",
             )
-        return _installed(writer, name).fitted(composition.info)
+        return _installed(writer, name)
     writer_for_kind = writer_of(kind, registry)
     if writer_for_kind is None:
         for writer in writers_of(kind, registry):
@@ -44,7 +49,7 @@ def find_writer(composition: Composition, name: str | None = None) -> Writer:
             f"this model draws {kind}, and no installed package writes files of it.",
             "in Python, output_type='np' or 'pt' gives it as numbers.",
         )
-    return writer_for_kind.fitted(composition.info)
+    return writer_for_kind
 
 
 def writer_of(kind: str, registry: Registry) -> Writer | None:

@@ -33,6 +33,7 @@ CONTRACTS: dict[Any, str] = {
     contracts.Converter: "converter",
     contracts.Observer: "observer",
     contracts.Writer: "writer",
+    contracts.Metric: "metric",
     contracts.Family: "family",
     contracts.OtherModel: "model",
 }
@@ -46,6 +47,7 @@ RECORDS: dict[str, type[Record]] = {
     "decoder": contracts.Decoder,
     "observer": contracts.Observer,
     "writer": contracts.Writer,
+    "metric": contracts.Metric,
 }
 """Kinds of plugins that are functions, with what they become."""
 

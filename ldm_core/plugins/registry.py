@@ -286,8 +286,11 @@ class Registry:
             raise LdmError(f"several packages offer a {kind} named '{name}': say {ids}.", look)
         names = {p.name for p in of_kind}
         broken = "".join(f"\n  not loaded: {failure}" for failure in self.failures)
+        from ldm_core.plugins.elsewhere_words import said_of
+
+        meant = said_of(name, kind, self, names) or did_you_mean(name, names)
         raise LdmError(
-            f"no {kind} named '{name}'.{did_you_mean(name, names)}",
+            f"no {kind} named '{name}'.{meant}",
             f"{len(names)} {kind} plugins are installed; {look}{broken}",
         )
 

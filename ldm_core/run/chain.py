@@ -20,6 +20,7 @@ from ldm_core.run.allowance import within_memory
 from ldm_core.run.batches import Generates
 from ldm_core.run.call import CallArguments
 from ldm_core.run.finite import collected
+from ldm_core.run.notebook import in_line
 from ldm_core.run.observing import failing
 from ldm_core.run.outcome import outcome
 from ldm_core.run.output import Output
@@ -103,6 +104,10 @@ class Chain(Generates):
 
     pipelines: tuple[Pipeline, ...]
     shares: tuple[float, ...]
+
+    def __repr__(self) -> str:
+        parts = "; ".join(in_line(part.composition) for part in self.pipelines)
+        return f"<Chain at {', '.join(map(str, self.shares))}: {parts}>"
 
     @property
     def axes(self) -> tuple[str, ...]:

@@ -81,11 +81,13 @@ class Finiteness:
         conditions: says what is not finite in the conditions of each image, in words; asked only
             where an image has failed.
         audience: the observers that see the run, to be told of what comes of it.
+        evaluations: of the denoiser, that were heard of.
     """
 
     def __init__(self, images: int) -> None:
         self.images = images
         self.audience = Audience()
+        self.evaluations = 0
         self.step: Callable[[Point], int] = lambda point: 0
         self.conditions: Callable[[], Mapping[int, str]] = dict
         self._faults: dict[int, Fault] = {}
@@ -140,6 +142,7 @@ class Finiteness:
             AllLost: no image is left.
         """
         before, self._before = self._before, point
+        self.evaluations += 1
         if _small(x0):
             return
 
@@ -157,6 +160,7 @@ class Finiteness:
                 for, so that nothing waits.
         """
         before, self._before = self._before, point
+        self.evaluations += 1
         self._later.append(lambda: self._look(sizes.tolist(), branches, point, before))
 
     def surrounded(self, x0: Tensor, point: Point) -> None:

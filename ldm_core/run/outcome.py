@@ -62,7 +62,9 @@ def outcome(
             those before.
     """
     with failing(walks):
-        return finished(walks, _outcome(pipe, latents, request, manifests, output_type, walks))
+        output = _outcome(pipe, latents, request, manifests, output_type, walks)
+        asked = sum(walk.evaluations for walk in walks) if walks else None
+        return finished(walks, replace(output, evaluations=asked))
 
 
 def _outcome(
@@ -191,7 +193,7 @@ def likely_cause(pipe: Pipeline) -> str:
 def tensor_not_finite(model: Model) -> str | None:
     """The first tensor of a model's parts that holds numbers that are not finite, in words."""
     for name, part in model.parts.items():
-        module = (part.beneath or part).module  # not what a placement leaves of those that wait
+        module = part.at_rest  # not what a placement leaves of those that wait
         if not isinstance(module, torch.nn.Module):
             continue
         tensors = (*module.named_parameters(), *module.named_buffers())

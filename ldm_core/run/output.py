@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,8 @@ class Output:
         rate: frames or samples a second, of video and sound.
         beside: what belongs to it, such as the sound of a video, one entry an image too.
         failures: one for each image that was asked for and is not finite.
+        evaluations: how often the denoiser was asked for each image; None where that is not known,
+            or is not the same for all.
     """
 
     images: Any
@@ -71,6 +74,45 @@ class Output:
     rate: float | None = None
     beside: tuple[Output, ...] = ()
     failures: tuple[Failure, ...] = ()
+    evaluations: int | None = None
+
+    def __repr__(self) -> str:
+        from ldm_core.run.notebook import output_in_line
+
+        return f"<Output: {output_in_line(self)}>"
+
+    def _repr_png_(self) -> bytes | None:
+        """What a notebook shows of pictures: one, or a contact sheet."""
+        from ldm_core.run.notebook import as_png
+
+        return as_png(self)
+
+    def _repr_html_(self) -> str | None:
+        """What a notebook shows of videos and sounds: something that plays them."""
+        from ldm_core.run.notebook import as_players
+
+        return as_players(self)
+
+    def save(self, folder: str | Path, format: str | None = None) -> list[Path]:
+        """Write each image into a file with its manifest, as the command line does; no file that
+        is there is ever written over: the new one gets a number.
+
+        Args:
+            folder: is made where it is not there.
+            format: name of a writer, such as ``webp``; where None, ``png`` for pictures.
+        Returns:
+            The files, one for each image.
+        Raises:
+            LdmError: the images are arrays or tensors, or there is no such writer for them.
+            MachineError: the folder cannot be written to.
+
+        Example::
+
+            paths = pipe("a red star", seed=7).save("pictures")
+        """
+        from ldm_core.run.saving import save_output
+
+        return save_output(self, folder, format)
 
     @property
     def asked(self) -> int:
@@ -146,6 +188,7 @@ class Output:
         full = [part for part in parts if part.seeds] or list(parts[:1])
         first = full[0]
         beside = zip(*(part.beside for part in full), strict=True)
+        evaluations = {part.evaluations for part in parts}
         return cls(
             _joined([part.images for part in full]),
             [seed for part in full for seed in part.seeds],
@@ -154,6 +197,7 @@ class Output:
             first.rate,
             tuple(cls.join(others) for others in beside),
             tuple(failures),
+            evaluations.pop() if len(evaluations) == 1 else None,
         )
 
 

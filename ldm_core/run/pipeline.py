@@ -27,13 +27,13 @@ from ldm_core.numerics.seeded_noise import SeededNoise, is_on
 from ldm_core.plugins.registry import Registry
 from ldm_core.run.allowance import within_memory
 from ldm_core.run.attention import in_force
-from ldm_core.run.batches import Generates
 from ldm_core.run.call import CallArguments
 from ldm_core.run.decoding import at_rate, decoded
 from ldm_core.run.encoding import by_encoder, encoded
 from ldm_core.run.finite import Finiteness, begun, collected
 from ldm_core.run.memory.fitting import Fitting, fitted_to_memory
 from ldm_core.run.memory.release import give_back
+from ldm_core.run.notebook import InNotebook
 from ldm_core.run.observing import failing
 from ldm_core.run.outcome import noted, outcome
 from ldm_core.run.output import Output
@@ -44,8 +44,8 @@ from ldm_core.run.tf32 import tf32_in_force
 from ldm_core.run.weights import Weights, check_kernel, check_reading, load_model, prepare
 
 
-@dataclass(frozen=True, eq=False)
-class Pipeline(Generates):
+@dataclass(frozen=True, eq=False, repr=False)
+class Pipeline(InNotebook):
     """Generates images from one composition; never changes. `replace` makes another.
 
     Example::

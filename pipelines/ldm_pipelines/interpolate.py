@@ -25,10 +25,10 @@ from ldm_core.contracts import (
 )
 from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError
+from ldm_core.media.moving import check_animation, check_milliseconds, write_animation
 from ldm_core.run.allowance import within_memory
 from ldm_core.run.call import CallArguments
 from ldm_core.run.in_batches import in_batches
-from ldm_pipelines.animation import check_animation, check_milliseconds, write_animation
 from ldm_pipelines.parts import (
     Picture,
     arguments,
@@ -91,7 +91,7 @@ def interpolate(
         seeds: Seeds of the stops; repeatable. One for all of them where left out.
         images: Pictures as the stops, by their latents alone, in place of prompts; repeatable.
         num_images: Frames from each stop to the next, both of them counted.
-        animation: Also write the frames as an animation, a .gif or .png (APNG) file.
+        animation: Also write the frames as an animation: a .gif, .png (APNG), .webp or .mp4 file.
         milliseconds: How long the animation shows each frame.
         overwrite: Replace a file of the animation's name.
     """

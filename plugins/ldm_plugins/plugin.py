@@ -24,6 +24,10 @@ check_options = {
     "guidance composable": {"prompts": ["a blue square", "fog:-0.5"]},
     "attention first_of": {"kernels": ["native", "sliced"]},
     "scheduler switch": {"first": "euler", "then": "dpmpp_2m"},
+    "metric fid": {"features": "random"},
+    "metric kid": {"features": "random"},
+    "metric precision": {"features": "random"},
+    "metric recall": {"features": "random"},
     "spacing explicit": {"sigmas": [8.0, 4.0, 2.0, 1.0, 0.5]},
 }
 
@@ -150,6 +154,8 @@ CONVERTERS = (
     "whole_loop",
 )
 
+METRICS = ("clip", "fid", "kid", "lpips", "ms_ssim", "precision", "psnr", "recall", "ssim")
+
 
 @hookimpl
 def ldm_schedulers(register: Register) -> None:
@@ -216,7 +222,7 @@ def ldm_encoders(register: Register) -> None:
     register("autoencoder_kl", "ldm_plugins.autoencoders.autoencoder_kl:encode")
     register("autoencoder_kl_flux2", "ldm_plugins.autoencoders.autoencoder_kl_flux2:encode")
     register("autoencoder_kl_frame", "ldm_plugins.autoencoders.autoencoder_kl_frame:encode")
-    register("autoencoder_kl_frames", "ldm_plugins.autoencoders.autoencoder_kl_frames:encode")
+    register("autoencoder_kl_by_frame", "ldm_plugins.autoencoders.autoencoder_kl_by_frame:encode")
     register("autoencoder_kl_video", "ldm_plugins.autoencoders.autoencoder_kl_video:encode")
     register("autoencoder_tiny", "ldm_plugins.autoencoders.autoencoder_tiny:encode")
     register("ltx_2", "ldm_plugins.autoencoders.ltx_2:encode")
@@ -232,7 +238,7 @@ def ldm_decoders(register: Register) -> None:
     register("autoencoder_kl", "ldm_plugins.autoencoders.autoencoder_kl:decode")
     register("autoencoder_kl_flux2", "ldm_plugins.autoencoders.autoencoder_kl_flux2:decode")
     register("autoencoder_kl_frame", "ldm_plugins.autoencoders.autoencoder_kl_frame:decode")
-    register("autoencoder_kl_frames", "ldm_plugins.autoencoders.autoencoder_kl_frames:decode")
+    register("autoencoder_kl_by_frame", "ldm_plugins.autoencoders.autoencoder_kl_by_frame:decode")
     register("autoencoder_kl_video", "ldm_plugins.autoencoders.autoencoder_kl_video:decode")
     register("autoencoder_tiny", "ldm_plugins.autoencoders.autoencoder_tiny:decode")
     register("ltx_2", "ldm_plugins.autoencoders.ltx_2:decode")
@@ -300,3 +306,9 @@ def ldm_writers(register: Register) -> None:
 @hookimpl
 def ldm_observers(register: Register) -> None:
     register("progress_bar", "ldm_plugins.observers.progress_bar:progress_bar")
+
+
+@hookimpl
+def ldm_metrics(register: Register) -> None:
+    for name in METRICS:
+        register(name, f"ldm_plugins.metrics.{name}:{name}")

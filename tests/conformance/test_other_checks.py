@@ -19,7 +19,7 @@ from PIL import Image
 
 from ldm_core.conformance.kinds import checks_of_kind
 from ldm_core.conformance.project_folder import read_project
-from ldm_core.contracts import runs_on, writes
+from ldm_core.contracts import measures, runs_on, writes
 from ldm_core.media.png import write_png
 from ldm_core.numerics.point import CLEAN, Point
 from ldm_core.plugins.registry import ShippedModel, installed
@@ -337,6 +337,81 @@ WRITERS: dict[str, tuple[Any, set[str]]] = {
 def test_a_wrong_writer_fails_its_check_and_no_other(name: str) -> None:
     target, expected = WRITERS[name]
     sees("writer", target, expected)
+
+
+def error(pictures: Any, references: Any) -> Any:
+    """Right."""
+    return (pictures - references).square().mean((1, 2, 3))
+
+
+def of_batch(pictures: Any, references: Any) -> Any:
+    return error(pictures, references) / error(pictures, references).max().clamp(min=1e-3)
+
+
+def by_place(pictures: Any, references: Any) -> Any:
+    return error(pictures, references) * (1 + torch.arange(len(pictures)))
+
+
+def painting(pictures: Any, references: Any) -> Any:
+    rows = error(pictures, references)
+    pictures.mul_(0.99)
+    return rows
+
+
+def drawing(pictures: Any, references: Any) -> Any:
+    torch.manual_seed(0)
+    return error(pictures, references)
+
+
+def by_size(pictures: Any) -> Any:
+    return pictures.mean((1, 2))
+
+
+def apart(rows: Any, reference_rows: Any) -> float:
+    return float((rows.mean(0) - reference_rows.mean(0)).norm())
+
+
+def first_apart(rows: Any, reference_rows: Any) -> float:
+    return float((rows[0] - reference_rows[0]).norm())
+
+
+LOWER: dict[str, Any] = {"higher_is_better": False, "best": 0.0}
+METRICS: dict[str, tuple[Any, set[str]]] = {
+    "right": (measures("pairs", **LOWER)(error), set()),
+    "unmarked": (
+        error,
+        {"made", "is_a_metric", "rows", "each_picture_alone", "order_of_pictures"}
+        | {"changes_nothing", "equals_are_best", "noise_is_worse"},
+    ),
+    "upside down": (measures("pairs", best=0.0)(error), {"noise_is_worse"}),
+    "another best": (
+        measures("pairs", higher_is_better=False, best=1.0)(error),
+        {"equals_are_best"},
+    ),
+    "above its end": (measures("pairs", **LOWER, highest=0.001)(error), {"rows"}),
+    "of the batch": (measures("pairs", **LOWER)(of_batch), {"each_picture_alone"}),
+    "by place": (measures("pairs", **LOWER)(by_place), {"each_picture_alone"}),
+    "painting": (measures("pairs", **LOWER)(painting), {"changes_nothing"}),
+    "drawing": (measures("pairs", **LOWER)(drawing), {"changes_nothing"}),
+    "by size": (
+        measures("sets", higher_is_better=False, figure=lambda a, b: apart(a, b))(by_size),
+        {"rows"},
+    ),
+    "by the first": (
+        measures("sets", **LOWER, figure=first_apart)(lambda p: p.std((2, 3))),
+        {"order_of_pictures"},
+    ),
+    "right sets": (
+        measures("sets", **LOWER, figure=apart)(lambda p: p.std((2, 3))),
+        set(),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_wrong_metric_fails_its_check_and_no_other(name: str) -> None:
+    target, expected = METRICS[name]
+    sees("metric", target, expected)
 
 
 COMMANDS_PLUGIN = """

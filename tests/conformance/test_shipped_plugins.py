@@ -18,6 +18,8 @@ SAMPLE = (
     "attention:first_of",
     "writer:jpg",
     "observer:progress_bar",
+    "metric:psnr",
+    "metric:kid",
     "model:digits",
 )
 TAKE_BACK = "it passes, and is declared to fail"

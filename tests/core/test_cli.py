@@ -153,7 +153,7 @@ def test_replay_makes_the_same_picture_again(ldm: Any, folder: Path) -> None:
     )  # fmt: skip
     code, out, err = ldm("replay", "--allow-files", "pictures/a-red-star-seed7.png", "--json")
     record = json.loads(out)
-    assert (code, err) == (0, f"the picture asks for the file {folder}\n")
+    assert (code, err) == (0, f"the manifest asks for the file {folder}\n")
     assert record["differs"] == []
     assert record["verdict"] == "the same picture, pixel for pixel"
     assert Path(record["path"]).exists()
@@ -393,7 +393,7 @@ def test_plugins_and_models_are_listed_for_programs(ldm: Any) -> None:
     (shown,) = json.loads(ldm("plugins", "show", "ddim", "--json")[1])
     assert shown["options"][0]["name"] == "eta"
     models = json.loads(ldm("models", "list", "--json")[1])
-    assert [m["name"] for m in models] == ["digits", "shapes"]
+    assert [m["name"] for m in models] == ["digits", "moving-shapes", "shapes"]
     assert ldm("plugins", "show", "dimm")[0] == 2
     assert ldm("plugins", "list", "--kind", "samplers")[0] == 2
 

@@ -483,6 +483,17 @@ def test_a_slow_and_a_heavy_import_are_said(
         assert f"the package ldm-{name} 1.0 imports large_library with its plugin module" in err
 
 
+@pytest.mark.slow
+def test_one_that_sleeps_three_seconds_is_said_and_hinders_nothing(fresh: Path, ldm: Any) -> None:
+    before = ldm("plugins", "list")
+    install(fresh, "sleeps", "import time\ntime.sleep(3)\n" + schedulers("pass"))
+    discovery.once.cache_clear()
+    code, out, err = ldm("plugins", "list")
+    assert (code, out) == before[:2]
+    (seconds,) = re.findall(r"the package ldm-sleeps 1\.0 took (\d\.\d) s to import", err)
+    assert 3 <= float(seconds) < 6
+
+
 COMMANDS = {
     "type_checking": """
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import wave
 from collections.abc import Callable
 from fractions import Fraction
@@ -353,6 +354,43 @@ def test_a_sound_is_brought_to_the_models_rate_channels_and_length(tmp_path: Pat
         assert read_samples(same, 16_000, 16_000.0, 2).shape == (2, 16_000)
     with pytest.raises(LdmError, match="is no sound that can be read"):
         read_sound(write("gif", Shown(frames(), 8.0), tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nothing.wav", "'.*nothing.wav' is empty: it holds no sample"),
+        ("fast.wav", "has 2,147,483,647 samples a second by its header.* it is damaged"),
+        ("nan.wav", "the audio holds numbers that are not finite"),
+        ("six.wav", "(?s)has 6 channels, and this model makes 2.*mix it down"),
+        (".", "the audio '.*' cannot be read: it is a folder[.]$"),
+    ],
+)
+def test_a_sound_that_cannot_be_begun_from_is_refused(
+    name: str, message: str, tmp_path: Path
+) -> None:
+    shapes = {"nothing.wav": (0, 1), "six.wav": (80, 6)}
+    samples = np.zeros(shapes.get(name, (80, 1)), np.float32)
+    if name == "nan.wav":
+        samples[3] = np.nan
+    if name != ".":
+        soundfile.write(tmp_path / name, samples, 8000, subtype="FLOAT")
+    if name == "fast.wav":
+        data = bytearray((tmp_path / name).read_bytes())
+        data[24:28] = (2**31 - 1).to_bytes(4, "little")
+        (tmp_path / name).write_bytes(data)
+    with pytest.raises(LdmError, match=message):
+        read_samples(tmp_path / name, 80, 4000.0, 2)
+
+
+def test_a_sound_louder_than_models_know_is_said_to_be(tmp_path: Path) -> None:
+    for factor in (1.2, 100.0):
+        samples = np.full((80, 1), factor, np.float32)
+        soundfile.write(tmp_path / "loud.wav", samples, 8000, subtype="FLOAT")
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", LdmWarning)
+            read_samples(tmp_path / "loud.wav", 80, 8000.0, 1)
+        assert [str(w.message)[:23] for w in caught] == ["the audio reaches 100, "] * (factor > 2)
 
 
 def test_a_videos_sound_is_a_sound(tmp_path: Path) -> None:

@@ -345,7 +345,7 @@ def test_a_picture_of_a_branch_is_replayed_at_its_commit(ldm: Any, moving: Movin
     assert code == 0
     moving.branches["main"] = second
     code, again, err = ldm("replay", out.strip())
-    asked = f"the picture asks for o/m@{first} of the Hub, from its cache\n"
+    asked = f"the manifest asks for o/m@{first} of the Hub, from its cache\n"
     assert (code, err) == (0, asked)
     assert "pixel for pixel" in again
     assert ldm(*run)[1] != out

@@ -281,3 +281,15 @@ def test_the_longest_names_can_have_their_manifest_beside_them(tmp_path: Path) -
             tmp_path, "x" * 999, ".png", word("x"), ending="-seed7", beside=(".json", word("{}"))
         )
     assert len(path.name) <= names.LONGEST + 6
+
+
+def test_a_folder_that_takes_no_file_is_named_and_no_fault_of_the_program(tmp_path: Path) -> None:
+    """It was removed while what goes into it was made."""
+
+    def write(fresh: Path) -> None:
+        fresh.parent.rmdir()
+        fresh.write_text("a")
+
+    folder = tmp_path / "tables"
+    with pytest.raises(LdmError, match=r"tables/a\.csv' cannot be written: No such file"):
+        write_whole(folder / "a.csv", write)

@@ -36,6 +36,7 @@ from ldm_core.contracts import (
     encodes,
     first_of,
     fits,
+    measures,
     of_order,
     runs_on,
     sees_latent,
@@ -80,6 +81,10 @@ def decode(model: Any, x0: Any, *, k: int = 1) -> Any:
 @contextmanager
 def watch(grid: Any, *, k: int = 1) -> Iterator[Any]:
     yield lambda step: None
+
+
+def compare(pictures: Any, references: Any, *, k: int = 1) -> Any:
+    return pictures
 
 
 def write(shown: Any, manifest: Any, path: Path, *, k: int = 1) -> None: ...
@@ -246,6 +251,7 @@ NESTED: dict[str, Any] = {
     "conditioning": Conditioning,
     "converter": Halving,
     "writer": writes("image", ".x")(write),
+    "metric": measures("pairs")(compare),
     "family": lambda: Other(lambda call: call.x, LatentSpace.of_picture(3, 1), EXTENT),
 }
 """What stands in an option, by kind."""

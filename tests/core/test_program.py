@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 
@@ -17,6 +18,8 @@ def broken():
     raise ValueError("too late")
 atexit.register(broken)
 def late():
+    while threading.main_thread().is_alive():  # however long the command takes
+        time.sleep(0.01)
     time.sleep(0.3)
     print("from a thread", end=" ")
 threading.Thread(target=late, name="late one").start()
@@ -39,3 +42,56 @@ def test_threads_and_what_is_called_at_the_end_have_their_turn(word: str, code: 
     assert "failed at the end of the program: ValueError: too late\n" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert ("nonsense" in ended.stderr) == (code == 2)
+
+
+LEFT_BEHIND = """
+import atexit, os, sys, threading, time
+from ldm_core.cli import program
+def ends():
+    os.write(1, b"by number, ")
+    print("by name, ", end="")
+    os._exit(77)
+def later():
+    while "ldm_core.cli.signals" not in sys.modules or threading.main_thread().is_alive():
+        time.sleep(0.01)
+    ends()
+if {thread}:
+    threading.Thread(target=later).start()
+else:
+    atexit.register(ends)
+ends.__globals__["__name__"] = "somebody"  # whose prints are no results
+sys.argv = ["ldm", {word!r}]
+program()
+"""
+
+
+@pytest.mark.parametrize("thread", [False, True], ids=["at exit", "in a thread"])
+@pytest.mark.parametrize(("word", "code"), [("--version", 0), ("--nonsense", 2)])
+def test_what_is_left_behind_changes_neither_results_nor_exit_code(
+    word: str, code: int, thread: bool
+) -> None:
+    script = LEFT_BEHIND.format(word=word, thread=thread)
+    command = [sys.executable, "-c", script]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == code, ended.stderr
+    assert ended.stdout == ("" if code else f"ldm {version('ldm-core')}\n")
+    assert "by number, by name, warning: something that ran beside it ended" in ended.stderr
+    assert "os._exit(77)" in ended.stderr
+
+
+WHILE_IT_WORKS = """
+import os, threading
+from ldm_core.cli.ends import LastWord
+LastWord()
+threading.Thread(target=os._exit, args=(0,)).start()
+threading.Event().wait()
+"""
+
+
+def test_a_thread_that_ends_the_program_while_it_works_is_told() -> None:
+    command = [sys.executable, "-c", WHILE_IT_WORKS]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1, ended.stderr
+    assert ended.stderr == (
+        "error: something that ran beside it ended the program by os._exit(0) before it was done\n"
+    )

@@ -37,7 +37,7 @@ class Entry:
     """An entry point that gives a ready object, or raises."""
 
     def __init__(self, name: str, distribution: str, thing: Any) -> None:
-        self.name, self.thing = name, thing
+        self.name, self.value, self.thing = name, f"{name}.plugin", thing
         self.dist = SimpleNamespace(name=distribution, version="1.2")
         self.loads = 0
 

@@ -231,7 +231,7 @@ def test_all_that_lies_elsewhere_is_named_before_any_of_it_is_read(
     assert (code, out) == (2, "")
     names = ["control", "deep.json", "linked.png", "lora.safetensors", "picture.png", "table.csv"]
     listed = ", ".join(f"the file {secret / name}" for name in names)
-    assert err.startswith(f"error: the picture asks for what does not lie beside it: {listed}.\n")
+    assert err.startswith(f"error: the manifest asks for what does not lie beside it: {listed}.\n")
     assert "--allow-files allows it" in err
     assert "--allow-hub" not in err
     assert str(picture.absolute()) in [str(Path(path).absolute()) for path in opened]
@@ -281,7 +281,7 @@ def test_what_lies_beside_a_picture_or_is_typed_needs_no_leave(
     assert ldm("replay", picture)[0] == 2
     assert ldm("replay", picture, "--model", folder)[::2] == (0, "")
     code, _, err = ldm("replay", picture, "--allow-files")
-    assert (code, err) == (0, f"the picture asks for the file {folder}\n")
+    assert (code, err) == (0, f"the manifest asks for the file {folder}\n")
 
 
 class Terminal(io.StringIO):
@@ -305,7 +305,7 @@ def test_on_a_terminal_the_person_is_asked(
     code, _, _ = ldm("replay", picture)
     assert code == expected
     assert (
-        f"the picture asks for the file {folder}\nis it to have that? [y/N]" in terminal.getvalue()
+        f"the manifest asks for the file {folder}\nis it to have that? [y/N]" in terminal.getvalue()
     )
 
 

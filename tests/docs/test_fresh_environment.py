@@ -37,6 +37,9 @@ def test_four_commands_lead_to_a_picture_of_every_kind(core: Path, tmp_path: Pat
     assert [Path(home).is_relative_to(tmp_path) for home in homes] == [True, True]
     environment.run(check)
     assert len(draws) == len(STARTERS)
+    (measured,) = [draw for draw in draws if draw[1] == "evaluate"]
+    assert "\nmine\t" in environment.run(measured)
+    draws.remove(measured)
     first, *others = [[*draw, "--steps", "4"] for draw in draws]
     (picture,) = environment.run(first).splitlines()
     assert (environment.cwd / picture).is_file()
@@ -55,7 +58,10 @@ def test_a_package_of_one_kind_is_whole(kind: str, core: Path, tmp_path: Path) -
     assert len(commands) == 3
     for command in commands:
         printed = environment.run(command)
-    assert all((environment.cwd / file).is_file() for file in printed.splitlines())
+    if kind == "metric":
+        assert printed.splitlines()[1].startswith("mine\t")
+    else:
+        assert all((environment.cwd / file).is_file() for file in printed.splitlines())
     environment.run(["pytest", "-q", "-p", "no:cacheprovider", "ldm-mine"])
     environment.run(["python", "-m", "ruff", "check", "--no-cache", "ldm-mine"])
     project = environment.cwd / "ldm-mine"

@@ -82,6 +82,11 @@ def test_the_list_of_plugins_is_current() -> None:
     assert page["PAGE"].read_text() == page["make_page"](), "run: python docs/make_plugin_table.py"
 
 
+def test_the_page_of_names_of_elsewhere_is_current() -> None:
+    page = runpy.run_path(str(DOCS / "make_names_page.py"))
+    assert page["PAGE"].read_text() == page["make_page"](), "run: python docs/make_names_page.py"
+
+
 def test_the_list_of_checks_is_current() -> None:
     page = runpy.run_path(str(DOCS / "make_check_table.py"))
     assert page["PAGE"].read_text() == page["make_page"](), "run: python docs/make_check_table.py"

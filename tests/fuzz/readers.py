@@ -17,6 +17,7 @@ import atheris
 with atheris.instrument_imports(include=["ldm_core", "tomllib"]):
     from ldm_core.composition.recipe import read_recipe
     from ldm_core.errors import LdmError
+    from ldm_core.media.foreign_texts import recorded_in
     from ldm_core.media.picture_manifests import read_picture
     from ldm_core.media.png import read_png
     from ldm_core.model.safetensors_header import read_header
@@ -53,6 +54,24 @@ def _seed_notes() -> list[bytes]:
     return seeds
 
 
+def _seed_others() -> list[bytes]:
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    text = 'a\nNegative prompt: b\nSteps: 2, Sampler: "Euler, a", Seed: 1, Size: 8x8'
+    graph = '{"3": {"class_type": "KSampler", "inputs": {"seed": 1, "positive": ["6", 0]}}}'
+    seeds = []
+    for keyword, words in (("parameters", text), ("prompt", graph)):
+        info, stream = PngInfo(), io.BytesIO()
+        info.add_text(keyword, words)
+        Image.new("RGB", (2, 2)).save(stream, "PNG", pnginfo=info)
+        seeds.append(stream.getvalue())
+    exif, stream = Image.Exif(), io.BytesIO()
+    exif[0x8769] = {0x9286: b"UNICODE\0" + text.encode("utf-16-be")}
+    Image.new("RGB", (2, 2)).save(stream, "JPEG", exif=exif.tobytes())
+    return [*seeds, stream.getvalue()]
+
+
 def _seed_toml() -> list[bytes]:
     return [
         b'model = "shapes"\nnum_inference_steps = 12\nscheduler = "dpmpp_2m"\n'
@@ -86,6 +105,7 @@ def _read_weights(file: Path) -> None:
 READERS: dict[str, tuple[str, Callable[[Path], object], Callable[[], list[bytes]]]] = {
     "png": ("a.png", read_png, _seed_png),
     "notes": ("a.jpg", read_picture, _seed_notes),
+    "others": ("a.png", recorded_in, _seed_others),
     "toml": ("a.toml", read_recipe, _seed_toml),
     "safetensors": ("a.safetensors", _read_weights, _seed_safetensors),
 }

@@ -20,7 +20,9 @@ from fuzz.case import Case
 
 MEMORY = 2 * 2**30
 """Bytes that a case may take beyond what the process had."""
-OUTPUTS = ("--dir", "--out", "--sheet", "--animation", "--plot")
+OUTPUTS = ("--dir", "--out", "--sheet", "--animation", "--plot", "--page")
+CLAIMS = ".ldm-claims"
+"""What stays in the folder of a job."""
 PICTURES = (".png", ".gif", ".jpg", ".jpeg", ".webp")
 ERROR = re.compile(r"^error: ", re.MULTILINE)
 ERROR_LINE = re.compile(r"^error: .*", re.MULTILINE)
@@ -135,7 +137,8 @@ def _of_files(case: Case, outcome: Outcome) -> list[str]:
             faults.append(f"lost: {name} was {'changed' if now else 'removed'}")
     for name in outcome.after.keys() - outcome.before.keys():
         kind = outcome.after[name]
-        if Path(name).name.startswith(".ldm-") or name.endswith((".part", ".tmp")):
+        part = Path(name).name.startswith(".ldm-") and Path(name).name != CLAIMS
+        if part or name.endswith((".part", ".tmp")):
             faults.append(f"litter: {name}")
         elif kind != "folder" and not any(_inside(name, place) for place in places):
             faults.append(f"elsewhere: wrote {name}")

@@ -297,7 +297,7 @@ BAD = [
     (["interpolate", "a", "b", "c", "--seeds", "1", "--seeds", "2"], "2 seeds for 3 stops"),
     (["interpolate", "a", "b", "--num-images", "1"], "at least 2"),
     (["interpolate", "a", "b", "--images", "photo.png"], "not by both"),
-    (["interpolate", "a", "b", "--animation", "way.mp4"], "ends in .gif or .png"),
+    (["interpolate", "a", "b", "--animation", "way.mov"], "ends in .gif, .png, .webp or .mp4"),
     (["interpolate", "--images", "photo.png", "--images", "large.png"], "of one size"),
     (["blend", "photo.png", "large.png"], "16x16 and 32x32"),
     (["blend", "photo.png", "photo.png", "--weight", "2"], "from 0 to 1, not 2.0"),

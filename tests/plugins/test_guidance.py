@@ -4,9 +4,11 @@ on the same predictions; what a real pipeline computes, and what it does not."""
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -29,7 +31,7 @@ from ldm_core.contracts import (
     RunHooks,
     Step,
 )
-from ldm_core.errors import LdmError
+from ldm_core.errors import LdmError, LdmWarning
 from ldm_core.numerics.grid import Grid
 from ldm_core.numerics.point import CLEAN, Point
 from ldm_core.numerics.prediction import PREDICTION_TYPES, as_prediction_type, from_x0
@@ -473,6 +475,30 @@ def test_guidance_that_is_off_is_no_guidance(pipe: Pipeline) -> None:
     for name in ("classifier_free", "adaptive_projected"):
         assert latents(pipe, name=name, scale=1.0).equal(plain)
     assert latents(pipe, name="classifier_free", scale=9.0, low=1e6).equal(plain)
+
+
+@pytest.mark.parametrize("choice", ["none", "embedded", 1.0, 4.0])
+def test_a_negative_prompt_that_changes_nothing_is_said_to(
+    pipe: Pipeline, tmp_path: Path, choice: str | float
+) -> None:
+    call: dict[str, Any] = {"seed": 1, "output_type": "latent", "num_inference_steps": 2}
+    if choice == "embedded":
+        pipe = Pipeline.from_pretrained(tiny.write_flux(tmp_path / "model"))
+        call |= {"width": 16, "height": 16}
+    elif isinstance(choice, str):
+        pipe = pipe.replace(guidance=choice)
+    else:
+        call["guidance_scale"] = choice
+    plain = pipe("a star", **call).images
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", LdmWarning)
+        pipe("a star", negative_prompt="", **call)  # the lack of one, as programs say it
+        assert not caught
+        other = pipe("a star", negative_prompt="green", **call).images
+    said = [str(warning.message) for warning in caught]
+    assert other.equal(plain) == (choice != 4.0)
+    assert len(said) == (choice != 4.0)
+    assert all("the negative_prompt changes nothing: the guidance" in text for text in said)
 
 
 def test_composing_a_prompt_with_itself_doubles_the_scale(pipe: Pipeline) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import tiny
 from ldm_core import LdmError, Pipeline
 from ldm_core.composition.compose import compose
 from ldm_core.contracts import Axis, Conditioning, LatentSpace, Run, RunHooks
+from ldm_core.errors import LdmWarning
 from ldm_core.media.manifest import recipe_of
 from ldm_core.plugins.registry import installed
 from ldm_plugins.conditioning.image import image
@@ -83,6 +85,20 @@ def test_flow_models_start_from_pictures_as_in_diffusers(
     ours = with_image(Pipeline.from_pretrained(kinds["SD 3"]))
     call = {"image": pictures(), "strength": strength}
     assert distance_to_peer(ours, theirs, **call) < 1e-5
+
+
+def test_a_strength_that_leaves_noise_alone_is_said_to(kinds: dict[str, Path]) -> None:
+    """Few steps of a flow model are rounded up to all of them, as Diffusers does."""
+    pipe = with_image(Pipeline.from_pretrained(kinds["SD 3"], num_inference_steps=4))
+    for strength, nothing in ((0.9, True), (0.75, False), (1.0, False)):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", LdmWarning)
+            call: dict[str, Any] = {"seed": 1, "strength": strength, "output_type": "latent"}
+            drawn = [pipe("a star", image=one, **call).images for one in pictures()]
+        assert drawn[0].equal(drawn[1]) == (strength > 0.75)
+        said = [str(warning.message) for warning in caught]
+        assert len(said) == 2 * nothing
+        assert all("nothing of the picture. To begin from it, at most 0.75" in t for t in said)
 
 
 @pytest.mark.parametrize("family", one_of_each())

@@ -286,6 +286,9 @@ COMMANDS: dict[str, list[str]] = {
     "augment": ["--out", "set", "--table", "rows.csv"],
     "blend": ["photo.png", "photo.png", "a star"],
     "class-to-image": ["--class", "1"],
+    "compare": ["a star", "--over", "steps=1"],
+    "evaluate": ["photo.png", "--reconstruction"],
+    "converge": ["a star", "--steps", "1,2", "--reference", "4"],
     "features": ["pictures", "--out", "features.safetensors"],
     "image-to-image": ["photo.png", "a star"],
     "inpaint": ["photo.png", "mask.png", "a star"],
@@ -302,7 +305,7 @@ COMMANDS: dict[str, list[str]] = {
     "unconditional": [],
     "upscale": ["photo.png", "a star"],
 }
-OTHERS = {"replay", "plugins", "models", "recipe", "train"}
+OTHERS = {"replay", "show", "plugins", "models", "recipe", "train", "ui"}
 """Those that name no model themselves; `ldm train` is called below."""
 
 

@@ -25,7 +25,7 @@ READS = {
     "autoencoder_tiny": set[str](),  # of folders that have one in place of another
     "autoencoder_kl_flux2": {"FLUX.2 dev", "FLUX.2 klein"},
     "autoencoder_kl_frame": {"Qwen-Image", "Krea 2", "Krea 2 Turbo"},
-    "autoencoder_kl_frames": {"AnimateDiff", "Stable Video Diffusion"},
+    "autoencoder_kl_by_frame": {"AnimateDiff", "Stable Video Diffusion"},
     "autoencoder_kl_video": {
         *("Wan 2.1", "Wan 2.1 from a frame", "Wan 2.2", "Wan 2.2 from a frame", "Wan 2.2 5B"),
         *("CogVideoX", "HunyuanVideo", "LTX-Video", "LTX-Video from a frame"),

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import struct
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from diffusers import (
@@ -13,11 +17,13 @@ from diffusers import (
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
 )
+from PIL import Image
 from safetensors.torch import save_file
 
 import tiny
 from ldm_core import LdmError, Pipeline
 from ldm_core.composition.compose import compose
+from ldm_core.media.manifest import recipe_of
 from peers import Unpacked, apart
 
 PROMPTS = ["a red star", "a blue circle"]
@@ -91,6 +97,32 @@ def test_what_the_encoder_gives_is_what_the_prompts_give(folder: Path, tmp_path:
     out = told(pipe)(seed=3, prompt_embeds=str(file), **CALL)
     assert apart(out.images, want[:1]) < 1e-5
     assert out.manifests[0]["inputs"]["prompt_embeds"] == str(file)
+
+
+def test_a_manifest_says_which_tensors_arrays_and_pictures_they_were(folder: Path) -> None:
+    """By type, shape and a hash of the numbers, wherever they lie in memory."""
+    pipe = told(Pipeline.from_pretrained(folder)).replace(conditioning=["prompt_embeds", "image"])
+    width = pipe.model.abilities["text"].encode([None])["text"].shape[-1]
+    texts = random(width, 2 * 4, seed=1).T[::2]  # rows that are not one after the other
+    pixels = np.arange(16 * 16 * 3, dtype=np.uint8).reshape(16, 16, 3)
+    call: dict[str, Any] = {"seed": 3, "prompt_embeds": [texts], **CALL}
+    out = pipe(image=[pixels], **call)
+    said = out.manifests[0]["inputs"]
+    written = struct.pack(f"<{texts.numel()}f", *(float(x) for row in texts for x in row))
+    assert said["prompt_embeds"] == {
+        "python": "torch.Tensor",
+        "shape": [4, width],
+        "dtype": "float32",
+        "sha256": hashlib.sha256(written).hexdigest(),
+    }
+    assert said["image"]["sha256"] == hashlib.sha256(bytes(pixels.ravel())).hexdigest()
+    drawn = pipe(image=Image.fromarray(pixels), **call).manifests[0]["inputs"]["image"]
+    assert drawn["sha256"] == said["image"]["sha256"]
+    assert (drawn["dtype"], drawn["shape"]) == ("RGB", [16, 16])
+    other = pipe(image=[pixels], **{**call, "prompt_embeds": [texts.half()]}).manifests[0]
+    assert other["inputs"]["prompt_embeds"]["sha256"] != said["prompt_embeds"]["sha256"]
+    with pytest.raises(LdmError, match=r"made with a (torch\.Tensor|numpy\.ndarray) for its"):
+        recipe_of(json.loads(json.dumps(out.manifests[0])))
 
 
 def test_texts_of_other_lengths_go_together(folder: Path) -> None:

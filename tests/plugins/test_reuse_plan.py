@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from ldm_core import LdmError, Pipeline
+from ldm_core.composition.parts import make
 from ldm_core.conformance.trace import trace
-from ldm_core.contracts import Scheduler, as_scheduler
+from ldm_core.contracts import Scheduler
 from ldm_core.numerics.grid import Grid
 from ldm_core.numerics.noise_schedule import FlowSchedule, vp_schedule
 from ldm_core.numerics.point import CLEAN, Point
@@ -23,7 +24,8 @@ SCHEDULERS = ("euler", "ddim", "heun", "dpmpp_2m", "unipc", "deis", "lms")
 
 
 def scheduler(name: str) -> Scheduler:
-    return as_scheduler(installed().find("scheduler", name).loaded)
+    made: Scheduler = make("scheduler", {"name": name}, installed(), [], {})
+    return made
 
 
 def grid(path: str, steps: int) -> Grid:

@@ -110,6 +110,8 @@ class Parameter:
 
 STARTS_PROCESSES = {("plugins", "check")}
 """Commands that run a package's code in a process of its own, as they say."""
+GOES_ON = {("ui",)}
+"""Commands that go on until they are stopped; see tests/pipelines/test_page_in_a_browser.py."""
 
 
 @functools.cache
@@ -126,7 +128,7 @@ def commands() -> tuple[tuple[tuple[str, ...], tuple[Parameter, ...]], ...]:
         inner = getattr(command, "commands", None)
         for name, sub in (inner or {}).items():
             walk(sub, (*words, name))
-        if inner is None and words not in STARTS_PROCESSES:
+        if inner is None and words not in STARTS_PROCESSES | GOES_ON:
             found.append((words, tuple(map(_parameter, command.params))))
 
     walk(itself(typer.main.get_command(make_app())), ())
