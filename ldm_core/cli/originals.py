@@ -9,20 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from ldm_core.contracts import Shown, Writer
+from ldm_core.contracts import Writer
 from ldm_core.errors import LdmError
 from ldm_core.media.exif import as_jpeg, is_lossy
 from ldm_core.media.hashes import OF_PIXELS, OF_SAMPLES
-from ldm_core.media.json_text import json_text
 from ldm_core.media.kinds import noun
 from ldm_core.media.made_files import kind_of_file, read_data
 from ldm_core.media.manifest_record import Manifest
 from ldm_core.media.names import write_new
-from ldm_core.media.picture_manifests import BESIDE
 from ldm_core.media.pictures import open_picture
 from ldm_core.media.png import write_png
 from ldm_core.media.writers import writer_of, writers_of
 from ldm_core.plugins.registry import Registry
+from ldm_core.run.saving import write_entry
 
 if TYPE_CHECKING:
     from ldm_core.run.output import Output
@@ -113,9 +112,9 @@ def _of_time(
 
     writer = _writer(original, registry)
     shown, others = entry_of(writer, again, 0, registry)
-    path = _write(writer, shown, manifest, folder, original.path.stem, "-replay")
+    path = write_entry(folder, writer, shown, manifest, original.path.stem, "-replay")
     for other, part in others:
-        _write(other, part, manifest, folder, "", path.stem)
+        write_entry(folder, other, part, manifest, "", path.stem)
     was = {OF_PIXELS: then.pixels_sha256, OF_SAMPLES: then.samples_sha256}
     now = {name: manifest.get(name) for name in was}
     name = noun(original.kind)
@@ -142,23 +141,6 @@ def _writer(original: Original, registry: Registry) -> Writer:
     if writer is None:
         raise LdmError(f"no installed package writes {original.kind}.")
     return writer
-
-
-def _write(
-    writer: Writer, shown: Shown, manifest: dict[str, Any], folder: Path, stem: str, ending: str
-) -> Path:
-    def write_beside(path: Path) -> None:
-        path.write_text(json_text(manifest, indent=2) + "\n", encoding="utf-8")
-
-    beside = None if writer.holds(manifest) else (BESIDE, write_beside)
-    return write_new(
-        folder,
-        stem,
-        writer.suffix,
-        lambda path: writer.write(shown, manifest, path),
-        ending=ending,
-        beside=beside,
-    )
 
 
 def compare(original: Any, again: Any) -> dict[str, Any]:

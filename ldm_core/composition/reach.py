@@ -98,7 +98,7 @@ class Reach:
             Whether there were any.
         """
         home = None if folder is None else folder.resolve()
-        models = {path for path in self._models if home is None or _lies_in(path, home)}
+        models = {path for path in self._models if home is None or lies_in(path, home)}
         self._models -= models
         files = [path / MODEL_RECIPE for path in models if is_there(path / MODEL_RECIPE)]
         for file in files:
@@ -110,9 +110,9 @@ class Reach:
         """The files that do not lie in a folder, and those to which symbolic links lead out of the
         folders in it. What is hidden in it, such as keys in a home folder, does not count as in."""
         home = folder.resolve()
-        inside = {path for path in self.files if _lies_in(path, home)}
+        inside = {path for path in self.files if lies_in(path, home)}
         linked = {target for path in inside for target in _linked(path)}
-        return sorted(path for path in self.files | linked if not _lies_in(path, home))
+        return sorted(path for path in self.files | linked if not lies_in(path, home))
 
     def _choice(self, kind: str, choice: Layer) -> None:
         name = choice.get("name")
@@ -168,7 +168,8 @@ def _leads_to_a_file(text: str) -> bool:
     return is_there(path) or bool(path.suffix and is_there(path.parent))
 
 
-def _lies_in(path: Path, home: Path) -> bool:
+def lies_in(path: Path, home: Path) -> bool:
+    """Whether a path is a folder or lies in it, and nothing between them is hidden."""
     if not path.is_relative_to(home):
         return False
     return not any(part.startswith(".") for part in path.relative_to(home).parts)

@@ -61,13 +61,13 @@ def save_entry(
         others: what goes into files of its own, with their writers.
     """
     ending = f"-seed{manifest['seed']}"
-    path = _save(folder, writer, shown, manifest, caption(manifest), ending)
+    path = write_entry(folder, writer, shown, manifest, caption(manifest), ending)
     for other, beside in others:
-        _save(folder, other, beside, manifest, "", path.stem)
+        write_entry(folder, other, beside, manifest, "", path.stem)
     return path
 
 
-def _save(
+def write_entry(
     folder: Path,
     writer: Writer,
     shown: Shown,
@@ -75,6 +75,8 @@ def _save(
     stem: str,
     ending: str,
 ) -> Path:
+    """Write it under a name that is free, its manifest beside it where the format holds none."""
+
     def write(path: Path) -> None:
         writer.write(shown, manifest, path)
 

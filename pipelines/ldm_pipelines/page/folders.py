@@ -9,7 +9,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
-from ldm_core.composition.reach import Reach
+from ldm_core.composition.reach import Reach, lies_in
 from ldm_core.composition.recipe import Layer
 from ldm_core.contracts import Input
 from ldm_core.contracts.files import expanded, is_there, parts_of
@@ -73,7 +73,7 @@ class Folders:
                 path = _full(home / named)
             except (OSError, ValueError):
                 continue
-            if _lies_in(path, home) and is_there(path):
+            if lies_in(path, home) and is_there(path):
                 return path
         raise LdmError(f"there is no '{text.strip()[:200]}' in the folders of this page.", HOW)
 
@@ -86,9 +86,9 @@ class Folders:
 
     def has(self, path: Path) -> bool:
         """Whether a file or folder, and all to which links in it lead, lies in these."""
-        if not any(_lies_in(path, home) for home in self.all):
+        if not any(lies_in(path, home) for home in self.all):
             return False
-        return all(any(_lies_in(to, home) for home in self.all) for to in _linked(path))
+        return all(any(lies_in(to, home) for home in self.all) for to in _linked(path))
 
     def check(
         self,
@@ -159,7 +159,7 @@ class Folders:
                 yield entry
 
     def _stays(self, link: Path) -> bool:
-        return any(_lies_in(_full(link), home) for home in self.models)
+        return any(lies_in(_full(link), home) for home in self.models)
 
 
 def _folder(path: Path) -> Path:
@@ -173,13 +173,6 @@ def _folder(path: Path) -> Path:
 
 def _full(path: Path) -> Path:
     return Path(os.path.realpath(path))
-
-
-def _lies_in(path: Path, home: Path) -> bool:
-    """Whether a path is a folder or lies in it, and nothing between them is hidden."""
-    if not path.is_relative_to(home):
-        return False
-    return not any(part.startswith(".") for part in path.relative_to(home).parts)
 
 
 def _linked(folder: Path) -> Iterator[Path]:

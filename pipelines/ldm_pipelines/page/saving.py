@@ -5,23 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from ldm_core.contracts import Shown, Writer
 from ldm_core.errors import LdmError
 from ldm_core.machine import refused
 from ldm_core.media.hashes import pixel_hash
-from ldm_core.media.json_text import json_text
 from ldm_core.media.kinds import noun
 from ldm_core.media.made_files import kind_of_file
-from ldm_core.media.names import write_named, write_new
-from ldm_core.media.picture_manifests import BESIDE
+from ldm_core.media.names import write_named
 from ldm_core.media.pictures import open_picture
 from ldm_core.media.writers import find_writer
 from ldm_core.model.files import file_hash
 from ldm_core.run.entries import entry_of, facts_of
 from ldm_core.run.output import Output
 from ldm_core.run.pipeline import Pipeline
+from ldm_core.run.saving import write_entry
 from ldm_pipelines.page.folders import GIVEN, Folders
 
 
@@ -57,29 +54,13 @@ def save(pipe: Pipeline, output: Output, folder: Path) -> list[Saved]:
             shown, others = entry_of(writer, output, index, registry)
             manifest = {**manifest, **facts_of(output, index)}
             words = str(manifest["inputs"].get("prompt") or Path(manifest["recipe"]["model"]).name)
-            path = _write(writer, shown, manifest, folder, words, f"-seed{manifest['seed']}")
+            path = write_entry(folder, writer, shown, manifest, words, f"-seed{manifest['seed']}")
             for other, part in others:
-                _write(other, part, manifest, folder, "", path.stem)
+                write_entry(folder, other, part, manifest, "", path.stem)
             saved.append(Saved(path, output.kind, manifest["seed"]))
     except OSError as error:
         raise refused(f"no {noun(output.kind)} can be written to '{folder}'", error) from None
     return saved
-
-
-def _write(
-    writer: Writer, shown: Shown, manifest: dict[str, Any], folder: Path, stem: str, ending: str
-) -> Path:
-    def write_beside(path: Path) -> None:
-        path.write_text(json_text(manifest, indent=2) + "\n", encoding="utf-8")
-
-    return write_new(
-        folder,
-        stem,
-        writer.suffix,
-        lambda path: writer.write(shown, manifest, path),
-        ending=ending,
-        beside=None if writer.holds(manifest) else (BESIDE, write_beside),
-    )
 
 
 def keep(dropped: Path, folders: Folders) -> Path:
