@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pydantic import Field
 
 from ldm_core.contracts import Metric
-from ldm_core.errors import LdmError
-from ldm_plugins.metrics.shared.features import features_of
-from ldm_plugins.metrics.shared.neighbours import within
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from ldm_plugins.metrics.shared.neighbours import share_metric, within
 
 
 def recall(*, features: str, k: Annotated[int, Field(ge=1, le=1000)] = 3) -> Metric:
@@ -27,21 +22,4 @@ def recall(*, features: str, k: Annotated[int, Field(ge=1, le=1000)] = 3) -> Met
         features: As of fid.
         k: Which neighbour a ball reaches to.
     """
-    network = features_of(features)
-
-    def share(rows: Tensor, reference_rows: Tensor) -> float:
-        if min(len(rows), len(reference_rows)) <= k:
-            raise LdmError(f"recall with k = {k} needs more than {k} pictures of each set.")
-        return within(reference_rows, rows, k)
-
-    return Metric(
-        network.rows,
-        "sets",
-        best=1.0,
-        lowest=0.0,
-        highest=1.0,
-        figure=share,
-        least=k + 1,
-        label=f"recall[{network.label}]",
-        resamples=100,
-    )
+    return share_metric("recall", features, k, lambda rows, references: within(references, rows, k))

@@ -3,13 +3,46 @@ arXiv:1904.06991, Section 2)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+from ldm_core.contracts import Metric
+from ldm_core.errors import LdmError
+from ldm_plugins.metrics.shared.features import features_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 AT_ONCE = 1000
 """Rows whose distances to all others are computed at once."""
+
+
+def share_metric(
+    name: str, features: str, k: int, share: Callable[[Tensor, Tensor], float]
+) -> Metric:
+    """A metric of two sets that is a share.
+
+    Args:
+        share: ``share(rows, reference_rows)``, of more than k rows each.
+    """
+    network = features_of(features)
+
+    def figure(rows: Tensor, reference_rows: Tensor) -> float:
+        if min(len(rows), len(reference_rows)) <= k:
+            raise LdmError(f"{name} with k = {k} needs more than {k} pictures of each set.")
+        return share(rows, reference_rows)
+
+    return Metric(
+        network.rows,
+        "sets",
+        best=1.0,
+        lowest=0.0,
+        highest=1.0,
+        figure=figure,
+        least=k + 1,
+        label=f"{name}[{network.label}]",
+        resamples=100,
+    )
 
 
 def within(rows: Tensor, others: Tensor, k: int) -> float:
