@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,13 @@ from typing import Any
 from ldm_core.arguments import check_fields
 from ldm_core.contracts.family import Model, ModelInfo
 from ldm_core.contracts.files import parts_of, with_full_paths
+from ldm_core.contracts.latents import Extent
 from ldm_core.contracts.network import Condition, Unequal
 from ldm_core.contracts.record import as_instance
 from ldm_core.contracts.run import Request, Run, RunHooks
 from ldm_core.errors import LdmError
 from ldm_core.numerics.grid import Grid
-from ldm_core.values import brief, is_type
+from ldm_core.values import brief, fitted, is_type, type_name
 
 REQUIRED = ...
 """The default of an input that must be given."""
@@ -32,6 +33,9 @@ class Input:
         file_keys: of tables in its value, the keys under which files are named. Those, and text
             where the type has `pathlib.Path`, are named in full once they are given.
         help: a line for the person who gives it.
+        example: ``example(extent)`` gives a value that serves runs of an extent, with which their
+            memory is foreseen; needed where none that is made by the type alone serves, such as a
+            picture smaller than what is made.
     """
 
     type: Any = object
@@ -39,6 +43,7 @@ class Input:
     each: bool = True
     help: str = ""
     file_keys: tuple[str, ...] = ()
+    example: Callable[[Extent], Any] | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -47,6 +52,15 @@ class Input:
                 f"the argument 'type' of Input should be a type, such as str or float | None, not "
                 f"{brief(self.type)}."
             )
+        if self.default is None or self.required:
+            return
+        try:
+            fitted(self.type, self.default)
+        except ValueError as error:
+            raise LdmError(
+                f"the default of an Input of {type_name(self.type)} is {brief(self.default)}, "
+                f"which does not fit: {error}."
+            ) from None
 
     @property
     def required(self) -> bool:
@@ -94,6 +108,12 @@ class Conditioning:
 
     def check(self, request: Request) -> None:
         """Raise `LdmError` for inputs that cannot be used; called before weights are loaded."""
+
+    def complete(self, model: Model, request: Request) -> Request:
+        """The request with what a person left out of its inputs, such as words that a model writes;
+        the manifest holds them, so that a picture that is made again is made of the same. Asked
+        before a batch begins, and again of what it gave, which it then leaves as it is."""
+        return request
 
     def cut(self, grid: Grid, request: Request) -> Grid:
         """The part of the way that is walked, such as its end."""

@@ -75,23 +75,53 @@ def test_what_lives_is_counted() -> None:
 
 COUNTING = ("Chroma", "HiDream", "Lumina 2", "Z-Image")
 """Those whose networks or encoders look at numbers to know how much to compute."""
+UNFORESEEN = "ACE-Step"
+"""The one that sorts what it computes by numbers."""
 
 
-@pytest.mark.parametrize("name", [*one_of_each(), *quick_among(MORE_FOLDERS, COUNTING)])
+def test_what_is_computed_by_numbers_is_refused(tmp_path: Path) -> None:
+    own = planner(MORE_FOLDERS[UNFORESEEN].write(tmp_path / "model"))
+    with pytest.raises(LdmError, match=r"the memory of this run cannot be foreseen: .*bincount"):
+        own.walked(own.example(1))
+
+
+STARTS = (
+    ("Stable Diffusion", "image_latents"),
+    ("LTX-Video", "image_latents"),
+    ("LTX-Video", "video"),
+    ("Stable Audio", "audio"),
+)
+
+
+@pytest.mark.parametrize(("name", "start"), STARTS)
+def test_what_a_run_starts_from_is_foreseen(name: str, start: str, tmp_path: Path) -> None:
+    """A clip, a sound and latents are no picture of the size that is made."""
+    kind = {**FOLDERS, **MORE_FOLDERS}[name]
+    folder = kind.write(tmp_path / "model")
+    plain = planner(folder)
+    own = planner(folder, conditioning=[*plain.composition.recipe["conditioning"], start])
+    plan = own.example(1, kind.size)
+    assert own.walked(plan).weights == plain.walked(plain.example(1, kind.size)).weights
+
+
+@pytest.mark.parametrize(
+    "name", [*one_of_each(), *quick_among([n for n in MORE_FOLDERS if n != UNFORESEEN], COUNTING)]
+)
 def test_every_family_is_walked(name: str, tmp_path: Path) -> None:
-    """No plan expects less than its weights, whose sizes are those of the files."""
+    """No plan expects less than its weights, whose sizes are those of the files and of the buffers
+    that lie in none."""
     kind = {**FOLDERS, **MORE_FOLDERS}[name]
     folder = kind.write(tmp_path / "model")
     own = planner(folder)
     plan = own.example(1, kind.size)
     walk = own.walked(plan)
-    files = {
-        part: sum(file.stat().st_size for file in (folder / part).glob("*.safetensors"))
-        for part in walk.weights
-    }
-    heads = 60 * KIB  # of files, and buffers that lie in none
+    loaded = Pipeline.from_pretrained(folder).model.components
+    heads = 60 * KIB  # of files, and layers that another file adds
     for part, size in walk.weights.items():
-        assert abs(size - files[part]) < heads, part
+        files = sum(file.stat().st_size for file in (folder / part).glob("*.safetensors"))
+        computed = dict(loaded[part].named_buffers()).keys() - loaded[part].state_dict().keys()
+        buffers = sum(loaded[part].get_buffer(name).nbytes for name in computed)
+        assert abs(files + buffers - size) < heads, part
     assert sum(walk.weights.values()) > 0
     for way in own.ways(walk, plan):
         stay = [part for part, kind in way.placements.items() if kind == "whole"]

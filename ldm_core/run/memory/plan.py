@@ -121,11 +121,7 @@ class Planner:
             LdmError: a part of the run depends on more than shapes.
         """
         parts, where = self.composition, place or self.place
-        ways = {
-            name: [self._converter(name)] if name else []
-            for name in DECODING
-            if not name or self._has_tiles()
-        }
+        ways = {name: self._decoding(name) for name in DECODING if self._decodes(name)}
         allocator = Processor() if where.device.type == "cpu" else Allocator()
         try:
             return walk(parts, where, plan, ways, allocator)
@@ -185,20 +181,27 @@ class Planner:
         """A plan of a run of which nothing is asked but what must be."""
         size = self.composition.extent(extent)
         inputs = {
-            name: _example(one, size)
+            name: _example(name, one, size)
             for name, one in self.composition.inputs.items()
             if one.required
         }
         return self.composition.plan(inputs, list(range(images)), size)
 
-    def _converter(self, name: str) -> Any:
-        made = make("converters", {"name": name}, self.composition.registry, [], {})
-        return made.fit(self.composition.info, places.names(self.composition.recipe))
+    def _decoding(self, name: str) -> list[Any]:
+        """The converters of a way of decoding.
 
-    def _has_tiles(self) -> bool:
-        """Whether the model's autoencoder can decode in pieces."""
+        Raises:
+            LdmError: one does not fit the model.
+        """
+        if not name:
+            return []
+        made = make("converters", {"name": name}, self.composition.registry, [], {})
+        return [made.fit(self.composition.info, places.names(self.composition.recipe))]
+
+    def _decodes(self, name: str) -> bool:
+        """Whether a way of decoding fits the model; sound has no tiles, pixels are no latents."""
         try:
-            self._converter("vae_slicing")
+            self._decoding(name)
         except LdmError:
             return False
         return True
@@ -215,15 +218,27 @@ def _best(ways: Sequence[Candidate], chosen: Candidate) -> tuple[Candidate, ...]
     return tuple(front[:6])
 
 
-def _example(one: Input, extent: Extent) -> Any:
-    """A value of an input of which nothing is known but its type."""
+def _example(name: str, one: Input, extent: Extent) -> Any:
+    """A value of an input: its own example, or one by its type alone.
+
+    Raises:
+        LdmError: it is a file of what is no picture, and has no example.
+    """
     from pathlib import Path
 
     from PIL import Image
 
     from ldm_core.contracts.files import parts_of
 
+    if one.example is not None:
+        return one.example(extent)
     if Path in parts_of(one.type):
+        if not {"width", "height"} <= {*extent}:
+            raise LdmError(
+                f"the memory of this run cannot be foreseen: its '{name}' is a file of no picture, "
+                "and says no example.",
+                "leave 'memory' out, and name a placement among the converters: group_offload.",
+            )
         return Image.new("RGB", (extent["width"], extent["height"]), "white")
     return {str: "a picture", int: 0, float: 0.0}.get(one.type, 0)
 

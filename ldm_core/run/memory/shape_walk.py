@@ -13,7 +13,17 @@ from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
 from ldm_core.composition.composition import Composition
-from ldm_core.contracts import Converter, Kernel, Model, Phase, Place, Plan, Run, first_of
+from ldm_core.contracts import (
+    Converter,
+    Kernel,
+    Model,
+    Phase,
+    Place,
+    Plan,
+    Request,
+    Run,
+    first_of,
+)
 from ldm_core.contracts.attention import dtype_name
 from ldm_core.errors import LdmError
 from ldm_core.run.attention import in_force
@@ -98,7 +108,7 @@ def walk(
                 other = converter.convert(other)
         except LdmError:  # its tiles are no whole numbers of latents: not a way of this model's
             continue
-        ways[name] = _decoded(composition, other, latents, units, allocator)
+        ways[name] = _decoded(composition, other, latents, plan.request, units, allocator)
     roles = {name: model.parts[name].role for name in modules}
     return Walk(weights, roles, live.peaks, ways)
 
@@ -179,6 +189,7 @@ def _decoded(
     composition: Composition,
     model: Model,
     latents: Tensor,
+    request: Request,
     units: Mapping[int, Unit],
     allocator: Allocator,
 ) -> Mapping[str, Peak]:
@@ -186,7 +197,7 @@ def _decoded(
     modules = [part.module for part in model.parts.values() if part.role == "autoencoder"]
     repeats = walked_once(filter(is_module, modules), live)
     with torch.no_grad(), _kernel(composition), live, repeats:
-        medium = composition.decoder.medium(model, latents)
+        medium = composition.decoder.medium(model, latents, request)
         live.elsewhere()
         shown = medium.data.float()
         pixels = ((shown + 1) / 2).clamp(0, 1)

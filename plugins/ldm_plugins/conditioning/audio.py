@@ -11,6 +11,7 @@ from ldm_core.contracts import (
     REQUIRED,
     Axis,
     Conditioning,
+    Extent,
     Grid,
     Input,
     ModelInfo,
@@ -66,7 +67,14 @@ class AudioStart(Conditioning):
 
     @property
     def inputs(self) -> Mapping[str, Input]:
-        return {"audio": AUDIO, "strength": strength(0.8), "repaint": REPAINT}
+        sound = replace(AUDIO, example=self._example)
+        return {"audio": sound, "strength": strength(0.8), "repaint": REPAINT}
+
+    def _example(self, extent: Extent) -> Tensor:
+        import torch
+
+        assert self.time is not None
+        return torch.zeros(self.channels or 1, extent[self.time.name])
 
     def fit(self, info: ModelInfo) -> AudioStart:
         axes = info.latents.axes

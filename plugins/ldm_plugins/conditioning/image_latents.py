@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ldm_core.contracts import (
     REQUIRED,
     Conditioning,
+    Extent,
     Grid,
     Input,
     LatentSpace,
@@ -27,6 +29,9 @@ from ldm_plugins.conditioning.shared.strength import (
     strength,
 )
 from ldm_plugins.conditioning.shared.tensors import one_shape, read_tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LATENTS = Input(
     Path, REQUIRED, help="latents of what to start from: a .safetensors file that holds one tensor"
@@ -60,7 +65,13 @@ class ImageLatents(Conditioning):
     @property
     def inputs(self) -> Mapping[str, Input]:
         start = {"strength": strength(DEFAULT), "denoising_start": DENOISING_START}
-        return {"image_latents": LATENTS, **start}
+        return {"image_latents": replace(LATENTS, example=self._example), **start}
+
+    def _example(self, extent: Extent) -> Tensor:
+        import torch
+
+        assert self.space is not None
+        return torch.zeros(self.space.shape(extent))
 
     def fit(self, info: ModelInfo) -> ImageLatents:
         return replace(self, space=info.latents, flow=on_flow(info.noise_schedule))

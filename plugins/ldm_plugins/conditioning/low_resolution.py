@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated
 
+from PIL import Image
 from pydantic import Field
 
-from ldm_core.contracts import REQUIRED, Condition, Conditioning, Input, Request, Run
+from ldm_core.contracts import REQUIRED, Condition, Conditioning, Extent, Input, Request, Run
 from ldm_core.contracts.abilities import LowResolutionAbility
 from ldm_core.errors import LdmError
 from ldm_core.values import brief, is_whole
@@ -36,12 +37,19 @@ def low_resolution(*, factor: Annotated[int, Field(ge=1)] = 4) -> Conditioning:
 class LowResolution(Conditioning):
     factor: int
 
-    inputs: ClassVar[Mapping[str, Input]] = {
-        "low_resolution": Input(Path, REQUIRED, help="the picture that is enlarged: a file"),
-        "noise_level": Input(
-            int | None, None, help="how noisy it is made, a timestep; the model's own if left out"
-        ),
-    }
+    @property
+    def inputs(self) -> Mapping[str, Input]:
+        level = "how noisy it is made, a timestep; the model's own if left out"
+        return {
+            "low_resolution": Input(
+                Path, REQUIRED, help="the picture that is enlarged: a file", example=self._example
+            ),
+            "noise_level": Input(int | None, None, help=level),
+        }
+
+    def _example(self, extent: Extent) -> Image.Image:
+        size = (extent["width"] // self.factor, extent["height"] // self.factor)
+        return Image.new("RGB", size, "white")
 
     @property
     def ability(self) -> str:

@@ -11,6 +11,7 @@ from ldm_core.contracts import (
     REQUIRED,
     Axis,
     Conditioning,
+    Extent,
     Grid,
     Input,
     ModelInfo,
@@ -73,7 +74,14 @@ class VideoStart(Conditioning):
 
     @property
     def inputs(self) -> Mapping[str, Input]:
-        return {"video": VIDEO, "strength": strength(0.8), "repaint": REPAINT}
+        clip = replace(VIDEO, example=self._example)
+        return {"video": clip, "strength": strength(0.8), "repaint": REPAINT}
+
+    def _example(self, extent: Extent) -> Tensor:
+        import torch
+
+        sides = (extent[TIME], len(self.mode), extent["height"], extent["width"])
+        return torch.zeros(sides)
 
     def fit(self, info: ModelInfo) -> VideoStart:
         names = info.latents.names
