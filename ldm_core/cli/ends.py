@@ -82,6 +82,8 @@ class LastWord:
     def _ended(self, status: int) -> NoReturn:
         if os.getpid() != self._own:
             self._end(status)
+        if self.code is None and threading.current_thread() is threading.main_thread():
+            raise SystemExit(f"os._exit({status})")  # of whom it is, is then told
         _flush(self._results)
         words = f"something that ran beside it ended the program by os._exit({status})"
         say(f"error: {words} before it was done" if self.code is None else f"warning: {words}")
@@ -126,7 +128,9 @@ def ended(error: BaseException, signum: int | None = None) -> int:
             say("".join(traceback.format_exception(error)).rstrip())
     if isinstance(error, Stop):
         signum = error.signum
-    elif isinstance(error, KeyboardInterrupt):
+    elif isinstance(error, KeyboardInterrupt) or (
+        isinstance(error, BaseExceptionGroup) and error.subgroup(KeyboardInterrupt) is not None
+    ):
         signum = signal.SIGINT
     if signum is not None:
         words = ": ".join(["interrupted", *notes])

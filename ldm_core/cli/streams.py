@@ -14,12 +14,16 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any, NoReturn, TextIO
 
 from ldm_core.errors import MachineError
 
 OURS = frozenset({"ldm_core", "ldm_plugins", "ldm_pipelines", "__main__"})
 """Packages that print results, and the program that the commands are run in."""
+QUIET = ("ldm_core.run.", "ldm_core.composition.", "ldm_core.plugins.", "ldm_core.contracts.")
+"""Rooms of ours that print nothing: what is printed from there is the word of a function that is
+written in no Python, such as ``print`` itself, which a plugin gave them to call."""
 HELPERS = frozenset({"click", "typer", "rich", "contextlib", __name__})
 """Packages that print for others, whose words they are."""
 
@@ -112,13 +116,14 @@ class Results(io.TextIOBase):
 
     def _stream(self) -> TextIO:
         """Where what is printed now belongs."""
-        frame = sys._getframe(1)
+        frame: FrameType | None = sys._getframe(1)
         while frame is not None:
             name = str(frame.f_globals.get("__name__"))
             top = name.partition(".")[0]
             if top not in HELPERS and name not in HELPERS:
-                return self.output if top in OURS or sys.stderr is None else sys.stderr
-            frame = frame.f_back  # type: ignore[assignment]
+                own = top in OURS and not name.startswith(QUIET)
+                return self.output if own or sys.stderr is None else sys.stderr
+            frame = frame.f_back
         return self.output
 
 

@@ -16,6 +16,7 @@ from ldm_core.plugins.blame import OWN
 from ldm_core.plugins.discovery import in_words
 from ldm_core.plugins.options import with_options
 from ldm_core.plugins.registry import Plugin, Registry
+from ldm_core.plugins.surroundings import Surroundings, Traces
 from ldm_core.values import brief
 
 T = TypeVar("T")
@@ -102,10 +103,14 @@ class Families:
 
     def _ask(self, plugin: Plugin, question: Callable[[], T]) -> T | None:
         """An answer; None, and a warning, where another package's family cannot give it."""
-        try:
+        if plugin.distribution == OWN:
             return question()
+        traces = Traces()
+        try:
+            with Surroundings().kept(plugin.package) as traces:
+                return question()
         except BaseException as error:
-            if asked_to_stop(error) or plugin.distribution == OWN:
+            if asked_to_stop(error):
                 raise
             said = f"{plugin.whose}: {' '.join(in_words(error).split())}"
             self._silent.append(said)
@@ -114,6 +119,11 @@ class Families:
                 stacklevel=4,
             )
             return None
+        finally:
+            for what in (*traces.changed, *traces.left):
+                warnings.warn(
+                    LdmWarning(f"{plugin.whose} changed {what} while it was asked"), stacklevel=4
+                )
 
 
 def made(plugin: Plugin) -> Family:

@@ -11,12 +11,20 @@ from __future__ import annotations
 import inspect
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import FrameType, MappingProxyType
 from typing import TYPE_CHECKING
 
-from ldm_core.errors import LdmError, PluginError, cause_of
+from ldm_core.errors import (
+    LdmError,
+    MachineError,
+    NotFiniteError,
+    PartError,
+    PluginError,
+    cause_of,
+)
 from ldm_core.machine import MET_BY, machine_error
+from ldm_core.plugins.folder import kept_folder
 
 if TYPE_CHECKING:
     from ldm_core.plugins.registry import Plugin
@@ -29,6 +37,9 @@ ROOMS = ("ldm_core.run.", "ldm_core.jobs.", "ldm_core.cli.", "ldm_core.compositi
 """What plugins call back into; those rooms answer for what they do with sound arguments."""
 BETWEEN = frozenset({"ldm_core.run.attention", "ldm_core.run.in_batches"})
 """Modules of those rooms that only hand on what plugins do."""
+CONTRACTS = "ldm_core.contracts."
+AS_THEY_ARE = (PluginError, MachineError, NotFiniteError)
+"""Errors that say themselves whose they are."""
 GENERATOR = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR | inspect.CO_COROUTINE
 """Flags of functions that can be closed."""
 
@@ -40,7 +51,8 @@ def blamed(
     """See that what a plugin's code raises, or ends the program with, is a `PluginError`.
 
     An `LdmError`, which is a person's bad input, what the machine refuses and an interrupt pass as
-    they are, and so does whatever our own plugins raise.
+    they are, and so does whatever our own plugins raise. What is wrong with a record that a plugin
+    makes, such as an `Input`, is its failure too.
 
     Args:
         plugin: None for a part that was made in Python, whose errors are its program's.
@@ -50,8 +62,12 @@ def blamed(
     Raises:
         PluginError: its code failed.
     """
+    kept = (
+        nullcontext() if typed or not is_of_others(plugin) else kept_folder(lambda: _word(plugin))
+    )
     try:
-        yield
+        with kept:
+            yield
     except BaseException as error:
         if typed and _ends(error):
             raise
@@ -81,6 +97,10 @@ def blame(
     return None if whose is None else PluginError(whose, doing, error)
 
 
+def _word(plugin: Plugin | None) -> str:
+    return "a plugin" if plugin is None else plugin.whose
+
+
 def _note(error: Exception, whose: str | None, doing: str) -> None:
     """Have what the machine refused say which plugin met it, such as its own folder's rights."""
     if whose is not None and not any(whose in note for note in vars(error).get("__notes__", ())):
@@ -94,9 +114,25 @@ def failed(
     places: Mapping[str, Plugin] = MappingProxyType({}),
 ) -> str | None:
     """Whose failure an error is, in words, as of `blame`; None where it is no plugin's."""
-    if isinstance(error, LdmError) or _passes(error):
+    if isinstance(error, LdmError):
+        mine = plugin is not None and is_of_others(plugin) and is_of_a_contract(error)
+        return culprit(error, plugin, plugins, places) if mine else None
+    if _passes(error):
         return None
     return culprit(error, plugin, plugins, places)
+
+
+def is_of_a_contract(error: LdmError) -> bool:
+    """Whether an error says that what a part makes, such as a `Bound`, is not as it should be."""
+    if isinstance(error, (*AS_THEY_ARE, PartError)):
+        return False
+    made = False
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        module = str(frame.f_globals.get("__name__"))
+        made = frame.f_code.co_name == "__post_init__" if module.startswith(CONTRACTS) else made
+        if made:
+            return module != f"{CONTRACTS}run"  # of which some hold what a person asks
+    return False
 
 
 def is_of_others(plugin: Plugin | None) -> bool:

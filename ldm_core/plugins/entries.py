@@ -19,6 +19,10 @@ from ldm_core.plugins.trust import LOCAL, normalised
 GROUP = "ldm"
 NAME = re.compile(r"[A-Z0-9]|[A-Z0-9][A-Z0-9._-]*[A-Z0-9]", re.IGNORECASE | re.ASCII)
 """A distribution's name, as the packaging standards have it."""
+NEARLY = re.compile(rf"^\W*{GROUP}\s*\]\s*$|^\W*\[\s*{GROUP}\s*$", re.IGNORECASE | re.MULTILINE)
+"""A line that is meant to be the heading of our group, and is not."""
+LONGEST_VERSION = 80
+"""Letters of a version, which every picture's manifest holds."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +161,11 @@ def _read(distribution: Distribution) -> Metadata | None:
         return None
     except (OSError, ValueError):
         return None
-    if not text or f"[{GROUP}]" not in text:
+    if not text:
+        return None
+    if f"[{GROUP}]" not in text:
+        if (near := NEARLY.search(text)) is not None:
+            raise _Wrong(f"its entry_points.txt says {near[0].strip()!r}, not '[{GROUP}]'")
         return None
     try:
         entries = tuple(distribution.entry_points.select(group=GROUP))
@@ -165,7 +173,9 @@ def _read(distribution: Distribution) -> Metadata | None:
         said = " ".join(str(error).split())
         raise _Wrong(f"its entry_points.txt cannot be read: {said}") from None
     if not entries:
-        return None
+        reason = f"its entry_points.txt has no entry point under '[{GROUP}]'"
+        mark = ": it begins with a byte order mark" if text.startswith("\ufeff") else ""
+        raise _Wrong(f"{reason}{mark}")
     label = entries[0].name
     try:
         name, version = about(distribution)
@@ -175,6 +185,10 @@ def _read(distribution: Distribution) -> Metadata | None:
         raise _Wrong("its metadata do not say its Name, so that no list can name it", label)
     if NAME.fullmatch(name) is None:
         raise _Wrong(f"its metadata give it the name {name!r}, which no package can have", label)
+    if version is not None and not (version.isprintable() and len(version) <= LONGEST_VERSION):
+        raise _Wrong(
+            f"its metadata give it the version {version[:LONGEST_VERSION]!r}, which is none", label
+        )
     stem = _stem(folder_of(distribution))
     if stem is not None and normalised(stem) != normalised(name):
         raise _Wrong(

@@ -16,6 +16,7 @@ class Lookup:
 
     def __init__(self) -> None:
         self._path, self._finders = list(sys.path), list(sys.meta_path)
+        self._hooks = list(sys.path_hooks)
 
     def put_back(self, changed: list[str]) -> None:
         """Have them as they were, and say what was not."""
@@ -23,6 +24,10 @@ class Lookup:
         if sys.path != [*self._path, *added]:
             changed.append("where modules are looked for first")
             sys.path[:] = [*self._path, *added]
+        if sys.path_hooks != self._hooks:
+            changed.append("how folders are read for modules")
+            sys.path_hooks[:] = self._hooks
+            sys.path_importer_cache.clear()
         finders = [finder for finder in sys.meta_path if finder not in self._finders]
         sound = [finder for finder in finders if _is_sound(finder)]
         if sys.meta_path != [*self._finders, *sound]:

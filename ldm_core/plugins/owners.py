@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-from ldm_core.errors import (
-    LdmError,
-    MachineError,
-    NotFiniteError,
-    PartError,
-    PluginError,
-    message_and_hint,
+from ldm_core.errors import LdmError, PartError, PluginError, message_and_hint
+from ldm_core.plugins.blame import (
+    AS_THEY_ARE,
+    OURS,
+    blame,
+    culprit,
+    failed,
+    is_of_a_contract,
+    is_of_others,
+    module_of,
+    place_of,
 )
-from ldm_core.plugins.blame import OURS, blame, culprit, failed, is_of_others, module_of, place_of
+from ldm_core.plugins.folder import kept_folder
 from ldm_core.plugins.options import plain_function
 from ldm_core.plugins.registry import Plugin
-
-AS_THEY_ARE = (PluginError, MachineError, NotFiniteError)
-"""Errors that say themselves whose they are."""
-
-CONTRACTS = "ldm_core.contracts."
 
 
 class Owners:
@@ -81,12 +79,25 @@ class Owners:
         """See that what goes wrong with a part that another package brings is a `PluginError`; see
         `ldm_core.plugins.blame.blamed`."""
         try:
-            yield
+            with self.kept_folder(part):
+                yield
         except BaseException as error:
             told = self.told(error, doing, part)
             if told is None:
                 raise
             raise told from error
+
+    def kept_folder(self, part: Any = None) -> AbstractContextManager[None]:
+        """See that other packages' parts leave the working folder as it is, and say who did not.
+
+        Args:
+            part: that is called; None where any of those in use may be.
+        """
+        near = [self.of(part)] if part is not None else [plugin for _, plugin in self._pairs]
+        others = [plugin.whose for plugin in near if plugin is not None and is_of_others(plugin)]
+        if not others:
+            return nullcontext()
+        return kept_folder(lambda: " or ".join(dict.fromkeys(others)))
 
     def whose(self, error: BaseException, part: Any) -> str | None:
         """Whose failure an error is that came out of a part's call, in words; None where it is
@@ -110,7 +121,7 @@ class Owners:
         if isinstance(error, LdmError):
             if isinstance(error, AS_THEY_ARE):
                 return None
-            if plugin is not None and is_of_others(plugin) and _is_of_a_contract(error):
+            if plugin is not None and is_of_others(plugin) and is_of_a_contract(error):
                 whose = culprit(error, plugin, self._plugins, self._places)
                 return None if whose is None else PluginError(whose, doing, error)
             if not names:
@@ -145,17 +156,6 @@ class Owners:
         exact = [p for p in near if place_of(p) == f"{own.__module__}:{own.__qualname__}"]
         alike = [p for p in near if p.kind == kind]
         return next(iter([*exact, *alike, *near]), None)
-
-
-def _is_of_a_contract(error: LdmError) -> bool:
-    """Whether an error says that what a part makes, such as a `Bound`, is not as it should be."""
-    made = False
-    for frame, _ in traceback.walk_tb(error.__traceback__):
-        module = str(frame.f_globals.get("__name__"))
-        made = frame.f_code.co_name == "__post_init__" if module.startswith(CONTRACTS) else made
-        if made:
-            return module != f"{CONTRACTS}run"  # of which some hold what a person asks
-    return False
 
 
 def _with_name(error: LdmError, whose: str, doing: str) -> LdmError:

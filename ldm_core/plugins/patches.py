@@ -1,72 +1,80 @@
-"""What plugin modules put in the place of torch's own methods and functions is noticed."""
+"""What a plugin module puts into modules that come with it, such as torch, is noticed.
+
+What it stands for is not known then: it can be told, and not be put back, but where a class has its
+method from one above that is written in C, and where our module can be imported anew.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
-MODULES = ("torch", "torch.nn.functional", "torch.nn.init", "torch.linalg")
-"""Whose functions networks call."""
-CLASSES = ("torch", "torch._tensor", "torch.nn.modules")
-"""Modules, and those beneath the last, whose classes networks are made of."""
-FEW = 3
+from ldm_core.plugins.contents import OURS, Owner, called, few, files_of, owners
+
 PYTHON = (FunctionType, staticmethod, classmethod, property)
-Owner = Any
-"""A module, or a class."""
+ALL_OURS = OURS | {"ldm_core"}
 
 
-class Patches:
-    """Torch's methods and functions as they were when this was made; it is not imported for it.
+def put_back(package: str, before: Collection[str], changed: list[str], left: list[str]) -> None:
+    """Have the modules that came with a plugin module as they are by themselves, as far as that can
+    be, and say what was not.
 
-    Where torch came with the plugin module itself, code of the plugin's own files is found in it.
-    What that stands for is not known then: it can be told, and not be put back, but where a class
-    of Python's has its method from one that is written in C.
+    Args:
+        package: of the plugin module, the name before the first dot.
+        before: names of the modules that were there before it.
+        changed: takes what was put back.
+        left: takes what was not.
     """
-
-    def __init__(self) -> None:
-        self._before = dict(_all()) if "torch" in sys.modules else None
-
-    def put_back(self, package: str, changed: list[str], left: list[str]) -> None:
-        """Have them as they were as far as that can be, and say what was not.
-
-        Args:
-            package: of the plugin module, the name before the first dot.
-            changed: takes what was put back.
-            left: takes what was not.
-        """
-        if "torch" not in sys.modules:
-            return
-        files = _files(package)
-        back, others = [], []
-        for (owner, name), value in list(_all()):
+    new = {name: one for name, one in list(sys.modules.items()) if name not in before}
+    false = [name for name, module in new.items() if _is_false(name, module)]
+    if false:
+        _forget(false)
+        changed.append(f"modules of ours that are none ({few(false)})")
+    back, others, ours = [], [], set()
+    kept = {n: m for n, m in new.items() if n not in false and n.partition(".")[0] != package}
+    files = files_of(package) if kept else ()
+    for owner in owners(kept):
+        for name, value in list(vars(owner).items()):
             if not _is_of(files, value):
                 continue
-            known = None if self._before is None else self._before.get((owner, name))
-            if known is value:  # of a plugin before, which was told
-                continue
+            home = owner.__module__ if isinstance(owner, type) else owner.__name__
             above = _above(owner, name)
-            if known is not None:
-                _set(owner, name, known)
-            elif above is not None and not (self._before is None and above in PYTHON):
+            if above is not None and above not in PYTHON:
                 type.__delattr__(owner, name)
-            elif self._before is not None:  # what is added stands in nobody's way
-                continue
+            elif home.partition(".")[0] in OURS:
+                ours.add(home)
             else:
-                others.append(_called(owner, name))
+                others.append(called(owner, name))
                 continue
-            back.append(_called(owner, name))
-        for names, lists in ((back, changed), (others, left)):
-            if names:
-                rest = ", ..." if len(names) > FEW else ""
-                lists.append(f"torch's own {', '.join(sorted(names)[:FEW])}{rest}")
+            back.append(called(owner, name))
+    _forget(sorted(ours))
+    for names, lists in ((back, changed), (others, left)):
+        if names:
+            lists.append(f"what others use ({few(names)})")
 
 
-def _files(package: str) -> tuple[str, ...]:
-    """The files of a package that are imported."""
-    modules = [m for n, m in list(sys.modules.items()) if n.partition(".")[0] == package]
-    return tuple(str(m.__file__) for m in modules if isinstance(m, ModuleType) and m.__file__)
+def _is_false(name: str, module: Any) -> bool:
+    """Whether a module has a name of ours, and none of our files."""
+    top, inner, _ = name.partition(".")
+    if top not in ALL_OURS or not inner:
+        return False
+    home = vars(sys.modules[top]).get("__path__", ()) if top in sys.modules else ()
+    file = vars(module).get("__file__") if isinstance(module, ModuleType) else None
+    if file is None and isinstance(module, ModuleType):  # as of one that had another name once
+        return vars(module).get("__spec__") is None
+    return not any(Path(str(file)).is_relative_to(folder) for folder in home)
+
+
+def _forget(names: list[str]) -> None:
+    """Have modules of ours imported anew when they are next needed."""
+    for name in names:
+        sys.modules.pop(name, None)
+        package, _, last = name.rpartition(".")
+        if package in sys.modules:
+            vars(sys.modules[package]).pop(last, None)
 
 
 def _above(owner: Owner, name: str) -> type | None:
@@ -75,46 +83,18 @@ def _above(owner: Owner, name: str) -> type | None:
     return next((type(vars(one)[name]) for one in above if name in vars(one)), None)
 
 
-def _all() -> Iterator[tuple[tuple[Owner, str], Any]]:
-    for owner in _owners():
-        for name, value in list(vars(owner).items()):
-            if callable(value) or isinstance(value, staticmethod | classmethod | property):
-                yield (owner, name), value
-
-
-def _owners() -> Iterator[Owner]:
-    """Modules and classes of torch that are imported."""
-    seen: set[int] = set()
-    for name, module in list(sys.modules.items()):
-        if not isinstance(module, ModuleType) or name.partition(".")[0] != "torch":
-            continue
-        if name in MODULES:
-            yield module
-        if name in CLASSES[:2] or name.startswith(CLASSES[2]):
-            for value in list(vars(module).values()):
-                own = isinstance(value, type) and value.__module__.partition(".")[0] == "torch"
-                if own and id(value) not in seen:
-                    seen.add(id(value))
-                    yield value
+def _functions(value: Any) -> Iterator[Any]:
+    if isinstance(value, staticmethod | classmethod):
+        yield value.__func__
+    elif isinstance(value, property):
+        yield value.fget
+    else:
+        yield value
 
 
 def _is_of(files: tuple[str, ...], value: Any) -> bool:
     """Whether that is code of these files."""
-    if isinstance(value, staticmethod | classmethod):
-        value = value.__func__
-    if isinstance(value, property):
-        value = value.fget
-    return isinstance(value, FunctionType) and value.__code__.co_filename in files
-
-
-def _set(owner: Owner, name: str, value: Any) -> None:
-    if isinstance(owner, type):
-        type.__setattr__(owner, name, value)
-    else:
-        ModuleType.__setattr__(owner, name, value)
-
-
-def _called(owner: Owner, name: str) -> str:
-    module = owner.__module__ if isinstance(owner, type) else ""
-    inner = f"{module}.{owner.__qualname__}" if module else owner.__name__
-    return f"{inner}.{name}"
+    return any(
+        isinstance(function, FunctionType) and function.__code__.co_filename in files
+        for function in _functions(value)
+    )

@@ -6,7 +6,7 @@ import importlib
 import inspect
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -16,10 +16,11 @@ from ldm_core.arguments import checks_arguments
 from ldm_core.errors import LdmError, PluginError, did_you_mean
 from ldm_core.machine import asked_to_stop, machine_error
 from ldm_core.plugins import hookspecs
-from ldm_core.plugins.blame import OWN, blamed
+from ldm_core.plugins.blame import OWN, blamed, is_of_a_contract
 from ldm_core.plugins.docstrings import written_docstring
 from ldm_core.plugins.entries import Failure as Failure
 from ldm_core.plugins.entries import Import as Import
+from ldm_core.plugins.folder import kept_folder
 from ldm_core.plugins.hook_api import understood
 from ldm_core.plugins.hooks import MODELS, hooks_of
 from ldm_core.plugins.names import check_model, check_name, check_target
@@ -84,10 +85,11 @@ class Plugin:
             return self.target
         module, _, attribute = self.target.partition(":")
         try:
-            target = getattr(importlib.import_module(module), attribute)
-        except LdmError as error:
-            raise LdmError(f"{self.whose}: {error.message}", error.hint) from error
+            with nullcontext() if self.distribution == OWN else kept_folder(lambda: self.whose):
+                target = getattr(importlib.import_module(module), attribute)
         except BaseException as error:
+            if isinstance(error, LdmError) and not is_of_a_contract(error):
+                raise LdmError(f"{self.whose}: {error.message}", error.hint) from error
             if asked_to_stop(error) or machine_error(error) is not None:
                 raise
             if self.distribution != OWN:
@@ -99,7 +101,8 @@ class Plugin:
         if not callable(target):
             cause = TypeError(f"{self.target} is not callable")
             raise PluginError(self.whose, "when it was imported", cause)
-        return target  # type: ignore[no-any-return]
+        factory: Callable[..., Any] = target
+        return factory
 
     @cached_property
     def options(self) -> dict[str, Option]:

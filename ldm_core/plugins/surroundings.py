@@ -13,18 +13,17 @@ from dataclasses import dataclass, field
 from types import ModuleType
 
 from ldm_core.plugins.arithmetic import Arithmetic
+from ldm_core.plugins.contents import Contents, few
+from ldm_core.plugins.itself import open_streams, stays_itself
 from ldm_core.plugins.lookup import Lookup
-from ldm_core.plugins.patches import Patches
+from ldm_core.plugins.patches import put_back
 from ldm_core.plugins.process import Process
 
 HEAVY = ("torch", "diffusers", "transformers")
 """Packages that no listing should have to import."""
-KEPT = frozenset({"builtins", "io", "json", "ldm_core", "os", "pathlib", "pluggy", "time"})
-"""Packages that list plugins, and what those do it with."""
-NONE = object()
 SIGNALS = tuple(
     signal.__dict__[name]
-    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGALRM")
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGALRM", "SIGCHLD", "SIGPIPE")
     if name in signal.__dict__
 )
 
@@ -52,23 +51,11 @@ class Surroundings:
 
     def __init__(self) -> None:
         self._variables, self._arguments = dict(os.environ), list(sys.argv)
-        self._streams = sys.stdin, sys.stdout, sys.stderr
         self._shown = warnings.showwarning, list(warnings.filters), sys.excepthook
         self._heard = {number: signal.getsignal(number) for number in SIGNALS}
         self._limit = sys.getrecursionlimit()
         self._lookup, self._arithmetic = Lookup(), Arithmetic()
-        self._contents = {
-            module: dict(vars(module))
-            for name, module in list(sys.modules.items())
-            if name.partition(".")[0] in KEPT and isinstance(module, ModuleType)
-        }
-        self._classes = {
-            value: dict(vars(value))
-            for module, contents in self._contents.items()
-            for value in contents.values()
-            if isinstance(value, type) and value.__module__ == module.__name__
-        }
-        self._process, self._patches = Process(), Patches()
+        self._process, self._contents = Process(), Contents()
         self._large = {name for name in HEAVY if name in sys.modules}
         self._folder = ""
         with suppress(OSError):  # it may be gone
@@ -84,17 +71,19 @@ class Surroundings:
         traces = Traces()
         modules = dict(sys.modules)
         try:
-            yield traces
+            builtins = self._contents.builtins_kept(traces.changed)
+            with open_streams(traces.changed), stays_itself(), builtins:
+                yield traces
         finally:
             if sys.getrecursionlimit() != self._limit:
                 traces.changed.append("the recursion limit")
                 sys.setrecursionlimit(self._limit)
-            self._put_back_contents(traces.changed)
-            self._patches.put_back(package, traces.changed, traces.left)
+            self._contents.put_back(package, traces.changed)
+            put_back(package, modules.keys(), traces.changed, traces.left)
             traces.heavy = [name for name in HEAVY if self._came_with(name, modules)]
             if not modules.items() <= sys.modules.items():
                 gone = [name for name, one in modules.items() if sys.modules.get(name) is not one]
-                traces.changed.append(f"modules that others use ({_few(gone)})")
+                traces.changed.append(f"modules that others use ({few(gone)})")
                 sys.modules.update({name: modules[name] for name in gone})
             self._put_back(traces.changed)
 
@@ -109,40 +98,18 @@ class Surroundings:
             value is package for module in new for value in list(vars(module).values())
         )
 
-    def _put_back_contents(self, changed: list[str]) -> None:
-        """What was in the modules of Python itself and ours, such as ``print``."""
-        replaced = []
-        for module, before in self._contents.items():
-            now = vars(module)
-            if before == now or before.items() <= now.items():  # the first is the quicker
-                continue
-            names = [name for name, value in before.items() if now.get(name, NONE) is not value]
-            now.update({name: before[name] for name in names})
-            replaced += [f"{module.__name__}.{name}" for name in names]
-        for one, own in self._classes.items():
-            attributes = vars(one)
-            for name, value in own.items():
-                if attributes.get(name, NONE) is not value:
-                    type.__setattr__(one, name, value)
-                    replaced.append(f"{one.__qualname__}.{name}")
-        if replaced:
-            changed.append(f"what others use ({_few(replaced)})")
-
     def _put_back(self, changed: list[str]) -> None:
         self._lookup.put_back(changed)
         self._arithmetic.put_back(changed)
         self._process.put_back(changed)
         if (now := dict(os.environ)) != self._variables:
             names = {name for name, _ in self._variables.items() ^ now.items()}
-            changed.append(f"the environment ({_few(sorted(names))})")
+            changed.append(f"the environment ({few(sorted(names))})")
             os.environ.clear()
             os.environ.update(self._variables)
         if sys.argv != self._arguments:
             changed.append("the command line's arguments")
             sys.argv = list(self._arguments)
-        if (sys.stdin, sys.stdout, sys.stderr) != self._streams:
-            changed.append("the standard streams")
-            sys.stdin, sys.stdout, sys.stderr = self._streams
         if (warnings.showwarning, list(warnings.filters), sys.excepthook) != self._shown:
             changed.append("how warnings and errors are shown")
             warnings.showwarning, sys.excepthook = self._shown[0], self._shown[2]
@@ -157,8 +124,3 @@ class Surroundings:
                 if handler is not None and signal.getsignal(number) != handler:
                     changed.append(f"what {number.name} does")
                     signal.signal(number, handler)
-
-
-def _few(names: list[str]) -> str:
-    more = f" and {len(names) - 3} others" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more

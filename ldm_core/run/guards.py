@@ -18,11 +18,14 @@ from ldm_core.contracts import (
     Call,
     Condition,
     Conditioning,
+    Converter,
     Decoder,
     Denoise,
     Evaluation,
     Medium,
+    Model,
     Network,
+    Part,
     Run,
     Unequal,
 )
@@ -130,23 +133,30 @@ def called_by(network: Network, part: Any) -> Network:
     def called(call: Call) -> Tensor:
         if not isinstance(call, Call):
             raise PartError(part, f"a network is called with a Call, and not {brief(call)}.")
+        several = {len(call.x) if isinstance(call.x, Tensor) and call.x.ndim else 0, len(call.rows)}
+        if several != {len(call.t)} or not len(call.t):
+            what = "a network is called with a row of x and of t for each of the call's rows"
+            gave = f"{described(call.x)}, {described(call.t)} and {len(call.rows)} rows"
+            raise PartError(part, f"{what}, and it was with {gave}.")
         return network(call)
 
     return called
 
 
-def answered_by(network: Network, part: Any, whose: str, factor: int, met: Met) -> Network:
+def answered_by(network: Network, part: Any, whose: str, factor: int, met: Met | None) -> Network:
     """A network whose answers, which a part has a share in, are looked at.
 
     Args:
         factor: 2 of a network that predicts a variance too.
+        met: hears what it raises; None where that may be another's, beneath it.
     """
 
     def answered(call: Call) -> Tensor:
         try:
             output = network(call)
         except BaseException as error:
-            met.hear(error, part)
+            if met is not None:
+                met.hear(error, part)
             raise
         if not isinstance(output, Tensor) or output.shape != call.x.shape:
             rows, channels, *rest = call.x.shape
@@ -239,6 +249,29 @@ def encoded_by(
                 if not tensors:
                     raise PartError(part, f"{what}, and of {brief(branch)} it gave {brief(one)}.")
         return several
+
+
+def check_converted(made: Model, model: Model, part: Converter) -> None:
+    """See that what a converter made of a model is one that can be computed.
+
+    Raises:
+        PartError: it is not.
+    """
+    if not callable(made.network):
+        raise PartError(part, f"a model's network is called, and it gave {brief(made.network)}.")
+    for name, was in model.parts.items():
+        now = made.parts.get(name)
+        if not isinstance(now, Part) or now.module is None:
+            gone = now.module if isinstance(now, Part) else now
+            raise PartError(part, f"a converter keeps each part, and of '{name}' it left {gone}.")
+        if now.role != was.role:
+            what = f"a converter keeps the role of each part, '{was.role}' of '{name}'"
+            raise PartError(part, f"{what}, and it gave it the role {brief(now.role)}.")
+        if not now.dtype.is_floating_point:
+            what = f"a part computes in floating point, and '{name}' is to in"
+            raise PartError(part, f"{what} {str(now.dtype).removeprefix('torch.')}.")
+        if now.device.type == "meta":
+            raise PartError(part, f"a part computes on a device, and '{name}' is to on 'meta'.")
 
 
 def check_medium(medium: Medium, latents: Tensor, part: Decoder) -> None:

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from ldm_core.composition.composition import Composition
 from ldm_core.contracts import Medium, Model, Request
-from ldm_core.errors import LdmError, LdmWarning, MachineError
+from ldm_core.errors import LdmError, LdmWarning, MachineError, PartError
 from ldm_core.media.manifest_record import IN_TILES
+from ldm_core.media.pixels import SHOWN
 from ldm_core.media.shown import shown
 from ldm_core.model.loading import unpacked
 from ldm_core.run.decoding import at_rate, decoded
@@ -86,7 +87,11 @@ def _outcome(
     medium = unfinished = None
     if good and output_type != "latent":
         try:
-            medium, tiles = decoded(pipe, latents if not faults else latents[good])
+            medium, tiles = decoded(
+                pipe,
+                latents if not faults else latents[good],
+                request if not faults else request.at(good),
+            )
         except MachineError as error:
             if error.output is None:
                 raise
@@ -112,6 +117,7 @@ def _outcome(
         return Output(images, kept, records, kind, failures=failures)
     if medium is None:
         return Output(_nothing(pipe, output_type, kind), [], [], kind, failures=failures)
+    _check_shown(pipe, medium, output_type)
     output = replace(_as_output(medium, kept, records, output_type), failures=failures)
     if unfinished is not None:
         unfinished.output = output
@@ -303,6 +309,23 @@ def _nothing(pipe: Pipeline, output_type: str, kind: str) -> Any:
         return []
     nothing = torch.empty(0, *(0 for _ in pipe.axes), pipe.composition.info.image_channels)
     return nothing if output_type == "pt" else nothing.numpy()
+
+
+def _check_shown(pipe: Pipeline, medium: Medium, output_type: str) -> None:
+    """See that images can be made of what a decoder gave; that of a model that makes none is
+    refused before."""
+    parts = pipe.composition
+    if output_type != "pil" or medium.kind not in ("image", "video"):
+        return
+    with parts.owners.blamed(parts.decoder, "while latents were decoded"):
+        channels = medium.data.shape[1]
+        if channels not in SHOWN:
+            raise PartError(
+                parts.decoder,
+                f"an image has 1 channel (grey) or 3 (red, green, blue), and the decoder gave "
+                f"{channels}.",
+                'in Python, output_type="np" or "pt" gives it as numbers.',
+            )
 
 
 def _as_output(

@@ -18,13 +18,21 @@ BEGINNING, ENDING = "as a run began", "as a run ended"
 
 
 def blaming(tell: Tell, observer: Observer, grid: Grid, owners: Owners) -> Tell:
-    """What tells an observer of a step; where that is another package's and fails, it is said."""
+    """What tells an observer of a step; where that is another package's and fails, or
+    writes into what it is shown, it is said."""
     if owners.is_ours(observer):
         return tell
 
     def told(step: Step) -> None:
+        before = step.x._version, step.x0._version
         try:
             tell(step)
+            if (step.x._version, step.x0._version) != before:
+                raise PartError(
+                    observer,
+                    "an observer leaves x and x0 as they are, and it wrote "
+                    "into what it was shown, which changes the picture.",
+                )
         except BaseException as error:
             where = f"at step {step.index + 1} of {len(grid) - 1}"
             other = owners.told(error, where, observer, names=True)

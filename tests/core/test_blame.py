@@ -163,7 +163,7 @@ GIVEN = [
     ("decoder", "decode", "none", "not None"),
     ("decoder", "decode", "list", "a decoder gives a tensor or a Medium, not"),
     ("converter", "fit", "none", "not None"),
-    ("converter", "loading", "none", "NoneType"),
+    ("converter", "loading", "none", "not None"),
     ("converter", "convert", "none", "a Model of a Model, and it gave None"),
     ("converter", "bind", "none", "it gave None"),
     ("observer", "watch", "none", "should give a context manager"),

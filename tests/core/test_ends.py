@@ -141,7 +141,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, l
 LIMITS = [
     ({"RLIMIT_FSIZE": 1000}, [], "no picture can be written to 'pictures': File too large"),
     ({"RLIMIT_NOFILE": 4}, [], "Too many open files"),
-    ({"RLIMIT_AS": 2**27}, ["--size", "4096x4096"], "the memory does not suffice"),
+    ({"RLIMIT_AS": 2**27}, ["--size", "1024x1024"], "the memory does not suffice"),
 ]
 
 

@@ -3,11 +3,14 @@ before anything of them runs."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -213,6 +216,116 @@ def the_distribution_local(site: Site) -> None:
     site.install("local", EVIL, module="evil_local")
 
 
+def a_name_with_a_cyrillic_letter(site: Site) -> None:
+    """Which looks like that of the allowed one."""
+    text = "Metadata-Version: 2.1\nName: ldm-s\u043eund\nVersion: 1\n"
+    site.install("ldm-s\u043eund", EVIL, module="ldm_cyrillic", metadata=text)
+
+
+def a_name_with_invisible_letters(site: Site) -> None:
+    text = "Metadata-Version: 2.1\nName: ldm-sound\u200b\nVersion: 1\n"
+    site.install("ldm-sound\u200b", EVIL, module="ldm_invisible", metadata=text)
+
+
+def a_name_in_wide_letters(site: Site) -> None:
+    """Which NFKC makes those of the allowed one."""
+    wide = "ldm-\uff53ound"
+    site.install(wide, EVIL, module="ldm_wide", metadata=f"Metadata-Version: 2.1\nName: {wide}\n")
+
+
+def two_names(site: Site) -> None:
+    text = "Metadata-Version: 2.1\nName: ldm-evil\nName: ldm-sound\nVersion: 1\n"
+    site.install("ldm-evil", EVIL, metadata=text)
+
+
+def a_name_that_goes_on_in_the_next_line(site: Site) -> None:
+    text = "Metadata-Version: 2.1\nName: ldm-sound\n -evil\nVersion: 1\n"
+    site.install("ldm-evil", EVIL, metadata=text)
+
+
+def a_longer_name(site: Site) -> None:
+    """With the allowed one's at its beginning."""
+    site.install("ldm-sound-evil", EVIL)
+    site.install("ldm-soundevil", EVIL)
+
+
+def a_part_of_a_namespace(site: Site) -> None:
+    """The allowed package names a module of another in a folder that both share."""
+    for name in ("kind", "evil"):
+        packages.install(
+            site.folder,
+            f"ldm-{name}",
+            modules={f"ldm_space/{name}.py": SOUND if name == "kind" else EVIL},
+            entry_points={"ldm": {"x": "ldm_space.evil"}} if name == "kind" else None,
+        )
+
+
+def a_link_to_anothers_module(site: Site) -> None:
+    """In the allowed package's own folder, to the file of one that is not."""
+    packages.install(site.folder, "ldm-evil", modules={"ldm_evil.py": EVIL})
+    packages.install(
+        site.folder,
+        "ldm-kind",
+        modules={"ldm_kind.py": SOUND},
+        entry_points={"ldm": {"x": "ldm_kind"}},
+    )
+    (site.folder / "ldm_kind.py").unlink()
+    (site.folder / "ldm_kind.py").symlink_to(site.folder / "ldm_evil.py")
+
+
+def a_finder_of_modules(site: Site) -> None:
+    """What an installed package put before all others, which gives its own in the allowed one's
+    name."""
+    packages.install(site.folder, "ldm-evil", modules={"ldm_evil.py": EVIL})
+    packages.install(
+        site.folder,
+        "ldm-kind",
+        modules={"ldm_kind.py": SOUND},
+        entry_points={"ldm": {"x": "ldm_kind"}},
+    )
+
+    class Finder:
+        @staticmethod
+        def find_spec(name: str, path: Any = None, target: Any = None) -> Any:
+            if name != "ldm_kind":
+                return None
+            return importlib.util.spec_from_file_location(name, site.folder / "ldm_evil.py")
+
+    sys.meta_path.insert(0, Finder())  # type: ignore[arg-type]
+
+
+def a_module_that_is_there_already(site: Site) -> None:
+    """In the allowed one's name, as something that was imported before left it."""
+    packages.install(
+        site.folder,
+        "ldm-kind",
+        modules={"ldm_kind.py": SOUND},
+        entry_points={"ldm": {"x": "ldm_kind"}},
+    )
+    packages.install(site.folder, "ldm-evil", modules={"ldm_evil.py": EVIL})
+    spec = importlib.util.spec_from_file_location("ldm_kind", site.folder / "ldm_evil.py")
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    exec(
+        compile(OFFERS.format(name="evil"), str(site.folder / "ldm_evil.py"), "exec"), vars(module)
+    )
+    sys.modules["ldm_kind"] = module
+
+
+def an_archive_on_the_path(site: Site) -> None:
+    """With metadata in the allowed one's name."""
+    site.folder.mkdir(exist_ok=True)
+    file = site.folder / "evil.zip"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("ldm_zipped.py", EVIL)
+        about = "ldm_sound-9.dist-info"
+        archive.writestr(
+            f"{about}/METADATA", "Metadata-Version: 2.1\nName: ldm-sound\nVersion: 9\n"
+        )
+        archive.writestr(f"{about}/entry_points.txt", "[ldm]\nx = ldm_zipped\n")
+    sys.path.append(str(file))
+
+
 ROUND = [
     called_as_ours,
     called_as_allowed,
@@ -233,6 +346,17 @@ ROUND = [
     pythons_own_module,
     a_plugins_file,
     a_plugins_file_called_as_allowed,
+    a_name_with_a_cyrillic_letter,
+    a_name_with_invisible_letters,
+    a_name_in_wide_letters,
+    two_names,
+    a_name_that_goes_on_in_the_next_line,
+    a_longer_name,
+    a_part_of_a_namespace,
+    a_link_to_anothers_module,
+    a_finder_of_modules,
+    a_module_that_is_there_already,
+    an_archive_on_the_path,
 ]
 ALLOW = "ldm-core, LDM_Sound,ldm-kind,ldm.absent"
 
@@ -244,6 +368,7 @@ def test_no_way_leads_round_the_allow_list(
     if way is not a_plugins_file_called_as_allowed:
         site.install("ldm-sound", RAN + SOUND)
     monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
     way(site)
     if "file" in way.__name__ and "plugins" in way.__name__:
         with pytest.raises(LdmError, match="may not be imported"):
@@ -370,14 +495,19 @@ def test_both_variables_deny(site: Site, monkeypatch: pytest.MonkeyPatch) -> Non
     assert site.ran == []
 
 
-@pytest.mark.parametrize("name", ["plugin", ":plugin", "ldm-evil:", "ldm-evil:Plugin", "evil"])
+@pytest.mark.parametrize(
+    "name",
+    ["plugin", ":plugin", "ldm-evil:", "ldm-evil:Plugin", "evil", "*", "ldm-*", "ldm-evi?",
+     "ldm-evil:*", "ldm-evil==1.0", "ldm-\u0435vil"],
+)  # fmt: skip
 def test_a_name_that_means_nothing_is_said(
     name: str, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An entry point alone names nothing, since every package chooses its own."""
     site.install("ldm-evil", SOUND)
     monkeypatch.setenv("LDM_DISABLE_PLUGINS", name)
-    with pytest.warns(LdmWarning, match=f"LDM_DISABLE_PLUGINS names '{name}'"):
+    said = re.escape(f"LDM_DISABLE_PLUGINS names '{name}'")
+    with pytest.warns(LdmWarning, match=said):
         registry = installed()
     assert names(registry) == {"ldm-evil:sound"}
 
@@ -510,6 +640,30 @@ def test_other_files_are_refused(
     code, _, err = ldm("--plugin", tmp_path / name, "models", "list")
     assert code == 2
     assert said in err
+
+
+def test_a_link_is_the_file_that_it_leads_to(
+    site: Site, tmp_path: Path, ldm: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that no list is met by what a link is called."""
+    (tmp_path / "linked_to.py").write_text(EVIL)
+    (tmp_path / "allowed.py").symlink_to(tmp_path / "linked_to.py")
+    monkeypatch.setenv("LDM_ALLOW_PLUGINS", "ldm-core,local:allowed")
+    code, _, err = ldm("--plugin", tmp_path / "allowed.py", "models", "list")
+    assert (code, site.ran) == (2, [])
+    assert "linked_to.py may not be imported" in err
+    monkeypatch.setenv("LDM_ALLOW_PLUGINS", "ldm-core,local:linked_to")
+    assert ldm("--plugin", tmp_path / "allowed.py", "models", "list")[0] == 0
+    assert site.ran == ["linked_to"]
+
+
+def test_a_folder_is_no_file_of_plugins(site: Site, tmp_path: Path, ldm: Any) -> None:
+    for name in ("folder", "folder.py"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(EVIL)
+        code, _, err = ldm("--plugin", tmp_path / name, "models", "list")
+        assert (code, site.ran) == (2, [])
+        assert "is none" in err
 
 
 def test_a_file_that_ends_the_program_does_not(site: Site, tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ from PIL import Image
 
 from forked import Server, output_of
 from neighbours.corpus import AT_USE, RIGHT, VERSION, WRONG, Use, Wrong
+from neighbours.misbehaved import MISBEHAVED, USES
+from neighbours.reckless import ALL
 
 WORDS = ["generate", "star", "--steps", "2", "--seed", "1"]
 CORE = {"generate", "replay", "explain", "plugins", "models", "recipe", "inpaint", "train"}
@@ -121,7 +123,7 @@ def check_use(bench: Bench, wrong: Wrong, use: Use, site: Path) -> None:
         assert VERSION in said, said
 
 
-@pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: wrong.name)
+@pytest.mark.parametrize("wrong", [*WRONG, *ALL], ids=lambda wrong: wrong.name)
 def test_a_wrong_neighbour_changes_nothing_but_its_own_use(bench: Bench, wrong: Wrong) -> None:
     site = lay_out(bench.place, wrong)
     ended = bench.run(["plugins", "list", "--json"], site)
@@ -160,10 +162,73 @@ def test_the_right_package_raises_no_alarm(bench: Bench) -> None:
 
 
 def test_all_of_them_at_once_change_nothing(bench: Bench) -> None:
-    sites = [lay_out(bench.place, wrong) for wrong in (*WRONG, RIGHT)]
+    sites = [lay_out(bench.place, wrong) for wrong in (*WRONG, *ALL, RIGHT)]
     ended = bench.run(["plugins", "list", "--json"], *sites)
     check_words(ended, "list")
     assert listed(ended) >= bench.plugins | {("scheduler", "mine", RIGHT.name)}
     ended = bench.run(WORDS, *sites)
     assert ended.code == 0, ended.err
     assert np.array_equal(ended.pictures[0], bench.plain)
+
+
+@pytest.fixture(scope="module")
+def misbehaved(bench: Bench) -> Path:
+    return lay_out(bench.place, MISBEHAVED)
+
+
+@pytest.mark.parametrize("use", USES, ids=lambda use: use.words.split()[-1])
+def test_a_part_that_misbehaves_is_blamed_in_one_line(
+    bench: Bench, misbehaved: Path, use: Use
+) -> None:
+    check_use(bench, MISBEHAVED, use, misbehaved)
+
+
+def test_a_working_folder_that_a_walk_leaves_is_put_back(bench: Bench, misbehaved: Path) -> None:
+    ended = bench.run([*WORDS, "--scheduler", "moves", "--model", bench.model], misbehaved)
+    assert (ended.code, len(ended.pictures)) == (0, 1), ended.err
+    assert "the working folder was changed to / by the scheduler 'moves'" in ended.err
+    folder = bench.place / "run"
+    words = [*WORDS, "--scheduler", "moves", "--model", bench.model, "--out", "beside"]
+    ended = bench.run(words, misbehaved)  # a name that the working folder gives its meaning
+    assert ended.code == 0, ended.err
+    assert len(list((folder / "beside").glob("*.png"))) == 1
+
+
+def test_an_interrupt_among_other_errors_is_an_interrupt(bench: Bench, misbehaved: Path) -> None:
+    ended = bench.run([*WORDS, "--scheduler", "interrupted"], misbehaved)
+    assert (ended.code, ended.err.partition(":")[0].strip()) == (130, "interrupted"), ended.err
+
+
+def test_what_an_observer_prints_by_print_itself_is_no_result(
+    bench: Bench, misbehaved: Path
+) -> None:
+    ended = bench.run([*WORDS, "--set", 'observers=["prints"]'], misbehaved)
+    assert ended.code == 0, ended.err
+    assert ended.out.count("\n") == 1, ended.out
+    assert ended.err.count("Step(") == 2
+
+
+def test_a_command_that_ends_with_a_word_is_heard(bench: Bench, misbehaved: Path) -> None:
+    ended = bench.run(["says"], misbehaved)
+    assert (ended.code, ended.err) == (1, "error: no such luck\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (b"\xef\xbb\xbf[ldm]\nit = wrong_heading\n", "byte order mark"),
+        (b"[LDM]\nit = wrong_heading\n", "'[LDM]'"),
+        (b"[ ldm ]\nit = wrong_heading\n", "'[ ldm ]'"),
+        (b"[ldm\nit = wrong_heading\n", "'[ldm'"),
+        (b"[ldm]\nwrong_heading\n", "cannot be read"),
+        (b"[ldm]\n", "no entry point"),
+    ],
+)
+def test_entry_points_that_mean_nothing_are_said(bench: Bench, text: bytes, says: str) -> None:
+    site = lay_out(bench.place, Wrong("wrong-heading", "raise SystemExit\n"))
+    next(site.glob("*.dist-info/entry_points.txt")).write_bytes(text)
+    ended = bench.run(["plugins", "list", "--json"], site)
+    assert ended.code == 0, ended.err
+    assert listed(ended) >= bench.plugins
+    assert "wrong_heading" in ended.err, ended.err
+    assert says in ended.err, ended.err

@@ -1,0 +1,73 @@
+"""A process goes on as itself while a plugin's code runs in it, and with its own streams."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import NoReturn
+
+STREAMS = ("stdin", "stdout", "stderr")
+
+
+@contextmanager
+def stays_itself() -> Iterator[None]:
+    """Meanwhile `os._exit` raises a `SystemExit` in place of ending the process, and a process that
+    is forked of this one ends where it would go on behind this: the work would be done twice."""
+    end, own = os._exit, os.getpid()
+
+    def ended(status: int) -> NoReturn:
+        if os.getpid() != own:
+            end(status)
+        raise SystemExit(f"os._exit({status})")
+
+    os._exit = ended
+    try:
+        yield
+    finally:
+        os._exit = end
+        if os.getpid() != own:
+            end(0)
+
+
+@contextmanager
+def open_streams(changed: list[str]) -> Iterator[None]:
+    """Afterwards the three standard streams are open again that were, and lead where they did.
+
+    Args:
+        changed: takes what was put back.
+    """
+    kept: dict[int, int] = {}
+    for number in range(3):
+        with suppress(OSError):  # it is not open
+            same = [copy for copy in kept.values() if os.path.sameopenfile(number, copy)]
+            kept[number] = same[0] if same else os.dup(number)
+    streams = [vars(sys)[name] for name in STREAMS]
+    open_before = [stream is not None and not stream.closed for stream in streams]
+    try:
+        yield
+    finally:
+        moved = [number for number, copy in kept.items() if not _is_same(number, copy)]
+        for number in moved:
+            os.dup2(kept[number], number)
+        for copy in {*kept.values()}:
+            os.close(copy)
+        others = False
+        for number, (name, stream) in enumerate(zip(STREAMS, streams, strict=True)):
+            others = others or vars(sys)[name] is not stream
+            if open_before[number] and stream.closed:
+                mode = "w" if number else "r"
+                stream = open(number, mode, closefd=False, errors="backslashreplace")  # noqa: SIM115
+                vars(sys)[f"__{name}__"] = stream
+                others = True
+            vars(sys)[name] = stream
+        if moved or others:
+            changed.append("the standard streams")
+
+
+def _is_same(number: int, other: int) -> bool:
+    try:
+        return os.path.sameopenfile(number, other)
+    except OSError:
+        return False
