@@ -163,10 +163,14 @@ def test_in_a_program_of_others_everything_is_imported(folder: Path, tmp_path: P
     assert printed == ["None _LazyModule"]
 
 
-def test_generate_is_such_a_program(folder: Path, pipe: Pipeline, tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", [["a star"], ["--prompts", "lines.txt"]], ids=["one", "job"])
+def test_generate_is_such_a_program(
+    words: list[str], folder: Path, pipe: Pipeline, tmp_path: Path
+) -> None:
+    (tmp_path / "lines.txt").write_text("a star\n")
     code = (
         "import sys; from ldm_core.cli import main\n"
-        f"sys.argv = ['ldm', 'generate', 'a star', '--seed', '1', '--model', {str(folder)!r},"
+        f"sys.argv = ['ldm', 'generate', *{words}, '--seed', '1', '--model', {str(folder)!r},"
         " '--steps', '4', '--out', 'made']\n"
         "try:\n    main()\n"
         "except SystemExit as end:\n    assert not end.code, end.code\n"
@@ -176,7 +180,7 @@ def test_generate_is_such_a_program(folder: Path, pipe: Pipeline, tmp_path: Path
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     assert run.stdout.splitlines()[1:] == ["True Index", "[]"]
-    (path,) = (tmp_path / "made").iterdir()
+    (path,) = (tmp_path / "made").glob("*.png")
     assert Image.open(path).tobytes() == pipe("a star", seed=1).images[0].tobytes()
 
 
@@ -201,6 +205,12 @@ exec("from diffusers.models.autoencoders import *", names)
 import diffusers.models.unets
 print("AutoencoderKL" in names, "UNet1DModel" in dir(diffusers.models.unets))
 print(diffusers.utils.is_torchao_available(), "peft" in sys.modules)
+print("diffusers.schedulers.scheduling_dpmsolver_multistep" in sys.modules,
+      "scipy.stats" in sys.modules)
+from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
+DPMSolverMultistepScheduler(use_beta_sigmas=True).set_timesteps(4)
+import scipy.stats
+print(scipy.stats is sys.modules["scipy.stats"], scipy.stats.norm(1, 2).mean())
 """
 
 
@@ -209,4 +219,47 @@ def test_in_a_program_of_others_networks_are_imported_as_they_are_asked_for() ->
     absent."""
     run = subprocess.run([sys.executable, "-c", IN_A_PROGRAM], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
-    assert run.stdout.splitlines()[-2:] == ["True True", "True True"]
+    assert run.stdout.splitlines()[-4:] == ["True True", "True True", "True False", "True 1.0"]
+
+
+SCIPY = """
+import pickle, sys, threading
+from ldm_plugins.shared.lean_imports import looked_at_later
+import scipy
+with looked_at_later():
+    import scipy.stats
+    import scipy.stats as held
+    assert "scipy.stats._stats_py" not in sys.modules
+assert "scipy.stats" not in sys.modules and "stats" not in vars(scipy)
+seen = []
+def look():
+    from scipy.stats import beta
+    import scipy.stats.qmc
+    seen.append((scipy.stats, beta, held.beta, scipy.stats.qmc.Sobol))
+threads = [threading.Thread(target=look) for _ in range(4)]
+for thread in threads: thread.start()
+for thread in threads: thread.join(60)
+assert len(seen) == 4 and len({id(module) for module, *_ in seen}) == 1, seen
+assert all(beta is scipy.stats.beta is other for _, beta, other, _ in seen)
+assert scipy.stats is sys.modules["scipy.stats"] and type(scipy.stats).__name__ == "module"
+assert pickle.loads(pickle.dumps(held.norm(1, 2))).mean() == 1
+assert not hasattr(held, "no_such_name")
+with looked_at_later():  # once it is there it is left alone
+    import scipy.stats as again
+assert again is scipy.stats
+"""
+EAGER = """
+import sys
+from ldm_plugins.shared.lean_imports import looked_at_later
+with looked_at_later():
+    from scipy.stats import norm
+    import scipy.stats
+    assert scipy.stats.norm is norm and scipy.stats is sys.modules["scipy.stats"]
+"""
+
+
+@pytest.mark.parametrize("code", [SCIPY, EAGER], ids=["later", "at once"])
+def test_a_package_that_is_looked_at_later_is_the_same_package(code: str) -> None:
+    """By whatever road, in several threads at once."""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr

@@ -16,6 +16,7 @@ from ldm_plugins.shared.lean_imports import (
     forget,
     import_diffusers,
     indexes_later,
+    looked_at_later,
 )
 
 UNETS, TRANSFORMERS = "diffusers.models.unets", "diffusers.models.transformers"
@@ -51,8 +52,12 @@ BESIDE_A_PIPELINE = {
     "AceStepConditionEncoder": "diffusers.pipelines.ace_step",
     "AudioLDM2ProjectionModel": "diffusers.pipelines.audioldm2",
     "AudioLDM2UNet2DConditionModel": "diffusers.pipelines.audioldm2",
+    "PaellaVQModel": "diffusers.pipelines.deprecated.wuerstchen.modeling_paella_vq_model",
     "ReduxImageEncoder": "diffusers.pipelines.flux",
     "StableAudioProjectionModel": "diffusers.pipelines.stable_audio",
+    "StableAudio3DurationEmbedder": "diffusers.pipelines.stable_audio_3",
+    "ChatGLMModel": "diffusers.pipelines.kolors",
+    "ChatGLMTokenizer": "diffusers.pipelines.kolors",
     **dict.fromkeys(
         ("LTX2TextConnectors", "LTX2Vocoder", "LTX2VocoderWithBWE", "LTX2LatentUpsamplerModel"),
         "diffusers.pipelines.ltx2",
@@ -70,8 +75,9 @@ def find_class(name: str) -> Any:
     plugins = only()
     with uncollected():
         if plugins is None or not can_spare(plugins):
-            indexes_later(NETWORKS)
-            return _found(name)
+            with looked_at_later():
+                indexes_later(NETWORKS)
+                return _found(name)
         before = {*sys.modules}
         try:
             with as_if_absent():

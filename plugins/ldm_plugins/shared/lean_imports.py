@@ -2,7 +2,8 @@
 
 To import one network, both run the index of every network that they have, and import each optional
 package that is installed: together four fifths of the time. `indexes_later` changes nothing but
-the order: an index runs once a name is asked for that is in none of its modules. `as_if_absent`
+the order: an index runs once a name is asked for that is in none of its modules; and with
+`looked_at_later` so does a package that they look at in some calls. `as_if_absent`
 makes optional packages look as if they were not installed, which both libraries are made for; that
 is for a process which makes one run, see `ldm_core.model.own_program`, and ends.
 """
@@ -29,6 +30,8 @@ NETWORKS = (
 )
 """Packages whose own code imports all that is in them, and nothing else; what holds them looks at
 none of their names by itself."""
+LOOKED_AT_LATER = ("scipy.stats",)
+"""Packages that the libraries import whole, for what some of their calls ask for."""
 LISTS = ("transformers", "transformers.models")
 """Packages whose own code lists all that is in them."""
 OFFERED = {
@@ -121,6 +124,39 @@ class Index(ModuleType):
             self._has_run = True
         finally:
             running.discard(self.__name__)
+
+
+class _StandIn(ModuleType):
+    """In the place of a package until anything in it is asked for, which is then the package's."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") and name != "__path__":
+            raise AttributeError(name)
+        _leave(self)
+        return getattr(import_module(self.__name__), name)
+
+
+def _leave(stand_in: ModuleType) -> None:
+    if sys.modules.get(stand_in.__name__) is stand_in:
+        sys.modules.pop(stand_in.__name__, None)
+
+
+@contextmanager
+def looked_at_later() -> Iterator[None]:
+    """Import meanwhile without what the libraries only look at in some calls: a later
+    ``scipy.stats`` imports it as SciPy does, which finds its packages by their names."""
+    stand_ins = []
+    for name in LOOKED_AT_LATER:
+        whole, _, part = name.partition(".")
+        if name in sys.modules or find_spec(whole) is None:
+            continue
+        if part in dir(import_module(whole)):  # it offers what it has not imported yet
+            stand_ins.append(sys.modules.setdefault(name, _StandIn(name)))
+    try:
+        yield
+    finally:
+        for stand_in in stand_ins:
+            _leave(stand_in)
 
 
 def indexes_later(names: Sequence[str]) -> None:

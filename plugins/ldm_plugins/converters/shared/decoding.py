@@ -12,8 +12,11 @@ from ldm_core.model.files import read_index
 from ldm_core.model.modules import shallow_copy
 
 ROLES = ("autoencoder", "decoder")
-WHOLE = {"AutoencoderKLTemporalDecoder"}
-"""Diffusers' autoencoders that have no switch for pieces."""
+WHOLE = {
+    *("AsymmetricAutoencoderKL", "AutoencoderKLTemporalDecoder", "AutoencoderSAME"),
+    "ConsistencyDecoderVAE",
+}
+"""Diffusers' autoencoders whose decoders have no switch for pieces."""
 TINY = "AutoencoderTiny"
 PLAIN = ("AutoencoderKL", TINY)
 """Those whose latents a tiny one decodes as it is asked to."""
@@ -27,7 +30,7 @@ def check_has_pieces(info: ModelInfo, name: str) -> None:
         LdmError: it is not, or the model has none.
     """
     classes = [entry[1] for entry in read_index(info.folder).values() if isinstance(entry, list)]
-    pieces = [cls for cls in map(str, classes) if cls.startswith("Autoencoder")]
+    pieces = [cls for cls in map(str, classes) if cls.startswith("Autoencoder") or cls in WHOLE]
     if not pieces or {*pieces} & WHOLE:
         others = [cls for cls in map(str, classes) if "VQ" in cls or cls in WHOLE]
         has = f"its {others[0]} decodes whole pictures alone" if others else "it draws pixels"
@@ -66,6 +69,11 @@ def _misfit(info: ModelInfo, name: str, why: str) -> LdmError:
     )
 
 
+def whole_alone(cls: str) -> LdmError:
+    """Why an autoencoder of a class does not work in pieces."""
+    return LdmError(f"the class {cls} decodes whole pictures alone; leave slices and tiles out.")
+
+
 def switched(part: Part, name: str, switch: Callable[[Any], None]) -> Part:
     """An autoencoder with a switch of Diffusers set, as a copy; another part as it is.
 
@@ -74,6 +82,9 @@ def switched(part: Part, name: str, switch: Callable[[Any], None]) -> Part:
     """
     if part.role not in ROLES:
         return part
+    cls = type(part.module).__name__
+    if cls in WHOLE:
+        raise whole_alone(cls)
     module: Any = shallow_copy(part.module)
     try:
         switch(module)

@@ -11,7 +11,7 @@ import hashlib
 import json
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -28,7 +28,7 @@ from ldm_plugins.converters.shared.without_telemetry import import_openvino
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-FORMAT = 1
+FORMAT = 2
 PACKAGES = ("openvino", "torch", "diffusers", "transformers", "peft", "ldm-core")
 XML, BIN, ABOUT = "graph.xml", "graph.bin", "about.json"
 
@@ -55,7 +55,27 @@ def graph_of(module: nn.Module, arguments: Arguments, folder: Path) -> Graph:
     if graph is None:
         graph = graphs.converted(module, arguments)
         _keep(graph, folder, key, weights)
-    return graph
+    return graph._replace(kept=folder / key) if (folder / key / ABOUT).is_file() else graph
+
+
+def compared(graph: Graph, how: Sequence[Any]) -> bool:
+    """Whether a program of a stored graph has been compared with torch.
+
+    Args:
+        how: all that it depends on beside the graph, as plain data.
+    """
+    return graph.kept is not None and _mark(graph.kept, how).is_file()
+
+
+def note_compared(graph: Graph, how: Sequence[Any]) -> None:
+    """Keep beside a stored graph that it has been, for the next start."""
+    if graph.kept is not None:
+        with suppress(OSError):  # the next start compares again
+            _mark(graph.kept, how).touch()
+
+
+def _mark(folder: Path, how: Sequence[Any]) -> Path:
+    return folder / f"compared-{hashlib.sha256(json.dumps(how).encode()).hexdigest()[:32]}"
 
 
 def _key(own: str, arguments: Arguments) -> str:

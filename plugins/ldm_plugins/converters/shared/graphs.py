@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from itertools import chain
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -100,10 +101,12 @@ class Graph(NamedTuple):
     Attributes:
         model: an `openvino.Model`.
         answer: how the outputs are nested, as `torch.utils._pytree.treespec_dumps` has it.
+        kept: folder where it is stored; None where it is not.
     """
 
     model: Any
     answer: str
+    kept: Path | None = None
 
 
 def converted(module: nn.Module, arguments: Arguments) -> Graph:
@@ -138,7 +141,6 @@ def converted(module: nn.Module, arguments: Arguments) -> Graph:
             "name the other parts in the converter's 'parts', or leave it out.",
         ) from error
     _declare(model, arguments.signature)
-    _distribute(model)
     return Graph(model, flat.answer)
 
 
@@ -180,28 +182,6 @@ def _declare(model: Any, signature: Signature) -> None:
         parameter.set_partial_shape(PartialShape(list(shape)))
         parameter.set_friendly_name(f"input:{number}")
     model.validate_nodes_and_infer_types()
-
-
-def _distribute(model: Any) -> None:
-    """Write n·(a + b), where n is what a group normalisation gives, as n·a + n·b: OpenVINO (2026.4)
-    fuses the former with what is added then, as in a network that is told of time by 1 + scale and
-    a shift, and ends the process while it does."""
-    from openvino import opset13
-
-    for node in model.get_ordered_ops():
-        if node.get_type_name() != "GroupNormalization":
-            continue
-        normal = node.output(0)
-        for target in normal.get_target_inputs():
-            product = target.get_node()
-            if product.get_type_name() != "Multiply":
-                continue
-            factor = product.input(1 - target.get_index()).get_source_output().get_node()
-            if factor.get_type_name() == "Add":
-                parts = [
-                    opset13.multiply(normal, entry.get_source_output()) for entry in factor.inputs()
-                ]
-                product.output(0).replace(opset13.add(*parts).output(0))
 
 
 def lifted(model: Any, weights: Mapping[str, Tensor]) -> tuple[set[str], int]:

@@ -10,8 +10,9 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from ldm_core.errors import LdmError
-from ldm_plugins.converters.shared.graph_cache import graph_of
+from ldm_plugins.converters.shared.graph_cache import compared, graph_of, note_compared
 from ldm_plugins.converters.shared.graphs import Arguments, Graph, Signature
+from ldm_plugins.converters.shared.group_norms import arrange
 from ldm_plugins.converters.shared.without_telemetry import import_openvino
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Program:
         from torch.utils._pytree import treespec_loads
 
         graph.model.reshape({i: list(shape) for i, shape in enumerate(shapes)})
+        arrange(graph.model, dtype)
         self._compiled = _core().compile_model(graph.model, "CPU", _settings(dtype, threads))
         self._answer = treespec_loads(graph.answer)
         self._idle: list[Any] = []
@@ -112,8 +114,12 @@ class Programs:
             if program is None:
                 if signature not in self._graphs:
                     self._graphs[signature] = graph_of(self._module, arguments, self._folder)
-                program = Program(self._graphs[signature], shapes, self._dtype, threads)
-                self._check(program(arguments.tensors), args, options)
+                graph = self._graphs[signature]
+                program = Program(graph, shapes, self._dtype, threads)
+                how = (shapes, self._dtype, _processor())
+                if not compared(graph, how):
+                    self._check(program(arguments.tensors), args, options)
+                    note_compared(graph, how)
                 self._programs[key] = program
             self._programs.move_to_end(key)
             for kept in (self._programs, self._graphs):
@@ -123,7 +129,7 @@ class Programs:
 
     def _check(self, answer: Any, args: Sequence[Any], options: Mapping[str, Any]) -> None:
         """See that a program's first answer is torch's: OpenVINO converts some networks into others
-        and says nothing.
+        and says nothing. A stored graph's program is compared once for all starts.
 
         Raises:
             LdmError: it is not.
@@ -148,6 +154,11 @@ def computes(dtype: str) -> bool:
     would compute in float32."""
     known = _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return dtype == "float32" or "BF16" in known
+
+
+def _processor() -> str:
+    name: str = _core().get_property("CPU", "FULL_DEVICE_NAME")
+    return name
 
 
 @cache
