@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ldm_core.contracts.latents import Extent, LatentShape, LatentSpace
 from ldm_core.contracts.network import Network
 from ldm_core.contracts.place import Part, PartInfo, Place
+from ldm_core.contracts.read_only import ReadOnly
 from ldm_core.errors import LdmError
 from ldm_core.numerics.noise_schedule import NoiseSchedule
 from ldm_core.numerics.prediction import PredictionType, as_prediction_type
@@ -76,6 +77,8 @@ class ModelInfo:
             how many tokens of a caption are words, so that no one program stands for it.
         check_reference: ``check_reference(width, height)`` raises `LdmError` for the size of a
             reference picture that the network cannot see.
+        components: folders of components that lie elsewhere than in its own, by name, see
+            `Family.of_components`; what finds the family fills them in.
         handed: ``handed(steps, latent)``, what its pipeline in Diffusers hands to the scheduler
             beside the number of steps: ``sigmas`` and ``mu``.
     """
@@ -107,6 +110,7 @@ class ModelInfo:
     most_references: int | None = None
     data_dependent: bool = False
     check_reference: Callable[[int, int], None] = seen_at_any_size
+    components: Mapping[str, Path] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "prediction_type", as_prediction_type(self.prediction_type))
@@ -135,6 +139,9 @@ class Model:
     place: Place
     remake: Callable[[Mapping[str, Part], Place], Model] | None = field(default=None, repr=False)
     normalisation: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "parts", ReadOnly(self.parts))
 
     @property
     def components(self) -> dict[str, Any]:
@@ -188,6 +195,12 @@ class Family(ABC):
     def of_file(self, file: Path, shapes: Mapping[str, tuple[int, ...]]) -> Family | None:
         """The family, with the weights in this file and all else in the folder; None where it
         reads folders alone."""
+        return None
+
+    def of_components(self, components: Mapping[str, Path]) -> Family | None:
+        """The family, with these components, by name, of folders of their own and all else in the
+        model's; None where it takes none of these names. `matches` and `inspect` are given an index
+        in which they stand beside the folder's own."""
         return None
 
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from threading import Lock, Thread
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from ldm_core.contracts.files import to_read
@@ -134,7 +135,9 @@ def check_safetensors(file: Path) -> Shapes:
     return read_header(file).shapes
 
 
-def model_hash(folder: Path, file: Path | None = None) -> str:
+def model_hash(
+    folder: Path, file: Path | None = None, components: Mapping[str, Path] = MappingProxyType({})
+) -> str:
     """SHA-256 over the names and contents of the files that a model is read from.
 
     Of a component's weights these are the precision that is read, and its index; other precisions
@@ -142,6 +145,7 @@ def model_hash(folder: Path, file: Path | None = None) -> str:
 
     Args:
         file: the single file with the weights, where they are not in the folder.
+        components: the folders of those that lie elsewhere, by name.
     """
     suffixes = {".json", ".txt", ".model", ".safetensors", ".toml"}
     files = sorted(f for f in folder.rglob("*") if f.suffix in suffixes and f.is_file())
@@ -150,6 +154,7 @@ def model_hash(folder: Path, file: Path | None = None) -> str:
     lines = [f"{f.relative_to(folder).as_posix()} {kept_hash(f, file_hash)}\n" for f in files]
     if file is not None:
         lines.append(f"{kept_hash(file, file_hash)}\n")
+    lines += [f"{name} {model_hash(path)}\n" for name, path in sorted(components.items())]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
@@ -170,13 +175,15 @@ def _unread(files: Iterable[Path]) -> set[Path]:
     return unread
 
 
-def hash_ahead(folder: Path, file: Path | None = None) -> None:
+def hash_ahead(
+    folder: Path, file: Path | None = None, components: Mapping[str, Path] = MappingProxyType({})
+) -> None:
     """Begin `model_hash` in a thread beside, so that it is there when the first manifest asks; what
     it cannot read is said then."""
 
     def run() -> None:
         with suppress(OSError):
-            model_hash(folder, file)
+            model_hash(folder, file, components)
 
     Thread(target=run, name="hash", daemon=True).start()
 
@@ -187,7 +194,7 @@ def file_hash(file: Path) -> str:
     with _one_at_a_time:
         lock = _being_hashed.setdefault(file, Lock())
     with lock:
-        return _hash(file, about.st_size, about.st_mtime_ns)
+        return _hash(file, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
 
 
 _one_at_a_time = Lock()
@@ -195,7 +202,7 @@ _being_hashed: dict[Path, Lock] = {}
 
 
 @cache
-def _hash(file: Path, size: int, mtime_ns: int) -> str:
+def _hash(file: Path, size: int, mtime_ns: int, ctime_ns: int) -> str:
     digest, buffer = hashlib.sha256(), memoryview(bytearray(min(size, PIECE) + 1))
     with file.open("rb", buffering=0) as stream:
         while read := stream.readinto(buffer):

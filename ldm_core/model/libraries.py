@@ -49,7 +49,8 @@ DROPPED = {
     r"torch_dtype to .* for integer quantization": (
         "whole-number weights compute in each type that is tried before; see quantize"
     ),
-    r"\{'block_out_channels': .*\} were passed to AutoencoderTiny": (
+    r"\{'block_out_channels': .*\} were passed to "
+    r"(AutoencoderTiny|AsymmetricAutoencoderKL|ConsistencyDecoderVAE)": (
         "what Diffusers writes into each such config itself"
     ),
     r"Unable to import `torchao` Tensor objects": "of files that torchao wrote, which are not read",

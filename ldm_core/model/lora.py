@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ class Lora:
         source: as a person named it: a path or a Hub id.
         scale: factor of its change to the weights; 1 is as it was trained.
         scales: the factor by component, and by block within one, in place of one for all.
+        component: the network that it changes, of a model with two that share the way.
         config: where PEFT saved it, the file beside it that says its alpha.
     """
 
@@ -35,13 +36,19 @@ class Lora:
     scale: float
     config: Path | None = None
     scales: Mapping[str, Any] | None = None
+    component: str | None = None
 
     @property
     def entry(self) -> dict[str, Any]:
         """What a recipe says of it beside its path."""
-        return {"scale": self.scale} if self.scales is None else {"scales": self.scales}
+        said = {"scale": self.scale} if self.scales is None else {"scales": self.scales}
+        return said if self.component is None else {**said, "component": self.component}
 
 
+KEYS = {"path", "scale", "scales", "component"}
+"""What a table in ``loras`` may say."""
+USUAL = {"scale": 1.0, "scales": None, "component": None}
+"""What an entry says that says nothing of these."""
 PEFT_FILE, PEFT_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 PEFT_START = "base_model.model."
 """How PEFT itself names the weights of every model."""
@@ -79,7 +86,8 @@ def as_lora(value: Any) -> dict[str, Any]:
 
     Args:
         value: a path, ``path:scale``, or a table with ``path`` and, where it is not 1, ``scale``,
-            or ``scales`` of components: ``{"unet": {"mid": 0.5}, "text_encoder": 0}``.
+            or ``scales`` of components: ``{"unet": {"mid": 0.5}, "text_encoder": 0}``; and
+            ``component``, the network that it changes of a model with two.
     Raises:
         LdmError: it is something else.
     """
@@ -87,11 +95,15 @@ def as_lora(value: Any) -> dict[str, Any]:
     if isinstance(value, str | Path):
         path, scale = str(value), re.fullmatch(r"(.+):([-+]?[\d.]+(?:e[-+]?\d+)?)", str(value))
         table = {"path": scale[1], "scale": scale[2]} if scale else {"path": path}
-    if not isinstance(table, Mapping) or not {"path"} <= {*table} <= {"path", "scale", "scales"}:
+    if not isinstance(table, Mapping) or not {"path"} <= {*table} <= KEYS:
         raise LdmError(
             "an entry of 'loras' should be a path, path:scale, or a table of path and scale or "
             f"scales, not {brief(value)}."
         )
+    component = table.get("component")
+    if not isinstance(component, str | None):
+        raise LdmError(f"the component of an entry of 'loras' is a name, not {brief(component)}.")
+    of = {} if component is None else {"component": component}
     path, scale = table["path"], table.get("scale", 1.0)
     if not isinstance(path, str | Path):
         raise LdmError(f"the path of an entry of 'loras' should be text, not {brief(path)}.")
@@ -101,14 +113,14 @@ def as_lora(value: Any) -> dict[str, Any]:
                 f"the LoRA '{path}' in 'loras' has a scale and scales; what scales do not name has "
                 "the scale 1, so say one of the two."
             )
-        return {"path": str(path), "scales": _as_scales(path, table["scales"])}
+        return {"path": str(path), "scales": _as_scales(path, table["scales"]), **of}
     try:
         number = fitted(float, scale, text=True)
     except ValueError:
         raise LdmError(
             f"the scale of the LoRA '{path}' in 'loras' should be a number, not {brief(scale)}."
         ) from None
-    return {"path": str(path), "scale": number}
+    return {"path": str(path), "scale": number, **of}
 
 
 def _as_scales(path: Any, value: Any) -> dict[str, Any]:
@@ -137,6 +149,20 @@ def _no_scales(path: Any, value: Any) -> LdmError:
     )
 
 
+def strength(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """How strongly a table in ``loras`` or a manifest has a file act, and on what."""
+    said = {key: entry.get(key) or usual for key, usual in USUAL.items()}
+    said["scale"] = entry.get("scale", 1.0)
+    return said
+
+
+def strength_in_words(entry: Mapping[str, Any]) -> str:
+    """What `strength` says, as ``scale 0.5``."""
+    said = strength(entry)
+    scales = f"scale {said['scale']:g}" if not said["scales"] else f"scales {said['scales']}"
+    return f"{scales}, of the {said['component']}" if said["component"] else scales
+
+
 def find_loras(entries: Sequence[Mapping[str, Any]]) -> tuple[Lora, ...]:
     """The files of these entries, each seen to be whole and to hold a LoRA.
 
@@ -144,7 +170,11 @@ def find_loras(entries: Sequence[Mapping[str, Any]]) -> tuple[Lora, ...]:
         LdmError: one is missing, cut off, pickled, or no LoRA.
     """
     return tuple(
-        _find(entry["path"], entry.get("scale", 1.0), entry.get("scales")) for entry in entries
+        replace(
+            _find(entry["path"], entry.get("scale", 1.0), entry.get("scales")),
+            component=entry.get("component"),
+        )
+        for entry in entries
     )
 
 

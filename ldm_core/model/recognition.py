@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 from ldm_core.contracts import Family, ModelInfo
 from ldm_core.contracts.files import in_full
 from ldm_core.errors import LdmError
+from ldm_core.model.component_folder import component_folder
+from ldm_core.model.configs import read_config
 from ldm_core.model.families import Families, seen_as_family
 from ldm_core.model.files import class_name, find_model, read_index
 from ldm_core.model.gguf_header import read_header_of_weights
@@ -19,13 +22,18 @@ from ldm_core.values import brief
 
 
 def inspect_model(
-    source: str, registry: Registry, config: str | None = None, family_id: str | None = None
+    source: str,
+    registry: Registry,
+    config: str | None = None,
+    family_id: str | None = None,
+    components: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[ModelInfo, Family]:
     """Find a model and the family that knows it, and read what its folder says.
 
     Args:
         config: the folder, or Hub id, with the configs of a model that is a single file.
         family_id: of the family that is taken where several claim the model.
+        components: folders, or Hub ids, of components that the model has not of its own, by name.
     """
     folder, file = find_model(source, registry), None
     shapes: Mapping[str, tuple[int, ...]] = {}
@@ -44,6 +52,11 @@ def inspect_model(
             f"'model_config' is for a model in a single file, and '{source}' is a folder."
         )
     index = read_index(folder)
+    for name in components:
+        if name.startswith("_"):
+            raise LdmError(f"'{name}' is no name of a component.")
+    folders = {name: component_folder(path, name) for name, path in components.items()}
+    index |= {name: ["", class_name(read_config(path))] for name, path in folders.items()}
     plugin, family = families.of(source, index, _shipped_by(folder, registry), family_id)
     if file is not None:
         with blamed(plugin, "while it was asked to read a file"):
@@ -54,11 +67,22 @@ def inspect_model(
                 f"its {class_name(index)} reads folders alone."
             )
         family = seen_as_family(plugin, of_file)
+    if folders:
+        with blamed(plugin, "while it was asked to take components"):
+            of_components = None if file is not None else family.of_components(dict(folders))
+        if of_components is None:
+            kinds = [f"{name} = '{components[name]}' ({index[name][1]})" for name in folders]
+            raise LdmError(
+                f"the model '{source}' (a {class_name(index)}, family '{plugin.name}') takes no "
+                f"component of another folder by the names of {', '.join(kinds)}.",
+                "docs/reference/plugins.md says of each family which it takes.",
+            )
+        family = seen_as_family(plugin, of_components)
     with blamed(plugin, f"while it read what the model '{source}' says of itself"):
         info = family.inspect(source, folder, index)
         if not isinstance(info, ModelInfo):
             raise TypeError(f"inspect gave {brief(info)}, and should give a ModelInfo")
-    return replace(info, file=file, family_id=plugin.id), family
+    return replace(info, file=file, components=folders, family_id=plugin.id), family
 
 
 def _shipped_by(folder: Path, registry: Registry) -> str | None:

@@ -8,7 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import CogVideoXDPMScheduler, CogVideoXPipeline
+from diffusers import (
+    CogVideoXDPMScheduler,
+    CogVideoXImageToVideoPipeline,
+    CogVideoXPipeline,
+)
+from diffusers.pipelines.cogvideo import pipeline_cogvideox_image2video
 from diffusers.schedulers import scheduling_dpm_cogvideox
 
 import tiny
@@ -17,6 +22,8 @@ from ldm_core.composition.compose import compose
 from ldm_core.errors import LdmError
 from ldm_core.plugins.registry import installed
 from peers import apart
+from video_peers import alone as apart_alone
+from video_peers import picture
 
 PROMPTS = ["a red star", "a blue circle on the green background"]
 SMALL: dict[str, Any] = {"height": 16, "width": 32}
@@ -124,6 +131,35 @@ def test_what_is_chosen_by_name_serves_a_video(pipe: Pipeline, chosen: dict[str,
     x = pipe.replace(**chosen)("a red star", **call).images
     assert x.isfinite().all()
     assert 0.1 < x.std() < 20
+
+
+@pytest.mark.parametrize("inverted", [False, True], ids=["", "inverted"])
+def test_a_video_from_a_picture_gives_what_diffusers_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inverted: bool
+) -> None:
+    """Diffusers draws from the picture's posterior; both take its mean."""
+    folder = tiny.write_cogvideox(
+        tmp_path, rotary=True, pipeline="CogVideoXImageToVideoPipeline", inverted=inverted
+    )
+    monkeypatch.setattr(
+        pipeline_cogvideox_image2video,
+        "retrieve_latents",
+        lambda output, generator=None: output.latent_dist.mode(),
+    )
+    pipe = Pipeline.from_pretrained(folder)
+    peer = CogVideoXImageToVideoPipeline.from_pretrained(folder)
+    peer.set_progress_bar_config(disable=True)
+    shown = [picture(1, 32, 16), picture(2, 32, 16)]
+    call: dict[str, Any] = {**SMALL, "num_inference_steps": 4}
+    for output_type in ("latent", "np"):
+        both = {"output_type": output_type, **call}
+        first = pipe.noise(SEEDS, {"frames": 9, **SMALL})().transpose(1, 2)
+        theirs = peer(shown, PROMPTS, latents=first, num_frames=9, **both).frames
+        theirs = theirs.transpose(1, 2) if output_type == "latent" else theirs
+        made = pipe(PROMPTS, first_frame=shown, seed=list(SEEDS), frames=9, **both).images
+        assert apart(made, theirs) < 1e-5
+    inputs = {"prompt": PROMPTS, "first_frame": shown}
+    assert apart_alone(pipe, inputs, frames=5, **SMALL) < 1e-5
 
 
 @pytest.mark.parametrize(

@@ -23,9 +23,11 @@ from tiny.hidream import write_hidream as write_hidream
 from tiny.hunyuan_video import write_hunyuan_video as write_hunyuan_video
 from tiny.ip_adapter import write_image_encoder as write_image_encoder
 from tiny.ip_adapter import write_ip_adapter as write_ip_adapter
+from tiny.kolors import write_kolors as write_kolors
 from tiny.krea_2 import write_krea_2 as write_krea_2
 from tiny.latent_diffusion import write_latent_diffusion as write_latent_diffusion
 from tiny.latent_diffusion_text import write_latent_diffusion_text as write_latent_diffusion_text
+from tiny.ltx_2 import write_latent_upsampler as write_latent_upsampler
 from tiny.ltx_2 import write_ltx_2 as write_ltx_2
 from tiny.ltx_video import write_ltx_video as write_ltx_video
 from tiny.lumina_2 import write_lumina_2 as write_lumina_2
@@ -35,6 +37,9 @@ from tiny.qwen_image import write_qwen_image as write_qwen_image
 from tiny.qwen_image import write_qwen_image_edit as write_qwen_image_edit
 from tiny.sana import write_sana as write_sana
 from tiny.stable_audio import write_stable_audio as write_stable_audio
+from tiny.stable_audio_3 import write_stable_audio_3 as write_stable_audio_3
+from tiny.stable_cascade import write_cascade_prior as write_cascade_prior
+from tiny.stable_cascade import write_stable_cascade as write_stable_cascade
 from tiny.stable_diffusion import write_stable_diffusion as write_stable_diffusion
 from tiny.stable_diffusion_3 import write_stable_diffusion_3 as write_stable_diffusion_3
 from tiny.stable_diffusion_xl import write_stable_diffusion_xl as write_stable_diffusion_xl

@@ -10,7 +10,12 @@ from tiny.text_encoders import write_t5
 
 
 def write_cogvideox(
-    folder: Path, rotary: bool = False, scheduler: dict[str, Any] | None = None, **network: Any
+    folder: Path,
+    rotary: bool = False,
+    scheduler: dict[str, Any] | None = None,
+    pipeline: str = "CogVideoXPipeline",
+    inverted: bool = False,
+    **network: Any,
 ) -> Path:
     """A CogVideoX folder: latents of 4 channels, 4 frames of 4x4 pixels for each.
 
@@ -18,6 +23,7 @@ def write_cogvideox(
         rotary: the network turns its queries and keys by their places (5 billion weights), or adds
             the places to the tokens (2 billion).
         scheduler: over the scheduler's config.
+        inverted: the autoencoder's scale was upside down when the network learnt pictures.
         network: over the network's config.
     """
     import torch
@@ -27,7 +33,7 @@ def write_cogvideox(
     config: dict[str, Any] = {
         "num_attention_heads": 2,
         "attention_head_dim": 16,
-        "in_channels": 4,
+        "in_channels": 8 if pipeline == "CogVideoXImageToVideoPipeline" else 4,
         "out_channels": 4,
         "time_embed_dim": 8,
         "text_embed_dim": 32,
@@ -47,11 +53,12 @@ def write_cogvideox(
         layers_per_block=1,
         norm_num_groups=2,
         temporal_compression_ratio=4,
+        invert_scale_latents=inverted,
     ).save_pretrained(folder / "vae")
     write_t5(folder, "text_encoder", "tokenizer", hidden=32)
     write_configs(
         folder,
-        "CogVideoXPipeline",
+        pipeline,
         {
             "_class_name": "CogVideoXDDIMScheduler",
             "num_train_timesteps": 1000,

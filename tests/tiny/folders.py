@@ -21,6 +21,7 @@ from tiny.flux import write_flux
 from tiny.flux_2 import write_flux_2
 from tiny.hidream import write_hidream
 from tiny.hunyuan_video import write_hunyuan_video
+from tiny.kolors import write_kolors
 from tiny.krea_2 import write_krea_2
 from tiny.latent_diffusion import write_latent_diffusion
 from tiny.latent_diffusion_text import write_latent_diffusion_text
@@ -31,6 +32,8 @@ from tiny.pixart import write_pixart
 from tiny.qwen_image import write_qwen_image, write_qwen_image_edit
 from tiny.sana import write_sana
 from tiny.stable_audio import write_stable_audio
+from tiny.stable_audio_3 import write_stable_audio_3
+from tiny.stable_cascade import write_embeddings, write_stable_cascade
 from tiny.stable_diffusion import write_stable_diffusion
 from tiny.stable_diffusion_3 import write_stable_diffusion_3
 from tiny.stable_diffusion_xl import write_stable_diffusion_xl
@@ -50,6 +53,7 @@ class Kind:
     Attributes:
         painted: they need a picture and a mask.
         shown: the input that takes a picture, where they need one.
+        embedded: they need embeddings of a picture, of a file.
         smaller: how many times fewer pixels a side it has than what is drawn.
     """
 
@@ -58,6 +62,7 @@ class Kind:
     painted: bool = False
     shown: str = ""
     smaller: int = 1
+    embedded: bool = False
 
     @property
     def size(self) -> dict[str, int]:
@@ -66,6 +71,10 @@ class Kind:
 
     def inputs_in(self, folder: Path) -> dict[str, Any]:
         """The inputs, with the pictures that are needed, written into the folder."""
+        if self.embedded:
+            file = folder / "embeddings.safetensors"
+            sides = {side: self.inputs[side] for side in ("height", "width")}
+            return {**self.inputs, "image_embeddings": str(write_embeddings(file, **sides))}
         if self.shown:
             from PIL import Image
 
@@ -164,6 +173,11 @@ MORE_FOLDERS = {
     ),
     "Wan 2.2 5B": Kind(partial(write_wan, tokenwise=True), {**VIDEO, "height": 32}),
     "CogVideoX": Kind(write_cogvideox, VIDEO),
+    "CogVideoX from a frame": Kind(
+        partial(write_cogvideox, pipeline="CogVideoXImageToVideoPipeline", rotary=True),
+        VIDEO,
+        shown="first_frame",
+    ),
     "HunyuanVideo": Kind(write_hunyuan_video, VIDEO),
     "LTX-Video": Kind(write_ltx_video, VIDEO),
     "LTX-Video from a frame": Kind(
@@ -175,6 +189,7 @@ MORE_FOLDERS = {
         write_stable_video_diffusion, {"frames": 3, "width": 32, "height": 16}, shown="first_frame"
     ),
     "Z-Image": Kind(write_z_image, {**TEXT, "width": 24, "height": 16}),
+    "Kolors": Kind(write_kolors, TEXT),
     "Lumina 2": Kind(write_lumina_2, TEXT),
     "Sana": Kind(write_sana, TEXT),
     "AuraFlow": Kind(write_aura_flow, {**TEXT, "width": 24, "height": 16}),
@@ -182,7 +197,11 @@ MORE_FOLDERS = {
     "ACE-Step": Kind(write_ace_step, {**TEXT, "samples": 64}),
     "AudioLDM 2": Kind(write_audioldm_2, {**TEXT, "samples": 64}),
     "Stable Audio": Kind(write_stable_audio, {**TEXT, "samples": 64}),
+    "Stable Audio 3": Kind(write_stable_audio_3, {**TEXT, "samples": 64}),
     "HiDream": Kind(write_hidream, {**TEXT, "width": 16, "height": 16}),
+    "Stable Cascade": Kind(
+        write_stable_cascade, {**TEXT, "width": 48, "height": 32}, embedded=True
+    ),
     "SD upscaler": Kind(
         write_stable_diffusion_upscale,
         {**TEXT, "width": 32, "height": 32},

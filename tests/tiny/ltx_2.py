@@ -147,3 +147,19 @@ def write_gemma3(folder: Path) -> None:
     vocabulary = dict.fromkeys([*special, "▁", "\n", *letters])
     tokenizer = GemmaTokenizer(vocab={token: i for i, token in enumerate(vocabulary)}, merges=[])
     tokenizer.save_pretrained(folder / "tokenizer")
+
+
+def write_latent_upsampler(folder: Path, **config: Any) -> Path:
+    """A network that makes the latents of `write_ltx_2` twice as wide and high.
+
+    Args:
+        config: over the network's config.
+    """
+    import torch
+    from diffusers.pipelines.ltx2.latent_upsampler import LTX2LatentUpsamplerModel
+
+    torch.manual_seed(1)
+    LTX2LatentUpsamplerModel(
+        **{"in_channels": 4, "mid_channels": 32, "num_blocks_per_stage": 1, **config}
+    ).save_pretrained(folder)
+    return folder

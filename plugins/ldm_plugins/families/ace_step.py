@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ldm_core.contracts import Call, Condition, LatentSpace, Model, ModelInfo, Part, Place
-from ldm_core.contracts.abilities import Song
 from ldm_core.contracts.latents import Axis
+from ldm_core.contracts.sound_abilities import Song
 from ldm_core.errors import LdmWarning
 from ldm_core.values import brief
 from ldm_plugins.families.shared.component import Component

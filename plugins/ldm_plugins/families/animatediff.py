@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from ldm_core.contracts import Call, LatentSpace, Model, ModelInfo, Part, Place
+from ldm_core.contracts import Call, Family, LatentSpace, Model, ModelInfo, Part, PartInfo, Place
 from ldm_core.contracts.latents import Axis
 from ldm_plugins.families.shared.clip_text import ClipText
-from ldm_plugins.families.shared.component import Component
+from ldm_plugins.families.shared.component import Component, read_part
 from ldm_plugins.families.shared.diffusers_folder import DiffusersFolder
 from ldm_plugins.families.shared.folder import Folder, sample_size
+from ldm_plugins.families.shared.motion_adapter import (
+    ADAPTER,
+    check_adapter,
+    check_place,
+    is_adapted,
+    with_motion,
+)
 from ldm_plugins.families.shared.scheduler_config import read_scheduler
 
 if TYPE_CHECKING:
@@ -20,20 +28,32 @@ if TYPE_CHECKING:
 FRAMES = 16
 RATE = 8.0
 CODEC = "autoencoder_kl_by_frame"
+ANIMATED = "UNetMotionModel"
 
 
 class AnimateDiff(DiffusersFolder):
     """Text-to-video with Stable Diffusion's UNet between whose layers others attend along the
     frames (Guo et al. 2023, arXiv:2307.04725): folders of AnimateDiffPipeline, which Diffusers
-    saves of a Stable Diffusion folder and a motion adapter."""
+    saves of a Stable Diffusion folder and a motion adapter, or these two as they are, the adapter
+    named as a component: ``components = { motion_adapter = FOLDER }``."""
 
     pipelines = ("AnimateDiffPipeline", "AnimateDiffVideoToVideoPipeline")
     components: ClassVar = {
-        "unet": Component(("UNetMotionModel",), "network"),
+        "unet": Component((ANIMATED,), "network"),
         "vae": Component(("AutoencoderKL",), "autoencoder"),
         "text_encoder": Component(("CLIPTextModel",), "text"),
         "tokenizer": Component(("CLIPTokenizer",), "other"),
     }
+
+    def matches(self, index: Mapping[str, Any]) -> bool:
+        return super().matches(index) or is_adapted(index)
+
+    def of_components(self, components: Mapping[str, Path]) -> Family | None:
+        return AnimatedStableDiffusion(components[ADAPTER]) if {*components} == {ADAPTER} else None
+
+    def motion(self, folder: Folder) -> Mapping[str, Any]:
+        """The config that says how many frames the network's layers see."""
+        return folder.config("unet")
 
     def describe(self, folder: Folder) -> ModelInfo:
         unet = folder.config("unet")
@@ -47,7 +67,7 @@ class AnimateDiff(DiffusersFolder):
                     f"the network's {key} is {unet[key]!r}; only networks made of Stable Diffusion "
                     "1 and 2 are known, which have none."
                 )
-        side, most = folder.factor, unet.get("motion_max_seq_length", 32)
+        side, most = folder.factor, self.motion(folder).get("motion_max_seq_length", 32)
         frames = Axis("frames", 1, most=most)
         info = folder.info(
             "animatediff",
@@ -81,3 +101,38 @@ class AnimateDiff(DiffusersFolder):
 
         text = ClipText(parts["text_encoder"], parts["tokenizer"].module, unet.device)
         return Model(info, network, {"text": text}, parts, place)
+
+
+class AnimatedStableDiffusion(AnimateDiff):
+    """A Stable Diffusion folder and a motion adapter's.
+
+    Args:
+        adapter: the latter.
+    """
+
+    components: ClassVar = {
+        **AnimateDiff.components,
+        "unet": Component(("UNet2DConditionModel",), "network"),
+    }
+
+    def __init__(self, adapter: Path) -> None:
+        self._adapter = adapter
+
+    def motion(self, folder: Folder) -> Mapping[str, Any]:
+        return check_adapter(self._adapter, folder)
+
+    def inspect(self, source: str, folder: Path, index: Mapping[str, Any]) -> ModelInfo:
+        info = super().inspect(source, folder, index)
+        parts = [replace(p, cls=ANIMATED) if p.role == "network" else p for p in info.parts]
+        return replace(info, parts=tuple(parts))
+
+    def load(self, info: ModelInfo, place: Place) -> Model:
+        check_place(place)
+        return super().load(info, place)
+
+    def prepare(self, name: str, part: Part, place: Place) -> Part:
+        if name != "unet":
+            return part
+        about = PartInfo("unet", "MotionAdapter", "network")
+        adapter = read_part(self._adapter, about, place)
+        return replace(part, module=with_motion(part, adapter))

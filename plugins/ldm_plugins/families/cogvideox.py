@@ -14,8 +14,9 @@ from ldm_core.contracts import (
     ModelInfo,
     Part,
     Place,
+    Run,
 )
-from ldm_core.contracts.abilities import Span, TextAbility
+from ldm_core.contracts.abilities import FirstFrameAbility, Span, TextAbility
 from ldm_plugins.families.shared.component import Component
 from ldm_plugins.families.shared.diffusers_folder import DiffusersFolder
 from ldm_plugins.families.shared.folder import Folder
@@ -28,15 +29,18 @@ if TYPE_CHECKING:
 
 RATIO = "temporal_compression_ratio"
 RATE = 8.0  # frames a second; the folder does not say it
+FROM_PICTURE = "CogVideoXImageToVideoPipeline"
+FIRST = "first_frame"
 Rotations = tuple["Tensor", "Tensor"]
 
 
 class CogVideoX(DiffusersFolder):
     """Text-to-video with a diffusion transformer that reads T5, whose tokens attend to each other
-    with those of the video (Yang et al. 2024, arXiv:2408.06072): folders of CogVideoXPipeline and
-    CogVideoXVideoToVideoPipeline in version 1.0."""
+    with those of the video (Yang et al. 2024, arXiv:2408.06072), and from a picture, whose latents
+    such a network sees beside those of the first frame: folders of CogVideoXPipeline,
+    CogVideoXVideoToVideoPipeline and CogVideoXImageToVideoPipeline in version 1.0."""
 
-    pipelines = ("CogVideoXPipeline", "CogVideoXVideoToVideoPipeline")
+    pipelines = ("CogVideoXPipeline", "CogVideoXVideoToVideoPipeline", FROM_PICTURE)
     components: ClassVar = {
         "transformer": Component(("CogVideoXTransformer3DModel",), "network"),
         "vae": Component(("AutoencoderKLCogVideoX",), "autoencoder"),
@@ -48,10 +52,12 @@ class CogVideoX(DiffusersFolder):
         transformer, vae = folder.config("transformer"), folder.autoencoder
         channels, returned = transformer.get("in_channels", 16), transformer.get("out_channels", 16)
         latent = vae.get("latent_channels", 16)
-        if (channels, returned or channels) != (latent, latent):
+        shown = folder.pipeline == FROM_PICTURE
+        expected = latent * (2 if shown else 1)
+        if (channels, returned or channels) != (expected, latent):
             raise folder.error(
                 f"the network takes {channels} channels and returns {returned}, and the "
-                f"autoencoder gives {latent}; only plain text-to-video models are known."
+                f"autoencoder gives {latent}; that of a {folder.pipeline} takes {expected}."
             )
         if transformer.get("patch_size_t") is not None:
             raise folder.error(
@@ -69,6 +75,7 @@ class CogVideoX(DiffusersFolder):
         sides = [
             transformer.get(f"sample_{side}", n) for side, n in (("height", 60), ("width", 90))
         ]
+        needs = ["text", FIRST] if shown else ["text"]
         return folder.info(
             "cogvideox",
             read_shifted_scheduler(folder.scheduler),
@@ -82,11 +89,12 @@ class CogVideoX(DiffusersFolder):
                     Axis("width", folder.factor, patch),
                 ),
             ),
+            encoder={"sample": False} if shown else {},
             steps=50,
             guidance={"name": "classifier_free", "scale": 6.0},
-            abilities=["text"],
-            needs=frozenset({"text"}),
-            conditioning=["text"],
+            abilities=needs,
+            needs=frozenset(needs),
+            conditioning=needs,
             rate=RATE,
         )
 
@@ -98,7 +106,10 @@ class CogVideoX(DiffusersFolder):
         config = transformer.module.config
 
         def network(call: Call) -> Tensor:
-            x = call.x.transpose(1, 2).to(device, dtype)  # frames before channels
+            x = call.x
+            if FIRST in call.condition:
+                x = torch.cat([x, call.condition[FIRST].to(x)], dim=1)
+            x = x.transpose(1, 2).to(device, dtype)  # frames before channels
             rotary = config.use_rotary_positional_embeddings
             output: Tensor = transformer.module(
                 hidden_states=x,
@@ -111,7 +122,14 @@ class CogVideoX(DiffusersFolder):
 
         window = config.max_text_seq_length
         t5 = T5Text(parts["text_encoder"], parts["tokenizer"].module, window)
-        return Model(info, network, {"text": CogVideoXText(t5, device)}, parts, place)
+        inverted = bool(parts["vae"].module.config.invert_scale_latents)
+        factor = parts["vae"].module.config.scaling_factor ** 2 if inverted else 1.0
+        abilities: dict[str, Any] = {
+            "text": CogVideoXText(t5, device),
+            FIRST: FirstFrame(factor, device),
+        }
+        abilities = {name: abilities[name] for name in info.abilities}
+        return Model(info, network, abilities, parts, place)
 
 
 def rotations(config: Any, shape: Sequence[int], device: torch.device) -> Rotations:
@@ -163,3 +181,31 @@ class CogVideoXText(TextAbility):
 
     def tokens(self, text: str) -> Mapping[str, Sequence[Span]]:
         return {"text": self._t5.spans(text)}
+
+
+class FirstFrame(FirstFrameAbility):
+    """The first frame's latents as further channels beside the video's, key ``first_frame``: zeros
+    beside all frames but the first.
+
+    Args:
+        factor: that by which the latents are divided, of models that were trained with their
+            autoencoder's scale upside down.
+        device: where the condition goes.
+    """
+
+    def __init__(self, factor: float, device: torch.device) -> None:
+        self._factor = factor
+        self._device = device
+
+    def encode(self, run: Run, first: Tensor, last: Sequence[Tensor | None]) -> Condition:
+        """(batch, channels, frames, height, width)."""
+        import torch
+
+        latents = run.to_latents(first.unsqueeze(2)) / self._factor
+        frames = run.model.info.latents.axis("frames").places(run.request.extent["frames"])
+        others = latents.new_zeros(*latents.shape[:2], frames - 1, *latents.shape[3:])
+        return {FIRST: torch.cat([latents, others], dim=2).to(self._device)}
+
+    def finish(self, run: Run, x: Tensor, first: Tensor) -> Tensor:
+        """x: the network draws all frames."""
+        return x

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ldm_core.contracts import Call, Condition, Model, ModelInfo, Part, Place, Unequal, concatenate
-from ldm_core.contracts.abilities import Sizes, TextAbility
+from ldm_core.contracts.abilities import TextAbility
 from ldm_plugins.families.shared import tokens
 from ldm_plugins.families.shared.component import Component
 from ldm_plugins.families.shared.diffusers_folder import DiffusersFolder
@@ -17,6 +17,7 @@ from ldm_plugins.families.shared.flow_scheduler_config import read_flow_schedule
 from ldm_plugins.families.shared.folder import Folder, sample_size
 from ldm_plugins.families.shared.named_flow_schedulers import for_flow_scheduler
 from ldm_plugins.families.shared.network_times import network_times
+from ldm_plugins.families.shared.picture_sizes import PictureSizes
 
 if TYPE_CHECKING:
     import torch
@@ -104,7 +105,7 @@ class CogView4(DiffusersFolder):
             return output.to(call.x.device, torch.float32)
 
         text = GlmText(parts["text_encoder"], parts["tokenizer"].module, device)
-        return Model(info, network, {"text": text, "size": CogViewSizes(device)}, parts, place)
+        return Model(info, network, {"text": text, "size": PictureSizes(device)}, parts, place)
 
 
 def _shift(spacing: Mapping[str, Any], patches: int) -> float:
@@ -112,21 +113,6 @@ def _shift(spacing: Mapping[str, Any], patches: int) -> float:
     value: float = spacing["base_shift"]
     value += spacing["max_shift"] * math.sqrt(patches / spacing["base_seq_len"])
     return math.exp(value) if spacing["shift_type"] == "exponential" else value
-
-
-class CogViewSizes:
-    """Sizes as the network's condition ``size`` (Podell et al. 2023, arXiv:2307.01952, Section
-    2.2)."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-
-    def encode(self, sizes: Sequence[Sizes]) -> Condition:
-        """(pictures, 6) original size, crop and target size, float32."""
-        import torch
-
-        rows = [(*s.original, *s.crop, *s.target) for s in sizes]
-        return {"size": torch.tensor(rows, dtype=torch.float32, device=self._device)}
 
 
 class GlmText(TextAbility):

@@ -12,6 +12,7 @@ from ldm_plugins.families.shared.diffusers_folder import DiffusersFolder
 from ldm_plugins.families.shared.flow_scheduler_config import read_flow_scheduler
 from ldm_plugins.families.shared.folder import Folder
 from ldm_plugins.families.shared.network_times import network_times
+from ldm_plugins.families.shared.prompt_writer import PromptWriter
 from ldm_plugins.families.shared.reference_latents import Flux2References, check_sides
 from ldm_plugins.families.shared.rotary import check_axes
 from ldm_plugins.families.shared.template_text import TemplateText
@@ -34,6 +35,8 @@ SYSTEM = (
     "on object relationships, object\nattribution and actions without speculation."
 )
 """What Mistral is told before a prompt, as in training (Black Forest Labs 2025)."""
+TEMPERATURE = 0.15
+"""Of prompts that are written out, as its authors recommend."""
 APART = 10
 """The first place of a reference picture's tokens, and of the next one's after it."""
 
@@ -73,6 +76,10 @@ class Flux2(DiffusersFolder):
         if distilled or (folder.pipeline == "Flux2Pipeline" and not guided):
             guidance = "none"
         abilities = ["text", "reference"]
+        known = [
+            *abilities,
+            *(["upsampling"] if folder.class_of("text_encoder") == MISTRAL else []),
+        ]
         return folder.info(
             "flux_2",
             read_flow_scheduler(folder.scheduler, base="trailing", patch=1, of_steps=True),
@@ -81,7 +88,7 @@ class Flux2(DiffusersFolder):
             sample=(TOKENS, TOKENS),
             steps=FEW if distilled else 50,
             guidance=guidance,
-            abilities=[*abilities, "guidance_embeds"] if guided else abilities,
+            abilities=[*known, "guidance_embeds"] if guided else known,
             needs=frozenset({"text"}),
             conditioning=abilities,
             check_reference=check_sides,
@@ -121,6 +128,9 @@ class Flux2(DiffusersFolder):
         abilities: dict[str, Any] = dict.fromkeys(info.abilities, True)
         abilities["text"] = _text(parts, device)
         abilities["reference"] = Flux2References(parts["vae"], device)
+        if "upsampling" in info.abilities:
+            encoder, tokenizer = parts["text_encoder"], parts["tokenizer"].module
+            abilities["upsampling"] = PromptWriter(encoder, tokenizer, _to_writer, TEMPERATURE)
         return Model(info, network, abilities, parts, place)
 
 
@@ -155,8 +165,14 @@ def _to_qwen(text: str) -> list[dict[str, Any]]:
     return [{"role": "user", "content": text}]
 
 
-def _to_mistral(text: str) -> list[dict[str, Any]]:
-    both = {"system": SYSTEM, "user": text.replace("[IMG]", "")}
+def _to_writer(text: str) -> list[dict[str, Any]]:
+    from diffusers.pipelines.flux2.system_messages import SYSTEM_MESSAGE_UPSAMPLING_T2I
+
+    return _to_mistral(text, SYSTEM_MESSAGE_UPSAMPLING_T2I)
+
+
+def _to_mistral(text: str, system: str = SYSTEM) -> list[dict[str, Any]]:
+    both = {"system": system, "user": text.replace("[IMG]", "")}
     return [
         {"role": role, "content": [{"type": "text", "text": said}]} for role, said in both.items()
     ]

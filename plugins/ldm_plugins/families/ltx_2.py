@@ -14,6 +14,7 @@ from ldm_plugins.families.shared.component import Component
 from ldm_plugins.families.shared.diffusers_folder import DiffusersFolder
 from ldm_plugins.families.shared.flow_scheduler_config import read_flow_scheduler
 from ldm_plugins.families.shared.folder import Folder
+from ldm_plugins.families.shared.latent_upsampler import LatentUpsampler
 from ldm_plugins.families.shared.ltx_2_folder import (
     check_sound,
     check_text,
@@ -76,7 +77,10 @@ class LTX2(DiffusersFolder):
             latents=space,
             steps=30,
             guidance=guidance_of(transformer),
-            abilities=["text", "first_frame", *noise_ability(folder.autoencoder)],
+            abilities=[
+                *("text", "first_frame", "latent_upsampler"),
+                *noise_ability(folder.autoencoder),
+            ],
             needs=frozenset({"text"}),
             conditioning=["text", *from_picture],
             rate=space.rate,
@@ -98,6 +102,7 @@ class LTX2(DiffusersFolder):
             ),
             "first_frame": FirstFrame(space, transformer.device),
             "decode_noise": DecodeNoise(space),
+            "latent_upsampler": LatentUpsampler(place, parts["vae"], space),
         }
         abilities = {name: abilities[name] for name in info.abilities}
         return Model(info, network, abilities, parts, place)

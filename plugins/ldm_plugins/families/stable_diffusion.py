@@ -23,6 +23,13 @@ PLAIN, INPAINT, LCM = (
     "StableDiffusionInpaintPipeline",
     "LatentConsistencyModelPipeline",
 )
+AUTOENCODERS = (
+    "AutoencoderKL",
+    "AutoencoderTiny",
+    "AsymmetricAutoencoderKL",
+    "ConsistencyDecoderVAE",
+)
+"""Those that decode its latents."""
 CONTROLNET = "StableDiffusionControlNet"
 STEPS_AND_SCALE = {
     PLAIN: (50, 7.5),
@@ -65,10 +72,13 @@ class StableDiffusion(DiffusersFolder):
     pipelines = tuple(STEPS_AND_SCALE)
     components: ClassVar = {
         "unet": Component(("UNet2DConditionModel",), "network"),
-        "vae": Component(("AutoencoderKL", "AutoencoderTiny"), "autoencoder"),
+        "vae": Component(AUTOENCODERS, "autoencoder"),
         "text_encoder": Component(("CLIPTextModel",), "text"),
         "tokenizer": Component(("CLIPTokenizer",), "other"),
     }
+
+    def matches(self, index: Mapping[str, Any]) -> bool:
+        return super().matches(index) and "motion_adapter" not in index
 
     def describe(self, folder: Folder) -> ModelInfo:
         abilities = unet_abilities(folder, folder.config("text_encoder").get("hidden_size", 512))

@@ -13,7 +13,7 @@ from ldm_core.errors import LdmError
 from ldm_core.numerics.noise_schedule import VESchedule
 from ldm_core.numerics.prediction import V_PREDICTION
 from ldm_core.values import is_number, is_whole
-from ldm_plugins.families.shared.clip_vision import ClipVision
+from ldm_plugins.families.shared.clip_vision import ClipVision, read_colours
 from ldm_plugins.families.shared.component import Component
 from ldm_plugins.families.shared.diffusers_folder import DiffusersFolder
 from ldm_plugins.families.shared.edm import sigmas
@@ -60,6 +60,7 @@ class StableVideoDiffusion(DiffusersFolder):
                 f"the network takes a picture as a vector of {width}, and the image encoder gives "
                 f"{gives}."
             )
+        read_colours(folder.path / "feature_extractor")
         each = unet.get("addition_time_embed_dim", 256)
         joined = unet.get("projection_class_embeddings_input_dim", 768)
         if joined != TOLD * each:

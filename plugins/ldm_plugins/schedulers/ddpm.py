@@ -19,6 +19,7 @@ from ldm_core.contracts import (
 from ldm_core.errors import LdmError
 from ldm_core.numerics.point import Point
 from ldm_core.numerics.sums import weighted_sum
+from ldm_plugins.shared.ancestral_step import ancestral_step
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,7 +34,9 @@ Variance = Literal[
 ]
 
 
-def ddpm(*, variance: Variance = "fixed_small") -> Scheduler:
+def ddpm(
+    *, variance: Variance = "fixed_small", last: Literal["drawn", "mean"] = "drawn"
+) -> Scheduler:
     """Ancestral sampling (Ho et al. 2020, arXiv:2006.11239, Alg. 2; learned variance Nichol &
     Dhariwal 2021, arXiv:2102.09672, Eq. 15).
 
@@ -45,6 +48,8 @@ def ddpm(*, variance: Variance = "fixed_small") -> Scheduler:
             "fixed_large" that of q(x_here | x_there); those with "_log" are the same, named as
             in models' configs. "learned_range" lies between the two where the network says,
             "learned" is the exponential of what it says.
+        last: whether the last step to an end that is not clean draws noise too, or stays at the
+            mean, as that of Würstchen and Stable Cascade does.
     """
 
     @stochastic
@@ -52,14 +57,12 @@ def ddpm(*, variance: Variance = "fixed_small") -> Scheduler:
     def walk(x: Tensor, grid: Grid, denoise: Denoise, noise: Noise) -> Tensor:
         for here, there in pairwise(grid):
             x0 = denoise(x, here)
-            # sigma/alpha of the quieter point over that of the noisier one
-            fall = (there.sigma * here.alpha) / (there.alpha * here.sigma)
-            kept = there.sigma * fall / here.sigma
-            terms = [(kept, x), (there.alpha * (1 - fall * fall), x0)]
-            if there.sigma == 0:
+            step = ancestral_step(here, there)
+            terms = [(step.kept, x), (step.toward, x0)]
+            if there.sigma == 0 or (last == "mean" and there is grid[-1] and not grid.after):
                 x = weighted_sum(*terms)
                 continue
-            deviation = _deviation(variance, here, there, denoise)
+            deviation = _deviation(variance, here, there, step.deviation, denoise)
             if isinstance(deviation, float):
                 x = weighted_sum(*terms, (deviation, noise()))
             else:
@@ -69,12 +72,18 @@ def ddpm(*, variance: Variance = "fixed_small") -> Scheduler:
     return needs_learned_variance(walk) if variance.startswith("learned") else walk
 
 
-def _deviation(variance: Variance, here: Point, there: Point, denoise: Denoise) -> float | Tensor:
-    """Standard deviation of the noise of a step."""
+def _deviation(
+    variance: Variance, here: Point, there: Point, least: float, denoise: Denoise
+) -> float | Tensor:
+    """Standard deviation of the noise of a step.
+
+    Args:
+        least: that of q(x_there | x_here, x0).
+    """
+    if variance.startswith("fixed_small"):
+        return least
     large = here.sigma**2 - (here.alpha / there.alpha * there.sigma) ** 2
     small = large * (there.sigma / here.sigma) ** 2
-    if variance.startswith("fixed_small"):
-        return math.sqrt(small)
     if variance.startswith("fixed_large"):
         return math.sqrt(large)
     output = learned_variance(denoise)

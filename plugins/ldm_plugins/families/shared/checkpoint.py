@@ -24,6 +24,10 @@ CLIPS = re.compile(
 )
 TEXT = re.compile(r"(?:cond_stage_model|conditioner\.embedders\.\d+|text_encoders\.\w+)\.")
 KNOWN = ("model.diffusion_model.", "first_stage_model.", "vae.", "model_ema.", "denoiser.")
+CONNECTORS = ("_embeddings_connector.",)
+"""In names of tensors that LTX-2's files have among those of the network, which uses none."""
+UNCOUNTED = (".loss.", ".per_channel_statistics.", *CONNECTORS)
+"""In names of tensors that have no place, or not all, in the component whose names are theirs."""
 EDM = ("edm_mean", "edm_std", "edm_vpred.sigma_max")
 PREDICTION = "modelspec.prediction_type"
 """In a header: ``v`` or ``epsilon`` (Stability AI's model metadata standard)."""
@@ -92,6 +96,7 @@ def warn_of_unread(source: str, shapes: Shapes) -> None:
     if not any(name.startswith(KNOWN[0]) for name in shapes):
         return  # a network alone, whose names have no beginning of their own
     unread = [n for n in shapes if "." in n and not n.startswith(KNOWN) and not TEXT.match(n)]
+    unread += [n for n in shapes if n.startswith(KNOWN) and any(c in n for c in CONNECTORS)]
     if unread:
         warnings.warn(
             f"'{source}' has {len(unread)} tensors that are not read, such as {min(unread)}.",
@@ -135,7 +140,7 @@ def check_count(what: str, shapes: Shapes, start: str, places: int) -> None:
     """
     beside = (*SCALES, *BESIDE, MARKER, ".comfy_quant")
     names = [n for n in shapes if n.startswith(start) and not n.endswith(beside)]
-    held = sum(math.prod(shapes[n]) for n in names if ".loss." not in n)
+    held = sum(math.prod(shapes[n]) for n in names if not any(part in n for part in UNCOUNTED))
     if held > places:
         raise LdmError(
             f"{what} has {held:,} numbers, and its config has places for {places:,}: it is of a "

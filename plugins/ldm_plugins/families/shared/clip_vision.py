@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ldm_core.contracts import Part
+from ldm_core.errors import LdmError
 from ldm_core.model.files import read_json
+from ldm_core.values import brief, is_number
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,14 +28,13 @@ class ClipVision:
     Args:
         preprocessing: folder of its feature extractor, whose ``preprocessor_config.json`` says by
             which numbers pictures are normalised; CLIP's own where there is none.
+    Raises:
+        LdmError: as of `read_colours`.
     """
 
     def __init__(self, encoder: Part, preprocessing: Path) -> None:
         self._encoder = encoder
-        file = preprocessing / "preprocessor_config.json"
-        config = read_json(file) if file.is_file() else {}
-        self._mean = config.get("image_mean") or MEAN
-        self._std = config.get("image_std") or STD
+        self._mean, self._std = read_colours(preprocessing)
 
     def embeds(self, pictures: Tensor) -> Tensor:
         """(batch, projection) of pictures (batch, channels, height, width) in [-1, 1], scaled to
@@ -48,6 +50,39 @@ class ClipVision:
         )
         embeds: Tensor = part.module(pixels).image_embeds
         return embeds
+
+
+def read_colours(preprocessing: Path) -> tuple[Sequence[float], Sequence[float]]:
+    """Mean and standard deviation of each colour, by which pictures are normalised.
+
+    Raises:
+        LdmError: the feature extractor's file says something else.
+    """
+    file = preprocessing / "preprocessor_config.json"
+    config = read_json(file) if file.is_file() else {}
+    mean, std = (
+        _of_colours(file, config, name, usual)
+        for name, usual in (("image_mean", MEAN), ("image_std", STD))
+    )
+    if min(std) <= 0:
+        raise LdmError(f"{file}: image_std should be above 0, not {brief(std)}.")
+    return mean, std
+
+
+def _of_colours(
+    file: Path, config: Mapping[str, Any], name: str, usual: Sequence[float]
+) -> Sequence[float]:
+    """A number for each colour.
+
+    Raises:
+        LdmError: the file says something else.
+    """
+    numbers = config.get(name)
+    if numbers is None:
+        return usual
+    if not (isinstance(numbers, list) and len(numbers) == 3 and all(map(is_number, numbers))):
+        raise LdmError(f"{file}: {name} should be 3 numbers, not {brief(numbers)}.")
+    return numbers
 
 
 def smoothly_scaled(pictures: Tensor, side: int) -> Tensor:

@@ -12,6 +12,7 @@ from ldm_core.errors import LdmError
 from ldm_core.model.files import read_json
 from ldm_plugins.families.shared.scheduler_config import FolderScheduler, with_stated
 from ldm_plugins.families.shared.scheduler_types import check_scheduler
+from ldm_plugins.shared.autoencoder_config import factor, latent_channels
 from ldm_plugins.shared.codecs import codec_of
 from ldm_plugins.shared.config_types import check_component
 
@@ -75,23 +76,12 @@ class Folder:
     @property
     def latent_channels(self) -> int:
         """Of the autoencoder's latents; of a vector-quantised one's, those of its codes."""
-        config = self.autoencoder
-        plain = config.get("z_dim") or config.get("latent_channels", 3 if self.codec == "vq" else 4)
-        return int(config.get("vq_embed_dim") or plain)
+        return latent_channels(self.autoencoder, self.codec)
 
     @property
     def factor(self) -> int:
         """By how much the autoencoder shrinks each side; 1 where the model draws pixels."""
-        if self._autoencoder is None:
-            return 1
-        if "temperal_downsample" in self.autoencoder:  # which is how these classes spell it
-            return int(2 ** len(self.autoencoder["temperal_downsample"]))
-        if self.codec == "autoencoder_tiny":
-            return int(2 ** (len(self.autoencoder.get("num_encoder_blocks", [1, 3, 3, 3])) - 1))
-        kind = (
-            "encoder_block_out_channels" if self.codec == "autoencoder_dc" else "block_out_channels"
-        )
-        return int(2 ** (len(self.autoencoder.get(kind, [64])) - 1))
+        return 1 if self._autoencoder is None else factor(self.autoencoder, self.codec)
 
     def error(self, message: str, hint: str = "") -> LdmError:
         """What is wrong with the folder."""

@@ -11,6 +11,7 @@ from weakref import WeakValueDictionary
 
 from ldm_core.contracts import Part, PartInfo, Place
 from ldm_plugins.families.shared.component import read_part
+from ldm_plugins.shared.stamps import stamps
 
 KEPT = 8
 
@@ -34,11 +35,9 @@ class SharedParts:
         """The component in a folder by the name of its class, in its place, and as the converters
         of the model's own parts make it."""
         place, info = self._place, PartInfo(folder.name, cls, "side")
-        files = [(file, file.stat()) for file in sorted(folder.glob("*.safetensors"))]
-        stamps = tuple((file, about.st_size, about.st_mtime_ns) for file, about in files)
         # where converters say how to read it, what they read is not shared
         reader = place.loading if place.loading(info) else None
-        key = (stamps, place.device, place.reads_to(info), place.dtype, reader)
+        key = (cls, stamps(folder), place.device, place.reads_to(info), place.dtype, reader)
         with _one_at_a_time:
             pair = self._mine.get(key)
             if pair is None:

@@ -34,13 +34,20 @@ from ldm_plugins.families.shared.gguf_file import (
     read_gguf,
     unpack_outside_of_linear_layers,
 )
+from ldm_plugins.families.shared.single_file_facts import FACTS, NETWORK
+from ldm_plugins.families.shared.single_file_facts import Shapes as Shapes
 from ldm_plugins.shared.classes import find_class
 from ldm_plugins.shared.quiet import quiet
 
-Shapes = Mapping[str, tuple[int, ...]]
-
-NETWORK = "model.diffusion_model."
 NETWORKS = {
+    "AuraFlowTransformer2DModel": ("double_layers.",),
+    "HiDreamImageTransformer2DModel": (f"{NETWORK}double_stream_blocks.", "double_stream_blocks."),
+    "HunyuanVideoTransformer3DModel": ("txt_in.individual_token_refiner.",),
+    "LTXVideoTransformer3DModel": (f"{NETWORK}patchify_proj.", "patchify_proj."),
+    "LTX2VideoTransformer3DModel": (f"{NETWORK}audio_patchify_proj.", "audio_patchify_proj."),
+    "Lumina2Transformer2DModel": (f"{NETWORK}cap_embedder.", "cap_embedder."),
+    "SanaTransformer2DModel": ("y_embedder.",),
+    "WanTransformer3DModel": (f"{NETWORK}head.modulation", "head.modulation"),
     "Krea2Transformer2DModel": (f"{NETWORK}txtfusion.", "txtfusion."),
     "QwenImageTransformer2DModel": ("txt_norm.",),
     "UNet2DConditionModel": (f"{NETWORK}input_blocks.",),
@@ -56,13 +63,19 @@ NETWORKS = {
         "double_stream_modulation_img.",
     ),
 }
+OVERLAPPING = ("HunyuanVideoTransformer3DModel", "LTX2VideoTransformer3DModel")
+"""Those of `TWINS` that have weights of the names of another network too."""
 TWINS = (
+    *OVERLAPPING,
+    "HiDreamImageTransformer2DModel",
     "Krea2Transformer2DModel",
     "QwenImageTransformer2DModel",
+    "SanaTransformer2DModel",
+    "WanTransformer3DModel",
     "ZImageTransformer2DModel",
 )
-"""Networks of which there are models, such as a distilled one or one that edits, that no tensor
-tells apart, so that a file says nothing of the configs that go with it."""
+"""Networks of which there are models, such as a distilled one, one that edits or one of another
+size, that no tensor tells apart, so that a file says nothing of the configs that go with it."""
 DEV = "black-forest-labs/FLUX.1-dev"
 CLIP = "text_model.embeddings.position_embedding.weight"
 OTHERS = {
@@ -99,6 +112,8 @@ def default_config(shapes: Shapes) -> str | None:
     """Hub id of the folder that Diffusers takes the configs of such a file from."""
     if not any(holds(shapes, "", cls) for cls in NETWORKS if cls not in TWINS):
         return None
+    if any(holds(shapes, "", cls) for cls in OVERLAPPING):
+        return None
     from diffusers.loaders.single_file_utils import fetch_diffusers_config
 
     tensors = {name: SimpleNamespace(shape=shape) for name, shape in shapes.items()}
@@ -127,6 +142,13 @@ def check_file(folder: Folder, shapes: Shapes, weighty: Sequence[PartInfo]) -> N
     """
     give = "give the folder with its own configs: --model-config FOLDER."
     source = f"'{folder.source}'"
+    alike = [p for p in weighty if p.role == "network" and holds(shapes, p.name, p.cls)]
+    if len(alike) > 1:
+        raise LdmError(
+            f"{source} holds one network, and {folder.path} describes "
+            f"{' and '.join(part.name for part in alike)}, which share the way.",
+            "give the folder with both of them as the model.",
+        )
     for part in weighty:
         if holds(shapes, part.name, part.cls):
             check_config(folder, shapes, part)
@@ -249,70 +271,3 @@ def _converter(cls: Any) -> Callable[..., Any]:
     if cls.__name__.startswith("T5"):
         return partial(single_file_utils.create_diffusers_t5_model_from_checkpoint, cls)
     return partial(single_file_utils.create_diffusers_clip_model_from_ldm, cls)
-
-
-def _blocks(shapes: Shapes, kind: str) -> int:
-    """How many blocks of a kind there are, numbered after its name."""
-    cut = (name.removeprefix(NETWORK).split(".") for name in shapes)
-    return len({parts[1] for parts in cut if parts[0] == kind and len(parts) > 1})
-
-
-def _context_width(shapes: Shapes) -> int | None:
-    ends = f"{NETWORK}input_blocks.", "attn2.to_k.weight"
-    each = (s for n, s in shapes.items() if n.startswith(ends[0]) and n.endswith(ends[1]))
-    return next(map(_inputs, each), None)
-
-
-def _caption_width(shapes: Shapes) -> int | None:
-    name = "cap_embedder.1.weight"
-    return _inputs(shapes.get(f"{NETWORK}{name}", shapes.get(name, ())))
-
-
-def _inputs(shape: tuple[int, ...]) -> int | None:
-    """How many a layer's weights take in; None of what is no layer's."""
-    return shape[1] if len(shape) > 1 else None
-
-
-def _guided(shapes: Shapes) -> bool:
-    return any(name.removeprefix(NETWORK).startswith("guidance_in.") for name in shapes)
-
-
-def _token_width(shapes: Shapes) -> int | None:
-    names = (f"{NETWORK}img_in.weight", "img_in.weight")
-    return next((_inputs(shapes[name]) for name in names if name in shapes), None)
-
-
-FACTS: Mapping[str, Mapping[str, tuple[Any, Callable[[Shapes], Any]]]] = {
-    "Krea2Transformer2DModel": {"num_layers": (28, lambda s: _blocks(s, "blocks"))},
-    "QwenImageTransformer2DModel": {"num_layers": (60, lambda s: _blocks(s, "transformer_blocks"))},
-    "UNet2DConditionModel": {
-        "in_channels": (4, lambda s: _inputs(s.get(f"{NETWORK}input_blocks.0.0.weight", ()))),
-        "cross_attention_dim": (1280, _context_width),
-        "addition_embed_type": (
-            None,
-            lambda s: "text_time" if f"{NETWORK}label_emb.0.0.weight" in s else None,
-        ),
-    },
-    "SD3Transformer2DModel": {"num_layers": (18, lambda s: _blocks(s, "joint_blocks"))},
-    "FluxTransformer2DModel": {
-        "num_layers": (19, lambda s: _blocks(s, "double_blocks")),
-        "num_single_layers": (38, lambda s: _blocks(s, "single_blocks")),
-        "guidance_embeds": (False, _guided),
-        "in_channels": (64, _token_width),
-    },
-    "ChromaTransformer2DModel": {
-        "num_layers": (19, lambda s: _blocks(s, "double_blocks")),
-        "num_single_layers": (38, lambda s: _blocks(s, "single_blocks")),
-    },
-    "Flux2Transformer2DModel": {
-        "num_layers": (8, lambda s: _blocks(s, "double_blocks")),
-        "num_single_layers": (48, lambda s: _blocks(s, "single_blocks")),
-        "guidance_embeds": (True, _guided),
-        "in_channels": (128, _token_width),
-    },
-    "ZImageTransformer2DModel": {
-        "n_layers": (30, lambda s: _blocks(s, "layers")),
-        "cap_feat_dim": (2560, _caption_width),
-    },
-}
-"""What the shapes tell of a network: keys of its config, each with the class's default."""

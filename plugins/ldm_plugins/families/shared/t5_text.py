@@ -26,11 +26,20 @@ def check_tokenizer(folder: Path) -> None:
     check_files(folder, "T5Tokenizer")
     if (folder / "tokenizer.json").is_file():
         return
+    check_sentencepiece(folder / "spiece.model")
+
+
+def check_sentencepiece(file: Path) -> None:
+    """See that a vocabulary of SentencePiece can be read here.
+
+    Raises:
+        LdmError: packages that read it are missing.
+    """
     modules = {"sentencepiece": "sentencepiece", "protobuf": "google.protobuf"}
     missing = [package for package, module in modules.items() if not _installed(module)]
     if missing:
         raise LdmError(
-            f"{folder / 'spiece.model'} can only be read with {' and '.join(missing)}, which "
+            f"{file} can only be read with {' and '.join(missing)}, which "
             f"{'are' if len(missing) > 1 else 'is'} not installed.",
             "`pip install 'ldm-core[t5]'`",
         )

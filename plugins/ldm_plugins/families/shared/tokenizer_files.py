@@ -18,9 +18,12 @@ OWN = {
     "Qwen2Tokenizer": ("vocab.json", "merges.txt"),
     "T5Tokenizer": ("spiece.model",),
     "BertTokenizer": ("vocab.txt",),
+    "ChatGLMTokenizer": ("tokenizer.model",),
 }
 """The vocabularies that older versions of each class wrote, in place of a tokenizer.json; without
 one Transformers goes on with an empty one."""
+SLOW = {"ChatGLMTokenizer"}
+"""Those that do not say which letters their tokens stand for; who uses them finds out."""
 TABLES = (CONFIG, "special_tokens_map.json", "added_tokens.json", "vocab.json")
 FILES = ("vocab_file", "merges_file", "tokenizer_file", "spm_file")
 """Keys by which a config would have another file read."""
@@ -96,7 +99,7 @@ def read_tokenizer(cls: Any, folder: Path, what: str) -> Any:
             padding="max_length",
             max_length=8,
             truncation=True,
-            return_offsets_mapping=True,
+            return_offsets_mapping=cls.__name__ not in SLOW,
             return_tensors="pt",
         )
         shape = tuple(tokens.input_ids.shape)

@@ -1,0 +1,56 @@
+"""Pipeline classes of the installed Diffusers: a family opens each, or a page says why not."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+
+import diffusers
+import pytest
+
+from ldm_core.composition.compose import compose
+from ldm_core.errors import LdmError
+from ldm_core.model.families import Families
+from ldm_core.plugins.registry import installed
+
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "not-opened.md"
+SOURCES = Path(diffusers.__file__).parent
+CLASS = re.compile(r"^class (\w+Pipeline)\(", re.MULTILINE)
+
+
+@cache
+def classes() -> frozenset[str]:
+    """As its source files have them, whether or not they can be imported here."""
+    files = [
+        f for room in ("pipelines", "modular_pipelines") for f in (SOURCES / room).rglob("*.py")
+    ]
+    return frozenset(name for file in files for name in CLASS.findall(file.read_text("utf-8")))
+
+
+@cache
+def opened() -> frozenset[str]:
+    families = Families(installed())
+    found = set()
+    for name in classes():
+        try:
+            families.of("model", {"_class_name": name}, None)
+        except LdmError:
+            continue
+        found.add(name)
+    return frozenset(found)
+
+
+def test_the_page_has_every_class_that_no_family_opens() -> None:
+    listed = re.findall(r"`(\w+Pipeline)`", PAGE.read_text(encoding="utf-8"))
+    assert len(listed) == len({*listed})
+    assert {*listed} == classes() - opened()
+    assert {"FluxPipeline", "WanPipeline", "KolorsPipeline", "StableAudio3Pipeline"} <= opened()
+
+
+def test_each_of_them_is_refused_by_name_before_weights(tmp_path: Path) -> None:
+    for name in sorted(classes() - opened()):
+        (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": name}))
+        with pytest.raises(LdmError, match=f"no installed family knows .*: its {name} is of"):
+            compose({"model": str(tmp_path)}, installed())
