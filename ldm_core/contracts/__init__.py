@@ -60,6 +60,8 @@ from ldm_core.contracts.run import (
     RunHooks,
     Seed,
     Step,
+    request_of,
+    sees_request,
     sees_run,
 )
 from ldm_core.contracts.scheduler import (
@@ -168,8 +170,10 @@ __all__ = [
     "neutral_at",
     "nonlinear",
     "of_order",
+    "request_of",
     "runs_on",
     "sees_latent",
+    "sees_request",
     "sees_run",
     "starts_with",
     "stochastic",

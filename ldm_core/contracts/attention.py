@@ -152,7 +152,8 @@ class Kernel(Record):
         tensor = isinstance(out, type(q)) or isinstance(q, type(out))
         if tensor and (out.shape == q.shape or out.shape == (*q.shape[:-1], v.shape[-1])):
             if out.dtype is q.dtype and out.device == q.device:
-                return out  # type: ignore[no-any-return]
+                result: Tensor = out
+                return result
             raise PartError(
                 self,
                 f"the attention '{self.label}' gives a tensor of {dtype_name(q.dtype)} on "

@@ -10,6 +10,7 @@ from ldm_core.arguments import checks_arguments
 from ldm_core.contracts.family import Model
 from ldm_core.contracts.medium import Medium
 from ldm_core.contracts.record import Record, as_record
+from ldm_core.contracts.run import Request, request_of
 from ldm_core.errors import PartError
 from ldm_core.numerics.callables import Noise
 from ldm_core.values import brief
@@ -22,7 +23,9 @@ Encode = Callable[..., "Tensor"]
 [-1, 1], to latents. ``noise()`` serves encoders that sample a posterior."""
 
 Decode = Callable[..., "Tensor | Medium"]
-"""``decode(model, x0) -> data``: latents to a `Medium`, or to a tensor of the decoder's kind."""
+"""``decode(model, x0) -> data``: latents to a `Medium`, or to a tensor of the decoder's kind. One
+that sees the request takes it too: ``decode(model, x0, request)``, see
+`ldm_core.contracts.sees_request`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,21 +58,39 @@ class Decoder(Record):
 
     Attributes:
         kind: of the medium that it gives.
+        sees_request: it is also given the `Request`: seeds, inputs, extent.
     """
 
     takes: ClassVar[tuple[str, ...]] = ("model", "x0")
 
     decode: Decode
     kind: str = "image"
+    sees_request: bool = False
 
-    def __call__(self, model: Model, x0: Tensor, **options: Any) -> Tensor | Medium:
-        return self.decode(model, x0, **options)
+    def __call__(
+        self, model: Model, x0: Tensor, *request: Request, **options: Any
+    ) -> Tensor | Medium:
+        if self.sees_request and not request:
+            request = (request_of(x0, model.info.latents),)
+        return self.decode(model, x0, *request, **options)
 
-    def medium(self, model: Model, x0: Tensor) -> Medium:
-        """What the latents (batch, channels, ...) stand for."""
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        return (*self.takes, "request") if self.sees_request else self.takes
+
+    def data(self, model: Model, x0: Tensor, request: Request | None = None) -> Tensor | Medium:
+        """What its function gives of the latents (batch, channels, ...)."""
+        return self(model, x0, *((request,) if self.sees_request and request else ()))
+
+    def medium(self, model: Model, x0: Tensor, request: Request | None = None) -> Medium:
+        """What the latents (batch, channels, ...) stand for.
+
+        Args:
+            request: of which they are; nothing but latents where not given, see `request_of`.
+        """
         from torch import Tensor
 
-        data = self.decode(model, x0)
+        data = self.data(model, x0, request)
         if not isinstance(data, Medium | Tensor):
             raise PartError(self, f"a decoder gives a tensor or a Medium, not {brief(data)}.")
         medium = data if isinstance(data, Medium) else Medium(self.kind, data)

@@ -98,6 +98,8 @@ class Writer(Record):
             raise LdmError(
                 f"the suffix of a Writer begins with a dot, as '.png', not {self.suffix!r}."
             )
+        if set(self.suffix) & {"/", "\\"} or not self.suffix.isprintable():
+            raise LdmError(f"the suffix of a Writer names no folder, as {self.suffix!r} does.")
 
     @property
     def function(self) -> Callable[..., Any]:

@@ -201,7 +201,8 @@ def with_trait(part: Any, name: str, value: Any) -> Marked:
 def _function(part: Any, words: str) -> Callable[..., Any]:
     if not callable(part):
         raise LdmError(f"{words}, not {brief(part)}.")
-    return part  # type: ignore[no-any-return]
+    function: Callable[..., Any] = part
+    return function
 
 
 def unwrapped(part: Any) -> Any:

@@ -10,9 +10,10 @@ from pydantic import AfterValidator, Field
 
 from ldm_core.arguments import check_fields
 from ldm_core.contracts.family import Model
-from ldm_core.contracts.latents import Extent
+from ldm_core.contracts.latents import Extent, LatentSpace
 from ldm_core.contracts.medium import Medium
 from ldm_core.contracts.network import Network
+from ldm_core.contracts.read_only import ReadOnly
 from ldm_core.contracts.record import Marked, with_trait
 from ldm_core.contracts.scheduler import Scheduler
 from ldm_core.errors import LdmError
@@ -62,6 +63,10 @@ class Request:
     total: int | None = None
     frame_rate: float | None = None
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.inputs, ReadOnly):
+            object.__setattr__(self, "inputs", ReadOnly(self.inputs))
+
     @property
     def of_call(self) -> Sequence[int]:
         """The place of each image among all that the call makes, from 0."""
@@ -104,6 +109,17 @@ class Request:
             places=[self.of_call[i] for i in indices],
             total=self.call_images,
         )
+
+
+def request_of(latents: Tensor, space: LatentSpace, seeds: Sequence[int] | None = None) -> Request:
+    """What is asked where latents (batch, channels, ...) alone are given: nothing but their extent.
+
+    Args:
+        space: theirs.
+        seeds: one for each; 0, 1 and so on where not given.
+    """
+    each = range(len(latents)) if seeds is None else seeds
+    return Request({}, each, space.extent(latents.shape[1:]), 0)
 
 
 @dataclass(frozen=True)
@@ -183,6 +199,15 @@ def sees_run(function: Callable[..., Any] | Marked) -> Marked:
     after it draws other noise; each image still depends on its seed alone.
     """
     return with_trait(function, "sees_run", True)
+
+
+def sees_request(function: Callable[..., Any] | Marked) -> Marked:
+    """Say that a decoder sees the `Request` whose latents it gets, ``decode(model, x0, request)``:
+    the seeds that it draws from, and the inputs of the images. Latents that are decoded by
+    themselves, as by `Pipeline.decode`, come with seeds and no inputs. To be named first, next to
+    the function, where other decorators say more.
+    """
+    return with_trait(function, "sees_request", True)
 
 
 class RunHooks:

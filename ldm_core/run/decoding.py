@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from ldm_core.composition.composition import Composition
-from ldm_core.contracts import Medium, Model
+from ldm_core.contracts import LatentSpace, Medium, Model, Request, request_of
 from ldm_core.errors import MachineError
 from ldm_core.model.libraries import heard
 from ldm_core.run.allowance import WOULD_HELP, allowance, attempt, note
 from ldm_core.run.attention import in_force
+from ldm_core.run.call import seeds_for
 from ldm_core.run.guards import check_medium
 from ldm_core.run.part_errors import computing
 from ldm_core.run.tf32 import tf32_in_force
@@ -37,14 +38,27 @@ Decoded = tuple[Medium, list[int | None]]
 
 
 @torch.no_grad()
-def decoded(pipe: Pipeline, latents: Tensor) -> Decoded:
+def decoded(
+    pipe: Pipeline,
+    latents: Tensor,
+    request: Request | None = None,
+    seed: int | Sequence[int] = 0,
+) -> Decoded:
     """What the decoder gives of latents (batch, channels, ...): all at once, and where memory does
     not suffice for that one by one, and at last in tiles.
 
+    Args:
+        request: of which they are; latents by themselves where not given.
+        seed: of latents by themselves, of the first or one for each.
     Raises:
         MachineError: it does not suffice for a single one in the smallest tiles; its ``output`` is
             what was `Decoded` of those before.
     """
+    seeds = seeds_for(len(latents), seed)
+    if not pipe.composition.decoder.sees_request:
+        request = None
+    elif request is None or len(request.seeds) != len(latents):
+        request = request_of(latents, pipe.composition.info.latents, seeds)
     allowed = allowance()
     said = allowed.tile
     parts: list[Medium] = []
@@ -52,7 +66,8 @@ def decoded(pipe: Pipeline, latents: Tensor) -> Decoded:
     while len(tiles) < len(latents):
         left = latents[len(tiles) :]
         some = left[:1] if allowed.alone else left
-        medium, refusal = attempt(partial(_decode, pipe, some, allowed.tile))
+        asked = request and request.images(len(tiles), len(tiles) + len(some))
+        medium, refusal = attempt(partial(_decode, pipe, some, asked, allowed.tile))
         if medium is not None:
             if allowed.tile != said:
                 said = allowed.tile
@@ -72,19 +87,28 @@ def decoded(pipe: Pipeline, latents: Tensor) -> Decoded:
     return _joined(parts), tiles
 
 
-def _decode(pipe: Pipeline, latents: Tensor, tile: int | None) -> Medium:
+def _is_of(request: Request, latents: Tensor, space: LatentSpace) -> bool:
+    """Whether latents are of a request's extent: a tile is not, nor what is decoded to see how
+    latents look."""
+    return tuple(latents.shape[1:]) == tuple(space.shape(request.extent))
+
+
+def _decode(pipe: Pipeline, latents: Tensor, request: Request | None, tile: int | None) -> Medium:
     parts = pipe.composition
     tf32 = tf32_in_force(parts.recipe)
     with in_force(parts.attention), tf32, heard(), computing(pipe.model):
-        decode = partial(_medium, parts, pipe.model)
+        decode = partial(_medium, parts, pipe.model, request)
         latents = latents.to(pipe.model.latents_device)
         return decode(latents) if tile is None else _in_tiles(decode, latents, tile)
 
 
-def _medium(parts: Composition, model: Model, latents: Tensor) -> Medium:
+def _medium(parts: Composition, model: Model, request: Request | None, latents: Tensor) -> Medium:
     """What the decoder gives of latents, seen to be a medium for each of them."""
+    space = parts.info.latents
+    if request is not None and not _is_of(request, latents, space):
+        request = request_of(latents, space, request.seeds)
     with parts.owners.blamed(parts.decoder, "while latents were decoded"):
-        medium = parts.decoder.medium(model, latents)
+        medium = parts.decoder.medium(model, latents, request)
         check_medium(medium, latents, parts.decoder)
         if medium.data.requires_grad:
             medium = replace(medium, data=medium.data.detach())
@@ -95,6 +119,11 @@ def _medium(parts: Composition, model: Model, latents: Tensor) -> Medium:
         for odd in _oddities(medium, latents, parts):
             note(f"{name} gave {odd}")
     return medium
+
+
+def decoder_for(pipe: Pipeline, request: Request) -> Callable[[Tensor], Medium]:
+    """What decodes latents of a request on their way."""
+    return lambda latents: at_rate(decoded(pipe, latents, request)[0], request.frame_rate)
 
 
 def at_rate(medium: Medium, frame_rate: float | None) -> Medium:

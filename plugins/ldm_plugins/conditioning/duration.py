@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ldm_core.contracts import Condition, Conditioning, Input, Request, Run
-from ldm_core.contracts.abilities import DurationAbility
+from ldm_core.contracts.sound_abilities import DurationAbility
 from ldm_core.errors import LdmError
 from ldm_core.values import brief, is_number
 

@@ -14,7 +14,7 @@ from ldm_core.contracts import (
     Unequal,
     concatenate,
 )
-from ldm_core.contracts.abilities import Song, SongAbility
+from ldm_core.contracts.sound_abilities import Song, SongAbility
 from ldm_core.errors import LdmError
 from ldm_core.values import brief, is_whole
 from ldm_plugins.conditioning.shared.calls import shapes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ldm_core.contracts import Condition, Conditioning, Input, Request, Run, Unequal, concatenate
-from ldm_core.contracts.abilities import SoundTextAbility
+from ldm_core.contracts.sound_abilities import SoundTextAbility
 from ldm_plugins.conditioning.shared.calls import shapes
 from ldm_plugins.conditioning.text import INPUTS, Text
 

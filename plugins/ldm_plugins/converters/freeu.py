@@ -10,9 +10,9 @@ from pydantic import Field
 
 from ldm_core.contracts import Converter, ModelInfo, Part, Phase, PlaceNames
 from ldm_core.errors import LdmError
-from ldm_core.model.files import read_index
 from ldm_core.model.modules import shallow_copy
 from ldm_plugins.converters.shared.together import check_once
+from ldm_plugins.shared.networks import part_classes
 
 if TYPE_CHECKING:
     from torch import nn
@@ -48,8 +48,7 @@ class FreeU(Converter):
     lossless = False
 
     def fit(self, info: ModelInfo, place: PlaceNames) -> Converter:
-        index = read_index(info.folder)
-        classes = [str(entry[1]) for entry in index.values() if isinstance(entry, list)]
+        classes = part_classes(info)
         if not {*NETWORKS} & {*classes}:
             raise LdmError(
                 f"the converter '{NAME}' changes the decoder of a UNet ({', '.join(NETWORKS)}), "

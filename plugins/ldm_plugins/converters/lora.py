@@ -25,6 +25,8 @@ from ldm_plugins.converters.shared.lora_weights import read_weights
 from ldm_plugins.shared.classes import find_class
 from ldm_plugins.shared.quiet import quiet
 
+FIRST, SECOND = "transformer", "transformer_2"
+"""Two networks of which one answers above a boundary, the other below."""
 OTHER = "it was made for a model of another kind or size."
 
 
@@ -37,7 +39,9 @@ def lora(*, files: list[FileName | dict[str, Any]]) -> Converter:
         files: paths or Hub ids, with ``:scale`` behind those whose scale is not 1; or tables of
             ``path`` and ``scale``, or of ``path`` and ``scales``: by component, and by block in
             Diffusers' words where it is a UNet, as in ``{"unet": {"down": {"block_2": 0.5}, "mid":
-            0}, "text_encoder": 0}``. What is not named there has the scale 1.
+            0}, "text_encoder": 0}``. What is not named there has the scale 1. Of a model with two
+            networks that share the way, such as Wan 2.2, ``component`` names the one that a file
+            changes, ``transformer`` (where it is not said) or ``transformer_2``.
     """
     if not files:
         raise LdmError("the converter lora needs at least one file.")
@@ -97,6 +101,21 @@ def find_loader(info: ModelInfo) -> Any:
     return loader
 
 
+def _into(lora: Lora, wrong: str, loader: Any, modules: Mapping[str, Any]) -> Mapping[str, bool]:
+    """What a loader is told of the network that a LoRA is for, of two that share the way.
+
+    Raises:
+        LdmError: the model has no such network, or no second one.
+    """
+    if lora.component is None:
+        return {}
+    networks = [name for name in (FIRST, SECOND) if name in modules]
+    if SECOND not in networks or lora.component not in networks:
+        has = " and ".join(networks) if SECOND in networks else "no second network"
+        raise LdmError(f"{wrong}: it is named for '{lora.component}', and the model has {has}.")
+    return {"load_into_transformer_2": lora.component == SECOND}
+
+
 def with_loras(
     loader: Any, info: ModelInfo, parts: Mapping[str, Part], loras: Sequence[Lora]
 ) -> dict[str, Part]:
@@ -137,7 +156,8 @@ def with_loras(
         )
         with reading(wrong, OTHER, wrong=""), quiet(f"the LoRA '{lora.source}'"):
             weights = read_weights(lora, modules)
-            pipeline.load_lora_weights(weights, adapter_name=name, use_safetensors=True)
+            more = _into(lora, wrong, loader, modules)
+            pipeline.load_lora_weights(weights, adapter_name=name, use_safetensors=True, **more)
         for layer in (layer for module in modules.values() for layer in module.modules()):
             if name in adapters_of(layer):  # its strength is in the weights already
                 layer.lora_alpha[name] = layer.r[name]
@@ -158,7 +178,8 @@ def with_loras(
         if plain and len(plain) < len(networks):
             warnings.warn(
                 f"the LoRA '{lora.source}' changes one network of the model '{info.source}' alone; "
-                f"the {' and '.join(plain)} beside it answers as it was.",
+                f"the {' and '.join(plain)} beside it answers as it was; 'component' in a table of "
+                "'loras' names the one that a file is for.",
                 LdmWarning,
                 stacklevel=2,
             )

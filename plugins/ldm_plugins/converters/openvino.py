@@ -36,9 +36,15 @@ from ldm_plugins.converters.shared.together import check_static
 NAME = "openvino"
 USUAL = ("network", "autoencoder", "decoder")
 DECODING = ("autoencoder", "decoder")
-UNKNOWN = ("AutoencoderKLQwenImage", "AutoencoderKLWan")
+UNKNOWN = (
+    "AsymmetricAutoencoderKL",
+    "AutoencoderKLQwenImage",
+    "AutoencoderKLWan",
+    "ConsistencyDecoderVAE",
+    "PaellaVQModel",
+)
 """Autoencoders whose decoder enlarges by an operation that OpenVINO has no rule for
-(nearest-exact)."""
+(nearest-exact), is given more than latents, or is no module of its own."""
 FLOAT32, BFLOAT16 = 0.73, 0.48
 WHY = (
     "whole pictures of 25 steps of 'shapes', batch 8, on an AMD EPYC with AVX-512; of one picture "
@@ -267,6 +273,8 @@ class OpenVino(Converter):
         """The part with programs in its place; what is made of it, such as a network with the
         layers of an image prompt, gets its own."""
         if part.role in DECODING:
+            if (cls := type(part.module).__name__) in UNKNOWN:
+                raise LdmError(f"OpenVINO cannot convert the decoder of a {cls}.")
             return replace(part, module=self._decoding(part.module))
 
         def again(other: Part) -> Part:

@@ -9,6 +9,7 @@ from pathlib import Path
 from ldm_core.contracts import Converter, Model, ModelInfo, Part, Phase, PlaceNames
 from ldm_core.contracts.files import FileName
 from ldm_core.errors import LdmError
+from ldm_core.model.component_folder import component_folder
 from ldm_core.model.configs import read_config
 from ldm_core.model.files import class_name
 from ldm_core.model.from_folder import read_module
@@ -16,7 +17,6 @@ from ldm_core.model.loading import check_finite
 from ldm_core.model.weight_files import check_weights, find_weights
 from ldm_plugins.converters.shared.decoding import check_has_pieces, check_is_plain
 from ldm_plugins.shared.classes import find_class
-from ldm_plugins.shared.component_folder import component_folder
 from ldm_plugins.shared.config_types import check_component
 from ldm_plugins.shared.quiet import quiet
 

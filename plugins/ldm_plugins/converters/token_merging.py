@@ -11,11 +11,10 @@ from pydantic import Field
 
 from ldm_core.contracts import Converter, ModelInfo, Part, Phase, PlaceNames, Speedup
 from ldm_core.errors import LdmError
-from ldm_core.model.files import read_index
 from ldm_core.model.modules import shallow_copy
 from ldm_plugins.converters.shared.processor import is_processor
 from ldm_plugins.converters.shared.together import check_once
-from ldm_plugins.shared.networks import is_unet, network_config
+from ldm_plugins.shared.networks import is_unet, network_config, part_classes
 
 if TYPE_CHECKING:
     from torch import nn
@@ -63,8 +62,7 @@ class TokenMerging(Converter):
     lossless = False
 
     def fit(self, info: ModelInfo, place: PlaceNames) -> Converter:
-        index = read_index(info.folder)
-        classes = [str(entry[1]) for entry in index.values() if isinstance(entry, list)]
+        classes = part_classes(info)
         if NETWORK not in classes:
             raise LdmError(
                 f"the converter '{NAME}' merges the tokens of a {NETWORK}, and the model "

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ldm_core.contracts import ModelInfo
 
 CODECS: Mapping[str, tuple[str, ...]] = {
+    "AsymmetricAutoencoderKL": ("autoencoder_kl",),
     "AutoencoderDC": ("autoencoder_dc",),
     "AutoencoderKL": ("autoencoder_kl", "autoencoder_kl_by_frame", "mel"),
     "AutoencoderKLCogVideoX": ("autoencoder_kl_video",),
@@ -22,14 +23,17 @@ CODECS: Mapping[str, tuple[str, ...]] = {
     "AutoencoderKLTemporalDecoder": ("autoencoder_kl_by_frame",),
     "AutoencoderKLWan": ("autoencoder_kl_video", "autoencoder_kl_frame"),
     "AutoencoderOobleck": ("oobleck",),
+    "AutoencoderSAME": ("same",),
     "AutoencoderTiny": ("autoencoder_tiny", "autoencoder_kl"),  # as a decoder beside another
+    "ConsistencyDecoderVAE": ("autoencoder_kl",),
+    "PaellaVQModel": ("paella",),
     "VQModel": ("vq",),
 }
 """By the class of an autoencoder, those that read it, the one that is taken by itself first."""
 PIXELS = "pixels"
 VIDEO = {"autoencoder_kl_by_frame", "autoencoder_kl_video", "ltx_2"}
 """Those of latents (batch, channels, frames, height, width)."""
-SOUND = {"mel", "oobleck"}
+SOUND = {"mel", "oobleck", "same"}
 """Those of latents of a sound."""
 HINT = "leave the encoder and the decoder out: the model's own are then taken."
 

@@ -70,6 +70,14 @@ NUMBERS: Kind = (
     lambda v: isinstance(v, list) and 0 < len(v) <= MANY and all(map(_number, v)),
 )
 SEVERAL: Kind = "a list", lambda v: isinstance(v, list)
+SHARES: Kind = (
+    f"a number from 0 to 1, or several of up to {LEVELS}",
+    lambda v: SHARE[1](v) or _listed(SHARE[1])(v),
+)
+HEADS: Kind = (
+    f"a list of 1 to {LEVELS} whole numbers, -1 where a level has none",
+    _listed(lambda v: _count(v) or (type(v) is int and v == -1)),
+)
 LAYERS: Kind = "a whole number from 0", lambda v: _is_none(v) or _count(v)
 DEPTHS: Kind = f"a whole number from 0 to {MANY}, or several", lambda v: _counts(v, least=0)
 
@@ -112,10 +120,18 @@ COMPONENT: Mapping[str, Kind] = {
     **dict.fromkeys(("norm_eps", "layer_norm_eps", "layer_norm_epsilon"), POSITIVE),
     **dict.fromkeys(("timestep_scale", "timestep_scale_multiplier", "scaling_factor"), POSITIVE),
     **dict.fromkeys(("shift_factor", "min_value", "max_value"), NUMBER),
+    **dict.fromkeys(("clip_text_in_channels", "clip_text_pooled_in_channels"), COUNT),
+    **dict.fromkeys(("clip_image_in_channels", "effnet_in_channels"), COUNT),
+    "levels": (f"a whole number from 1 to {LEVELS}", lambda v: _count(v) and v <= LEVELS),
+    "up_down_scale_factor": COUNT,
     "latents_mean": NUMBERS,
     "latents_std": NUMBERS,
 }
 """Of a network, autoencoder or text encoder. A key may also be null, which is its default."""
+BY_LEVEL: Mapping[str, Mapping[str, Kind]] = {
+    "StableCascadeUNet": {"num_attention_heads": HEADS, "dropout": SHARES},
+}
+"""Of classes that say something of each level, and others of all at once."""
 
 
 def check_component(config: Mapping[str, Any], file: Path) -> None:
@@ -124,8 +140,9 @@ def check_component(config: Mapping[str, Any], file: Path) -> None:
     Raises:
         LdmError: one is not.
     """
-    shares = {key: SHARE for key in config if "dropout" in key}
-    check_kinds(config, {**COMPONENT, **shares}, file)
+    shares = {key: SHARE for key in config if "dropout" in key and not key.endswith("_fusion")}
+    own = BY_LEVEL.get(str(config.get("_class_name")), {})
+    check_kinds(config, {**COMPONENT, **shares, **own}, file)
     _check_positions(config, file)
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from ldm_core.contracts import ModelInfo
 from ldm_core.errors import LdmError
+from ldm_core.model.component_folder import component_folder
 from ldm_core.model.files import read_index, read_json
 from ldm_core.model.weight_files import check_weights
-from ldm_plugins.shared.component_folder import component_folder
 from ldm_plugins.shared.config_types import check_component
 from ldm_plugins.shared.networks import network_config
 

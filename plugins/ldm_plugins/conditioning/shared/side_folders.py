@@ -10,6 +10,7 @@ from typing import Any
 
 from ldm_core.contracts.family import ModelInfo
 from ldm_core.errors import LdmError, did_you_mean
+from ldm_core.model.component_folder import component_folder
 from ldm_core.model.files import class_name, read_json
 from ldm_core.model.weight_files import check_weights
 from ldm_core.values import brief, is_number, is_whole
@@ -20,7 +21,6 @@ from ldm_plugins.conditioning.shared.transformer_side_folders import (
     SD3,
     misfits_of,
 )
-from ldm_plugins.shared.component_folder import component_folder
 from ldm_plugins.shared.config_types import check_component
 
 CONTROLNET, ADAPTER = "ControlNetModel", "T2IAdapter"

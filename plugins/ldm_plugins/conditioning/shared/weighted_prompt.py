@@ -76,6 +76,8 @@ def read_weights(prompt: str) -> WeightedText:
     Raises:
         LdmError: a weight below 0; or parentheses that do not close, in a prompt with weights.
     """
+    if "(" not in prompt and ")" not in prompt:
+        return unweighted(prompt)
     # Each open level holds its characters and weights, the parenthesis that opened it first.
     levels: list[list[tuple[str, float]]] = [[]]
     weighted = unbalanced = False
