@@ -33,6 +33,10 @@ class MachineError(LdmError):
     output: Any = None
 
 
+class TooLittleMemory(MachineError):
+    """The memory does not suffice, however small the batch is."""
+
+
 class NotFiniteError(LdmError):
     """What was computed is not finite (NaN or infinite), so that some of what was asked for could
     not be made; the rest is kept here.
@@ -82,6 +86,7 @@ class PluginError(LdmError):
 
     def __init__(self, plugin: str, doing: str, cause: BaseException) -> None:
         what = message_and_hint(cause)[0] if isinstance(cause, LdmError) else with_class(cause)
+        what = printable(" ".join(what.split()))
         super().__init__(
             f"{plugin} failed {doing}: {what}",
             "it is for that package to mend; LDM_TRACEBACK=1 in the environment shows where.",

@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Iterator
 
-from ldm_core.errors import MachineError, cause_of
+from ldm_core.errors import MachineError, TooLittleMemory, cause_of
 
 REFUSALS = frozenset(
     {
@@ -61,7 +61,7 @@ def machine_error(error: BaseException) -> MachineError | None:
     for cause in _causes(error):
         number = _number(cause)
         if _is_memory(cause) or number == errno.ENOMEM:
-            return MachineError(
+            return TooLittleMemory(
                 f"the memory does not suffice: {_line(cause)}.",
                 "smaller pictures or a smaller batch size need less.",
             )

@@ -15,6 +15,7 @@ from ldm_core.jobs.lines import BadLine, Line, Lines
 from ldm_core.jobs.machine_checks import MemoryCheck, check_device
 from ldm_core.jobs.making import Making
 from ldm_core.jobs.naming import Template, checked_name, twice
+from ldm_core.plugins.registry import Plugin
 
 AT_ONCE = 256
 """Lines that are checked by one call; of those in a call that fails, each by itself."""
@@ -32,11 +33,15 @@ class Asked:
         batches: in the order in which they are taken.
         pictures: how many there would be if no line were bad; each's index is below that.
         bad: in the order of the file.
+        plugins: all that its lines choose, each once.
+        of_folders: their models are all read from a folder, see `Composition.of_folder`.
     """
 
     batches: tuple[Batch, ...]
     pictures: int
     bad: tuple[BadLine, ...]
+    plugins: tuple[Plugin, ...]
+    of_folders: bool
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,8 @@ class _Check:
         self.meant: set[str] = set()
         self.unknown: dict[str, tuple[UnknownColumn, int]] = {}
         self.memory = MemoryCheck()
+        self.plugins: dict[tuple[str | None, ...], Plugin] = {}
+        self.of_folders = True
 
     def asked(self) -> Asked:
         by_choice: dict[str, list[Line]] = {}
@@ -108,6 +115,8 @@ class _Check:
             tuple(cut(groups, self.terms.batch_size)),
             count * self.terms.num_images,
             tuple(self.bad[index] for index in sorted(self.bad)),
+            tuple(self.plugins.values()),
+            self.of_folders,
         )
 
     def _check_choice(self, lines: Sequence[Line]) -> None:
@@ -120,6 +129,9 @@ class _Check:
             for line in lines:
                 self._fail(line, error)
             return
+        for plugin in composition.plugins:
+            self.plugins[plugin.kind, plugin.id, plugin.member] = plugin
+        self.of_folders = self.of_folders and composition.of_folder
         declared = self.making.inputs(composition)
         groups: dict[str, tuple[Group, list[Member]]] = {}
         for line in lines:
@@ -176,7 +188,7 @@ class _Check:
         extent = composition.extent({n: v for n, v in group.shared.items() if n in axes})
         composition.check_memory(extent, count)
         for parts, plan in planned:
-            self.memory.check(parts, plan.batches(count)[0])
+            self.memory.check(parts, plan, count)
 
     def _check_columns(self) -> None:
         """See that every column of the file means something to some line.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from ldm_core.jobs.claims import Claims
 from ldm_core.media.json_text import json_text, read_json_text
 from ldm_core.media.names import write_named, write_whole
 from ldm_core.model.reading import read_bytes
-from ldm_core.values import is_whole
+from ldm_core.values import brief, is_whole
 
 RECORD = "job.json"
 LEDGER = "results.jsonl"
@@ -24,6 +24,9 @@ INPUTS = "inputs"
 CLAIMS = ".ldm-claims"
 FORMAT = 1
 SEED = "seed"
+LINES = "lines_sha256"
+ABOUT = "of"
+"""What the lines are, in words, where they are of no file."""
 LONGEST = 2**24
 """Bytes of the record."""
 
@@ -135,7 +138,9 @@ class JobFolder:
         return [
             name
             for name in dict.fromkeys([*asked, *there])
-            if asked.get(name) != there.get(name) and not (name == SEED and asked.get(name) is None)
+            if asked.get(name) != there.get(name)
+            and not (name == SEED and asked.get(name) is None)
+            and not (name == ABOUT and not (asked.get(name) and there.get(name)))
         ]
 
     def check(self, there: Mapping[str, Any], record: Mapping[str, Any]) -> None:
@@ -147,9 +152,36 @@ class JobFolder:
         names = self.differences(there, record)
         if names:
             raise LdmError(
-                f"the folder '{self.path}' holds another job: it differs in {', '.join(names)}.",
+                f"the folder '{self.path}' holds another job: it differs in "
+                f"{in_words(names, there, record)}.",
                 f"give another folder with --out; {RECORD} in the folder says what its job is.",
             )
+
+
+def in_words(names: Sequence[str], there: Mapping[str, Any], record: Mapping[str, Any]) -> str:
+    """In what two records differ; of tables in which of their entries, with both values."""
+    asked = json.loads(json.dumps(record))
+    words = []
+    for name in names:
+        first, second = there.get(name), asked.get(name)
+        if name == LINES and ABOUT in names:
+            continue  # of which that says more
+        if not (isinstance(first, dict) and isinstance(second, dict)):
+            words.append("the lines" if name == LINES else name)
+            continue
+        apart = [key for key in {**first, **second} if first.get(key) != second.get(key)]
+        whose = "" if name == ABOUT else f"{name}."
+        words += [
+            f"{whose}{key} ({_brief(first.get(key))} there, {_brief(second.get(key))} asked for)"
+            for key in apart
+        ]
+    return ", ".join(words)
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(map(_brief, value)) or "nothing"
+    return "nothing" if value is None else brief(value) if isinstance(value, dict) else str(value)
 
 
 def _text(record: Mapping[str, Any]) -> str:

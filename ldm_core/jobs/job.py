@@ -20,7 +20,7 @@ from ldm_core.jobs.claims import Claims
 from ldm_core.jobs.compositions import Compositions
 from ldm_core.jobs.events import Begun, Event, Made
 from ldm_core.jobs.files import PictureFiles, Written
-from ldm_core.jobs.folder import INPUTS, JobFolder
+from ldm_core.jobs.folder import ABOUT, INPUTS, JobFolder
 from ldm_core.jobs.ledger import DONE, FAILED, Ledger
 from ldm_core.jobs.lines import Lines
 from ldm_core.jobs.machine_checks import check_device
@@ -35,6 +35,7 @@ from ldm_core.jobs.opening import (
     recorded,
     room_for,
 )
+from ldm_core.jobs.pipelines import Around
 from ldm_core.jobs.processes import size_at_start
 from ldm_core.jobs.shards import SHARD_SIZE
 from ldm_core.jobs.worker import Worker, never, result_of
@@ -44,6 +45,7 @@ from ldm_core.media.writers import find_writer
 from ldm_core.plugins.registry import Registry
 
 if TYPE_CHECKING:
+    from ldm_core.jobs.seeing import Seen
     from ldm_core.run.pipeline import Pipeline
 
 
@@ -74,6 +76,7 @@ class Job:
     terms: Terms = field(repr=False)
     record: Mapping[str, Any] = field(repr=False)
     pipe: Pipeline | None = field(default=None, repr=False)
+    seen: Seen | None = field(default=None, repr=False)
 
     @classmethod
     def open(
@@ -97,6 +100,8 @@ class Job:
         base: Composition | None = None,
         processes: int = 1,
         pipe: Pipeline | None = None,
+        seen: Seen | None = None,
+        about: Mapping[str, Any] | None = None,
     ) -> Self:
         """Check a job, and make its folder or go on with the one that is there. No weights are
         read, and nothing is written before all is checked.
@@ -122,6 +127,8 @@ class Job:
             processes: how many there will be at least; batches are no larger than what is
                 each one's share.
             pipe: of the base, on whose weights pictures are made; they are read where None.
+            seen: shows pictures as they form.
+            about: what lines are that are of no file, for whoever reads the record.
         Raises:
             LdmError: lines are bad, or the folder holds another job.
             MachineError: the folder cannot be made or written to.
@@ -136,6 +143,8 @@ class Job:
             )
         base = base or compose(choices, registry)
         check_device(base)
+        if seen is not None:
+            seen.showing.check(base.info)
         check_inputs(inputs or {}, base, making)
         writer, compositions = find_writer(base, format), Compositions(base, choices)
 
@@ -159,6 +168,7 @@ class Job:
                 "suffix": writer.suffix,
                 "shards": None if shards is None else [shards, shard_size],
                 "seed": seed,
+                **({} if about is None else {ABOUT: dict(about)}),
             }
             other = None
             if there is not None and folder.differences(in_full(there, base), record):
@@ -185,7 +195,7 @@ class Job:
             terms, asked, files = checked(lines, first)
         return cls(
             lines, asked, first, there is not None, compositions, making, writer, files, folder,
-            terms, now, pipe,
+            terms, now, pipe, seen,
         )  # fmt: skip
 
     def check_record(self) -> None:
@@ -212,12 +222,18 @@ class Job:
         """All that are to be made."""
         return (picture for batch in self.asked.batches for picture in batch.pictures)
 
-    def run(self, stop: Callable[[], bool] = never, check_hashes: bool = False) -> Iterator[Event]:
+    def run(
+        self,
+        stop: Callable[[], bool] = never,
+        check_hashes: bool = False,
+        around: Around | None = None,
+    ) -> Iterator[Event]:
         """Make what is missing, together with all other processes that do.
 
         Args:
             stop: asked before each batch; where it is true, the work ends.
             check_hashes: see that what is done is what the ledger says.
+            around: gets what reads a model's weights, and calls it for the model.
         Raises:
             LdmError: a name that a picture should have is another file's, or a file is not what
                 the ledger says.
@@ -239,7 +255,7 @@ class Job:
                 done = sum(ledger.states[p.index] == DONE for p in pictures)
                 yield Begun(len(pictures), done - len(adopted), len(self.asked.bad), gone)
                 yield from adopted
-                yield from Worker(self, claims, ledger, stop).run()
+                yield from Worker(self, claims, ledger, stop, around).run()
             finally:
                 claims.close()
         except OSError as error:

@@ -30,13 +30,17 @@ class MemoryCheck:
     def __init__(self) -> None:
         self._seen: dict[str, LdmError | None] = {}
 
-    def check(self, composition: Composition, plan: Plan) -> None:
+    def check(self, composition: Composition, whole: Plan, images: int) -> None:
         """
+        Args:
+            whole: of which the first batch is seen to.
+            images: of that.
         Raises:
             LdmError: it does not fit, wherever the weights lie.
         """
         if "memory" not in composition.recipe:
             return
+        plan = whole.batches(images)[0]
         request = plan.request
         size = [len(request.seeds), dict(request.extent), sorted(request.inputs)]
         key = json.dumps([composition.recipe, size], default=str)

@@ -99,8 +99,8 @@ def checked_name(name: str, suffix: str) -> str:
         raise LdmError(f"the file_name '{name}' begins with a dot, and would be hidden")
     if not stem.isprintable():
         raise LdmError(f"the file_name {name!r} has letters that cannot be shown")
-    other = next((end for end in OF_PICTURES if stem.lower().endswith(end)), None)
-    if other is not None:
+    if stem.lower().endswith(OF_PICTURES):
+        other = next(end for end in OF_PICTURES if stem.lower().endswith(end))
         raise LdmError(f"the file_name '{name}' ends in {other}, and the files are {suffix}")
     length = len(stem.encode("utf-8", "surrogatepass"))
     if length > LONGEST:

@@ -20,6 +20,7 @@ from ldm_core.jobs.lines import Lines, is_data_set, read_lines
 from ldm_core.jobs.making import Making
 from ldm_core.jobs.placing import without_places
 from ldm_core.media.manifest import _plain
+from ldm_core.plugins.elsewhere_words import said_of
 
 
 @contextmanager
@@ -67,9 +68,8 @@ def check_inputs(inputs: Mapping[str, Any], base: Composition, making: Making) -
     declared = making.inputs(base)
     for name in inputs:
         if error := unknown(name, declared, base):
-            raise LdmError(
-                f"'{name}' is no input of this model.{did_you_mean(name, declared)}", error.hint
-            )
+            meant = said_of(name, "argument", base.registry) or did_you_mean(name, declared)
+            raise LdmError(f"'{name}' is no input of this model.{meant}", error.hint)
 
 
 def of_pictures(base: Composition) -> Any:

@@ -8,7 +8,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ldm_core.errors import LdmError, NotFiniteError, PluginError, message_and_hint, with_class
+from ldm_core.errors import (
+    LdmError,
+    NotFiniteError,
+    PluginError,
+    TooLittleMemory,
+    message_and_hint,
+    with_class,
+)
+from ldm_core.jobs.aside import Aside
 from ldm_core.jobs.batching import Batch, Picture
 from ldm_core.jobs.checking import defaults_of
 from ldm_core.jobs.claims import Claims
@@ -16,7 +24,7 @@ from ldm_core.jobs.events import Event, Failed, Made, Packed, Waiting
 from ldm_core.jobs.files import Entry, Written, taken
 from ldm_core.jobs.largest import largest_of
 from ldm_core.jobs.ledger import Ledger, Result
-from ldm_core.jobs.pipelines import Pipelines
+from ldm_core.jobs.pipelines import Around, Pipelines
 from ldm_core.machine import machine_error, refused
 from ldm_core.media.kinds import noun
 
@@ -41,23 +49,32 @@ class Worker:
 
     Args:
         stop: asked before each batch; the work ends where it is true.
+        around: as of `Pipeline.from_composition`.
     """
 
     def __init__(
-        self, job: Job, claims: Claims, ledger: Ledger, stop: Callable[[], bool] = never
+        self,
+        job: Job,
+        claims: Claims,
+        ledger: Ledger,
+        stop: Callable[[], bool] = never,
+        around: Around | None = None,
     ) -> None:
         self._job = job
         self._claims = claims
         self._ledger = ledger
         self._stop = stop
-        self._pipelines = Pipelines(job.compositions, base=job.pipe)
+        self._pipelines = Pipelines(job.compositions, around, job.pipe)
         self._faults = 0
+        self._aside = Aside(job.asked.batches)
 
     def run(self) -> Iterator[Event]:
         """Make all that is free, until nothing is left of the job or `stop` says so.
 
         Raises:
-            MachineError: the disk is full, or whatever else a machine refuses.
+            MachineError: the disk is full, or whatever else a machine refuses. Pictures that
+                memory does not suffice for are set aside, for a process that has more, until all
+                others are there.
         """
         left = list(self._job.asked.batches)
         while left and not self._stop():
@@ -93,6 +110,7 @@ class Worker:
                 time.sleep(PAUSE)
         while not self._stop():
             self._ledger.read()
+            self._aside.check(self._ledger.states)
             done = self._job.files.pack(self._ledger, self._claims)
             yield from map(Packed, self._job.files.packed())
             if done:
@@ -100,9 +118,12 @@ class Worker:
             time.sleep(PAUSE)
 
     def _missing(self, batch: Batch) -> list[Picture]:
-        """The pictures of a batch of which the ledger says nothing."""
+        """The pictures of a batch of which the ledger says nothing, but for those set aside."""
+        return [picture for picture in self._left(batch.pictures) if picture not in self._aside]
+
+    def _left(self, pictures: Sequence[Picture]) -> list[Picture]:
         states = self._ledger.states
-        return [picture for picture in batch.pictures if not states[picture.index]]
+        return [picture for picture in pictures if not states[picture.index]]
 
     def _batch(self, batch: Batch, pictures: list[Picture]) -> Iterator[Event]:
         """Make pictures that are claimed."""
@@ -137,8 +158,9 @@ class Worker:
         left = list(pictures)
         try:
             making.ready(pipe, call)
+            watched = pipe if self._job.seen is None else self._job.seen.on(pipe, pictures)
             since = time.perf_counter()
-            for output in making.batches(pipe, call):
+            for output in making.batches(watched, call):
                 seconds = (time.perf_counter() - since) / output.asked
                 part, left = left[: output.asked], left[output.asked :]
                 yield from self._write(output, part, seconds)
@@ -146,7 +168,11 @@ class Worker:
             if left:
                 raise LdmError("nothing came of it")
         except Exception as error:
-            if machine_error(error) or not left:
+            refusal = machine_error(error)
+            if isinstance(refusal, TooLittleMemory):
+                self._aside.put(batch, self._left(pictures), refusal)
+                return
+            if refusal is not None or not left:
                 raise
             if len(left) == 1:
                 self._bear(error)

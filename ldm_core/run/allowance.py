@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from ldm_core.errors import LdmWarning, MachineError
+from ldm_core.errors import LdmWarning, MachineError, TooLittleMemory
 from ldm_core.machine import memory_refusal
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def within_memory(
         ready: called before a batch is made: what needs memory however small a batch is, such as
             reading the weights.
     Raises:
-        MachineError: memory does not suffice for a single image; all before it are handed on.
+        TooLittleMemory: memory does not suffice for a single image; all before it are handed on.
     """
     allowed = allowance()
     left = deque(batches)
@@ -148,7 +148,7 @@ def within_memory(
             continue
         less = allowed.less(images)
         if less is None:
-            raise MachineError(
+            raise TooLittleMemory(
                 f"the memory does not suffice for a single image: {refusal}", WOULD_HELP
             )
         note(f"the memory does not suffice {less}.")
@@ -161,7 +161,7 @@ def in_halves(function: Callable[[int, int], Tensor], count: int) -> Tensor:
     Args:
         function: ``function(start, stop)``, (stop - start, ...), of some of so many entries.
     Raises:
-        MachineError: memory does not suffice for a single entry.
+        TooLittleMemory: memory does not suffice for a single entry.
     """
     import torch
 
@@ -174,7 +174,7 @@ def in_halves(function: Callable[[int, int], Tensor], count: int) -> Tensor:
             parts.append(part)
             done = max(stop, 1)
         elif size == 1:
-            raise MachineError(
+            raise TooLittleMemory(
                 f"the memory does not suffice for a single one: {refusal}", WOULD_HELP
             )
         else:

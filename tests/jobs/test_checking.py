@@ -205,3 +205,18 @@ def test_ten_thousand_lines_are_checked_in_seconds_without_torch(
     seconds, torch = run.stdout.split()
     assert float(seconds) < 5
     assert torch == "False"
+
+
+@pytest.mark.parametrize(
+    ("line", "plugin", "of_folders"),
+    [
+        ({**GOOD, "guidance": "perturbed_attention"}, "ldm-core:perturbed_attention", True),
+        ({**GOOD, "memory": "1GiB"}, "ldm-core:classifier_free", False),
+    ],
+)
+def test_what_all_lines_choose_is_known(
+    line: dict[str, Any], plugin: str, of_folders: bool, folder: Path, tmp_path: Path
+) -> None:
+    job = asked(write(tmp_path, "a.jsonl", GOOD, line), folder)
+    assert {"ldm-core:classifier_free", plugin} <= {one.id for one in job.plugins}
+    assert job.of_folders == of_folders

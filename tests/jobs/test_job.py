@@ -129,7 +129,7 @@ def test_a_random_seed_stays_with_the_job(ldm: Any, folder: Path, place: Path) -
         (["--negative-prompt", "ugly"], "differs in inputs"),
         (["--name", "{seed}-{index}"], "differs in name"),
         (["--num-images", "2"], "differs in num_images"),
-        (["--prompts", "b.jsonl"], "differs in lines_sha256"),
+        (["--prompts", "b.jsonl"], "differs in the lines"),
     ],
 )
 def test_a_folder_of_another_job_is_refused(
