@@ -1,14 +1,16 @@
 """What this project does on a GPU, against named peers measured in the same run; in eight minutes.
 
 A bare machine needs a checkout of this project, Python 3.11 or later, PyTorch 2.6 or later for its
-CUDA, and these wheels, which another machine with the same Python gets from PyPI:
+CUDA, and these wheels, which another machine with the same Python gets from PyPI, in the versions
+of constraints.txt:
 
-    pip wheel --no-deps --wheel-dir wheels .                     # ldm-core itself
-    pip wheel --wheel-dir wheels accelerate diffusers huggingface-hub numpy pillow pluggy \\
-        psutil pydantic rich safetensors scipy transformers typer
-    pip wheel --wheel-dir wheels pytest pytest-xdist hypothesis  # for the stages marked and suite
-    pip wheel --wheel-dir wheels peft torchdiffeq protobuf sentencepiece scikit-learn  # choices
-    pip wheel --no-deps --wheel-dir wheels xformers torchao      # left out where they lack
+    pip wheel --no-deps -w wheels .                                   # ldm-core itself
+    pip wheel -c constraints.txt -w wheels accelerate diffusers huggingface-hub numpy packaging \\
+        pillow pluggy psutil pydantic rich safetensors scipy tqdm transformers typer
+    pip wheel -c constraints.txt -w wheels pytest pytest-xdist hypothesis    # for marked and suite
+    pip wheel -c constraints.txt -w wheels peft torchdiffeq protobuf sentencepiece \\
+        scikit-learn                                                         # for choices
+    pip wheel --no-deps -c constraints.txt -w wheels xformers torchao # left out where they lack
 
     rm -f wheels/torch-* wheels/nvidia_* wheels/triton-*         # those of PyTorch are there
     pip install --no-index --no-deps wheels/*.whl && python benchmarks/cuda.py

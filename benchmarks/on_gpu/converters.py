@@ -49,6 +49,7 @@ HELD = 16
 BESIDE = {
     "lora": "see the stage `choices`",
     "context_parallel": "it needs two processes, each with a GPU",
+    "openvino": "it computes on a processor; see docs/reference/speed.md",
 }
 """Converters that are not measured here, and why."""
 
@@ -115,6 +116,7 @@ def cases(bench: Bench, place: Path) -> dict[str, tuple[str, Case]]:
         "quantize": [(f, Case({"format": f})) for f in ("int8", "int8_dynamic", "fp8", "int4")],
         "vae_tiling": [("", Case({"size": tile}, decoding("enable_tiling")))],
         "vae_slicing": [("", Case({}, decoding("enable_slicing")))],
+        "autoencoder": [("the model's own", Case({"path": str(place / "model" / "vae")}))],
         "tiny_decoder": [("", Case({"path": str(place / "taesd")}))],
         "stored_weights": [("", Case({}, None, "float32"))],
         "cfg_parallel": [("", Case({"devices": [bench.device, second]}))],

@@ -14,7 +14,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from ldm_core import LdmError, Pipeline
 from ldm_core.contracts import as_kernel
 from ldm_core.plugins.options import REQUIRED, with_options
-from ldm_core.plugins.registry import installed
+from ldm_core.plugins.registry import Plugin, installed
 from on_gpu.bench import Bench, Figures, apart, median, ratio, tf32
 
 HEADS, WIDTH = 8, 64
@@ -40,33 +40,36 @@ def plain(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return ((q @ k.transpose(-1, -2)) / math.sqrt(WIDTH)).softmax(-1) @ v
 
 
-def kernels(device: str, dtype: str) -> dict[str, Attend]:
-    """Ours that run there, beside torch's own and the plain formula."""
+def kernels(device: str, dtype: str) -> tuple[dict[str, Attend], dict[str, str]]:
+    """Ours that run there, beside torch's own and the plain formula; and why the others do not."""
+    able: dict[str, Attend] = {"torch": scaled_dot_product_attention, "formula": plain}
+    unable: dict[str, str] = {}
 
-    def ours(name: str) -> Attend | None:
-        plugin = installed().find("attention", name)
+    def ours(plugin: Plugin) -> Attend | str:
         if any(option.default is REQUIRED for option in plugin.options.values()):
-            return None  # a chain of others
-        if name == "flex" and device == "cpu":
-            return None  # it is compiled for each size, which takes longer than all else
+            return "it is a chain of others"
+        if plugin.name == "flex" and device == "cpu":
+            return "it is compiled for each size, which takes longer there than all else"
         try:
             kernel = as_kernel(with_options(plugin.loaded, {}))
-        except LdmError:  # its package is not installed
-            return None
+        except LdmError as error:  # its package is not installed
+            return " ".join(str(error).split())
         if kernel.lacks:
-            return None
-        if device.partition(":")[0] not in (kernel.devices or (device,)):
-            return None
+            return f"it lacks {kernel.lacks}"
+        kind = device.partition(":")[0]
+        if kind not in (kernel.devices or (kind,)):
+            return f"it does not run on {kind}"
         if dtype not in (kernel.dtypes or (dtype,)):
-            return None
+            return f"it does not take {dtype}"
         return lambda q, k, v: kernel.call(q, k, v, None, 1 / math.sqrt(WIDTH))
 
-    named = {plugin.name: ours(plugin.name) for plugin in installed().of_kind("attention")}
-    return {
-        "torch": scaled_dot_product_attention,
-        "formula": plain,
-        **{name: kernel for name, kernel in named.items() if kernel is not None},
-    }
+    for plugin in installed().of_kind("attention"):
+        kernel = ours(plugin)
+        if isinstance(kernel, str):
+            unable[plugin.name] = kernel
+        else:
+            able[plugin.name] = kernel
+    return able, unable
 
 
 def compare(bench: Bench, tokens: int, dtype: str) -> None:
@@ -75,7 +78,7 @@ def compare(bench: Bench, tokens: int, dtype: str) -> None:
     q, k, v = torch.randn(shape, generator=generator).to(bench.device, getattr(torch, dtype))
     truth = formula(q, k, v).cpu()
     peer: dict[str, Any] = {}
-    for name, attend in kernels(bench.device, dtype).items():
+    for name, attend in kernels(bench.device, dtype)[0].items():
 
         def one(name: str = name, attend: Attend = attend) -> Figures:
             def call() -> Tensor:
@@ -125,7 +128,10 @@ def run(bench: Bench) -> None:
         for dtype in DTYPES:
             for tokens in (256,) if bench.quick else TOKENS:
                 compare(bench, tokens, dtype)
-            for name in kernels(bench.device, dtype).keys() - {"torch", "formula", "native"}:
+            able, unable = kernels(bench.device, dtype)
+            for name, reason in unable.items():
+                bench.row(f"{name}, {dtype}", not_measured=reason)
+            for name in able.keys() - {"torch", "formula", "native"}:
                 bench.measure(
                     f"shapes with {name}, {dtype}",
                     lambda dtype=dtype, name=name: drawn(bench, dtype, name),

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import json
 import os
 import subprocess
 import sys
+import tomllib
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
+from ldm_core.plugins.options import REQUIRED
 from ldm_core.plugins.registry import installed
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "cuda.py"
+PINS = "constraints.txt"
 
 
 def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -33,6 +40,11 @@ def test_a_stage_measures_on_a_cpu_and_its_figures_become_rows(tmp_path: Path) -
     assert ended.returncode == 0, ended.stderr
     stage = report(file)["stages"]["kernels"]
     assert stage["end"] == "done"
+    measured = {row["name"].partition(",")[0] for row in stage["rows"] if "error" in row}
+    reasons = {r["name"].partition(",")[0]: r.get("not_measured") for r in stage["rows"]}
+    kernels = {plugin.name for plugin in installed().of_kind("attention")}
+    assert {"native", "chunked", "sliced"} <= measured
+    assert all(reasons[name] for name in kernels - measured)
     rows = {row["name"]: row for row in stage["rows"]}
     # what float32 resolves, and what is left of it in half precision
     assert rows["chunked, float32, 256 tokens"]["error"] < 1e-6
@@ -53,6 +65,28 @@ def test_what_had_no_time_is_said(tmp_path: Path) -> None:
     for stage in found.values():
         assert all(row["not_measured"] == "the stage's time was up" for row in stage["rows"])
     assert "not measured: the stage's time was up" in run("--table", file).stdout
+
+
+def test_the_wheels_on_its_top_are_what_the_project_needs_as_it_is_tested() -> None:
+    """But torch, which is there, and xformers, of which each has to be of one torch."""
+    root = SCRIPT.parents[1]
+    top = str(ast.get_docstring(ast.parse(SCRIPT.read_text()))).replace("\\\n", " ")
+    commands = [c.partition("#")[0].split() for c in top.splitlines() if "pip wheel" in c]
+    wheels = [[w for w in c[2:] if w[0] not in "-." and "wheels" != w != PINS] for c in commands]
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    needs = {Requirement(need).name for need in project["dependencies"]}
+    assert {*wheels[1]} == needs - {"torch"}
+    extras = chain.from_iterable(project["optional-dependencies"].values())
+    offered = needs | {Requirement(need).name for need in extras}
+    pinned = {
+        canonicalize_name(line.partition("==")[0])
+        for line in (root / PINS).read_text().splitlines()
+        if "==" in line
+    }
+    named = {*chain.from_iterable(wheels)}
+    assert named <= offered
+    assert named - pinned == {"xformers"}
+    assert all(PINS in command for command in commands[1:])
 
 
 def test_without_a_device_it_says_so() -> None:
@@ -100,6 +134,10 @@ def test_every_converter_has_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     converters = {plugin.name for plugin in installed().of_kind("converter")}
     assert converters <= {row["name"].partition(" ")[0] for row in rows}
     assert all(row["not_measured"] for row in rows)
+    for name, case in stage.cases(bench.Bench("cpu", True, tmp_path, 0.0), tmp_path).values():
+        options = installed().find("converter", name).options
+        needed = {n for n, option in options.items() if option.default is REQUIRED}
+        assert name in stage.BESIDE or needed <= case.options.keys(), name
 
 
 @pytest.mark.slow
