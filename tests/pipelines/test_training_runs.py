@@ -1,9 +1,9 @@
 """Training runs from end to end, in the small."""
 
 import contextlib
+import dataclasses
 import io
 import json
-import logging
 import math
 import os
 import signal
@@ -19,7 +19,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 
-from ldm_core.errors import LdmError, LdmWarning
+from ldm_core.errors import LdmError, LdmWarning, NotFiniteError
 from ldm_pipelines.training import autoencoder, checkpoint, commands, transformer
 from ldm_pipelines.training.batches import Batches
 from ldm_pipelines.training.data import FolderSource, ShapesSource, open_source
@@ -32,6 +32,7 @@ from ldm_pipelines.training.settings import (
     TrainingSettings,
     TransformerSettings,
 )
+from ldm_pipelines.training.telling import Telling
 
 SMALL = {"warmup": 1, "batch_size": 2, "mixed_precision": "no"}
 
@@ -495,10 +496,53 @@ def test_a_training_that_diverges_says_so_and_keeps_what_it_had(tmp_path):
     def batch_of_step(step):
         return (torch.full((4, 3, 5, 5), 1.0 if step < 3 else torch.nan),)
 
-    with pytest.raises(LdmError, match="diverged: between steps 1 and 4 the loss became nan"):
+    with pytest.raises(NotFiniteError, match="diverged: between steps 1 and 4 the loss became nan"):
         toy_run(tmp_path, batch_of_step=batch_of_step)
     kept = load_file(tmp_path / "checkpoint" / "weights.safetensors")
     assert all(weight.isfinite().all() for weight in kept.values())
+
+
+def test_the_last_update_is_looked_at_too(tmp_path, monkeypatch):
+    """Its loss was finite; what it left is not."""
+    update = torch.optim.AdamW.step
+
+    def overflows(optimizer, *arguments):
+        update(optimizer, *arguments)
+        optimizer.param_groups[0]["params"][0].data[0] = torch.inf
+
+    toy_run(tmp_path, steps=7)
+    monkeypatch.setattr(torch.optim.AdamW, "step", overflows)
+    with (
+        pytest.warns(LdmWarning),
+        pytest.raises(NotFiniteError, match=r"after step 8 'layer\.weight' holds numbers that are"),
+    ):
+        toy_run(tmp_path, steps=8)
+    assert json.loads((tmp_path / "checkpoint" / "state.json").read_text())["step"] == 7
+
+
+def test_no_autoencoder_is_written_whose_weights_are_no_float16(
+    ldm, image_folder, monkeypatch, tmp_path
+):
+    def too_large(autoencoder, pictures):
+        autoencoder.decoder.conv_out.bias.data[0] = 70_000.0
+
+    monkeypatch.setattr(autoencoder, "standardise_latents", too_large)
+    words = [
+        "--data",
+        image_folder,
+        "--steps",
+        1,
+        "--resolution",
+        16,
+        "--crop-steps",
+        0,
+        "--batch-size",
+        2,
+    ]
+    code, out, err = ldm("train", "autoencoder", "--out", "o", "--mixed-precision", "no", *words)
+    assert (code, out) == (1, ""), err
+    assert "'decoder.conv_out.bias' does not fit into float16; no model is written" in err
+    assert sorted(path.name for path in (tmp_path / "o").iterdir()) == ["checkpoint"]
 
 
 def test_a_process_that_has_begun_in_one_precision_refuses_another() -> None:
@@ -507,9 +551,23 @@ def test_a_process_that_has_begun_in_one_precision_refuses_another() -> None:
         make_accelerator("bf16")
 
 
-def test_its_lines_go_where_standard_error_is_now(monkeypatch: pytest.MonkeyPatch) -> None:
-    make_accelerator("no")
+def test_its_lines_go_where_standard_error_is_now(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    settings = TrainingSettings(
+        data="none",
+        out=tmp_path,
+        resolution=16,
+        steps=4,
+        batch_size=4,
+        learning_rate=1e-3,
+        warmup=2,
+        mixed_precision="no",
+    )
+    telling = Telling(settings, main=True)
     now = io.StringIO()
     monkeypatch.setattr(sys, "stderr", now)
-    logging.getLogger("ldm_pipelines.training.loop").info("from step 0 to 4")
-    assert now.getvalue().endswith("from step 0 to 4\n")
+    telling.begins(0, 1)
+    Telling(settings, main=False).begins(1, 2)
+    Telling(dataclasses.replace(settings, quiet=True), main=True).begins(2, 3)
+    assert now.getvalue().partition(" ")[2] == "from step 0 to 4, 1 processes\n"

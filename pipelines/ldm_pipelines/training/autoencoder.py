@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ldm_pipelines.training.ahead import Ahead
 from ldm_pipelines.training.data import Pictures, Source, open_source, step_rng
-from ldm_pipelines.training.folder import new_folder
+from ldm_pipelines.training.folder import halved, new_folder
 from ldm_pipelines.training.loop import make_accelerator, train_and_write
 from ldm_pipelines.training.losses import (
     kl_to_standard_normal,
@@ -177,6 +177,6 @@ def train_autoencoder(settings: AutoencoderSettings) -> None:
             pictures, _ = source.draw(step_rng(seed, settings.steps, 0), STATISTICS_PICTURES)
             standardise_latents(module.autoencoder, to_tensor(pictures, torch.device("cpu")))
         with new_folder(settings.out / settings.result) as folder:
-            module.autoencoder.half().save_pretrained(folder)
+            halved(module.autoencoder).save_pretrained(folder)
 
     train_and_write(settings, accelerator, module, batch_of_step, write)

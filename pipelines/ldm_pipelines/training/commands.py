@@ -22,9 +22,11 @@ def alone(out: Path) -> Iterator[None]:
     Raises:
         LdmError: another run writes there.
     """
+    from ldm_core.cli.choices import prepare_libraries
     from ldm_core.media.held import held
     from ldm_core.media.partial import sweep
 
+    prepare_libraries()
     if os.environ.get("RANK", "0") != "0":
         yield
         return

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from ldm_core.errors import LdmError
+from ldm_core.errors import LdmError, NotFiniteError
 
 SCHEDULE: dict[str, Any] = {  # Rombach et al. 2022, arXiv:2112.10752, as their released models
     "beta_schedule": "scaled_linear",
@@ -166,7 +166,7 @@ def _write_folder(
 
     with new_folder(folder) as fresh:
         for name, network in networks.items():
-            _half(network).save_pretrained(fresh / name)
+            halved(network).save_pretrained(fresh / name)
             if name == "text_encoder":
                 _load_as_float32(fresh / name / "config.json")
         shutil.copytree(autoencoder / "vae", fresh / "vae")
@@ -189,13 +189,18 @@ def _write_folder(
         (fresh / "model_index.json").write_text(json.dumps(whole, indent=2, sort_keys=True) + "\n")
 
 
-def _half(network: Any) -> Any:
+def halved(network: Any) -> Any:
+    """A network in float16, on the CPU.
+
+    Raises:
+        NotFiniteError: a weight is not finite, or too large for that.
+    """
     network = network.to("cpu").half()
     for name, weight in network.state_dict().items():
         if weight.is_floating_point() and not weight.isfinite().all():
-            raise LdmError(
-                f"{name} does not fit into float16",
-                "the training has diverged; a smaller learning rate may help",
+            raise NotFiniteError(
+                f"'{name}' does not fit into float16; no model is written.",
+                "the training has diverged; a smaller learning rate may help.",
             )
     return network
 

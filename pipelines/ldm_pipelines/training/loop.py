@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import math
-import sys
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -12,26 +10,19 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ldm_core.errors import LdmError
+from ldm_core.errors import LdmError, NotFiniteError
 from ldm_pipelines.training import checkpoint
 from ldm_pipelines.training.ema import Ema
 from ldm_pipelines.training.schedule import learning_rate_factor
 from ldm_pipelines.training.settings import TrainingSettings
 from ldm_pipelines.training.stopping import Stopped, StopSignals
+from ldm_pipelines.training.telling import Telling
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 BETAS = (0.9, 0.99)
-
-logger = logging.getLogger(__name__)
-
-
-class _Console(logging.Handler):
-    """Says a line where standard error is now, not where it was when the first training began."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        print(self.format(record), file=sys.stderr)
+SMALLER = "a smaller learning rate may help, or other data."
 
 
 def make_accelerator(mixed_precision: str) -> Accelerator:
@@ -44,11 +35,6 @@ def make_accelerator(mixed_precision: str) -> Accelerator:
     """
     from accelerate import Accelerator
 
-    if not logger.handlers:
-        handler = _Console()
-        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-        logger.addHandler(handler)
-        logger.setLevel(logging.INFO)
     try:
         return Accelerator(mixed_precision=mixed_precision, cpu=not torch.cuda.is_available())
     except ValueError as error:
@@ -76,6 +62,7 @@ def train_and_write(
     if accelerator.is_main_process:
         module.load_state_dict(weights)
         write()
+        Telling(settings, main=True).wrote()
     accelerator.wait_for_everyone()
     accelerator.end_training()
 
@@ -98,7 +85,8 @@ def train(
             depend on the step and the process alone, so that a resumed run sees the same data.
         ema_decay: return averaged weights instead of the last ones.
     Raises:
-        LdmError: the checkpoint is one of other settings, or the loss is no longer finite.
+        LdmError: the checkpoint is one of other settings.
+        NotFiniteError: the loss is no longer finite, or a weight.
         KeyboardInterrupt: Ctrl-C, once a checkpoint is written; SIGTERM likewise exits with 143.
     """
     steps, learning_rate = settings.steps, settings.learning_rate
@@ -119,8 +107,8 @@ def train(
     main = accelerator.is_main_process
     if main:
         checkpoint.tidy(folder)
-    if main:
-        logger.info("from step %d to %d, %d processes", first, steps, accelerator.num_processes)
+    telling = Telling(settings, main)
+    telling.begins(first, accelerator.num_processes)
     done = last_step = first
     last_log = last_save = time.monotonic()
     # Summed where it is computed: reading it at each step would wait for the device at each step.
@@ -128,6 +116,7 @@ def train(
 
     def save() -> None:
         _finite(float(losses), last_step, done)
+        _finite_weights(module, done)
         checkpoint.save(folder, step=done, **state)
 
     try:
@@ -150,10 +139,7 @@ def train(
                 if main and (now - last_log >= log_seconds or done == steps):
                     updates = done - last_step
                     mean = _finite(float(losses), last_step, done) / updates
-                    logger.info(
-                        "step %d/%d  loss %.4f  %.3f s/step", done, steps, mean,
-                        (now - last_log) / updates,
-                    )  # fmt: skip
+                    telling.goes_on(done, mean, (now - last_log) / updates)
                     last_log, last_step = now, done
                     losses.zero_()
                 if main and (now - last_save >= settings.checkpoint_seconds or done == steps):
@@ -163,7 +149,7 @@ def train(
     except Stopped as stopped:
         if main and done > first:
             save()
-            logger.info("stopped after step %d/%d; the same run goes on from there", done, steps)
+            telling.stops(done)
         raise stopped.as_exit() from None
     accelerator.wait_for_everyone()
     final = {k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()}
@@ -173,9 +159,20 @@ def train(
 def _finite(losses: float, before: int, done: int) -> float:
     """The sum of the losses of the steps from `before` to `done`, where it is one."""
     if not math.isfinite(losses):
-        raise LdmError(
+        raise NotFiniteError(
             f"the training has diverged: between steps {before + 1} and {done} the loss became "
             f"{losses}; the checkpoint is from before.",
-            "a smaller learning rate may help, or other data.",
+            SMALLER,
         )
     return losses
+
+
+def _finite_weights(module: torch.nn.Module, done: int) -> None:
+    """See that the last update, whose loss was finite, has left weights that are."""
+    for name, weight in module.state_dict().items():
+        if weight.is_floating_point() and not weight.isfinite().all():
+            raise NotFiniteError(
+                f"the training has diverged: after step {done} '{name}' holds numbers that are not "
+                "finite (NaN or infinite); the checkpoint is from before.",
+                SMALLER,
+            )

@@ -11,9 +11,13 @@ from ldm_core.errors import LdmError
 from ldm_pipelines.training.folder import fingerprint
 
 MAY_CHANGE = frozenset(
-    {"out", "autoencoder", "resume", "overwrite", "checkpoint_seconds", "num_workers"}
+    {
+        *("out", "autoencoder", "resume", "overwrite", "checkpoint_seconds", "num_workers"),
+        *("quiet", "json"),
+    }
 )
-"""Where files lie, when they are written and who draws; a run may continue with others."""
+"""Where files lie, when they are written, who draws and what is said; a run may continue with
+others."""
 MOST_STEPS = 100_000_000
 """Updates of a run: about a hundred times as many as large models were trained for."""
 
@@ -35,6 +39,8 @@ class TrainingSettings:
         overwrite: Replace a model in the output folder that no run with a checkpoint there made.
         checkpoint_seconds: Time between checkpoints.
         from_model: Folder of a model whose weights the run starts from; random ones otherwise.
+        quiet: Do not say how far the run is.
+        json: Print how far it is, and what it wrote, as JSON objects on the standard output.
     Raises:
         LdmError: a value that no run can have.
     """
@@ -55,6 +61,8 @@ class TrainingSettings:
     overwrite: bool = False
     checkpoint_seconds: float = 120.0
     from_model: Path | None = None
+    quiet: bool = False
+    json: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "out", _expanded(self.out))
