@@ -66,7 +66,7 @@ def _parted(arguments: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
 def _rules(recipe: str) -> Rules:
     from ldm_core.composition.recipe import read_recipe
 
-    table = read_recipe(Path(recipe)).get("plugins", {})
+    table = read_recipe(Path(recipe), translated=False).get("plugins", {})
     return trust.of_table(table, f"the recipe {recipe}")
 
 

@@ -151,7 +151,51 @@ class PipelineChoices(RecipeChoices):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunChoices(PipelineChoices):
+class WorkChoices(PipelineChoices):
+    """What makes a pipeline that works.
+
+    Args:
+        quiet: Show no progress and print no notes; warnings and errors stay.
+    """
+
+    quiet: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawingChoices(WorkChoices):
+    """What makes a pipeline whose pictures are seen as they form.
+
+    Args:
+        preview: Show what is being made in this .png or .jpg file, written anew while it goes; or
+            "inline", in the terminal.
+        preview_by: How that is drawn, and --steps-to and --animation too: "linear", nearly and at
+            once, or "decoder".
+        steps_to: Folder for a picture of each step.
+        animation: Also write the way from noise as a .gif, .png, .webp or .mp4 file; of a job or a
+            comparison one for each picture, NAME-PICTURE.gif.
+        overwrite: Replace files of these names.
+    """
+
+    preview: str | None = None
+    preview_by: str | None = None
+    steps_to: Path | None = None
+    animation: Path | None = None
+    overwrite: bool = False
+
+    @property
+    def seen(self) -> list[str]:
+        """The options that were chosen by which pictures are seen as they form, as flags."""
+        values = {
+            "--preview": self.preview,
+            "--preview-by": self.preview_by,
+            "--steps-to": self.steps_to,
+            "--animation": self.animation,
+        }
+        return [flag for flag, value in values.items() if value is not None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunChoices(DrawingChoices):
     """What makes a run, and what becomes of its pictures.
 
     Args:
@@ -169,15 +213,8 @@ class RunChoices(PipelineChoices):
         sheet: Also write all pictures on one contact sheet, a .png, .jpg or .webp file; of videos a
             strip of frames, of sounds waveform and spectrogram.
         frames_to: Folder for the frames of videos, each as a PNG too.
-        preview: Show what is being made in this .png or .jpg file, written anew while it goes; or
-            "inline", in the terminal.
-        preview_by: How that is drawn, and --steps-to and --animation too: "linear", nearly and at
-            once, or "decoder".
-        steps_to: Folder for a picture of each step.
-        animation: Also write the way from noise as a .gif, .png, .webp or .mp4 file.
         overwrite: Replace a file of the name that the contact sheet, or another such file, is to
             have. Pictures get names that are free.
-        quiet: Show no progress and print no notes; warnings and errors stay.
         json: Print one JSON object for each image.
         prompts_file: A file with a line for each picture (.txt, .csv, .tsv or .jsonl), or a folder
             with a data set: a job, which any number of processes share. What these options say
@@ -205,12 +242,7 @@ class RunChoices(PipelineChoices):
     format: str | None = None
     sheet: Path | None = None
     frames_to: Path | None = None
-    preview: str | None = None
-    preview_by: str | None = None
-    steps_to: Path | None = None
-    animation: Path | None = None
     overwrite: bool = False
-    quiet: bool = False
     prompts_file: Path | None = None
     skip_bad: bool = False
     resume: bool = False
@@ -220,17 +252,6 @@ class RunChoices(PipelineChoices):
     shard_size: Annotated[int, Field(ge=1)] | None = None
     workers: Annotated[int, Field(ge=1)] | None = None
     engine: str = "local"
-
-    @property
-    def seen(self) -> list[str]:
-        """The options that were chosen by which pictures are seen as they form, as flags."""
-        values = {
-            "--preview": self.preview,
-            "--preview-by": self.preview_by,
-            "--steps-to": self.steps_to,
-            "--animation": self.animation,
-        }
-        return [flag for flag, value in values.items() if value is not None]
 
     @property
     def of_jobs(self) -> list[str]:

@@ -148,7 +148,7 @@ def _recipe(layer: Layer) -> Iterator[str]:
         elif key in ("scheduler", "spacing", "guidance") and "name" in value:
             yield from (NAMED[key], str(value["name"]))
             for option, of in value.items():
-                if option != "name":
+                if option != "name" and of is not None:  # as a recipe leaves it out
                     yield f"--set={key}.{option}={written_value(of)}"
         elif key in NAMED and isinstance(value, str | int):
             yield from (NAMED[key], str(value))

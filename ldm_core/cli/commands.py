@@ -19,7 +19,14 @@ from typing import Annotated, Any, Union, get_args, get_origin
 import typer
 
 from ldm_core.cli.asking import hub_for
-from ldm_core.cli.choices import FLAGS, SHORT, PipelineChoices, RecipeChoices, RunChoices
+from ldm_core.cli.choices import (
+    FLAGS,
+    SHORT,
+    DrawingChoices,
+    RecipeChoices,
+    RunChoices,
+    WorkChoices,
+)
 from ldm_core.cli.completion import completion_of
 from ldm_core.cli.inputs import KEY, Flags, TakesInputs
 from ldm_core.cli.later import help_of
@@ -30,11 +37,15 @@ from ldm_core.model.hub_permission import hub_permission
 from ldm_core.plugins.blame import blamed
 from ldm_core.plugins.options import REQUIRED, Option, describe, plain_function, read_fields
 from ldm_core.plugins.registry import Plugin, installed
-from ldm_core.run.in_batches import InBatches
+from ldm_core.run.in_batches import Draws, InBatches
 from ldm_core.values import brief, fitted
 
 WHATEVER = {"ignore_unknown_options": True, "allow_extra_args": True}
 """How a command is read whose options nobody knows."""
+
+
+OF_EACH_CALL = frozenset({"seed", "num_images_per_prompt", "frame_rate", "skip"})
+"""What a function that draws in batches is told of its flags beside its own options."""
 
 
 def made_command(name: str, plugin: Plugin) -> Any:
@@ -64,7 +75,7 @@ def as_command(plugin: Plugin) -> Callable[..., None]:
     choices |= {n: o.annotation for n, o in options.items() if is_dataclass(o.annotation)}
     options = {name: option for name, option in options.items() if name not in choices}
     if takes_pipeline:
-        choices = {"": RunChoices if isinstance(function, InBatches) else PipelineChoices}
+        choices = {"": _choices_of(function)}
     shared = {
         key: {n: o for n, o in read_fields(kind).items() if n not in {*options, *arguments}}
         for key, kind in choices.items()
@@ -82,6 +93,12 @@ def as_command(plugin: Plugin) -> Callable[..., None]:
         raise TypeError("its option 'help' would stand in the place of --help")
     if isinstance(function, InBatches) and "context" in {*options, *arguments}:
         raise TypeError("its parameter 'context' has a name that is taken; give it another")
+    if isinstance(function, InBatches):
+        for name in OF_EACH_CALL & {*options, *arguments}:
+            raise TypeError(
+                f"its parameter '{name}' has a name by which the command line tells each call what "
+                "a person said; give it another"
+            )
     _check_runs(plain_function(function), takes_pipeline)
     for option in (*options.values(), *arguments.values()):
         _check_default(option)
@@ -112,6 +129,13 @@ def as_command(plugin: Plugin) -> Callable[..., None]:
 
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return run
+
+
+def _choices_of(function: Any) -> type[WorkChoices]:
+    """What makes the pipeline of a function, and what becomes of what it draws."""
+    if isinstance(function, InBatches):
+        return RunChoices
+    return DrawingChoices if isinstance(function, Draws) else WorkChoices
 
 
 def _check_runs(function: Any, takes_pipeline: bool) -> None:

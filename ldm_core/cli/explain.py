@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from json import dumps
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -24,6 +25,7 @@ from ldm_core.contracts import Extent, OutputPath
 from ldm_core.contracts.latents import describe as describe_extent
 from ldm_core.errors import LdmError
 from ldm_core.model import place as placement
+from ldm_core.model.lora import strength_in_words
 from ldm_core.plugins.registry import installed
 
 WIDEST = 12
@@ -80,11 +82,17 @@ def explain(
         print_line(f"plot: {plot.resolve()}", error=json)
 
 
+def _paths(folders: Mapping[str, Path]) -> dict[str, str]:
+    return {name: str(path) for name, path in folders.items()}
+
+
 def _print(report: dict[str, Any]) -> None:
     about = report["model"]
     typer.echo(
         f"model {about['source']}, family {about['family']}, predicts {about['prediction_type']}"
     )
+    for name, path in about.get("components", {}).items():
+        typer.echo(f"its {name} is that in {path}")
     place, size = report["place"], extent_in_words(report["extent"])
     compute = place["compute_dtype"]
     if compute == place["dtype"] and " " in compute:
@@ -100,7 +108,7 @@ def _print(report: dict[str, Any]) -> None:
     if report["noise"]:
         typer.echo(f"noise {value_in_words(report['noise'])}")
     for lora in report["loras"]:
-        typer.echo(f"LoRA {lora['path']}, scale {lora['scale']:g}")
+        typer.echo(f"LoRA {lora['path']}, {strength_in_words(lora)}")
     if report["inputs"]:
         typer.echo("")
         rows = [
@@ -186,6 +194,7 @@ def describe(composition: Composition) -> dict[str, Any]:
         "model": {
             "source": info.source,
             "folder": str(info.folder),
+            **({"components": _paths(info.components)} if info.components else {}),
             "family": info.family,
             "prediction_type": info.prediction_type.name,
             "noise_schedule": type(info.noise_schedule).__name__,

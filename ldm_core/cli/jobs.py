@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -13,6 +13,7 @@ from ldm_core.cli.choices import RunChoices, check_folder, parse_size
 from ldm_core.cli.ends import FAILED, say
 from ldm_core.cli.inputs import Flags, gather_inputs, read_flags, with_full_paths
 from ldm_core.cli.progress import Speaker
+from ldm_core.cli.seeing import check_seen, job_seen
 from ldm_core.cli.signals import PatientSignals, Stop
 from ldm_core.cli.streams import print_line
 from ldm_core.cli.workers import Start, run_workers, starter, summary
@@ -31,8 +32,12 @@ from ldm_core.jobs.standing import watched
 from ldm_core.media.json_text import json_text
 from ldm_core.media.manifest import extent_of
 from ldm_core.media.manifest_record import RATE
+from ldm_core.model.own_program import makes_only, places_alone, uncollected
 from ldm_core.plugins.registry import Plugin, installed
 from ldm_core.plugins.warned import told
+
+if TYPE_CHECKING:
+    from ldm_core.jobs.seeing import Seen
 
 
 def run_job(
@@ -44,11 +49,17 @@ def run_job(
 ) -> None:
     """Make the pictures of a file of lines."""
     start = starter(choices.engine, choices.workers)
+    check_seen(choices, {})
+    seen = job_seen(choices, choices.out, processes(choices.workers))
     making, common = _making(plugin, choices, arguments, options)
     if choices.frame_rate is not None:
         common["frame_rate"] = choices.frame_rate
-    job = open_job(choices, making, flags, common)
-    if code := carry_out(job, start, choices.json, check_hashes=choices.check_hashes):
+    with uncollected():
+        job = open_job(choices, making, flags, common, seen)
+    if job.asked.of_folders:
+        makes_only([plugin, *job.asked.plugins])
+    hashes = choices.check_hashes
+    if code := carry_out(job, start, choices.json, quiet=choices.quiet, check_hashes=hashes):
         raise typer.Exit(code)
 
 
@@ -57,6 +68,7 @@ def carry_out(
     start: Start | None,
     json: bool,
     *,
+    quiet: bool = False,
     check_hashes: bool = False,
     kind: Callable[..., Report] | None = None,
 ) -> int:
@@ -65,6 +77,7 @@ def carry_out(
     Args:
         start: what starts its processes; this one makes it alone, or as one of them, where None.
         json: print events as JSON.
+        quiet: show no progress and print no notes.
         kind: makes the report.
     Returns:
         The exit code: not 0 where some pictures are not made.
@@ -73,14 +86,16 @@ def carry_out(
     """
     kind = kind or Report
     if start is not None and started_by() is None:
-        report = kind(job, json, [], everyone=True)
-        with _shown(job, report) as speaker:
+        report = kind(job, json, [], everyone=True, quiet=quiet)
+        with _shown(job, report, quiet) as speaker:
             return run_workers(job, start, check_hashes, report.hear, speaker.aside)
+    with uncollected(), places_alone():
+        import ldm_core.run.pipeline  # noqa: F401
     with warnings.catch_warnings(record=True) as caught, PatientSignals() as signals:
         warnings.simplefilter("always", LdmWarning)
-        report = kind(job, json, caught)
+        report = kind(job, json, caught, quiet=quiet)
         try:
-            with _shown(job, report) as speaker:
+            with _shown(job, report, quiet) as speaker:
                 _run(job, report, speaker, signals, check_hashes)
         except BaseException as error:
             report.notes()
@@ -99,7 +114,8 @@ def _run(
         Stop: a signal came.
     """
     hashes = check_hashes and started_by() is None
-    for event in job.run(lambda: signals.heard() or orphaned(), check_hashes=hashes):
+    stop = lambda: signals.heard() or orphaned()  # noqa: E731
+    for event in job.run(stop, check_hashes=hashes, around=speaker.reading):
         if started_by() is None:
             speaker.look()
         with speaker.aside():
@@ -111,11 +127,11 @@ def _run(
 
 
 @contextmanager
-def _shown(job: Job, report: Report) -> Iterator[Speaker]:
+def _shown(job: Job, report: Report, quiet: bool) -> Iterator[Speaker]:
     """How far all processes of a job are, shown by one of them, and what became of it in the
     end."""
     with watched(job) as watch:
-        speaker = Speaker(watch)
+        speaker = Speaker(watch, quiet)
         try:
             with speaker.speaking() if started_by() is None else nullcontext():
                 yield speaker
@@ -128,12 +144,17 @@ def _shown(job: Job, report: Report) -> Iterator[Speaker]:
 
 
 def open_job(
-    choices: RunChoices, making: Making, flags: Flags, common: Mapping[str, Any] | None = None
+    choices: RunChoices,
+    making: Making,
+    flags: Flags,
+    common: Mapping[str, Any] | None = None,
+    seen: Seen | None = None,
 ) -> Job:
     """The job that the command line asks for, checked.
 
     Args:
         common: what the command's own arguments and options say for all lines.
+        seen: shows its pictures as they form.
     """
     assert choices.prompts_file is not None
     if choices.shard_size is not None and choices.shards is None:
@@ -165,6 +186,7 @@ def open_job(
         making=making,
         base=base,
         processes=processes(choices.workers),
+        seen=seen,
     )
 
 
@@ -176,8 +198,6 @@ def _making(
         raise LdmError("a job writes no contact sheet; leave out --sheet.")
     if choices.frames_to is not None:
         raise LdmError("a job writes no frames beside its files; leave out --frames-to.")
-    if choices.seen:
-        raise LdmError(f"a job shows no single picture as it forms; leave out {choices.seen[0]}.")
     if plugin.distribution == "ldm-core" and plugin.name == "generate":
         if arguments:
             raise LdmError("the prompts are given twice, as words and by --prompts; leave out one.")
@@ -196,6 +216,7 @@ class Report:
 
     Args:
         everyone: count what all processes make, none of which is this one.
+        quiet: print no notes, but of lines that nothing is made of.
     """
 
     def __init__(
@@ -204,8 +225,10 @@ class Report:
         json: bool,
         caught: list[warnings.WarningMessage],
         everyone: bool = False,
+        quiet: bool = False,
     ) -> None:
         self._everyone = everyone
+        self._quiet = quiet
         self.job = job
         self._json = json
         self._caught = caught
@@ -269,6 +292,8 @@ class Report:
         self._event("started", **counts)
         for line in self.job.asked.bad:
             self._event("skipped", line=line.number, reason=line.reason)
+        if self._quiet:
+            return
         if self.job.goes_on:
             say(
                 f"note: goes on with the job in '{self.job.folder.path}': "

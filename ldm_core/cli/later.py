@@ -51,6 +51,8 @@ def add_group(app: typer.Typer, name: str, help: str, target: str) -> None:
     def load() -> Any:
         group = typer.main.get_group(_imported(target))
         group.help = help
+        for command in group.commands.values():
+            command.help = as_help(command.help or "")
         return group
 
     app.command(name, help=help, cls=Later)(load)

@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from ldm_core.cli.before import PLUGIN, read_ahead
-from ldm_core.cli.ends import BAD_INPUT, LastWord, ended, leave, say, say_in_json
+from ldm_core.cli.ends import BAD_INPUT, FAILED, LastWord, ended, leave, say, say_in_json
 from ldm_core.cli.folder import leave_folder
 from ldm_core.cli.later import (
     add_function,
@@ -22,7 +22,7 @@ from ldm_core.cli.later import (
 )
 from ldm_core.cli.signals import StopSignals
 from ldm_core.cli.streams import open_streams
-from ldm_core.errors import LdmNote
+from ldm_core.errors import LdmNote, with_class
 from ldm_core.model.own_program import begins, uncollected
 from ldm_core.plugins.registry import installed
 from ldm_core.plugins.warned import told
@@ -97,6 +97,10 @@ def main() -> None:
                 _run()
         except SystemExit as error:
             if signals.signum is None:
+                if error.code is not None and not isinstance(error.code, int):
+                    say(f"error: {with_class(error).removeprefix('SystemExit: ')}")
+                    say_in_json(str(error.code), "", FAILED)
+                    sys.exit(FAILED)
                 raise
             sys.exit(ended(error, signals.signum))  # typer took what was raised for its own
         except _Carried as carried:

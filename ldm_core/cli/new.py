@@ -22,9 +22,9 @@ def new_plugins(
             help=f"What it offers; repeatable, or several with commas between. One of {KINDS}."
         ),
     ] = None,
-    dir: Annotated[Path, typer.Option(help="The folder in which that of the package is made.")] = (
-        Path()
-    ),
+    dir: Annotated[
+        Path, typer.Option("--dir", "-o", help="The folder in which that of the package is made.")
+    ] = Path(),
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Write a complete plugin package: a working plugin of each kind, tests, licence, CI.

@@ -11,7 +11,8 @@ from PIL import Image
 
 from ldm_core.contracts import Writer
 from ldm_core.errors import LdmError
-from ldm_core.media.exif import as_jpeg, is_lossy
+from ldm_core.media.encoded import as_jpeg
+from ldm_core.media.exif import is_lossy
 from ldm_core.media.hashes import OF_PIXELS, OF_SAMPLES
 from ldm_core.media.kinds import noun
 from ldm_core.media.made_files import kind_of_file, read_data
@@ -72,6 +73,7 @@ def rewritten(
     folder: Path,
     changed: bool,
     registry: Registry,
+    writer: Writer | None = None,
 ) -> tuple[Path, dict[str, Any]]:
     """Write what was made again, and compare it.
 
@@ -80,19 +82,24 @@ def rewritten(
         manifest: its own.
         then: the original's.
         changed: the original is not as it was written.
+        writer: of the new file; where None, of PNG, or of the format of a video or sound.
     Returns:
         The new file, and the verdict as `compare` has it.
     """
     if original.picture is None:
-        return _of_time(original, again, manifest, then, folder, changed, registry)
+        writer = writer or _writer(original, registry)
+        return _of_time(original, again, manifest, then, folder, changed, registry, writer)
     picture = again.images[0]
-    path = write_new(
-        folder,
-        original.path.stem,
-        ".png",
-        lambda path: write_png(picture, manifest, path),
-        ending="-replay",
-    )
+    if writer is not None:
+        path = _write(original, again, manifest, folder, registry, writer)
+    else:
+        path = write_new(
+            folder,
+            original.path.stem,
+            ".png",
+            lambda path: write_png(picture, manifest, path),
+            ending="-replay",
+        )
     lossy = is_lossy(original.path)
     if lossy and not changed and manifest[OF_PIXELS] == then.pixels_sha256:
         return path, compare(picture, picture)
@@ -107,14 +114,9 @@ def _of_time(
     folder: Path,
     changed: bool,
     registry: Registry,
+    writer: Writer,
 ) -> tuple[Path, dict[str, Any]]:
-    from ldm_core.run.entries import entry_of
-
-    writer = _writer(original, registry)
-    shown, others = entry_of(writer, again, 0, registry)
-    path = write_entry(folder, writer, shown, manifest, original.path.stem, "-replay")
-    for other, part in others:
-        write_entry(folder, other, part, manifest, "", path.stem)
+    path = _write(original, again, manifest, folder, registry, writer)
     was = {OF_PIXELS: then.pixels_sha256, OF_SAMPLES: then.samples_sha256}
     now = {name: manifest.get(name) for name in was}
     name = noun(original.kind)
@@ -123,6 +125,23 @@ def _of_time(
     first = read_data(original.path, original.kind, manifest)
     second = read_data(path, original.kind, manifest)
     return path, compare_in_time(original.kind, first, second)
+
+
+def _write(
+    original: Original,
+    again: Output,
+    manifest: dict[str, Any],
+    folder: Path,
+    registry: Registry,
+    writer: Writer,
+) -> Path:
+    from ldm_core.run.entries import entry_of
+
+    shown, others = entry_of(writer, again, 0, registry)
+    path = write_entry(folder, writer, shown, manifest, original.path.stem, "-replay")
+    for other, part in others:
+        write_entry(folder, other, part, manifest, "", path.stem)
+    return path
 
 
 def _exactly(hashes: Mapping[str, Any]) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from ldm_core.cli.asking import is_terminal
 from ldm_core.cli.ends import say
+from ldm_core.contracts import Model
 from ldm_core.errors import LdmError
 from ldm_core.jobs.pace import Pace, told
 from ldm_core.jobs.standing import Watch
@@ -25,20 +26,25 @@ class Speaker:
 
     Args:
         watch: sees how far the job is, and whether this process is the one.
+        quiet: it is another's to say.
     """
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: Watch, quiet: bool = False) -> None:
+        self._quiet = quiet
         self._watch = watch
         self._terminal = is_terminal(sys.stderr)
         self._lock = threading.Lock()
         self._over = threading.Event()
-        self._shown = False
+        self._shown = self._reading = False
         self._pace = Pace(watch.standing())
         self._thread = threading.Thread(target=self._work, name="ldm-progress", daemon=True)
 
     @contextmanager
     def speaking(self) -> Iterator[None]:
         """While a job runs."""
+        if self._quiet:
+            yield
+            return
         self._watch.speaks()
         self._thread.start()
         try:
@@ -52,7 +58,8 @@ class Speaker:
     def look(self) -> None:
         """See whether the process that spoke has died, so that this one speaks: asked after each
         batch, as a job may be over before the thread looks again."""
-        self._watch.speaks()
+        if not self._quiet:
+            self._watch.speaks()
 
     def last(self) -> None:
         """The line of the end, where this process is the one to say it; another one that ends
@@ -66,6 +73,16 @@ class Speaker:
         with self._lock:
             self._erase()
             yield
+
+    def reading(self, read: Callable[[], Model]) -> Model:
+        """Read weights, which may take long: the line says so."""
+        self._reading = True
+        try:
+            if self._terminal and self._thread.is_alive() and self._watch.speaks():
+                self._say()
+            return read()
+        finally:
+            self._reading = False
 
     def _work(self) -> None:
         each = OFTEN if self._terminal else SELDOM
@@ -82,7 +99,8 @@ class Speaker:
 
     def _line(self) -> str:
         standing, now = self._watch.standing(), time.monotonic()
-        return told(standing, self._pace.rate(now, standing))
+        line = told(standing, self._pace.rate(now, standing))
+        return f"{line}, reading weights" if self._reading else line
 
     def _say(self) -> None:
         try:

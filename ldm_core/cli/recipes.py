@@ -15,6 +15,7 @@ from ldm_core.composition.noise import KEY as NOISE
 from ldm_core.composition.recipe import LISTS, STAGES
 from ldm_core.media.json_text import json_text
 from ldm_core.model.hub_permission import hub_permission
+from ldm_core.model.lora import strength_in_words
 from ldm_core.plugins.registry import installed
 from ldm_core.plugins.schemas import as_json as as_json_values
 
@@ -39,7 +40,7 @@ def check_recipe(
     rows = [
         (key, str(value), "") for key, value in full.items() if not isinstance(value, dict | list)
     ]
-    rows += [("loras", e["path"], f"scale = {e['scale']:g}") for e in full.get("loras", [])]
+    rows += [("loras", e["path"], strength_in_words(e)) for e in full.get("loras", [])]
     for key in (NOISE, *STAGES, *LISTS):
         entries = full.get(key, [])
         for entry in entries if isinstance(entries, list) else [entries]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +11,7 @@ import typer
 
 from ldm_core.cli.asking import allow, hub_for, names_in
 from ldm_core.cli.choices import (
+    DrawingChoices,
     LoraOption,
     ModelConfigOption,
     gather,
@@ -19,6 +20,15 @@ from ldm_core.cli.choices import (
 )
 from ldm_core.cli.originals import Original, read_original, rewritten
 from ldm_core.cli.repeating import Repeated, repeated
+from ldm_core.cli.seeing import (
+    AnimationOption,
+    PreviewByOption,
+    PreviewOption,
+    StepsToOption,
+    check_seen,
+    reading,
+    watch,
+)
 from ldm_core.cli.streams import print_line
 from ldm_core.cli.then_and_now import (
     check_family,
@@ -33,6 +43,7 @@ from ldm_core.composition.compose import compose
 from ldm_core.composition.composition import Composition
 from ldm_core.composition.reach import Reach
 from ldm_core.composition.saved_inputs import check_saved_inputs
+from ldm_core.contracts import Model
 from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError
 from ldm_core.media import manifest as manifests
@@ -41,6 +52,7 @@ from ldm_core.media.manifest_gone import back
 from ldm_core.media.manifest_record import Manifest
 from ldm_core.media.picture_manifests import read_manifest
 from ldm_core.media.present import state
+from ldm_core.media.writers import find_writer
 from ldm_core.model.files import model_hash
 from ldm_core.model.hub import at_commit
 from ldm_core.model.hub_permission import hub_permission
@@ -65,8 +77,23 @@ def replay(
     lora: LoraOption = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the new file (default: the original's own).")
+        Path | None,
+        typer.Option("--out", "-o", help="Folder for the new file (default: the original's own)."),
     ] = None,
+    format: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of a writer, the format of the new file (default: png, or that of "
+            "the original video or sound)."
+        ),
+    ] = None,
+    preview: PreviewOption = None,
+    preview_by: PreviewByOption = None,
+    steps_to: StepsToOption = None,
+    animation: AnimationOption = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files of the names of these three.")
+    ] = False,
     allow_files: Annotated[
         bool,
         typer.Option("--allow-files", help="Read the files that it names outside its own folder."),
@@ -74,10 +101,17 @@ def replay(
     allow_hub: Annotated[
         bool, typer.Option("--allow-hub", help="Ask the Hub for what it names there.")
     ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Show no progress and print no notes.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Make a picture, video or sound again from its manifest, and say what differs."""
     image = expanded(image)
+    seen = DrawingChoices(
+        preview=preview, preview_by=preview_by, steps_to=steps_to, animation=animation,
+        overwrite=overwrite, quiet=quiet, json=as_json,
+    )  # fmt: skip
     original = read_original(image)
     table = read_manifest(image)
     manifest, registry = Manifest.of(table), installed()
@@ -105,7 +139,7 @@ def replay(
     allowed = allow(reach, image.parent, allow_files, allow_hub)
     names = [*names_in([model, model_config, lora]), *allowed]
     with hub_permission(hub_for(names, allow_hub)):
-        _replay(image, original, table, manifest, {**layer, **typed}, call, out, as_json)
+        _replay(image, original, table, manifest, {**layer, **typed}, call, out, format, seen)
 
 
 def _call(manifest: Manifest) -> Repeated | None:
@@ -131,9 +165,12 @@ def _replay(
     layer: dict[str, Any],
     call: Repeated | None,
     out: Path | None,
-    as_json: bool,
+    format: str | None,
+    choices: DrawingChoices,
 ) -> None:
     registry = installed()
+    check_seen(choices, {})
+    watch(layer, choices)
     notes = package_differences(manifest, registry) + option_notes(manifest, layer, registry)
     for note in notes:
         typer.echo(f"differs: {note}", err=True)
@@ -148,6 +185,7 @@ def _replay(
     if call is None:
         check_saved_inputs(composition, manifest.inputs)
         composition.plan(inputs, [manifest.seed], manifest.size, steps, manifest.frame_rate)
+    writer = None if format is None else find_writer(composition, format)
     folder = image.parent if out is None else expanded(out)
     make_folder(folder)
     for note in _differences(image, manifest, composition):
@@ -160,7 +198,11 @@ def _replay(
     from ldm_core.run.entries import facts_of
     from ldm_core.run.pipeline import Pipeline
 
-    pipeline = Pipeline.from_composition(composition)
+    def load(read: Callable[[], Model]) -> Model:
+        with reading(choices):
+            return read()
+
+    pipeline = Pipeline.from_composition(composition, load)
     if call is None:
         one = CallArguments(
             inputs=inputs,
@@ -172,7 +214,7 @@ def _replay(
         with in_tiles(manifest.decoded_in_tiles):
             again = picked(pipeline.batches_of(one), 0)
     else:
-        for name in call.left_out:
+        for name in () if choices.quiet else call.left_out:
             typer.echo(
                 f"the option '{name}' names what to write, and is left out: a picture alone is "
                 "made again",
@@ -186,8 +228,9 @@ def _replay(
     new = {**again.manifests[0], **facts_of(again, 0)}
     if call is not None:
         new["command"] = table["command"]
-    path, verdict = rewritten(original, again, new, manifest, folder, CHANGED in notes, registry)
-    if as_json:
+    changed = CHANGED in notes
+    path, verdict = rewritten(original, again, new, manifest, folder, changed, registry, writer)
+    if choices.json:
         typer.echo(json.dumps({"path": str(path), "differs": notes, **verdict}))
     else:
         print_line(str(path))
@@ -199,7 +242,7 @@ def _differences(image: Path, then: Manifest, now: Composition) -> list[str]:
     notes = []
     if state(image) == "changed":
         notes.append(CHANGED)
-    if then.model_sha256 != model_hash(now.info.folder, now.info.file):
+    if then.model_sha256 != model_hash(now.info.folder, now.info.file, now.info.components):
         notes.append("the model's files are not those of then")
     return notes + family_notes(then, now) + source_differences(then) + file_differences(then, now)
 

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ldm_core.cli.choices import (
-    PipelineChoices,
+    DrawingChoices,
     RunChoices,
+    WorkChoices,
     check_folder,
     parse_size,
     prepare_libraries,
@@ -30,15 +31,15 @@ from ldm_core.composition.composition import Composition
 from ldm_core.composition.full_recipe import OVERWRITE
 from ldm_core.contracts import Model, Writer
 from ldm_core.contracts.files import in_full
-from ldm_core.errors import LdmError, LdmWarning, NotFiniteError, PluginError
+from ldm_core.errors import LdmError, LdmNote, LdmWarning, NotFiniteError, PluginError
 from ldm_core.machine import machine_error
 from ldm_core.media.json_text import json_text
 from ldm_core.media.manifest_files import command_record
 from ldm_core.media.partial import sweep
 from ldm_core.media.present import Present
-from ldm_core.media.sheet import check_sheet
+from ldm_core.media.sheet import check_fits, check_sheet, sheet_size
 from ldm_core.media.writers import find_writer
-from ldm_core.model.launched import Launched, apart
+from ldm_core.model.launched import Launched, apart, launched
 from ldm_core.model.own_program import makes_only, places_alone, uncollected
 from ldm_core.plugins.blame import blamed
 from ldm_core.plugins.options import read_options
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
 
 def run_pipeline(
     plugin: Plugin,
-    choices: PipelineChoices,
+    choices: WorkChoices,
     arguments: list[Any],
     options: dict[str, Any],
     flags: Flags,
@@ -96,10 +97,20 @@ def run_pipeline(
                 plugin, function, composition, choices, arguments, options, flags, since, liked
             )
         return
+    if isinstance(choices, DrawingChoices) and choices.seen:
+        _check_alone(launched())
+        check_seen(choices, {f"--{n}": v for n, v in options.items() if isinstance(v, Path)})
     from ldm_core.run.pipeline import Pipeline
 
-    pipe = Pipeline.from_composition(composition)
-    with blamed(plugin, "while it ran", composition.registry.plugins, typed=True):
+    def load(read: Callable[[], Model]) -> Model:
+        with reading(choices):
+            return read()
+
+    pipe = Pipeline.from_composition(composition, load)
+    plugins = composition.registry.plugins
+    with warnings.catch_warnings(), blamed(plugin, "while it ran", plugins, typed=True):
+        if choices.quiet:
+            warnings.simplefilter("ignore", LdmNote)
         for path in function(pipe, *arguments, **options):
             if choices.json:
                 typer.echo(json_text({"path": str(path)}))
@@ -108,7 +119,7 @@ def run_pipeline(
 
 
 def _check_alone(process: Launched | None) -> None:
-    """Refuse to make the same pictures in each of several processes."""
+    """Refuse to make the same pictures, or write the same files, in each of several processes."""
     if process is not None and process.count > 1:
         raise LdmError(
             f"{process.count} processes were started together ({process.launcher}), and each of "
@@ -140,7 +151,7 @@ def _write_batches(
     choices = replace(choices, overwrite=bool(options.get(OVERWRITE, choices.overwrite)))
     check_different(choices.sheet, options)
     check_frames(choices, form)
-    check_seen(choices)
+    check_seen(choices, {"--sheet": choices.sheet})
     call["seed"] = secrets.randbelow(2**32) if choices.seed is None else choices.seed
     if choices.size is not None:
         for side in {"width", "height"} & call.keys():
@@ -156,7 +167,9 @@ def _write_batches(
     present = None if choices.seed is None else Present(choices.out, form, since)
     rerun = present is not None and present.has_of(record)
     check_places(choices.out, choices.sheet, choices.overwrite or skips or rerun)
-    if not (composition.info.file or composition.loras or "memory" in composition.recipe):
+    if choices.sheet is not None and form.kind == "image" and "num_images" not in options:
+        check_all_fit(choices.sheet, function, arguments, choices.num_images)
+    if composition.of_folder:
         makes_only([plugin, *composition.plugins])
     with uncollected(), places_alone():
         from ldm_core.cli.writing import BatchWriter
@@ -234,6 +247,15 @@ def check_places(out: Path, sheet: Path | None, overwrite: bool) -> None:
     check_folder(out)
     if sheet is not None:
         check_sheet(sheet, overwrite=overwrite)
+
+
+def check_all_fit(sheet: Path, function: InBatches, arguments: list[Any], num_images: int) -> None:
+    """See that a contact sheet of the prompts of a command holds all pictures."""
+    names = list(inspect.signature(function).parameters)
+    if "prompts" not in names:
+        return
+    prompts = arguments[names.index("prompts") - 1 :]
+    check_fits(sheet, sheet_size(max(1, len(prompts)) * num_images, prompts))
 
 
 def check_frames(choices: RunChoices, form: Writer) -> None:

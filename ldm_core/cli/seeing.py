@@ -3,54 +3,117 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from ldm_core.cli.asking import is_terminal
-from ldm_core.cli.choices import INLINE, PipelineChoices, RunChoices, check_folder
+from ldm_core.cli.choices import INLINE, DrawingChoices, WorkChoices, check_folder
 from ldm_core.cli.progress import ERASE, write_part
 from ldm_core.composition.recipe import Layer
 from ldm_core.contracts.files import expanded, in_full
 from ldm_core.errors import LdmError, did_you_mean
+from ldm_core.jobs.folder import JobFolder
+from ldm_core.model.launched import launched
+
+if TYPE_CHECKING:
+    from ldm_core.jobs.seeing import Seen
+    from ldm_core.run.showing import Showing
 
 BAR = "ldm-core:progress_bar"
 WAYS = ("linear", "decoder")
 
+PreviewOption = Annotated[
+    str | None,
+    typer.Option(help='Show what is being made in this .png or .jpg file, or "inline".'),
+]
+PreviewByOption = Annotated[
+    str | None, typer.Option(help='How that is drawn: "linear" or "decoder".')
+]
+StepsToOption = Annotated[
+    Path | None, typer.Option("--steps-to", help="Folder for a picture of each step.")
+]
+AnimationOption = Annotated[
+    Path | None,
+    typer.Option(help="Also write the way from noise as a .gif, .png, .webp or .mp4 file."),
+]
 
-def watch(layer: Layer, choices: PipelineChoices) -> None:
+
+def watch(layer: Layer, choices: WorkChoices) -> None:
     """Put what shows a run into its layer of a recipe: previews where they are asked for, and the
     bar where the recipe has no other observers and a person reads along."""
-    run = choices if isinstance(choices, RunChoices) else None
-    inline = run is not None and run.preview == INLINE  # which says itself how far it is
-    if not (choices.json or inline or (run is not None and run.quiet)):
+    drawing = choices if isinstance(choices, DrawingChoices) else None
+    inline = drawing is not None and drawing.preview == INLINE  # which says itself how far it is
+    if not (choices.json or inline or choices.quiet):
         layer.setdefault("observers", [BAR])
-    if run is None or not run.seen:
+    if drawing is None or not drawing.seen:
         return
-    if run.preview_by not in (None, *WAYS):
+    showing = _showing(drawing)
+    from ldm_core.run.preview import observer_of
+
+    layer["observers"] = [*layer.get("observers", []), observer_of(showing)]
+
+
+def job_seen(choices: DrawingChoices, out: Path, processes: int) -> Seen | None:
+    """What shows the pictures of a job, each by itself; None where nothing is to be shown.
+
+    A file that is written anew, and the terminal, are the first process' alone; where a job goes
+    on, what was kept of pictures that are made again is replaced.
+
+    Args:
+        out: the job's folder.
+        processes: how many make its pictures.
+    Raises:
+        LdmError: it cannot be shown so, or something has a name.
+    """
+    if not choices.seen:
+        return None
+    if choices.preview == INLINE and processes > 1:
         raise LdmError(
-            f"--preview-by is {' or '.join(WAYS)}, not '{run.preview_by}'."
-            f"{did_you_mean(str(run.preview_by), WAYS)}"
+            f"{processes} processes draw at once, and a terminal shows one picture at a time.",
+            "--preview FILE shows what the first of them makes.",
         )
-    if run.seen == ["--preview-by"]:
+    showing = _showing(choices, each=True, again=JobFolder(out).record() is not None)
+    process = launched()
+    if process is not None and process.rank > 0:
+        showing.file = None
+    from ldm_core.jobs.seeing import Seen
+
+    return Seen(showing)
+
+
+def _showing(choices: DrawingChoices, *, each: bool = False, again: bool = False) -> Showing:
+    if choices.preview_by not in (None, *WAYS):
+        raise LdmError(
+            f"--preview-by is {' or '.join(WAYS)}, not '{choices.preview_by}'."
+            f"{did_you_mean(str(choices.preview_by), WAYS)}"
+        )
+    if choices.seen == ["--preview-by"]:
         raise LdmError("--preview-by says how --preview, --steps-to or --animation is drawn.")
-    from ldm_core.run.preview import preview
+    from ldm_core.run.preview import showing_at
 
-    seen = preview(
-        file=None if run.preview in (None, INLINE) else Path(str(run.preview)),
-        inline=inline,
-        folder=run.steps_to,
-        animation=run.animation,
-        by=run.preview_by,  # type: ignore[arg-type]
-        overwrite=run.overwrite,
+    return showing_at(
+        file=None if choices.preview in (None, INLINE) else Path(str(choices.preview)),
+        inline=choices.preview == INLINE,
+        folder=choices.steps_to,
+        animation=choices.animation,
+        by=choices.preview_by,  # type: ignore[arg-type]
+        overwrite=choices.overwrite or again,
+        each=each,
     )
-    layer["observers"] = [*layer.get("observers", []), seen]
 
 
-def check_seen(choices: RunChoices) -> None:
-    """See that what is seen on the way has places of its own, before anything is computed."""
+def check_seen(choices: DrawingChoices, others: Mapping[str, Path | None]) -> None:
+    """See that what is seen on the way has places of its own, before anything is computed.
+
+    Args:
+        others: files that are written beside, by their flags.
+    """
     places = {
-        "--sheet": choices.sheet,
+        **others,
         "--preview": None if choices.preview in (None, INLINE) else Path(str(choices.preview)),
         "--animation": choices.animation,
     }
@@ -64,7 +127,7 @@ def check_seen(choices: RunChoices) -> None:
 
 
 @contextmanager
-def reading(choices: RunChoices) -> Iterator[None]:
+def reading(choices: WorkChoices) -> Iterator[None]:
     """While weights are read, which may take long, say so on a terminal."""
     told = is_terminal(sys.stderr) and not (choices.json or choices.quiet)
     if told:

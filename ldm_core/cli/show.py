@@ -23,6 +23,7 @@ from ldm_core.media.manifest_record import Manifest
 from ldm_core.media.picture_manifests import BESIDE, manifest_text, read_beside, read_manifest
 from ldm_core.media.present import state
 from ldm_core.media.recorded import Recorded
+from ldm_core.model.lora import strength_in_words
 from ldm_core.plugins.elsewhere_words import flags_of
 from ldm_core.plugins.registry import installed
 
@@ -136,7 +137,7 @@ def _rows_of(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if isinstance(recipe.get("model"), str):
         yield "model", recipe["model"]
     for lora in manifest.loras:
-        yield "LoRA", f"{lora.path}, scale {lora.scale:g}"
+        yield "LoRA", f"{lora.path}, {strength_in_words(lora.model_dump())}"
     for key in (*STAGES, *LISTS):
         choices = recipe.get(key, [])
         for choice in choices if isinstance(choices, list) else [choices]:

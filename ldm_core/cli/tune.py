@@ -44,6 +44,7 @@ def tune(
     batch_size: Annotated[int, Field(ge=1)] = 1,
     out: OutputPath = Path("tuned.toml"),
     overwrite: bool = False,
+    quiet: bool = False,
     json: bool = False,
 ) -> Iterator[Path]:
     """Measure which converters and attention kernels make a run faster here, and write the recipe.
@@ -60,6 +61,7 @@ def tune(
         batch_size: Images at once.
         out: The recipe that is written, a .toml file.
         overwrite: Replace a file of that name.
+        quiet: Print the whole alone, and no trial by itself.
         json: Print one JSON object for each trial, and one for the whole with the recipe's path.
     """
     if out.suffix.lower() != SUFFIX:
@@ -70,8 +72,8 @@ def tune(
         raise LdmError(f"there is no folder '{out.parent}' for the recipe.")
     from ldm_core.run.tuning import tune as measure
 
-    quiet = pipe.replace(observers=[])
-    composition = quiet.composition
+    pipe = pipe.replace(observers=[])
+    composition = pipe.composition
     inputs = gather_inputs(input or [], {})
     if prompts:
         if "prompt" in inputs:
@@ -81,12 +83,14 @@ def tune(
     composition.batches(plan, batch_size)
 
     def tell(trial: Trial) -> None:
+        if quiet:
+            return
         if json:
             typer.echo(json_text(_record(trial)))
-            return
-        print_line(f"tried {trial.name}: {trial.verdict or f'{trial.factor:.2f} of the time'}")
+        else:
+            print_line(f"tried {trial.name}: {trial.verdict or f'{trial.factor:.2f} of the time'}")
 
-    tuned = measure(quiet, plan, lossy=lossy, only=only or (), rounds=rounds, tell=tell)
+    tuned = measure(pipe, plan, lossy=lossy, only=only or (), rounds=rounds, tell=tell)
     if not any(math.isfinite(trial.factor) for trial in tuned.trials):
         raise LdmError(
             "nothing was measured: what could be tried does not run here, or is in the recipe.",

@@ -19,6 +19,7 @@ from ldm_core.numerics.strength import steps_before as steps_before
 from ldm_core.run.allowance import within_memory
 from ldm_core.run.batches import Generates
 from ldm_core.run.call import CallArguments
+from ldm_core.run.completing import completed
 from ldm_core.run.finite import collected
 from ldm_core.run.notebook import in_line
 from ldm_core.run.observing import failing
@@ -146,6 +147,8 @@ class Chain(Generates):
 
     def _outputs(self, batches: Sequence[Sequence[Plan]], call: CallArguments) -> Iterator[Output]:
         def output(parts: tuple[Plan, ...]) -> Output:
+            pairs = zip(self.pipelines, parts, strict=True)
+            parts = tuple(completed(pipe, plan) for pipe, plan in pairs)
             with collected() as walks, failing(walks):
                 latents = self.sample(parts, call.on_step)
             manifests, last = self.manifests(parts), self.pipelines[-1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from ldm_core.contracts import (
     concatenate,
     take,
 )
+from ldm_core.contracts.read_only import ReadOnly
 from ldm_core.errors import LdmError, PartError
 from ldm_core.plugins.owners import Owners
 from ldm_core.run.allowance import allowance
@@ -47,7 +48,7 @@ class Group:
     condition: Condition
 
 
-class Reading(Mapping[str, Sequence[Any]]):
+class Reading(ReadOnly):
     """Inputs that know which of them were read.
 
     Attributes:
@@ -55,18 +56,12 @@ class Reading(Mapping[str, Sequence[Any]]):
     """
 
     def __init__(self, inputs: Mapping[str, Sequence[Any]]) -> None:
-        self._inputs = inputs
+        super().__init__(inputs)
         self.names: set[str] = set()
 
-    def __getitem__(self, name: str) -> Sequence[Any]:
+    def __getitem__(self, name: str) -> Any:
         self.names.add(name)
-        return self._inputs[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._inputs)
-
-    def __len__(self) -> int:
-        return len(self._inputs)
+        return super().__getitem__(name)
 
 
 class Conditions:

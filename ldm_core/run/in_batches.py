@@ -1,4 +1,4 @@
-"""Functions of a pipeline that give their outputs batch by batch."""
+"""Functions of a pipeline that draw: what they give, batch by batch, or write themselves."""
 
 from __future__ import annotations
 
@@ -31,6 +31,26 @@ class InBatches:
         from ldm_core.run.output import Output
 
         return Output.gathered(self.batches(*args, **arguments))
+
+
+class Draws:
+    """A function of a pipeline that draws, and writes its files itself, made by `draws`; called, it
+    does what it does without."""
+
+    __name__: str
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = checks_arguments(function)
+        update_wrapper(self, function)
+
+    def __call__(self, /, *args: Any, **arguments: Any) -> Any:
+        return self._function(*args, **arguments)
+
+
+def draws(function: Callable[..., Any]) -> Draws:
+    """Mark a pipeline's function that draws pictures by it and returns the paths of the files that
+    it wrote: the command line lets them be seen as they form."""
+    return Draws(function)
 
 
 def in_batches(function: Callable[..., Iterator[Output]]) -> InBatches:

@@ -28,10 +28,12 @@ from ldm_core.plugins.registry import Registry
 from ldm_core.run.allowance import within_memory
 from ldm_core.run.attention import in_force
 from ldm_core.run.call import CallArguments
-from ldm_core.run.decoding import at_rate, decoded
+from ldm_core.run.completing import completed
+from ldm_core.run.decoding import decoded, decoder_for
 from ldm_core.run.encoding import by_encoder, encoded
 from ldm_core.run.finite import Finiteness, begun, collected
 from ldm_core.run.memory.fitting import Fitting, fitted_to_memory
+from ldm_core.run.memory.foreseen import foreseen
 from ldm_core.run.memory.release import give_back
 from ldm_core.run.notebook import InNotebook
 from ldm_core.run.observing import failing
@@ -172,14 +174,14 @@ class Pipeline(InNotebook):
         plan = parts.plan(inputs, seeds, call.extent, call.num_inference_steps, call.frame_rate)
         if call.skip is not None:
             plan = without(parts, plan, call.skip)
-        return pipe.outputs(parts.batches(plan, call.batch_size), call)
+        return pipe.outputs(foreseen(parts, parts.batches(plan, call.batch_size)), call)
 
     @checks_arguments
     def outputs(self, plans: Sequence[Plan], call: CallArguments) -> Iterator[Output]:
-        """The outputs of several plans, one after the other, in smaller parts where memory does
-        not suffice."""
+        """The outputs of several plans in turn, in smaller parts where memory does not suffice."""
 
         def output(plan: Plan) -> Output:
+            plan = completed(self, plan)
             with collected() as walks, failing(walks):
                 latents = self.sample(plan, call.on_step)
             return self.output(latents, plan.request, call.output_type, walks)
@@ -270,7 +272,8 @@ class Pipeline(InNotebook):
     def _begin(self, plan: Plan, noise: Noise | None, x: Tensor | None = None) -> Sampling:
         if self.fitting is not None:
             self.fitting.see(self.composition, plan)
-        parts, device = self.composition, self.model.latents_device
+        parts, plan = self.composition, completed(self, plan)
+        device = self.model.latents_device
         if noise is not None:
             check_takes(noise, (), "noise")
         own = noise or self.noise(plan.request.seeds, plan.request.extent)
@@ -282,17 +285,9 @@ class Pipeline(InNotebook):
             finite.encoded(latents)
             return latents
 
-        scale = self.initial_scale(plan.grid)
-        run = Run(
-            self.model,
-            plan.request,
-            plan.grid,
-            draws,
-            to_latents,
-            scale,
-            parts.scheduler,
-            lambda latents: at_rate(decoded(self, latents)[0], plan.request.frame_rate),
-        )
+        request, grid, decode = plan.request, plan.grid, decoder_for(self, plan.request)
+        scale = self.initial_scale(grid)
+        run = Run(self.model, request, grid, draws, to_latents, scale, parts.scheduler, decode)
         blamed = parts.owners.blamed(None, BEFORE)
         tf32 = tf32_in_force(parts.recipe)
         with blamed, in_force(parts.attention), tf32, heard(), computing(self.model):
@@ -326,21 +321,22 @@ class Pipeline(InNotebook):
         return encoded(self, data, seed)
 
     @checks_arguments
-    def medium(self, latents: Tensor) -> Medium:
-        """What latents (batch, channels, ...) show; where that is not finite it is said."""
-        return noted(self, self.decoded(latents))
+    def medium(self, latents: Tensor, seed: Seed | Sequence[Seed] = 0) -> Medium:
+        """What latents (batch, channels, ...) show; where that is not finite it is said. A decoder
+        that draws does so from ``seed``, as of `encode`."""
+        return noted(self, self.decoded(latents, seed))
 
     @checks_arguments
-    def decoded(self, latents: Tensor) -> Medium:
+    def decoded(self, latents: Tensor, seed: Seed | Sequence[Seed] = 0) -> Medium:
         """What the decoder gives of latents (batch, channels, ...), finite or not; one by one or in
         tiles where memory does not suffice otherwise, which is said."""
         self._check_latents("latents", latents)
-        return decoded(self, latents)[0]
+        return decoded(self, latents, seed=seed)[0]
 
     @checks_arguments
-    def decode(self, latents: Tensor) -> Tensor:
-        """The data of what latents show, as of `Medium`, float32."""
-        return self.medium(latents).data
+    def decode(self, latents: Tensor, seed: Seed | Sequence[Seed] = 0) -> Tensor:
+        """The data of what latents show, as of `medium`, float32."""
+        return self.medium(latents, seed).data
 
     def _check_latents(self, name: str, latents: Tensor) -> None:
         check_latents(name, latents, self._shape(self.composition.info.default_extent))

@@ -153,9 +153,11 @@ class Sampling:
         factor = 2 if self.run.model.info.learned_variance else 1
 
         def wrapped(network: Network) -> Network:
-            if not owners.is_ours(self._parts.family):
-                family = self._parts.family
-                network = guards.answered_by(network, family, "a network", factor, self._met)
+            near = (*reversed(self._parts.converters), self._parts.family)
+            maker = next((part for part in near if not owners.is_ours(part)), None)
+            if maker is not None:
+                met = self._met if maker is self._parts.family else None
+                network = guards.answered_by(network, maker, "a network", factor, met)
             if all(part.phase is not Phase.COMPILE for part in self._parts.converters):
                 network = reaching(network, self._parts.attention)
             for hooks in self._hooks:
@@ -235,6 +237,7 @@ class Sampling:
         with failing([self.finite]):
             try:
                 with ExitStack() as stack:
+                    stack.enter_context(self._owners.kept_folder())
                     stack.enter_context(in_force(self._parts.attention))
                     stack.enter_context(tf32_in_force(self._parts.recipe))
                     stack.enter_context(heard())

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 from ldm_core.composition.composition import Composition
 from ldm_core.contracts import Converter, Model, PartInfo, Place
 from ldm_core.contracts.attention import dtype_name
-from ldm_core.errors import LdmError
+from ldm_core.errors import LdmError, PartError, said
 from ldm_core.model import place
 from ldm_core.model.at_home import at_home
 from ldm_core.model.files import hash_ahead
-from ldm_core.run.guards import made_by
+from ldm_core.run.guards import check_converted, made_by
+from ldm_core.values import brief
 
 if TYPE_CHECKING:
     import torch
@@ -69,20 +70,36 @@ def load_model(composition: Composition) -> Model:
     prepare(composition)
     converters, owners = composition.converters, composition.owners
 
+    whose: dict[str, Converter] = {}
+
     def loading(part: PartInfo) -> Mapping[str, Any]:
         several: dict[str, Any] = {}
         for converter in converters:
             with owners.blamed(converter, LOADING):
-                several |= converter.loading(part)
+                told = converter.loading(part)
+                if not isinstance(told, Mapping) or not all(isinstance(n, str) for n in told):
+                    what = "what the reader of a part is told is a table by names"
+                    raise PartError(converter, f"{what}, not {brief(told)}.")
+                several |= told
+                whose.update(dict.fromkeys(told, converter))
         return several
 
     where = replace(where, loading=loading)
     if any(type(converter).reads_to is not Converter.reads_to for converter in converters):
         where = replace(where, reads_to=partial(_read_to, converters))
-    hash_ahead(composition.info.folder, composition.info.file)
+    info = composition.info
+    hash_ahead(info.folder, info.file, info.components)
     family, gives = composition.family, "a family loads a Model"
-    load = partial(family.load, composition.info, where)
-    return made_by(owners, family, LOADING, Model, gives, load)
+    load = partial(family.load, info, where)
+    try:
+        return made_by(owners, family, LOADING, Model, gives, load)
+    except LdmError as error:
+        for name, converter in whose.items():
+            if f"unexpected keyword argument '{name}'" in said(error):
+                with owners.blamed(converter, LOADING):
+                    what = f"it has the reader told '{name}', which that does not know"
+                    raise PartError(converter, f"{what}: {error.message}") from error
+        raise
 
 
 def prepare(composition: Composition) -> None:
@@ -107,7 +124,11 @@ def converted(composition: Composition, whole: Weights) -> Weights:
     def convert(model: Model, converter: Converter) -> Model:
         gives, make = "a converter makes a Model of a Model", partial(converter.convert, model)
         doing = "while the model was converted"
-        return made_by(composition.owners, converter, doing, Model, gives, make)
+        made = made_by(composition.owners, converter, doing, Model, gives, make)
+        if not composition.owners.is_ours(converter):
+            with composition.owners.blamed(converter, doing):
+                check_converted(made, model, converter)
+        return made
 
     return Weights(lambda: at_home(reduce(convert, converters, whole.model)))
 

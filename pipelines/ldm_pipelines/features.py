@@ -14,6 +14,7 @@ from ldm_core.contracts import InputPath, OutputPath
 from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError, NotFiniteError
 from ldm_core.media.names import check_new, write_whole
+from ldm_pipelines.counting import counted, wants_bar
 from ldm_pipelines.folders import files_under
 from ldm_pipelines.parts import channels_of, check_fits, open_picture
 
@@ -39,7 +40,8 @@ def features(
     """Encode a folder of images: their latents in one safetensors file, by the files' names.
 
     Each tensor is (channels, rows, columns), float32. An image's latent depends on the file and
-    the seed alone. The metadata holds the model and the SHA-256 of its files.
+    the seed alone. The metadata holds the model and the SHA-256 of its files. In Python a pipeline
+    with the observer "progress_bar" shows how far it is.
 
     Args:
         folder: The images, in folders within it too.
@@ -70,8 +72,10 @@ def features(
     latents: dict[str, Tensor] = {}
     failures: list[tuple[str, Failure]] = []
     hint = ""
-    for shape, group in by_size.items():
-        for start in range(0, len(group), batch_size):
+    _ = pipe.model  # read before the bar stands there
+    starts = [(s, g, n) for s, g in by_size.items() for n in range(0, len(g), batch_size)]
+    with counted(len(files), "encoded", wants_bar(pipe)) as advance:
+        for shape, group, start in starts:
             part = group[start : start + batch_size]
             pictures = [_fitted(file, shape, channels_of(pipe)) for file in part]
             names = [file.relative_to(folder).as_posix() for file in part]
@@ -85,6 +89,16 @@ def features(
                 encoded = error.output
             for name, latent in zip(names, encoded.cpu(), strict=True):
                 latents[name] = latent.contiguous().clone()
+            advance(len(part))
+
+    if failures and not latents:
+        raise NotFiniteError(
+            "the encoder gave numbers that are not finite (NaN or infinite) of every file; "
+            "nothing is written.",
+            hint,
+            None,
+            [failure for _, failure in failures],
+        )
 
     from safetensors.torch import save_file
 
@@ -94,7 +108,7 @@ def features(
     metadata = {
         "format": "ldm features 1",
         "model": info.source,
-        "model_sha256": model_hash(info.folder, info.file),
+        "model_sha256": model_hash(info.folder, info.file, info.components),
         "encoder": json.dumps(pipe.recipe["encoder"]),
         "seed": str(seed),
     }

@@ -233,13 +233,16 @@ def test_an_earlier_preview_is_replaced_and_nothing_else(
         (["--preview-by", "linear"], "says how"),
         (["--preview", "a.png", "--preview-by", "linea"], "linear or decoder"),
         (["--preview", "inline"], "standard error stream"),
-        (["--animation", "a.gif", "--prompts", "lines.txt"], "leave out --animation"),
+        (["--preview", "inline", "--prompts", "lines.txt", "--workers", "2"], "shows one picture"),
+        (["--preview", "a.png", "--animation", "a.png", "--prompts", "lines.txt"], "the same file"),
+        (["--animation", "w.gif", "--prompts", "lines.txt"], "w-of-others.gif' is there already"),
     ],
 )
 def test_flags_that_do_not_go_together_are_refused(
     ldm: Any, folder: Path, flags: list[str], words: str
 ) -> None:
     Path("lines.txt").write_text("a star\n")
+    Path("w-of-others.gif").touch()
     prompt = [] if "--prompts" in flags else ["a star"]
     code, out, err = ldm("generate", *prompt, "--model", folder, *flags)
     assert (code, out, words in err) == (2, "", True), err
