@@ -22,7 +22,9 @@ from ldm_core.jobs.events import Event, Made
 from ldm_core.plugins import discovery
 from ldm_core.run import pipeline
 from ldm_pipelines.comparing import Cell, compare
+from ldm_pipelines.comparing.against import read_against
 from ldm_pipelines.comparing.axes import split_values
+from ldm_pipelines.comparing.written import Files
 
 PROMPT = 'a <script>alert("x")</script> | star'
 
@@ -187,6 +189,7 @@ def test_a_comparison_that_is_stopped_goes_on_with_the_rest(pipe: Pipeline, tmp_
         compare(pipe, "a star", over={"steps": [1, 3]}, out=tmp_path / "o")
 
 
+MANY = f"steps={','.join(map(str, range(1, 201)))}"
 WRONG: list[tuple[list[str], str]] = [
     (["--over", "stps=1,2"], "'stps' is no key of a recipe and no input"),
     (["--over", "stps=1,2"], "Did you mean 'steps'?"),
@@ -209,6 +212,7 @@ WRONG: list[tuple[list[str], str]] = [
     (["--over", "steps=1", "--against", "step=1"], "no axis 'step'. Did you mean 'steps'?"),
     (["--over", "steps=1", "--table", "t.txt"], "ends in .csv, .json, .md"),
     (["--over", "steps=1", "--page", "t.txt"], "ends in .html"),
+    (["--over", MANY, "--sheet", "s.webp"], "WEBP ends at 16,383 a side. s.png takes them"),
     (["--over", "steps=1", "--sheet", "t.gif"], "ends in .png, .jpg, .jpeg or .webp"),
     (["--over", "guidance.scale=2.50,1e1", "--against", "guidance.scale=3"], "has 2.50, 1e1"),
     (["--over", "steps=1", "--resume"], "no job in 'comparison' to go on with"),
@@ -343,3 +347,35 @@ def test_videos_and_sounds_are_shown_as_strips(
     sources = [str(a["src"]) for tag, a in page.tags if tag == player[0]]
     assert [src.partition(";")[0] for src in sources] == [f"data:{player[1]}"] * 2
     assert Path("t.md").read_text().splitlines()[1].startswith("| --- | --- |")
+
+
+def test_a_comma_stays_within_a_value_of_the_cell_that_is_measured_against() -> None:
+    values = read_against("prompt=a star, red,steps=2")
+    assert values == {"prompt": "a star, red", "steps": "2"}
+
+
+def test_files_of_one_name_are_refused(tmp_path: Path) -> None:
+    place = tmp_path / "all.json"
+    with pytest.raises(LdmError, match="two files would have the name"):
+        Files(None, place, place.parent / "x" / ".." / "all.json", False, 1).check()
+
+
+def test_values_that_mean_the_same_are_one(ldm: Any, folder: Path) -> None:
+    for values in ("guidance.scale=1,1.0", "scheduler=ddim,ldm-core:ddim", "steps=2,2.0"):
+        code, out, err = ldm("compare", "a", "--model", folder, "--over", values)
+        assert (code, out, "twice" in err) == (2, "", True), err
+    over = 'scheduler={name = "ddim"},ddim'
+    assert "twice" in ldm("compare", "a", "--model", folder, "--over", over)[2]
+
+
+def test_another_comparison_is_told_by_what_differs(ldm: Any, folder: Path) -> None:
+    run = ["compare", "--model", folder, "-o", "out"]
+    assert ldm(*run, "a", "--over", "steps=1,2")[0] == 0
+    for more, words in (
+        (["a", "--over", "steps=1,3"], "in num_inference_steps (1 2 there, 1 3 asked for)"),
+        (["b", "--over", "steps=1,2"], "in prompts (a there, b asked for)"),
+        (["a", "--over", "steps=1,2", "--set", "scheduler.eta=0.5"], "in recipe.scheduler ("),
+        (["a", "--over", "scheduler=ddim,euler"], "scheduler (nothing there, ddim euler"),
+    ):
+        code, out, err = ldm(*run, *more)
+        assert (code, out, words in err, "sha256" in err) == (2, "", True, False), err

@@ -19,6 +19,7 @@ from ldm_core.errors import LdmError
 from ldm_pipelines.convergence.command import read_schedulers, read_steps
 from ldm_pipelines.convergence.measuring import converge
 from ldm_pipelines.convergence.orders import measured_order
+from ldm_pipelines.convergence.stretches import stretch_between
 
 FIVE = {"euler": 1, "heun": 2, "dpmpp_2m": 2, "unipc": 2, "deis": 2}
 """The orders that their authors state; unipc's with the step of order one at its end."""
@@ -217,3 +218,28 @@ def test_x_is_kept_in_float64_around_the_network(pipe: Pipeline) -> None:
 
     converge(pipe, [seeing], steps=[1], reference=4, first=5.0, last=6.0)
     assert seen == [torch.float64] * 2
+
+
+@pytest.mark.parametrize("spacing", ["log-snr", "timestep", "karras"])
+def test_steps_are_even_in_what_they_are_said_to_be(pipe: Pipeline, spacing: Any) -> None:
+    stretch = stretch_between(pipe.composition.info.noise_schedule, -4.0, 4.0, spacing)
+    points = stretch.grid(5)
+    ratios = np.array([p.sigma / p.alpha for p in points])
+    assert ratios[[0, -1]] == pytest.approx([math.exp(2), math.exp(-2)])
+    along = {
+        "log-snr": np.log(ratios),
+        "timestep": np.array([p.t for p in points]),
+        "karras": ratios ** (1 / 7),
+    }[spacing]
+    np.testing.assert_allclose(np.diff(along), (along[-1] - along[0]) / 5, rtol=1e-6)
+
+
+def test_it_begins_from_the_seed_that_is_named(ldm: Any, folder: Path) -> None:
+    run = ["converge", "a", "--model", folder, "--steps", "1,2", "--reference", 4, "--end", 0]
+    rows = {}
+    for seed in (0, 5):
+        code, out, _ = ldm(*run, "--seed", seed, "--json", "-q")
+        assert code == 0
+        (curve,) = json.loads(out)["stretches"][0]["curves"]
+        rows[seed] = [row["distance"] for row in curve["rows"]]
+    assert rows[0] != rows[5]

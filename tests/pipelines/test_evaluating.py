@@ -23,6 +23,7 @@ from ldm_pipelines.evaluating.bootstrap import interval
 from ldm_pipelines.evaluating.choices import names_in, parse
 from ldm_pipelines.evaluating.evaluate import evaluate
 from ldm_pipelines.evaluating.reconstruction import reconstruct
+from ldm_pipelines.evaluating.table import Figure, Table
 
 pytest.importorskip("torchmetrics")
 
@@ -157,9 +158,9 @@ def test_broken_pictures_are_told(folders: tuple[Path, Path], tmp_path: Path) ->
         evaluate(tmp_path, metrics=brightness, skip_bad=True)
     (tmp_path / "sound.wav").write_bytes(b"RIFF")
     (tmp_path / "b.png").unlink()
-    with pytest.warns(LdmWarning, match=r"holds videos or sounds too \(1\)"):
+    with pytest.warns(LdmWarning, match=r"holds sounds too \(1\)"):
         evaluate(tmp_path, metrics=brightness)
-    with pytest.raises(LdmError, match=r"pictures are measured, and .* holds none"):
+    with pytest.raises(LdmError, match=r"pictures are measured, and .* is a sound"):
         evaluate(tmp_path / "sound.wav", metrics=brightness)
 
 
@@ -382,3 +383,77 @@ def test_the_command_refuses(
     code, out, err = ldm("evaluate", str(folders[0]), *more)
     assert (code, out) == (2, "")
     assert words in err
+
+
+def test_an_interval_lies_around_the_figure_though_halves_have_another() -> None:
+    """A figure that grows with the number of pictures, as a Fréchet distance falls with it."""
+    metric = Metric(lambda x: x, "sets", figure=lambda a, b: float(len(a)), least=2)
+    rows = torch.zeros(10, 1, dtype=torch.float64)
+    assert interval(metric, 10.0, rows, rows, resamples=5) == (10.0, 10.0)
+
+
+def test_two_pictures_are_a_pair_and_one_is_too_few_for_a_set(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        Image.fromarray(array(0).astype(np.uint8)).save(tmp_path / name / f"{name}.png")
+    table = evaluate(tmp_path / "a", against=tmp_path / "b", metrics="psnr")
+    assert table["psnr"].value == math.inf
+    few = Metric(lambda x: x.mean((2, 3)), "sets", figure=lambda a, b: 0.0, least=2)
+    with pytest.raises(LdmError, match="needs at least 2 pictures in each folder, and there is 1"):
+        evaluate(tmp_path / "a", against=tmp_path / "b", metrics=few)
+    with pytest.raises(LdmError, match="'moving-shapes' is no model of pictures"):
+        reconstruct(tmp_path / "a", model="moving-shapes", metrics="psnr")
+
+
+def test_a_text_that_the_table_leaves_open_is_that_of_the_manifest(tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    @measures("texts")
+    def heard(pictures: Tensor, texts: list[str]) -> Tensor:
+        seen.extend(texts)
+        return torch.zeros(len(pictures))
+
+    image = Image.fromarray(array(0).astype(np.uint8))
+    save_png(image, {"seed": 1, "inputs": {"prompt": "of a"}}, tmp_path / "a.png")
+    (tmp_path / "metadata.jsonl").write_text('{"file_name": "a.png", "text": null}\n')
+    evaluate(tmp_path, metrics=heard)
+    assert seen == ["of a"]
+
+
+def test_a_figure_is_found_by_its_whole_name_first() -> None:
+    whole = Figure("fid", 1.0, None, None, "", False, 3, 3)
+    other = Figure("fid[random]", math.inf, 0.5, 2.0, "", True, 3, 4)
+    table = Table((whole, other), "a", "b")
+    assert (table["fid"], table["fid[random]"]) == (whole, other)
+    with pytest.raises(KeyError):
+        Table((other, other), "a")["fid"]
+    assert table.columns()[1] == [
+        ("fid", "1", "", "lower", "3"),
+        ("fid[random]", "infinite", "0.5 … 2", "higher", "3 against 4"),
+    ]
+
+
+def test_videos_are_measured_by_frames(tmp_path: Path) -> None:
+    """As the same frames as pictures are; those of two lengths have no partners."""
+    noise = np.random.default_rng(0)
+    frames = [Image.fromarray(noise.integers(0, 255, (16, 16, 3), np.uint8)) for _ in range(6)]
+    for name, some in (("a", frames[:3]), ("b", frames[3:]), ("c", frames[3:5])):
+        for place in ("moving", "still/clip"):
+            (tmp_path / name / place).mkdir(parents=True)
+        file = tmp_path / name / "moving" / "clip.webp"
+        some[0].save(file, save_all=True, append_images=some[1:], lossless=True, exact=True)
+        for number, frame in enumerate(some):
+            frame.save(tmp_path / name / "still" / "clip" / f"{number:04d}.png")
+    metrics = ["psnr", "ssim", "fid:features=random"]
+    with pytest.warns(LdmWarning, match="1 video is measured by frames .* 3 in all"):
+        moving = evaluate(
+            tmp_path / "a" / "moving", against=tmp_path / "b" / "moving", metrics=metrics
+        )
+    still = evaluate(tmp_path / "a" / "still", against=tmp_path / "b" / "still", metrics=metrics)
+    assert [one.value for one in moving] == [one.value for one in still]
+    assert moving["psnr"].each == still["psnr"].each
+    with (
+        pytest.warns(LdmWarning, match="by frames"),
+        pytest.raises(LdmError, match=r"without a partner by name \(1\): clip/0002"),
+    ):
+        evaluate(tmp_path / "a" / "moving", against=tmp_path / "c" / "moving", metrics="psnr")

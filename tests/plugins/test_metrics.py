@@ -14,7 +14,7 @@ from ldm_core import LdmError
 from ldm_core.composition.parts import make
 from ldm_core.contracts import Metric
 from ldm_core.plugins.registry import installed
-from ldm_plugins.metrics.fid import few, frechet
+from ldm_plugins.metrics.fid import frechet
 from ldm_plugins.metrics.kid import kernel
 from ldm_plugins.metrics.shared import random_convolutions
 from ldm_plugins.metrics.shared.inception import inception
@@ -122,6 +122,8 @@ def test_lpips_is_torchmetrics_with_the_same_weights(
     rows = ours.rows(a, b)[:, 0]
     assert wanted.min() > 1e-4
     np.testing.assert_allclose(rows, wanted, rtol=1e-5)
+    save_file({k: v / 2 for k, v in weights.items()}, tmp_path / "net.safetensors")
+    assert (ours.rows(a, b)[:, 0] - rows).abs().min() > 1e-4  # the file's, as it is now
     other = "vgg" if net == "alex" else "alex"
     with pytest.raises(LdmError, match="of another network"):
         metric("lpips", weights=str(tmp_path), net=other).rows(a, b)
@@ -202,9 +204,11 @@ def test_the_frechet_distance_of_two_gaussians_of_known_moments() -> None:
 
 
 def test_few_pictures_are_said() -> None:
-    rows = torch.zeros(40, 64)
-    assert "40 pictures cannot fill the 64 features" in few(rows, torch.zeros(90, 64))
-    assert few(torch.zeros(65, 64), torch.zeros(90, 64)) == ""
+    note = metric("fid", features="random").note
+    assert note is not None
+    said = note(torch.zeros(40, 64), torch.zeros(90, 64))
+    assert "40 pictures cannot fill the 64 features" in said
+    assert note(torch.zeros(65, 64), torch.zeros(90, 64)) == ""
 
 
 def test_the_kernel_distance_is_the_double_sum_of_the_paper() -> None:
@@ -368,3 +372,16 @@ def test_what_is_no_clip_model_is_refused_before_weights_are_read(tmp_path: Path
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(LdmError, match="of the type 'bert'"):
         metric("clip", model=str(tmp_path))
+
+
+def test_distances_of_sets_are_in_float64_and_leave_torchs_noise_as_it_is() -> None:
+    """A mean far from zero is no part of a Fréchet distance."""
+    from ldm_plugins.metrics.fid import frechet
+    from ldm_plugins.metrics.kid import kernel
+
+    draws = torch.Generator().manual_seed(0)
+    a, b = (torch.randn(60, 3, dtype=torch.float64, generator=draws) for _ in range(2))
+    assert frechet(a + 1e4, b + 1e4) == pytest.approx(frechet(a, b), rel=1e-5)
+    before = torch.get_rng_state()
+    kernel(a, b, size=5, subsets=3)
+    assert torch.get_rng_state().equal(before)

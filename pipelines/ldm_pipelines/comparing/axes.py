@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from types import NoneType
 from typing import Any, get_args
@@ -15,6 +16,7 @@ from ldm_core.contracts.files import parts_of
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.jobs.columns import OF_CALL, SAME, read_input
 from ldm_core.jobs.compositions import key_of
+from ldm_core.plugins.registry import Registry
 from ldm_core.values import brief
 
 SHORT = {"guidance_scale": "guidance.scale"}
@@ -56,17 +58,20 @@ class Names:
     Args:
         declared: the models' inputs.
         lengths: the models' axes, such as width.
+        registry: by which two names are seen to be of one plugin.
     """
 
     declared: Mapping[str, Input]
     lengths: frozenset[str]
+    registry: Registry
 
     @classmethod
     def of(cls, compositions: Iterable[Composition]) -> Names:
         """Of models that are compared with one another."""
         several = list(compositions)
         declared = {name: one for c in reversed(several) for name, one in c.inputs.items()}
-        return cls(declared, frozenset(n for c in several for n in c.info.latents.names))
+        lengths = frozenset(n for c in several for n in c.info.latents.names)
+        return cls(declared, lengths, several[0].registry)
 
     def place(self, name: str) -> tuple[str, str]:
         """The key and the option that an axis is of.
@@ -110,11 +115,33 @@ def axis(name: str, values: Sequence[Any], names: Names) -> Axis:
         raise LdmError(f"the axis '{name}' has no values.")
     seen: dict[str, Any] = {}
     for value in values:
-        text = key_of({"": value})
+        text = key_of({"": _meant(value, key, option, names.registry)})
         if text in seen:
-            raise LdmError(f"the axis '{name}' has the value {brief(value)} twice; leave one.")
+            also = "" if seen[text] is value else f", as {brief(seen[text])} too"
+            also = also if brief(seen[text]) != brief(value) else ""
+            raise LdmError(
+                f"the axis '{name}' has the value {brief(value)} twice{also}; leave one."
+            )
         seen[text] = value
     return Axis(name, key, option, tuple(values), _labels(values))
+
+
+def _meant(value: Any, key: str, option: str, registry: Registry) -> Any:
+    """What a value means, however it is written: 1.0 is 1, a table of a name alone is the name, and
+    a name is that of one plugin."""
+    if key in STAGES and not option and isinstance(value, str):
+        value = {"name": value}
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list | tuple):
+        return [_meant(one, "", "", registry) for one in value]
+    if not isinstance(value, Mapping):
+        return value
+    meant = {name: _meant(one, "", "", registry) for name, one in value.items()}
+    if key in STAGES and not option and isinstance(name := meant.get("name"), str):
+        with suppress(LdmError):  # which is said where the cell is composed
+            meant["name"] = registry.find(key, name).id
+    return meant
 
 
 def read_axis(text: str, names: Names) -> Axis:

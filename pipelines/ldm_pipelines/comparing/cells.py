@@ -41,6 +41,13 @@ class Plan:
     seed: int
 
     @property
+    def about(self) -> dict[str, Any]:
+        """What is compared, for the record of the job."""
+        axes = {one.path: [*one.labels] for one in self.axes}
+        prompts = [prompt for prompt in self.prompts if prompt is not None]
+        return {**axes, **({"prompts": prompts} if prompts else {}), "images": self.images}
+
+    @property
     def of_each(self) -> int:
         """How many pictures a cell has."""
         return len(self.prompts) * self.images

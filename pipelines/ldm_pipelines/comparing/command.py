@@ -11,9 +11,11 @@ import typer
 from pydantic import Field
 
 from ldm_core.cli.asking import hub_for
-from ldm_core.cli.choices import PipelineChoices, check_folder, prepare_libraries
+from ldm_core.cli.choices import DrawingChoices, check_folder, prepare_libraries
+from ldm_core.cli.ends import say
 from ldm_core.cli.inputs import check_inputs, gather_inputs, with_full_paths
 from ldm_core.cli.jobs import Report, carry_out
+from ldm_core.cli.seeing import check_seen, job_seen
 from ldm_core.cli.streams import print_line
 from ldm_core.cli.tables import print_table
 from ldm_core.cli.workers import starter
@@ -35,7 +37,8 @@ from ldm_pipelines.comparing.axes import SHORT, Axis, Names, checked_axes, parte
 from ldm_pipelines.comparing.cells import Plan
 from ldm_pipelines.comparing.comparison import Comparison, comparison_of
 from ldm_pipelines.comparing.layout import count_of_pages
-from ldm_pipelines.comparing.opening import open_job, plan_of
+from ldm_pipelines.comparing.opening import extent_in_all, open_job, plan_of
+from ldm_pipelines.comparing.sheet import least_size
 from ldm_pipelines.comparing.tables import grid, text_of
 from ldm_pipelines.comparing.written import Files
 from ldm_pipelines.evaluating.choices import Chosen, names_in, parse
@@ -48,7 +51,7 @@ table."""
 
 def compare(
     *prompts: str,
-    choices: PipelineChoices,
+    choices: DrawingChoices,
     over: list[str] | None = None,
     against: str | None = None,
     metrics: list[str] | None = None,
@@ -62,7 +65,6 @@ def compare(
     sheet: OutputPath | None = None,
     table: OutputPath | None = None,
     page: OutputPath | None = None,
-    overwrite: bool = False,
     resume: bool = False,
     workers: Annotated[int, Field(ge=1)] | None = None,
     json: bool = False,
@@ -92,8 +94,6 @@ def compare(
             and a file each, NAME-2 and on, for the values of further axes and other pictures.
         table: A table with a line for each cell, a .csv, .json or .md file.
         page: A page, a .html file with all pictures in it and a slider between two of them.
-        overwrite: Replace files of the names that sheet, table and page are to have. Pictures are
-            never replaced.
         resume: Insist that the folder holds this comparison already.
         workers: Start so many processes.
         json: Print events and cells as JSON.
@@ -108,15 +108,21 @@ def compare(
         check_needed(base, plan, inputs)
         reference = None if against is None else plan.find(read_against(against))
         measured = measures_of(base, metrics, reference is not None)
-        files = Files(sheet, table, page, overwrite, count_of_pages(plan))
+        least = least_size(plan, extent_in_all(base, plan))
+        files = Files(sheet, table, page, choices.overwrite, count_of_pages(plan), least)
         check_folder(out)
+        check_seen(choices, {"--sheet": sheet, "--table": table, "--page": page})
+        seen = job_seen(choices, out, processes(workers))
         files.check(again=JobFolder(out).record() is not None)
         start = starter("local", workers)
         job = open_job(
             plan, base, layer, inputs, out, batch_size=batch_size, format=format,
-            resume=resume and started_by() is None, processes=processes(workers),
+            resume=resume and started_by() is None, processes=processes(workers), seen=seen,
         )  # fmt: skip
-        code = carry_out(job, start, json, kind=partial(CompareReport, plan))
+        if seen is not None and started_by() is None and not choices.quiet:
+            say("note: the seconds of the cells hold what it takes to show them as they form")
+        report = partial(CompareReport, plan)
+        code = carry_out(job, start, json, quiet=choices.quiet, kind=report)
         if started_by() is None and (process is None or process.rank == 0):
             compared = comparison_of(job, plan)
             cell = None if reference is None else compared.cells[reference]
@@ -150,7 +156,7 @@ def measures_of(base: Composition, metrics: list[str] | None, has_reference: boo
         return chosen_for_cells(tables, has_reference, base.registry)
 
 
-def check_said(over: list[str], choices: PipelineChoices) -> None:
+def check_said(over: list[str], choices: DrawingChoices) -> None:
     """See that no axis is also said by an option, which it would take the place of.
 
     Raises:
@@ -169,12 +175,13 @@ def check_said(over: list[str], choices: PipelineChoices) -> None:
                 raise LdmError(
                     f"'{other}' is given twice: {flag} says it, and the axis '{name}' takes its "
                     "place.",
-                    f"leave out {flag}, or make it an axis too: --over {other}=VALUE",
+                    f"leave out {flag}"
+                    + (f", or make it an axis too: --over {other}=VALUE" if path != other else "."),
                 )
 
 
 def composed(
-    over: list[str], choices: PipelineChoices
+    over: list[str], choices: DrawingChoices
 ) -> tuple[Composition, Layer, tuple[Axis, ...]]:
     """The composition on which axes lie, with its choices, and the axes. Where models are compared,
     it is of the first that can be had.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ldm_core.composition.composition import Composition
 from ldm_core.composition.limits import MOST_IMAGES
 from ldm_core.composition.recipe import Layer
+from ldm_core.contracts import Extent
 from ldm_core.errors import LdmError
 from ldm_core.jobs.job import Job
 from ldm_pipelines.comparing.axes import Axis
@@ -16,6 +17,7 @@ from ldm_pipelines.comparing.cells import Plan
 from ldm_pipelines.comparing.making import CompareMaking
 
 if TYPE_CHECKING:
+    from ldm_core.jobs.seeing import Seen
     from ldm_core.run.pipeline import Pipeline
 
 
@@ -50,6 +52,17 @@ def plan_of(
     return plan
 
 
+def extent_in_all(base: Composition, plan: Plan) -> Extent:
+    """How large the pictures of all cells are; nothing where cells may differ in that, or none can
+    be made."""
+    if {"model", "extent", *base.info.latents.names} & {one.key for one in plan.axes}:
+        return {}
+    try:
+        return base.extent()
+    except LdmError:  # which is said of each cell
+        return {}
+
+
 def open_job(
     plan: Plan,
     base: Composition,
@@ -62,12 +75,14 @@ def open_job(
     resume: bool = False,
     pipe: Pipeline | None = None,
     processes: int = 1,
+    seen: Seen | None = None,
 ) -> Job:
     """The job of a comparison, whose bad lines are the pictures of cells that are refused.
 
     Args:
         base: of the choices.
         choices: of a recipe, on which axes lie.
+        seen: shows pictures as they form.
     Raises:
         LdmError: nothing can be made, or the folder holds another job.
     """
@@ -86,4 +101,6 @@ def open_job(
         base=base,
         processes=processes,
         pipe=pipe,
+        seen=seen,
+        about=plan.about,
     )

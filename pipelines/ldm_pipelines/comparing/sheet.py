@@ -7,8 +7,10 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
+from ldm_core.contracts import Extent
 from ldm_core.media.sheet import CELL
 from ldm_core.media.strips import thumbnail
+from ldm_pipelines.comparing.cells import Plan
 from ldm_pipelines.comparing.comparison import Cell, Shot
 from ldm_pipelines.comparing.layout import Page, cost, head_text
 
@@ -54,6 +56,19 @@ def draw_page(page: Page) -> Image.Image:
                 sheet.paste(one, (x, y))
             pen.write((x, y + height + 2), cost(shot), FAINT)
     return sheet
+
+
+def least_size(plan: Plan, extent: Extent) -> tuple[int, int]:
+    """Width and height that each sheet of a comparison has at least: labels beside may add to it.
+
+    Args:
+        extent: of a picture; where it has no width or height, one pixel is counted.
+    """
+    sizes = [len(one.values) for one in plan.axes] + [plan.of_each] * (plan.of_each > 1)
+    rows, columns = sizes[:2] if len(sizes) > 1 else (1, sizes[0])
+    sides = [extent.get(name, 0) for name in ("width", "height")]
+    tall = int(CELL * sides[1] / max(sides)) if min(sides) else 1
+    return GAP + columns * (CELL + GAP), GAP + rows * (max(1, tall) + LINE + GAP)
 
 
 class _Pen:

@@ -9,7 +9,7 @@ from pathlib import Path
 from ldm_core.cli.choices import check_folder, make_folder
 from ldm_core.contracts.files import in_full
 from ldm_core.errors import LdmError
-from ldm_core.media.sheet import check_sheet, save_sheet
+from ldm_core.media.sheet import check_fits, check_sheet, save_sheet
 from ldm_pipelines.comparing.comparison import Comparison
 from ldm_pipelines.comparing.page import check_page, save_page
 from ldm_pipelines.comparing.tables import check_table, save_table
@@ -23,6 +23,7 @@ class Files:
         sheet: of the first page; the others have a number behind its name.
         overwrite: replace what has these names.
         pages: how many sheets there are.
+        least: width and height that each of them has at least.
     """
 
     sheet: Path | None
@@ -30,6 +31,7 @@ class Files:
     page: Path | None
     overwrite: bool
     pages: int
+    least: tuple[int, int] = (0, 0)
 
     @property
     def sheets(self) -> list[Path]:
@@ -56,6 +58,7 @@ class Files:
         over = self.overwrite or again
         for path in self.sheets:
             check_sheet(path, overwrite=over)
+            check_fits(path, self.least)
         if self.table is not None:
             check_table(self.table, overwrite=over)
         if self.page is not None:

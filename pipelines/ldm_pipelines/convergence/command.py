@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from ldm_core.composition.recipe import read_value
-from ldm_core.contracts import OutputPath
+from ldm_core.contracts import OutputPath, Seed
 from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError
 from ldm_core.media.names import check_new, write_whole
@@ -36,9 +36,11 @@ def converge(
     spacing: Spacing = "log-snr",
     input: list[str] | None = None,
     num_images: Annotated[int, Field(ge=1, le=64)] = 1,
+    seed: Seed = 0,
     plot: OutputPath | None = None,
     table: OutputPath | None = None,
     overwrite: bool = False,
+    quiet: bool = False,
     json: bool = False,
 ) -> Iterator[str]:
     """Measure how fast schedulers come to a fine solution, all from one start, and their orders.
@@ -61,10 +63,12 @@ def converge(
         end: Log-SNR where all end (default: the whole way's end; 4 on Gaussian data).
         spacing: What steps are even in: "log-snr", "timestep", or "karras" for (sigma/alpha)^(1/7).
         input: Another input of the model, as class_label=3; repeatable.
-        num_images: Images whose distances are taken together; their seeds are 0, 1, ...
+        num_images: Images whose distances are taken together.
+        seed: Seed of the first of them; the next ones count up.
         plot: Also draw the curves: a .png, .svg or .pdf file.
         table: Also write a row for each walk: a .csv file.
         overwrite: Replace files of these names.
+        quiet: Do not say what is being done.
         json: Print one JSON object.
     """
     plot, table = (None if path is None else expanded(path) for path in (plot, table))
@@ -83,7 +87,8 @@ def converge(
     from ldm_pipelines.convergence import measuring, report
 
     def tell(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
+        if not quiet:
+            print(line, file=sys.stderr, flush=True)
 
     chosen = pipe.composition.chosen
     for key, why in (("scheduler", "--schedulers says"), ("spacing", "--spacing says")):
@@ -100,6 +105,7 @@ def converge(
         spacing=spacing,
         inputs=told,
         num_images=num_images,
+        seed=seed,
         tell=tell,
     )
     if table is not None:

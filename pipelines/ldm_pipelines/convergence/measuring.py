@@ -13,6 +13,7 @@ from ldm_core.conformance.checks import NotApplicable
 from ldm_core.conformance.examples import example_inputs
 from ldm_core.conformance.gaussian import SCHEDULES
 from ldm_core.conformance.walks import info_of
+from ldm_core.contracts import Seed
 from ldm_core.errors import LdmError
 from ldm_core.values import brief
 from ldm_pipelines.convergence.orders import Order, measured_order
@@ -141,6 +142,7 @@ def converge(
     spacing: Spacing = "log-snr",
     inputs: Mapping[str, Any] | None = None,
     num_images: int = 1,
+    seed: Seed = 0,
     tell: Callable[[str], None] | None = None,
 ) -> Convergence:
     """How far schedulers end from a fine reference, all from one start, and their orders.
@@ -160,7 +162,8 @@ def converge(
         first, last: log-SNR of the ends.
         spacing: what the steps are even in.
         inputs: of the images, as of a call; examples where left out.
-        num_images: whose distances are taken together; their seeds are 0, 1, ...
+        num_images: whose distances are taken together.
+        seed: of the first image; the next ones count up.
         tell: hears of what is being done.
     Raises:
         LdmError: a scheduler that draws noise on the way, or only walks points of its own; ends
@@ -169,7 +172,7 @@ def converge(
     _check_steps(steps, reference)
     pipe = pipe.replace(observers=[])
     named = _named(pipe, schedulers)
-    subject, told = _subject(pipe, gaussian, inputs, num_images)
+    subject, told = _subject(pipe, gaussian, inputs, num_images, seed)
     if first is not None or last is not None or gaussian is not None:
         if gaussian is not None:
             first = GAUSSIAN[0] if first is None else first
@@ -250,7 +253,11 @@ def _in_words(table: Mapping[str, Any]) -> str:
 
 
 def _subject(
-    pipe: Pipeline, gaussian: Data | None, inputs: Mapping[str, Any] | None, num_images: int
+    pipe: Pipeline,
+    gaussian: Data | None,
+    inputs: Mapping[str, Any] | None,
+    num_images: int,
+    seed: int,
 ) -> tuple[Subject, Mapping[str, Any]]:
     composition = pipe.composition
     if num_images < 1:
@@ -262,7 +269,7 @@ def _subject(
     if gaussian is not None:
         return OnGaussian(f"on a {gaussian} path", info_of(SCHEDULES[gaussian])), {}
     told = {**_examples(composition, num_images), **(inputs or {})}
-    plan = composition.plan(told, list(range(num_images)))
+    plan = composition.plan(told, list(range(seed, seed + num_images)))
     return OnModel(pipe, plan), {name: v for name, v in told.items() if v is not None}
 
 

@@ -23,6 +23,7 @@ def evaluate_command(
     resamples: Annotated[int, Field(ge=0, le=100_000)] | None = None,
     skip_bad: bool = False,
     each: bool = False,
+    quiet: bool = False,
     json: bool = False,
 ) -> None:
     """Measure pictures: against others, against their prompts, or against what a model's
@@ -46,6 +47,7 @@ def evaluate_command(
         resamples: For the intervals; each metric's own number where left out, none with 0.
         skip_bad: Leave out pictures that cannot be read or paired, and say so.
         each: Also print the figure of each picture.
+        quiet: Show no progress.
         json: Print JSON.
     """
     from ldm_core.cli.asking import hub_for
@@ -77,12 +79,13 @@ def evaluate_command(
         if model is not None:
             table = reconstruct(
                 pictures, model=model, metrics=tables, batch_size=batch_size, device=device,
-                resamples=resamples, skip_bad=skip_bad,
+                resamples=resamples, skip_bad=skip_bad, progress=not (quiet or json),
             )  # fmt: skip
         else:
             table = evaluate(
                 pictures, against=against, metrics=tables, pair_by=pair, batch_size=batch_size,
                 device=device, resamples=resamples, skip_bad=skip_bad,
+                progress=not (quiet or json),
             )  # fmt: skip
     if json:
         figures = table.as_json()

@@ -17,6 +17,7 @@ from ldm_core.errors import LdmError, LdmWarning
 from ldm_core.model import place
 from ldm_core.plugins.blame import blamed
 from ldm_core.plugins.registry import Registry, installed
+from ldm_pipelines.counting import counted
 from ldm_pipelines.evaluating.bootstrap import interval
 from ldm_pipelines.evaluating.choices import Chosen, chosen
 from ldm_pipelines.evaluating.pairing import PairBy, pair
@@ -53,6 +54,7 @@ def evaluate(
     device: str = "auto",
     resamples: Annotated[int, Field(ge=0, le=100_000)] | None = None,
     skip_bad: bool = False,
+    progress: bool = False,
     registry: Registry | None = None,
 ) -> Table:
     """Measure a folder of pictures by metrics.
@@ -67,6 +69,7 @@ def evaluate(
         device: where metrics compute: ``auto``, ``cpu``, ``cuda``.
         resamples: for the 95 % intervals; each metric's own number where left out, none with 0.
         skip_bad: leave out pictures that cannot be read or paired, and say so.
+        progress: show a bar, in a terminal or notebook.
         registry: the plugins to choose from; those of the installed packages by default.
     Raises:
         LdmError: whatever can be seen to be wrong, before any weight is read.
@@ -85,21 +88,27 @@ def evaluate(
 
     rows = {one.name: Rows() for one in measured}
     of_pairs, single, of_sets = _sorted(measured)
-    for batch in batches(own, batch_size) if single else ():
-        images = pixels(batch, where)
-        for one in single:
-            second = ([texts[e.path] for e in batch],) if one.metric.against == "texts" else ()
-            add_rows(one, batch, rows[one.name], images, *second)
-    for batch in batches(others, batch_size) if of_sets else ():
-        images = pixels(batch, where)
-        for one in of_sets:
-            add_rows(one, batch, rows[one.name], images, reference=True)
-    partner = {entry.path: other for entry, other in pairs}
-    for batch in batches([entry for entry, _ in pairs], batch_size):
-        images = pixels(batch, where)
-        references = pixels([partner[entry.path] for entry in batch], where)
-        for one in of_pairs:
-            add_rows(one, batch, rows[one.name], images, references)
+    partner = dict(pairs)
+    alone, sets = own if single else [], others if of_sets else []
+    total = len(alone) + len(sets) + len(pairs)
+    with counted(total, "measured", progress) as advance:
+        for batch in batches(alone, batch_size):
+            images = pixels(batch, where)
+            for one in single:
+                second = ([texts[e.path] for e in batch],) if one.metric.against == "texts" else ()
+                add_rows(one, batch, rows[one.name], images, *second)
+            advance(len(batch))
+        for batch in batches(sets, batch_size):
+            images = pixels(batch, where)
+            for one in of_sets:
+                add_rows(one, batch, rows[one.name], images, reference=True)
+            advance(len(batch))
+        for batch in batches([entry for entry, _ in pairs], batch_size):
+            images = pixels(batch, where)
+            references = pixels([partner[entry] for entry in batch], where)
+            for one in of_pairs:
+                add_rows(one, batch, rows[one.name], images, references)
+            advance(len(batch))
     figures = tuple(figure_of(one, rows[one.name], resamples) for one in measured)
     say_notes(figures)
     return Table(

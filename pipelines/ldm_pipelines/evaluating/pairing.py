@@ -100,4 +100,5 @@ def _seed(entry: Entry) -> str:
             f"'{entry.path}' has no manifest with its seed.",
             "pictures that `ldm` draws have one; --pair name and --pair order need none.",
         )
-    return json.dumps([manifest["seed"], manifest.get("inputs")], sort_keys=True)
+    of_file = [manifest["seed"], manifest.get("inputs"), entry.frame]
+    return json.dumps(of_file, sort_keys=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,9 +13,10 @@ from ldm_core.composition.compose import compose
 from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError, NotFiniteError
 from ldm_core.plugins.registry import Registry, installed
+from ldm_pipelines.counting import counted
 from ldm_pipelines.evaluating.choices import chosen
 from ldm_pipelines.evaluating.evaluate import Rows, add_rows, figure_of, say_notes
-from ldm_pipelines.evaluating.pictures import batches, entries_in, pixels
+from ldm_pipelines.evaluating.pictures import Entry, batches, entries_in, pixels
 from ldm_pipelines.evaluating.table import Table
 from ldm_pipelines.parts import check_fits
 
@@ -29,6 +31,7 @@ def reconstruct(
     device: str = "auto",
     resamples: Annotated[int, Field(ge=0, le=100_000)] | None = None,
     skip_bad: bool = False,
+    progress: bool = False,
     registry: Registry | None = None,
 ) -> Table:
     """Encode and decode pictures by a model's autoencoder, and measure what comes of each against
@@ -37,7 +40,7 @@ def reconstruct(
     Args:
         pictures: a folder, or a picture.
         model: name of an installed model, folder, or Hub id.
-        metrics, batch_size, device, resamples, skip_bad, registry: as of `evaluate`.
+        metrics, batch_size, device, resamples, skip_bad, progress, registry: as of `evaluate`.
     Raises:
         LdmError: whatever can be seen to be wrong, before any weight is read; a picture's size does
             not fit the model.
@@ -62,7 +65,7 @@ def reconstruct(
     for entry in entries:
         check_fits(pipe, entry.size, f"picture '{entry.path}'")
     rows = {one.name: Rows() for one in measured}
-    for batch in batches(entries, batch_size):
+    for batch in _advancing(entries, batch_size, progress):
         images = pixels(batch, "cpu")
         given = images.mean(1, keepdim=True) if info.image_channels == 1 else images
         try:
@@ -80,3 +83,11 @@ def reconstruct(
     figures = tuple(figure_of(one, rows[one.name], resamples) for one in measured)
     say_notes(figures)
     return Table(figures, str(expanded(pictures)), f"their reconstruction by {model}", "name")
+
+
+def _advancing(entries: Sequence[Entry], size: int, shown: bool) -> Iterator[list[Entry]]:
+    """The batches, one after the other, with a bar where it is wanted."""
+    with counted(len(entries), "reconstructed", shown) as advance:
+        for batch in batches(entries, size):
+            yield batch
+            advance(len(batch))

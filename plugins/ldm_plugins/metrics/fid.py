@@ -22,7 +22,8 @@ def fid(*, features: str) -> Metric:
     Args:
         features: Of what: ``latents:MODEL`` of a model's encoder, ``clip:MODEL`` of a CLIP model
             (a folder, or an id of the Hub), ``inception:FILE`` of the network that papers take,
-            with its weights in a safetensors file, or ``random`` convolutions.
+            with its weights in a safetensors file, ``fitted`` for a small network that is fitted
+            here to the reference, or ``random`` convolutions.
     """
     network = features_of(features)
     return Metric(
@@ -31,8 +32,8 @@ def fid(*, features: str) -> Metric:
         higher_is_better=False,
         best=0.0,
         lowest=0.0,
-        figure=frechet,
-        note=few,
+        figure=network.figure(frechet),
+        note=network.said(few),
         least=2,
         label=f"fid[{network.label}]",
         needs=NEEDS,
@@ -49,9 +50,8 @@ def frechet(rows: Tensor, reference_rows: Tensor) -> float:
     return max(float(distance.compute()), 0.0)
 
 
-def few(rows: Tensor, reference_rows: Tensor) -> str:
+def few(count: int, values: int) -> str:
     """That there are too few pictures for a covariance of full rank."""
-    count, values = min(len(rows), len(reference_rows)), rows.shape[1]
     if count > values:
         return ""
     return (

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ldm_core.errors import LdmError, LdmWarning
+from ldm_core.model.component_folder import component_folder
 from ldm_core.model.loading import check_finite, reading
 from ldm_core.model.reading import read_json
 from ldm_plugins.metrics.shared.features import Features
-from ldm_plugins.shared.component_folder import component_folder
 from ldm_plugins.shared.quiet import quiet
+from ldm_plugins.shared.stamps import Stamps, stamps
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,13 +47,15 @@ class ClipModel:
         from ldm_core.media.pixels import from_pixels
 
         images = from_pixels(pictures * 2 - 1, "pil")
-        pixels = _processor(self.folder)(images, return_tensors="pt").pixel_values
-        model = _model(self.folder, str(pictures.device))
+        read = stamps(self.folder)
+        pixels = _processor(self.folder, read)(images, return_tensors="pt").pixel_values
+        model = _model(self.folder, read, str(pictures.device))
         return _pooled(model.get_image_features(pixel_values=pixels.to(pictures.device)))
 
     def texts(self, texts: Sequence[str], device: Any) -> Tensor:
         """Projected features, (texts, values); words beyond the window are left out, and said."""
-        model, tokenizer = _model(self.folder, str(device)), _tokenizer(self.folder)
+        read = stamps(self.folder)
+        model, tokenizer = _model(self.folder, read, str(device)), _tokenizer(self.folder, read)
         window = model.config.text_config.max_position_embeddings
         with quiet("the tokenizer of CLIP"):
             lengths = [len(ids) for ids in tokenizer([*texts]).input_ids]
@@ -95,8 +98,8 @@ def _pooled(output: Any) -> Tensor:
     return features
 
 
-@cache
-def _model(folder: Path, device: str) -> Any:
+@lru_cache(maxsize=4)
+def _model(folder: Path, read: Stamps, device: str) -> Any:
     from transformers import CLIPModel
 
     what = f"the CLIP model in {folder}"
@@ -110,8 +113,8 @@ def _model(folder: Path, device: str) -> Any:
     return model.float().eval().requires_grad_(False).to(device)
 
 
-@cache
-def _processor(folder: Path) -> Any:
+@lru_cache(maxsize=4)
+def _processor(folder: Path, read: Stamps) -> Any:
     # the one in PIL, so that figures do not depend on whether torchvision is installed
     try:
         from transformers import CLIPImageProcessorPil as CLIPImageProcessor
@@ -123,8 +126,8 @@ def _processor(folder: Path) -> Any:
         return CLIPImageProcessor.from_pretrained(folder, local_files_only=True)
 
 
-@cache
-def _tokenizer(folder: Path) -> Any:
+@lru_cache(maxsize=4)
+def _tokenizer(folder: Path, read: Stamps) -> Any:
     from transformers import CLIPTokenizerFast
 
     what = f"the tokenizer of the CLIP model in {folder}"

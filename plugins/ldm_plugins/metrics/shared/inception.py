@@ -8,12 +8,13 @@ them into a safetensors file, under the same names.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ldm_plugins.metrics.shared.features import Features
 from ldm_plugins.metrics.shared.weights_file import fill, read_tensors, weights_file
+from ldm_plugins.shared.stamps import Stamps, stamps
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -37,14 +38,14 @@ def inception_features(source: str) -> Features:
         scaled = interpolate(
             (pictures * 255).round(), (SIDE, SIDE), mode="bilinear", antialias=True
         )
-        features: Tensor = _network(file).to(pictures.device)((scaled - 128) / 128)
+        features: Tensor = _network(file, stamps(file)).to(pictures.device)((scaled - 128) / 128)
         return features
 
     return Features(f"inception of {source}", rows)
 
 
-@cache
-def _network(file: Path) -> nn.Module:
+@lru_cache(maxsize=4)
+def _network(file: Path, read: Stamps) -> nn.Module:
     return fill(inception(), read_tensors(file), f"the file {file}")
 
 

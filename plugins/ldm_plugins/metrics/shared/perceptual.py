@@ -8,11 +8,12 @@ pickled.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ldm_plugins.metrics.shared.weights_file import fill, read_tensors
+from ldm_plugins.shared.stamps import Stamps, stamps
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -28,7 +29,6 @@ LINES = Path(__file__).parent / "lpips"
 """The paper's weights of channels, version 0.1, by network (BSD licence, see the files)."""
 
 
-@cache
 def read_network(file: Path, net: str) -> nn.Module:
     """The distance by the weights of a file: of pictures and references (batch, 3, height, width)
     in [-1, 1], (batch,).
@@ -36,6 +36,11 @@ def read_network(file: Path, net: str) -> nn.Module:
     Raises:
         LdmError: the file cannot be read, or is of another network.
     """
+    return _read(file, stamps(file), net)
+
+
+@lru_cache(maxsize=4)
+def _read(file: Path, read: Stamps, net: str) -> nn.Module:
     weights = read_tensors(file)
     if "lin0.model.1.weight" not in weights:
         weights |= read_tensors(LINES / f"{net}.safetensors")
