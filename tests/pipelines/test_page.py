@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from pydantic import Field as Bounds
 
+import tiny
 from ldm_core import hookimpl
 from ldm_core.errors import LdmError
 from ldm_core.media.png import read_png
@@ -25,8 +29,10 @@ from ldm_pipelines.page.filled import HOOKS, Asked, Filled, asked
 from ldm_pipelines.page.folders import Folders
 from ldm_pipelines.page.making import Maker, Seen
 from ldm_pipelines.page.saving import keep
+from ldm_pipelines.page.shown import Shown, error_text, progress_text
 from ldm_pipelines.page.taking import take
 from ldm_pipelines.page.workplace import Workplace
+from tiny.lora import write_lora
 
 
 @pytest.fixture
@@ -89,8 +95,9 @@ def test_command_recipe_and_python_make_what_the_page_makes(
     assert ldm("generate", *call, "--recipe", "r.toml", "--out", "b", "--", PROMPT)[0] == 0
     assert {path.read_bytes() for path in Path("b").iterdir()} == {*pages}
     exec(as_python(wanted), {})
-    alike = [Image.open(path).tobytes() for path in files]
-    assert [Image.open(f"seed{seed}.png").tobytes() for seed in (7, 8)] == alike
+    again = {*Path("pictures").iterdir()} - {path.relative_to(Path.cwd()) for path in files}
+    assert len(again) == 2
+    assert {path.read_bytes() for path in again} == {*pages}
     assert not Path("x").exists()
 
 
@@ -394,3 +401,213 @@ def test_a_field_says_what_is_wrong(folders: Folders) -> None:
     one = Field("count", int, "whole")
     with pytest.raises(LdmError, match="'count' should be int"):
         one.read("many")
+
+
+def test_a_plugin_inside_another_has_fields_of_its_own(
+    folders: Folders, folder: Path, ldm: Any
+) -> None:
+    """What is filled in there is in the recipe, in the command, and comes back from the picture."""
+    registry, at = installed(), "ldm-core:churn"
+    options = {("scheduler", at, "inner"): "unipc", ("scheduler", at, "inner.order"): "3"}
+    filled = Filled(
+        str(folder), {"scheduler": ("churn",)}, {"num_inference_steps": 3}, options,
+        {"prompt": "a star"}, seed=3,
+    )  # fmt: skip
+    shown = describe(filled, folders, registry)
+    fields = {f.name: f for f in shown.sections[0].fields}
+    assert {"inner", "inner.order", "inner.variant", "s_churn"} <= fields.keys()
+    assert fields["inner.variant"].widget == "choice"
+    wanted = ask(folders, filled)
+    assert wanted.layer["scheduler"] == {"name": "churn", "inner": {"name": "unipc", "order": 3}}
+    [first] = made(Maker(folders, registry), wanted)
+    exec(as_python(wanted), {})
+    [again] = {*Path("pictures").rglob("*-2.png")}
+    assert again.read_bytes() == first.read_bytes()
+    taken = take(first, folders, registry)
+    assert taken.left == ()
+    assert ask(folders, taken.filled).layer["scheduler"] == wanted.layer["scheduler"]
+    other = {**options, ("scheduler", at, "inner"): "dpm_2"}  # since the form was made
+    stale = replace(filled, options=other)
+    late = asked(stale, shown.options, shown.input_fields, shown.inputs, folders, registry)
+    assert late.layer["scheduler"] == {"name": "churn", "inner": "dpm_2"}
+
+
+def test_kernels_in_a_list_have_fields_of_their_own(folders: Folders, folder: Path) -> None:
+    at = ("attention", "ldm-core:first_of")
+    options = {(*at, "kernels"): ["sliced", "native"], (*at, "kernels.0.heads"): "2"}
+    parts = {"attention": ("first_of",)}
+    wanted = ask(folders, Filled(str(folder), parts, {}, options, {"prompt": "a"}))
+    kernels = [{"name": "sliced", "heads": 2}, {"name": "native"}]
+    assert wanted.layer["attention"] == {"name": "first_of", "kernels": kernels}
+
+
+A1111 = (
+    "a cat <lora:ink:0.8>\nNegative prompt: blurry\nSteps: 20, Sampler: DPM++ 2M, "
+    "Schedule type: Karras, CFG scale: 7.5, Seed: 9, Size: 24x32, Model: x, Clip skip: 2"
+)
+
+
+def a1111_png(path: Path) -> None:
+    info = PngInfo()
+    info.add_text("parameters", A1111)
+    Image.new("RGB", (8, 8)).save(path, pnginfo=info)
+
+
+def a1111_jpeg(path: Path) -> None:
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + A1111.encode("utf-16-be")
+    Image.new("RGB", (8, 8)).save(path, exif=exif)
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [("a.png", a1111_png), ("a.jpg", a1111_jpeg), ("a.webp", a1111_jpeg)],
+    ids=["png", "jpeg", "webp"],
+)
+def test_a_picture_of_a1111_fills_the_form_of_the_model_that_is_chosen(
+    name: str, write: Any, folders: Folders, folder: Path, tmp_path: Path
+) -> None:
+    write(tmp_path / name)
+    taken = take(tmp_path / name, folders, installed(), str(folder))
+    asked_for = ask(folders, taken.filled)
+    assert asked_for.layer["num_inference_steps"] == 20
+    assert asked_for.layer["scheduler"]["name"] == "dpmpp_2m"
+    assert asked_for.layer["spacing"]["name"] == "karras"
+    assert asked_for.inputs == {"prompt": "a cat", "negative_prompt": "blurry"}
+    assert (asked_for.seed, asked_for.axes) == (9, {"width": 24, "height": 32})
+    left = "; ".join(taken.left)
+    assert all(words in left for words in ("<lora:ink:0.8>", "model 'x'", "Clip skip: 2"))
+    assert any("draws other noise" in note for note in taken.notes)
+
+
+def test_a_picture_of_comfyui_fills_the_form(
+    folders: Folders, folder: Path, tmp_path: Path
+) -> None:
+    sampler = {"seed": 5, "steps": 12, "cfg": 6.5, "sampler_name": "euler_ancestral",
+               "scheduler": "karras", "denoise": 1.0, "model": ["4", 0], "positive": ["6", 0],
+               "negative": ["7", 0], "latent_image": ["5", 0]}  # fmt: skip
+    graph = {
+        "3": {"class_type": "KSampler", "inputs": sampler},
+        "4": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "x.safetensors"}},
+        "5": {"class_type": "EmptyLatentImage", "inputs": {"width": 32, "height": 16}},
+        "6": {"class_type": "CLIPTextEncode", "inputs": {"text": "a cat", "clip": ["4", 1]}},
+        "7": {"class_type": "CLIPTextEncode", "inputs": {"text": "blurry", "clip": ["4", 1]}},
+    }
+    info = PngInfo()
+    info.add_text("prompt", json.dumps(graph))
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png", pnginfo=info)
+    taken = take(tmp_path / "a.png", folders, installed(), str(folder))
+    wanted = ask(folders, taken.filled)
+    assert wanted.layer["guidance"]["scale"] == 6.5
+    assert wanted.layer["scheduler"]["name"] == "euler_ancestral"
+    assert (wanted.seed, wanted.inputs["prompt"]) == (5, "a cat")
+    assert any("x.safetensors" in words for words in taken.left)
+
+
+def test_a_lora_is_taken_over_where_it_lies_in_the_folders(
+    folders: Folders, folder: Path, tmp_path: Path
+) -> None:
+    from diffusers import StableDiffusionPipeline
+
+    layers = {"unet": ["to_q", "to_v"]}
+    file = write_lora(StableDiffusionPipeline, folder, folders.read[0], layers, 3)
+    filled = Filled(
+        str(folder), {}, {"num_inference_steps": 1}, {}, {"prompt": "a"}, {}, f"{file}:0.5", 1
+    )
+    [picture] = made(Maker(folders, installed()), ask(folders, filled))
+    taken = take(picture, folders, installed())
+    assert taken.left == ()
+    assert ask(folders, taken.filled).layer["loras"] == [{"path": str(file), "scale": 0.5}]
+    elsewhere = Folders.of([], [folder], tmp_path / "pictures")
+    assert any(file.name in words for words in take(picture, elsewhere, installed()).left)
+
+
+def test_a_run_that_is_stopped_keeps_the_batches_that_were_made(
+    folders: Folders, wish: Filled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ldm_pipelines.page.making.BATCH", 1)
+    maker = Maker(folders, installed())
+    run = maker.make(ask(folders, replace(wish, count=3)), "someone")
+    seen = next(one for one in run if one.batch == 1)
+    assert (seen.batches, len(seen.saved), seen.fresh) == (3, 1, True)
+    assert "batch 2 of 3" in progress_text(seen)
+    maker.stop("someone")
+    [last] = run
+    assert last.stopped
+    kept = {*folders.out.iterdir()}
+    assert kept == {one.path for one in last.saved}
+    assert len(kept) == 1
+    assert "what was made is kept" in progress_text(last)
+    whole = made(Maker(folders, installed()), ask(folders, replace(wish, count=3)))
+    assert whole[0].read_bytes() == kept.pop().read_bytes()
+
+
+def test_format_and_observers_are_chosen(folders: Folders, folder: Path, ldm: Any) -> None:
+    parts = {"observers": ("progress_bar",)}
+    filled = Filled(
+        str(folder), parts, {"num_inference_steps": 1}, {}, {"prompt": "a"}, seed=1, format="webp"
+    )
+    wanted = ask(folders, filled)
+    [path] = made(Maker(folders, installed()), wanted)
+    assert path.suffix == ".webp"
+    words = shlex.split(as_command(wanted, describe(filled, folders, installed()).inputs))
+    assert ldm("generate", "--out", "a", *words[2:])[0] == 0
+    [same] = Path("a").iterdir()
+    assert same.read_bytes() == path.read_bytes()
+    assert take(path, folders, installed()).filled.seed == 1
+    with pytest.raises(LdmError, match="the format 'mp4' is for video"):
+        made(Maker(folders, installed()), ask(folders, replace(filled, format="mp4")))
+
+
+def test_what_memory_does_not_hold_is_refused_before_weights_are_read(
+    folders: Folders, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a picture takes at the very least would fit; what is computed on the way would not."""
+    monkeypatch.setattr("ldm_core.composition.limits.available_bytes", lambda: 2**24)
+    maker = Maker(folders, installed())
+    axes = {"width": 256, "height": 256}
+    filled = Filled(str(folder), inputs={"prompt": "a star"}, axes=axes)
+    with pytest.raises(LdmError, match="256x256 would take at least"):
+        made(maker, ask(folders, filled))
+    assert maker.reads == 0
+
+
+def fails(x: Any, grid: Any, denoise: Any, noise: Any) -> Any:
+    """Fails."""
+    raise ZeroDivisionError("<script>alert(1)</script>")
+
+
+class Failing:
+    """A third party's plugin module that fails when it runs."""
+
+    ldm_api = ">=2,<3"
+
+    @hookimpl
+    def ldm_schedulers(self, register: Any) -> None:
+        register("fails", fails)
+
+
+def test_an_error_of_a_plugin_names_its_package(folders: Folders, folder: Path) -> None:
+    registry = Registry()
+    registry.plugins, registry.models = [*installed().plugins], [*installed().models]
+    registry.add(Failing(), "ldm-failing", "1.5")
+    filled = Filled(str(folder), {"scheduler": ("fails",)}, inputs={"prompt": "a star"})
+    with pytest.raises(LdmError) as refused:
+        made(Maker(folders, registry), ask(folders, filled, registry))
+    told = error_text(refused.value)
+    assert "ldm-failing" in told
+    assert "1.5" in told
+    assert "Traceback" not in told
+
+
+def test_a_sound_is_shown_as_a_picture_and_played(tmp_path: Path) -> None:
+    model = tiny.write_stable_audio(tmp_path / "model")
+    folders = Folders.of([], [model], tmp_path / "out")
+    filled = Filled(str(model), {}, {"num_inference_steps": 1}, {}, {"prompt": "rain"}, seed=1)
+    *_, last = Maker(folders, installed()).make(ask(folders, filled), "someone")
+    [one] = map(Shown.of, last.saved)
+    picture, caption = one.entry
+    assert (one.kind, caption, picture.mode) == ("audio", "seed 1", "RGB")
+    assert "# prompt: rain" in one.how
+    assert "# size: samples" in one.how
+    assert hash(one)

@@ -5,16 +5,22 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import struct
+import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 from PIL import Image
 from pydantic import Field as Bounds
 
 from ldm_core import hookimpl
+from ldm_core.contracts import Scheduler
 from ldm_core.media.png import read_png
 from ldm_core.plugins.registry import Registry, installed
 
@@ -52,6 +58,26 @@ def theirs(
     return x
 
 
+def every(
+    x: Any,
+    grid: Any,
+    denoise: Any,
+    noise: Any,
+    *,
+    flag: bool = False,
+    count: Annotated[int, Bounds(ge=1, le=9)] = 2,
+    share: float = 0.5,
+    way: Literal["up", "down"] = "up",
+    words: str = "none",
+    file: Path | None = None,
+    several: list[int] = [1],  # noqa: B006
+    maybe: float | None = None,
+    inner: Scheduler = "euler",  # type: ignore[assignment]
+) -> Any:
+    """One option of each type."""
+    return theirs(x, grid, denoise, noise)
+
+
 class Package:
     """A third party's plugin module."""
 
@@ -60,6 +86,7 @@ class Package:
     @hookimpl
     def ldm_schedulers(self, register: Any) -> None:
         register("theirs", theirs)
+        register("every", every)
 
 
 @pytest.fixture(scope="module")
@@ -209,6 +236,54 @@ def test_a_third_partys_plugin_shows_up_with_its_options(hand: Hand, room: Path)
     assert scheduler == {"name": "ldm-theirs:theirs", "share": 0.5, "loud": False}
 
 
+def test_an_option_of_every_type_is_filled_in(hand: Hand, room: Path) -> None:
+    hand.fill("field-input-prompt", "a violet star")
+    hand.choose("scheduler", "every")
+    at = "field-scheduler-ldm-theirs-every"
+    hand.page.wait_for_selector(f"#{at}-several")
+    hand.page.check(f"#{at}-flag input")
+    hand.page.click(f"#{at}-way input")
+    hand.page.get_by_role("option", name="down", exact=True).click()
+    texts = {"share": "0.25", "words": "so & so", "file": "photo.png", "several": "[3, 4]",
+             "maybe": "1.5", "count": "10", "steps": "1"}  # fmt: skip
+    for name, text in texts.items():
+        hand.fill(name if name == "steps" else f"{at}-{name}", text)
+    assert "'count' should be int" in hand.click("make", "error")
+    hand.fill(f"{at}-count", "9")
+    hand.click("make", ".png")
+    [path] = room.glob("out/a-violet-star*.png")
+    chosen = read_png(path)[1]["recipe"]["scheduler"]
+    inner = chosen.pop("inner")
+    assert chosen == {
+        "name": "ldm-theirs:every", "flag": True, "count": 9, "share": 0.25, "way": "down",
+        "words": "so & so", "file": str(room / "in" / "photo.png"), "several": [3, 4],
+        "maybe": 1.5,
+    }  # fmt: skip
+    assert inner["name"] == "ldm-core:euler"
+
+
+def test_a_flood_of_requests_leaves_it_answering(url: str, hand: Hand, room: Path) -> None:
+    """A thousand at fifty a time, of which most ask for something to be done."""
+
+    def ask(number: int) -> int:
+        body = json.dumps({"data": [], "fn_index": number % 7, "session_hash": f"s{number}"})
+        send = Request(f"{url}gradio_api/queue/join", body.encode(), method="POST")
+        send.add_header("content-type", "application/json")
+        try:
+            with urlopen(send if number % 10 else f"{url}config", timeout=60) as answer:
+                return int(answer.status)
+        except HTTPError as error:
+            return error.code
+
+    with ThreadPoolExecutor(50) as pool:
+        codes = {*pool.map(ask, range(1000))}
+    assert 200 in codes
+    assert codes <= {200, 422, 500, 503}
+    hand.fill("field-input-prompt", "a star after the flood")
+    hand.fill("steps", "1")
+    hand.click("make", "a-star-after-the-flood")
+
+
 def test_a_comparison_shows_its_cells(hand: Hand, room: Path) -> None:
     hand.fill("field-input-prompt", "a gold star")
     hand.fill("seed", "3")
@@ -307,3 +382,120 @@ def test_no_request_names_a_file_or_an_address(hand: Hand, url: str) -> None:
         sent = [f"{url}gradio_api/queue/join", json.dumps(body)]
         assert hand.page.evaluate(send, sent) == 403
         assert hand.page.evaluate(send, [f"{url}gradio_api/file={name}", None]) == 403
+
+
+def test_a_plugin_inside_another_opens_its_fields(hand: Hand, room: Path) -> None:
+    hand.fill("field-input-prompt", "a pink star")
+    hand.choose("scheduler", "churn")
+    at = "field-scheduler-ldm-core-churn-inner"
+    hand.page.wait_for_selector(f"#{at}")
+    hand.page.click(f"#{at} input")
+    hand.page.get_by_role("option", name="unipc", exact=True).click()
+    inner = "field-scheduler-ldm-core-churn-inner-order"
+    hand.page.wait_for_selector(f"#{inner}")
+    hand.fill(inner, "1")
+    hand.fill("steps", "2")
+    hand.click("make", ".png")
+    [path] = room.glob("out/a-pink-star*.png")
+    chosen = read_png(path)[1]["recipe"]["scheduler"]["inner"]
+    assert (chosen["name"], chosen["order"]) == ("ldm-core:unipc", 1)
+
+
+def test_what_was_made_is_told_and_laid_side_by_side(hand: Hand, room: Path) -> None:
+    """Of two pictures, one over the other, each is the file itself."""
+    hand.fill("field-input-prompt", f"a grey star {SCRIPT}")
+    hand.fill("steps", "1")
+    hand.fill("seed", "21")
+    hand.fill("images", "2")
+    hand.click("make", "seed22.png")
+    hand.page.wait_for_selector("#how textarea")
+    assert "# seed: 21" in hand.text("how")
+    hand.page.click("#gallery button[aria-label^=Thumbnail] >> nth=1")
+    hand.page.wait_for_function("document.querySelector('#how textarea').value.includes('22')")
+    assert SCRIPT in hand.text("how")
+    hand.page.click("#beside button >> nth=0")
+    hand.page.wait_for_selector("#slider img >> nth=1")
+    shown = hand.page.eval_on_selector_all("#slider img", "all => all.map(one => one.src)")
+    files = {path.read_bytes() for path in room.glob("out/a-grey-star*.png")}
+    assert {hand.page.request.get(one).body() for one in shown} == files
+
+
+def test_two_people_and_two_pages_of_one_do_not_see_each_other(
+    browser: Any, url: str, hand: Hand, room: Path
+) -> None:
+    """Each waits for the other's run; a page that is loaded anew is empty and works."""
+    other = Hand(browser, url)
+    for person, words in ((hand, "a first star"), (other, "a second star")):
+        person.fill("field-input-prompt", words)
+        person.fill("steps", "400")
+        person.page.click("#make")
+    for person in (hand, other):
+        person.said("step ")
+        assert "stopped at" in person.click("stop", "stopped")
+    other.fill("steps", "1")
+    other.click("make", "a-second-star")
+    assert hand.page.query_selector("#gallery img") is None
+    other.page.reload()
+    other.page.wait_for_selector("#make")
+    assert other.text("said") == ""
+    other.fill("field-input-prompt", "a third star")
+    other.fill("steps", "1")
+    other.click("make", "a-third-star")
+    other.page.close()
+
+
+@pytest.mark.parametrize("width", [390, 1400])
+def test_all_that_is_on_the_page_has_a_name_and_is_reached_by_keys(
+    width: int, hand: Hand, room: Path
+) -> None:
+    hand.page.set_viewport_size({"width": width, "height": 844})
+    hand.page.wait_for_timeout(300)
+    sides = hand.page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    assert sides[0] <= sides[1]
+    unnamed = hand.page.evaluate(
+        """() => [...document.querySelectorAll('input, textarea, button, select')].filter(
+            e => e.offsetParent && !e.disabled && !(e.getAttribute('aria-label') || e.title
+                || e.innerText.trim() || [...(e.labels || [])].some(l => l.innerText.trim()))
+        ).map(e => e.outerHTML.slice(0, 200))"""
+    )
+    assert unnamed == []
+    hand.page.focus("#field-input-prompt textarea")
+    hand.page.keyboard.type(f"a star of {width}")
+    for _ in range(10):
+        hand.page.keyboard.press("Tab")
+        at = hand.page.evaluate("document.activeElement.closest('[id]').id")
+        if at == "steps":
+            hand.page.keyboard.type("1")
+        if at == "make":
+            hand.page.keyboard.press("Enter")
+            break
+    hand.said(f"a-star-of-{width}")
+
+
+def test_what_is_dropped_and_no_picture_is_refused_in_words(hand: Hand, room: Path) -> None:
+    """A picture that unpacks to a gigapixel, one that is a script, one that is cut off."""
+    drop = "#drop input[type=file]"
+    bomb = room / "bomb.png"
+    size = struct.pack(">II", 60_000, 60_000) + b"\x08\x02\0\0\0"
+    pixels = zlib.compress(bytes(10_000_000), 9)
+    chunks = ((b"IHDR", size), (b"IDAT", pixels), (b"IEND", b""))
+    bomb.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + b"".join(
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+            for kind, body in chunks
+        )
+    )
+    (room / "script.svg").write_text(f"<svg xmlns='http://www.w3.org/2000/svg'>{SCRIPT}</svg>")
+    (room / "cut.png").write_bytes((room / "secret.png").read_bytes()[:60])
+    (room / "<img src=x onerror=window.hacked=1>.png").write_bytes(b"\0" * 100)
+    for name in ("bomb.png", "script.svg", "cut.png", "<img src=x onerror=window.hacked=1>.png"):
+        hand.page.set_input_files(drop, room / name)
+        hand.said("error")
+        hand.fill("field-input-prompt", "a star")
+        assert "Traceback" not in hand.text("said")
+        hand.page.reload()
+        hand.page.wait_for_selector("#make")
+    hand.fill("field-input-prompt", "a last star")
+    hand.fill("steps", "1")
+    hand.click("make", "a-last-star")

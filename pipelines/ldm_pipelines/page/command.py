@@ -25,6 +25,7 @@ def ui(
     name: list[str] | None = None,
     password_file: InputPath | None = None,
     allow_hub: bool = False,
+    json: bool = False,
 ) -> None:
     """Open a page to work on, in a browser.
 
@@ -41,12 +42,14 @@ def ui(
             repeatable.
         password_file: A file whose first line is NAME:PASSWORD, which the page then asks for.
         allow_hub: Let the page ask the Hub for models that are named on it.
+        json: Print where the page is, and its folders, as one JSON object.
     """
     if find_spec("gradio") is None:
         raise LdmError("the page needs the package gradio.", "pip install 'ldm-core[ui]'")
     from ldm_core.cli.choices import check_folder, prepare_libraries
     from ldm_core.cli.ends import say
     from ldm_core.cli.streams import print_line
+    from ldm_core.media.json_text import json_text
     from ldm_core.plugins.registry import installed
     from ldm_pipelines.page.folders import Folders
     from ldm_pipelines.page.serving import Address, served
@@ -64,7 +67,13 @@ def ui(
         )
     address = Address(host, port, tuple(name or ()), login)
     with served(Workplace(folders, installed()), address) as page:
-        print_line(f"the page is at {page.url}")
+        told = {
+            "url": page.url,
+            "folders": [str(path) for path in folders.read],
+            "models": [str(path) for path in folders.models],
+            "out": str(folders.out),
+        }
+        print_line(json_text(told) if json else f"the page is at {page.url}")
         page.wait()
 
 

@@ -41,7 +41,7 @@ def axis_fields(shown: Description) -> dict[str, Field]:
     fields = {hook: Field(hook, str, "text", help="plugins") for hook in STAGES}
     fields |= {name: Field(name, int, "whole") for name in ("steps", "seed")}
     for (hook, _, name), one in shown.options.items():
-        if hook in STAGES and one.widget not in ("file", "several"):
+        if hook in STAGES and one.widget not in ("file", "several") and "." not in name:
             fields[f"{hook}.{name}"] = one
     given = {name: one for name, one in shown.input_fields.items() if one.widget != "file"}
     files = {name for name, one in given.items() if Path in parts_of(one.annotation)}
@@ -129,7 +129,7 @@ def compared(
         try:
             while not isinstance(event := told.get(), Comparison):
                 if isinstance(event, _Stopped):
-                    yield replace(seen, stopped=True)
+                    yield replace(seen, stopped=True, done=True, notes=(str(out),))
                     return
                 if isinstance(event, BaseException):
                     raise event
@@ -138,8 +138,9 @@ def compared(
         finally:
             stopped.set()
             thread.join()
-        seen = replace(seen, seconds=time.perf_counter() - began, notes=tuple(_lines(event)))
-        yield replace(seen, saved=tuple(_files(event, out)))
+        seconds, notes = time.perf_counter() - began, tuple(_lines(event))
+        seen = replace(seen, seconds=seconds, notes=notes, done=True)
+        yield replace(seen, saved=tuple(_files(event, out)), fresh=True)
 
 
 class _Stopped(Exception):
@@ -174,7 +175,7 @@ def _files(made: Comparison, out: Path) -> Iterator[Saved]:
     files = Files(out / "sheet.png", out / "table.csv", out / "page.html", False, sheets)
     for path in files.write(made):
         if path.suffix == ".png":
-            yield Saved(path, "image", made.plan.seed, "the sheet")
+            yield Saved(path, "sheet", made.plan.seed, "the sheet")
     for cell in made.cells:
         for shot in cell.made:
             if shot.path is not None and shot.seed is not None:

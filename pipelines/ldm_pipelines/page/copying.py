@@ -11,6 +11,7 @@ from ldm_core.composition.toml_text import as_toml
 from ldm_core.contracts import Input
 from ldm_pipelines.page.fields import TEXT
 from ldm_pipelines.page.filled import Asked
+from ldm_pipelines.page.making import BATCH
 
 FLAGS = {
     "model": "--model",
@@ -48,6 +49,8 @@ def as_command(asked: Asked, declared: dict[str, Input]) -> str:
         words.append(f"--seed={asked.seed}")
     if asked.count != 1:
         words.append(f"--num-images={asked.count}")
+    if asked.format:
+        words.append(f"--format={asked.format}")
     prompt = str(asked.inputs.get("prompt", ""))
     if prompt.strip():
         words += ["--", prompt] if prompt.startswith("-") else [prompt]
@@ -57,6 +60,7 @@ def as_command(asked: Asked, declared: dict[str, Input]) -> str:
 def as_recipe(asked: Asked) -> str:
     """A recipe file; what belongs to a call stands above it."""
     call = {"seed": asked.seed, **asked.axes, **asked.inputs}
+    call |= {"num_images": None if asked.count == 1 else asked.count, "format": asked.format}
     said = [f"{name}: {_toml(value)}" for name, value in call.items() if value is not None]
     return as_toml(asked.layer, said)
 
@@ -65,15 +69,13 @@ def as_python(asked: Asked) -> str:
     """A program that makes the pictures and saves them with their manifests."""
     layer = {key: value for key, value in asked.layer.items() if key != "model"}
     words = ", ".join([repr(asked.layer["model"]), *_keywords(layer)])
-    call = ", ".join(_keywords(asked.call))
+    call = ", ".join(_keywords({**asked.call, "batch_size": BATCH}))
+    how = f", format={asked.format!r}" if asked.format else ""
     return (
-        "from pathlib import Path\n\n"
-        "from ldm_core import Pipeline\n"
-        "from ldm_core.media.png import save_png\n\n"
+        "from ldm_core import Pipeline\n\n"
         f"pipe = Pipeline.from_pretrained({words})\n"
-        f"output = pipe({call})\n"
-        "for seed, image, manifest in zip(output.seeds, output.images, output.manifests):\n"
-        '    save_png(image, manifest, Path(f"seed{seed}.png"))\n'
+        f"for output in pipe.batches({call}):\n"
+        f'    print(*output.save("pictures"{how}), sep="\\n")\n'
     )
 
 
@@ -86,7 +88,9 @@ def _words_of(key: str, value: Any) -> list[str]:
     if key == "tf32":
         return ["--tf32"] if value else []
     if key == "loras":
-        return [f"--lora={entry['path']}:{entry['scale']}" for entry in value]
+        if all({*entry} == {"path", "scale"} for entry in value):
+            return [f"--lora={entry['path']}:{entry['scale']}" for entry in value]
+        return ["--set", f"{key}={_toml(value)}"]
     if key in STAGES:
         name, options = value.get("name"), {k: v for k, v in value.items() if k != "name"}
         if name is not None and key not in NAMED:

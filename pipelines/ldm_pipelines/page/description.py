@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ldm_core.composition.compose import compose
@@ -14,9 +15,12 @@ from ldm_core.model.hub_permission import HubPermission, hub_permission
 from ldm_core.plugins.blame import blamed
 from ldm_core.plugins.hookspecs import KINDS
 from ldm_core.plugins.registry import Plugin, Registry
-from ldm_pipelines.page.fields import LEFT, Field, Names, of_input, of_option
+from ldm_pipelines.page.fields import LEFT, Field, Names, names_of_choice, of_input, of_option
 from ldm_pipelines.page.filled import HOOKS, Filled, names_alone
 from ldm_pipelines.page.folders import Folders
+
+DEEPEST = 4
+"""Plugins inside plugins that have fields."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ def describe(filled: Filled, folders: Folders, registry: Registry) -> Descriptio
         LdmError: the model itself cannot be used.
     """
     permission, problem = HubPermission(everything=folders.hub), ""
-    names = names_alone(filled)
+    names = names_alone(filled, registry)
     folders.check({"model": filled.model}, {}, {}, registry)
     with hub_permission(permission):
         try:
@@ -94,19 +98,73 @@ def describe(filled: Filled, folders: Folders, registry: Registry) -> Descriptio
         for name in chosen or below:
             plugin = only(registry, kind, name)
             if plugin is not None and (chosen or hook in STAGES):
+                told = {
+                    option: value
+                    for (where, whose, option), value in filled.options.items()
+                    if (where, whose) == (hook, plugin.id)
+                }
                 table = below.get(name, {})
-                sections.append(_section(hook, plugin, bool(chosen), table, known))
+                sections.append(_section(hook, plugin, bool(chosen), table, known, told, registry))
     declared = composition.inputs
     fields = {name: of_input(name, one) for name, one in declared.items()}
     axes, steps = composition.extent(), composition.recipe["num_inference_steps"]
     return Description(tuple(sections), declared, fields, axes, steps, problem)
 
 
-def _section(hook: str, plugin: Plugin, chosen: bool, own: dict[str, Any], names: Names) -> Section:
+def _section(
+    hook: str,
+    plugin: Plugin,
+    chosen: bool,
+    own: Mapping[str, Any],
+    names: Names,
+    told: Mapping[str, Any],
+    registry: Registry,
+) -> Section:
     try:
-        with blamed(plugin, "while its options were read"):
-            options = plugin.options
+        fields = tuple(_fields(plugin, own, names, told, registry, composed=chosen))
     except LdmError as error:
         return Section(hook, plugin, chosen, (), error.message)
-    fields = tuple(of_option(o, names, own.get(o.name, LEFT)) for o in options.values())
     return Section(hook, plugin, chosen, fields)
+
+
+def _fields(
+    plugin: Plugin,
+    own: Mapping[str, Any],
+    names: Names,
+    told: Mapping[str, Any],
+    registry: Registry,
+    before: str = "",
+    deep: int = DEEPEST,
+    composed: bool = False,
+) -> Iterator[Field]:
+    """The fields of a plugin's options, and behind one that a plugin fills those of that one's.
+
+    Args:
+        own: what the model's recipe says of the options.
+        told: what a person filled in, by the names of fields.
+        before: the names of the options that lead here, with a dot behind each.
+        composed: what is told that plugins fill stands in ``own`` too, and is nobody's own.
+    """
+    with blamed(plugin, "while its options were read"):
+        options = plugin.options
+    for option in options.values():
+        is_told = composed and option.kind is not None and option.name in told
+        value = LEFT if is_told else own.get(option.name, LEFT)
+        one = of_option(option, names, value, before + option.name)
+        yield one
+        if one.kind is None or not deep:
+            continue
+        chosen = names_of_choice(told.get(one.name)) or one.shown
+        several = enumerate(chosen) if isinstance(chosen, list) else [(None, chosen)]
+        for number, name in several:
+            inner = only(registry, one.kind, name)
+            if inner is None:
+                continue
+            entry: Any = value
+            if number is not None:
+                entry = value[number] if isinstance(value, list) and number < len(value) else None
+            same = isinstance(entry, dict) and only(registry, one.kind, entry.get("name")) is inner
+            behind = f"{one.name}." + ("" if number is None else f"{number}.")
+            below: Mapping[str, Any] = entry if same else {}
+            for deeper in _fields(inner, below, names, told, registry, behind, deep - 1):
+                yield deeper if deeper.of else replace(deeper, of=inner.id)

@@ -40,6 +40,9 @@ class Field:
         shown: what stands in it at first, as its widget holds it.
         choices: of ``choice`` and ``several``; an empty one stands for what is not said.
         bounds: of a number, in words.
+        of: of an option of a plugin that is itself an option, that plugin's id; its name is then
+            behind that of the option it fills, as ``inner.order``.
+        own: what the plugin or the model has, as a recipe holds it.
     """
 
     name: str
@@ -50,6 +53,14 @@ class Field:
     bounds: str = ""
     required: bool = False
     help: str = ""
+    of: str = ""
+    own: Any = None
+
+    @property
+    def kind(self) -> str | None:
+        """The kind of plugin that fills it; None where none does."""
+        kind = Option(self.name, self.annotation, None, "").kind
+        return None if kind == "model" else kind
 
     def read(self, raw: Any) -> Any:
         """What a person filled in, as its type wants it; `LEFT` where they left it.
@@ -78,9 +89,7 @@ class Field:
 
     def written(self, value: Any) -> Any:
         """A value as a person would fill it in; of a plugin its name alone."""
-        if isinstance(value, dict) and self._of_plugins:
-            value = value.get("name")
-        return _shown(self.widget, value)
+        return names_of_choice(value) if self._of_plugins else _shown(self.widget, value)
 
     def _of_widget(self, raw: Any) -> Any:
         if self.widget == "choice" and isinstance(raw, str) and not self._of_plugins:
@@ -112,24 +121,34 @@ class Names:
         return self.models if kind == "model" else self.plugins.get(kind, ())
 
 
-def of_option(option: Option, names: Names, own: Any = LEFT) -> Field:
+def of_option(option: Option, names: Names, own: Any = LEFT, name: str = "") -> Field:
     """The field of an option.
 
     Args:
         own: what the model's own recipe says of it.
+        name: in place of the option's, of one that lies deeper.
     """
     required = option.default is REQUIRED and own is LEFT
     default = own if own is not LEFT else None if option.default is REQUIRED else option.default
+    name = name or option.name
     if option.kind is not None:
         widget: Widget = "several" if option.several else "choice"
         choices = names.of(option.kind)
         choices = choices if option.several else ("", *choices)
-        shown = default if isinstance(default, str) else [] if option.several else ""
+        shown = names_of_choice(default) or ([] if option.several else "")
         return Field(
-            option.name, option.annotation, widget, shown, choices, required=required,
-            help=option.help,
+            name, option.annotation, widget, shown, choices, required=required,
+            help=option.help, own=default,
         )  # fmt: skip
-    return _made(option.name, option.annotation, default, required, option.help)
+    return _made(name, option.annotation, default, required, option.help)
+
+
+def names_of_choice(choice: Any) -> Any:
+    """The names of plugins that a recipe chooses, without their options."""
+    if isinstance(choice, list | tuple):
+        return [names_of_choice(entry) for entry in choice]
+    name = choice.get("name") if isinstance(choice, dict) else choice
+    return name if isinstance(name, str) else ""
 
 
 def of_input(name: str, one: Input) -> Field:

@@ -18,12 +18,11 @@ from ldm_core.plugins.options import Option
 from ldm_core.plugins.registry import Registry
 from ldm_pipelines.page.fields import LEFT, Field
 from ldm_pipelines.page.folders import Folders
+from ldm_pipelines.page.nesting import put, still_there
 
 MOST_IMAGES = 64
 """Pictures that are made at once."""
-SHOWN_LISTS = ("conditioning", "denoisers", "converters")
-"""Hook points that take several plugins, of those on the page: what watches a run is its own."""
-HOOKS = (*STAGES, *SHOWN_LISTS)
+HOOKS = (*STAGES, *LISTS)
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,7 @@ class Filled:
         inputs: by name, and lengths of the model's axes.
         loras: a file a line, with ``:SCALE`` behind it.
         seed: of the first picture; drawn where None.
+        format: name of a writer; of the medium's own where empty.
     """
 
     model: str
@@ -48,6 +48,7 @@ class Filled:
     loras: str = ""
     seed: int | None = None
     count: int = 1
+    format: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class Asked:
     seed: int | None
     count: int
     axes: dict[str, int] = field(default_factory=dict)
+    format: str | None = None
 
     @property
     def call(self) -> dict[str, Any]:
@@ -67,13 +69,20 @@ class Asked:
         return {**self.inputs, **self.axes, **{k: v for k, v in given.items() if v is not None}}
 
 
-def names_alone(filled: Filled) -> Layer:
-    """The recipe without options, by which it is seen which fields there are."""
+def names_alone(filled: Filled, registry: Registry) -> Layer:
+    """The recipe without options but those that plugins fill, by which it is seen which fields
+    there are."""
     layer: Layer = {"model": filled.model}
     for hook in HOOKS:
-        names = filled.parts.get(hook, ())
-        if names:
-            layer[hook] = list(names) if hook in LISTS else names[0]
+        tables = [{"name": name} for name in filled.parts.get(hook, ())]
+        for table in tables:
+            plugin = only(registry, LISTS.get(hook, hook), table["name"])
+            for name, option in ({} if plugin is None else plugin.options).items():
+                told = filled.options.get((hook, plugin.id, name)) if plugin else None
+                if told and option.kind not in (None, "model"):
+                    table[name] = told
+        if tables:
+            layer[hook] = tables if hook in LISTS else tables[0]
     return layer
 
 
@@ -106,8 +115,13 @@ def asked(
             value = one.read(filled.options[where, plugin, name])
             if value is LEFT:
                 continue
-            table = _table_of(tables, plugin, hook, registry)
-            table[name] = _in_full(value, Option(name, one.annotation, None, ""), folders)
+            fields = {n: f for (w, p, n), f in options.items() if (w, p) == (hook, plugin)}
+            told = {n: v for (w, p, n), v in filled.options.items() if (w, p) == (hook, plugin)}
+            if not still_there(name, fields, told, registry):
+                continue
+            leaf = name.rpartition(".")[2]
+            value = _in_full(value, Option(leaf, one.annotation, None, ""), folders)
+            put(_table_of(tables, plugin, hook, registry), name, value, fields)
         if tables:
             layer[hook] = tables if hook in LISTS else tables[0]
     values = {name: one.read(filled.inputs.get(name)) for name, one in inputs.items()}
@@ -118,7 +132,7 @@ def asked(
     axes = {name: int(value) for name, value in filled.axes.items() if value not in (None, "")}
     layer = as_layer(layer)
     folders.check(layer, given, declared, registry)
-    return Asked(layer, given, filled.seed, filled.count, axes)
+    return Asked(layer, given, filled.seed, filled.count, axes, filled.format or None)
 
 
 def _table_of(tables: list[Layer], plugin: str, hook: str, registry: Registry) -> Layer:

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
-from ldm_core.composition.reach import Reach, lies_in
+from ldm_core.composition.reach import Reach, lies_in, linked_from
 from ldm_core.composition.recipe import Layer
 from ldm_core.contracts import Input
 from ldm_core.contracts.files import expanded, is_there, parts_of
@@ -88,7 +88,7 @@ class Folders:
         """Whether a file or folder, and all to which links in it lead, lies in these."""
         if not any(lies_in(path, home) for home in self.all):
             return False
-        return all(any(lies_in(to, home) for home in self.all) for to in _linked(path))
+        return all(any(lies_in(to, home) for home in self.all) for to in linked_from(path))
 
     def check(
         self,
@@ -173,12 +173,3 @@ def _folder(path: Path) -> Path:
 
 def _full(path: Path) -> Path:
     return Path(os.path.realpath(path))
-
-
-def _linked(folder: Path) -> Iterator[Path]:
-    """Where the links in a folder lead."""
-    for place, folders, files in os.walk(folder):
-        for name in (*folders, *files):
-            path = Path(place, name)
-            if path.is_symlink():
-                yield _full(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -22,16 +23,13 @@ from ldm_pipelines.page.description import Description, Section, describe
 from ldm_pipelines.page.fields import LEFT, Field
 from ldm_pipelines.page.filled import Asked, Filled, asked
 from ldm_pipelines.page.making import Maker, Seen
+from ldm_pipelines.page.results import Results
 from ldm_pipelines.page.saving import keep
-from ldm_pipelines.page.shown import error_text, preview_html, progress_text
-from ldm_pipelines.page.widgets import ANY, component, small
+from ldm_pipelines.page.shown import error_text
+from ldm_pipelines.page.widgets import ANY, PRIVATE, component, names_in, small
 from ldm_pipelines.page.workplace import Workplace
 
-PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-"""How every event is bound: for this page alone."""
 OF_RUN: dict[str, Any] = {**PRIVATE, "concurrency_limit": 8}
-KEPT = 60
-"""Pictures in the gallery."""
 HELD = ("call", "input", "option", "axis", "over")
 """What is filled in, by sort."""
 COPIES: dict[str, Callable[[Asked, Description], str]] = {
@@ -51,11 +49,8 @@ class Stays:
     hooks: Mapping[str, Any]
     settings: Mapping[str, Any]
     held: Any
-    made: Any
-    said: Any
-    preview: Any
-    gallery: Any
-    copied: Any
+    chosen: Any
+    results: Results
 
 
 class Form:
@@ -90,7 +85,7 @@ class Form:
             box = self._boxes["input", name] = self._component(one, "input", name)
             if one.widget == "file":
                 button = gr.UploadButton(f"Upload {name}", size="sm", elem_id=f"upload-{name}")
-                button.upload(self._keep, button, [box, self._stays.said], **PRIVATE)
+                button.upload(self._keep, button, [box, self._stays.results.said], **PRIVATE)
         of_call = {"seed": "drawn", "steps": str(self._shown.steps), "images": "1"}
         with gr.Row():
             for name, placeholder in of_call.items():
@@ -109,12 +104,19 @@ class Form:
             copies = [gr.Button(words, size="sm", min_width=80) for words in COPIES]
         for box in (self._stays.model, *self._stays.hooks.values()):
             box.input(self._hold, {*self._boxes.values()}, self._stays.held, **PRIVATE)
+        for at, one in self._shown.options.items():
+            if one.kind is not None:
+                holding = partial(self._hold_but, at)
+                outputs = [self._stays.held, self._stays.chosen]
+                self._boxes["option", *at].input(
+                    holding, {*self._boxes.values()}, outputs, **PRIVATE
+                )
         stop.click(self._stop, None, None, concurrency_limit=None, **PRIVATE)
         self._runs(make, self._making)
         self._runs(compare, self._comparing)
         for button, copy in zip(copies, COPIES.values(), strict=True):
             copying = partial(self._copy, copy)
-            button.click(copying, {*self._boxes.values()}, self._stays.copied, **PRIVATE)
+            button.click(copying, {*self._boxes.values()}, self._stays.results.copied, **PRIVATE)
 
     def _section(self, section: Section) -> None:
         """The options of one plugin."""
@@ -170,6 +172,17 @@ class Form:
             now[key] = {**before, **now[key]}
         return now
 
+    def _hold_but(self, at: tuple[str, str, str], values: Values) -> tuple[dict[str, Any], Any]:
+        """As `_hold`, where another plugin is chosen for an option: of that one nothing is filled
+        in. The form is then made anew."""
+        held, behind = self._hold(values), (at[0], at[1], f"{at[2]}.")
+        kept = {
+            key: value
+            for key, value in held["option"].items()
+            if not (key[:2] == behind[:2] and key[2].startswith(behind[2]))
+        }
+        return {**held, "option": kept}, [time.monotonic_ns()]
+
     def _ask(self, values: Values, inputs: Mapping[str, Any] | None = None) -> Asked:
         """What is asked for.
 
@@ -180,12 +193,12 @@ class Form:
         """
         call, axes = (self._counts(values, key) for key in ("call", "axis"))
         settings = {**self._under(values, "setting"), "num_inference_steps": call["steps"]}
-        loras = str(settings.pop("loras") or "")
+        loras, format = (str(settings.pop(name) or "") for name in ("loras", "format"))
         parts = {hook: names_in(value) for hook, value in self._under(values, "hook").items()}
         filled = Filled(
             values[self._stays.model], parts, settings, self._under(values, "option"),
             {**self._under(values, "input"), **(inputs or {})}, axes, loras, call["seed"],
-            1 if call["images"] is None else call["images"],
+            1 if call["images"] is None else call["images"], format,
         )  # fmt: skip
         shown, place = self._shown, self._place
         if (filled.model, parts) != (self._model, self._parts):  # chosen since the form was made
@@ -199,24 +212,17 @@ class Form:
 
     def _runs(self, button: Any, run: Callable[[Values, str], Iterator[Seen]]) -> None:
         """Bind a button to what is then made."""
-        stays = self._stays
+        results = self._stays.results
 
         def running(values: Values, request: gr.Request) -> Iterator[Values]:
-            made = values[stays.made]
+            before = values[results.made]
             try:
                 for seen in run(values, str(request.session_hash)):
-                    changed: Values = {stays.said: progress_text(seen)}
-                    if seen.preview is not None:
-                        changed[stays.preview] = preview_html(seen.preview)
-                    if seen.saved:
-                        made = [*((str(s.path), s.caption) for s in seen.saved), *made][:KEPT]
-                        changed |= {stays.gallery: made, stays.made: made, stays.preview: ""}
-                    yield changed
+                    yield results.changes(seen, before)
             except Exception as error:
-                yield {stays.said: error_text(error), stays.preview: ""}
+                yield results.failed(error)
 
-        outputs = [stays.said, stays.preview, stays.gallery, stays.made]
-        button.click(running, {*self._boxes.values(), stays.made}, outputs, **OF_RUN)
+        button.click(running, {*self._boxes.values(), results.made}, results.outputs, **OF_RUN)
 
     def _making(self, values: Values, whose: str) -> Iterator[Seen]:
         yield from self._maker.make(self._ask(values), whose)
@@ -242,8 +248,3 @@ class Form:
             return str(keep(Path(path), self._place.folders)), gr.skip()
         except Exception as error:
             return gr.skip(), error_text(error).replace(path, Path(path).name)
-
-
-def names_in(chosen: Any) -> tuple[str, ...]:
-    """The names of plugins that are chosen at a hook point."""
-    return tuple(chosen) if isinstance(chosen, list) else (chosen,) if chosen else ()

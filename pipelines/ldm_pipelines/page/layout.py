@@ -11,15 +11,16 @@ import gradio as gr
 
 from ldm_core.composition.recipe import LISTS
 from ldm_core.composition.short_names import owned_model
-from ldm_core.errors import LdmError
+from ldm_core.errors import LdmError, printable
 from ldm_core.numerics.noise_kinds import NOISE_KINDS
 from ldm_pipelines.page.description import describe, plugin_names
 from ldm_pipelines.page.filled import HOOKS, Filled
-from ldm_pipelines.page.form import HELD, PRIVATE, Form, Stays, names_in
+from ldm_pipelines.page.form import HELD, Form, Stays
 from ldm_pipelines.page.making import Maker
+from ldm_pipelines.page.results import Results
 from ldm_pipelines.page.shown import error_text
 from ldm_pipelines.page.taking import take
-from ldm_pipelines.page.widgets import ANY
+from ldm_pipelines.page.widgets import ANY, PRIVATE, names_in
 from ldm_pipelines.page.workplace import Workplace
 
 CSS = """
@@ -28,7 +29,7 @@ footer { display: none !important; }
 #said textarea, #copied textarea { font-family: ui-monospace, monospace; font-size: 0.85em; }
 """
 DEFAULT_MODEL = "shapes"
-SETTINGS = ("dtype", "compute_dtype", "noise")
+SETTINGS = ("dtype", "compute_dtype", "noise", "loras")
 """What is taken over of a picture beside hook points and call."""
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
@@ -42,13 +43,12 @@ class Page:
         with gr.Blocks(title="ldm", analytics_enabled=False, fill_width=True) as self.blocks:
             self.held = gr.State({key: {} for key in HELD})
             self.chosen = gr.State([])
-            self.made = gr.State([])
             with gr.Row():
                 with gr.Column(scale=2, min_width=260):
                     self._choices()
                 form = gr.Column(scale=4, min_width=360)
                 with gr.Column(scale=4, min_width=360):
-                    self._results()
+                    self.results = Results()
             with form:
                 self._form()
             self._drop()
@@ -78,10 +78,22 @@ class Page:
                 elem_id=f"hook-{hook}",
                 **ANY,
             )
-        with gr.Accordion("LoRA, noise, machine", open=False):
+        formats = plugin_names(self.place.registry, "writer")
+        with gr.Accordion("LoRA, noise, files, machine", open=False):
             self.settings = {
                 "loras": gr.Textbox(
-                    label="LoRA", info="a file a line, as ink.safetensors:0.8", lines=2
+                    label="LoRA",
+                    info="a file a line, as ink.safetensors:0.8",
+                    lines=2,
+                    elem_id="loras",
+                ),
+                "format": gr.Dropdown(
+                    ["", *formats],
+                    value="",
+                    label="format",
+                    info="of the files",
+                    elem_id="format",
+                    **ANY,
                 ),
                 "device": gr.Textbox(label="device", placeholder="auto", elem_id="device"),
                 "noise": gr.Dropdown(
@@ -98,19 +110,6 @@ class Page:
             label="Drop a picture to take its recipe", elem_id="drop", type="filepath", height=150
         )
 
-    def _results(self) -> None:
-        self.said = gr.Textbox(
-            label="what happened", lines=3, max_lines=12, elem_id="said", interactive=False
-        )
-        self.preview = gr.HTML(elem_id="preview")
-        self.gallery = gr.Gallery(
-            label="made", columns=3, object_fit="contain", elem_id="gallery", interactive=False
-        )
-        self.copied = gr.Textbox(
-            label="copy", lines=2, max_lines=24, elem_id="copied", interactive=False,
-            buttons=["copy"],
-        )  # fmt: skip
-
     def _form(self) -> None:
         """The form, made anew where another model or plugin is chosen."""
         stays, place = self._stays(), self.place
@@ -124,7 +123,8 @@ class Page:
         def form(model: str, held: dict[str, Any], *names: Any) -> None:
             parts = {h: names_in(n) for h, n in zip(self.hooks, names, strict=True)}
             try:
-                shown = describe(Filled(model, parts), place.folders, place.registry)
+                filled = Filled(model, parts, options=held["option"])
+                shown = describe(filled, place.folders, place.registry)
             except Exception as error:
                 gr.Textbox(error_text(error), label="this cannot be", info="", elem_id="problem")
                 return
@@ -134,32 +134,30 @@ class Page:
             Form(place, self.maker, stays, shown, model, parts, held).show()
 
     def _stays(self) -> Stays:
-        return Stays(
-            self.model, self.hooks, self.settings, self.held, self.made, self.said, self.preview,
-            self.gallery, self.copied,
-        )  # fmt: skip
+        return Stays(self.model, self.hooks, self.settings, self.held, self.chosen, self.results)
 
     def _drop(self) -> None:
         """Take the recipe of a picture."""
         outputs = [
             *(self.settings[name] for name in SETTINGS),
             self.dropped,
-            self.said,
+            self.results.said,
             self.chosen,
             self.held,
             self.model,
             *self.hooks.values(),
         ]
-        self.dropped.upload(self._take, self.dropped, outputs, **PRIVATE)
+        self.dropped.upload(self._take, [self.dropped, self.model], outputs, **PRIVATE)
 
-    def _take(self, path: str) -> dict[Any, Any]:
+    def _take(self, path: str, model: str) -> dict[Any, Any]:
         try:
-            taken = take(Path(path), self.place.folders, self.place.registry)
+            taken = take(Path(path), self.place.folders, self.place.registry, model)
         except Exception as error:
             told = error_text(error).replace(path, Path(path).name)
-            return {self.said: told, self.dropped: None}
+            return {self.results.said: told, self.dropped: None}
         filled = taken.filled
-        words = [f"not taken over: {words}" for words in taken.left]
+        settings = {**filled.settings, "loras": filled.loras}
+        words = [*(f"not taken over: {words}" for words in taken.left), *taken.notes]
         hooks = {}
         for hook, box in self.hooks.items():
             names = list(filled.parts.get(hook, ()))
@@ -167,7 +165,7 @@ class Page:
         return {
             self.dropped: None,
             self.chosen: [time.monotonic_ns()],
-            self.said: "\n".join(["its recipe is in the form", *words]),
+            self.results.said: printable("\n".join(["its recipe is in the form", *words])),
             self.model: filled.model,
             self.held: {
                 "call": {"seed": filled.seed, "steps": filled.settings["num_inference_steps"]},
@@ -177,6 +175,6 @@ class Page:
                 "over": {},
                 "taken": True,
             },
-            **{self.settings[n]: filled.settings.get(n, "") for n in SETTINGS},
+            **{self.settings[n]: settings.get(n, "") for n in SETTINGS},
             **hooks,
         }

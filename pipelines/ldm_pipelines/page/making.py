@@ -9,31 +9,38 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
 
 from ldm_core.composition.compose import OF_WEIGHTS, compose
+from ldm_core.composition.composition import Composition
 from ldm_core.composition.recipe import Layer
 from ldm_core.contracts import Step
-from ldm_core.errors import LdmError, LdmWarning
+from ldm_core.errors import LdmWarning
 from ldm_core.jobs.making import arguments_of, plan_of
 from ldm_core.media.json_text import json_text
 from ldm_core.media.pixels import from_pixels
+from ldm_core.media.writers import find_writer
 from ldm_core.model.hub_permission import HubPermission, hub_permission
 from ldm_core.plugins.registry import Registry
+from ldm_core.run.memory.foreseen import foreseen
+from ldm_core.run.output import Output
 from ldm_core.run.pipeline import Pipeline
+from ldm_core.run.stream import Stream
 from ldm_pipelines.page.filled import Asked
 from ldm_pipelines.page.folders import Folders
 from ldm_pipelines.page.saving import Saved, save
+from ldm_pipelines.page.turns import Turn
 
 KEPT_WITH = (*OF_WEIGHTS, "tf32", "loras", "converters")
 """Keys of a recipe with which weights are read; all others change a pipeline on the same ones."""
 SHARE = 5
 """A preview is made at most so often that it costs one part in so many of the time."""
-PATIENCE = 1.0
-"""Seconds after which it is said that a run waits for another."""
+BATCH = 8
+"""Pictures that are computed at once, as of the commands."""
 SIDE = 512
 """Pixels of a preview's longer side at most."""
 
@@ -44,21 +51,28 @@ class Seen:
 
     Attributes:
         step: of ``steps``, from 1; 0 before the first.
+        batch: of ``batches``, from 0, those of the pictures that are asked for.
         preview: what the estimate of the step shows, where one was made.
-        saved: the files, at the end.
+        saved: the files so far.
+        fresh: some of them have not been seen before.
         what: a step is, in a word.
         notes: what is to be said at the end.
-        stopped: by the person, so that nothing was saved.
+        done: nothing more comes.
+        stopped: by the person; what was saved before stays.
         waiting: for another run to end.
     """
 
     step: int = 0
     steps: int = 0
+    batch: int = 0
+    batches: int = 1
     seed: int | None = None
     preview: Image.Image | None = None
     saved: tuple[Saved, ...] = ()
+    fresh: bool = False
     notes: tuple[str, ...] = ()
     what: str = "step"
+    done: bool = False
     stopped: bool = False
     waiting: bool = False
     seconds: float = 0.0
@@ -100,10 +114,14 @@ class Maker:
         """A turn of a person's, who may `stop` it."""
         return Turn(self._alone, self._stop, whose)
 
-    def pipeline(self, layer: Layer) -> Pipeline:
+    def pipeline(
+        self, layer: Layer, check: Callable[[Composition], None] = lambda whole: None
+    ) -> Pipeline:
         """The pipeline of a recipe, on weights that are kept where they are the same; call it
         within `run`.
 
+        Args:
+            check: sees that what is to be made can be, before weights are read.
         Raises:
             LdmError: whatever can be seen to be wrong, before any weight is read.
         """
@@ -112,6 +130,7 @@ class Maker:
         key = json_text(base)
         with hub_permission(HubPermission(everything=self._folders.hub)):
             whole = compose(layer, self._registry)
+            check(whole)
             if self._kept is None or self._kept[0] != key:
                 self._kept = None
                 gc.collect()
@@ -127,58 +146,62 @@ class Maker:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", LdmWarning)
             yield Seen()
-            pipe = self.pipeline(asked.layer)
             seed = secrets.randbelow(2**32) if asked.seed is None else asked.seed
-            call = replace(asked, seed=seed).call
+            call = {**replace(asked, seed=seed).call, "batch_size": BATCH}
+            pipe = self.pipeline(asked.layer, lambda whole: _check(whole, asked, call))
             plan = plan_of(pipe.composition, arguments_of(pipe.composition, call))
-            stream, previews = pipe.stream(**call), _Previews(pipe)
-            seen = Seen(steps=len(plan.grid) - 1, seed=seed)
+            seen = Seen(steps=len(plan.grid) - 1, seed=seed, batches=len(plan.batches(BATCH)))
+            run, previews = _Run(pipe, call, asked.format, self._folders.out), _Previews(pipe)
             try:
-                for step in stream:
-                    seen = replace(seen, step=step.index + 1, preview=previews(step))
+                for step in run.stream:
+                    at, preview = step.index + 1, previews(step)
+                    saved, fresh = tuple(run.saved), len(run.saved) > len(seen.saved)
+                    seen = replace(seen, step=at, batch=run.made, saved=saved, fresh=fresh)
+                    seen = replace(seen, preview=preview)
                     yield seen
                     if stopped.is_set():
                         break
             finally:
-                stream.close()
-            seconds = time.perf_counter() - began
-            if stopped.is_set():
-                yield replace(seen, stopped=True, preview=None, seconds=seconds)
+                run.stream.close()
+            saved, seconds = tuple(run.saved), time.perf_counter() - began
+            seen = replace(seen, saved=saved, fresh=True, preview=None, seconds=seconds, done=True)
+            if run.made < seen.batches:
+                yield replace(seen, stopped=True)
                 return
-            saved = save(pipe, stream.output, self._folders.out)
             ours = [f"warning: {w.message}" for w in caught if issubclass(w.category, LdmWarning)]
             notes = tuple(dict.fromkeys(ours))
-            yield replace(seen, saved=tuple(saved), notes=notes, preview=None, seconds=seconds)
+            yield replace(seen, batch=run.made, notes=notes)
 
 
-class Turn:
-    """The machine for one run: ``while not turn.begins(): ...``, then ``with turn as stopped:``."""
+def _check(whole: Composition, asked: Asked, call: dict[str, Any]) -> None:
+    """See that a call can be made, and the files written, as far as is known without weights."""
+    find_writer(whole, asked.format)
+    foreseen(whole, plan_of(whole, arguments_of(whole, call)).batches(BATCH))
 
-    def __init__(
-        self, alone: threading.Lock, running: dict[str, threading.Event], whose: str
-    ) -> None:
-        self._alone, self._running, self._whose = alone, running, whose
-        self._stopped = running[whose] = threading.Event()
 
-    def begins(self) -> bool:
-        """Wait a while for the runs before this one; whether it has the machine now, or was
-        stopped while it waited.
+class _Run:
+    """A call that saves each batch as soon as it is made.
 
-        Raises:
-            LdmError: it was stopped.
-        """
-        if self._stopped.is_set():
-            self._running.pop(self._whose, None)
-            raise LdmError("the run was stopped while it waited for another.")
-        return self._alone.acquire(timeout=PATIENCE)
+    Attributes:
+        stream: its steps.
+        made: batches.
+        saved: files.
+    """
 
-    def __enter__(self) -> threading.Event:
-        return self._stopped
+    def __init__(self, pipe: Pipeline, call: dict[str, Any], format: str | None, out: Path) -> None:
+        self.made = 0
+        self.saved: list[Saved] = []
+        tellers: list[Callable[[Step], None]] = []
+        batches = pipe.batches(**call, on_step=lambda step: tellers[0](step))
 
-    def __exit__(self, *_: Any) -> None:
-        if self._running.get(self._whose) is self._stopped:
-            del self._running[self._whose]
-        self._alone.release()
+        def run(on_step: Callable[[Step], None]) -> Output:
+            tellers.append(on_step)
+            for output in batches:
+                self.saved += save(pipe, output, out, format)
+                self.made += 1
+            return output
+
+        self.stream = Stream(run)
 
 
 class _Previews:

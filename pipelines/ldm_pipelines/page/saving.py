@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import Image
+
 from ldm_core.errors import LdmError
 from ldm_core.machine import refused
 from ldm_core.media.hashes import pixel_hash
@@ -13,12 +15,13 @@ from ldm_core.media.kinds import noun
 from ldm_core.media.made_files import kind_of_file
 from ldm_core.media.names import write_named
 from ldm_core.media.pictures import open_picture
+from ldm_core.media.strips import thumbnail
 from ldm_core.media.writers import find_writer
 from ldm_core.model.files import file_hash
 from ldm_core.run.entries import entry_of, facts_of
 from ldm_core.run.output import Output
 from ldm_core.run.pipeline import Pipeline
-from ldm_core.run.saving import write_entry
+from ldm_core.run.saving import save_entry
 from ldm_pipelines.page.folders import GIVEN, Folders
 
 
@@ -28,36 +31,39 @@ class Saved:
 
     Attributes:
         label: what it is called on the page, where not by its seed.
+        small: a picture of it, of what is none.
     """
 
     path: Path
     kind: str
     seed: int
     label: str = ""
+    small: Image.Image | None = None
 
     @property
     def caption(self) -> str:
         return self.label or f"seed {self.seed}"
 
 
-def save(pipe: Pipeline, output: Output, folder: Path) -> list[Saved]:
+def save(pipe: Pipeline, output: Output, folder: Path, format: str | None = None) -> list[Saved]:
     """Write an output into a folder, each entry under a name that is free.
 
+    Args:
+        format: name of a writer.
     Raises:
         MachineError: nothing can be written there.
     """
-    writer, registry = find_writer(pipe.composition), pipe.composition.registry
+    composition = pipe.composition
+    writer, registry = find_writer(composition, format), composition.registry
     saved = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for index, manifest in enumerate(output.manifests):
             shown, others = entry_of(writer, output, index, registry)
             manifest = {**manifest, **facts_of(output, index)}
-            words = str(manifest["inputs"].get("prompt") or Path(manifest["recipe"]["model"]).name)
-            path = write_entry(folder, writer, shown, manifest, words, f"-seed{manifest['seed']}")
-            for other, part in others:
-                write_entry(folder, other, part, manifest, "", path.stem)
-            saved.append(Saved(path, output.kind, manifest["seed"]))
+            path = save_entry(folder, writer, shown, others, manifest)
+            small = thumbnail("audio", shown.data) if output.kind == "audio" else None
+            saved.append(Saved(path, output.kind, manifest["seed"], small=small))
     except OSError as error:
         raise refused(f"no {noun(output.kind)} can be written to '{folder}'", error) from None
     return saved

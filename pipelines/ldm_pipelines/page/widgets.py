@@ -9,6 +9,8 @@ import gradio as gr
 from ldm_pipelines.page.fields import Field
 
 LINES = 3
+PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+"""How every event is bound: for this page alone."""
 ANY: dict[str, Any] = {"allow_custom_value": True}
 """What a list takes: what is none of it is refused by us, in our words, and not by Gradio."""
 
@@ -25,7 +27,7 @@ def component(field: Field, at: tuple[str, ...], value: Any = None) -> Any:
         "label": label,
         "info": "; ".join(filter(None, [field.help.rstrip("."), field.bounds])) or None,
         "value": field.shown if value is None else value,
-        "elem_id": "-".join(["field", *at]).replace(":", "-"),
+        "elem_id": "-".join(["field", *at]).replace(":", "-").replace(".", "-"),
         "interactive": True,
     }
     match field.widget:
@@ -57,3 +59,8 @@ def small(label: str, placeholder: str, value: Any, at: str) -> Any:
         min_width=80,
         interactive=True,
     )
+
+
+def names_in(chosen: Any) -> tuple[str, ...]:
+    """The names of plugins that are chosen at a hook point."""
+    return tuple(chosen) if isinstance(chosen, list) else (chosen,) if chosen else ()
