@@ -11,6 +11,7 @@ import inspect
 import operator
 import sys
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import fields
 from functools import cache, wraps
 from typing import Any, ParamSpec, TypeVar, cast
@@ -18,6 +19,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.values import brief, fitted, type_name
 
+_looked_up: ContextVar[bool] = ContextVar("looked_up", default=False)
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -103,10 +105,23 @@ def _bound(
         for name in named:
             if name not in signature.parameters:
                 raise LdmError(
-                    f"{function.__name__} takes no argument '{name}'.{did_you_mean(name, shown)} "
+                    f"{function.__name__} takes no argument '{name}'.{_meant(name, shown)} "
                     f"It takes {', '.join(shown)}."
                 ) from None
         raise LdmError(f"{function.__name__}: {error}; it takes {', '.join(shown)}.") from None
+
+
+def _meant(name: str, known: list[str]) -> str:
+    """What a name is where it is another program's, or which of ours is near."""
+    if _looked_up.get():  # within the looking up itself, whose arguments are checked too
+        return did_you_mean(name, known)
+    from ldm_core.plugins.elsewhere_words import argument_said
+
+    token = _looked_up.set(True)
+    try:
+        return argument_said(name) or did_you_mean(name, known)
+    finally:
+        _looked_up.reset(token)
 
 
 @cache

@@ -45,7 +45,9 @@ from ldm_core.plugins.registry import Plugin, Registry
 DEFAULT_STEPS = 50  # where neither the family nor a person says
 RESERVED = {*OF_A_CALL}
 """Names that no input can have."""
-OF_WEIGHTS = ("model", "model_config", "device", "dtype", "compute_dtype", "memory", "fast")
+OF_WEIGHTS = (
+    "model", "model_config", "components", "device", "dtype", "compute_dtype", "memory", "fast",
+)  # fmt: skip
 """Keys of a recipe that belong to loaded weights."""
 
 
@@ -77,14 +79,25 @@ def compose(
     layer = in_full_everywhere(layer, registry)
     if "model" not in layer:
         raise LdmError("no model is named.", "`ldm models list` shows the models installed.")
-    info, family = inspect_model(layer["model"], registry, layer.get("model_config"), family_id)
+    info, family = inspect_model(
+        layer["model"], registry, layer.get("model_config"), family_id, layer.get("components", {})
+    )
     layer["model"] = info.source
+    if "components" in layer:
+        layer["components"] = {
+            name: lasting(layer["components"][name], path) for name, path in info.components.items()
+        }
     if "model_config" in layer:
         layer["model_config"] = lasting(layer["model_config"], info.folder)
     file = info.folder / MODEL_RECIPE
     own = read_recipe(file) if file.is_file() else {}
     if TRUST in own:
         raise LdmError(f"a model does not say which plugins are imported, as {file} would.")
+    if "components" in own:
+        raise LdmError(
+            f"a model does not say which components it has of other folders, as {file} would.",
+            "a recipe of yours does: components = { NAME = FOLDER }.",
+        )
     own = owned(own, registry, owner_of_folder(registry, info.folder))
     loras = _loras(_all_loras(own, layer))
     fast = lay(own, layer).get("fast")

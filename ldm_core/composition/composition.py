@@ -99,6 +99,12 @@ class Composition:
         return {name: i for part in self.conditioning for name, i in part.inputs.items()}
 
     @property
+    def of_folder(self) -> bool:
+        """Weights are read from the model's folder, and stay where they are read to: no other file
+        of weights takes part, and no plan of where they lie."""
+        return not (self.info.file or self.loras or "memory" in self.recipe)
+
+    @property
     def recipe_in_use(self) -> Layer:
         """The recipe without the model's spacing, where the scheduler walks points of its own; it
         composes the same again."""

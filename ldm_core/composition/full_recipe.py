@@ -12,7 +12,7 @@ from typing import Any
 from ldm_core.composition.composition import Composition
 from ldm_core.composition.nested import only
 from ldm_core.composition.parts import inner_choices
-from ldm_core.composition.recipe import LISTS, STAGES, Layer
+from ldm_core.composition.recipe import KEYS, LISTS, STAGES, Layer
 from ldm_core.composition.short_names import shipped
 from ldm_core.contracts.files import WRITTEN, parts_of
 from ldm_core.plugins.options import REQUIRED, Option
@@ -27,9 +27,11 @@ UNSAVED = object()
 
 def recipe_in_full(composition: Composition) -> Layer:
     """The recipe in use in full, observers left out, which have no part in what is drawn; lists
-    that are empty are said to be, so that nothing is added to them."""
-    recipe: Layer = {key: [] for key in ("loras", *LISTS)} | composition.recipe_in_use
-    del recipe["observers"]
+    that are empty are said to be, so that nothing is added to them. Its order is always the same,
+    however it came about."""
+    given: Layer = {key: [] for key in ("loras", *LISTS)} | composition.recipe_in_use
+    del given["observers"]
+    recipe = {key: given[key] for key in sorted(given, key=KEYS.index)}
     return full_recipe(recipe, composition.registry, composition.defaults)
 
 

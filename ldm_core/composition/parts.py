@@ -163,6 +163,8 @@ def _check_declared(plugin: Plugin) -> None:
     if is_of_others(plugin):
         try:
             check_declared(plugin.kind, target, plugin.options)
+        except PluginError:
+            raise
         except LdmError as error:
             raise PluginError(plugin.whose, "while its options were read", error) from error
 

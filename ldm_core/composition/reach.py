@@ -49,6 +49,8 @@ class Reach:
         for key in ("model", "model_config"):
             if key in layer:
                 self.model(layer[key])
+        for folder in layer.get("components", {}).values():
+            self.file(folder, as_folder)
         for entry in layer.get("loras", []):
             self.file(entry["path"], as_file)
         for key, choice in choices_of(layer):
@@ -111,7 +113,7 @@ class Reach:
         folders in it. What is hidden in it, such as keys in a home folder, does not count as in."""
         home = folder.resolve()
         inside = {path for path in self.files if lies_in(path, home)}
-        linked = {target for path in inside for target in _linked(path)}
+        linked = {target for path in inside for target in linked_from(path)}
         return sorted(path for path in self.files | linked if not lies_in(path, home))
 
     def _choice(self, kind: str, choice: Layer) -> None:
@@ -175,7 +177,7 @@ def lies_in(path: Path, home: Path) -> bool:
     return not any(part.startswith(".") for part in path.relative_to(home).parts)
 
 
-def _linked(folder: Path) -> Iterator[Path]:
+def linked_from(folder: Path) -> Iterator[Path]:
     """Where the symbolic links in a folder lead."""
     for place, folders, files in os.walk(folder):
         for name in (*folders, *files):

@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ldm_core.composition.added import MORE, is_more, joined
+from ldm_core.composition.keys_elsewhere import key_elsewhere
 from ldm_core.composition.memory_size import MemorySize
 from ldm_core.composition.noise import KEY as NOISE
 from ldm_core.composition.noise import as_noise
@@ -62,6 +63,7 @@ LISTS = {
 SETTINGS: dict[str, Any] = {
     "model": str | Path,
     "model_config": str | Path,
+    "components": dict[str, str | Path],
     "num_inference_steps": AtLeastOne,
     "width": AtLeastOne,
     "height": AtLeastOne,
@@ -87,9 +89,12 @@ MOST_DOTS = 1000
 """Of a key, or a text."""
 
 
-def read_recipe(path: Path) -> Layer:
+def read_recipe(path: Path, *, translated: bool = True) -> Layer:
     """A recipe file as a layer.
 
+    Args:
+        translated: of a key that is none it is said what it is called here, as the tables of the
+            installed packages say, which are looked for then.
     Raises:
         LdmError: no such file, no TOML, or a key or value that a recipe cannot have.
     """
@@ -108,14 +113,16 @@ def read_recipe(path: Path) -> Layer:
     except (RecursionError, ValueError) as error:
         raise LdmError(f"the recipe {path} cannot be read: {_reason(error)}.") from None
     try:
-        return as_layer(raw)
+        return as_layer(raw, translated=translated)
     except LdmError as error:
         raise LdmError(f"in the recipe {path}: {error}") from None
 
 
-def as_layer(raw: Mapping[str, Any]) -> Layer:
+def as_layer(raw: Mapping[str, Any], *, translated: bool = True) -> Layer:
     """Check the keys of a recipe and write every choice as a table; unset (None) entries go.
 
+    Args:
+        translated: as of `read_recipe`.
     Raises:
         LdmError: an unknown key, or a value of the wrong kind.
     """
@@ -123,7 +130,7 @@ def as_layer(raw: Mapping[str, Any]) -> Layer:
     for key, value in raw.items():
         if not isinstance(key, str):
             raise LdmError(f"the keys of a recipe are text, and {brief(key)} is none.")
-        if value is None:
+        if value is None and key in KEYS:
             continue
         if key in SETTINGS:
             layer[key] = _setting(key, value)
@@ -140,10 +147,8 @@ def as_layer(raw: Mapping[str, Any]) -> Layer:
             entries = value if isinstance(value, list | tuple) else [value]
             layer[key] = _once_more(key, [as_choice(key, entry) for entry in entries])
         else:
-            raise LdmError(
-                f"a recipe has no key {brief(key)}.{did_you_mean(key, KEYS)} "
-                f"Its keys: {', '.join(KEYS)}."
-            )
+            near = (translated and key_elsewhere(key)) or did_you_mean(key, KEYS)
+            raise LdmError(f"a recipe has no key {brief(key)}.{near} Its keys: {', '.join(KEYS)}.")
     for side in layer.keys() & layer.get("extent", {}).keys():
         raise LdmError(f"'{side}' is given twice, by its name and in 'extent'; give it once.")
     return layer
@@ -158,6 +163,8 @@ def _setting(key: str, value: Any) -> Any:
         if type_name(type(value)) == form:  # but out of bounds
             raise LdmError(f"'{key}' cannot be {brief(value)}: {error}.") from None
         raise LdmError(f"'{key}' should be {form}, not {brief(value)}: {error}.") from None
+    if key == "components":
+        return {name: str(path) for name, path in value.items()}
     return str(value) if isinstance(value, Path) else value
 
 

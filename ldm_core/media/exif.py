@@ -1,102 +1,43 @@
-"""JPEG and WebP with a text inside, as the user's comment of EXIF.
+"""Texts in the EXIF of a JPEG or WebP: a manifest as the description of the picture, and what A1111
+writes as the user's comment.
 
-The comment is ASCII, as EXIF 2.32 has it (table 9), and begins with a keyword: others write there
-too. Files are walked through by their parts, without decoding a picture.
+The description is ASCII, as EXIF 2.32 has it (table 4), and begins with a keyword: others write
+there too. Earlier files have the manifest as the user's comment. Files are walked through by their
+parts, without decoding a picture.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from PIL import ExifTags, Image
 
-from ldm_core.errors import LdmError
-from ldm_core.media.pictures import decoded
 from ldm_core.media.png_chunks import LONGEST
 from ldm_core.media.strict_pillow import strict_pillow
 
 START = "ldm:"
-"""How the comment begins that holds a manifest."""
-ASCII = b"ASCII\0\0\0"
+"""How the description, and in earlier files the comment, begins that holds a manifest."""
+ASCII, UNICODE = b"ASCII\0\0\0", b"UNICODE\0"
+"""The codes of a comment (EXIF 2.32, table 9)."""
 MARK = b"Exif\0\0"
 MOST = 10_000
 """Parts of a file that are looked through."""
-LONGEST_IN_JPEG = 65_000
-"""Bytes of a text in a JPEG, whose parts have at most 65,533, with what surrounds it."""
 ENCODED = "encoded_sha256"
 """What a manifest says of the file around it, where the pixels cannot be had again as they were."""
-MODES = {"JPEG": ("L", "RGB"), "WEBP": ("L", "RGB", "RGBA")}
-"""Of Pillow, that a format holds: grey, colours, and of WebP transparency too."""
-QUALITY = 95
-"""Of a JPEG, whose colours are kept in full resolution."""
 
 
-def write_jpeg(image: Image.Image, manifest: Mapping[str, Any], path: Path) -> None:
-    """Write a JPEG with its manifest, which also says the hash of the rest of the file; of one
-    longer than `LONGEST_IN_JPEG` the file holds nothing.
-
-    Raises:
-        LdmError: the picture has transparency.
-    """
-    path.write_bytes(_jpeg(image, manifest))
-
-
-def as_jpeg(image: Image.Image) -> Image.Image:
-    """A picture as it comes out of the JPEG that `write_jpeg` makes of it."""
-    return decoded(_encoded(image, "JPEG"), "JPEG")
-
-
-def write_webp(image: Image.Image, manifest: Mapping[str, Any], path: Path) -> None:
-    """Write a WebP without loss, with its manifest.
-
-    Raises:
-        LdmError: the picture is larger than a WebP can be, 16,383 pixels a side.
-    """
-    exif = exif_of(START + json.dumps(manifest))
-    path.write_bytes(_encoded(image, "WEBP", exif=exif))
-
-
-def _jpeg(image: Image.Image, manifest: Mapping[str, Any]) -> bytes:
-    data = _encoded(image, "JPEG")
-    if len(json.dumps(manifest)) > LONGEST_IN_JPEG:
-        return data
-    digest = hashlib.sha256(data).hexdigest()
-    return _encoded(image, "JPEG", exif=exif_of(START + json.dumps({**manifest, ENCODED: digest})))
-
-
-def _encoded(image: Image.Image, format: str, **more: Any) -> bytes:
-    options: dict[str, Any] = {"quality": QUALITY, "subsampling": 0}
-    if format == "WEBP":
-        options = {"lossless": True, "exact": True}
-    if image.mode not in MODES[format]:
-        raise LdmError(
-            f"a picture of Pillow's mode {image.mode} cannot be written as {format}, which holds "
-            f"{' or '.join(MODES[format])} here.",
-            "--format png takes it.",
-        )
-    stream = BytesIO()
-    try:
-        image.save(stream, format=format, **options, **more)
-    except (ValueError, OSError) as error:
-        if max(image.size) < 16_384:
-            raise
-        raise LdmError(
-            f"a picture of {image.width}x{image.height} pixels cannot be written as {format}: "
-            f"{error}.",
-            "--format png takes larger ones.",
-        ) from None
-    return stream.getvalue()
-
-
-def exif_of(text: str) -> bytes:
-    """EXIF with a text as the user's comment."""
+def exif_of(text: str, comment: str | None = None) -> bytes:
+    """EXIF with a text of ASCII as the picture's description, and another one as the user's
+    comment, as A1111 writes it: UTF-16, the high byte first."""
     exif = Image.Exif()
-    exif[ExifTags.IFD.Exif] = {ExifTags.Base.UserComment: ASCII + text.encode("ascii")}
+    exif[ExifTags.Base.ImageDescription] = text
+    if comment is not None:
+        said = UNICODE + comment.encode("utf-16-be", "replace")
+        exif[ExifTags.IFD.Exif] = {ExifTags.Base.UserComment: said}
     return exif.tobytes()
 
 
@@ -108,7 +49,7 @@ def comment_in(path: Path) -> str | None:
         ValueError: what holds it is longer than `LONGEST`, cut off or broken, or there are several.
     """
     with path.open("rb") as file:
-        several = {_comment(note) for note in _notes(file)} - {None}
+        several = {_ours(text) for note in _notes(file) for text in _texts(note)} - {None}
     if len(several) > 1:
         raise ValueError(f"there are {len(several)} of them, which say different things")
     return next(iter(several), None)
@@ -121,7 +62,7 @@ def any_comment(path: Path) -> str | None:
         ValueError: what holds it is cut off, broken, or longer than `LONGEST`.
     """
     with path.open("rb") as file:
-        several = [_decoded(data) for note in _notes(file) if (data := _user_comment(note))]
+        several = [_decoded(data) for note in _notes(file) if (data := _tags(note)[1])]
     return next((text for text in several if text is not None), None)
 
 
@@ -130,7 +71,7 @@ def _decoded(data: bytes) -> str | None:
     either order; where no mark says which, most letters have a zero before or behind them."""
     code, body = data[:8], data[8:]
     try:
-        if code == b"UNICODE\0":
+        if code == UNICODE:
             if body[:2] in (b"\xff\xfe", b"\xfe\xff"):
                 return body.decode("utf-16")
             little = body[1::2].count(0) > body[::2].count(0)
@@ -225,28 +166,43 @@ def _webp_parts(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
     raise ValueError(f"the file has more than {MOST} parts")
 
 
-def _user_comment(note: bytes) -> bytes | None:
-    """The user's comment in EXIF, its code before it."""
+def _tags(note: bytes) -> tuple[bytes, bytes]:
+    """In EXIF, the description of the picture and the user's comment, its code before it; empty
+    where there is none."""
     try:
         with strict_pillow():
             exif = Image.Exif()
             exif.load(MARK + note)
-            value: Any = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.UserComment)
+            several: list[Any] = [
+                exif.get(ExifTags.Base.ImageDescription),
+                exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.UserComment),
+            ]
     except MemoryError:
         raise
     except Exception:  # the notes of a camera, which are parsed as freely as they are written
-        return None
-    if not isinstance(value, bytes | str):
-        return None
-    return value.encode("latin-1", "replace") if isinstance(value, str) else value
+        return b"", b""
+    described, comment = (
+        text.encode("latin-1", "replace") if isinstance(text, str) else text for text in several
+    )
+    return (
+        described if isinstance(described, bytes) else b"",
+        comment if isinstance(comment, bytes) else b"",
+    )
 
 
-def _comment(note: bytes) -> str | None:
-    """The text of ours in EXIF."""
-    data = _user_comment(note)
-    if data is None or not data.startswith(ASCII + START.encode()):
+def _texts(note: bytes) -> Iterator[bytes]:
+    """The texts in EXIF that may be ours."""
+    described, comment = _tags(note)
+    yield described.rstrip(b"\0")
+    if comment.startswith(ASCII):
+        yield comment.removeprefix(ASCII)
+
+
+def _ours(text: bytes) -> str | None:
+    """What stands behind our keyword."""
+    if not text.startswith(START.encode()):
         return None
     try:
-        return data[len(ASCII) + len(START) :].decode("ascii")
+        return text[len(START) :].decode("ascii")
     except UnicodeDecodeError:
         raise ValueError("its text is no ASCII") from None

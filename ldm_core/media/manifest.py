@@ -10,7 +10,7 @@ from ldm_core.composition.composition import Composition
 from ldm_core.composition.full_recipe import recipe_in_full
 from ldm_core.composition.parts import qualified_name
 from ldm_core.composition.recipe import Layer, as_layer, is_ready_made
-from ldm_core.contracts import Extent, Place, Request
+from ldm_core.contracts import Extent, ModelInfo, Place, Request
 from ldm_core.errors import LdmError
 from ldm_core.media.manifest_files import (
     beside_hashes,
@@ -65,7 +65,7 @@ def make_manifests(
         **({} if request.frame_rate is None else {"frame_rate": request.frame_rate}),
         "recipe": recipe,
         **_revision(composition),
-        "model_sha256": model_hash(composition.info.folder, composition.info.file),
+        "model_sha256": _model_hash(composition.info),
         "loras": lora_hashes(composition),
         **_converters(composition),
         **_where_any("beside", beside_hashes(composition)),
@@ -91,6 +91,10 @@ def make_manifests(
             **_where_any("input_files", files),
             **shared,
         }
+
+
+def _model_hash(info: ModelInfo) -> str:
+    return model_hash(info.folder, info.file, info.components)
 
 
 def _revision(composition: Composition) -> dict[str, str]:

@@ -16,6 +16,7 @@ from ldm_core.contracts import Input
 from ldm_core.contracts.files import WRITTEN, in_full, is_there, parts_of, with_full_paths
 from ldm_core.media.manifest_record import Manifest
 from ldm_core.model.files import file_hash, model_hash
+from ldm_core.model.lora import strength
 from ldm_core.plugins.options import Option
 
 
@@ -134,7 +135,7 @@ def file_differences(then: Manifest, composition: Composition) -> list[str]:
     for before, after in zip(then.loras, now, strict=True):
         if before.sha256 != after["sha256"]:
             notes.append(f"the LoRA {after['path']} is not the file of then")
-        if before.scale != after["scale"]:
+        if strength(before.model_dump()) != strength(after):
             notes.append(f"the LoRA {after['path']} has another scale than then")
     files, read = then.converter_files, converter_hashes(composition)
     if sorted(files.values()) != sorted(read.values()):

@@ -33,7 +33,9 @@ class SavedLora(_Strict):
     """A LoRA of then."""
 
     path: str
-    scale: float
+    scale: float = 1.0
+    scales: dict[str, Any] = {}
+    component: str | None = None
     sha256: str
 
 

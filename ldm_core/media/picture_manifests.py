@@ -39,14 +39,14 @@ def read_manifest(path: Path) -> dict[str, Any]:
         text = manifest_text(expanded(path))
         manifest = None if text is None else read_json_text(text)
     except ValueError as error:
-        raise LdmError(f"the manifest is damaged: {error}.") from None
+        raise LdmError(f"the manifest in '{path}' is damaged: {error}.") from None
     if text is None:
         raise LdmError(
             f"{path} has no manifest inside, so it is not known how it was made.",
             "`ldm generate` writes one into every file; some editors drop it on saving.",
         )
     if not isinstance(manifest, dict):
-        raise LdmError("the manifest is damaged: it is no table.")
+        raise LdmError(f"the manifest in '{path}' is damaged: it is no table.")
     return manifest
 
 

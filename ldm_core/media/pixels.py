@@ -10,7 +10,7 @@ from PIL import Image
 from ldm_core.arguments import checks_arguments
 from ldm_core.errors import LdmError, NotFiniteError
 from ldm_core.media.arrays import is_array, read_array
-from ldm_core.media.pictures import as_mode, open_picture
+from ldm_core.media.pictures import as_mask, as_mode, open_picture
 from ldm_core.values import brief
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def check_shown(channels: int) -> None:
 
 
 @checks_arguments
-def to_pixels(images: Any, channels: int = 3) -> Tensor:
+def to_pixels(images: Any, channels: int = 3, mask: bool = False) -> Tensor:
     """Images as pixels in [-1, 1], (batch, channels, height, width); the inverse of `from_pixels`.
 
     Args:
@@ -76,17 +76,19 @@ def to_pixels(images: Any, channels: int = 3) -> Tensor:
             (channels, height, width); or an array or tensor of several, the batch first. See
             `ldm_core.media.arrays.read_array` for their values.
         channels: what PIL images and files are turned to, 1 or 3.
+        mask: they say where something holds, 1 where it does; see
+            `ldm_core.media.pictures.as_mask`.
     Raises:
         LdmError: one is no picture, or they differ in size.
     """
     import torch
 
     if is_array(images):
-        return read_array("image", images, channels) * 2 - 1
+        return read_array("image", images, channels, mask) * 2 - 1
     several = list(images) if isinstance(images, list | tuple) else [images]
     if not several:
         raise LdmError("the list of images is empty.")
-    pixels = [_one(image, channels) for image in several]
+    pixels = [_one(image, channels, mask) for image in several]
     sizes = {f"{one.shape[-1]}x{one.shape[-2]}" for one in pixels}
     if len(sizes) > 1:
         raise LdmError(
@@ -96,13 +98,13 @@ def to_pixels(images: Any, channels: int = 3) -> Tensor:
     return torch.cat(pixels) * 2 - 1
 
 
-def _one(image: Any, channels: int) -> Tensor:
+def _one(image: Any, channels: int, mask: bool) -> Tensor:
     """A picture of a list in [0, 1], (1, channels, height, width)."""
     import numpy as np
     import torch
 
     if is_array(image):
-        pixels = read_array("image", image, channels)
+        pixels = read_array("image", image, channels, mask)
         if len(pixels) != 1:
             raise LdmError(f"an image of a list is one picture, not {brief(image)}.")
         return pixels.cpu()
@@ -116,5 +118,6 @@ def _one(image: Any, channels: int) -> Tensor:
     if not all(image.size):
         raise LdmError(f"the image is {image.width}x{image.height} pixels, which is none.")
     mode = "L" if channels == 1 else "RGB"
-    array = np.asarray(as_mode(image, mode), dtype=np.float32) / 255
+    eight = as_mask(image) if mask else as_mode(image, mode)
+    array = np.asarray(eight, dtype=np.float32) / 255
     return torch.from_numpy(array.reshape(1, *array.shape[:2], channels)).permute(0, 3, 1, 2)

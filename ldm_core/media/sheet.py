@@ -14,8 +14,12 @@ from ldm_core.media.names import check_new, write_whole
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 """Of the file of a sheet, by its suffix."""
+LARGEST = {"WEBP": 16_383, "JPEG": 65_500}
+"""Pixels a side at most, of formats that end somewhere; JPEG as libjpeg writes it."""
 CELL = 192
 """Pixels a side that a picture has on a sheet."""
+GAP, LINE = 12, 14
+"""Pixels between pictures, and of a line of a caption."""
 
 
 def check_sheet(path: Path, *, overwrite: bool = False) -> None:
@@ -28,6 +32,24 @@ def check_sheet(path: Path, *, overwrite: bool = False) -> None:
             f"not '{path.name}'."
         )
     check_new(path, overwrite=overwrite, name="contact sheet")
+
+
+def check_fits(path: Path, size: tuple[int, int]) -> None:
+    """See that the format of a sheet's suffix holds so many pixels, before there are any.
+
+    Args:
+        size: width and height that it has at least.
+    Raises:
+        LdmError: it does not.
+    """
+    form = FORMATS[path.suffix.lower()]
+    most = LARGEST.get(form)
+    if most is not None and max(size) > most:
+        raise LdmError(
+            f"the contact sheet '{path}' would have {size[0]}x{size[1]} pixels, and {form} ends at "
+            f"{most:,} a side.",
+            f"{path.with_suffix('.png').name} takes them, or make fewer pictures.",
+        )
 
 
 def save_sheet(sheet: Image.Image, path: Path, *, overwrite: bool = False) -> None:
@@ -53,6 +75,30 @@ def save_sheet(sheet: Image.Image, path: Path, *, overwrite: bool = False) -> No
         ) from None
 
 
+def sheet_size(count: int, captions: Sequence[str]) -> tuple[int, int]:
+    """Width and height of the contact sheet of so many images.
+
+    Args:
+        captions: that there are, each once or as often as it stands there.
+    """
+    columns, height = _columns(count), _height([_lines(caption) for caption in captions])
+    rows = math.ceil(count / columns)
+    return columns * (CELL + GAP) + GAP, rows * (height + GAP) + GAP
+
+
+def _columns(count: int) -> int:
+    return min(count, math.ceil(math.sqrt(count * 1.5)))
+
+
+def _lines(caption: str) -> list[str]:
+    return textwrap.wrap(caption, width=30)[:3]
+
+
+def _height(texts: Sequence[Sequence[str]]) -> int:
+    """Of an image with its caption."""
+    return CELL + LINE * max(map(len, texts), default=0) + GAP
+
+
 def contact_sheet(images: Sequence[Image.Image], captions: Sequence[str]) -> Image.Image:
     """All images on one white sheet, each with its caption; small ones are magnified.
 
@@ -60,12 +106,10 @@ def contact_sheet(images: Sequence[Image.Image], captions: Sequence[str]) -> Ima
         images: of any sizes.
         captions: one for each.
     """
-    cell, gap, line = CELL, 12, 14
-    columns = min(len(images), math.ceil(math.sqrt(len(images) * 1.5)))
-    rows = math.ceil(len(images) / columns)
-    texts = [textwrap.wrap(caption, width=30)[:3] for caption in captions]
-    height = cell + line * max(len(text) for text in texts) + gap
-    sheet = Image.new("RGB", (columns * (cell + gap) + gap, rows * (height + gap) + gap), "white")
+    cell, gap = CELL, GAP
+    texts = [_lines(caption) for caption in captions]
+    columns, height = _columns(len(images)), _height(texts)
+    sheet = Image.new("RGB", sheet_size(len(images), captions), "white")
     draw = ImageDraw.Draw(sheet)
     for i, (image, text) in enumerate(zip(images, texts, strict=True)):
         row, column = divmod(i, columns)

@@ -160,10 +160,12 @@ class EarlierGuidance(Guidance):
         return self if fit is None else as_of_now("guidance", fit(info))
 
     def branches(self, point: Point) -> tuple[str, ...]:
-        return self._part.branches(point)  # type: ignore[no-any-return]
+        branches: tuple[str, ...] = self._part.branches(point)
+        return branches
 
     def combine(self, outputs: Mapping[str, Tensor], at: Evaluation) -> Tensor:
-        return self._part.combine(outputs, at)  # type: ignore[no-any-return]
+        combined: Tensor = self._part.combine(outputs, at)
+        return combined
 
     def bind(self, run: Run) -> Bound:
         bind = getattr(self._part, "bind", None)

@@ -60,6 +60,13 @@ def said_of(name: str, kind: str, registry: Registry, ours: Iterable[str] = ()) 
     return "".join(f" {one}" for one in words[:SHOWN])
 
 
+def argument_said(name: str) -> str:
+    """What an error says of an argument that is none of ours, where no registry is at hand."""
+    from ldm_core.plugins.registry import installed
+
+    return said_of(name, "argument", installed())
+
+
 def _of(sources: Iterable[str], what: str, kind: str) -> str:
     titles = list(dict.fromkeys(sources))
     whose = " and ".join(filter(None, (", ".join(titles[:-1]), titles[-1])))

@@ -32,6 +32,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 import pluggy
@@ -138,7 +139,8 @@ def ldm_decoders(register: Register) -> None:
     """Offer decoders: latents to data.
 
     Contract: ``decode(model, x0, *, options) -> data``, pixels of pictures or a
-    `ldm_core.contracts.Medium`, see `ldm_core.contracts.autoencoder`.
+    `ldm_core.contracts.Medium`, see `ldm_core.contracts.autoencoder`. One marked by
+    `ldm_core.contracts.sees_request` gets the request as well: seeds, inputs and extent.
     """
 
 
@@ -288,20 +290,22 @@ SINCE: Mapping[str, Since] = {
 }
 """Since when each hook and each of its arguments exists."""
 
-KINDS = {
-    "scheduler": "ldm_schedulers",
-    "spacing": "ldm_spacings",
-    "guidance": "ldm_guidance",
-    "conditioning": "ldm_conditioning",
-    "attention": "ldm_attention",
-    "denoiser": "ldm_denoisers",
-    "encoder": "ldm_encoders",
-    "decoder": "ldm_decoders",
-    "family": "ldm_families",
-    "converter": "ldm_converters",
-    "writer": "ldm_writers",
-    "observer": "ldm_observers",
-    "metric": "ldm_metrics",
-    "command": "ldm_commands",
-}
+KINDS: Mapping[str, str] = MappingProxyType(
+    {
+        "scheduler": "ldm_schedulers",
+        "spacing": "ldm_spacings",
+        "guidance": "ldm_guidance",
+        "conditioning": "ldm_conditioning",
+        "attention": "ldm_attention",
+        "denoiser": "ldm_denoisers",
+        "encoder": "ldm_encoders",
+        "decoder": "ldm_decoders",
+        "family": "ldm_families",
+        "converter": "ldm_converters",
+        "writer": "ldm_writers",
+        "observer": "ldm_observers",
+        "metric": "ldm_metrics",
+        "command": "ldm_commands",
+    }
+)
 """Each kind of plugin with the hook that offers it. Models, which are folders, stand apart."""

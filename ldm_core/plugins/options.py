@@ -14,7 +14,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from ldm_core import contracts
 from ldm_core.contracts.files import expanded
-from ldm_core.contracts.record import Record
+from ldm_core.contracts.record import Marked, Record
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.values import brief, fitted, type_name
 
@@ -266,7 +266,10 @@ def check_declared(kind: str, target: Callable[..., Any], options: Mapping[str, 
     before = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     record = RECORDS.get(kind)
     takes = () if record is None else record.takes
-    takes = target.arguments if isinstance(target, Record) else takes
+    if isinstance(target, Marked):
+        takes = (*takes, "request") if target.traits.get("sees_request") else takes
+    elif isinstance(target, Record):
+        takes = target.arguments
     for parameter in [*signature.parameters.values()][len(takes) :]:
         if parameter.kind in before and parameter.default is not REQUIRED:
             raise LdmError(

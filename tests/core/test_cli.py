@@ -88,6 +88,18 @@ def test_a_contact_sheet_too_large_for_its_format_is_said(tmp_path: Path) -> Non
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(("name", "count"), [("s.webp", 10_000), ("s.jpg", 100_000)])
+def test_a_sheet_that_its_format_cannot_hold_is_foreseen(
+    ldm: Any, folder: Path, name: str, count: int
+) -> None:
+    run = ("generate", "a star", "--model", folder, "-n", count, "--sheet", name)
+    code, _, err = ldm(*run)
+    assert code == 2
+    assert f"the contact sheet '{name}' would have" in err
+    assert "s.png takes them" in err
+    assert not Path("pictures").exists()
+
+
 @pytest.mark.parametrize("name", ["s.gif", "sheet", "s.png.txt"])
 def test_a_contact_sheet_of_another_suffix_is_refused(ldm: Any, folder: Path, name: str) -> None:
     code, _, err = ldm("generate", "a star", "--model", folder, "--sheet", name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -146,9 +147,23 @@ def test_nothing_is_kept_of_a_file_that_may_still_be_written(
 def test_what_is_kept_and_is_damaged_is_not_believed(large: Path, content: bytes) -> None:
     whole = kept_hash(large, sha256)
     [kept] = (large.parent / "cache" / "ldm" / "hashes").iterdir()
+    right = json.loads(kept.read_text())
     kept.write_bytes(content)
     assert kept_hash(large, sha256) == whole
     assert kept_hash(large, never) == whole
+    kept.write_text(json.dumps({**right, "sha256": "0"}))
+    assert kept_hash(large, sha256) == whole
+
+
+def test_files_of_one_name_are_kept_apart_and_small_ones_not_at_all(large: Path) -> None:
+    other, small = large.parent / "b" / large.name, large.with_name("small")
+    other.parent.mkdir()
+    other.write_bytes(b"others'")
+    small.write_bytes(b"abc")
+    for file in (large, other, small, large, other):
+        assert kept_hash(file, sha256) == sha256(file)
+    assert kept_hash(large, never) != kept_hash(other, never)
+    assert len(list((large.parent / "cache" / "ldm" / "hashes").iterdir())) == 2
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(large: Path) -> None:

@@ -26,6 +26,7 @@ from ldm_core.contracts import Axis, LatentSpace
 from ldm_core.errors import LdmError
 from ldm_core.plugins.options import read_options
 from ldm_core.plugins.registry import installed
+from ldm_core.run.memory import foreseen
 from ldm_pipelines.invert import invert
 from ldm_pipelines.outpaint import outpaint
 from ldm_pipelines.restore import restore
@@ -173,6 +174,7 @@ def test_what_fits_is_said_and_fits(pipe: Pipeline, monkeypatch: pytest.MonkeyPa
     """A picture of 16x16 takes 2 x 4 x (4x8x8 + 3x16x16) = 8192 bytes; three times as much does
     for three at once and no more."""
     monkeypatch.setattr(limits, "available_bytes", lambda: 3 * 8192)
+    monkeypatch.setattr(foreseen, "FACTOR", 1)  # the least alone is looked at
     pipe("a", seed=[1, 2, 3])
     with pytest.raises(LdmError, match=r"4 images at once of 16x16 .* a batch_size of 3 would fit"):
         pipe("a", seed=[1, 2, 3, 4])

@@ -15,7 +15,7 @@ from PIL import Image
 import media_toys as toys
 from ldm_core import LdmError, Pipeline
 from ldm_core.errors import LdmWarning
-from ldm_core.media.picture_manifests import manifest_in
+from ldm_core.media.picture_manifests import manifest_in, read_manifest
 from ldm_core.plugins import discovery
 
 av = pytest.importorskip("av")
@@ -366,3 +366,41 @@ def test_python_takes_arrays_and_tensors_alike(moving: Path, noises: Path) -> No
         sound(audio=np.zeros((3, 6_400), np.float32), seed=5)
     with pytest.raises(LdmError, match="not finite"):
         sound(audio=samples * np.nan, seed=5)
+
+
+@pytest.mark.parametrize("name", ["wav", "flac"])
+def test_a_sound_is_shown_made_like_and_made_a_data_set(ldm: Any, noises: Path, name: str) -> None:
+    code, out, err = ldm(
+        "text-to-audio", "rain", "--model", noises, "--seed", 7, "--seconds", 0.52, "--steps", 1,
+        "--format", name,
+    )  # fmt: skip
+    assert code == 0, err
+    path = Path(out.strip())
+    code, out, err = ldm("show", path)
+    assert code == 0, err
+    assert {"prompt\train", "seed\t7"} <= {*out.splitlines()}
+    code, out, err = ldm(
+        "text-to-audio", "--like", path, "--allow-files", "--format", name, "-o", "like"
+    )
+    assert code == 0, err
+    heard = [read_manifest(one)["samples_sha256"] for one in (Path(out.strip()), path)]
+    assert heard[0] == heard[1]
+    Path("t.csv").write_text("prompt\nrain\nwind\n")
+    code, out, err = ldm(
+        "augment",
+        "--table",
+        "t.csv",
+        "--model",
+        noises,
+        "--steps",
+        1,
+        "--format",
+        name,
+        "-o",
+        "set",
+    )
+    assert code == 0, err
+    lines = [json.loads(line) for line in Path("set/metadata.jsonl").read_text().splitlines()]
+    assert [line["file_name"] for line in lines] == [f"000000.{name}", f"000001.{name}"]
+    assert [line["text"] for line in lines] == ["rain", "wind"]
+    assert "prompt\twind" in ldm("show", f"set/000001.{name}")[1].splitlines()

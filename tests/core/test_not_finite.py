@@ -34,7 +34,6 @@ from ldm_core.errors import LdmWarning, NotFiniteError
 from ldm_core.media.pixels import from_pixels
 from ldm_core.media.png import read_png
 from ldm_core.run.output import Output
-from ldm_pipelines.features import features
 from ldm_plugins.guidance.classifier_free import classifier_free
 from ldm_plugins.schedulers.euler import euler
 
@@ -468,7 +467,7 @@ def test_no_command_makes_a_picture_of_what_is_not_finite(
 
 
 def test_features_keeps_the_files_that_are_right(
-    tmp_path: Path, pipe: Pipeline, monkeypatch: pytest.MonkeyPatch
+    ldm: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "in").mkdir()
     for name, colour in (("a", "red"), ("b", "black"), ("c", "blue")):
@@ -481,9 +480,17 @@ def test_features_keeps_the_files_that_are_right(
         return answer
 
     monkeypatch.setattr(AutoencoderKL, "encode", encode)
-    with pytest.raises(NotFiniteError, match=r"of b\.png; .* holds the other 2"):
-        features(pipe, tmp_path / "in", out=tmp_path / "f.safetensors")
+    command = ("features", "in", "--model", folder, "--out")
+    code, out, err = ldm(*command, "f.safetensors")
+    assert (code, out) == (1, "")
+    assert "of b.png; 'f.safetensors' holds the other 2" in " ".join(err.split())
     assert sorted(load_file(tmp_path / "f.safetensors")) == ["a.png", "c.png"]
+    (tmp_path / "in" / "a.png").unlink()
+    (tmp_path / "in" / "c.png").unlink()
+    code, out, err = ldm(*command, "none.safetensors")
+    assert (code, out) == (1, "")
+    assert "of every file; nothing is written" in " ".join(err.split())
+    assert not (tmp_path / "none.safetensors").exists()
 
 
 @pytest.mark.usefixtures("unlooked")

@@ -14,7 +14,8 @@ from PIL import ExifTags, Image
 
 from ldm_core import LdmError, Pipeline
 from ldm_core.contracts import Shown, Writer
-from ldm_core.media.exif import LONGEST_IN_JPEG
+from ldm_core.media.encoded import LONGEST_IN_JPEG
+from ldm_core.media.exif import any_comment
 from ldm_core.media.picture_manifests import read_picture
 from ldm_core.media.present import state
 from ldm_core.plugins.registry import installed
@@ -76,9 +77,53 @@ def test_jpeg_says_the_hash_of_itself(tmp_path: Path, channels: int) -> None:
 @pytest.mark.parametrize("name", ["jpg", "webp"])
 def test_any_program_finds_the_manifest_in_exif(tmp_path: Path, name: str) -> None:
     writer(name)(Shown(noise()), MANIFEST, tmp_path / "a")
-    comment = Image.open(tmp_path / "a").getexif().get_ifd(ExifTags.IFD.Exif)[0x9286]
-    assert comment[:12] == b"ASCII\0\0\0ldm:"
-    assert json.loads(comment[12:]).items() >= MANIFEST.items()
+    described = Image.open(tmp_path / "a").getexif()[ExifTags.Base.ImageDescription]
+    assert described[:4] == "ldm:"
+    assert json.loads(described[4:]).items() >= MANIFEST.items()
+
+
+@pytest.mark.parametrize("name", ["jpg", "webp"])
+def test_a_file_of_earlier_is_read_shown_and_made_again(ldm: Any, folder: Path, name: str) -> None:
+    """Its manifest was the user's comment; what A1111 reads now stands there, as it writes it."""
+    run = ("generate", "ein Stern – 星", "--steps", 1, "--seed", 7, "--model", folder)
+    code, out, err = ldm(*run, "--format", name)
+    assert code == 0, err
+    new, old = Path(out.strip()), Path(f"old.{name}")
+    manifest = read_picture(new)[1]
+    written = Image.open(new).getexif().get_ifd(ExifTags.IFD.Exif)[0x9286]
+    assert written[:8] == b"UNICODE\0"
+    assert written[8:].decode("utf-16-be").startswith("ein Stern – 星\nSteps: 1, ")
+    assert "Seed: 7, " in any_comment(new)
+    exif = Image.Exif()
+    exif[ExifTags.IFD.Exif] = {0x9286: b"ASCII\0\0\0ldm:" + json.dumps(manifest).encode()}
+    if name == "webp":
+        Image.open(new).save(old, exif=exif.tobytes(), lossless=True, exact=True)
+    else:
+        data, note = new.read_bytes(), exif.tobytes()
+        at = data.index(b"\xff\xe1")
+        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        part = b"\xff\xe1" + (len(note) + 2).to_bytes(2, "big") + note
+        old.write_bytes(data[:at] + part + data[end:])
+    assert read_picture(old)[1] == manifest
+    told = [ldm("show", path)[1].splitlines()[1:] for path in (new, old)]
+    assert told[0] == told[1]
+    assert any("ein Stern" in line for line in told[0])
+    for path in (new, old):
+        code, out, err = ldm("replay", path, "--json", "--allow-files")
+        assert (code, json.loads(out)["max_difference"]) == (0, 0), err
+        code, out, err = ldm("generate", "--like", path, "--allow-files", "-o", f"like-{path.stem}")
+        assert code == 0, err
+        again = read_picture(Path(out.strip()))[0]
+        assert hashlib.sha256(again.tobytes()).hexdigest() == manifest["pixels_sha256"]
+
+
+def test_a_jpeg_without_room_for_both_holds_the_manifest(tmp_path: Path) -> None:
+    recipe = {"inputs": {"prompt": "a" * 30_000}, "recipe": {}}
+    writer("jpg")(Shown(noise()), recipe, tmp_path / "a.jpg")
+    assert read_picture(tmp_path / "a.jpg")[1].items() >= recipe.items()
+    assert any_comment(tmp_path / "a.jpg") is None
+    writer("webp")(Shown(noise()), recipe, tmp_path / "a.webp")
+    assert str(any_comment(tmp_path / "a.webp")).startswith("a" * 30_000)
 
 
 @pytest.mark.parametrize("name", ["jpg", "webp"])

@@ -12,6 +12,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from ldm_core.media.a1111_text import LONGEST, read_text, written_text
+from ldm_core.media.comfyui_graph import read_graph
 from ldm_core.media.foreign_texts import recorded_in
 from ldm_core.media.picture_manifests import read_manifest
 from ldm_core.media.recorded import Recorded
@@ -22,7 +23,7 @@ Negative prompt: blurry
 Steps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7.5, Seed: 965400086, \
 Size: 512x768, Model hash: 45dee52b, Model: "a, \\"b\\": c", Clip skip: 2, Version: v1.10.1"""
 """As the page's own documentation has it."""
-GRAPH = {
+GRAPH: dict[str, Any] = {
     "3": {
         "class_type": "KSampler",
         "inputs": {
@@ -167,12 +168,30 @@ def test_a1111s_text_is_read() -> None:
     )
 
 
+def test_a_text_of_windows_without_a_negative_prompt_is_read() -> None:
+    read = read_text("a cat\r\n\r\nSteps: 1, Seed: 0, CFG scale: 7, Size: 8x16\r\n")
+    assert read is not None
+    assert (read.prompt, read.negative_prompt, read.steps, read.seed) == ("a cat\n", None, 1, 0)
+
+
+def test_a_negative_prompt_begins_once() -> None:
+    last = "Steps: 20, Seed: 1, CFG scale: 7"
+    read = read_text(f"a\nNegative prompt: b\nNegative prompt: c\n{last}")
+    assert read is not None
+    assert (read.prompt, read.negative_prompt) == ("a", "b\nNegative prompt: c")
+
+
 def test_what_is_written_is_read() -> None:
     settings = {"Steps": 3, "Sampler": "Euler a", "Seed": 7, "Model": 'a: "b", c', "Size": None}
     read = read_text(written_text("a\nb: c", "no", settings))
     assert read is not None
     assert (read.prompt, read.negative_prompt) == ("a\nb: c", "no")
     assert (read.steps, read.sampler, read.seed, read.model) == (3, "Euler a", 7, 'a: "b", c')
+    written = written_text("a", None, {"Steps": 3, "Seed": 7, "Time": "é 1:30", "Size": None})
+    assert written == 'a\nSteps: 3, Seed: 7, Time: "é 1:30"'
+    again = read_text(f'{written}, "a": 1, Lora: 12, Note: "[1]"')
+    assert again is not None
+    assert again.more == {"Time": "é 1:30", "Lora": "12", "Note": "[1]"}
 
 
 @pytest.mark.parametrize(
@@ -183,11 +202,12 @@ def test_another_text_is_none_of_a1111s(text: str) -> None:
     assert read_text(text) is None
 
 
-@pytest.mark.parametrize("value", ["-1", "1e400", "9" * 400, "NaN", ""])
+@pytest.mark.parametrize("value", ["-1", "1e400", "9" * 400, "9" * 19, "²", "NaN", ""])
 def test_a_number_that_is_none_is_not_taken(value: str) -> None:
     read = read_text(f"a\nSteps: {value}, Seed: {value}, CFG scale: {value}, Size: {value}x1")
     assert read is not None
     assert (read.steps, read.seed, read.width) == (None, None, None)
+    assert read.scale in (None, -1.0)
 
 
 def test_others_pictures_are_shown(ldm: Any) -> None:
@@ -230,6 +250,43 @@ def test_a_plain_graph_of_comfyui_is_read_and_another_is_told_apart(ldm: Any) ->
         code, out, err = ldm("show", "b.png", "--command")
         assert (code, out) == (2, "")
         assert "the picture was made by ComfyUI" in err
+
+
+def graph(number: str, node: Any = None, /, **inputs: Any) -> Recorded:
+    """What is read of `GRAPH` with another node, or other inputs of one."""
+    own = {**GRAPH[number], "inputs": {**GRAPH[number]["inputs"], **inputs}}
+    return read_graph(json.dumps({**GRAPH, number: own if node is None else node}))
+
+
+def test_what_a_plain_graph_says_is_read_by_its_links() -> None:
+    plain = graph("3")
+    assert plain.unread == ""
+    assert (plain.model, plain.schedule, dict(plain.more)) == ("x.safetensors", "karras", {})
+    unet = {"class_type": "UNETLoader", "inputs": {"unet_name": "y.safetensors"}}
+    assert graph("4", unet).model == "y.safetensors"
+    latent = {"class_type": "EmptySD3LatentImage", "inputs": {"width": 64, "height": 32}}
+    assert (graph("5", latent).width, graph("5", latent).height) == (64, 32)
+    assert dict(graph("3", denoise=0.5).more) == {"denoise": "0.5"}
+    assert (graph("3", seed=True).seed, graph("3", cfg="7").scale) == (None, 7.0)
+    assert graph("7", text="").negative_prompt is None
+
+
+@pytest.mark.parametrize(
+    "other", [{"class_type": "Mine", "inputs": {"text": "a cat"}}, {"class_type": "Mine"}, [], "6"]
+)
+def test_what_other_nodes_say_is_not_taken_for_what_plain_ones_do(other: Any) -> None:
+    assert "its prompt comes from other nodes" in graph("6", other).unread
+    assert graph("7", other).negative_prompt is None
+    assert (graph("5", other).width, graph("4", other).model) == (None, None)
+    if isinstance(other, dict):
+        assert dict(graph("7", other).more) == {"other nodes": "Mine"}
+
+
+def test_a_graph_of_another_sampler_or_of_many_nodes_is_not_read() -> None:
+    advanced = {**GRAPH["3"], "class_type": "KSamplerAdvanced"}
+    assert "another form" in graph("3", advanced).unread
+    many = {**GRAPH, **{f"n{i}": {"class_type": "SaveImage"} for i in range(2000)}}
+    assert read_graph(json.dumps(many)).unread == "its workflow is not read."
 
 
 def test_a_run_like_a_picture_is_the_picture_but_for_what_is_typed(ldm: Any) -> None:
@@ -289,3 +346,22 @@ def test_a_png_holds_the_text_that_others_read(ldm: Any) -> None:
     with Image.open(path) as image:
         image.load()
         assert "Sampler: res_2s," in image.info["parameters"]
+
+
+def test_a_damaged_manifest_is_said_with_its_file(ldm: Any, folder: Path) -> None:
+    for form in ("png", "jpg", "webp"):
+        run = ["a", "--model", folder, "--steps", 1, "--seed", 1, "-o", form, "--format", form]
+        assert ldm("generate", *run, "-q")[0] == 0
+        (path,) = Path(form).iterdir()
+        data = path.read_bytes()
+        assert data.count(b'{"') >= 1
+        path.write_bytes(data.replace(b'{"', b'["', 1))
+        code, out, err = ldm("show", path)
+        assert (code, out, f"the manifest in '{path}' is damaged" in err) == (2, "", True), err
+
+
+def test_help_within_a_group_has_no_line_break_in_a_sentence(ldm: Any) -> None:
+    out = " ".join(line.rstrip() for line in ldm("plugins", "check", "--help")[1].splitlines())
+    assert "What a plugin module declares as" in " ".join(out.split())
+    lines = ldm("plugins", "check", "--help")[1].splitlines()
+    assert not any(line.strip().endswith(". What") for line in lines)

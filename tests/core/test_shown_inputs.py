@@ -33,6 +33,7 @@ FLAGS = {
     ],
     "target_class": ["--target-class"],
     "text": ["--prompt", "--negative-prompt"],
+    "upsampled_text": ["--prompt", "--negative-prompt", "--upsampled-prompt"],
 }
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import pytest
 
-from ldm_core import LdmError
+from ldm_core import LdmError, Pipeline
 from ldm_core.composition.compose import compose, recompose
 from ldm_core.composition.recipe import as_layer, lay, override
 from ldm_core.plugins.elsewhere import looked_up, plain, read_table, tables_of
 from ldm_core.plugins.elsewhere_words import flags_of
 from ldm_core.plugins.registry import installed
+from ldm_pipelines.comparing import compare
+from ldm_pipelines.convergence.measuring import converge
 from swaps import PUBLISHED, Swap, ours, theirs
 
 A1111 = [
@@ -22,13 +25,20 @@ A1111 = [
     "Euler a", "Euler", "LMS", "Heun", "DPM2", "DPM2 a", "DPM fast", "DPM adaptive", "LCM",
     "Restart", "DDIM", "DDIM CFG++", "PLMS", "UniPC",
 ]  # fmt: skip
-"""stable-diffusion-webui 1.10, modules/sd_samplers_kdiffusion.py, _timesteps.py, _lcm.py and
-_extra.py."""
+"""stable-diffusion-webui 1.10 of July 2024, the last one: modules/sd_samplers_kdiffusion.py,
+_timesteps.py, _lcm.py and _extra.py, which its fork has had unchanged since."""
+FORGE = [*A1111, "HeunPP2", "IPNDM", "IPNDM_V", "DEIS", "DDPM"]
+"""stable-diffusion-webui-forge at commit dfdcbab of 26 June 2025: the same files, and
+modules_forge/alter_samplers.py."""
 A1111_TYPES = [
     "Automatic", "Uniform", "Karras", "Exponential", "Polyexponential", "SGM Uniform",
     "KL Optimal", "Align Your Steps", "Simple", "Normal", "DDIM", "Beta",
 ]  # fmt: skip
 """modules/sd_schedulers.py."""
+FORGE_TYPES = [
+    *A1111_TYPES, "Turbo", "Align Your Steps GITS", "Align Your Steps 11", "Align Your Steps 32",
+]  # fmt: skip
+"""modules/sd_schedulers.py at the commit above."""
 A1111_BEFORE = [
     "LMS Karras", "DPM2 Karras", "DPM2 a Karras", "DPM++ 2S a Karras", "DPM++ 2M Karras",
     "DPM++ SDE Karras", "DPM++ 2M SDE Karras", "DPM++ 2M SDE Exponential",
@@ -48,25 +58,69 @@ COMFYUI = [
     "gradient_estimation_cfg_pp", "er_sde", "seeds_2", "seeds_3", "sa_solver", "sa_solver_pece",
     "ddim", "uni_pc", "uni_pc_bh2",
 ]  # fmt: skip
-"""comfy/samplers.py, KSAMPLER_NAMES and SAMPLER_NAMES."""
+"""comfy/samplers.py, KSAMPLER_NAMES and SAMPLER_NAMES, at commit a125cd8 of 12 October 2025; and
+three names of later versions: exp_heun_2_x0, exp_heun_2_x0_sde, cfgpp_ud10_ab."""
 COMFYUI_SCHEDULERS = [
     "simple", "sgm_uniform", "karras", "exponential", "ddim_uniform", "beta", "normal",
     "linear_quadratic", "kl_optimal",
 ]  # fmt: skip
-"""comfy/samplers.py, SCHEDULER_HANDLERS."""
+"""comfy/samplers.py, SCHEDULER_HANDLERS, at the same commit."""
+COMFYUI_NODES = [
+    "KarrasScheduler", "ExponentialScheduler", "PolyexponentialScheduler", "LaplaceScheduler",
+    "SDTurboScheduler", "BetaSamplingScheduler", "VPScheduler", "AlignYourStepsScheduler",
+    "GITSScheduler", "LTXVScheduler", "OptimalStepsScheduler",
+]  # fmt: skip
+"""Nodes that give sigmas, of comfy_extras at the same commit: nodes_custom_sampler.py,
+nodes_align_your_steps.py, nodes_gits.py, nodes_lt.py, nodes_optimalsteps.py."""
 INVOKEAI = [
     "ddim", "ddpm", "deis", "deis_k", "lms", "lms_k", "pndm", "heun", "heun_k", "euler",
     "euler_k", "euler_a", "kdpm_2", "kdpm_2_k", "kdpm_2_a", "kdpm_2_a_k", "dpmpp_2s",
     "dpmpp_2s_k", "dpmpp_2m", "dpmpp_2m_k", "dpmpp_2m_sde", "dpmpp_2m_sde_k", "dpmpp_3m",
     "dpmpp_3m_k", "dpmpp_sde", "dpmpp_sde_k", "er_sde", "unipc", "unipc_k", "lcm", "tcd",
 ]  # fmt: skip
-"""invokeai/backend/stable_diffusion/schedulers/schedulers.py, SCHEDULER_NAME_VALUES."""
+"""invokeai/backend/stable_diffusion/schedulers/schedulers.py, SCHEDULER_NAME_VALUES, at commit
+8e71a8a of 19 August 2026."""
+INVOKEAI_FLOW = [
+    "Euler", "Heun (2nd order)", "LCM", "DPM++ 2M", "DPM++ 2M SDE", "ER-SDE",
+]  # fmt: skip
+"""Labels of backend/flux/schedulers.py at the same commit, for FLUX, Z-Image, ERNIE and Anima."""
+RES4LYF = [
+    "res_2m", "res_3m", "dpmpp_2m", "dpmpp_3m", "abnorsett_2m", "abnorsett_3m", "abnorsett_4m",
+    "deis_2m", "deis_3m", "deis_4m", "res_2s_rkmk2e", "res_2s", "res_2s_stable", "res_3s",
+    "res_3s_non-monotonic", "res_3s_alt", "res_3s_cox_matthews", "res_3s_lie", "res_3s_sunstar",
+    "res_3s_strehmel_weiner", "res_4s_krogstad", "res_4s_krogstad_alt",
+    "res_4s_strehmel_weiner", "res_4s_strehmel_weiner_alt", "res_4s_cox_matthews",
+    "res_4s_cfree4", "res_4s_friedli", "res_4s_minchev", "res_4s_munthe-kaas", "res_5s",
+    "res_5s_hochbruck-ostermann", "res_6s", "res_8s", "res_8s_alt", "res_10s", "res_15s",
+    "res_16s", "etdrk2_2s", "etdrk3_a_3s", "etdrk3_b_3s", "etdrk4_4s", "etdrk4_4s_alt",
+    "dpmpp_2s", "dpmpp_sde_2s", "dpmpp_3s", "lawson2a_2s", "lawson2b_2s", "lawson4_4s",
+    "lawson41-gen_4s", "lawson41-gen-mod_4s", "ddim", "pec423_2h2s", "pec433_2h3s",
+    "abnorsett2_1h2s", "abnorsett3_2h2s", "abnorsett4_3h2s", "lawson42-gen-mod_1h4s",
+    "lawson43-gen-mod_2h4s", "lawson44-gen-mod_3h4s", "lawson45-gen-mod_4h4s", "ralston_2s",
+    "ralston_3s", "ralston_4s", "midpoint_2s", "heun_2s", "heun_3s", "houwen-wray_3s",
+    "kutta_3s", "ssprk3_3s", "ssprk4_4s", "rk38_4s", "rk4_4s", "rk5_7s", "rk6_7s",
+    "bogacki-shampine_4s", "bogacki-shampine_7s", "dormand-prince_6s", "dormand-prince_13s",
+    "tsi_7s", "euler", "irk_exp_diag_2s", "kraaijevanger_spijker_2s", "qin_zhang_2s",
+    "pareschi_russo_2s", "pareschi_russo_alt_2s", "crouzeix_2s", "crouzeix_3s",
+    "crouzeix_3s_alt", "gauss-legendre_2s", "gauss-legendre_3s", "gauss-legendre_4s",
+    "gauss-legendre_4s_alternating_a", "gauss-legendre_4s_ascending_a", "gauss-legendre_4s_alt",
+    "gauss-legendre_5s", "gauss-legendre_5s_ascending", "radau_ia_2s", "radau_ia_3s",
+    "radau_iia_2s", "radau_iia_3s", "radau_iia_3s_alt", "radau_iia_5s", "radau_iia_7s",
+    "radau_iia_9s", "radau_iia_11s", "lobatto_iiia_2s", "lobatto_iiia_3s", "lobatto_iiia_4s",
+    "lobatto_iiib_2s", "lobatto_iiib_3s", "lobatto_iiib_4s", "lobatto_iiic_2s",
+    "lobatto_iiic_3s", "lobatto_iiic_4s", "lobatto_iiic_star_2s", "lobatto_iiic_star_3s",
+    "lobatto_iiid_2s", "lobatto_iiid_3s",
+]  # fmt: skip
+"""RES4LYF at commit 022c873 of 17 July 2026: beta/rk_coefficients_beta.py, without folders."""
 SAID = {"A1111 Automatic"}
 """Names that stand for a choice of the program, and for none here."""
 LISTS = {
-    **{("A1111", "scheduler"): [*A1111, *A1111_BEFORE], ("A1111", "spacing"): A1111_TYPES},
-    **{("ComfyUI", "scheduler"): COMFYUI, ("ComfyUI", "spacing"): COMFYUI_SCHEDULERS},
-    ("InvokeAI", "scheduler"): INVOKEAI,
+    **{("A1111", "scheduler"): [*FORGE, *A1111_BEFORE], ("A1111", "spacing"): FORGE_TYPES},
+    ("ComfyUI", "scheduler"): COMFYUI,
+    ("ComfyUI", "spacing"): [*COMFYUI_SCHEDULERS, *COMFYUI_NODES],
+    ("InvokeAI", "scheduler"): [*INVOKEAI, *INVOKEAI_FLOW],
+    ("RES4LYF", "scheduler"): RES4LYF,
+    ("RES4LYF", "spacing"): ["bong_tangent", "beta57"],
     ("Diffusers", "scheduler"): sorted(
         name for name in dir(diffusers) if name.endswith("Scheduler") and "Flax" not in name
     ),
@@ -134,6 +188,9 @@ def test_every_choice_is_made_of_plugins_and_options_that_are_there(tables: Any,
         ("DPM++ 2M Automatic", {"--scheduler dpmpp_2m --spacing karras"}),
         ("Euler a Normal", {"--scheduler euler_ancestral --spacing linspace"}),
         ("ays", {"--spacing align_your_steps"}),
+        ("dpm-PLUS_plus  2m", set()),
+        ("DPM ++ 2M_karras", {"--scheduler dpmpp_2m --spacing karras"}),
+        ("IPNDM_V", {"--scheduler ipndm_v"}),
         ("nobody's", set()),
         ("++", set()),
     ],
@@ -243,3 +300,21 @@ def test_what_does_not_count_in_a_name() -> None:
     assert plain("DPM++ 2M") == plain("dpmpp_2m") == plain("dpmpp-2m") == "dpmpp2m"
     assert plain("EulerDiscreteScheduler") == plain("euler_discrete")
     assert plain("Scheduler") == "scheduler"
+
+
+def test_python_is_told_so_wherever_a_call_takes_names(pipe: Pipeline) -> None:
+    """None too, which is what a person switches a checker off with."""
+    calls: list[tuple[Callable[[], Any], str]] = [
+        (lambda: pipe.stream("a", generator=1), "seed"),
+        (lambda: pipe.start("a", generator=1), "seed"),
+        (lambda: pipe.replace(torch_dtype="float16"), "dtype"),
+        (lambda: pipe.replace(safety_checker=None), "None is loaded"),
+        (lambda: pipe.replace(cross_attention_kwargs={}), "loras"),
+        (lambda: Pipeline.from_pretrained("shapes", custom_pipeline="x"), "No code comes"),
+        (lambda: compare(pipe, "a", over={"steps": [1]}, generator=1), "seed"),
+        (lambda: converge(pipe, ["euler"], [1, 2], generator=1), "seed"),
+    ]
+    for call, words in calls:
+        with pytest.raises(LdmError, match="It is an argument of Diffusers") as refused:
+            call()
+        assert words in str(refused.value)
