@@ -162,7 +162,7 @@ def whole(value: Any, text: bool = False) -> Any:
     Raises:
         ValueError: it is something else, such as 2.0 or True.
     """
-    if text and isinstance(value, str | float):
+    if (type(value) is int and abs(value) < 2**63) or (text and isinstance(value, str | float)):
         return value
     if not _is_truth(value) and not _has_places(value):
         try:

@@ -23,7 +23,7 @@ from ldm_core.conformance.grounds import (
     see,
     tried,
 )
-from ldm_core.contracts import Medium, Model
+from ldm_core.contracts import Medium, Model, Request, request_of
 from ldm_core.numerics.seeded_noise import SeededNoise
 from ldm_core.plugins.blame import OWN
 
@@ -66,10 +66,15 @@ class Halves:
         with torch.no_grad(), quietly():
             return parts.encoder.encode(self.model, data, noise)
 
-    def decoded(self, ground: Ground, x0: Tensor) -> Medium:
-        """What the decoder of a ground makes of latents."""
+    def decoded(self, ground: Ground, x0: Tensor, images: tuple[int, ...] = (0, 1, 2)) -> Medium:
+        """What the decoder of a ground makes of latents of some images."""
         with torch.no_grad(), quietly():
-            return ground.pipe.composition.decoder.medium(self.model, x0)
+            decoder = ground.pipe.composition.decoder
+            return decoder.medium(self.model, x0, self.request(x0, images))
+
+    def request(self, x0: Tensor, images: tuple[int, ...] = (0, 1, 2)) -> Request:
+        """What is asked of latents of some images: nothing, with the seed of each."""
+        return request_of(x0, self.model.info.latents, [SEEDS[i] for i in images])
 
 
 def halves(subject: Subject) -> Halves:
@@ -123,7 +128,8 @@ def _used(pair: Halves, kind: str) -> None:
     else:
         parts = pair.other.pipe.composition
         with torch.no_grad(), quietly():
-            parts.decoder.decode(pair.model, pair.latents(pair.own))
+            x0 = pair.latents(pair.own)
+            parts.decoder.data(pair.model, x0, pair.request(x0))
 
 
 def smooth_pictures(channels: int, height: int, width: int, images: tuple[int, ...]) -> Tensor:

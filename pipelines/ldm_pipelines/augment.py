@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from pydantic import Field
 
-from ldm_core.arguments import checks_arguments
 from ldm_core.composition.compose import RESERVED
 from ldm_core.composition.limits import check_images
 from ldm_core.contracts import Input, InputPath, OutputPath
@@ -20,6 +19,8 @@ from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError, NotFiniteError, did_you_mean
 from ldm_core.media.held import held
 from ldm_core.media.json_text import json_text
+from ldm_core.media.writers import find_writer
+from ldm_core.run.in_batches import draws
 from ldm_core.values import brief, fitted
 from ldm_pipelines.class_to_image import as_label
 from ldm_pipelines.data_set import DataSet
@@ -57,7 +58,7 @@ class Sample:
         return {"file_name": self.file_name, **text, **self.row, "seed": self.seed}
 
 
-@checks_arguments
+@draws
 def augment(
     pipe: Pipeline,
     *,
@@ -67,6 +68,7 @@ def augment(
     num_images: Annotated[int, Field(ge=1)] = 1,
     batch_size: Annotated[int, Field(ge=1)] = 8,
     seed: int | None = None,
+    format: str | None = None,
 ) -> list[Path]:
     """Make a labelled data set, in the layout that the `datasets` library reads as an image folder.
 
@@ -85,17 +87,20 @@ def augment(
         num_images: Pictures of each row or class.
         batch_size: Pictures computed at once.
         seed: Of the first picture, the next ones counting up; 0 where left out.
+        format: Name of a writer, the format of the files.
     """
     if (table is None) == (classes is None):
         raise LdmError("say what to make: a --table, or --classes, and not both.")
     out, together = expanded(out), processes()
     table = None if table is None else expanded(table)
+    writer = find_writer(pipe.composition, format)
     samples = list(
-        _of_classes(pipe, classes or [], num_images, seed or 0)
+        _of_classes(pipe, classes or [], num_images, seed or 0, writer.suffix)
         if table is None
-        else _of_table(pipe, table, num_images, seed)
+        else _of_table(pipe, table, num_images, seed, writer.suffix)
     )
-    there = DataSet(out, [s.file_name for s in samples], _lines(samples) if table else None)
+    lines = _lines(samples) if table else None
+    there = DataSet(out, [s.file_name for s in samples], writer, lines)
     there.check()  # before the folder is made, or held
     own = samples[together.rank :: together.count]
     outputs = [(part, _call(pipe, part, batch_size, there)) for part in _alike(own)]
@@ -109,9 +114,8 @@ def augment(
                 for output in several:
                     asked = [next(remaining) for _ in range(output.asked)]
                     failures += output.failures
-                    images = zip(output.indices, output.images, output.manifests, strict=True)
-                    for place, image, manifest in images:
-                        there.write(asked[place].file_name, image, manifest)
+                    for number, place in enumerate(output.indices):
+                        there.write(asked[place].file_name, output, number)
             together.wait()
             if together.rank == 0:
                 there.finish()
@@ -133,7 +137,7 @@ def _lines(samples: Sequence[Sample]) -> dict[str, str]:
 
 
 def _of_classes(
-    pipe: Pipeline, classes: Sequence[str], num_images: int, seed: int
+    pipe: Pipeline, classes: Sequence[str], num_images: int, seed: int, suffix: str
 ) -> Iterator[Sample]:
     _check_inputs(pipe, ["class_label"], "classes alone do not say it")
     check_images(len(classes) * num_images)
@@ -151,11 +155,13 @@ def _of_classes(
         for _ in range(num_images):
             number = counts[folder] = counts.get(folder, -1) + 1
             inputs = {"class_label": as_label(name)}
-            yield Sample(f"{folder}/{number:06d}.png", {}, seed, inputs, {})
+            yield Sample(f"{folder}/{number:06d}{suffix}", {}, seed, inputs, {})
             seed += 1
 
 
-def _of_table(pipe: Pipeline, table: Path, num_images: int, seed: int | None) -> Iterator[Sample]:
+def _of_table(
+    pipe: Pipeline, table: Path, num_images: int, seed: int | None, suffix: str
+) -> Iterator[Sample]:
     rows, declared = read_table(table), pipe.composition.inputs
     text = table.suffix.lower() == ".csv"
     types: dict[str, type] = {**OF_A_CALL, **dict.fromkeys(pipe.axes, int)}
@@ -176,7 +182,7 @@ def _of_table(pipe: Pipeline, table: Path, num_images: int, seed: int | None) ->
         own = None if row.get("seed") is None else _number("seed", row["seed"], int, number)
         for image in range(num_images):
             given = first + count if own is None else own + image
-            yield Sample(f"{count:06d}.png", {**row}, given, inputs, arguments)
+            yield Sample(f"{count:06d}{suffix}", {**row}, given, inputs, arguments)
             count += 1
 
 

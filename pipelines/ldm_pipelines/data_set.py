@@ -8,17 +8,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ldm_core.errors import LdmError, LdmWarning
+from ldm_core.contracts import Shown, Writer
+from ldm_core.errors import LdmError, LdmNote, LdmWarning
 from ldm_core.machine import refused
-from ldm_core.media.hashes import OF_PIXELS, pixel_hash
 from ldm_core.media.held import LOCK
+from ldm_core.media.json_text import json_text
 from ldm_core.media.names import write_whole
 from ldm_core.media.partial import PARTIAL, sweep
-from ldm_core.media.png import save_png
+from ldm_core.media.picture_manifests import BESIDE
 from ldm_core.media.present import same_manifest, state
+from ldm_core.plugins.registry import installed
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    from ldm_core.run.output import Output
 
 METADATA = "metadata.jsonl"
 
@@ -29,6 +31,7 @@ class DataSet:
     Args:
         out: the folder.
         names: of the pictures' files in it, in their order.
+        writer: of the files.
         lines: of metadata, by file name; None where the set has none.
 
     Attributes:
@@ -36,11 +39,16 @@ class DataSet:
     """
 
     def __init__(
-        self, out: Path, names: Sequence[str], lines: Mapping[str, str] | None = None
+        self,
+        out: Path,
+        names: Sequence[str],
+        writer: Writer,
+        lines: Mapping[str, str] | None = None,
     ) -> None:
         self.whole: set[str] = set()
         self._out = out
         self._names = names
+        self._writer = writer
         self._lines = lines
         self._torn: set[str] = set()
         self._written = 0
@@ -54,7 +62,8 @@ class DataSet:
         """
         if not self._out.exists():
             return
-        own = {*self._names, LOCK, *([METADATA] if self._lines is not None else [])}
+        beside = (f"{name}{BESIDE}" for name in self._names)
+        own = {*self._names, *beside, LOCK, *([METADATA] if self._lines is not None else [])}
         folders = {parent.as_posix() for name in own for parent in Path(name).parents}
         strange = not self._out.is_dir()
         for path in () if strange else self._out.rglob("*"):
@@ -105,19 +114,35 @@ class DataSet:
             if self.whole and self._appends:
                 self._write_lines(name for name in self._names if name in self.whole)
 
-    def write(self, name: str, image: Image, manifest: dict[str, Any]) -> None:
-        """Write a picture."""
+    def write(self, name: str, output: Output, index: int) -> None:
+        """Write a picture of an output, and what belongs to it."""
+        from ldm_core.run.entries import entry_of, facts_of
+
         path = self._out / name
-        manifest[OF_PIXELS] = pixel_hash(image)
+        manifest = {**output.manifests[index], **facts_of(output, index)}
+        shown, others = entry_of(self._writer, output, index, installed())
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            save_png(image, manifest, path, overwrite=name in self._torn)
+            for writer, part in [*others, (self._writer, shown)]:
+                self._write(path.with_suffix(writer.suffix), writer, part, manifest)
             if self._appends and self._lines is not None:
                 with open(self._out / METADATA, "a", encoding="utf-8", opener=_opener) as file:
                     file.write(self._lines[name] + "\n")
         except OSError as error:
             raise refused(f"no picture can be written to '{path.parent}'", error) from None
         self._written += 1
+
+    def _write(self, path: Path, writer: Writer, shown: Shown, manifest: Mapping[str, Any]) -> None:
+        """Write a file, its manifest beside it where the format holds none."""
+        again = any(path.with_suffix(Path(name).suffix) == self._out / name for name in self._torn)
+        if not writer.holds(manifest):
+            text = json_text(manifest, indent=2) + "\n"
+            write_whole(
+                path.with_name(f"{path.name}{BESIDE}"),
+                lambda fresh: fresh.write_text(text, encoding="utf-8"),
+                overwrite=again,
+            )
+        write_whole(path, lambda fresh: writer.write(shown, manifest, fresh), overwrite=again)
 
     def finish(self) -> None:
         """Write all lines of metadata, once all pictures are there that came out."""
@@ -136,7 +161,7 @@ class DataSet:
         if self.whole:
             were = "picture was" if len(self.whole) == 1 else "pictures were"
             text = f"{len(self.whole)} {were} there already, and not made again"
-            warnings.warn(text, LdmWarning, stacklevel=2)
+            warnings.warn(text, LdmNote, stacklevel=2)
 
     def _write_lines(self, names: Iterator[str] | Sequence[str]) -> None:
         assert self._lines is not None

@@ -24,6 +24,7 @@ PIPELINES = (
     "text-to-audio",
     "text-to-image",
     "text-to-video",
+    "two-stages",
     "unconditional",
     "upscale",
     "video-to-video",

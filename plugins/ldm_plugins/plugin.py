@@ -81,6 +81,7 @@ SPACINGS = (
     "ddim_uniform",
     "explicit",
     "exponential",
+    "flow_log_snr",
     "flow_shift",
     "flow_times",
     "karras",
@@ -128,6 +129,7 @@ ATTENTION = (
     "xformers",
 )
 CONVERTERS = (
+    "autoencoder",
     "cfg_parallel",
     "channels_last",
     "compile",
@@ -187,6 +189,7 @@ def ldm_conditioning(register: Register) -> None:
     register("first_frame", "ldm_plugins.conditioning.first_frame:first_frame")
     register("frame_rate", "ldm_plugins.conditioning.frame_rate:frame_rate")
     register("image", "ldm_plugins.conditioning.image:image")
+    register("image_embeddings", "ldm_plugins.conditioning.image_embeddings:image_embeddings")
     register("image_latents", "ldm_plugins.conditioning.image_latents:image_latents")
     register("image_prompt", "ldm_plugins.conditioning.image_prompt:image_prompt")
     register("low_resolution", "ldm_plugins.conditioning.low_resolution:low_resolution")
@@ -202,6 +205,8 @@ def ldm_conditioning(register: Register) -> None:
     register("sound_text", "ldm_plugins.conditioning.sound_text:sound_text")
     register("target_class", "ldm_plugins.conditioning.target_class:target_class")
     register("text", "ldm_plugins.conditioning.text:text")
+    register("upsampled_latents", "ldm_plugins.conditioning.upsampled_latents:upsampled_latents")
+    register("upsampled_text", "ldm_plugins.conditioning.upsampled_text:upsampled_text")
     register("video", "ldm_plugins.conditioning.video:video")
 
 
@@ -229,6 +234,8 @@ def ldm_encoders(register: Register) -> None:
     register("mel", "ldm_plugins.autoencoders.mel:encode")
     register("oobleck", "ldm_plugins.autoencoders.oobleck:encode")
     register("pixels", "ldm_plugins.autoencoders.pixels:encode")
+    register("paella", "ldm_plugins.autoencoders.paella:encode")
+    register("same", "ldm_plugins.autoencoders.same:encode")
     register("vq", "ldm_plugins.autoencoders.vq:encode")
 
 
@@ -245,6 +252,8 @@ def ldm_decoders(register: Register) -> None:
     register("mel", "ldm_plugins.autoencoders.mel:decode")
     register("oobleck", "ldm_plugins.autoencoders.oobleck:decode")
     register("pixels", "ldm_plugins.autoencoders.pixels:decode")
+    register("paella", "ldm_plugins.autoencoders.paella:decode")
+    register("same", "ldm_plugins.autoencoders.same:decode")
     register("vq", "ldm_plugins.autoencoders.vq:decode")
 
 
@@ -261,6 +270,7 @@ def ldm_families(register: Register) -> None:
     register("cogvideox", "ldm_plugins.families.cogvideox:CogVideoX")
     register("ddpm", "ldm_plugins.families.ddpm:DDPM")
     register("dit", "ldm_plugins.families.dit:DiT")
+    register("kolors", "ldm_plugins.families.kolors:Kolors")
     register("krea_2", "ldm_plugins.families.krea_2:Krea2")
     register("latent_diffusion", "ldm_plugins.families.latent_diffusion:LatentDiffusion")
     register(
@@ -276,6 +286,8 @@ def ldm_families(register: Register) -> None:
     register("ace_step", "ldm_plugins.families.ace_step:AceStep")
     register("audioldm_2", "ldm_plugins.families.audioldm_2:AudioLDM2")
     register("stable_audio", "ldm_plugins.families.stable_audio:StableAudio")
+    register("stable_audio_3", "ldm_plugins.families.stable_audio_3:StableAudio3")
+    register("stable_cascade", "ldm_plugins.families.stable_cascade:StableCascade")
     register("stable_diffusion", "ldm_plugins.families.stable_diffusion:StableDiffusion")
     register("latent_upscale", "ldm_plugins.families.latent_upscale:LatentUpscale")
     register(

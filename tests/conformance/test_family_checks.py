@@ -261,6 +261,7 @@ FURTHER = {
     "flux_2": "FLUX.2 klein",
     "hidream": "HiDream",
     "hunyuan_video": "HunyuanVideo",
+    "kolors": "Kolors",
     "krea_2": "Krea 2",
     "ltx_2": "LTX-2",
     "ltx_video": "LTX-Video",
@@ -268,12 +269,14 @@ FURTHER = {
     "qwen_image": "Qwen-Image",
     "sana": "Sana",
     "stable_audio": "Stable Audio",
+    "stable_audio_3": "Stable Audio 3",
     "stable_video_diffusion": "Stable Video Diffusion",
     "wan": "Wan 2.1",
     "z_image": "Z-Image",
     # whose folders draw with a picture alone, see their own tests
     "latent_upscale": None,
     "qwen_image_edit": None,
+    "stable_cascade": None,
     "stable_diffusion_upscale": None,
 }
 """The kinds of folder of those whose likeness to Diffusers their own tests show."""

@@ -39,6 +39,7 @@ NEEDS: dict[str, dict[str, Any]] = {
     "control": {"models": ["edges"]},
     "image_prompt": {"path": "adapter.safetensors", "image_encoder": "encoder"},
     "redux": {"path": "redux"},
+    "upsampled_latents": {"upsampler": "upsampler"},
 }
 """Options that conditionings cannot be made without."""
 GUIDE = [

@@ -44,7 +44,7 @@ def _seed_png() -> list[bytes]:
 def _seed_notes() -> list[bytes]:
     from PIL import Image
 
-    from ldm_core.media.exif import write_jpeg, write_webp
+    from ldm_core.media.encoded import write_jpeg, write_webp
 
     seeds = []
     with tempfile.TemporaryDirectory() as folder:

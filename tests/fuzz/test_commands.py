@@ -108,8 +108,10 @@ def _done(case: Case, fuzzer: Fuzzer) -> None:
 
 OF_MEDIA = {
     *("text-to-video", "image-to-video", "video-to-video", "text-to-audio", "audio-to-audio"),
+    "two-stages",
 }
-"""Those that need a model of videos or sounds, see tests/core/test_media_commands.py."""
+"""Those that need a model of videos or sounds, see tests/core/test_media_commands.py and
+tests/plugins/test_second_stage.py."""
 
 
 def test_every_command_is_here() -> None:

@@ -125,7 +125,7 @@ def test_a_model_that_is_told_nothing_draws(ldm: Any, pixels: Path) -> None:
 
 
 def test_every_ready_made_pipeline_is_a_command_that_these_tests_run(ldm: Any) -> None:
-    elsewhere = {"class-to-image", "unconditional", "features", "augment"}
+    elsewhere = {"class-to-image", "unconditional", "features", "augment", "two-stages"}
     elsewhere |= {name for name in PIPELINES if name.endswith(("-to-video", "-to-audio"))}
     assert {*RUNS, *elsewhere} == {*PIPELINES}
     listed = ldm("--help")[1]

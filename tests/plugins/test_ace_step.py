@@ -125,7 +125,7 @@ def test_what_is_told_of_the_length_is_in_seconds(pipe: Pipeline) -> None:
 
 
 def ability_song(prompt: str) -> Any:
-    from ldm_core.contracts.abilities import Song
+    from ldm_core.contracts.sound_abilities import Song
 
     return Song(prompt, "", "en", None, "", "")
 

@@ -20,6 +20,7 @@ import tiny
 from ldm_core import LdmError, Pipeline
 from tiny.covering import by_turns
 
+pytestmark = pytest.mark.usefixtures("small_references")
 KINDS = {**tiny.FOLDERS, **tiny.MORE_FOLDERS}
 CALL: dict[str, Any] = {"seed": [1, 2], "num_inference_steps": 4, "output_type": "pt"}
 
@@ -82,23 +83,25 @@ LTX = {"LTX-Video", "LTX-Video from a frame", "LTX-2"}
 UNETS = {"Stable Diffusion", "SD v-prediction", "SD inpainting", "LCM", "SDXL", "SDXL refiner"} | {
     "LDM text",
     "SD upscaler",
+    "Kolors",
 }
 PIXART = {"PixArt alpha", "PixArt sigma"}
 ACTS: dict[str, tuple[dict[str, Any], set[str], str]] = {
     "channels_last": (
         {},
-        {*KINDS} - {*LTX, "HunyuanVideo", "ACE-Step", "Stable Audio"},
+        {*KINDS} - {*LTX, "HunyuanVideo", "ACE-Step", "Stable Audio", "Stable Audio 3"},
         "has no two-dimensional convolutions",
     ),
     "feature_cache": (
         {"every": 2},
-        {*OLDER, *FLUX, "AudioLDM 2", "SD upscaler"},
+        {*OLDER, *FLUX, "AudioLDM 2", "SD upscaler", "Kolors"},
         "does not know the network",
     ),
     "fused_qkv": (
         {},
         {*UNETS, *PIXART, "SD 3", *FLUX, "Chroma", "FLUX.2 dev", "FLUX.2 klein", *WAN}
-        | {"CogVideoX", "AnimateDiff", "AuraFlow", "SD latent upscaler"},
+        | {"CogVideoX", "CogVideoX from a frame", "AnimateDiff", "AuraFlow"}
+        | {"SD latent upscaler"},
         "cannot fuse the projections|is not known to use fused projections",
     ),
     "prompt_cache": (
@@ -116,7 +119,7 @@ ACTS: dict[str, tuple[dict[str, Any], set[str], str]] = {
     "token_merging": ({}, {*UNETS}, "merges the tokens of a UNet2DCond|no self-attention to merge"),
     "vae_slicing": (
         {},
-        {*KINDS} - {"LDM", "DDPM", "Stable Video Diffusion"},
+        {*KINDS} - {"LDM", "DDPM", "Stable Video Diffusion", "Stable Audio 3", "Stable Cascade"},
         "draws pixels|decodes whole pictures alone",
     ),
 }

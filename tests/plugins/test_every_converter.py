@@ -23,6 +23,7 @@ from ldm_core.plugins.registry import installed
 from ldm_core.run.memory.plan import Planner
 from tiny.covering import by_turns, each_on_each
 
+pytestmark = pytest.mark.usefixtures("small_references")
 CALL: dict[str, Any] = {"seed": [1, 2], "output_type": "latent"}
 KINDS = {**tiny.FOLDERS, **tiny.MORE_FOLDERS}
 TEXT = {"prompt": ["a red star", "a blue circle"]}
@@ -67,6 +68,7 @@ CASES: dict[str, Case] = {
 }
 PLACEMENTS = ("device_map", "group_offload", "model_offload", "sequential_offload", "whole")
 ELSEWHERE = {
+    "autoencoder": "needs a folder: test_other_autoencoders.py",
     "context_parallel": "needs several processes: test_context_parallel.py",
     "cuda_graph": "needs a CUDA device: test_cuda_graph.py",
     "freeu": "changes pictures, and UNets alone: test_freeu.py",

@@ -19,6 +19,7 @@ from ldm_core import LdmError, Pipeline
 from ldm_core.plugins.registry import installed
 from tiny.covering import by_turns, each_on_each
 
+pytestmark = pytest.mark.usefixtures("small_references")
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "families-and-schedulers.md"
 HEAD = """# Families and schedulers
 

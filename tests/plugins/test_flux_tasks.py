@@ -255,6 +255,23 @@ def test_a_picture_becomes_words_as_in_diffusers(
     assert apart(found, expected) < 1e-5
 
 
+def test_an_encoder_whose_config_is_edited_is_read_again(
+    folders: dict[str, Path], redux: Path, tmp_path: Path
+) -> None:
+    """Its weights are those of before, and a pipeline that has it is still there."""
+    folder = shutil.copytree(redux, tmp_path / "redux")
+    call: dict[str, Any] = {**SMALL, "output_type": "latent", "prompt_image": [picture(1)]}
+    plain = Pipeline.from_pretrained(folders["plain"])
+    before = varied(plain, folder)
+    first = before(seed=3, **call).images
+    config = folder / "image_encoder" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "layer_norm_eps": 0.5}))
+    assert apart(varied(plain, folder)(seed=3, **call).images, first) > 1e-4
+    config.write_text(json.dumps({**json.loads(config.read_text()), "num_hidden_layers": 1}))
+    with pytest.raises(LdmError, match=r"image_encoder .* has .* weights that its config has no"):
+        varied(plain, folder)(seed=3, **call)
+
+
 def test_without_a_prompt_the_texts_states_are_zeros(folders: dict[str, Path], redux: Path) -> None:
     model = FluxPipeline.from_pretrained(folders["plain"])
     model.set_progress_bar_config(disable=True)

@@ -37,7 +37,10 @@ def random(*shape: int, seed: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-WITHOUT_LORA = {"Stable Video Diffusion", "AudioLDM 2", "Stable Audio", "SD latent upscaler"}
+WITHOUT_LORA = {"Stable Video Diffusion", "AudioLDM 2", "Stable Audio", "Stable Audio 3"} | {
+    "SD latent upscaler",
+    "Stable Cascade",
+}
 """Whose pipelines in Diffusers load none."""
 PROJECTIONS = ("to_q", "to_k", "to_v", "q", "qkv")
 
@@ -116,9 +119,10 @@ TAKES_TINY = {"Chroma", "Flux Kontext", "Flux Fill", "Flux Control", "Z-Image", 
     "CogView 4",
     "HiDream",
     "SD latent upscaler",
+    "Kolors",
 }
 """Those whose autoencoder halves the sides of a picture, and is of the plain class."""
-SOUNDS = {"ACE-Step", "AudioLDM 2", "Stable Audio"}
+SOUNDS = {"ACE-Step", "AudioLDM 2", "Stable Audio", "Stable Audio 3"}
 UNCUT = {"Qwen-Image-Edit", "Qwen-Image-Edit Plus", "Lumina 2", "LTX-2", "HunyuanVideo"} | {
     "Wan 2.2 5B",
 }
@@ -140,7 +144,7 @@ def test_tiles_and_tiny_decoders_decode_or_are_refused_at_once(kind: str, tmp_pa
     else:
         with pytest.raises(LdmError, match=r"does not fit the (model|latents of) '.*' \(family"):
             recompose(pipe.composition, {"converters": [small]})
-    if kind in SOUNDS or kind == "Stable Video Diffusion":
+    if kind in SOUNDS or kind in ("Stable Video Diffusion", "Stable Cascade"):
         with pytest.raises(LdmError, match=r"'vae_tiling' does not fit .*(neither|whole)"):
             recompose(pipe.composition, {"converters": ["vae_tiling"]})
         return

@@ -302,6 +302,7 @@ COMMANDS: dict[str, list[str]] = {
     "text-to-image": ["a star"],
     "text-to-video": ["a star"],
     "video-to-video": ["video.gif", "a star"],
+    "two-stages": ["a star", "--upsampler", "photo.png"],
     "unconditional": [],
     "upscale": ["photo.png", "a star"],
 }

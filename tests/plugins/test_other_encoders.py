@@ -24,16 +24,26 @@ READS = {
     "autoencoder_dc": {"Sana"},
     "autoencoder_tiny": set[str](),  # of folders that have one in place of another
     "autoencoder_kl_flux2": {"FLUX.2 dev", "FLUX.2 klein"},
-    "autoencoder_kl_frame": {"Qwen-Image", "Krea 2", "Krea 2 Turbo"},
+    "autoencoder_kl_frame": {
+        *("Qwen-Image", "Qwen-Image-Edit", "Qwen-Image-Edit Plus", "Krea 2", "Krea 2 Turbo"),
+    },
     "autoencoder_kl_by_frame": {"AnimateDiff", "Stable Video Diffusion"},
     "autoencoder_kl_video": {
         *("Wan 2.1", "Wan 2.1 from a frame", "Wan 2.2", "Wan 2.2 from a frame", "Wan 2.2 5B"),
-        *("CogVideoX", "HunyuanVideo", "LTX-Video", "LTX-Video from a frame"),
+        *(
+            "CogVideoX",
+            "CogVideoX from a frame",
+            "HunyuanVideo",
+            "LTX-Video",
+            "LTX-Video from a frame",
+        ),
     },
     "ltx_2": {"LTX-2"},
     "mel": {"AudioLDM 2"},
     "oobleck": {"Stable Audio", "ACE-Step"},
+    "paella": {"Stable Cascade"},
     "pixels": {"DDPM"},
+    "same": {"Stable Audio 3"},
     "vq": {"LDM"},
 }
 """The kinds of folder that each reads; ``autoencoder_kl`` reads all others."""

@@ -27,7 +27,7 @@ from ldm_core.model.place import resolve
 from ldm_core.model.stored_weight import StoredWeight, stored
 from ldm_plugins.converters.shared.offload_folder import warn_of_memory
 from peers import apart
-from tiny.covering import by_turns, each_on_each, some_of
+from tiny.covering import by_turns, each_on_each, quick_among, some_of
 
 KINDS = {**tiny.FOLDERS, **tiny.MORE_FOLDERS}
 DISK = {"name": "group_offload", "to": "disk"}
@@ -42,7 +42,10 @@ PLACEMENTS: dict[str, Any] = {
 LATENTS: dict[str, Any] = {"seed": [1, 2], "output_type": "latent", "num_inference_steps": 2}
 CALL: dict[str, Any] = {**LATENTS, "prompt": ["a red star", "a blue circle"]}
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*saves no memory here:ldm_core.errors.LdmWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*saves no memory here:ldm_core.errors.LdmWarning"),
+    pytest.mark.usefixtures("small_references"),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -131,8 +134,10 @@ def in_two_threads(two: list[Pipeline], call: dict[str, Any]) -> list[torch.Tens
         return list(threads.map(draw, two))
 
 
-@pytest.mark.parametrize("kind", some_of(tiny.MORE_FOLDERS, 0, 12))
-def test_two_placements_of_a_further_family_in_two_threads(
+@pytest.mark.parametrize(
+    "kind", [*quick_among(tiny.FOLDERS, ()), *some_of(tiny.MORE_FOLDERS, 0, 12)]
+)
+def test_two_placements_of_every_family_in_two_threads(
     pipes: Any, kind: str, tmp_path: Path
 ) -> None:
     pipe = pipes(kind)

@@ -159,6 +159,8 @@ def test_ordinary_schedulers_run_on_it(pipe: Pipeline, scheduler: str) -> None:
         ("unet/config.json", {"in_channels": 4}, "takes 4 channels and returns 4"),
         ("unet/config.json", {"cross_attention_dim": 32}, "the image encoder gives 16"),
         ("unet/config.json", {"addition_time_embed_dim": 16}, "24 numbers beside the timestep"),
+        ("feature_extractor/preprocessor_config.json", {"image_mean": [0.5]}, "should be 3 numb"),
+        ("feature_extractor/preprocessor_config.json", {"image_std": [0, 0, 0]}, "be above 0"),
         ("scheduler/scheduler_config.json", {"prediction_type": "epsilon"}, "of v_prediction"),
         ("scheduler/scheduler_config.json", {"use_karras_sigmas": False}, "none of them"),
     ],

@@ -26,7 +26,8 @@ def kind(subject: Subject) -> str:
     pair = halves(subject)
     decoder = pair.other.pipe.composition.decoder
     with torch.no_grad(), quietly():
-        data = decoder.decode(pair.model, pair.latents(pair.own))
+        x0 = pair.latents(pair.own)
+        data = decoder.data(pair.model, x0, pair.request(x0))
     see(
         isinstance(data, Tensor | Medium),
         f"it gave a {type(data).__name__}, neither a tensor nor a Medium",
@@ -82,7 +83,8 @@ def each_alone(subject: Subject) -> str:
     x0 = pair.latents(pair.own)
     together = pair.decoded(pair.other, x0.clone()).data
     return see_images_alone(
-        together, lambda image: pair.decoded(pair.other, x0[image : image + 1].clone()).data
+        together,
+        lambda image: pair.decoded(pair.other, x0[image : image + 1].clone(), (image,)).data,
     )
 
 

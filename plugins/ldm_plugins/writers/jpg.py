@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ldm_core.contracts import Shown, writes
-from ldm_core.media.exif import LONGEST_IN_JPEG, write_jpeg
+from ldm_core.media.encoded import LONGEST_IN_JPEG, write_jpeg
 
 
 @writes("image", ".jpg", holds_manifest=True, longest_manifest=LONGEST_IN_JPEG, lossless=False)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ldm_core.contracts import Shown, writes
-from ldm_core.media.exif import write_webp
+from ldm_core.media.encoded import write_webp
 
 
 @writes("image", ".webp", holds_manifest=True)

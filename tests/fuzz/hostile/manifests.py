@@ -59,6 +59,7 @@ REFUSED = [
     _called("arguments without end", "ldm-core:generate", ["a"] * 100_000, {"seed": 1}),
     _replay("a model of the Hub", MADE, [["recipe", "model"], "stranger/model"]),
     _replay("a revision of the Hub", MADE, [["recipe", "model"], "stranger/model@main"]),
+    _replay("a component of the Hub", MADE, [["recipe", "components"], {"vae": "stranger/vae"}]),
     _replay("configs of the Hub", MADE, [["recipe", "model_config"], "stranger/model"]),
     _replay(
         "a LoRA of the Hub", MADE, [["recipe", "loras"], [{"path": "stranger/lora", "scale": 1.0}]]

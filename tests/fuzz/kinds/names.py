@@ -26,6 +26,7 @@ INPUTS = (
     "control_image",
     "control_scale",
     "regions",
+    "upsampled_prompt",
     "batch_size",
     "on_batch",
     "on_step",
