@@ -6,13 +6,13 @@ from pathlib import Path
 
 from ldm_core.contracts import ModelInfo
 from ldm_core.errors import LdmError
-from ldm_core.model.component_folder import component_folder
-from ldm_core.model.files import read_index, read_json
+from ldm_core.model.files import read_json
 from ldm_core.model.weight_files import check_weights
-from ldm_plugins.shared.config_types import check_component
+from ldm_plugins.conditioning.shared.pipeline_folder import find_pipeline
 from ldm_plugins.shared.cosine_schedule import read_cosine_schedule
 
 CLASS = "StableCascadePriorPipeline"
+PARTS = ["prior", "text_encoder"]
 
 
 def find_prior(source: str, info: ModelInfo, channels: int) -> Path:
@@ -22,18 +22,8 @@ def find_prior(source: str, info: ModelInfo, channels: int) -> Path:
         LdmError: it is another, its weights are missing, cut off or pickled, or its parts do not
             fit the embeddings or each other.
     """
-    folder = component_folder(source, "prior")
-    if not (folder / "model_index.json").is_file():
-        raise LdmError(f"'{source}' has no model_index.json; name the folder of a {CLASS}.")
-    cls = read_index(folder).get("_class_name")
-    if cls != CLASS:
-        raise LdmError(f"'{source}' should be the folder of a {CLASS}, not of a {cls}.")
-    configs = {}
-    for name in ("prior", "text_encoder"):
-        file = folder / name / "config.json"
-        configs[name] = read_json(file)
-        check_component(configs[name], file)
-    prior, clip = configs["prior"], configs["text_encoder"]
+    folder, configs = find_pipeline(source, "prior", CLASS, PARTS)
+    prior, clip = (configs[name] for name in PARTS)
     drawn = (prior.get("in_channels", 16), prior.get("out_channels", 16))
     if drawn != (channels, channels):
         raise LdmError(
@@ -50,5 +40,5 @@ def find_prior(source: str, info: ModelInfo, channels: int) -> Path:
     if not prior.get("clip_image_in_channels"):
         raise LdmError(f"the prior '{source}' reads no picture beside the text, as {CLASS} does.")
     read_cosine_schedule(read_json(folder / "scheduler" / "scheduler_config.json"), "the prior")
-    check_weights(folder, ["prior", "text_encoder"])
+    check_weights(folder, PARTS)
     return folder

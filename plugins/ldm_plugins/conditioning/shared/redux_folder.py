@@ -6,13 +6,12 @@ from pathlib import Path
 
 from ldm_core.contracts import ModelInfo
 from ldm_core.errors import LdmError
-from ldm_core.model.component_folder import component_folder
-from ldm_core.model.files import read_index, read_json
 from ldm_core.model.weight_files import check_weights
-from ldm_plugins.shared.config_types import check_component
+from ldm_plugins.conditioning.shared.pipeline_folder import find_pipeline
 from ldm_plugins.shared.networks import network_config
 
 CLASS = "FluxPriorReduxPipeline"
+PARTS = ["image_encoder", "image_embedder"]
 
 
 def find_redux(source: str, info: ModelInfo) -> Path:
@@ -22,18 +21,8 @@ def find_redux(source: str, info: ModelInfo) -> Path:
         LdmError: it is another, its weights are missing, cut off or pickled, or its parts do not
             fit the network or each other.
     """
-    folder = component_folder(source, "Redux model")
-    if not (folder / "model_index.json").is_file():
-        raise LdmError(f"'{source}' has no model_index.json; name the folder of a {CLASS}.")
-    cls = read_index(folder).get("_class_name")
-    if cls != CLASS:
-        raise LdmError(f"'{source}' should be the folder of a {CLASS}, not of a {cls}.")
-    configs = {}
-    for name in ("image_encoder", "image_embedder"):
-        file = folder / name / "config.json"
-        configs[name] = read_json(file)
-        check_component(configs[name], file)
-    siglip, redux = configs["image_encoder"], configs["image_embedder"]
+    folder, configs = find_pipeline(source, "Redux model", CLASS, PARTS)
+    siglip, redux = (configs[name] for name in PARTS)
     gives = siglip.get("vision_config", siglip).get("hidden_size", 768)
     takes = redux.get("redux_dim", 1152)
     if gives != takes:
@@ -51,5 +40,5 @@ def find_redux(source: str, info: ModelInfo) -> Path:
         )
     if not (folder / "feature_extractor" / "preprocessor_config.json").is_file():
         raise LdmError(f"'{source}' lacks feature_extractor/preprocessor_config.json.")
-    check_weights(folder, ["image_encoder", "image_embedder"])
+    check_weights(folder, PARTS)
     return folder
