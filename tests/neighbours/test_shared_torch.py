@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ import torch
 import packages
 from ldm_core.errors import LdmWarning
 from ldm_core.plugins import discovery
+from ldm_core.plugins.contents import Contents
 
 HEAD = "from ldm_core import hookimpl\nldm_api = '>=2,<3'\n"
 PATCHES = f"""{HEAD}
@@ -128,3 +130,23 @@ def test_a_library_that_warns_is_nobody_elses_fault(site: Path) -> None:
     install(site, "warns", WARNS)
     assert told("w", UserWarning, torch.__file__) is None
     assert told("w", LdmWarning, torch.__file__) == "w"
+
+
+def test_a_record_of_ours_that_was_read_before_is_put_back(tmp_path: Path) -> None:
+    """A scheduler is no function, and what stands for it here is none of a library's."""
+    import ldm_plugins.schedulers.euler as module
+
+    stranger = ModuleType("stranger")
+    stranger.__file__ = str(tmp_path / "stranger.py")
+    exec(compile("def euler(x):\n    return 0 * x", stranger.__file__, "exec"), vars(stranger))
+    ours, changed = module.euler, list[str]()
+    before = Contents()
+    sys.modules["stranger"] = stranger
+    try:
+        module.euler = vars(stranger)["euler"]
+        before.put_back("stranger", changed)
+        assert module.euler is ours
+        assert changed == ["what others use (ldm_plugins.schedulers.euler.euler)"]
+    finally:
+        module.euler = ours
+        del sys.modules["stranger"]
