@@ -10,6 +10,7 @@ from string import Formatter
 from typing import Any
 
 from ldm_core.errors import LdmError, did_you_mean
+from ldm_core.media.names_everywhere import why_not_everywhere
 
 DEFAULT = "{index:05d}-{seed}"
 """The template where none is given."""
@@ -88,7 +89,8 @@ def checked_name(name: str, suffix: str) -> str:
     """A file's name without its suffix, seen to be one.
 
     Raises:
-        LdmError: it leads elsewhere, is hidden, too long, or of another kind of file.
+        LdmError: it leads elsewhere, is hidden, too long, of another kind of file, or a name that
+            some system does not take.
     """
     stem = name.removesuffix(suffix)
     if not stem.strip() or stem in (".", ".."):
@@ -102,6 +104,8 @@ def checked_name(name: str, suffix: str) -> str:
     if stem.lower().endswith(OF_PICTURES):
         other = next(end for end in OF_PICTURES if stem.lower().endswith(end))
         raise LdmError(f"the file_name '{name}' ends in {other}, and the files are {suffix}")
+    if reason := why_not_everywhere(stem):
+        raise LdmError(f"the file_name '{name}' {reason}; it should be one on every system")
     length = len(stem.encode("utf-8", "surrogatepass"))
     if length > LONGEST:
         raise LdmError(f"the file_name '{name[:40]}…' has {length} bytes; {LONGEST} are the most")

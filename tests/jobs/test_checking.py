@@ -71,6 +71,8 @@ GOOD = {"prompt": "a star"}
         ({**GOOD, "file_name": "a\nb"}, "cannot be shown"),
         ({**GOOD, "file_name": "a.jpg"}, "ends in .jpg, and the files are .png"),
         ({**GOOD, "file_name": "a" * 201}, "has 201 bytes"),
+        ({**GOOD, "file_name": "nul.png"}, "is a device's on Windows"),
+        ({**GOOD, "file_name": "a: b"}, "has :, which Windows takes in no name"),
         ({**GOOD, "file_name": "FIRST.png"}, "its file would be 'FIRST', as that of line 1"),
         ({**GOOD, "file_name": "ﬁrst"}, "as that of line 1"),
     ],
