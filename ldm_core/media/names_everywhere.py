@@ -1,4 +1,4 @@
-"""Names that every system takes for a file's, so that a folder of pictures can be carried to any."""
+"""Names of files that every system takes, so that a folder of pictures can be carried to any."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ DEVICES = ["CON", "prn", "Aux", "NUL", "COM1", "com9", "LPT1", "lpt9", "COM\u00b
 )
 def test_a_name_that_windows_does_not_take(name: str) -> None:
     for given in (name, f"{name}.png"):
-        with pytest.raises(LdmError, match="Windows.*on every system"):
+        with pytest.raises(LdmError, match=r"Windows.*on every system"):
             checked_name(given, ".png")
 
 
@@ -83,5 +83,9 @@ def test_a_name_that_it_takes(name: str) -> None:
 
 
 def is_reserved(name: str) -> bool:
-    with pytest.warns(DeprecationWarning) if sys.version_info >= (3, 13) else nullcontext():
+    with (
+        pytest.warns(DeprecationWarning, match="is_reserved")
+        if sys.version_info >= (3, 13)
+        else nullcontext()
+    ):
         return PureWindowsPath(f"{name}.png").is_reserved()

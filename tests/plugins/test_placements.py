@@ -134,6 +134,14 @@ def in_two_threads(two: list[Pipeline], call: dict[str, Any]) -> list[torch.Tens
         return list(threads.map(draw, two))
 
 
+PAIRS = (
+    ("model_offload", "sequential_offload"),
+    ("group_offload to disk", "whole"),
+    ("group_offload to memory", "device_map"),
+)
+"""Every placement once."""
+
+
 @pytest.mark.parametrize(
     "kind", [*quick_among(tiny.FOLDERS, ()), *some_of(tiny.MORE_FOLDERS, 0, 12)]
 )
@@ -142,7 +150,7 @@ def test_two_placements_of_every_family_in_two_threads(
 ) -> None:
     pipe = pipes(kind)
     call = {**LATENTS, **KINDS[kind].inputs_in(tmp_path)}
-    for pair in (("model_offload", "sequential_offload"), ("group_offload to disk", "whole")):
+    for pair in PAIRS:
         two = [pipe.replace(converters=[PLACEMENTS[name]]) for name in pair]
         expected = [one(**call).images for one in two]
         assert all(map(torch.equal, in_two_threads(two, call), expected))
