@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 WINDOW = 60.0
 """Seconds back from now over which speed is measured."""
+LEAST = 1.0
+"""Seconds over which it is at least: it is looked twice a second how far a job is, so that of two
+pictures that were seen a moment apart the first may have been there long before."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,8 @@ class Pace:
         self._seen: deque[tuple[float, int]] = deque()
 
     def rate(self, now: float, standing: Standing) -> float | None:
-        """Pictures a second; None as long as no second batch is there, whose time is its own."""
+        """Pictures a second; None as long as no second batch is there, whose time is its own, and
+        where the two were seen too close to one another to tell."""
         count = standing.done + standing.failed
         if count != (self._seen[-1][1] if self._seen else self._before):
             self._seen.append((now, count))
@@ -50,7 +54,7 @@ class Pace:
         if len(self._seen) < 2:
             return None
         (since, before), (until, after) = self._seen[0], self._seen[-1]
-        return (after - before) / (until - since) if until > since and after > before else None
+        return (after - before) / (until - since) if until - since >= LEAST else None
 
 
 def told(standing: Standing, rate: float | None) -> str:

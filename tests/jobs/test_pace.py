@@ -46,6 +46,13 @@ def test_the_start_is_no_part_of_the_speed() -> None:
     assert pace.rate(92.0, Standing(10, 3)) == pytest.approx(1)
 
 
+def test_two_that_are_seen_a_moment_apart_say_no_speed() -> None:
+    pace = Pace(Standing(3, 0))
+    assert pace.rate(10.00, Standing(3, 1)) is None
+    assert pace.rate(10.02, Standing(3, 2)) is None
+    assert pace.rate(12.00, Standing(3, 3)) == pytest.approx(2 / 2)
+
+
 def test_batches_that_take_longer_than_a_minute_have_their_own_speed() -> None:
     pace = Pace(Standing(100, 0))
     for second in range(501):
