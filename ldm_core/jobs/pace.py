@@ -54,7 +54,8 @@ class Pace:
         if len(self._seen) < 2:
             return None
         (since, before), (until, after) = self._seen[0], self._seen[-1]
-        return (after - before) / (until - since) if until - since >= LEAST else None
+        enough = until - since >= LEAST and after > before
+        return (after - before) / (until - since) if enough else None
 
 
 def told(standing: Standing, rate: float | None) -> str:
