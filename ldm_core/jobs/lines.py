@@ -89,7 +89,8 @@ def read_lines(path: Path, extracted: Path = Path("inputs"), fresh: Path | None 
         extracted: a folder for pictures that the rows of a data set hold themselves.
         fresh: where those are written that it has not yet; the same folder where None.
     Raises:
-        LdmError: there is no such file, it is of another kind, no UTF-8 text, or says nothing.
+        LdmError: there is no such file, it is of another kind, no UTF-8 text, a pipe, or says
+            nothing.
     """
     from ldm_core.jobs import tables
 
@@ -108,6 +109,8 @@ def read_lines(path: Path, extracted: Path = Path("inputs"), fresh: Path | None 
             "a folder with a data set can be given too.",
         )
     check_file(path, 4, "file of prompts")
+    if not path.is_file():  # each process of a job reads it, and a pipe would be waited for
+        raise LdmError(f"the file of prompts '{path}' is no plain file.")
     try:
         data = path.read_bytes()
     except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,12 @@ def test_a_file_of_which_nothing_can_be_made(
 def test_no_file(tmp_path: Path) -> None:
     with pytest.raises(LdmError, match="there is no file of prompts"):
         read_lines(tmp_path / "a.txt")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.csv")
+    with pytest.raises(LdmError, match="no plain file"):
+        read_lines(tmp_path / "a.csv")
 
 
 @pytest.mark.parametrize(
