@@ -57,7 +57,8 @@ def feature_cache(
 ) -> Converter:
     """Compute the deep part of the network in one of so many calls, and use what it gave again in
     the others, in which its outermost layers alone are computed: DeepCache (Ma et al. 2023,
-    arXiv:2312.00858) for UNets; for transformers what all blocks behind the first add.
+    arXiv:2312.00858) for UNets; for transformers what all blocks behind the first add. Of pictures,
+    videos and sounds.
 
     Pictures change, and nothing is learnt or measured beforehand. Each image and each branch of
     guidance has features of its own, so that a picture does not depend on others in its batch.
@@ -187,7 +188,7 @@ class FeatureCache(Converter):
         if is_unet(self.config):
             cache_unet(copied, self.depth)
         else:
-            cache_transformer(copied, self.depth, self._wrong)
+            cache_transformer(copied, self.depth)
         return copied
 
     def bind(self, run: Run) -> RunHooks:

@@ -14,7 +14,7 @@ from ldm_core.errors import LdmError
 from ldm_core.model.modules import shallow_copy
 from ldm_plugins.converters.shared.processor import is_processor
 from ldm_plugins.converters.shared.together import check_once
-from ldm_plugins.shared.networks import is_unet, network_config, part_classes
+from ldm_plugins.shared.networks import network_config, part_classes
 
 if TYPE_CHECKING:
     from torch import nn
@@ -74,10 +74,12 @@ class TokenMerging(Converter):
         check_once(NAME, self, others)
 
     def speedups(self, info: ModelInfo, place: PlaceNames) -> Sequence[Speedup]:
-        """As measured on a processor, of UNets whose largest layers have as many tokens as there.
-        On CUDA nothing was measured."""
+        """As measured on a processor, of UNets of pictures whose largest layers have as many tokens
+        as there. On CUDA nothing was measured."""
         config = network_config(info)
-        if config is None or not is_unet(config) or not is_processor(place):
+        if config is None or NETWORK not in part_classes(info) or not is_processor(place):
+            return ()
+        if not {"height", "width"} <= info.default_extent.keys():
             return ()
         kinds = [str(kind) for kind in config["down_block_types"]]
         level = next((i for i, kind in enumerate(kinds) if "CrossAttn" in kind), None)

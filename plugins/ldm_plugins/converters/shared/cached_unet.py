@@ -17,11 +17,18 @@ from ldm_plugins.converters.shared.kept_features import current
 from ldm_plugins.converters.shared.reclassed import reclass
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
-DOWN = ("DownBlock2D", "CrossAttnDownBlock2D", "AttnDownBlock2D")
-UP = ("UpBlock2D", "CrossAttnUpBlock2D", "AttnUpBlock2D")
-"""Diffusers' classes of blocks, of resnets with or without attention one after the other."""
+KINDS = ("2D", "Motion", "SpatioTemporal")
+DOWN = (
+    "AttnDownBlock2D",
+    *(f"{name}{k}" for k in KINDS for name in ("DownBlock", "CrossAttnDownBlock")),
+)
+UP = ("AttnUpBlock2D", *(f"{name}{k}" for k in KINDS for name in ("UpBlock", "CrossAttnUpBlock")))
+"""Diffusers' classes of blocks, of resnets with or without attention one after the other, and what
+mixes the frames of a video behind each."""
+STACKS = ("resnets", "attentions", "motion_modules")
+"""Lists of a block's layers, of which it has one of each, or as many, for a resnet."""
 
 
 @dataclass(frozen=True)
@@ -126,16 +133,25 @@ class Up:
         block: Any = self
         layers = self.kept_depth.layers
         beneath = len(block.resnets) - layers
-        if frame.features is None:
+        if not frame.reuses:
             if beneath:
                 head = super(Up, _part(block, slice(0, beneath))).forward  # type: ignore[misc]
                 hidden_states = head(hidden_states, states[layers:], *args, **options)
-            frame.features = hidden_states
+            frame.leave(_rows(hidden_states, frame.rows))
+        assert frame.features is not None
         tail = super(Up, _part(block, slice(beneath, None), ends=True)).forward  # type: ignore[misc]
-        return tail(frame.features, states[:layers], *args, **options)
+        features = frame.features.flatten(0, -4)
+        return tail(features, states[:layers], *args, **options)
 
 
-def _part(block: nn.Module, layers: slice, ends: bool = False) -> Any:
+def _rows(states: Tensor, rows: int) -> Tensor:
+    """A row for each of a call's; inside the network the frames of a video are rows of their
+    own."""
+    several = len(states) > rows and len(states) % rows == 0
+    return states.reshape(rows, -1, *states.shape[1:]) if several else states
+
+
+def _part(block: Any, layers: slice, ends: bool = False) -> Any:
     """A block of some of the layers of another.
 
     Args:
@@ -145,10 +161,13 @@ def _part(block: nn.Module, layers: slice, ends: bool = False) -> Any:
 
     part: Any = copy(block)
     part._modules = dict(block._modules)
-    for name in ("resnets", "attentions"):
+    count = len(block.resnets)
+    for name in STACKS:
         if (stack := block._modules.get(name)) is not None:
             assert isinstance(stack, nn.ModuleList)
-            part._modules[name] = nn.ModuleList(list(stack)[layers])
+            each = len(stack) // count
+            places = [i * each + j for i in range(count)[layers] for j in range(each)]
+            part._modules[name] = nn.ModuleList([stack[place] for place in places])
     if not ends:
         for name in ("downsamplers", "upsamplers"):
             part._modules.pop(name, None)

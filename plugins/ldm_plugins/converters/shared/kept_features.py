@@ -27,15 +27,30 @@ class Frame:
     """Of one call.
 
     Attributes:
+        rows: how many the call has.
         reuses: the deep part is not computed, its features are taken.
         features: of the deep part, a row for each of the call; None where none were left.
+        owner: whose they are, where a model has several networks.
+        left: they were computed in this call.
+        parted: more than once, each for a part of the rows.
         entry: what went into the deep part, while it computes.
     """
 
-    def __init__(self, features: Tensor | None = None) -> None:
+    def __init__(
+        self, rows: int, features: Tensor | None = None, owner: object | None = None
+    ) -> None:
+        self.rows = rows
         self.reuses = features is not None
         self.features = features
-        self.entry: Tensor | None = None
+        self.owner = owner
+        self.left = False
+        self.parted = False
+        self.entry: Sequence[Tensor] | None = None
+
+    def leave(self, features: Tensor, owner: object | None = None) -> None:
+        """Keep what was computed in this call."""
+        self.parted = self.left
+        self.features, self.owner, self.left = features, owner, True
 
 
 _frame: ContextVar[Frame | None] = ContextVar("frame", default=None)
@@ -69,6 +84,7 @@ class _Kept:
 
     Attributes:
         batch, place: the tensor that they lie in, as it was computed, and which row they are.
+        owner: which network made them.
         age: calls since then.
         visits: how often each point was called at.
     """
@@ -76,6 +92,7 @@ class _Kept:
     def __init__(self) -> None:
         self.batch: Tensor | None = None
         self.place = 0
+        self.owner: object | None = None
         self.age = 0
         self.visits: dict[object, int] = {}
 
@@ -112,51 +129,68 @@ class KeptFeatures(RunHooks):
             if all(anew):
                 return self._computed(network, call, mine)
             if not any(anew):
-                return _asked(network, self._reused(call), Frame(_features(mine)))[0]
+                return self._with_features(network, call, mine)
             here = [place for place, due in enumerate(anew) if due]
             there = [place for place, due in enumerate(anew) if not due]
             one = self._computed(network, part_of(call, here), [mine[place] for place in here])
-            features = _features([mine[place] for place in there])
-            other = _asked(network, self._reused(part_of(call, there)), Frame(features))[0]
+            rest = [mine[place] for place in there]
+            other = self._with_features(network, part_of(call, there), rest)
             whole = torch.empty((len(anew), *one.shape[1:]), dtype=one.dtype, device=one.device)
             whole[here], whole[there] = one, other
             return whole
 
         return cached
 
+    def _with_features(self, network: Network, call: Call, mine: Sequence[_Kept]) -> Tensor:
+        """The answer of the network with features that were kept; of one that is not theirs, such
+        as that below a boundary, that of the whole network."""
+        owners = {one.owner for one in mine}
+        if len(owners) > 1:
+            return self._computed(network, call, mine)
+        frame = Frame(len(call.rows), _features(mine), *owners)
+        output = _asked(network, self._reused(call), frame)
+        if frame.left:
+            self._keep(frame, call, mine)
+        return output
+
     def _computed(self, network: Network, call: Call, mine: Sequence[_Kept]) -> Tensor:
         """The answer of the whole network, whose features are kept."""
-        output, features = _asked(network, call, Frame())
+        frame = Frame(len(call.rows))
+        output = _asked(network, call, frame)
+        self._keep(frame, call, mine)
+        return output
+
+    def _keep(self, frame: Frame, call: Call, mine: Sequence[_Kept]) -> None:
+        features = frame.features
         if features is None and any(row.branch in BRANCHES for row in call.rows):
             raise LdmError(
                 f"the converter '{self._name}' reaches no block of the network: another converter "
                 "has put another program in its place.",
                 "leave one of the two out.",
             )
-        if features is not None and len(features) != len(mine):
+        if features is not None and (frame.parted or len(features) != len(mine)):
             raise LdmError(
                 f"the converter '{self._name}' keeps features of whole calls, and another "
                 "converter parts them.",
                 "leave one of the two out.",
             )
         for place, one in enumerate(mine):
-            one.batch, one.place, one.age = features, place, 0
-        return output
+            one.batch, one.place, one.owner, one.age = features, place, frame.owner, 0
 
 
-def _asked(network: Network, call: Call, frame: Frame) -> tuple[Tensor, Tensor | None]:
-    """The network's answer within a frame, and the features in it afterwards."""
+def _asked(network: Network, call: Call, frame: Frame) -> Tensor:
+    """The network's answer within a frame."""
     token = _frame.set(frame)
     try:
-        output = network(call)
+        return network(call)
     finally:
         _frame.reset(token)
-    return output, frame.features
 
 
 def _features(mine: Sequence[_Kept]) -> Tensor:
     """Those of these rows, (rows, ...)."""
     import torch
+    from torch.nn.utils.rnn import pad_sequence
 
     batches = [one.batch for one in mine]
     first = batches[0]
@@ -165,4 +199,6 @@ def _features(mine: Sequence[_Kept]) -> Tensor:
     if all(batch is first for batch in batches):
         return first if places == list(range(len(first))) else first[places]
     rows = [batch[one.place] for one, batch in zip(mine, batches, strict=True) if batch is not None]
-    return torch.stack(rows)
+    if len({row.shape for row in rows}) == 1:
+        return torch.stack(rows)
+    return pad_sequence(rows, batch_first=True)  # of captions of other lengths
