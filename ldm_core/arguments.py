@@ -35,9 +35,15 @@ def checks_arguments(function: Callable[P, R]) -> Callable[P, R]:
             type.
     """
     signature = inspect.signature(function)
+    plain = _plain(signature)
 
     @wraps(function)
     def call(*args: P.args, **named: P.kwargs) -> R:
+        if not named and plain is not None and len(args) == len(plain):  # nothing to bind
+            annotations = _annotations(function)
+            pairs = zip(plain, args, strict=True)
+            fit = (argument(n, annotations[n], v, function.__name__) for n, v in pairs)
+            return cast(Callable[..., R], function)(*fit)
         bound = _bound(function, signature, args, named)
         annotations = _annotations(function)
         for name, value in bound.arguments.items():
@@ -56,6 +62,15 @@ def checks_arguments(function: Callable[P, R]) -> Callable[P, R]:
         return function(*bound.args, **bound.kwargs)
 
     return call
+
+
+def _plain(signature: inspect.Signature) -> tuple[str, ...] | None:
+    """The names of parameters that can each be given by their place; None where not all can."""
+    parameters = signature.parameters.values()
+    by_place = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
+    if all(one.kind in by_place for one in parameters):
+        return tuple(one.name for one in parameters)
+    return None
 
 
 def check_fields(record: Any, owner: str = "") -> None:

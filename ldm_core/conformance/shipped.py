@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
 
@@ -37,4 +38,4 @@ def _ships(top: str) -> bool:
     if file is None:
         return False
     names = (CERTIFICATE, f"{top}.{CERTIFICATE}")
-    return any(file.with_name(name).is_file() for name in names)
+    return any(os.path.isfile(os.path.join(file.parent, name)) for name in names)

@@ -11,7 +11,6 @@ import builtins
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from operator import eq
 from types import (
     BuiltinFunctionType,
     FunctionType,
@@ -53,6 +52,7 @@ class Contents:
         self._builtins = dict(BUILTINS)
         self._before = {owner: dict(vars(owner)) for owner in owners(sys.modules)}
         self._live = [vars(owner) for owner in self._before]
+        self._befores = list(self._before.values())
 
     @contextmanager
     def builtins_kept(self, changed: list[str]) -> Iterator[None]:
@@ -73,15 +73,15 @@ class Contents:
             package: of the plugin module, the name before the first dot.
             changed: takes what was put back.
         """
-        files: tuple[str, ...] | None = None
+        if _are_same(self._live, self._befores):  # in one go, as it is at nearly each import
+            return
+        files = files_of(package)
         replaced: list[str] = []
         torchs: list[str] = []
-        for same, (owner, before) in zip(self._same(), self._before.items(), strict=True):
-            if same:
-                continue
-            if files is None:
-                files = files_of(package)
+        for owner, before in self._before.items():
             now = vars(owner)
+            if _are_same(now, before):
+                continue
             whole, ours = _package(owner) in KEPT, _package(owner) in OURS
             for name, value in before.items():
                 new = now.get(name, NONE)
@@ -95,23 +95,17 @@ class Contents:
                     names.append(called(owner, name))
             if isinstance(owner, type):
                 (torchs if _package(owner) == "torch" else replaced).extend(_hiding(owner, before))
+            before.clear()  # what came, such as a module in its package, is no change next time
+            before |= vars(owner)
         if replaced:
             changed.append(f"what others use ({few(replaced)})")
         if torchs:
             changed.append(f"torch's own {few(torchs)}")
 
-    def _same(self) -> list[bool]:
-        """Of each, whether it is as it was; all are compared at each import, so in one go."""
-        befores = self._before.values()
-        try:
-            return list(map(eq, self._live, befores))
-        except Exception:  # of what does not like to be compared
-            return [_are_same(*both) for both in zip(self._live, befores, strict=True)]
 
-
-def _are_same(now: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
+def _are_same(now: Any, before: Any) -> bool:
     try:
-        return now == before
+        return bool(now == before)
     except Exception:  # of what does not like to be compared
         return False
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 import pluggy
@@ -49,12 +50,25 @@ def hooks_of(module: object) -> Iterator[dict[str, Call]]:
         raise LdmError(" ".join(str(error).split())) from error
 
 
+MARKED = (FunctionType, staticmethod, classmethod, MethodType)
+"""What can be marked as a hook."""
+
+
+class _Manager(pluggy.PluginManager):
+    """One that passes by what a module holds and no hook can be, which is most of it."""
+
+    def parse_hookimpl_opts(self, plugin: object, name: str) -> pluggy.HookimplOpts | None:
+        if type(plugin) is ModuleType and not isinstance(vars(plugin).get(name), MARKED):
+            return None
+        return super().parse_hookimpl_opts(plugin, name)
+
+
 _free: list[pluggy.PluginManager] = []
 """Managers in which no module is registered."""
 
 
 def _new() -> pluggy.PluginManager:
-    manager = pluggy.PluginManager("ldm")
+    manager = _Manager("ldm")
     manager.add_hookspecs(hookspecs)
     return manager
 

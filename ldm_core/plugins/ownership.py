@@ -34,7 +34,9 @@ class Record:
     def line(self, file: str) -> str | None:
         """The SHA-256 of a file, in base 64, as it was put there, empty where that is not said;
         None where the file is another's."""
-        path = os.path.relpath(file, self.site).replace(os.sep, "/")
+        inside = file.startswith(self.site + os.sep)
+        path = file[len(self.site) + 1 :] if inside else os.path.relpath(file, self.site)
+        path = path.replace(os.sep, "/")
         if path not in self._text:
             return None
         if self._lines is None:

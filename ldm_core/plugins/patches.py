@@ -7,7 +7,7 @@ method from one above that is written in C, and where our module can be imported
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
@@ -18,7 +18,7 @@ PYTHON = (FunctionType, staticmethod, classmethod, property)
 ALL_OURS = OURS | {"ldm_core"}
 
 
-def put_back(package: str, before: Collection[str], changed: list[str], left: list[str]) -> None:
+def put_back(package: str, before: Set[str], changed: list[str], left: list[str]) -> None:
     """Have the modules that came with a plugin module as they are by themselves, as far as that can
     be, and say what was not.
 
@@ -28,7 +28,7 @@ def put_back(package: str, before: Collection[str], changed: list[str], left: li
         changed: takes what was put back.
         left: takes what was not.
     """
-    new = {name: one for name, one in list(sys.modules.items()) if name not in before}
+    new = {name: sys.modules[name] for name in sys.modules.keys() - before}
     false = [name for name, module in new.items() if _is_false(name, module)]
     if false:
         _forget(false)

@@ -255,10 +255,10 @@ class Registry:
 
     def _check_once(self, offered: Sequence[Plugin], models: Sequence[ShippedModel]) -> None:
         """See that a package offers each name of a kind once, which would else mean nothing."""
-        there = {(p.kind, p.id) for p in self.plugins}
-        there |= {("model", f"{m.distribution}:{m.name}") for m in self.models}
-        new = [(p.kind, p.id) for p in offered]
-        for kind, id in [*new, *(("model", f"{m.distribution}:{m.name}") for m in models)]:
+        whose = {p.distribution for p in offered} | {m.distribution for m in models}
+        there = {(p.kind, p.id) for p in self.plugins if p.distribution in whose}
+        there |= {("model", m.id) for m in self.models if m.distribution in whose}
+        for kind, id in [*((p.kind, p.id) for p in offered), *(("model", m.id) for m in models)]:
             if (kind, id) in there:
                 raise LdmError(f"the {kind} '{id}' is offered twice by its package")
             there.add((kind, id))

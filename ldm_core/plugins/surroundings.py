@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import ModuleType
+from typing import Any
 
 from ldm_core.plugins.arithmetic import Arithmetic
 from ldm_core.plugins.contents import Contents, few
@@ -50,7 +51,7 @@ class Surroundings:
     each."""
 
     def __init__(self) -> None:
-        self._variables, self._arguments = dict(os.environ), list(sys.argv)
+        self._variables, self._arguments = dict(_variables()), list(sys.argv)
         self._shown = warnings.showwarning, list(warnings.filters), sys.excepthook
         self._heard = {number: signal.getsignal(number) for number in SIGNALS}
         self._limit = sys.getrecursionlimit()
@@ -102,11 +103,11 @@ class Surroundings:
         self._lookup.put_back(changed)
         self._arithmetic.put_back(changed)
         self._process.put_back(changed)
-        if (now := dict(os.environ)) != self._variables:
-            names = {name for name, _ in self._variables.items() ^ now.items()}
+        if (now := _variables()) != self._variables:
+            names = {os.fsdecode(name) for name, _ in self._variables.items() ^ now.items()}
             changed.append(f"the environment ({few(sorted(names))})")
             os.environ.clear()
-            os.environ.update(self._variables)
+            os.environ.update({os.fsdecode(n): os.fsdecode(v) for n, v in self._variables.items()})
         if sys.argv != self._arguments:
             changed.append("the command line's arguments")
             sys.argv = list(self._arguments)
@@ -124,3 +125,9 @@ class Surroundings:
                 if handler is not None and signal.getsignal(number) != handler:
                     changed.append(f"what {number.name} does")
                     signal.signal(number, handler)
+
+
+def _variables() -> dict[Any, Any]:
+    """The environment as the system has it: reading each of it as text takes long."""
+    raw: dict[Any, Any] = vars(os.environ)["_data"]
+    return raw

@@ -1,4 +1,5 @@
-"""What a neighbour does to torch while it is imported, and what it warns of while it is used."""
+"""What a neighbour does to torch and to what others use while it is imported, and what it warns of
+while it is used."""
 
 from __future__ import annotations
 
@@ -150,3 +151,20 @@ def test_a_record_of_ours_that_was_read_before_is_put_back(tmp_path: Path) -> No
     finally:
         module.euler = ours
         del sys.modules["stranger"]
+
+
+def test_what_one_package_brings_is_there_for_the_next_and_is_put_back_for_it() -> None:
+    """As a module that is imported stands in its package from then on."""
+    import json
+
+    before, changed = Contents(), list[str]()
+    vars(json)["brought"] = one = object()
+    try:
+        before.put_back("first", changed)
+        assert changed == []
+        vars(json)["brought"] = None
+        before.put_back("second", changed)
+        assert vars(json)["brought"] is one
+        assert changed == ["what others use (json.brought)"]
+    finally:
+        del vars(json)["brought"]
