@@ -30,6 +30,7 @@ from ldm_core.cli.choices import (
 from ldm_core.cli.completion import completion_of
 from ldm_core.cli.inputs import KEY, Flags, TakesInputs
 from ldm_core.cli.later import help_of
+from ldm_core.cli.results import print_results
 from ldm_core.cli.running import run_pipeline
 from ldm_core.cli.words import as_help
 from ldm_core.errors import LdmError
@@ -125,7 +126,8 @@ def as_command(plugin: Plugin) -> Callable[..., None]:
                 run_pipeline(plugin, objects[""], positional, checked(options), flags)
             else:
                 with blamed(plugin, "while it ran", installed().plugins, typed=True):
-                    function(*positional, **objects, **checked(options))
+                    made = function(*positional, **objects, **checked(options))
+                print_results(owner, made)
 
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return run

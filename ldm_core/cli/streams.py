@@ -21,7 +21,10 @@ from ldm_core.errors import MachineError
 
 OURS = frozenset({"ldm_core", "ldm_plugins", "ldm_pipelines", "__main__"})
 """Packages that print results, and the program that the commands are run in."""
-QUIET = ("ldm_core.run.", "ldm_core.composition.", "ldm_core.plugins.", "ldm_core.contracts.")
+QUIET = (
+    *("ldm_core.run.", "ldm_core.composition.", "ldm_core.plugins.", "ldm_core.contracts."),
+    "ldm_core.cli.commands",
+)
 """Rooms of ours that print nothing: what is printed from there is the word of a function that is
 written in no Python, such as ``print`` itself, which a plugin gave them to call."""
 HELPERS = frozenset({"click", "typer", "rich", "contextlib", __name__})

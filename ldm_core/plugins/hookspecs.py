@@ -221,6 +221,9 @@ def ldm_commands(register: Register) -> None:
     manifest has a ``finish``, it also gets the call, so that ``ldm replay`` can repeat it. A replay
     leaves out what is annotated `ldm_core.contracts.OutputPath`, asks before it reads what is
     `ldm_core.contracts.InputPath`, and refuses a plain ``Path``, of which neither is said.
+
+    One without a pipeline returns its results, a text or a list of them, and each is a line of the
+    standard output. What it prints goes to the standard error stream, as of any plugin.
     """
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from ldm_core.cli.inputs import gather_inputs
 from ldm_core.composition.recipe import override, read_value
 from ldm_core.errors import LdmError
+from ldm_core.plugins import discovery
 
 DEEP = "[" * 20_000
 LONG = "9" * 5_000
@@ -207,3 +209,59 @@ def test_whole_commands_made_at_random_end_in_one_message(ldm: Any, folder: Path
         code, _, error = ldm("generate", "a", "--model", "nowhere/at-all", *words)
         assert code in (0, 2), (words, error)
         assert code == 0 or "rror" in error or "Usage" in error, (words, error)
+
+
+TALKS = """
+import functools
+from pathlib import Path
+
+from ldm_core import hookimpl
+
+ldm_api = ">=2,<3"
+
+
+def counted(*words: str):
+    '''Count letters.'''
+    print("a remark")
+    return [f"{word} {len(word)}" for word in words]
+
+
+def where():
+    '''Say a path.'''
+    return Path("here")
+
+
+def number():
+    '''Say a number.'''
+    return 3
+
+
+@hookimpl
+def ldm_commands(register):
+    for command in (counted, where, number):
+        register(command.__name__, command)
+    register("printed", print)
+    register("in-part", functools.partial(print, "said"))
+"""
+
+
+SAID = "the command 'number' returned 3, which is neither text nor a path: not printed."
+
+
+def test_what_a_command_returns_is_its_result_and_what_it_prints_is_not(
+    ldm: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(discovery, "_files", ())
+    file = tmp_path / "talks_to_us.py"
+    file.write_text(TALKS)
+    try:
+        for words, printed, said in (
+            ("counted ab c", "ab 2\nc 1\n", "a remark\n"),
+            ("where", "here\n", ""),
+            ("number", "", f"warning: {SAID}\n"),
+            ("printed it", "", "it\n"),
+            ("in-part", "", "said\n"),
+        ):
+            assert ldm("--plugin", file, *words.split()) == (0, printed, said)
+    finally:
+        sys.modules.pop("talks_to_us", None)
