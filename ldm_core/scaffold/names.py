@@ -12,8 +12,11 @@ from keyword import iskeyword
 
 from ldm_core.errors import LdmError
 from ldm_core.plugins.registry import Registry
+from ldm_core.plugins.trust import LOCAL
 
 RESERVED = ("ldm", "ldm-core", "ldm-plugins", "ldm-pipelines")
+FOLDERS = ("build", "conftest", "dist", "pictures", "tests")
+"""What else a project has by these names, or keeps out of what is built."""
 LONGEST = 60
 RULE = (
     "a name is made of ASCII letters and digits with single hyphens between, and begins with a "
@@ -46,7 +49,7 @@ def names_of(name: str) -> Names:
 
     Raises:
         LdmError: it is no name of a distribution (PEP 508), or one that cannot be imported, or is
-            the core's or Python's own.
+            the core's or Python's own, or that of something else in a project.
     """
     if not re.fullmatch(r"[A-Za-z]([A-Za-z0-9._-]*[A-Za-z0-9])?", name):
         raise LdmError(f"a package cannot be called {name!r}.", RULE)
@@ -54,10 +57,15 @@ def names_of(name: str) -> Names:
         raise LdmError(f"a name of {len(name)} letters is too long; {LONGEST} are enough.")
     distribution = re.sub(r"[-_.]+", "-", name).lower()  # PEP 503
     module = distribution.replace("-", "_")
+    plugin = module.removeprefix("ldm_")
+    other = f"say ldm-mine, or ldm-{distribution.removeprefix('ldm-')}x."
     if distribution in RESERVED or module in sys.stdlib_module_names or iskeyword(module):
         whose = "ldm's" if distribution in RESERVED else "Python's"
-        raise LdmError(f"'{distribution}' is {whose} own name.", f"say ldm-mine, or ldm-{module}x.")
-    plugin = module.removeprefix("ldm_")
+        raise LdmError(f"'{distribution}' is {whose} own name.", other)
+    if distribution == LOCAL:
+        raise LdmError(f"'{LOCAL}' is the package of plugins that --plugin names.", other)
+    if module in FOLDERS:
+        raise LdmError(f"'{module}' is the name of something else in a project.", other)
     if not plugin.isidentifier() or plugin.startswith("_"):
         raise LdmError(f"plugins cannot be called '{plugin}', after '{distribution}'.", RULE)
     return Names(distribution, module, plugin)
