@@ -13,6 +13,7 @@ from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.values import brief, is_whole
 
 AtLeastOne = Annotated[int, Field(ge=1)]
+AtLeastNone = Annotated[int, Field(ge=0)]
 Extent = Mapping[str, int]
 """How large something is: ``{"height": 512, "width": 512}``, ``{"samples": 441000}``."""
 
@@ -27,6 +28,8 @@ class Axis:
         unit: the places must be a multiple of it, such as the side of a network's patch.
         causal: the first entry has a place of its own: n of them have (n - 1) / stride + 1.
         most: as many places as the network knows at most; None without a limit.
+        ahead: so many places before the first are drawn with the others and thrown away when the
+            latent is decoded; they fill up the unit.
     """
 
     name: str
@@ -34,35 +37,44 @@ class Axis:
     unit: AtLeastOne = 1
     causal: bool = False
     most: AtLeastOne | None = None
+    ahead: AtLeastNone = 0
 
     def __post_init__(self) -> None:
         check_fields(self)
 
     def places(self, length: int) -> int:
         """The latent's places along this axis for so many pixels, frames or samples."""
-        return (length - 1) // self.stride + 1 if self.causal else length // self.stride
+        own = (length - 1) // self.stride + 1 if self.causal else length // self.stride
+        return self.ahead + own
 
     def length(self, places: int) -> int:
         """The pixels, frames or samples that so many places stand for; undoes `places`."""
-        return (places - 1) * self.stride + 1 if self.causal else places * self.stride
+        own = places - self.ahead
+        return (own - 1) * self.stride + 1 if self.causal else own * self.stride
+
+    @property
+    def shortest(self) -> int:
+        """The least length that a latent can have."""
+        return self.length((self.ahead // self.unit + 1) * self.unit)
 
     def fits(self, length: int) -> bool:
         """Whether a latent can have this length."""
         places = self.places(length)
-        return places >= 1 and places % self.unit == 0 and self.length(places) == length
+        fills = places > self.ahead and places % self.unit == 0
+        return fills and self.length(places) == length
 
     def nearest(self, length: float) -> int:
         """The length nearest to this one that a latent can have."""
-        first = self.length(self.unit)
+        first = self.shortest
         step = self.stride * self.unit
         return first + step * max(0, round((length - first) / step))
 
     def rule(self) -> str:
         """Which lengths there are, in words."""
         step = self.stride * self.unit
-        if not self.causal:
+        if not self.causal and self.ahead % self.unit == 0:
             return f"a multiple of {step}"
-        return f"{self.length(self.unit)} and then every {step}" if step > 1 else "at least 1"
+        return f"{self.shortest} and then every {step}" if step > 1 else "at least 1"
 
 
 @dataclass(frozen=True)

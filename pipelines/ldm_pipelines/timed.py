@@ -100,7 +100,7 @@ def with_length(call: CallArguments, axis: Axis, length: int) -> CallArguments:
 def longest(axis: Axis, length: int) -> int:
     """The longest that a latent can have and that is no longer than this; the shortest of all
     where this is less."""
-    first, step = axis.length(axis.unit), axis.stride * axis.unit
+    first, step = axis.shortest, axis.stride * axis.unit
     return first + step * max(0, (length - first) // step)
 
 

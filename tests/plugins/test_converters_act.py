@@ -100,7 +100,7 @@ ACTS: dict[str, tuple[dict[str, Any], set[str], str]] = {
     "fused_qkv": (
         {},
         {*UNETS, *PIXART, "SD 3", *FLUX, "Chroma", "FLUX.2 dev", "FLUX.2 klein", *WAN}
-        | {"CogVideoX", "CogVideoX from a frame", "AnimateDiff", "AuraFlow"}
+        | {"CogVideoX", "CogVideoX from a frame", "CogVideoX 1.5", "AnimateDiff", "AuraFlow"}
         | {"SD latent upscaler"},
         "cannot fuse the projections|is not known to use fused projections",
     ),

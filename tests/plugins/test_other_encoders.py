@@ -33,6 +33,7 @@ READS = {
         *(
             "CogVideoX",
             "CogVideoX from a frame",
+            "CogVideoX 1.5",
             "HunyuanVideo",
             "LTX-Video",
             "LTX-Video from a frame",

@@ -178,6 +178,9 @@ MORE_FOLDERS = {
         VIDEO,
         shown="first_frame",
     ),
+    "CogVideoX 1.5": Kind(
+        partial(write_cogvideox, rotary=True, patch_size_t=2), {**VIDEO, "frames": 9}
+    ),
     "HunyuanVideo": Kind(write_hunyuan_video, VIDEO),
     "LTX-Video": Kind(write_ltx_video, VIDEO),
     "LTX-Video from a frame": Kind(

@@ -83,9 +83,7 @@ def _smaller(planner: Planner, plan: Plan, budget: int) -> Extent | None:
     for share in (0.75, 0.5, 0.375, 0.25):
         other = {}
         for name, length in extent.items():
-            axis = latents.axis(name)
-            step = axis.stride * axis.unit
-            other[name] = max(int(length * share) // step * step, step)
+            other[name] = latents.axis(name).nearest(length * share)
         if other == dict(extent):
             continue
         try:

@@ -22,20 +22,24 @@ NAME = "autoencoder_kl_video"
 @encodes("video")
 def encode(model: Model, data: Tensor, noise: Noise, *, sample: bool = True) -> Tensor:
     """The latents of a video by an autoencoder that is causal in time (Yu et al. 2023,
-    arXiv:2310.05737, Section 3.2).
+    arXiv:2310.05737, Section 3.2). What a model has ahead of the first place is as that one.
 
     Args:
         sample: draw from the posterior; else take its mean.
     """
+    import torch
+
     part = autoencoder_of(model, NAME)
     _check(part, data)
     with alone(part.module):
         posterior = part.module.encode(data.to(part.device, part.dtype)).latent_dist
     z = posterior.mean.float().to(data.device)
+    ahead = model.info.latents.axis("frames").ahead
     if sample:
-        z = z + posterior.std.float().to(data.device) * noise()
+        z = z + posterior.std.float().to(data.device) * noise()[:, :, ahead:]
     scale, shift = normalisation(buffered(part), z)
-    return cast("Tensor", (z - shift) * scale)
+    latents = cast("Tensor", (z - shift) * scale)
+    return torch.cat([latents[:, :, :1]] * ahead + [latents], dim=2)
 
 
 @fits(for_models(NAME))
@@ -51,6 +55,7 @@ def decode(model: Model, x0: Tensor, *, timestep: Timestep = 0.0) -> Tensor:
     """
     part = decoder_of(model, NAME)
     _check(part, x0)
+    x0 = x0[:, :, model.info.latents.axis("frames").ahead :]
     scale, shift = normalisation(buffered(part), x0)
     z = (x0 / scale + shift).to(part.device, part.dtype)
     with alone(part.module):

@@ -17,6 +17,7 @@ from ldm_core.contracts import (
     Run,
 )
 from ldm_core.contracts.abilities import FirstFrameAbility, Span, TextAbility
+from ldm_core.values import is_whole
 from ldm_plugins.families.shared.component import Component
 from ldm_plugins.families.shared.diffusers_folder import DiffusersFolder
 from ldm_plugins.families.shared.folder import Folder
@@ -31,6 +32,8 @@ RATIO = "temporal_compression_ratio"
 RATE = 8.0  # frames a second; the folder does not say it
 FROM_PICTURE = "CogVideoXImageToVideoPipeline"
 FIRST = "first_frame"
+ROTARY, TOGETHER = "use_rotary_positional_embeddings", "patch_size_t"
+ADDED_NOISE = 2.0  # what a network of version 1.5 is told where it is shown a picture (its "ofs")
 Rotations = tuple["Tensor", "Tensor"]
 
 
@@ -38,7 +41,10 @@ class CogVideoX(DiffusersFolder):
     """Text-to-video with a diffusion transformer that reads T5, whose tokens attend to each other
     with those of the video (Yang et al. 2024, arXiv:2408.06072), and from a picture, whose latents
     such a network sees beside those of the first frame: folders of CogVideoXPipeline,
-    CogVideoXVideoToVideoPipeline and CogVideoXImageToVideoPipeline in version 1.0."""
+    CogVideoXVideoToVideoPipeline and CogVideoXImageToVideoPipeline, in version 1.0 and 1.5.
+
+    A network of version 1.5 takes several frames of latents as one token, and draws such ahead of
+    the video as fill up its first token; they are thrown away."""
 
     pipelines = ("CogVideoXPipeline", "CogVideoXVideoToVideoPipeline", FROM_PICTURE)
     components: ClassVar = {
@@ -59,34 +65,40 @@ class CogVideoX(DiffusersFolder):
                 f"the network takes {channels} channels and returns {returned}, and the "
                 f"autoencoder gives {latent}; that of a {folder.pipeline} takes {expected}."
             )
-        if transformer.get("patch_size_t") is not None:
+        together, turns = transformer.get(TOGETHER), transformer.get(ROTARY, False)
+        if together is not None and not turns:
             raise folder.error(
-                "it is of version 1.5, whose network takes several frames of latents as one token; "
-                "version 1.0 is known."
+                "the network takes several frames of latents as one token (version 1.5), which "
+                f"none does without {ROTARY}."
             )
         width, gives = transformer.get("text_embed_dim", 4096), folder.config("text_encoder")
         folder.check_width(width, gives.get("d_model", 512), "T5")
-        if transformer.get("use_rotary_positional_embeddings") and (
-            transformer.get("attention_head_dim", 64) % 16
-        ):
+        window = transformer.get("max_text_seq_length", 226)
+        if not is_whole(window) or window < 1:
+            raise folder.error(f"max_text_seq_length should be at least 1, not {window!r}.")
+        if turns and transformer.get("attention_head_dim", 64) % 16:
             raise folder.error("the network's attention_head_dim should be a multiple of 16.")
         frames, stride = transformer.get("sample_frames", 49), vae.get(RATIO, 4)
         patch = transformer.get("patch_size", 2)
         sides = [
             transformer.get(f"sample_{side}", n) for side, n in (("height", 60), ("width", 90))
         ]
+        # version 1.5 knows no places beyond those that it was trained on
+        most = [None if together is None else side // patch * patch for side in sides]
+        unit = together or 1
+        time = Axis("frames", stride, unit, causal=True, ahead=unit - 1)
         needs = ["text", FIRST] if shown else ["text"]
         return folder.info(
             "cogvideox",
             read_shifted_scheduler(folder.scheduler),
             channels=latent,
-            sample=((frames - 1) // stride + 1, *sides),
+            sample=(time.places(time.nearest(frames)), *sides),
             latents=LatentSpace(
                 latent,
                 (
-                    Axis("frames", stride, causal=True),
-                    Axis("height", folder.factor, patch),
-                    Axis("width", folder.factor, patch),
+                    time,
+                    Axis("height", folder.factor, patch, most=most[0]),
+                    Axis("width", folder.factor, patch, most=most[1]),
                 ),
             ),
             encoder={"sample": False} if shown else {},
@@ -111,11 +123,13 @@ class CogVideoX(DiffusersFolder):
                 x = torch.cat([x, call.condition[FIRST].to(x)], dim=1)
             x = x.transpose(1, 2).to(device, dtype)  # frames before channels
             rotary = config.use_rotary_positional_embeddings
+            shown = x.new_full((1,), ADDED_NOISE) if config.ofs_embed_dim else None
             output: Tensor = transformer.module(
                 hidden_states=x,
                 encoder_hidden_states=call.condition["text"].to(device, dtype),
                 timestep=call.t.to(device),
                 image_rotary_emb=rotations(config, x.shape, device) if rotary else None,
+                ofs=shown,
                 return_dict=False,
             )[0]
             return output.transpose(1, 2).to(call.x.device, torch.float32)
@@ -135,8 +149,9 @@ class CogVideoX(DiffusersFolder):
 def rotations(config: Any, shape: Sequence[int], device: torch.device) -> Rotations:
     """Cosines and sines of the places of a video's tokens, each (tokens, attention_head_dim).
 
-    A video of other sides than the trained ones is laid into the middle of those, as large as it
-    fits there, so that its places lie closer or further apart.
+    In version 1.0 a video of other sides than the trained ones is laid into the middle of those, as
+    large as it fits there, so that its places lie closer or further apart. In version 1.5 it is
+    laid into their corner.
 
     Args:
         shape: of x, (rows, frames, channels, height, width).
@@ -146,15 +161,25 @@ def rotations(config: Any, shape: Sequence[int], device: torch.device) -> Rotati
     patch = config.patch_size
     rows, columns = (side // patch for side in shape[-2:])
     most_rows, most_columns = config.sample_height // patch, config.sample_width // patch
+    sizes = {"embed_dim": config.attention_head_dim, "grid_size": (rows, columns)}
+    if config.patch_size_t is not None:
+        cosines, sines = get_3d_rotary_pos_embed(
+            **sizes,
+            crops_coords=None,
+            temporal_size=shape[1] // config.patch_size_t,
+            grid_type="slice",
+            max_size=(most_rows, most_columns),
+            device=device,
+        )
+        return cosines, sines
     if rows / columns > most_rows / most_columns:
         high, wide = most_rows, round(most_rows / rows * columns)
     else:
         high, wide = round(most_columns / columns * rows), most_columns
     top, left = round((most_rows - high) / 2), round((most_columns - wide) / 2)
     cosines, sines = get_3d_rotary_pos_embed(
-        embed_dim=config.attention_head_dim,
+        **sizes,
         crops_coords=((top, left), (top + high, left + wide)),
-        grid_size=(rows, columns),
         temporal_size=shape[1],
         device=device,
     )
@@ -201,7 +226,7 @@ class FirstFrame(FirstFrameAbility):
         """(batch, channels, frames, height, width)."""
         import torch
 
-        latents = run.to_latents(first.unsqueeze(2)) / self._factor
+        latents = run.to_latents(first.unsqueeze(2))[:, :, -1:] / self._factor
         frames = run.model.info.latents.axis("frames").places(run.request.extent["frames"])
         others = latents.new_zeros(*latents.shape[:2], frames - 1, *latents.shape[3:])
         return {FIRST: torch.cat([latents, others], dim=2).to(self._device)}

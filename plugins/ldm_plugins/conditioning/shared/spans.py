@@ -53,7 +53,7 @@ def read_spans(text: str, length: float) -> list[Span]:
 
 def share_along(spans: Sequence[Span], axis: Axis, length: int, rate: float) -> list[float]:
     """How much of each place of a latent is made anew: the share of the frames or samples that it
-    stands for whose middle lies in a span.
+    stands for whose middle lies in a span. Places ahead of the first are as that one.
 
     Args:
         length: in frames or samples.
@@ -62,7 +62,8 @@ def share_along(spans: Sequence[Span], axis: Axis, length: int, rate: float) -> 
     inside = [any(b <= (i + 0.5) / rate < e for b, e in spans) for i in range(length)]
     first = 1 if axis.causal else axis.stride
     edges = [0, *range(first, length, axis.stride), length]
-    return [sum(inside[b:e]) / (e - b) for b, e in pairwise(edges)]
+    shares = [sum(inside[b:e]) / (e - b) for b, e in pairwise(edges)]
+    return [*shares[:1] * axis.ahead, *shares]
 
 
 def spread(shares: Sequence[Sequence[float]], at: int, like: Tensor) -> Tensor:
