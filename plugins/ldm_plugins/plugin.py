@@ -194,6 +194,7 @@ def ldm_conditioning(register: Register) -> None:
     register("image_prompt", "ldm_plugins.conditioning.image_prompt:image_prompt")
     register("low_resolution", "ldm_plugins.conditioning.low_resolution:low_resolution")
     register("mask", "ldm_plugins.conditioning.mask:mask")
+    register("picture_embedding", "ldm_plugins.conditioning.picture_embedding:picture_embedding")
     register("prompt_embeds", "ldm_plugins.conditioning.prompt_embeds:prompt_embeds")
     register("redux", "ldm_plugins.conditioning.redux:redux")
     register("reference", "ldm_plugins.conditioning.reference:reference")
@@ -236,6 +237,7 @@ def ldm_encoders(register: Register) -> None:
     register("pixels", "ldm_plugins.autoencoders.pixels:encode")
     register("paella", "ldm_plugins.autoencoders.paella:encode")
     register("same", "ldm_plugins.autoencoders.same:encode")
+    register("super_resolution", "ldm_plugins.autoencoders.super_resolution:encode")
     register("vq", "ldm_plugins.autoencoders.vq:encode")
 
 
@@ -254,6 +256,7 @@ def ldm_decoders(register: Register) -> None:
     register("pixels", "ldm_plugins.autoencoders.pixels:decode")
     register("paella", "ldm_plugins.autoencoders.paella:decode")
     register("same", "ldm_plugins.autoencoders.same:decode")
+    register("super_resolution", "ldm_plugins.autoencoders.super_resolution:decode")
     register("vq", "ldm_plugins.autoencoders.vq:decode")
 
 
@@ -289,6 +292,8 @@ def ldm_families(register: Register) -> None:
     register("stable_audio_3", "ldm_plugins.families.stable_audio_3:StableAudio3")
     register("stable_cascade", "ldm_plugins.families.stable_cascade:StableCascade")
     register("stable_diffusion", "ldm_plugins.families.stable_diffusion:StableDiffusion")
+    register("stable_unclip", "ldm_plugins.families.stable_unclip:StableUnclip")
+    register("unclip", "ldm_plugins.families.unclip:Unclip")
     register("latent_upscale", "ldm_plugins.families.latent_upscale:LatentUpscale")
     register(
         "stable_diffusion_upscale",

@@ -256,6 +256,8 @@ FURTHER = {
     "audioldm_2": "AudioLDM 2",
     "aura_flow": "AuraFlow",
     "chroma": "Chroma",
+    "unclip": "unCLIP",
+    "stable_unclip": "Stable unCLIP",
     "cogvideox": "CogVideoX",
     "cogview_4": "CogView 4",
     "flux_2": "FLUX.2 klein",

@@ -84,7 +84,9 @@ UNETS = {"Stable Diffusion", "SD v-prediction", "SD inpainting", "LCM", "SDXL", 
     "LDM text",
     "SD upscaler",
     "Kolors",
+    "Stable unCLIP",
 }
+UNCLIP = {"unCLIP", "unCLIP of a picture"}
 PIXART = {"PixArt alpha", "PixArt sigma"}
 ACTS: dict[str, tuple[dict[str, Any], set[str], str]] = {
     "channels_last": (
@@ -94,7 +96,7 @@ ACTS: dict[str, tuple[dict[str, Any], set[str], str]] = {
     ),
     "feature_cache": (
         {"every": 2},
-        {*OLDER, *FLUX, "AudioLDM 2", "SD upscaler", "Kolors"},
+        {*OLDER, *FLUX, "AudioLDM 2", "SD upscaler", "Kolors", "Stable unCLIP"},
         "does not know the network",
     ),
     "fused_qkv": (
@@ -102,12 +104,12 @@ ACTS: dict[str, tuple[dict[str, Any], set[str], str]] = {
         {*UNETS, *PIXART, "SD 3", *FLUX, "Chroma", "FLUX.2 dev", "FLUX.2 klein", *WAN}
         | {"CogVideoX", "CogVideoX from a frame", "CogVideoX 1.5", "AnimateDiff", "AuraFlow"}
         | {"SD latent upscaler"},
-        "cannot fuse the projections|is not known to use fused projections",
+        "cannot fuse the projections|is not known to use fused projections|added KV projections",
     ),
     "prompt_cache": (
         {},
         {*UNETS, *PIXART, "AnimateDiff", "Sana", "AudioLDM 2", "Stable Audio"}
-        | {"SD latent upscaler"},
+        | {*UNCLIP, "SD latent upscaler"},
         "reads no text|keys and values of the text depend|no cross-attention that is known|"
         "cross-attention are of a class of their own",
     ),
@@ -119,7 +121,8 @@ ACTS: dict[str, tuple[dict[str, Any], set[str], str]] = {
     "token_merging": ({}, {*UNETS}, "merges the tokens of a UNet2DCond|no self-attention to merge"),
     "vae_slicing": (
         {},
-        {*KINDS} - {"LDM", "DDPM", "Stable Video Diffusion", "Stable Audio 3", "Stable Cascade"},
+        {*KINDS}
+        - {*UNCLIP, "LDM", "DDPM", "Stable Video Diffusion", "Stable Audio 3", "Stable Cascade"},
         "draws pixels|decodes whole pictures alone",
     ),
 }

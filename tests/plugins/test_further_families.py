@@ -40,6 +40,8 @@ def random(*shape: int, seed: int) -> Tensor:
 WITHOUT_LORA = {"Stable Video Diffusion", "AudioLDM 2", "Stable Audio", "Stable Audio 3"} | {
     "SD latent upscaler",
     "Stable Cascade",
+    "unCLIP",
+    "unCLIP of a picture",
 }
 """Whose pipelines in Diffusers load none."""
 PROJECTIONS = ("to_q", "to_k", "to_v", "q", "qkv")
@@ -106,7 +108,8 @@ def test_weights_in_fewer_bits_draw_nearly_the_same(kind: str, tmp_path: Path) -
         elif part.role == "autoencoder":
             assert not any(packed(part.module))
     distance = apart(quantised(**call).images, Pipeline.from_pretrained(folder)(**call).images)
-    assert 0 < distance < 0.1
+    # the first steps of unCLIP divide by an alpha of 5e-5
+    assert 0 < distance < (0.3 if kind.startswith("unCLIP") else 0.1)
 
 
 TINY: dict[str, Any] = {
@@ -120,6 +123,7 @@ TAKES_TINY = {"Chroma", "Flux Kontext", "Flux Fill", "Flux Control", "Z-Image", 
     "HiDream",
     "SD latent upscaler",
     "Kolors",
+    "Stable unCLIP",
 }
 """Those whose autoencoder halves the sides of a picture, and is of the plain class."""
 SOUNDS = {"ACE-Step", "AudioLDM 2", "Stable Audio", "Stable Audio 3"}
@@ -144,8 +148,9 @@ def test_tiles_and_tiny_decoders_decode_or_are_refused_at_once(kind: str, tmp_pa
     else:
         with pytest.raises(LdmError, match=r"does not fit the (model|latents of) '.*' \(family"):
             recompose(pipe.composition, {"converters": [small]})
-    if kind in SOUNDS or kind in ("Stable Video Diffusion", "Stable Cascade"):
-        with pytest.raises(LdmError, match=r"'vae_tiling' does not fit .*(neither|whole)"):
+    whole = ("Stable Video Diffusion", "Stable Cascade", "unCLIP", "unCLIP of a picture")
+    if kind in SOUNDS or kind in whole:
+        with pytest.raises(LdmError, match=r"'vae_tiling' does not fit .*(neither|whole|pixels)"):
             recompose(pipe.composition, {"converters": ["vae_tiling"]})
         return
     size = 4 * pipe.composition.info.latents.axis("height").stride

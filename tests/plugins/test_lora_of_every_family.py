@@ -31,6 +31,8 @@ READ_NONE = {
     *("LDM", "LDM text", "DiT", "PixArt alpha", "PixArt sigma", "DDPM", "AudioLDM 2"),
     *("Stable Video Diffusion", "Stable Audio", "Stable Audio 3", "SD latent upscaler"),
     "Stable Cascade",
+    "unCLIP",
+    "unCLIP of a picture",
 }
 
 

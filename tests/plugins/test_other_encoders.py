@@ -45,6 +45,7 @@ READS = {
     "paella": {"Stable Cascade"},
     "pixels": {"DDPM"},
     "same": {"Stable Audio 3"},
+    "super_resolution": {"unCLIP", "unCLIP of a picture"},
     "vq": {"LDM"},
 }
 """The kinds of folder that each reads; ``autoencoder_kl`` reads all others."""

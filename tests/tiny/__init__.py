@@ -46,6 +46,8 @@ from tiny.stable_diffusion_xl import write_stable_diffusion_xl as write_stable_d
 from tiny.stable_video_diffusion import (
     write_stable_video_diffusion as write_stable_video_diffusion,
 )
+from tiny.unclip import write_stable_unclip as write_stable_unclip
+from tiny.unclip import write_unclip as write_unclip
 from tiny.upscale import write_latent_upscale as write_latent_upscale
 from tiny.upscale import write_stable_diffusion_upscale as write_stable_diffusion_upscale
 from tiny.wan import write_wan as write_wan

@@ -38,6 +38,7 @@ from tiny.stable_diffusion import write_stable_diffusion
 from tiny.stable_diffusion_3 import write_stable_diffusion_3
 from tiny.stable_diffusion_xl import write_stable_diffusion_xl
 from tiny.stable_video_diffusion import write_stable_video_diffusion
+from tiny.unclip import write_stable_unclip, write_unclip
 from tiny.upscale import write_latent_upscale, write_stable_diffusion_upscale
 from tiny.wan import write_wan
 from tiny.z_image import write_z_image
@@ -204,6 +205,15 @@ MORE_FOLDERS = {
     "HiDream": Kind(write_hidream, {**TEXT, "width": 16, "height": 16}),
     "Stable Cascade": Kind(
         write_stable_cascade, {**TEXT, "width": 48, "height": 32}, embedded=True
+    ),
+    "unCLIP": Kind(write_unclip, TEXT),
+    "unCLIP of a picture": Kind(
+        partial(write_unclip, variation=True),
+        {**TEXT, "width": 32, "height": 32},
+        shown="prompt_image",
+    ),
+    "Stable unCLIP": Kind(
+        write_stable_unclip, {**TEXT, "width": 16, "height": 16}, shown="prompt_image"
     ),
     "SD upscaler": Kind(
         write_stable_diffusion_upscale,

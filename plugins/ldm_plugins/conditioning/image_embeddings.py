@@ -27,7 +27,7 @@ from ldm_core.contracts.image_embeddings import ImageEmbeddingsAbility
 from ldm_core.errors import LdmError
 from ldm_plugins.conditioning.shared.pictures import different
 from ldm_plugins.conditioning.shared.prior_folder import find_prior
-from ldm_plugins.conditioning.shared.prompts import Prompts
+from ldm_plugins.conditioning.shared.prompts import Prompts, as_long
 from ldm_plugins.conditioning.shared.tensors import one_shape, read_tensor
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class ImageEmbeddings(Conditioning):
         texts = [run.request.inputs[name] for name in names]
         images = list(zip(*texts, strict=True))
         reading = Prompts(ability.prior_text(self.folder), images, "warn", True)
-        conditions = [_as_long(reading(text)) for text in texts]
+        conditions = [as_long(reading(text)) for text in texts]
         return ability.drawn(
             run, self.folder, shape, conditions, self.steps, self.guidance_scale
         ).to(run.device)
@@ -160,9 +160,3 @@ class ImageEmbeddings(Conditioning):
         import torch
 
         return torch.zeros(self._shape(extent))
-
-
-def _as_long(condition: Condition | Unequal) -> Condition:
-    """Of texts that are all as long as the window."""
-    assert not isinstance(condition, Unequal)
-    return condition

@@ -54,6 +54,8 @@ BESIDE_A_PIPELINE = {
     "AudioLDM2UNet2DConditionModel": "diffusers.pipelines.audioldm2",
     "PaellaVQModel": "diffusers.pipelines.deprecated.wuerstchen.modeling_paella_vq_model",
     "ReduxImageEncoder": "diffusers.pipelines.flux",
+    "StableUnCLIPImageNormalizer": "diffusers.pipelines.stable_diffusion",
+    "UnCLIPTextProjModel": "diffusers.pipelines.deprecated.unclip",
     "StableAudioProjectionModel": "diffusers.pipelines.stable_audio",
     "StableAudio3DurationEmbedder": "diffusers.pipelines.stable_audio_3",
     "ChatGLMModel": "diffusers.pipelines.kolors",

@@ -27,6 +27,7 @@ CODECS: Mapping[str, tuple[str, ...]] = {
     "AutoencoderTiny": ("autoencoder_tiny", "autoencoder_kl"),  # as a decoder beside another
     "ConsistencyDecoderVAE": ("autoencoder_kl",),
     "PaellaVQModel": ("paella",),
+    "UNet2DModel": ("super_resolution",),
     "VQModel": ("vq",),
 }
 """By the class of an autoencoder, those that read it, the one that is taken by itself first."""

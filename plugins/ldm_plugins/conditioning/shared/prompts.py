@@ -252,6 +252,12 @@ def _together(rows: Sequence[Condition]) -> Condition | Unequal:
     return rows[0] if len(rows) == 1 else concatenate(rows)
 
 
+def as_long(condition: Condition | Unequal) -> Condition:
+    """Of texts that are all as long as the window."""
+    assert not isinstance(condition, Unequal)
+    return condition
+
+
 def _no_weights(reason: str) -> LdmError:
     return LdmError(
         f"the words of this model's prompts cannot be weighed: {reason}.",

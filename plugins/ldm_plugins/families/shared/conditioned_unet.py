@@ -50,7 +50,8 @@ def call_unet(part: Part, call: Call, added: Mapping[str, Any] | None = None) ->
             height, width), 1 where to repaint, and ``masked_image``, like x; for embedded guidance
             ``guidance`` (rows,), which is 1, none, where it is left out; for a network with an
             image prompt's layers ``image_embeds`` (rows, pictures, ...) and, where each holds for a
-            part of the picture alone, ``image_masks`` (rows, pictures, height, width). What side
+            part of the picture alone, ``image_masks`` (rows, pictures, height, width); for one of
+            unCLIP ``picture_embedding`` (rows, width). What side
             networks give is added: ``down_residual_0`` and so on to what each layer of the encoder
             passes on to the decoder, ``mid_residual`` between them, and ``intrablock_residual_0``
             and so on in the blocks of the encoder.
@@ -60,6 +61,7 @@ def call_unet(part: Part, call: Call, added: Mapping[str, Any] | None = None) ->
 
     unet, device, dtype = part.module, part.device, part.dtype
     x, condition = call.x, call.condition
+    labels = condition.get("picture_embedding")
     if "mask" in condition:
         x = torch.cat([x, condition["mask"], condition["masked_image"]], dim=1)
     guidance = None
@@ -78,6 +80,7 @@ def call_unet(part: Part, call: Call, added: Mapping[str, Any] | None = None) ->
         x.to(device, dtype),
         call.t.to(device),
         condition["text"].to(device, dtype),
+        class_labels=None if labels is None else labels.to(device, dtype),
         timestep_cond=guidance,
         added_cond_kwargs=added,
         cross_attention_kwargs=masks,
