@@ -23,14 +23,20 @@ KINDS = {
     "AuraFlow": ("aura_flow", "", diffusers.AuraFlowTransformer2DModel),
     "HiDream": ("hidream", "", diffusers.HiDreamImageTransformer2DModel),
     "HunyuanVideo": ("hunyuan_video", "", diffusers.HunyuanVideoTransformer3DModel),
+    "HunyuanVideo of one stream": ("hunyuan_video", "", diffusers.HunyuanVideoTransformer3DModel),
     "LTX-Video": ("ltx_video", NETWORK, diffusers.LTXVideoTransformer3DModel),
     "LTX-2": ("ltx_2", NETWORK, diffusers.LTX2VideoTransformer3DModel),
     "Lumina 2": ("lumina_2", "", diffusers.Lumina2Transformer2DModel),
     "Sana": ("sana", "", diffusers.SanaTransformer2DModel),
+    "Stable Cascade": ("stable_cascade", "", diffusers.StableCascadeUNet),
     "Wan 2.1": ("wan", "", diffusers.WanTransformer3DModel),
 }
 SIZES: dict[str, dict[str, Any]] = {
     "HunyuanVideo": {"num_single_layers": 0},
+    "HunyuanVideo of one stream": {
+        **{"num_attention_heads": 24, "attention_head_dim": 128, "rope_axes_dim": (16, 56, 56)},
+        **{"num_layers": 0, "num_single_layers": 1, "mlp_ratio": 0.01},
+    },
     "Lumina 2": {
         "hidden_size": 2304,
         "num_attention_heads": 24,
@@ -41,8 +47,12 @@ SIZES: dict[str, dict[str, Any]] = {
 }
 """What Diffusers' converters take for granted: the published width of Lumina 2, and of HunyuanVideo
 where it has blocks of one stream."""
-WRITERS = {"HunyuanVideo": tiny.write_hunyuan_video, "Lumina 2": tiny.write_lumina_2}
-HEAVY = ("Lumina 2",)
+WRITERS = {
+    "HunyuanVideo": tiny.write_hunyuan_video,
+    "HunyuanVideo of one stream": tiny.write_hunyuan_video,
+    "Lumina 2": tiny.write_lumina_2,
+}
+HEAVY = ("Lumina 2", "HunyuanVideo of one stream")
 FURTHER = ("LTX-Video", "Wan 2.1")
 """Those that are drawn with too; the others are held by their weights."""
 
@@ -52,16 +62,17 @@ FURTHER = ("LTX-Video", "Wan 2.1")
 )
 def test_it_is_what_diffusers_reads(tmp_path: Path, kind: str) -> None:
     names, start, cls = KINDS[kind]
-    written = tiny.MORE_FOLDERS[kind]
+    written = tiny.MORE_FOLDERS[kind.removesuffix(" of one stream")]
     write: Any = WRITERS.get(kind, written.write)
     folder = write(tmp_path / "folder", **SIZES.get(kind, {}))
-    file = write_network(names, folder, tmp_path / "model.safetensors", start)
+    part = "decoder" if kind == "Stable Cascade" else "transformer"
+    file = write_network(names, folder, tmp_path / "model.safetensors", start, part)
     ours = Pipeline.from_pretrained(file, model_config=folder)
-    found = ours.model.parts["transformer"].module.state_dict()
+    found = ours.model.parts[part].module.state_dict()
     theirs = cls.from_single_file(
-        str(file), config=str(folder), subfolder="transformer", local_files_only=True
+        str(file), config=str(folder), subfolder=part, local_files_only=True
     ).state_dict()
-    own = cls.from_pretrained(folder / "transformer").state_dict()
+    own = cls.from_pretrained(folder / part).state_dict()
     assert found.keys() == theirs.keys() == own.keys()
     assert all(found[name].equal(theirs[name]) for name in found)
     assert all(found[name].equal(own[name]) for name in found)

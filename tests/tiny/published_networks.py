@@ -54,6 +54,10 @@ LTX_2_VAE = (
     ("resnets", "res_blocks"),
 )
 HUNYUAN = (
+    (r"^single_transformer_blocks(.*)attn\.norm_([qk])", r"single_blocks\1\2_norm"),
+    (r"^single_transformer_blocks(.*)norm\.linear", r"single_blocks\1modulation.linear"),
+    (r"^single_transformer_blocks(.*)proj_out", r"single_blocks\1linear2"),
+    (r"^single_transformer_blocks", "single_blocks"),
     (r"^x_embedder\.", "img_in."),
     (r"^time_text_embed\.timestep_embedder\.linear_1", "time_in.mlp.0"),
     (r"^time_text_embed\.timestep_embedder\.linear_2", "time_in.mlp.2"),
@@ -86,6 +90,7 @@ HUNYUAN = (
     (r"^norm_out\.linear", "final_layer.adaLN_modulation.1"),
     (r"^proj_out", "final_layer.linear"),
 )
+HUNYUAN_SINGLE = ("attn.to_q", "attn.to_k", "attn.to_v", "proj_mlp")
 LUMINA = (
     ("time_caption_embed.caption_embedder.", "cap_embedder."),
     ("time_caption_embed.timestep_embedder.linear_1.", "t_embedder.mlp.0."),
@@ -135,17 +140,20 @@ SANA = (
 )
 
 
-def write_network(kind: str, folder: Path, file: Path, start: str = "") -> Path:
+def write_network(
+    kind: str, folder: Path, file: Path, start: str = "", part: str = "transformer"
+) -> Path:
     """The weights of a folder's network in one file.
 
     Args:
-        kind: whose names: aura_flow, hidream, hunyuan_video, ltx_2, ltx_video, lumina_2, sana
-            or wan.
+        kind: whose names: aura_flow, hidream, hunyuan_video, ltx_2, ltx_video, lumina_2, sana,
+            stable_cascade or wan.
         start: of each name.
+        part: the network.
     """
     from safetensors.torch import load_file, save_file
 
-    weights = load_file(folder / "transformer" / "diffusion_pytorch_model.safetensors")
+    weights = load_file(folder / part / "diffusion_pytorch_model.safetensors")
     named: dict[str, Callable[[Weights], Weights]] = {
         "aura_flow": _aura,
         "hidream": dict,
@@ -154,6 +162,7 @@ def write_network(kind: str, folder: Path, file: Path, start: str = "") -> Path:
         "ltx_video": _ltx,
         "lumina_2": _lumina,
         "sana": _sana,
+        "stable_cascade": _cascade,
         "wan": _wan,
     }
     names = named[kind]
@@ -209,7 +218,13 @@ def _hunyuan(weights: Weights) -> Weights:
 
     left = dict(weights)
     joined: Weights = {}
-    for name, end in [(n, e) for n in weights for e in ("weight", "bias")]:
+    for name in [n for n in left if n.startswith("single_transformer_blocks")]:
+        for end in ("weight", "bias"):
+            if name.endswith(f"attn.to_q.{end}"):
+                start = name.removesuffix(f"attn.to_q.{end}")
+                each = [left.pop(f"{start}{n}.{end}") for n in HUNYUAN_SINGLE]
+                joined[f"{start}linear1.{end}"] = torch.cat(each)
+    for name, end in [(n, e) for n in [*left] for e in ("weight", "bias")]:
         if name.endswith(f"attn.to_q.{end}"):
             start = name.removesuffix(f"to_q.{end}")
             each = torch.cat([left.pop(f"{start}to_{n}.{end}") for n in "qkv"])
@@ -282,6 +297,22 @@ def _wan(weights: Weights) -> Weights:
         for ours, theirs in WAN:
             name = re.sub(ours, theirs, name)
         named[name] = tensor
+    return named
+
+
+def _cascade(weights: Weights) -> Weights:
+    import torch
+
+    left, named = dict(weights), {}
+    for name in weights:
+        for end in ("weight", "bias"):
+            if name.endswith(f"attention.to_q.{end}"):
+                start = name.removesuffix(f"to_q.{end}")
+                each = [left.pop(f"{start}to_{n}.{end}") for n in "qkv"]
+                named[f"{start}attn.in_proj_{end}"] = torch.cat(each)
+    for name, tensor in left.items():
+        name = name.replace("attention.to_out.0.", "attention.attn.out_proj.")
+        named[name.replace("clip_txt_pooled_mapper.", "clip_mapper.")] = tensor
     return named
 
 

@@ -47,6 +47,7 @@ NETWORKS = {
     "LTX2VideoTransformer3DModel": (f"{NETWORK}audio_patchify_proj.", "audio_patchify_proj."),
     "Lumina2Transformer2DModel": (f"{NETWORK}cap_embedder.", "cap_embedder."),
     "SanaTransformer2DModel": ("y_embedder.",),
+    "StableCascadeUNet": ("effnet_mapper.",),
     "WanTransformer3DModel": (f"{NETWORK}head.modulation", "head.modulation"),
     "Krea2Transformer2DModel": (f"{NETWORK}txtfusion.", "txtfusion."),
     "QwenImageTransformer2DModel": ("txt_norm.",),
@@ -71,6 +72,7 @@ TWINS = (
     "Krea2Transformer2DModel",
     "QwenImageTransformer2DModel",
     "SanaTransformer2DModel",
+    "StableCascadeUNet",
     "WanTransformer3DModel",
     "ZImageTransformer2DModel",
 )
