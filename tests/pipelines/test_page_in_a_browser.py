@@ -128,7 +128,7 @@ class Hand:
 
     def __init__(self, browser: Any, url: str) -> None:
         self.page = browser.new_page(viewport={"width": 1400, "height": 1000})
-        self.page.set_default_timeout(30_000)
+        self.page.set_default_timeout(90_000)
         self.asked: set[str] = set()
         self.page.on("request", lambda r: self.asked.add(r.url.split("/")[2]))
         self.page.on("pageerror", lambda e: pytest.fail(f"the page fails: {e}"))
@@ -141,8 +141,8 @@ class Hand:
     def text(self, at: str) -> str:
         return str(self.page.input_value(f"#{at} textarea, #{at} input"))
 
-    def choose(self, hook: str, name: str) -> None:
-        self.page.click(f"#hook-{hook} input")
+    def choose(self, at: str, name: str) -> None:
+        self.page.click(f"#{at} input")
         self.page.get_by_role("option", name=name, exact=True).click()
 
     def click(self, at: str, until: str) -> str:
@@ -217,7 +217,7 @@ def test_a_page_that_is_closed_frees_the_machine(browser: Any, url: str, hand: H
 
 def test_a_third_partys_plugin_shows_up_with_its_options(hand: Hand, room: Path) -> None:
     hand.fill("field-input-prompt", "a green star")
-    hand.choose("scheduler", "theirs")
+    hand.choose("hook-scheduler", "theirs")
     at = "field-scheduler-ldm-theirs-theirs-share"
     hand.page.wait_for_selector(f"#{at}")
     assert hand.text("field-input-prompt") == "a green star"
@@ -238,12 +238,11 @@ def test_a_third_partys_plugin_shows_up_with_its_options(hand: Hand, room: Path)
 
 def test_an_option_of_every_type_is_filled_in(hand: Hand, room: Path) -> None:
     hand.fill("field-input-prompt", "a violet star")
-    hand.choose("scheduler", "every")
+    hand.choose("hook-scheduler", "every")
     at = "field-scheduler-ldm-theirs-every"
     hand.page.wait_for_selector(f"#{at}-several")
     hand.page.check(f"#{at}-flag input")
-    hand.page.click(f"#{at}-way input")
-    hand.page.get_by_role("option", name="down", exact=True).click()
+    hand.choose(f"{at}-way", "down")
     texts = {"share": "0.25", "words": "so & so", "file": "photo.png", "several": "[3, 4]",
              "maybe": "1.5", "count": "10", "steps": "1"}  # fmt: skip
     for name, text in texts.items():
@@ -332,7 +331,7 @@ def test_a_picture_that_is_dropped_gives_its_recipe(
 def test_files_are_uploaded_or_named_and_none_is_read_outside(hand: Hand, room: Path) -> None:
     hand.fill("field-input-prompt", "a black star")
     for name in ("text", "image"):  # without a pause
-        hand.choose("conditioning", name)
+        hand.choose("hook-conditioning", name)
     hand.page.keyboard.press("Escape")
     hand.page.wait_for_selector("#field-input-image")
     hand.fill("steps", "2")
@@ -385,17 +384,22 @@ def test_no_request_names_a_file_or_an_address(hand: Hand, url: str) -> None:
 
 
 def test_a_plugin_inside_another_opens_its_fields(hand: Hand, room: Path) -> None:
-    hand.fill("field-input-prompt", "a pink star")
-    hand.choose("scheduler", "churn")
+    """Once for each choice, which leaves what else was filled in and where a person is."""
+    hand.choose("hook-scheduler", "churn")
     at = "field-scheduler-ldm-core-churn-inner"
     hand.page.wait_for_selector(f"#{at}")
-    hand.page.click(f"#{at} input")
-    hand.page.get_by_role("option", name="unipc", exact=True).click()
+    hand.choose(at, "unipc")
+    hand.page.focus("#field-input-prompt textarea")
+    hand.page.keyboard.type("a pink star", delay=100)  # while the form is made anew
     inner = "field-scheduler-ldm-core-churn-inner-order"
     hand.page.wait_for_selector(f"#{inner}")
+    assert hand.text("field-input-prompt") == "a pink star"
     hand.fill(inner, "1")
+    hand.page.focus(f"#{at} input")
+    hand.page.keyboard.press("Tab")  # past the list, in which nothing is chosen
     hand.fill("steps", "2")
     hand.click("make", ".png")
+    assert hand.text(inner) == "1"
     [path] = room.glob("out/a-pink-star*.png")
     chosen = read_png(path)[1]["recipe"]["scheduler"]["inner"]
     assert (chosen["name"], chosen["order"]) == ("ldm-core:unipc", 1)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from ldm_pipelines.page.choice import OF_CHOICE, At, Choice, names_chosen
 from ldm_pipelines.page.comparing import (
     AXES,
     axis_fields,
@@ -23,10 +23,12 @@ from ldm_pipelines.page.description import Description, Section, describe
 from ldm_pipelines.page.fields import LEFT, Field
 from ldm_pipelines.page.filled import Asked, Filled, asked
 from ldm_pipelines.page.making import Maker, Seen
-from ldm_pipelines.page.results import Results
+from ldm_pipelines.page.over import over_boxes
 from ldm_pipelines.page.saving import keep
 from ldm_pipelines.page.shown import error_text
-from ldm_pipelines.page.widgets import ANY, PRIVATE, component, names_in, small
+from ldm_pipelines.page.standing import Standing, group
+from ldm_pipelines.page.stays import Stays
+from ldm_pipelines.page.widgets import PRIVATE, component, names_in, small
 from ldm_pipelines.page.workplace import Workplace
 
 OF_RUN: dict[str, Any] = {**PRIVATE, "concurrency_limit": 8}
@@ -37,20 +39,9 @@ COPIES: dict[str, Callable[[Asked, Description], str]] = {
     "As a recipe": lambda asked, _: as_recipe(asked),
     "As Python": lambda asked, _: as_python(asked),
 }
+APART = "these do not go together"
 Values = dict[Any, Any]
 """What stands in each component."""
-
-
-@dataclass(frozen=True)
-class Stays:
-    """The components that stay, whatever is chosen."""
-
-    model: Any
-    hooks: Mapping[str, Any]
-    settings: Mapping[str, Any]
-    held: Any
-    chosen: Any
-    results: Results
 
 
 class Form:
@@ -59,6 +50,7 @@ class Form:
     Args:
         model, parts: what is chosen, plugins by hook point.
         held: what a person filled in before, by sort and name.
+        there: what stands on the page, see `Standing`.
     """
 
     def __init__(
@@ -70,9 +62,11 @@ class Form:
         model: str,
         parts: Mapping[str, tuple[str, ...]],
         held: Mapping[str, Any],
+        there: set[int],
     ) -> None:
         self._place, self._maker, self._stays = place, maker, stays
         self._shown, self._model, self._parts, self._held = shown, model, parts, held
+        self._standing = Standing(there)
         self._boxes: dict[tuple[str, ...], Any] = {
             **{("model",): stays.model},
             **{("setting", name): box for name, box in stays.settings.items()},
@@ -81,36 +75,43 @@ class Form:
 
     def show(self) -> None:
         """Make its components."""
-        for name, one in self._shown.input_fields.items():
-            box = self._boxes["input", name] = self._component(one, "input", name)
-            if one.widget == "file":
-                button = gr.UploadButton(f"Upload {name}", size="sm", elem_id=f"upload-{name}")
-                button.upload(self._keep, button, [box, self._stays.results.said], **PRIVATE)
+        inputs, axes = self._shown.input_fields, self._shown.axes
+        all_inputs = group((self._shown.problem, inputs.values()))
+        with gr.Column(key="inputs"):
+            if self._shown.problem:
+                gr.Textbox(self._shown.problem, label=APART, info="", lines=2, elem_id="problem")
+            for name, one in inputs.items():
+                box = self._component(one, "input", name, group=all_inputs)
+                if one.widget == "file":
+                    at = f"upload-{name}"
+                    button = gr.UploadButton(f"Upload {name}", size="sm", elem_id=at)
+                    button.upload(self._keep, button, [box, self._stays.results.said], **PRIVATE)
         of_call = {"seed": "drawn", "steps": str(self._shown.steps), "images": "1"}
-        with gr.Row():
+        with gr.Row(key="call"):
             for name, placeholder in of_call.items():
-                box = small(name, placeholder, self._held["call"].get(name), name)
-                self._boxes["call", name] = box
-            for axis, length in self._shown.axes.items():
-                box = small(axis, str(length), self._held["axis"].get(axis), f"axis-{axis}")
-                self._boxes["axis", axis] = box
-        with gr.Row():
-            make = gr.Button("Make", variant="primary", elem_id="make", scale=3)
-            stop = gr.Button("Stop", elem_id="stop", scale=1, min_width=80)
-        for section in self._shown.sections:
-            self._section(section)
-        compare = self._comparison()
-        with gr.Row():
-            copies = [gr.Button(words, size="sm", min_width=80) for words in COPIES]
+                self._small(name, placeholder, name, "call", name)
+            for axis, length in axes.items():
+                self._small(axis, str(length), f"axis-{axis}", "axis", axis, *axes)
+        with gr.Row(key="buttons"):
+            make = gr.Button("Make", variant="primary", elem_id="make", scale=3, key="make")
+            stop = gr.Button("Stop", elem_id="stop", scale=1, min_width=80, key="stop")
+        with gr.Column(key="sections"):
+            sections = [s for s in self._shown.sections if s.fields or s.problem]
+            parts = group(*((f"{s.hook}: {s.plugin.id}{s.problem}", s.fields) for s in sections))
+            for section in sections:
+                self._section(section, parts)
+        over, compare = over_boxes(axis_fields(self._shown), self._held["over"], self._standing)
+        self._boxes |= over
+        with gr.Row(key="copies"):
+            copies = [gr.Button(words, size="sm", min_width=80, key=words) for words in COPIES]
+        read = {*self._boxes.values(), self._stays.chosen}
+        kept = [self._stays.held, self._stays.chosen]
         for box in (self._stays.model, *self._stays.hooks.values()):
-            box.input(self._hold, {*self._boxes.values()}, self._stays.held, **PRIVATE)
-        for at, one in self._shown.options.items():
+            box.input(self._hold_all, read, kept, **OF_CHOICE)
+        for option, one in self._shown.options.items():
             if one.kind is not None:
-                holding = partial(self._hold_but, at)
-                outputs = [self._stays.held, self._stays.chosen]
-                self._boxes["option", *at].input(
-                    holding, {*self._boxes.values()}, outputs, **PRIVATE
-                )
+                box = self._boxes["option", *option]
+                box.change(partial(self._hold_but, option), read, kept, **OF_CHOICE)
         stop.click(self._stop, None, None, concurrency_limit=None, **PRIVATE)
         self._runs(make, self._making)
         self._runs(compare, self._comparing)
@@ -118,40 +119,31 @@ class Form:
             copying = partial(self._copy, copy)
             button.click(copying, {*self._boxes.values()}, self._stays.results.copied, **PRIVATE)
 
-    def _section(self, section: Section) -> None:
-        """The options of one plugin."""
-        if not (section.fields or section.problem):
-            return
-        whose = (section.hook, section.plugin.id)
+    def _section(self, section: Section, parts: str) -> None:
+        """The options of one plugin.
+
+        Args:
+            parts: all that is in the room of it.
+        """
+        whose, title = (section.hook, section.plugin.id), f"{section.hook}: {section.plugin.name}"
         told = any(at[:2] == whose for at in self._held["option"])
         opened = told or (section.chosen and not self._held.get("taken", False))
-        with gr.Accordion(f"{section.hook}: {section.plugin.name}", open=opened):
+        room = gr.Accordion(title, open=opened, key=("section", *whose, parts))
+        with self._standing.opened(room):
             if section.problem:
                 gr.Textbox(section.problem, label="this plugin cannot be used")
             for one in section.fields:
-                at = ("option", *whose, one.name)
-                self._boxes[at] = self._component(one, *at)
+                self._component(one, "option", *whose, one.name, group=parts)
 
-    def _comparison(self) -> Any:
-        """What cells of a comparison differ in."""
-        names = [("(nothing)", ""), *axis_fields(self._shown)]
-        over = self._held["over"]
-        with gr.Accordion("compare", open=any(over.values()), elem_id="compare-section"):
-            for number in range(1, AXES + 1):
-                with gr.Row():
-                    for what, label in (("name", "over"), ("values", "values")):
-                        at, value = f"{what}-{number}", over.get(f"{what}-{number}", "")
-                        shared: dict[str, Any] = {"label": label, "elem_id": f"over-{at}"}
-                        self._boxes["over", at] = (
-                            gr.Dropdown(names, value=value, **shared, **ANY)
-                            if what == "name"
-                            else gr.Textbox(value, placeholder="with commas between", **shared)
-                        )
-            return gr.Button("Compare", elem_id="compare")
-
-    def _component(self, one: Field, *at: str) -> Any:
+    def _component(self, one: Field, *at: str, group: str) -> Any:
         held = self._held[at[0]].get(at[1:] if len(at) > 2 else at[1])
-        return component(one, at[1:] if at[0] == "option" else at, held)
+        box = component(one, at[1:] if at[0] == "option" else at, held, (*at, group))
+        self._boxes[at] = self._standing.box(box)
+        return box
+
+    def _small(self, label: str, placeholder: str, elem: str, *at: str) -> None:
+        value = self._held[at[0]].get(at[1])
+        self._boxes[at[:2]] = self._standing.box(small(label, placeholder, value, elem, at))
 
     def _under(self, values: Values, key: str) -> dict[Any, Any]:
         """The values of components of one sort, by what is behind that in their names."""
@@ -172,16 +164,23 @@ class Form:
             now[key] = {**before, **now[key]}
         return now
 
-    def _hold_but(self, at: tuple[str, str, str], values: Values) -> tuple[dict[str, Any], Any]:
+    def _hold_all(self, values: Values) -> tuple[dict[str, Any], Choice]:
+        """As `_hold`, and what is chosen: the form is made anew where that is something else."""
+        boxes = (self._stays.model, *self._stays.hooks.values())
+        before = values[self._stays.chosen]
+        return self._hold(values), replace(before, names=names_chosen(values[b] for b in boxes))
+
+    def _hold_but(self, at: At, values: Values) -> tuple[dict[str, Any], Choice]:
         """As `_hold`, where another plugin is chosen for an option: of that one nothing is filled
         in. The form is then made anew."""
-        held, behind = self._hold(values), (at[0], at[1], f"{at[2]}.")
-        kept = {
-            key: value
-            for key, value in held["option"].items()
-            if not (key[:2] == behind[:2] and key[2].startswith(behind[2]))
-        }
-        return {**held, "option": kept}, [time.monotonic_ns()]
+        held, before = self._hold(values), values[self._stays.chosen]
+        was = self._held["option"].get(at, self._shown.options[at].shown)
+        chosen = before.with_inner(at, values[self._boxes["option", *at]], was)
+        if chosen == before:
+            return held, before
+        told = held["option"].items()
+        behind = [k for k, _ in told if k[:2] == at[:2] and k[2].startswith(f"{at[2]}.")]
+        return {**held, "option": {k: v for k, v in told if k not in behind}}, chosen
 
     def _ask(self, values: Values, inputs: Mapping[str, Any] | None = None) -> Asked:
         """What is asked for.

@@ -3,7 +3,7 @@ right. Every field is made of what a plugin declares, so that a new plugin has i
 
 from __future__ import annotations
 
-import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,16 @@ from ldm_core.composition.recipe import LISTS
 from ldm_core.composition.short_names import owned_model
 from ldm_core.errors import LdmError, printable
 from ldm_core.numerics.noise_kinds import NOISE_KINDS
+from ldm_pipelines.page.choice import OF_CHOICE, Choice, names_chosen
 from ldm_pipelines.page.description import describe, plugin_names
 from ldm_pipelines.page.filled import HOOKS, Filled
-from ldm_pipelines.page.form import HELD, Form, Stays
+from ldm_pipelines.page.form import HELD, Form
 from ldm_pipelines.page.making import Maker
 from ldm_pipelines.page.results import Results
 from ldm_pipelines.page.shown import error_text
+from ldm_pipelines.page.stays import Stays
 from ldm_pipelines.page.taking import take
-from ldm_pipelines.page.widgets import ANY, PRIVATE, names_in
+from ldm_pipelines.page.widgets import ANY, names_in
 from ldm_pipelines.page.workplace import Workplace
 
 CSS = """
@@ -42,10 +44,12 @@ class Page:
         self.maker = Maker(place.folders, place.registry)
         with gr.Blocks(title="ldm", analytics_enabled=False, fill_width=True) as self.blocks:
             self.held = gr.State({key: {} for key in HELD})
-            self.chosen = gr.State([])
+            self.there: Any = gr.State(set())
             with gr.Row():
                 with gr.Column(scale=2, min_width=260):
                     self._choices()
+                boxes = (self.model, *self.hooks.values())
+                self.chosen = gr.State(Choice(names_chosen(box.value for box in boxes)))
                 form = gr.Column(scale=4, min_width=360)
                 with gr.Column(scale=4, min_width=360):
                     self.results = Results()
@@ -115,23 +119,25 @@ class Page:
         stays, place = self._stays(), self.place
         choices = [self.model, *self.hooks.values()]
         for box in choices:
-            box.change(lambda *chosen: [*chosen], choices, self.chosen, **PRIVATE)
-        fixed = [self.model, self.held, *self.hooks.values()]
-        triggers = [self.blocks.load, self.chosen.change]  # once for each choice: it clears fields
+            box.change(self._choose, [self.chosen, *choices], self.chosen, **OF_CHOICE)
+        fixed = [self.model, self.held, self.there, *self.hooks.values()]
+        triggers = [self.blocks.load, self.chosen.change]
 
         @gr.render(fixed, triggers, show_progress="hidden")  # type: ignore[untyped-decorator]
-        def form(model: str, held: dict[str, Any], *names: Any) -> None:
+        def form(model: str, held: dict[str, Any], there: set[int], *names: Any) -> None:
             parts = {h: names_in(n) for h, n in zip(self.hooks, names, strict=True)}
             try:
                 filled = Filled(model, parts, options=held["option"])
                 shown = describe(filled, place.folders, place.registry)
             except Exception as error:
+                there.clear()
                 gr.Textbox(error_text(error), label="this cannot be", info="", elem_id="problem")
                 return
-            if shown.problem:
-                label = "these do not go together"
-                gr.Textbox(shown.problem, label=label, info="", lines=2, elem_id="problem")
-            Form(place, self.maker, stays, shown, model, parts, held).show()
+            Form(place, self.maker, stays, shown, model, parts, held, there).show()
+
+    @staticmethod
+    def _choose(before: Choice, *values: Any) -> Choice:
+        return replace(before, names=names_chosen(values))
 
     def _stays(self) -> Stays:
         return Stays(self.model, self.hooks, self.settings, self.held, self.chosen, self.results)
@@ -144,12 +150,14 @@ class Page:
             self.results.said,
             self.chosen,
             self.held,
+            self.there,
             self.model,
             *self.hooks.values(),
         ]
-        self.dropped.upload(self._take, [self.dropped, self.model], outputs, **PRIVATE)
+        read = [self.dropped, self.model, self.chosen]
+        self.dropped.upload(self._take, read, outputs, **OF_CHOICE)
 
-    def _take(self, path: str, model: str) -> dict[Any, Any]:
+    def _take(self, path: str, model: str, before: Choice) -> dict[Any, Any]:
         try:
             taken = take(Path(path), self.place.folders, self.place.registry, model)
         except Exception as error:
@@ -160,11 +168,12 @@ class Page:
         words = [*(f"not taken over: {words}" for words in taken.left), *taken.notes]
         hooks = {}
         for hook, box in self.hooks.items():
-            names = list(filled.parts.get(hook, ()))
-            hooks[box] = names if hook in LISTS else names[0] if names else ""
+            several = list(filled.parts.get(hook, ()))
+            hooks[box] = several if hook in LISTS else several[0] if several else ""
+        names = names_chosen([filled.model, *hooks.values()])
         return {
             self.dropped: None,
-            self.chosen: [time.monotonic_ns()],
+            self.chosen: Choice(names, taken=before.taken + 1),
             self.results.said: printable("\n".join(["its recipe is in the form", *words])),
             self.model: filled.model,
             self.held: {
@@ -175,6 +184,7 @@ class Page:
                 "over": {},
                 "taken": True,
             },
+            self.there: set(),
             **{self.settings[n]: settings.get(n, "") for n in SETTINGS},
             **hooks,
         }

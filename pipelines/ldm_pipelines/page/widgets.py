@@ -15,20 +15,24 @@ ANY: dict[str, Any] = {"allow_custom_value": True}
 """What a list takes: what is none of it is refused by us, in our words, and not by Gradio."""
 
 
-def component(field: Field, at: tuple[str, ...], value: Any = None) -> Any:
+def component(
+    field: Field, at: tuple[str, ...], value: Any = None, key: tuple[str, ...] | None = None
+) -> Any:
     """The component of a field.
 
     Args:
         at: where it belongs, for its name in the page.
         value: what stands in it at first, in place of what the plugin has.
+        key: by which it is the same one when the form is made anew.
     """
     label = field.name.replace("_", " ") + (" (needed)" if field.required else "")
     shared: dict[str, Any] = {
         "label": label,
-        "info": "; ".join(filter(None, [field.help.rstrip("."), field.bounds])) or None,
+        "info": "; ".join(filter(None, [field.help.rstrip("."), field.bounds])),
         "value": field.shown if value is None else value,
         "elem_id": "-".join(["field", *at]).replace(":", "-").replace(".", "-"),
         "interactive": True,
+        "key": key,
     }
     match field.widget:
         case "truth":
@@ -43,12 +47,13 @@ def component(field: Field, at: tuple[str, ...], value: Any = None) -> Any:
             return gr.Textbox(**shared, max_lines=1)
 
 
-def small(label: str, placeholder: str, value: Any, at: str) -> Any:
+def small(label: str, placeholder: str, value: Any, at: str, key: tuple[str, ...]) -> Any:
     """A box for a whole number, which may be empty: Gradio's own turns that into a zero.
 
     Args:
         value: what stands in it; nothing where None.
         at: its name in the page.
+        key: by which it is the same one when the form is made anew.
     """
     return gr.Textbox(
         "" if value is None else str(value),
@@ -58,6 +63,7 @@ def small(label: str, placeholder: str, value: Any, at: str) -> Any:
         elem_id=at,
         min_width=80,
         interactive=True,
+        key=key,
     )
 
 
