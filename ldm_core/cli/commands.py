@@ -28,6 +28,7 @@ from ldm_core.cli.choices import (
     WorkChoices,
 )
 from ldm_core.cli.completion import completion_of
+from ldm_core.cli.frames import Command
 from ldm_core.cli.inputs import KEY, Flags, TakesInputs
 from ldm_core.cli.later import help_of
 from ldm_core.cli.results import print_results
@@ -54,7 +55,7 @@ def made_command(name: str, plugin: Plugin) -> Any:
     try:
         with blamed(plugin, "while its command was made"):
             run, in_batches = as_command(plugin), isinstance(plugin.loaded, InBatches)
-            return _command(name, help_of(plugin), run, TakesInputs if in_batches else None)
+            return _command(name, help_of(plugin), run, TakesInputs if in_batches else Command)
     except LdmError as error:
         help = f"{help_of(plugin)}\n\n{as_help(f'(cannot be used: {error.message})')}"
         return _command(name, help, _broken(error), None, **WHATEVER)

@@ -8,9 +8,10 @@ from itertools import pairwise
 from types import NoneType
 from typing import Any, get_args
 
-from typer.core import TyperCommand, TyperOption
+from typer.core import TyperOption
 
 from ldm_core.cli.choices import FLAGS
+from ldm_core.cli.frames import FRAMES, WRITTEN, Command
 from ldm_core.composition.compose import RESERVED
 from ldm_core.composition.composition import Composition, is_one_each
 from ldm_core.composition.recipe import read_value
@@ -29,12 +30,15 @@ class Flags:
     own: tuple[str, ...]
 
 
-class TakesInputs(TyperCommand):
+class TakesInputs(Command):
     """A command that takes a flag for each input of the model, which is known only once the model
     is: flags that are none of its own options are kept for then."""
 
+    has_lengths = True
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         own = {name for param in self.params for name in (*param.opts, *param.secondary_opts)}
+        args = self.with_steps_to(args)
         left, flags = split_flags(args, own | set(self.get_help_option_names(ctx)))
         options = [param for param in self.params if isinstance(param, TyperOption)]
         valued = {name for option in options if not option.is_flag for name in option.opts}
@@ -138,7 +142,8 @@ def read_flags(flags: Flags, composition: Composition) -> dict[str, Any]:
             near = did_you_mean(flag, [*flags.own, *flags_of(declared)])
             raise LdmError(
                 f"there is no option {flag}.{near} "
-                f"Inputs of the model '{composition.info.source}': {reads}."
+                f"Inputs of the model '{composition.info.source}': {reads}.",
+                WRITTEN if flag == FRAMES else None,
             )
     return values
 

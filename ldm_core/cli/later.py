@@ -9,6 +9,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from ldm_core.cli.frames import Command
 from ldm_core.cli.words import as_help
 from ldm_core.errors import LdmError
 from ldm_core.model.own_program import uncollected
@@ -69,7 +70,7 @@ def add_function(app: typer.Typer, name: str, target: str) -> None:
 
     def load() -> Any:
         alone = typer.Typer(add_completion=False)
-        alone.command(name, help=help)(_imported(target))
+        alone.command(name, help=help, cls=Command)(_imported(target))
         return typer.main.get_command(alone)
 
     app.command(name, help=help, cls=Later)(load)

@@ -211,8 +211,7 @@ def _write_batches(
             raise
         writer.notes()
         writer.write_sheet()
-        if not choices.quiet:
-            writer.note()
+        writer.note()
         if writer.failed:
             raise typer.Exit(FAILED)
 

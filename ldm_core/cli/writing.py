@@ -226,7 +226,12 @@ class BatchWriter:
         """Say how many pictures were there already, where some were."""
         if self.there:
             were = f"{noun(self._writer.kind, self.there)} {'was' if self.there == 1 else 'were'}"
-            say(f"note: {self.there} {were} there already, and not made again")
+            told = f"{self.there} {were} there already, and not made again"
+            if seen := self._choices.seen:  # which is no note, as something asked for is not there
+                other = "--out with another folder makes it all"
+                say(f"warning: {told}, so that {' and '.join(seen)} did not see it form; {other}")
+            elif not self._choices.quiet:
+                say(f"note: {told}")
 
     def notes(self) -> list[str]:
         """Say the warnings since the last time."""

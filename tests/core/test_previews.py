@@ -226,6 +226,32 @@ def test_an_earlier_preview_is_replaced_and_nothing_else(
     assert Path("now.jpg").read_bytes() == mine
 
 
+def test_frames_are_a_folder_of_steps_where_they_are_no_number(
+    ldm: Any, folder: Path, tmp_path: Path
+) -> None:
+    run = ["generate", "a star", "--model", folder, "--steps", 2, "--seed", 1, "-o", "out", "-q"]
+    assert ldm(*run, "--frames=./s")[0] == 0
+    assert [path.name for path in sorted(Path("s").iterdir())] == [
+        "seed1-step-001.png", "seed1-step-002.png",
+    ]  # fmt: skip
+    code, _, err = ldm(*run, "--frames", "again/")  # which is there, and not made again
+    assert (code, "so that --steps-to did not see it form" in err) == (0, True)
+    assert not Path("again").exists()
+    for words, said in (
+        (["--frames", "s"], "with a slash, as --frames steps/"),
+        (["--frames", "5"], "with a slash, as --frames steps/"),
+        (["--frames", "a/", "--steps-to", "b"], "named 2 times"),
+        (["--frames", "a/", "--frames", "b/"], "named 2 times"),
+    ):
+        code, out, err = ldm(*run, *words)
+        assert (code, out, said in err) == (2, "", True), words
+    replay = ["replay", "out/a-star-seed1.png", "-q", "--allow-files", "--frames"]
+    assert ldm(*replay, "7")[0] == 2
+    assert ldm(*replay, "replayed/")[0] == 0
+    assert len([*Path("replayed").iterdir()]) == 2
+    assert sorted(path.name for path in Path().iterdir()) == ["out", "replayed", "s"]
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
