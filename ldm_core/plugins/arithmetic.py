@@ -6,6 +6,12 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+UNKNOWN = object()
+"""What a setting is at first that depends on the machine."""
+DEVICES = ("cpu", "cuda")
+TINY, ONE = 5e-324, 1.0
+"""The smallest number there is, and what it is multiplied by."""
+
 
 class Arithmetic:
     """Torch's defaults as they were when this was made, or as torch has them where it was not
@@ -18,7 +24,7 @@ class Arithmetic:
         """Have them as they were, and say what was not."""
         for name, (get, put, usual) in _settings().items():
             before = self._before.get(name, usual)
-            if get() != before:
+            if before is not UNKNOWN and get() != before:
                 changed.append(name)
                 put(before)
 
@@ -54,4 +60,53 @@ def _settings() -> dict[str, tuple[Callable[[], Any], Callable[[Any], Any], Any]
             torch.use_deterministic_algorithms,
             False,
         ),
+        "how many threads torch has": (torch.get_num_threads, torch.set_num_threads, UNKNOWN),
+        "what torch rounds by itself": (
+            lambda: _autocast(torch),
+            lambda states: _set_autocast(torch, states),
+            (("cpu", False, torch.bfloat16), ("cuda", False, torch.float16)),
+        ),
+        "whether torch looks for anomalies": (
+            torch.is_anomaly_enabled,
+            torch.autograd.set_detect_anomaly,
+            False,
+        ),
+        "whether the smallest numbers are zero": (
+            lambda: TINY * ONE == 0,
+            torch.set_flush_denormal,
+            False,
+        ),
+        "which kernels torch takes": (
+            lambda: tuple(get() for get, _ in _kernels(torch)),
+            lambda states: [put(on) for (_, put), on in zip(_kernels(torch), states, strict=True)],
+            (True, True, True, True, True, True, False, False),
+        ),
     }
+
+
+def _autocast(torch: Any) -> tuple[tuple[str, bool, Any], ...]:
+    return tuple(
+        (device, torch.is_autocast_enabled(device), torch.get_autocast_dtype(device))
+        for device in DEVICES
+    )
+
+
+def _set_autocast(torch: Any, states: tuple[tuple[str, bool, Any], ...]) -> None:
+    for device, on, dtype in states:
+        torch.set_autocast_enabled(device, on)
+        torch.set_autocast_dtype(device, dtype)
+
+
+def _kernels(torch: Any) -> tuple[tuple[Callable[[], bool], Callable[[bool], Any]], ...]:
+    """What says of some kernels whether torch takes them, and what has it take them or not."""
+    own, cuda = torch._C, torch.backends.cuda
+    return (
+        (own._get_mkldnn_enabled, own._set_mkldnn_enabled),
+        (own._get_cudnn_enabled, own._set_cudnn_enabled),
+        (cuda.flash_sdp_enabled, cuda.enable_flash_sdp),
+        (cuda.mem_efficient_sdp_enabled, cuda.enable_mem_efficient_sdp),
+        (cuda.math_sdp_enabled, cuda.enable_math_sdp),
+        (cuda.cudnn_sdp_enabled, cuda.enable_cudnn_sdp),
+        (own._get_cudnn_benchmark, own._set_cudnn_benchmark),
+        (own._get_cudnn_deterministic, own._set_cudnn_deterministic),
+    )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, is_dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, cast, get_args, get_origin
 
 from ldm_core import contracts
 from ldm_core.contracts.files import expanded
@@ -135,8 +135,8 @@ def _expanded(value: Any) -> Any:
 
 def described(target: Callable[..., Any]) -> Callable[..., Any]:
     """What has the signature and the docstring of a target: the function in a record."""
-    while isinstance(target, Record):
-        target = target.function
+    while issubclass(type(target), Record):  # whatever an object says of its class
+        target = cast(Record, target).function
     return target
 
 

@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -15,7 +16,18 @@ LIMITS = ("RLIMIT_AS", "RLIMIT_CPU", "RLIMIT_DATA", "RLIMIT_FSIZE", "RLIMIT_NOFI
 """Of memory, seconds, the size and the number of files."""
 
 
-USUAL = {"how long sockets wait": None, "what is logged": (0, 30, ())}
+TIMERS = ("ITIMER_REAL", "ITIMER_VIRTUAL", "ITIMER_PROF")
+"""Each of which ends the process by a signal of its own where nobody hears that."""
+USUAL = {
+    "how long sockets wait": None,
+    "what is logged": (0, 30, ()),
+    "what numpy makes of errors": {
+        "divide": "warn",
+        "over": "warn",
+        "under": "ignore",
+        "invalid": "warn",
+    },
+}
 """Settings of modules that may be imported later, as they are at first."""
 
 
@@ -25,7 +37,7 @@ class Process:
 
     def __init__(self) -> None:
         self._limits = _limits()
-        self._timer = _timer()
+        self._timers = _timers()
         self._settings = {name: get() for name, (get, _) in _settings().items()}
 
     def put_back(self, changed: list[str]) -> None:
@@ -48,9 +60,11 @@ class Process:
                     resource.setrlimit(number, limits)
         if lowered:
             changed.append(f"the limits of the process ({', '.join(lowered)})")
-        if _timer() and not self._timer:
-            changed.append("the timer that sends SIGALRM")
-            signal.setitimer(signal.ITIMER_REAL, 0)
+        for name in sorted(_timers() - self._timers):
+            changed.append(f"the timer {name}, which sends a signal")
+            signal.setitimer(signal.__dict__[name], 0)
+        if (handler := sys.modules.get("faulthandler")) is not None:
+            vars(handler)["cancel_dump_traceback_later"]()  # which may end the process
 
 
 def _limits() -> dict[str, tuple[int, int]]:
@@ -62,9 +76,11 @@ def _limits() -> dict[str, tuple[int, int]]:
     return {name: resource.getrlimit(numbers[name]) for name in LIMITS if name in numbers}
 
 
-def _timer() -> bool:
-    """Whether one runs."""
-    return sys.platform != "win32" and signal.getitimer(signal.ITIMER_REAL)[0] > 0
+def _timers() -> set[str]:
+    """Those that run."""
+    if sys.platform == "win32":
+        return set()
+    return {name for name in TIMERS if signal.getitimer(signal.__dict__[name])[0] > 0}
 
 
 def _settings() -> dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]]:
@@ -76,6 +92,8 @@ def _settings() -> dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]]:
             gc.isenabled,
             lambda on: gc.enable() if on else gc.disable(),
         ),
+        "what watches threads": (_watched, _set_watched),
+        "how memory is collected": (_collected, _set_collected),
         "how often threads change": (sys.getswitchinterval, sys.setswitchinterval),
         "how long numbers may be": (sys.get_int_max_str_digits, sys.set_int_max_str_digits),
         "the rights of new files": (_umask, os.umask),
@@ -84,9 +102,44 @@ def _settings() -> dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]]:
     if (socket := sys.modules.get("socket")) is not None:
         known: Any = socket
         settings["how long sockets wait"] = (known.getdefaulttimeout, known.setdefaulttimeout)
+    if sys.platform != "win32":
+        settings["which signals wait"] = (_blocked, _set_blocked)
     if "logging" in sys.modules:
         settings["what is logged"] = (_logged, _set_logged)
+    if (numpy := sys.modules.get("numpy")) is not None:
+        numbers: Any = numpy
+        settings["what numpy makes of errors"] = (
+            numbers.geterr,
+            lambda errors: numbers.seterr(**errors),
+        )
     return settings
+
+
+def _watched() -> tuple[Any, Any]:
+    return threading.gettrace(), threading.getprofile()
+
+
+def _set_watched(what: tuple[Any, Any]) -> None:
+    threading.settrace(what[0])
+    threading.setprofile(what[1])
+
+
+def _collected() -> tuple[Any, int, tuple[Any, ...]]:
+    return gc.get_threshold(), gc.get_debug(), tuple(gc.callbacks)
+
+
+def _set_collected(what: tuple[Any, int, tuple[Any, ...]]) -> None:
+    gc.set_threshold(*what[0])
+    gc.set_debug(what[1])
+    gc.callbacks[:] = what[2]
+
+
+def _blocked() -> set[Any]:
+    return signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def _set_blocked(signals: set[Any]) -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, signals)
 
 
 def _logged() -> tuple[int, int, tuple[Any, ...]]:

@@ -15,9 +15,11 @@ from typing import Any
 
 from ldm_core.plugins.arithmetic import Arithmetic
 from ldm_core.plugins.contents import Contents, few
+from ldm_core.plugins.interception import Interception
 from ldm_core.plugins.itself import open_streams, stays_itself
 from ldm_core.plugins.lookup import Lookup
 from ldm_core.plugins.patches import put_back
+from ldm_core.plugins.picture_library import PictureLibrary
 from ldm_core.plugins.process import Process
 
 HEAVY = ("torch", "diffusers", "transformers")
@@ -56,6 +58,7 @@ class Surroundings:
         self._heard = {number: signal.getsignal(number) for number in SIGNALS}
         self._limit = sys.getrecursionlimit()
         self._lookup, self._arithmetic = Lookup(), Arithmetic()
+        self._interception, self._pictures = Interception(), PictureLibrary()
         self._process, self._contents = Process(), Contents()
         self._large = {name for name in HEAVY if name in sys.modules}
         self._folder = ""
@@ -101,6 +104,8 @@ class Surroundings:
 
     def _put_back(self, changed: list[str]) -> None:
         self._lookup.put_back(changed)
+        self._interception.put_back(changed)
+        self._pictures.put_back(changed)
         self._arithmetic.put_back(changed)
         self._process.put_back(changed)
         if (now := _variables()) != self._variables:
