@@ -17,8 +17,8 @@ from ldm_core.cli.streams import ClosedOutput
 from ldm_core.errors import LdmError, NotFiniteError, PluginError, printable, with_class
 from ldm_core.machine import machine_error
 from ldm_core.media.json_text import json_text
-from ldm_core.plugins.blame import blame
-from ldm_core.plugins.registry import installed
+from ldm_core.plugins.blame import blame, culprit
+from ldm_core.plugins.discovery import listed
 
 FAILED = 1
 """A plugin failed, or this program did, or what came out is not finite."""
@@ -108,6 +108,20 @@ def _flush(stream: TextIO | None) -> None:
             stream.flush()
 
 
+def say_of_thread(what: threading.ExceptHookArgs) -> None:
+    """Say in a line what ended a thread, such as one that a plugin left behind."""
+    error = what.exc_value
+    if error is None or isinstance(error, SystemExit):
+        return
+    if os.environ.get(TRACEBACK):
+        with suppress(Exception):
+            say("".join(traceback.format_exception(error)).rstrip())
+    known = listed()
+    whose = culprit(error, None, [*known.plugins, *known.modules])
+    name = "" if what.thread is None else f" '{what.thread.name}'"
+    say(f"warning: the thread{name}{f' of {whose}' if whose else ''} failed: {with_class(error)}")
+
+
 def _say_unraised(what: sys.UnraisableHookArgs) -> None:
     """Say in a line what failed of that which was to be called at the end."""
     if what.exc_value is not None:
@@ -132,13 +146,16 @@ def ended(error: BaseException, signum: int | None = None) -> int:
         isinstance(error, BaseExceptionGroup) and error.subgroup(KeyboardInterrupt) is not None
     ):
         signum = signal.SIGINT
+    known = listed()
+    around = [*known.plugins, *known.modules]
     if signum is not None:
-        words = ": ".join(["interrupted", *notes])
+        whose = culprit(error, None, around)
+        words = ": ".join([f"interrupted in {whose}" if whose else "interrupted", *notes])
         say(words)
         say_in_json(words, "", SIGNALLED + signum)
         return SIGNALLED + signum
     if not isinstance(error, LdmError):
-        told = blame(error, None, "while the command ran", installed().plugins)
+        told = blame(error, None, "while the command ran", around)
         if told is not None:
             error = told
     message, code = _judged(error)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import faulthandler
 import sys
+import threading
 import warnings
+from contextlib import suppress
 from importlib.metadata import version
 from typing import Annotated, Any, NoReturn
 
@@ -11,7 +14,16 @@ import typer
 from typer.core import TyperGroup
 
 from ldm_core.cli.before import PLUGIN, read_ahead
-from ldm_core.cli.ends import BAD_INPUT, FAILED, LastWord, ended, leave, say, say_in_json
+from ldm_core.cli.ends import (
+    BAD_INPUT,
+    FAILED,
+    LastWord,
+    ended,
+    leave,
+    say,
+    say_in_json,
+    say_of_thread,
+)
 from ldm_core.cli.folder import leave_folder
 from ldm_core.cli.later import (
     add_function,
@@ -112,6 +124,10 @@ def main() -> None:
 def program() -> NoReturn:
     """The program ``ldm``: `main` in a process of its own, which ends with it."""
     code: Any = 0
+    if sys.stderr is not None:
+        with suppress(OSError, ValueError):
+            faulthandler.enable()  # of code beneath Python that crashes, it says who called it
+    threading.excepthook = say_of_thread
     last = LastWord()
     try:
         main()

@@ -23,7 +23,7 @@ from ldm_core.errors import (
     PluginError,
     cause_of,
 )
-from ldm_core.machine import MET_BY, machine_error
+from ldm_core.machine import MET_BY, asked_to_stop, machine_error
 from ldm_core.plugins.folder import kept_folder
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ OURS = frozenset({"ldm_core", "ldm_plugins", "ldm_pipelines"})
 """Its packages."""
 ROOMS = ("ldm_core.run.", "ldm_core.jobs.", "ldm_core.cli.", "ldm_core.composition.")
 """What plugins call back into; those rooms answer for what they do with sound arguments."""
-BETWEEN = frozenset({"ldm_core.run.attention", "ldm_core.run.in_batches"})
-"""Modules of those rooms that only hand on what plugins do."""
+BETWEEN = frozenset({"ldm_core.run.attention", "ldm_core.run.in_batches", "ldm_core.cli.signals"})
+"""Modules of those rooms that only hand on what plugins do, or hear of signals wherever that is."""
 CONTRACTS = "ldm_core.contracts."
 AS_THEY_ARE = (PluginError, MachineError, NotFiniteError)
 """Errors that say themselves whose they are."""
@@ -50,9 +50,9 @@ def blamed(
 ) -> Iterator[None]:
     """See that what a plugin's code raises, or ends the program with, is a `PluginError`.
 
-    An `LdmError`, which is a person's bad input, what the machine refuses and an interrupt pass as
-    they are, and so does whatever our own plugins raise. What is wrong with a record that a plugin
-    makes, such as an `Input`, is its failure too.
+    An `LdmError`, which is a person's bad input, what the machine refuses and an interrupt that a
+    person sent pass as they are, and so does whatever our own plugins raise. What is wrong with a
+    record that a plugin makes, such as an `Input`, is its failure too.
 
     Args:
         plugin: None for a part that was made in Python, whose errors are its program's.
@@ -253,7 +253,9 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 def _passes(error: BaseException) -> bool:
     """Whether an error is the machine's, the person's, or a word of our own to unwind."""
-    if isinstance(error, KeyboardInterrupt) or _closes(error):
+    if isinstance(error, KeyboardInterrupt):
+        return asked_to_stop(error)
+    if _closes(error):
         return True
     if isinstance(error, BaseExceptionGroup) and error.subgroup(KeyboardInterrupt) is not None:
         return True

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import threading
 import time
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from hashlib import sha256
 from importlib.metadata import Distribution, EntryPoint
@@ -28,6 +30,10 @@ _files: tuple[Path, ...] = ()
 """Of plugins that a person names."""
 _asking: list[str] = []
 """The packages whose plugin modules are being imported."""
+_listed: list[Registry] = []
+"""What was listed in this process, the latest last."""
+PATIENCE = 5.0
+"""Seconds after which it is said whose plugin module is still being imported."""
 
 
 def name_files(files: Sequence[Path]) -> None:
@@ -39,6 +45,12 @@ def name_files(files: Sequence[Path]) -> None:
 def named_files() -> tuple[Path, ...]:
     """Those files, for another process."""
     return _files
+
+
+def listed() -> Registry:
+    """The plugins that were listed last in this process, or are being listed: to tell of a failure,
+    for which nothing is to be imported."""
+    return _listed[-1] if _listed else Registry()
 
 
 def is_listing() -> bool:
@@ -71,12 +83,34 @@ def once(rules: Rules, files: tuple[Path, ...]) -> Registry:
     entries, failures = scan(careful=bool(rules))
     registry = Registry()
     registry.failures += failures
-    _take(registry, entries, rules, [(LOCAL, ""), *((LOCAL, file.stem) for file in files)])
-    for file in files:
-        _add_file(registry, file, rules)
+    _listed[:] = [registry]
+    with _watched():
+        _take(registry, entries, rules, [(LOCAL, ""), *((LOCAL, file.stem) for file in files)])
+        for file in files:
+            _add_file(registry, file, rules)
     for text in registry.unknown:
         warnings.warn(LdmWarning(text), stacklevel=2)
     return registry
+
+
+@contextmanager
+def _watched() -> Iterator[None]:
+    """Meanwhile plugin modules are imported; where one takes long, it is said for whose the person
+    waits."""
+    patience = threading.Timer(PATIENCE, _say_who_imports)
+    patience.daemon = True
+    patience.start()
+    try:
+        yield
+    finally:
+        patience.cancel()
+
+
+def _say_who_imports() -> None:
+    for distribution in [name for name in _asking[-1:] if name != OWN]:
+        text = f"the package {distribution} is still being imported after {PATIENCE:.0f} s"
+        way = f"LDM_DISABLE_PLUGINS={distribution} in the environment leaves it out"
+        warnings.warn(LdmWarning(f"{text}; Ctrl-C ends that, and {way}."), stacklevel=2)
 
 
 def discover(
@@ -159,6 +193,7 @@ def _add(registry: Registry, entry: EntryPoint, surroundings: Surroundings) -> s
             tuple(traces.heavy),
             tuple(traces.changed),
             tuple(traces.left),
+            entry.value.partition(":")[0].strip(),
         )
     )
     return reason

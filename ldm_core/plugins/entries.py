@@ -48,6 +48,7 @@ class Import:
         heavy: large packages that were imported for it.
         changed: what it changed for others meanwhile, which was put back.
         left: and what was not, as nobody knows what it was.
+        module: the plugin module's name.
     """
 
     distribution: str
@@ -57,6 +58,7 @@ class Import:
     heavy: Sequence[str] = ()
     changed: Sequence[str] = ()
     left: Sequence[str] = ()
+    module: str = ""
 
 
 @dataclass(frozen=True)

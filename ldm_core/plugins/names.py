@@ -14,7 +14,9 @@ from ldm_core.plugins.blame import OWN
 from ldm_core.plugins.trust import normalised
 from ldm_core.values import brief
 
-CORE_COMMANDS = frozenset({"explain", "generate", "models", "plugins", "recipe", "replay", "tune"})
+CORE_COMMANDS = frozenset(
+    {"explain", "generate", "models", "plugins", "recipe", "replay", "show", "tune"}
+)
 """The first word of each command, or group of commands, that is the core's own."""
 LONGEST = 80
 """Letters of a name."""
