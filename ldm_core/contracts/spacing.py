@@ -16,6 +16,8 @@ from ldm_core.numerics.noise_schedule import NoiseSchedule
 from ldm_core.numerics.point import Point
 from ldm_core.values import brief
 
+LARGEST = 3e38
+"""What float32 holds, in which x is kept."""
 Choose = Callable[..., Sequence[Point]]
 """``choose(schedule, steps) -> points``: `steps` + 1 of them, strictly less and less noisy, the end
 point last. One that depends on how large the picture is takes the latent's shape too:
@@ -67,7 +69,8 @@ def sees_latent(spacing: Spacing | Choose) -> Spacing:
 
 
 def checked(points: Sequence[Point], schedule: NoiseSchedule, spacing: str) -> Grid:
-    """A grid of the points, once each is finite and has less noise than the one before.
+    """A grid of the points, once each is finite, can be computed with, and has less noise than the
+    one before.
 
     Raises:
         LdmError: the spacing gave something else; a run on it would be garbage.
@@ -84,4 +87,9 @@ def checked(points: Sequence[Point], schedule: NoiseSchedule, spacing: str) -> G
     for point in points:
         if not all(map(math.isfinite, (point.alpha, point.sigma, point.t))):
             raise LdmError(f"the spacing {spacing} gave a point that is not finite: {point}.")
+        if not (0 <= point.alpha <= LARGEST and 0 <= point.sigma <= LARGEST):
+            raise LdmError(
+                f"the spacing {spacing} gave {point}; its alpha and sigma should lie between 0 "
+                f"and {LARGEST:g}."
+            )
     return Grid(points, schedule)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor
 
 from ldm_core.contracts import (
@@ -109,11 +110,13 @@ def asked_by(denoise: Denoise, part: Any, like: Tensor, whose: str) -> Denoise:
 
 
 def given_by(denoise: Denoise, part: Any, whose: str, met: Met) -> Denoise:
-    """A denoiser whose answers, which a part has a share in, are looked at; their type once."""
+    """A denoiser whose answers, which a part has a share in, are looked at; their type once. That
+    it leaves x, which is the scheduler's, as it is, is seen by how often that was written into."""
     first = True
 
     def given(x: Tensor, point: Point) -> Tensor:
         nonlocal first
+        written = x._version
         try:
             x0 = denoise(x, point)
         except BaseException as error:
@@ -122,6 +125,8 @@ def given_by(denoise: Denoise, part: Any, whose: str, met: Met) -> Denoise:
         if first or not isinstance(x0, Tensor) or x0.shape != x.shape:
             as_x(part, x0, x, f"{whose} gives x0 as x is")
             first = False
+        if x._version != written:
+            raise PartError(part, f"{whose} leaves x as it is, and it wrote into it.")
         return x0
 
     return given
@@ -287,6 +292,9 @@ def check_medium(medium: Medium, latents: Tensor, part: Decoder) -> None:
             f"a decoder of {kind} gives a tensor of {DIMENSIONS.get(kind)} dimensions in floating "
             f"point, and it gave {described(data)}.",
         )
+    if data.layout is not torch.strided:
+        gave = f"one of {data.layout}"
+        raise PartError(part, f"a decoder gives a tensor as torch lays it out, and it gave {gave}.")
     if data.is_meta or not data.numel():
         gave = f"{described(data)} on {data.device}"
         raise PartError(part, f"a decoder gives something to be shown, and it gave {gave}.")

@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ldm_core.contracts import Observer, Run, RunObserver, Step
-from ldm_core.errors import LdmError, PluginError
+from ldm_core.errors import PartError, PluginError
+from ldm_core.plugins.blame import is_of_others
 from ldm_core.plugins.owners import Owners
 from ldm_core.run.watching import BEGINNING, ENDING, Watching, blaming
 
@@ -46,7 +47,7 @@ class Audience:
                 continue
             if place not in self._observers:
                 with owners.blamed(observer, BEGINNING):
-                    self._observers[place] = observer, observer.of_run(seen(run))
+                    self._observers[place] = observer, observer.of_run(seen(run, observer))
             tell = self._observers[place][1].step
             tellers.append(blaming(tell, observer, run.grid, owners))
         return tellers
@@ -56,8 +57,9 @@ class Audience:
         if not self._ended:
             self._ended = True
             for observer, of_run in self._observers.values():
+                told = output.copied() if is_of_others(self._owners.of(observer)) else output
                 with self._owners.blamed(observer, ENDING):
-                    of_run.finish(output)
+                    of_run.finish(told)
 
     def fail(self, error: BaseException) -> None:
         """Tell them that there are none; what they raise at that is noted beside the error."""
@@ -73,16 +75,18 @@ class Audience:
                     )
 
 
-def seen(run: Run) -> Run:
-    """A run as an observer sees it, which draws nothing from its seeds: that would change the
-    pictures."""
+def seen(run: Run, observer: Observer) -> Run:
+    """A run as an observer sees it, which draws nothing from its seeds and changes none: that would
+    change the pictures."""
 
     def drawn(*args: Any) -> Tensor:
-        raise LdmError(
-            "an observer asked for noise of the run that it sees, which would change its pictures."
+        raise PartError(
+            observer,
+            "an observer asked for noise of the run that it sees, which would change its pictures.",
         )
 
-    return replace(run, noise=drawn, to_latents=drawn)
+    request = replace(run.request, seeds=tuple(run.request.seeds))
+    return replace(run, request=request, noise=drawn, to_latents=drawn)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,16 @@ class Output:
 
         return save_output(self, folder, format)
 
+    def copied(self) -> Output:
+        """One whose images and manifests are its own, for whoever may change them."""
+        return replace(
+            self,
+            images=_copied(self.images),
+            seeds=list(self.seeds),
+            manifests=deepcopy(self.manifests),
+            beside=tuple(one.copied() for one in self.beside),
+        )
+
     @property
     def asked(self) -> int:
         """How many images were asked for."""
@@ -207,3 +218,9 @@ def _joined(batches: Sequence[Any]) -> Any:
     if isinstance(batches[0], Tensor):
         return torch.cat(list(batches))
     return np.concatenate(batches)
+
+
+def _copied(images: Any) -> Any:
+    if isinstance(images, list):
+        return [_copied(one) for one in images]
+    return images.clone() if isinstance(images, Tensor) else images.copy()
