@@ -143,7 +143,7 @@ def read_flags(flags: Flags, composition: Composition) -> dict[str, Any]:
             raise LdmError(
                 f"there is no option {flag}.{near} "
                 f"Inputs of the model '{composition.info.source}': {reads}.",
-                WRITTEN if flag == FRAMES else None,
+                WRITTEN if flag == FRAMES else "",
             )
     return values
 
