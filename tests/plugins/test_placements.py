@@ -124,7 +124,7 @@ def test_every_family_draws_the_same(pipes: Any, kind: str, name: str, tmp_path:
 
 def in_two_threads(two: list[Pipeline], call: dict[str, Any]) -> list[torch.Tensor]:
     """The latents of two pipelines that step side by side."""
-    turn = threading.Barrier(2, timeout=60)
+    turn = threading.Barrier(2, timeout=300)
 
     def draw(one: Pipeline) -> torch.Tensor:
         images: torch.Tensor = one(**call, on_step=lambda step: turn.wait()).images
