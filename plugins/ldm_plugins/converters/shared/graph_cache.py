@@ -28,7 +28,7 @@ from ldm_plugins.converters.shared.without_telemetry import import_openvino
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-FORMAT = 2
+FORMAT = 3
 PACKAGES = ("openvino", "torch", "diffusers", "transformers", "peft", "ldm-core")
 XML, BIN, ABOUT = "graph.xml", "graph.bin", "about.json"
 

@@ -10,9 +10,9 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from ldm_core.errors import LdmError
+from ldm_plugins.converters.shared import group_norms, winograd
 from ldm_plugins.converters.shared.graph_cache import compared, graph_of, note_compared
 from ldm_plugins.converters.shared.graphs import Arguments, Graph, Signature
-from ldm_plugins.converters.shared.group_norms import arrange
 from ldm_plugins.converters.shared.without_telemetry import import_openvino
 
 if TYPE_CHECKING:
@@ -39,9 +39,12 @@ class Program:
     ) -> None:
         from torch.utils._pytree import treespec_loads
 
-        graph.model.reshape({i: list(shape) for i, shape in enumerate(shapes)})
-        arrange(graph.model, dtype)
-        self._compiled = _core().compile_model(graph.model, "CPU", _settings(dtype, threads))
+        model = graph.model.clone()  # of the same numbers
+        model.reshape({i: list(shape) for i, shape in enumerate(shapes)})
+        group_norms.arrange(model, dtype)
+        if dtype == "float32":
+            winograd.arrange(model)
+        self._compiled = _core().compile_model(model, "CPU", _settings(dtype, threads))
         self._answer = treespec_loads(graph.answer)
         self._idle: list[Any] = []
 
