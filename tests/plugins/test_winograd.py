@@ -82,6 +82,7 @@ OTHERS = {
     "in groups": (nn.Conv2d(64, 64, 3, padding=1, groups=2), 16),
     "few channels": (nn.Conv2d(4, 64, 3, padding=1), 16),
     "few places": (nn.Conv2d(64, 64, 3, padding=1), 8),
+    "kernels too large for their places": (nn.Conv2d(512, 512, 3, padding=1), 16),
     "high for its channels": (nn.Conv2d(64, 64, 3, padding=1), 48),
 }
 

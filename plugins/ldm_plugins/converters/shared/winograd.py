@@ -37,8 +37,11 @@ OUTPUT = (
 """F(4, 3): four neighbouring sums of three products each, by six products. Source: Lavin & Gray
 2015, arXiv:1509.09308, section 4.3."""
 
-PLACES = 1024
-"""Of all rows of a call together, at least, for weights that are read once for all of them."""
+PLACES, MANY_PLACES = 1024, 4096
+"""Of all rows of a call together, at least: for kernels of few numbers, and for any."""
+FEW = 2**20
+"""Numbers of kernels that are transformed, at each start, in a few milliseconds. More cost a second
+for 80 million, with the memory for them, and in some calls of few places do not pay."""
 DEPTH = 32
 """Channels and filters together, as their harmonic mean's half, at least."""
 
@@ -57,12 +60,12 @@ class Layer(NamedTuple):
         """Whether it takes less time by six sums of products of a column than by nine.
 
         Before and after, columns are multiplied by matrices of their height, which is cheap beside
-        channels times filters. Measured: from 0.6 to 0.85 of the layer's time where this holds,
-        0.95 to 1.3 where it does not, or some calls until its weights' transformation pays.
+        channels times filters. Measured: from 0.6 to 0.85 of the layer's time where this holds.
         """
         depth = self.channels * self.filters / (self.channels + self.filters)
+        few = 9 * self.channels * self.filters <= FEW
         places = self.rows * self.height * self.width
-        return places >= PLACES and depth >= max(DEPTH, self.height)
+        return places >= (PLACES if few else MANY_PLACES) and depth >= max(DEPTH, self.height)
 
 
 def arrange(model: Any) -> None:
