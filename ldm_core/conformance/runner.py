@@ -96,12 +96,34 @@ def run_checks(
         files=tuple(map(str, named_files())),
     )
     with place_of(target) as place:
-        order, begin = replace(order, target=place.target), 0
-        while True:
-            last = yield from _one_process(replace(order, begin=begin), place, limit)
-            if last is None:
-                return
-            begin = last
+        results: list[Result] = []
+        for result in _all(replace(order, target=place.target), place, limit):
+            results.append(result)
+            yield result
+        if not certifying and not package_alone:
+            yield from _certified(place, results, model, certificate)
+
+
+def _all(order: Order, place: Place, limit: float) -> Iterator[Result]:
+    """The results of as many processes as it takes."""
+    begin: int | None = 0
+    while begin is not None:
+        begin = yield from _one_process(replace(order, begin=begin), place, limit)
+
+
+def _certified(
+    place: Place, results: list[Result], model: Path | None, file: Path | None
+) -> Iterator[Result]:
+    """What the certificate of a whole package says, held against its results."""
+    from ldm_core.conformance.certificate import read_certificate
+    from ldm_core.conformance.certified import held
+    from ldm_core.conformance.packages import find_package
+
+    package = find_package(place.target, place.paths)
+    if package is None or (file := file or package.certificate()) is None:
+        return
+    with suppress(LdmError):  # the check of the certificate itself has said it
+        yield held(read_certificate(file), results, model)
 
 
 def _one_process(order: Order, place: Place, limit: float) -> Any:

@@ -19,6 +19,7 @@ from ldm_core.conformance.certificate import (
     read_certificate,
     write_certificate,
 )
+from ldm_core.conformance.certified import held
 from ldm_core.conformance.checks import Result
 from ldm_core.conformance.packages import Package, find_package
 from ldm_core.conformance.project_folder import read_project
@@ -160,3 +161,59 @@ def test_lists_show_it(
     assert not [p for p in listed if "certificate" in p and p["distribution"] != "ldm-mine"]
     changed(package)
     assert "does not hold" in ldm("plugins", "list")[2]
+
+
+SEEN = [
+    Result("package", "import_seconds", "passed", "0.02 s of the processor, 0.02 s by the clock"),
+    Result("package", "certificate", "passed", "certified"),
+    Result("scheduler mine", "order", "passed", "6 paths, at most 1.98"),
+    Result("scheduler mine", "constant_x0", "passed", "x0 within 3e-07"),
+    Result("scheduler mine", "moments", "skipped", reason="it draws no noise"),
+]
+
+
+def told(change: Any, **changes: Any) -> str:
+    """What is said of a certificate with other results."""
+    package = find_package("ldm-core")
+    assert package is not None
+    certificate = replace(certify(package, [change(result) for result in SEEN]), **changes)
+    result = held(certificate, SEEN, None)
+    assert (result.outcome == "passed") == (not result.reason)
+    return result.reason
+
+
+@pytest.mark.parametrize(
+    ("check", "changes", "said"),
+    [
+        ("order", {"figure": "6 paths, at most 3.00"}, "'6 paths, at most 3.00', and now"),
+        ("order", {"figure": "9 paths, at most 1.98"}, "scheduler mine order: "),
+        ("order", {"figure": ""}, "scheduler mine order: ''"),
+        ("order", {"outcome": "skipped"}, "order skipped, and now passed"),
+        ("moments", {"outcome": "passed"}, "moments passed, and now skipped"),
+        ("order", {"check": "beauty"}, "beauty is no check that is made"),
+        ("order", {"plugin": "scheduler other"}, "scheduler mine order is missing in it"),
+        ("order", {"figure": "6 paths, at most 1.97"}, ""),
+        ("constant_x0", {"figure": "x0 within 6e-07"}, ""),
+        ("import_seconds", {"figure": "1.10 s of the processor, 2.02 s by the clock"}, ""),
+        ("certificate", {"outcome": "skipped"}, ""),
+    ],
+)
+def test_what_it_says_is_held_against_what_is_seen(
+    check: str, changes: dict[str, Any], said: str
+) -> None:
+    def change(result: Result) -> Result:
+        return replace(result, **changes) if result.check == check else result
+
+    assert said in told(change)
+    assert bool(said) == bool(told(change))
+
+
+def test_figures_of_other_versions_and_checks_of_another_host_may_be_others() -> None:
+    def change(result: Result) -> Result:
+        figure = "7 paths" if result.check == "order" else result.figure
+        check = "beauty" if result.check == "moments" else result.check
+        return replace(result, figure=figure, check=check)
+
+    assert "order: '7 paths'" in told(change)
+    assert "order" not in told(change, versions={"torch": "1.0"})
+    assert told(change, host="9.0", versions={}) == ""
