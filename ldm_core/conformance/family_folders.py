@@ -117,7 +117,7 @@ def _wrong(content: Any) -> Iterator[tuple[str, str]]:
 
 def diffusers_pictures(folder: Path, ground: Ground, cls: str) -> Any:
     """What Diffusers' own pipeline draws of the ground's first image, (1, height, width, channels)
-    in [0, 1].
+    in [0, 1], of a video with its frames before the height.
 
     Raises:
         NotApplicable: Diffusers is not here, has no such class, or needs more than there is.
@@ -134,6 +134,7 @@ def diffusers_pictures(folder: Path, ground: Ground, cls: str) -> Any:
     takes = inspect.signature(pipe.__call__).parameters
     guidance = ground.pipe.recipe.get("guidance")  # a folder may say its own
     scale = guidance.get("scale") if isinstance(guidance, Mapping) else None
+    extent = ground.pipe.composition.extent()
     offers: dict[str, Any] = {
         "prompt": _first(ground, "prompt"),
         "class_labels": _first(ground, "class_label"),
@@ -143,7 +144,8 @@ def diffusers_pictures(folder: Path, ground: Ground, cls: str) -> Any:
         "generator": [torch.Generator().manual_seed(SEEDS[0])],
         "output_type": "np",
         "use_resolution_binning": False,
-        **ground.pipe.composition.extent(),
+        "num_frames": extent.get("frames"),
+        **extent,
     }
     given = {key: value for key, value in offers.items() if key in takes and value is not None}
     lacking = [
@@ -154,7 +156,7 @@ def diffusers_pictures(folder: Path, ground: Ground, cls: str) -> Any:
     if lacking or not {"generator", "output_type"} <= takes.keys():
         raise NotApplicable(f"Diffusers' {cls} needs {', '.join(lacking) or 'no generator'}")
     with torch.no_grad():
-        return pipe(**given).images
+        return pipe(**given)[0]
 
 
 def _class_of_diffusers(cls: str) -> Any:

@@ -20,6 +20,7 @@ SAMPLE = (
     "observer:progress_bar",
     "metric:psnr",
     "metric:kid",
+    "command:compare",
     "model:digits",
 )
 TAKE_BACK = "it passes, and is declared to fail"
@@ -31,6 +32,12 @@ def test_a_plugin_that_ships_is_right(name: str) -> None:
     assert [str(result) for result in results if result.outcome == "failed"] == []
     assert [str(r) for r in results if TAKE_BACK in r.reason] == []
     assert any(result.outcome == "passed" for result in results)
+
+
+def test_the_package_as_a_whole_is_right() -> None:
+    results = [*run_checks("ldm-core", limit=300, package_alone=True)]
+    assert [str(result) for result in results if result.outcome == "failed"] == []
+    assert sum(result.outcome == "passed" for result in results) > 20
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from typing import Any
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import InvalidVersion, Version
 
+from ldm_core.composition.parts import EDGES
 from ldm_core.conformance.certificate import holds_for
 from ldm_core.conformance.checks import CHECKS, Check, NotApplicable, check
 from ldm_core.conformance.package.evidence import Evidence
@@ -308,6 +309,9 @@ def _check_places(plugin: Plugin, whose: str) -> None:
     part: Any = plugin.loaded
     while isinstance(part, partial):
         part = part.func
+    if isinstance(part, Marked) and plugin.kind in EDGES:
+        with suppress(LdmError):
+            part = EDGES[plugin.kind](part)  # what it is marked by says what else it gets by place
     function = described(part)
     parameters = inspect.signature(function).parameters.values()
     places = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]

@@ -60,7 +60,7 @@ def compare(
     seed: Seed = 0,
     num_images: Annotated[int, Field(ge=1)] = 1,
     batch_size: Annotated[int, Field(ge=1)] = 8,
-    out: Path = Path("comparison"),
+    out: OutputPath = Path("comparison"),
     format: str | None = None,
     sheet: OutputPath | None = None,
     table: OutputPath | None = None,
