@@ -1,8 +1,8 @@
 """Hashes of large files, kept from one start to the next.
 
 To hash the weights of a model takes a processor about as long as to read them: two seconds for
-Stable Diffusion 1.5, twenty for FLUX.1. What is kept of a file holds while its device, number,
-size and both of its times are the same. The system sets one of these times, that of the last
+4 GB, twenty for 24. What is kept of a file holds while its device, number, size and both of its
+times are the same. The system sets one of these times, that of the last
 change, by itself, and no program can set it back.
 """
 
