@@ -42,15 +42,23 @@ SMALLER = 256
 """So many times fewer pixels both see of a picture than a million."""
 
 
+SIDES = qwen_pictures.sides
+DIMENSIONS = {
+    module: module.calculate_dimensions
+    for module in (
+        import_module(f"diffusers.pipelines.qwenimage.pipeline_qwenimage_{name}")
+        for name in ("edit", "edit_inpaint", "edit_plus")
+    )
+}
+"""What both make of a picture's shape, as it is."""
+
+
 @pytest.fixture(scope="module")
 def smaller() -> Iterator[None]:
-    sides = qwen_pictures.sides
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(qwen_pictures, "sides", lambda p, area: sides(p, area // SMALLER))
-        for name in ("edit", "edit_inpaint", "edit_plus"):
-            module = import_module(f"diffusers.pipelines.qwenimage.pipeline_qwenimage_{name}")
-            own = partial(_smaller, module.calculate_dimensions)
-            patch.setattr(module, "calculate_dimensions", own)
+        patch.setattr(qwen_pictures, "sides", lambda p, area: SIDES(p, area // SMALLER))
+        for module, own in DIMENSIONS.items():
+            patch.setattr(module, "calculate_dimensions", partial(_smaller, own))
         yield
 
 
@@ -182,7 +190,12 @@ def test_diffusers_does_not_tell_the_encoder_where_a_picture_lies(
 
 
 @pytest.mark.slow
-def test_pictures_are_seen_in_a_million_pixels_as_in_diffusers(tmp_path: Path) -> None:
+def test_pictures_are_seen_in_a_million_pixels_as_in_diffusers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(qwen_pictures, "sides", SIDES)
+    for module, own in DIMENSIONS.items():
+        monkeypatch.setattr(module, "calculate_dimensions", own)
     name = "QwenImageEditPlusPipeline"
     folder = tiny.write_qwen_image_edit(tmp_path, name, levels=5)
     pictures = [picture(40, 40), picture(64, 16, seed=1)]
