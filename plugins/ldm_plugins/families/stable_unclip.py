@@ -148,9 +148,8 @@ class NoisyEmbeddings:
             torch.tensor(values, dtype=torch.float32, device=device)[:, None]
             for values in ([p.alpha for p in points], [p.sigma for p in points])
         )
-        mean, deviation = (
-            n.to(device, torch.float32) for n in (self._normal.module.mean, self._normal.module.std)
-        )
+        own = dict(self._normal.at_rest.named_parameters())
+        mean, deviation = (own[name].to(device, torch.float32) for name in ("mean", "std"))
         normal = (embeddings.float() - mean) / deviation
         noisy = (alpha * normal + sigma * noise) * deviation + mean
         told = get_timestep_embedding(

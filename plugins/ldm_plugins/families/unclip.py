@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 NAME = "picture_embedding"
+NOTHING = "learned_classifier_free_guidance_embeddings"
 VARIATION = "UnCLIPImageVariationPipeline"
 
 
@@ -184,6 +185,6 @@ class Embeddings:
 
     def silent(self, condition: Condition) -> Condition:
         """The learnt vector, in each row."""
-        nothing = self._told.module.learned_classifier_free_guidance_embeddings
+        nothing = dict(self._told.at_rest.named_parameters())[NOTHING]
         given = condition[NAME]
         return {NAME: nothing.to(given).expand_as(given)}

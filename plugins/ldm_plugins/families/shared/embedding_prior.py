@@ -98,7 +98,8 @@ class EmbeddingPrior:
             return self._prediction.to_x0(answer, x, point)
 
         x = self._walk(SeededNoise(seeds, (width,), part.device), steps, denoise)
-        mean, deviation = (n.float() for n in (part.module.clip_mean, part.module.clip_std))
+        own = dict(part.at_rest.named_parameters())
+        mean, deviation = (own[name].to(x) for name in ("clip_mean", "clip_std"))
         embeddings: Tensor = x * deviation + mean
         return embeddings.to(self._device)
 
