@@ -109,7 +109,7 @@ ACTS: dict[str, tuple[dict[str, Any], set[str], str]] = {
     "prompt_cache": (
         {},
         {*UNETS, *PIXART, "AnimateDiff", "Sana", "AudioLDM 2", "Stable Audio"}
-        | {*UNCLIP, "SD latent upscaler"},
+        | {"SD latent upscaler"},
         "reads no text|keys and values of the text depend|no cross-attention that is known|"
         "cross-attention are of a class of their own",
     ),

@@ -174,7 +174,8 @@ def draws_the_same_and_is_undone(pipe: Pipeline, kind: str, name: str, tmp_path:
     assert torch.isfinite(latents).all()
     seen_in_tiles = name == "vae_tiling" and "Edit" in kind  # as its reference pictures are
     if case.apart is not None and not seen_in_tiles:
-        assert apart(latents, expected) <= case.apart
+        # the first steps of unCLIP divide by an alpha of 5e-5
+        assert apart(latents, expected) <= case.apart * (5 if kind.startswith("unCLIP") else 1)
     assert all(c.lossless for c in other.composition.converters) == (name not in LOSSY)
     assert other.decode(latents).shape == pipe.decode(expected).shape
     del other

@@ -25,14 +25,17 @@ from ldm_plugins.converters.shared.together import check_apart, check_once
 from ldm_plugins.shared.networks import is_unet, network_config
 
 NAME = "prompt_cache"
+OWN_CLASS = "its layers of cross-attention are of a class of their own"
+BLOCKS = ("down_block_types", "mid_block_type", "up_block_types")
+"""Of those called SimpleCrossAttn, as unCLIP's, one layer projects x and the text."""
 JOINT = {
     "SD3Transformer2DModel": "its keys and values of the text depend on x and t",
     "FluxTransformer2DModel": "its keys and values of the text depend on x and t",
     "DiTTransformer2DModel": "it reads no text",
     "UNet2DModel": "it reads no text",
     "UNetSpatioTemporalConditionModel": "it reads no text",
-    "LTXVideoTransformer3DModel": "its layers of cross-attention are of a class of their own",
-    "LTX2VideoTransformer3DModel": "its layers of cross-attention are of a class of their own",
+    "LTXVideoTransformer3DModel": OWN_CLASS,
+    "LTX2VideoTransformer3DModel": OWN_CLASS,
 }
 """Diffusers' classes of networks in which there is nothing to keep, and why."""
 
@@ -59,8 +62,10 @@ class PromptCache(Converter):
         config = network_config(info) or {}
         cls = str(config.get("_class_name"))
         has = is_unet(config) or bool(config.get("cross_attention_dim"))
-        if cls in JOINT or not has:
-            why = JOINT.get(cls, "its network has no cross-attention that is known")
+        both = any("SimpleCrossAttn" in str(config.get(key)) for key in BLOCKS)
+        if cls in JOINT or both or not has:
+            own = OWN_CLASS if both else "its network has no cross-attention that is known"
+            why = JOINT.get(cls, own)
             raise LdmError(
                 f"the converter '{NAME}' does not fit the model '{info.source}' (family "
                 f"{info.family}): {why}."
