@@ -19,10 +19,11 @@ import pytest
 from PIL import Image
 from pydantic import Field as Bounds
 
+import media_toys
 from ldm_core import hookimpl
 from ldm_core.contracts import Scheduler
 from ldm_core.media.png import read_png
-from ldm_core.plugins.registry import Registry, installed
+from tiny.controlnet import write_controlnet
 
 pytest.importorskip("gradio", reason="the page needs gradio: pip install 'ldm-core[ui]'")
 api = pytest.importorskip("playwright.sync_api", reason="a browser is driven by playwright")
@@ -94,6 +95,7 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that the page reads, with what it must not read beside it."""
     room = tmp_path_factory.mktemp("page")
     (room / "in").mkdir()
+    media_toys.write_model(room / "models" / "moving", "Moving")
     Image.new("RGB", (16, 16), "red").save(room / "in" / "photo.png")
     Image.new("RGB", (16, 16), "blue").save(room / "secret.png")
     return room
@@ -105,10 +107,9 @@ def url(room: Path, folder: Path) -> Iterator[str]:
     from ldm_pipelines.page.serving import Address, served
     from ldm_pipelines.page.workplace import Workplace
 
-    registry, before = Registry(), dict(os.environ)
-    registry.plugins = [*installed().plugins]
+    registry, before = media_toys.registry(), dict(os.environ)
     registry.add(Package(), "ldm-theirs", "1")
-    folders = Folders.of([room / "in"], [folder], room / "out")
+    folders = Folders.of([room / "in"], [folder, room / "models"], room / "out")
     with served(Workplace(folders, registry), Address("127.0.0.1", 0)) as page:
         yield page.url
     os.environ.clear()
@@ -341,15 +342,72 @@ def test_files_are_uploaded_or_named_and_none_is_read_outside(hand: Hand, room: 
     assert not [*room.glob("out/a-black-star*")]
     hand.fill("field-input-image", "photo.png")
     hand.click("make", ".png")
-    with hand.page.expect_file_chooser() as chosen:
-        hand.page.click("#upload-image")
-    chosen.value.set_files(room / "secret.png")
-    kept = "document.querySelector('#field-input-image textarea, #field-input-image input').value"
-    hand.page.wait_for_function(f"{kept}.includes('/given/')")
+    uploaded(hand, "image", room / "secret.png")
     hand.fill("seed", "5")
     hand.click("make", "seed5.png")
     [path] = room.glob("out/a-black-star-seed5.png")
     assert Path(read_png(path)[1]["inputs"]["image"]).parent == room / "out" / "given"
+
+
+def uploaded(hand: Hand, name: str, file: Path) -> None:
+    """Press the button below a field, and choose a file."""
+    with hand.page.expect_file_chooser() as chosen:
+        hand.page.click(f"#upload-{name}")
+    chosen.value.set_files(file)
+    value = f"document.querySelector('#field-input-{name} textarea, #field-input-{name} input')"
+    hand.page.wait_for_function(f"{value}.value.includes('/given/')")
+
+
+def test_a_control_network_and_a_mask_are_given_pictures(
+    hand: Hand, folder: Path, room: Path
+) -> None:
+    """Of a mask that is white at the left half, what is black stays as the picture has it."""
+    write_controlnet(room / "in" / "edges", folder)
+    photo = Image.effect_noise((16, 16), 60).convert("RGB")
+    photo.save(room / "photo.png")
+    mask = Image.new("L", (16, 16))
+    mask.paste(255, (0, 0, 8, 16))
+    mask.save(room / "mask.png")
+    hand.choose("model", str(folder))
+    for name in ("text", "mask", "control"):
+        hand.choose("hook-conditioning", name)
+    hand.page.keyboard.press("Escape")
+    models = "field-conditioning-ldm-core-control-models"
+    hand.page.wait_for_selector(f"#{models}")
+    hand.fill(models, '[{ path = "edges", weight = 0.5 }]')
+    hand.page.keyboard.press("Tab")
+    hand.page.wait_for_selector("#field-input-control_image")
+    for name, file in (("image", "photo"), ("mask", "mask"), ("control_image", "photo")):
+        uploaded(hand, name, room / f"{file}.png")
+    hand.fill("field-input-prompt", "a brown star")
+    hand.fill("steps", "2")
+    hand.click("make", "a-brown-star")
+    [path] = room.glob("out/a-brown-star*.png")
+    manifest = read_png(path)[1]
+    control = next(c for c in manifest["recipe"]["conditioning"] if "models" in c)
+    assert [Path(m["path"]).name for m in control["models"]] == ["edges"]
+    assert control["models"][0]["weight"] == 0.5
+    given = {Path(manifest["inputs"][name]).parent for name in ("image", "mask", "control_image")}
+    assert given == {room / "out" / "given"}
+
+
+def test_a_video_that_is_dropped_gives_its_recipe(hand: Hand, room: Path) -> None:
+    hand.choose("model", str(room / "models" / "moving"))
+    hand.page.wait_for_selector("#axis-frames")
+    for name, text in (("field-input-prompt", "clouds"), ("seed", "5"), ("axis-frames", "5")):
+        hand.fill(name, text)
+    hand.click("make", "clouds-seed5.mp4")
+    video = room / "out" / "clouds-seed5.mp4"
+    hand.page.reload()
+    hand.page.wait_for_selector("#make")
+    hand.page.set_input_files("#drop input[type=file]", video)
+    hand.said("its recipe is in the form")
+    hand.page.wait_for_selector("#axis-frames")
+    names = ("field-input-prompt", "seed", "axis-frames", "model")
+    of_then = ["clouds", "5", "5", str(room / "models" / "moving")]
+    assert [hand.text(name) for name in names] == of_then
+    hand.click("make", "clouds-seed5-2.mp4")
+    assert (room / "out" / "clouds-seed5-2.mp4").read_bytes() == video.read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ class Choice:
 
     Attributes:
         names: of the model, and of plugins at each hook point.
-        inner: of plugins inside others, by where, sorted.
+        inner: in options that plugins fill, or that are needed, by where, sorted.
         taken: how many pictures were dropped, whose recipe is in the form.
     """
 
@@ -32,7 +32,7 @@ class Choice:
     taken: int = 0
 
     def with_inner(self, at: At, value: Any, before: Any) -> Choice:
-        """With what is in the box of an option that plugins fill.
+        """With what is in the box of an option that plugins fill, or that is needed.
 
         Args:
             before: what was in it when the form was made.

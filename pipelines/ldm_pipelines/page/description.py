@@ -15,7 +15,15 @@ from ldm_core.model.hub_permission import HubPermission, hub_permission
 from ldm_core.plugins.blame import blamed
 from ldm_core.plugins.hookspecs import KINDS
 from ldm_core.plugins.registry import Plugin, Registry
-from ldm_pipelines.page.fields import LEFT, Field, Names, names_of_choice, of_input, of_option
+from ldm_pipelines.page.fields import (
+    LEFT,
+    Field,
+    Names,
+    is_required,
+    names_of_choice,
+    of_input,
+    of_option,
+)
 from ldm_pipelines.page.filled import HOOKS, Filled, names_alone
 from ldm_pipelines.page.folders import Folders
 
@@ -79,10 +87,11 @@ def describe(filled: Filled, folders: Folders, registry: Registry) -> Descriptio
         LdmError: the model itself cannot be used.
     """
     permission, problem = HubPermission(everything=folders.hub), ""
-    names = names_alone(filled, registry)
     folders.check({"model": filled.model}, {}, {}, registry)
     with hub_permission(permission):
         try:
+            names = names_alone(filled, folders, registry)
+            folders.check(names, {}, {}, registry)
             composition = compose(names, registry)
         except LdmError as error:
             problem = str(error)
@@ -143,12 +152,14 @@ def _fields(
         own: what the model's recipe says of the options.
         told: what a person filled in, by the names of fields.
         before: the names of the options that lead here, with a dot behind each.
-        composed: what is told that plugins fill stands in ``own`` too, and is nobody's own.
+        composed: what is told that plugins fill, or that is needed, stands in ``own`` too, and is
+            nobody's own.
     """
     with blamed(plugin, "while its options were read"):
         options = plugin.options
     for option in options.values():
-        is_told = composed and option.kind is not None and option.name in told
+        by_name = option.kind is not None or is_required(option)
+        is_told = composed and by_name and option.name in told
         value = LEFT if is_told else own.get(option.name, LEFT)
         one = of_option(option, names, value, before + option.name)
         yield one

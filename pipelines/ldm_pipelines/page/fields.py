@@ -18,7 +18,7 @@ from ldm_core.values import brief, fitted, json_schema, type_name
 
 Widget = Literal["truth", "whole", "number", "choice", "several", "text", "lines", "file", "toml"]
 """What a person fills in: a box to tick, a whole number, a number, one or several of a list, a line
-or lines of text, the path of a file, or a value as a recipe has it."""
+or lines of text, the path of a file or a list of such, or a value as a recipe has it."""
 TEXT = (str, str | None)
 """Types of an input that is text alone."""
 LEFT = object()
@@ -96,7 +96,10 @@ class Field:
             if raw not in self.choices:
                 raise LdmError(f"'{self.name}' is one of {', '.join(filter(None, self.choices))}.")
             return TRUTHS.get(raw, _literals(self.annotation).get(raw, raw))
-        if self.widget == "toml" and isinstance(raw, str):
+        several = self.widget == "file" and list in map(get_origin, _members(self.annotation))
+        if isinstance(raw, str) and (
+            self.widget == "toml" or (several and raw.lstrip().startswith("["))
+        ):
             return read_value(raw)
         return raw.strip() if self.widget in ("whole", "number") and isinstance(raw, str) else raw
 
@@ -119,6 +122,11 @@ class Names:
 
     def of(self, kind: str) -> tuple[str, ...]:
         return self.models if kind == "model" else self.plugins.get(kind, ())
+
+
+def is_required(option: Option) -> bool:
+    """Whether an option that no plugin fills has to be filled in."""
+    return option.default is REQUIRED and option.kind in (None, "model")
 
 
 def of_option(option: Option, names: Names, own: Any = LEFT, name: str = "") -> Field:
@@ -179,8 +187,14 @@ def _widget(annotation: Any) -> tuple[Widget, tuple[str, ...]]:
     if kinds and set(kinds) <= {int, float}:
         return "number", ()
     if {NAMES_FILE, READ, WRITTEN, Path} & parts_of(annotation):
-        return ("file", ()) if set(kinds) <= {str, Path} else ("toml", ())
+        ways = {entry for kind in kinds for entry in _entries(kind)}
+        return ("file", ()) if {str, Path} & {*kinds} and ways <= {str, Path} else ("toml", ())
     return ("text", ()) if kinds == [str] else ("toml", ())
+
+
+def _entries(kind: Any) -> tuple[Any, ...]:
+    """What a list of a type holds, or the type itself."""
+    return get_args(kind) if get_origin(kind) is list else (kind,)
 
 
 def _members(annotation: Any) -> Iterable[Any]:
@@ -208,7 +222,7 @@ def _shown(widget: Widget, default: Any) -> Any:
         return ""
     if widget == "choice":
         return {True: "true", False: "false"}.get(default, str(default))
-    if widget == "toml" and not isinstance(default, str):
+    if widget in ("toml", "file") and not isinstance(default, str | Path):
         try:
             return as_toml({"value": default}).removeprefix("value = ").strip()
         except LdmError:  # an object of Python, which no field holds

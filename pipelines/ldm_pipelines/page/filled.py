@@ -16,7 +16,7 @@ from ldm_core.errors import LdmError
 from ldm_core.model.lora import as_lora
 from ldm_core.plugins.options import Option
 from ldm_core.plugins.registry import Registry
-from ldm_pipelines.page.fields import LEFT, Field
+from ldm_pipelines.page.fields import LEFT, Field, Names, is_required, of_option
 from ldm_pipelines.page.folders import Folders
 from ldm_pipelines.page.nesting import put, still_there
 
@@ -69,9 +69,13 @@ class Asked:
         return {**self.inputs, **self.axes, **{k: v for k, v in given.items() if v is not None}}
 
 
-def names_alone(filled: Filled, registry: Registry) -> Layer:
-    """The recipe without options but those that plugins fill, by which it is seen which fields
-    there are."""
+def names_alone(filled: Filled, folders: Folders, registry: Registry) -> Layer:
+    """The recipe without options but those that plugins fill, and those that have to be filled in:
+    by these it is seen which fields there are.
+
+    Raises:
+        LdmError: a value does not fit, or a file lies outside the folders.
+    """
     layer: Layer = {"model": filled.model}
     for hook in HOOKS:
         tables = [{"name": name} for name in filled.parts.get(hook, ())]
@@ -81,6 +85,8 @@ def names_alone(filled: Filled, registry: Registry) -> Layer:
                 told = filled.options.get((hook, plugin.id, name)) if plugin else None
                 if told and option.kind not in (None, "model"):
                     table[name] = told
+                elif told and is_required(option):
+                    table[name] = _in_full(of_option(option, Names()).read(told), option, folders)
         if tables:
             layer[hook] = tables if hook in LISTS else tables[0]
     return layer

@@ -28,7 +28,7 @@ from ldm_pipelines.page.saving import keep
 from ldm_pipelines.page.shown import error_text
 from ldm_pipelines.page.standing import Standing, group
 from ldm_pipelines.page.stays import Stays
-from ldm_pipelines.page.widgets import PRIVATE, component, names_in, small
+from ldm_pipelines.page.widgets import PRIVATE, component, ends_of, names_in, small
 from ldm_pipelines.page.workplace import Workplace
 
 OF_RUN: dict[str, Any] = {**PRIVATE, "concurrency_limit": 8}
@@ -109,9 +109,9 @@ class Form:
         for box in (self._stays.model, *self._stays.hooks.values()):
             box.input(self._hold_all, read, kept, **OF_CHOICE)
         for option, one in self._shown.options.items():
-            if one.kind is not None:
-                box = self._boxes["option", *option]
-                box.change(partial(self._hold_but, option), read, kept, **OF_CHOICE)
+            if one.kind is not None or one.required:
+                ends = ends_of(self._boxes["option", *option])
+                gr.on(ends, partial(self._hold_but, option), read, kept, **OF_CHOICE)
         stop.click(self._stop, None, None, concurrency_limit=None, **PRIVATE)
         self._runs(make, self._making)
         self._runs(compare, self._comparing)
@@ -171,8 +171,8 @@ class Form:
         return self._hold(values), replace(before, names=names_chosen(values[b] for b in boxes))
 
     def _hold_but(self, at: At, values: Values) -> tuple[dict[str, Any], Choice]:
-        """As `_hold`, where another plugin is chosen for an option: of that one nothing is filled
-        in. The form is then made anew."""
+        """As `_hold`, where an option is filled in by which there are other fields: of a plugin
+        that is chosen for it nothing is filled in. The form is then made anew."""
         held, before = self._hold(values), values[self._stays.chosen]
         was = self._held["option"].get(at, self._shown.options[at].shown)
         chosen = before.with_inner(at, values[self._boxes["option", *at]], was)

@@ -94,14 +94,16 @@ class Results:
                 label="two side by side", show_label=False, elem_id="slider", interactive=False,
                 type="filepath", buttons=[],
             )  # fmt: skip
-        for side in self.sides:
-            side.change(self._beside, [self.made, *self.sides], self.slider, **PRIVATE)
-        self.made.change(self._may_be_beside, self.made, [self.room, *self.sides], **PRIVATE)
+        for side in self.sides:  # by `input`: of a change that is ours two would race
+            side.input(self._beside, [self.made, *self.sides], self.slider, **PRIVATE)
+        outputs = [self.room, *self.sides, self.slider]
+        self.made.change(self._may_be_beside, self.made, outputs, **PRIVATE)
 
     def _may_be_beside(self, made: list[Shown]) -> tuple[Any, ...]:
         names = [*_pictures(made)]
-        several = [gr.update(choices=names, value=name) for name in [*names[:2], "", ""][:2]]
-        return gr.update(visible=len(names) > 1), *several
+        first = [*names[:2], "", ""][:2]
+        several = [gr.update(choices=names, value=name) for name in first]
+        return gr.update(visible=len(names) > 1), *several, self._beside(made, *first)
 
     def _beside(self, made: list[Shown], *names: str) -> Any:
         pictures = _pictures(made)

@@ -67,6 +67,11 @@ def small(label: str, placeholder: str, value: Any, at: str, key: tuple[str, ...
     )
 
 
+def ends_of(box: Any) -> list[Any]:
+    """The events by which a person has filled in a box: of text not each letter."""
+    return [box.blur, box.submit] if isinstance(box, gr.Textbox) else [box.change]
+
+
 def names_in(chosen: Any) -> tuple[str, ...]:
     """The names of plugins that are chosen at a hook point."""
     return tuple(chosen) if isinstance(chosen, list) else (chosen,) if chosen else ()
