@@ -88,7 +88,8 @@ def carry_out(
     if start is not None and started_by() is None:
         report = kind(job, json, [], everyone=True, quiet=quiet)
         with _shown(job, report, quiet) as speaker:
-            return run_workers(job, start, check_hashes, report.hear, speaker.aside)
+            ways = (report.hear, speaker.aside, speaker.started)
+            return run_workers(job, start, check_hashes, *ways)
     with uncollected(), places_alone():
         import ldm_core.run.pipeline  # noqa: F401
     with warnings.catch_warnings(record=True) as caught, PatientSignals() as signals:

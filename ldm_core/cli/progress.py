@@ -36,6 +36,7 @@ class Speaker:
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._shown = self._reading = False
+        self._before: int | None = None
         self._pace = Pace(watch.standing())
         self._thread = threading.Thread(target=self._work, name="ldm-progress", daemon=True)
 
@@ -84,6 +85,12 @@ class Speaker:
         finally:
             self._reading = False
 
+    def started(self) -> None:
+        """Processes were started, which read weights, each for itself: the line says so until one
+        of them has made or failed a picture."""
+        standing = self._watch.standing()
+        self._before = standing.done + standing.failed
+
     def _work(self) -> None:
         each = OFTEN if self._terminal else SELDOM
         due = time.monotonic() + each
@@ -100,7 +107,8 @@ class Speaker:
     def _line(self) -> str:
         standing, now = self._watch.standing(), time.monotonic()
         line = told(standing, self._pace.rate(now, standing))
-        return f"{line}, reading weights" if self._reading else line
+        reading = self._reading or self._before == standing.done + standing.failed
+        return f"{line}, reading weights" if reading else line
 
     def _say(self) -> None:
         try:

@@ -55,6 +55,7 @@ def run_workers(
     check_hashes: bool,
     hear: Callable[[Event], None],
     aside: Callable[[], AbstractContextManager[None]] = nullcontext,
+    started: Callable[[], None] = lambda: None,
 ) -> int:
     """Start processes for a job, print what they print, and wait for them.
 
@@ -62,6 +63,7 @@ def run_workers(
         start: what starts them.
         hear: is told how far the job is before they start.
         aside: gives a context in which something can be printed.
+        started: is called once they are started.
     Returns:
         The exit code: not 0 where some pictures are not made.
     Raises:
@@ -76,6 +78,7 @@ def run_workers(
     said = {f"warning: {text}" for text in installed().unknown}  # as this process did
     with PatientSignals() as signals:
         workers = start(size_of(job.folder.ledger))
+        started()
         sent = False
         try:
             for heard in workers.events(LOOK):

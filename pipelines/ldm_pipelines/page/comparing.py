@@ -19,6 +19,7 @@ from ldm_core.contracts.files import parts_of
 from ldm_core.errors import LdmError, LdmWarning, did_you_mean
 from ldm_core.jobs.events import Begun, Event, Failed, Made
 from ldm_core.machine import refused
+from ldm_core.media.made_files import kind_of_file
 from ldm_pipelines.comparing import Comparison, compare
 from ldm_pipelines.comparing.axes import split_values
 from ldm_pipelines.comparing.written import Files
@@ -126,14 +127,19 @@ def compared(
         thread = threading.Thread(target=copy_context().run, args=(work,), name="ldm-compare")
         thread.start()
         seen, began = Seen(seed=seed, what="picture"), time.perf_counter()
+        made: list[Saved] = []
         try:
             while not isinstance(event := told.get(), Comparison):
                 if isinstance(event, _Stopped):
-                    yield replace(seen, stopped=True, done=True, notes=(str(out),))
+                    kept = replace(seen, stopped=True, done=True, saved=tuple(made), fresh=True)
+                    yield kept if made else replace(kept, notes=(str(out),))
                     return
                 if isinstance(event, BaseException):
                     raise event
                 seen = _after(seen, event)
+                if isinstance(event, Made):
+                    kind, label = kind_of_file(event.path), event.path.stem
+                    made.append(Saved(event.path, kind, event.seed, label))
                 yield seen
         finally:
             stopped.set()

@@ -96,7 +96,8 @@ class Field:
             if raw not in self.choices:
                 raise LdmError(f"'{self.name}' is one of {', '.join(filter(None, self.choices))}.")
             return TRUTHS.get(raw, _literals(self.annotation).get(raw, raw))
-        several = self.widget == "file" and list in map(get_origin, _members(self.annotation))
+        lists = [kind for kind in _members(self.annotation) if get_origin(kind) is list]
+        several = self.widget == "file" and bool(lists)
         if isinstance(raw, str) and (
             self.widget == "toml" or (several and raw.lstrip().startswith("["))
         ):

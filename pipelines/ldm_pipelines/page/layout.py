@@ -22,7 +22,7 @@ from ldm_pipelines.page.results import Results
 from ldm_pipelines.page.shown import error_text
 from ldm_pipelines.page.stays import Stays
 from ldm_pipelines.page.taking import take
-from ldm_pipelines.page.widgets import ANY, names_in
+from ldm_pipelines.page.widgets import ANY, PRIVATE, names_in
 from ldm_pipelines.page.workplace import Workplace
 
 CSS = """
@@ -30,6 +30,8 @@ CSS = """
 footer { display: none !important; }
 #said textarea, #copied textarea { font-family: ui-monospace, monospace; font-size: 0.85em; }
 """
+LABEL = "() => document.querySelector('#copied textarea').setAttribute('aria-label', 'copy')"
+"""Names the box of the copied text, as Gradio's label belongs to the button in it."""
 DEFAULT_MODEL = "shapes"
 SETTINGS = ("dtype", "compute_dtype", "noise", "loras")
 """What is taken over of a picture beside hook points and call."""
@@ -56,6 +58,7 @@ class Page:
             with form:
                 self._form()
             self._drop()
+            self.blocks.load(None, None, None, js=LABEL, **PRIVATE)
 
     def _choices(self) -> None:
         names = self.place.folders.model_names(self.place.registry)
