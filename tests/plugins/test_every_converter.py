@@ -153,19 +153,57 @@ OFTEN = [name for name in CASES if name not in AT_NIGHT]
     ("name", "kind"), [*each_on_each(OFTEN), *by_turns(OFTEN, tiny.MORE_FOLDERS)]
 )
 def test_each_on_each_family(pipes: Any, kind: str, name: str, tmp_path: Path) -> None:
-    draws_the_same_and_is_undone(pipes(kind), kind, name, tmp_path)
+    draws_the_same_and_is_undone(pipes(kind), name, KINDS[kind].inputs_in(tmp_path), kind)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", AT_NIGHT)
 def test_each_of_others_on_each_family(pipes: Any, kind: str, name: str, tmp_path: Path) -> None:
-    draws_the_same_and_is_undone(pipes(kind), kind, name, tmp_path)
+    draws_the_same_and_is_undone(pipes(kind), name, KINDS[kind].inputs_in(tmp_path), kind)
 
 
-def draws_the_same_and_is_undone(pipe: Pipeline, kind: str, name: str, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def of_two_folders(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """What is made of a model and another folder, each once, with its inputs."""
+
+    def animated() -> tuple[Pipeline, Mapping[str, Any]]:
+        home = tmp_path_factory.mktemp("animated")
+        model = tiny.write_stable_diffusion(home / "model")
+        adapter = tiny.write_motion_adapter(home / "adapter")
+        own = {"components": {"motion_adapter": adapter}, "num_inference_steps": 3}
+        return Pipeline.from_pretrained(model, **own), tiny.MORE_FOLDERS["AnimateDiff"].inputs
+
+    def second_stage() -> tuple[Pipeline, Mapping[str, Any]]:
+        home = tmp_path_factory.mktemp("stages")
+        first = Pipeline.from_pretrained(tiny.write_ltx_2(home), guidance="none")
+        sides = {"frames": 9, "height": 32, "width": 32}
+        small = first(**CALL, **TEXT, **sides, num_inference_steps=1).images
+        upsampler = str(tiny.write_latent_upsampler(home / "upsampler"))
+        second = first.replace(
+            conditioning=["text", {"name": "upsampled_latents", "upsampler": upsampler}],
+            spacing={"name": "explicit", "timesteps": [909.375, 725.0, 421.875]},
+            num_inference_steps=3,
+        )
+        large = {"small_latents": list(small), "frames": 9, "height": 64, "width": 64}
+        return second, {**TEXT, **large}
+
+    return cache(lambda kind: {"animated": animated, "second stage": second_stage}[kind]())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["animated", "second stage"])
+@pytest.mark.parametrize("name", CASES)
+def test_each_on_models_of_two_folders(of_two_folders: Any, kind: str, name: str) -> None:
+    pipe, inputs = of_two_folders(kind)
+    draws_the_same_and_is_undone(pipe, name, inputs)
+
+
+def draws_the_same_and_is_undone(
+    pipe: Pipeline, name: str, inputs: Mapping[str, Any], kind: str = ""
+) -> None:
     case = CASES[name]
-    call = {**CALL, **KINDS[kind].inputs_in(tmp_path)}
+    call = {**CALL, **inputs}
     expected, before = pipe(**call).images, state(pipe)
     other, latents = drawn(pipe, (name,), call)
     if isinstance(latents, str):

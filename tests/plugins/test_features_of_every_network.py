@@ -282,6 +282,20 @@ def plain(call: dict[str, Any]) -> dict[str, Any]:
     return {**own, "width": 16, "height": 16}
 
 
+@pytest.mark.parametrize("kind", ["Wan 2.1", "Stable Audio", "Stable Diffusion"])
+def test_blocks_that_are_compiled_are_left_out_too(pipe_of: Any, kind: str) -> None:
+    """Where Diffusers names them; one program of the whole network knows of no call."""
+    pipe, call = pipe_of(kind), {**CALL, **KINDS[kind].inputs}
+    program = {"name": "compile", "backend": "eager"}
+    whole = {**program, "regional": False}
+    for one in [program, whole] if kind == "Stable Audio" else [whole]:
+        with pytest.raises(LdmError, match="do not go together"):
+            pipe.replace(converters=["feature_cache", one])
+    if kind != "Stable Audio":
+        both = pipe.replace(converters=["feature_cache", program])
+        assert apart(both(**call).images, cached(pipe)(**call).images) < 1e-5
+
+
 @pytest.mark.parametrize("kind", OTHERS)
 def test_networks_that_are_built_otherwise_are_refused(kind: str, tmp_path: Path) -> None:
     folder = KINDS[kind].write(tmp_path / "model")

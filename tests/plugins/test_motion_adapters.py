@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from diffusers import AnimateDiffPipeline, MotionAdapter
 
 import tiny
@@ -26,24 +25,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a model, ``model``, and an adapter, ``adapter``."""
     home = tmp_path_factory.mktemp("adapted")
     tiny.write_stable_diffusion(home / "model")
-    return write_adapter(home / "adapter").parent
-
-
-def write_adapter(folder: Path, seed: int = 3, **config: Any) -> Path:
-    torch.manual_seed(seed)
-    own = {
-        "block_out_channels": (16, 32),
-        "motion_layers_per_block": 1,
-        "motion_norm_num_groups": 8,
-        "motion_num_attention_heads": 2,
-        "motion_max_seq_length": 8,
-    }
-    adapter = MotionAdapter(**{**own, **config})
-    for name, weights in adapter.named_parameters():  # the last layers of an untrained one are 0
-        if "proj_out" in name:
-            torch.nn.init.normal_(weights, std=0.2)
-    adapter.save_pretrained(folder)
-    return folder
+    return tiny.write_motion_adapter(home / "adapter").parent
 
 
 def named(home: Path, **choices: Any) -> dict[str, Any]:
@@ -102,7 +84,7 @@ def test_the_command_line_and_replay(
     assert code == 0, err
     again = json.loads(out)
     assert (again["differs"], again["verdict"].split(",")[0]) == ([], "the same video")
-    write_adapter(tmp_path / "home" / "adapter", seed=4)
+    tiny.write_motion_adapter(tmp_path / "home" / "adapter", seed=4)
     code, out, err = ldm("replay", "--allow-files", made["path"], "--json")
     assert code == 0, err
     assert "the model's files are not those of then" in json.loads(out)["differs"]
@@ -125,7 +107,7 @@ def test_what_does_not_fit_is_refused(
     tmp_path: Path, unet: dict[str, Any], adapter: dict[str, Any], message: str
 ) -> None:
     tiny.write_stable_diffusion(tmp_path / "model", **unet)
-    write_adapter(tmp_path / "adapter", **adapter)
+    tiny.write_motion_adapter(tmp_path / "adapter", **adapter)
     with pytest.raises(LdmError, match=message):
         compose(named(tmp_path))
 

@@ -2,6 +2,7 @@
 
 from tiny.ace_step import write_ace_step as write_ace_step
 from tiny.animatediff import write_animatediff as write_animatediff
+from tiny.animatediff import write_motion_adapter as write_motion_adapter
 from tiny.audioldm_2 import write_audioldm_2 as write_audioldm_2
 from tiny.aura_flow import write_aura_flow as write_aura_flow
 from tiny.chroma import write_chroma as write_chroma

@@ -71,3 +71,24 @@ def write_animatediff(
         },
     )
     return folder
+
+
+def write_motion_adapter(folder: Path, seed: int = 3, **config: Any) -> Path:
+    """A motion adapter beside a tiny Stable Diffusion folder."""
+    import torch
+    from diffusers import MotionAdapter
+
+    torch.manual_seed(seed)
+    own = {
+        "block_out_channels": (16, 32),
+        "motion_layers_per_block": 1,
+        "motion_norm_num_groups": 8,
+        "motion_num_attention_heads": 2,
+        "motion_max_seq_length": 8,
+    }
+    adapter = MotionAdapter(**{**own, **config})
+    for name, weights in adapter.named_parameters():  # the last layers of an untrained one are 0
+        if "proj_out" in name:
+            torch.nn.init.normal_(weights, std=0.2)
+    adapter.save_pretrained(folder)
+    return folder

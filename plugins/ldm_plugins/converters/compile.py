@@ -14,6 +14,7 @@ from ldm_plugins.converters.prompt_cache import PromptCache
 from ldm_plugins.converters.shared.compilation import (
     INDUCTOR,
     Mode,
+    blocks_of,
     check_backend,
     with_program,
 )
@@ -121,12 +122,3 @@ class Compile(Converter):
         for block in blocks:
             with_program(block, options, made)
         return own
-
-
-def blocks_of(cls: Any) -> tuple[str, ...]:
-    """The classes of the blocks that a network repeats, by name, as Diffusers says."""
-    from diffusers import ModelMixin
-
-    if not issubclass(cls, ModelMixin):
-        return ()
-    return tuple(cls._repeated_blocks or ())

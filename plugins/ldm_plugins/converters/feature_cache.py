@@ -20,12 +20,17 @@ from ldm_core.contracts import (
     Speedup,
 )
 from ldm_core.errors import LdmError
+from ldm_plugins.converters.compile import NAME as COMPILE
+from ldm_plugins.converters.compile import Compile
 from ldm_plugins.converters.shared.cached_transformer import cache_transformer, check_depth
 from ldm_plugins.converters.shared.cached_unet import cache_unet, check_blocks
+from ldm_plugins.converters.shared.compilation import blocks_of
 from ldm_plugins.converters.shared.kept_features import Due, KeptFeatures, Seen
 from ldm_plugins.converters.shared.library_cache import LibraryCache, Settings
 from ldm_plugins.converters.shared.processor import is_processor
 from ldm_plugins.converters.shared.reclassed import check_layers_are_called
+from ldm_plugins.converters.shared.together import WITHIN_LAYERS
+from ldm_plugins.shared.classes import find_class
 from ldm_plugins.shared.networks import is_unet, network_config
 
 if TYPE_CHECKING:
@@ -156,6 +161,8 @@ class FeatureCache(Converter):
     def beside(self, others: Sequence[Converter]) -> None:
         check_layers_are_called(NAME, others)
         for other in others:
+            if isinstance(other, Compile) and self.info is not None:
+                self._check_blocks_are_compiled_alone(other)
             if isinstance(other, FeatureCache):
                 raise LdmError(f"the converter '{NAME}' stands in the recipe twice; leave one out.")
             if self.library is not None and other.phase is Phase.PLACEMENT:
@@ -164,6 +171,15 @@ class FeatureCache(Converter):
                     "exclude each other.",
                     'method = "blocks" goes with placements.',
                 )
+
+    def _check_blocks_are_compiled_alone(self, other: Compile) -> None:
+        cls = str(self.config["_class_name"])
+        if other.regional is False or not blocks_of(find_class(cls)):
+            raise LdmError(
+                f"the converters '{COMPILE}' and '{NAME}' do not go together on a {cls} whose "
+                f"blocks are not compiled each by itself: {WITHIN_LAYERS}.",
+                "leave one of the two out.",
+            )
 
     def speedups(self, info: ModelInfo, place: PlaceNames) -> Sequence[Speedup]:
         """As measured on a processor (benchmarks/feature_cache.py), for models that draw in many

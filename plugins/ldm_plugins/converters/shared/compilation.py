@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 from ldm_core.contracts import PlaceNames
 from ldm_core.errors import LdmError, LdmWarning, did_you_mean
 from ldm_core.model import place as placement
+from ldm_plugins.converters.shared.reclassed import parted, with_mixin
 
 Mode = Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
 INDUCTOR = "inductor"
@@ -76,14 +77,15 @@ def with_program(module: Any, options: Mapping[str, Any], made: dict[type, type]
     It becomes one of a class made for that, so that a copy of the module, such as a placement or a
     guidance makes, has the program too; what torch's own ``Module.compile`` sets, a copy loses. In
     a copy whose layers do something else than their class says, as guidance makes them, that may be
-    what no program can do; such a one runs as it is, which is said.
+    what no program can do; such a one runs as it is, which is said. What a layer does more than its
+    class, such as leaving itself out, stays before the program.
 
     Args:
         module: of a copy that is nobody else's; is changed.
         options: of ``torch.compile``.
         made: the classes that were made for others, by their own; is added to.
     """
-    cls = type(module)
+    mixin, cls = parted(type(module))
     if cls not in made:
         compiled, altered = program(cls.forward, options), Altered()
 
@@ -92,7 +94,7 @@ def with_program(module: Any, options: Mapping[str, Any], made: dict[type, type]
 
         body = {"forward": forward, "__module__": cls.__module__, "__doc__": cls.__doc__}
         made[cls] = type(cls.__name__, (cls,), {**body, "__qualname__": cls.__qualname__})
-    module.__class__ = made[cls]
+    module.__class__ = made[cls] if mixin is None else with_mixin(mixin, made[cls])
 
 
 class Altered:
@@ -115,3 +117,12 @@ class Altered:
                     stacklevel=2,
                 )
         return seen
+
+
+def blocks_of(cls: Any) -> tuple[str, ...]:
+    """The classes of the blocks that a network repeats, by name, as Diffusers says."""
+    from diffusers import ModelMixin
+
+    if not issubclass(cls, ModelMixin):
+        return ()
+    return tuple(cls._repeated_blocks or ())

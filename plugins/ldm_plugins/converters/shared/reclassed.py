@@ -18,11 +18,20 @@ _classes: dict[tuple[type, type], type] = {}
 
 def reclass(layer: Any, mixin: type) -> None:
     """Let a layer be of its own class with a mixin before it. The layer is one's own copy."""
-    own = type(layer)
+    layer.__class__ = with_mixin(mixin, type(layer))
+
+
+def with_mixin(mixin: type, own: type) -> type:
+    """The class of a layer with a mixin before it."""
     if (mixin, own) not in _classes:
         names = {"__module__": own.__module__}
         _classes[mixin, own] = type(own.__name__, (mixin, own), names)
-    layer.__class__ = _classes[mixin, own]
+    return _classes[mixin, own]
+
+
+def parted(cls: type) -> tuple[type | None, type]:
+    """What a layer of that class does more, where it does, and the layer's class without it."""
+    return next((pair for pair, made in _classes.items() if made is cls), (None, cls))
 
 
 def check_layers_are_called(name: str, others: Sequence[Converter]) -> None:
