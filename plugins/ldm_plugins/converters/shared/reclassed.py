@@ -29,7 +29,7 @@ def with_mixin(mixin: type, own: type) -> type:
     return _classes[mixin, own]
 
 
-def parted(cls: type) -> tuple[type | None, type]:
+def parted(cls: type) -> tuple[type | None, Any]:
     """What a layer of that class does more, where it does, and the layer's class without it."""
     return next((pair for pair, made in _classes.items() if made is cls), (None, cls))
 
