@@ -27,6 +27,8 @@ Figure = Callable[..., float]
 """``figure(rows)``, of sets ``figure(rows, reference_rows)``: one number of the rows of all."""
 Note = Callable[..., str]
 """``note(rows)``, of sets ``note(rows, reference_rows)``."""
+ROUNDED = 1e-4
+"""Of an end of its values, by how much a figure may lie beyond it."""
 SECOND = {"pairs": ("references",), "texts": ("texts",)}
 """What a measure is given beside the pictures."""
 
@@ -83,6 +85,9 @@ class Metric(Record):
         super().__post_init__()
         if self.against == "sets" and self.figure is None:
             raise LdmError("a Metric of sets needs a 'figure' (rows, reference_rows) -> number.")
+        for name, text in (("unit", self.unit), ("label", self.label)):
+            if not text.isprintable():
+                raise LdmError(f"the {name} of a Metric is a line to print, not {brief(text)}.")
 
     @property
     def arguments(self) -> tuple[str, ...]:
@@ -98,7 +103,7 @@ class Metric(Record):
     @property
     def missing(self) -> tuple[str, ...]:
         """The modules that it needs and that are not installed."""
-        return tuple(name for name in self.needs if find_spec(name) is None)
+        return tuple(name for name in self.needs if not _is_there(name))
 
     def rows(self, pictures: Tensor, *second: Any) -> Tensor:
         """The rows of a batch, (batch, values) float64 on the processor.
@@ -108,10 +113,15 @@ class Metric(Record):
         """
         import torch
 
+        seen = [one for one in (pictures, *second) if isinstance(one, torch.Tensor)]
+        before = [one._version for one in seen]
         with torch.no_grad():
             rows: Any = self.measure(pictures, *second)
+        if [one._version for one in seen] != before:
+            raise PartError(self, "a metric leaves pictures as they are, and it wrote into them.")
         count = len(pictures)
-        if not isinstance(rows, torch.Tensor) or rows.ndim not in (1, 2) or len(rows) != count:
+        tensor = isinstance(rows, torch.Tensor) and not rows.is_complex()
+        if not tensor or rows.ndim not in (1, 2) or len(rows) != count:
             raise PartError(
                 self,
                 f"a metric gives a tensor with a row for each of the {count} pictures, (batch,) or "
@@ -128,17 +138,28 @@ class Metric(Record):
         """The figure of the rows of all pictures, as of `rows`.
 
         Raises:
-            PartError: it gives no number.
+            PartError: it gives no number, or one beyond `lowest` or `highest`.
         """
-        if self.figure is None:
-            return float(rows.mean())
-        number: Any = self.figure(rows, *reference_rows)
+        number: Any = rows.mean() if self.figure is None else self.figure(rows, *reference_rows)
         try:
-            return float(number)
+            value = float(number)
         except (TypeError, ValueError):
             raise PartError(
                 self, f"the figure of a metric is a number, not {brief(number)}."
             ) from None
+        for end, beyond in ((self.lowest, -1), (self.highest, 1)):
+            if end is not None and beyond * (value - end) > ROUNDED * max(1.0, abs(end)):
+                ends = f"{self.lowest} to {self.highest}"
+                raise PartError(self, f"a metric says that it lies in {ends}, and it is {value:g}.")
+        return value
+
+
+def _is_there(module: str) -> bool:
+    """Whether a module can be imported, of whose package nobody knows whether that is there."""
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 @checks_arguments

@@ -115,8 +115,11 @@ def failed(
 ) -> str | None:
     """Whose failure an error is, in words, as of `blame`; None where it is no plugin's."""
     if isinstance(error, LdmError):
-        mine = plugin is not None and is_of_others(plugin) and is_of_a_contract(error)
-        return culprit(error, plugin, plugins, places) if mine else None
+        if plugin is None or not is_of_others(plugin):
+            return None
+        if isinstance(error, PartError):  # of what it gave
+            return plugin.whose
+        return culprit(error, plugin, plugins, places) if is_of_a_contract(error) else None
     if _passes(error):
         return None
     return culprit(error, plugin, plugins, places)

@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from ldm_core import Pipeline, hookimpl
-from ldm_core.contracts import RunObserver, sees_run
-from ldm_core.errors import PluginError
+from ldm_core.contracts import RunObserver, measures, sees_run
+from ldm_core.errors import LdmError, PluginError
 from ldm_core.numerics.point import CLEAN, Point
 from ldm_core.plugins.registry import Registry, installed
+from ldm_pipelines import evaluate
 
 
 def huge(schedule: Any, steps: int) -> list[Point]:
@@ -144,3 +146,69 @@ def test_an_observer_is_shown_pictures_of_its_own(beside: Pipeline) -> None:
     assert shown.seeds == [1]
     assert shown.manifests[0]["seed"] == 1
     assert np.array_equal(shown.images[0], plain.images[0])
+
+
+def wide(pictures: Any) -> Any:
+    return torch.zeros(len(pictures) + 1)
+
+
+def nothing(pictures: Any) -> Any:
+    return torch.full((len(pictures),), torch.nan)
+
+
+def beyond(pictures: Any) -> Any:
+    return torch.full((len(pictures),), 5.0)
+
+
+def complex_rows(pictures: Any) -> Any:
+    return torch.zeros(len(pictures), dtype=torch.complex64)
+
+
+def paints_them(pictures: Any) -> Any:
+    return pictures.zero_().sum((1, 2, 3))
+
+
+METRICS = {
+    "wide": (measures()(wide), "a row for each of the 2 pictures"),
+    "nothing": (measures()(nothing), "gives no number (NaN) of 'a'"),
+    "beyond": (measures(lowest=0.0, highest=1.0)(beyond), "lies in 0.0 to 1.0, and it is 5"),
+    "complex": (measures()(complex_rows), "a row for each of the 2 pictures"),
+    "paints": (measures()(paints_them), "leaves pictures as they are"),
+    "notes": (measures(note=lambda rows: 5)(lambda pictures: torch.zeros(2)), "is a text, not 5"),
+    "figure": (measures(figure=lambda rows: "x")(lambda pictures: torch.zeros(2)), "not 'x'"),
+}
+
+
+class Measures:
+    ldm_api = ">=2,<3"
+
+    @hookimpl
+    def ldm_metrics(self, register: Any) -> None:
+        for name, (metric, _) in METRICS.items():
+            register(name, metric)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_what_a_metric_gives_is_its_packages_failure(name: str, tmp_path: Path) -> None:
+    for file in ("a", "b"):
+        Image.new("RGB", (8, 8), "red").save(tmp_path / f"{file}.png")
+    registry = Registry()
+    registry.add(Measures(), "ldm-wrong", "1.2")
+    with pytest.raises(PluginError) as caught:
+        evaluate(tmp_path, metrics=[name], registry=registry)
+    assert f"the metric '{name}' of the package ldm-wrong 1.2 failed while" in str(caught.value)
+    assert METRICS[name][1] in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["\x1b[2J", "a\nb"])
+def test_what_a_metric_says_of_itself_can_be_printed(text: str) -> None:
+    with pytest.raises(LdmError, match="is a line to print"):
+        measures(unit=text)(wide)
+    with pytest.raises(LdmError, match="is a line to print"):
+        measures(label=text)(wide)
+
+
+def test_a_module_in_a_package_that_is_not_there_is_missing() -> None:
+    assert measures(needs=("no_such_package.inner", "torch"))(wide).missing == (
+        "no_such_package.inner",
+    )

@@ -13,10 +13,11 @@ from pydantic import Field
 
 from ldm_core.arguments import checks_arguments
 from ldm_core.contracts.files import expanded
-from ldm_core.errors import LdmError, LdmWarning
+from ldm_core.errors import LdmError, LdmWarning, PartError
 from ldm_core.model import place
 from ldm_core.plugins.blame import blamed
 from ldm_core.plugins.registry import Registry, installed
+from ldm_core.values import brief
 from ldm_pipelines.counting import counted
 from ldm_pipelines.evaluating.bootstrap import interval
 from ldm_pipelines.evaluating.choices import Chosen, chosen
@@ -194,15 +195,18 @@ def figure_of(one: Chosen, rows: Rows, resamples: int | None) -> Figure:
 
     metric, own = one.metric, torch.cat(rows.own)
     both = (own, torch.cat(rows.references)) if rows.references else (own,)
-    for name, row in zip(rows.names, own, strict=True):
-        if row.isnan().any():
-            raise LdmError(f"{one.name} gives no number (NaN) of '{name}'.")
     with blamed(one.plugin, "while it came to its figure"):
+        for name, row in zip(rows.names, own, strict=True):
+            if row.isnan().any():
+                raise PartError(metric, f"{one.name} gives no number (NaN) of '{name}'.")
         value = metric.of_rows(*both)
         notes = [metric.note(*both)] if metric.note is not None else []
         ends = interval(metric, value, *both, resamples=resamples)
-    if math.isnan(value):
-        raise LdmError(f"{one.name} gives no number (NaN) of these pictures.")
+        if math.isnan(value):
+            raise PartError(metric, f"{one.name} gives no number (NaN) of these pictures.")
+        for note in notes:
+            if not isinstance(note, str):
+                raise PartError(metric, f"the note of a metric is a text, not {brief(note)}.")
     notes = [note for note in notes if note]
     if not math.isfinite(value) or own.isinf().any():
         finite = own[own.isfinite().all(1)]
