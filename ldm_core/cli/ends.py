@@ -18,7 +18,7 @@ from ldm_core.errors import LdmError, NotFiniteError, PluginError, printable, wi
 from ldm_core.machine import machine_error
 from ldm_core.media.json_text import json_text
 from ldm_core.plugins.blame import blame, culprit
-from ldm_core.plugins.discovery import listed
+from ldm_core.plugins.discovery import answering
 
 FAILED = 1
 """A plugin failed, or this program did, or what came out is not finite."""
@@ -116,8 +116,7 @@ def say_of_thread(what: threading.ExceptHookArgs) -> None:
     if os.environ.get(TRACEBACK):
         with suppress(Exception):
             say("".join(traceback.format_exception(error)).rstrip())
-    known = listed()
-    whose = culprit(error, None, [*known.plugins, *known.modules])
+    whose = culprit(error, None, answering())
     name = "" if what.thread is None else f" '{what.thread.name}'"
     say(f"warning: the thread{name}{f' of {whose}' if whose else ''} failed: {with_class(error)}")
 
@@ -146,8 +145,7 @@ def ended(error: BaseException, signum: int | None = None) -> int:
         isinstance(error, BaseExceptionGroup) and error.subgroup(KeyboardInterrupt) is not None
     ):
         signum = signal.SIGINT
-    known = listed()
-    around = [*known.plugins, *known.modules]
+    around = answering()
     if signum is not None:
         whose = culprit(error, None, around)
         words = ": ".join([f"interrupted in {whose}" if whose else "interrupted", *notes])

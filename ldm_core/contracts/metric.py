@@ -120,8 +120,8 @@ class Metric(Record):
         if [one._version for one in seen] != before:
             raise PartError(self, "a metric leaves pictures as they are, and it wrote into them.")
         count = len(pictures)
-        tensor = isinstance(rows, torch.Tensor) and not rows.is_complex()
-        if not tensor or rows.ndim not in (1, 2) or len(rows) != count:
+        real = isinstance(rows, torch.Tensor) and not rows.is_complex()
+        if not real or rows.ndim not in (1, 2) or len(rows) != count:
             raise PartError(
                 self,
                 f"a metric gives a tensor with a row for each of the {count} pictures, (batch,) or "
@@ -132,7 +132,8 @@ class Metric(Record):
                 self,
                 f"a metric without a 'figure' gives one value a picture, not {rows.shape[1]}.",
             )
-        return rows.detach().reshape(count, -1).double().cpu()
+        measured: Tensor = rows.detach().reshape(count, -1).double().cpu()
+        return measured
 
     def of_rows(self, rows: Tensor, *reference_rows: Tensor) -> float:
         """The figure of the rows of all pictures, as of `rows`.

@@ -22,7 +22,7 @@ from ldm_core.plugins.blame import OWN
 from ldm_core.plugins.entries import Failure, scan
 from ldm_core.plugins.moved import explained, find_moved
 from ldm_core.plugins.ownership import file_of, misplaced, who
-from ldm_core.plugins.registry import Import, Registry
+from ldm_core.plugins.registry import Import, Plugin, Registry
 from ldm_core.plugins.surroundings import Surroundings, Traces
 from ldm_core.plugins.trust import LOCAL, Names, Rules
 
@@ -47,10 +47,16 @@ def named_files() -> tuple[Path, ...]:
     return _files
 
 
-def listed() -> Registry:
-    """The plugins that were listed last in this process, or are being listed: to tell of a failure,
-    for which nothing is to be imported."""
-    return _listed[-1] if _listed else Registry()
+def answering() -> list[Plugin]:
+    """Who may answer for a failure, so far as plugins were listed in this process, for nothing is
+    to be imported for it: the plugins, and the modules that offer them, for where nothing that they
+    offer was called, such as a function that one left with Python."""
+    known = _listed[-1] if _listed else Registry()
+    modules = [
+        Plugin("plugin module", one.entry, one.distribution, one.version, f"{one.module}:")
+        for one in known.imports
+    ]
+    return [*known.plugins, *modules]
 
 
 def is_listing() -> bool:
@@ -97,20 +103,22 @@ def once(rules: Rules, files: tuple[Path, ...]) -> Registry:
 def _watched() -> Iterator[None]:
     """Meanwhile plugin modules are imported; where one takes long, it is said for whose the person
     waits."""
-    patience = threading.Timer(PATIENCE, _say_who_imports)
-    patience.daemon = True
-    patience.start()
+    over = threading.Event()
+    threading.Thread(target=_say_who_imports, args=[over], daemon=True).start()
     try:
         yield
     finally:
-        patience.cancel()
+        over.set()
 
 
-def _say_who_imports() -> None:
-    for distribution in [name for name in _asking[-1:] if name != OWN]:
-        text = f"the package {distribution} is still being imported after {PATIENCE:.0f} s"
-        way = f"LDM_DISABLE_PLUGINS={distribution} in the environment leaves it out"
-        warnings.warn(LdmWarning(f"{text}; Ctrl-C ends that, and {way}."), stacklevel=2)
+def _say_who_imports(over: threading.Event) -> None:
+    told = {OWN}
+    while not over.wait(PATIENCE):
+        for distribution in {*_asking[-1:]} - told:
+            told.add(distribution)
+            text = f"the package {distribution} is still being imported after {PATIENCE:.0f} s"
+            way = f"LDM_DISABLE_PLUGINS={distribution} in the environment leaves it out"
+            warnings.warn(LdmWarning(f"{text}; Ctrl-C ends that, and {way}."), stacklevel=2)
 
 
 def discover(

@@ -3,6 +3,7 @@ modules are imported."""
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import os
 import signal
@@ -63,8 +64,7 @@ class Process:
         for name in sorted(_timers() - self._timers):
             changed.append(f"the timer {name}, which sends a signal")
             signal.setitimer(signal.__dict__[name], 0)
-        if (handler := sys.modules.get("faulthandler")) is not None:
-            vars(handler)["cancel_dump_traceback_later"]()  # which may end the process
+        faulthandler.cancel_dump_traceback_later()  # which may end the process
 
 
 def _limits() -> dict[str, tuple[int, int]]:

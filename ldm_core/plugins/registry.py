@@ -263,15 +263,6 @@ class Registry:
                 raise LdmError(f"the {kind} '{id}' is offered twice by its package")
             there.add((kind, id))
 
-    @property
-    def modules(self) -> list[Plugin]:
-        """The plugin modules that were imported, as what their packages answer for where nothing
-        that they offer was called, such as a function that one left with Python."""
-        return [
-            Plugin("plugin module", one.entry, one.distribution, one.version, f"{one.module}:")
-            for one in self.imports
-        ]
-
     def restricted(self, rules: Rules) -> Registry:
         """What these rules leave of it."""
         rest = Registry()
