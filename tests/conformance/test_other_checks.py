@@ -388,10 +388,17 @@ METRICS: dict[str, tuple[Any, set[str]]] = {
         measures("pairs", higher_is_better=False, best=1.0)(error),
         {"equals_are_best"},
     ),
-    "above its end": (measures("pairs", **LOWER, highest=0.001)(error), {"rows"}),
+    "above its end": (
+        measures("pairs", **LOWER, highest=0.001)(error),
+        {"rows", "order_of_pictures", "changes_nothing", "noise_is_worse"},
+    ),
     "of the batch": (measures("pairs", **LOWER)(of_batch), {"each_picture_alone"}),
     "by place": (measures("pairs", **LOWER)(by_place), {"each_picture_alone"}),
-    "painting": (measures("pairs", **LOWER)(painting), {"changes_nothing"}),
+    "painting": (
+        measures("pairs", **LOWER)(painting),
+        {"rows", "each_picture_alone", "order_of_pictures", "changes_nothing", "noise_is_worse"}
+        | {"equals_are_best"},
+    ),
     "drawing": (measures("pairs", **LOWER)(drawing), {"changes_nothing"}),
     "by size": (
         measures("sets", higher_is_better=False, figure=lambda a, b: apart(a, b))(by_size),

@@ -74,7 +74,7 @@ def test_another_packages_writer_is_not_chosen_for_anybody(ldm: Any, folder: Pat
     [
         ("plain", "ValueError", 1, "failed while it ran: ValueError: a bad value"),
         ("plain", "exit", 7, ""),
-        ("plain", "interrupt", 130, "interrupted"),
+        ("plain", "interrupt", 1, "failed while it ran: KeyboardInterrupt"),  # nobody's signal
         ("of_pipeline", "AssertionError", 1, "failed while it ran: AssertionError"),
         ("of_pipeline", "none", 1, "failed while it ran: TypeError: 'NoneType' object"),
         ("in_batches", "KeyError", 1, "failed while it ran: KeyError: 'missing'; 1 picture is in"),

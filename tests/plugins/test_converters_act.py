@@ -87,6 +87,9 @@ UNETS = {"Stable Diffusion", "SD v-prediction", "SD inpainting", "LCM", "SDXL", 
     "Stable unCLIP",
 }
 UNCLIP = {"unCLIP", "unCLIP of a picture"}
+OF_ONE_BLOCK = {"CogVideoX", "CogVideoX from a frame", "CogVideoX 1.5", "Z-Image", "Lumina 2"} | {
+    "Sana"
+}
 PIXART = {"PixArt alpha", "PixArt sigma"}
 ACTS: dict[str, tuple[dict[str, Any], set[str], str]] = {
     "channels_last": (
@@ -96,8 +99,8 @@ ACTS: dict[str, tuple[dict[str, Any], set[str], str]] = {
     ),
     "feature_cache": (
         {"every": 2},
-        {*OLDER, *FLUX, "AudioLDM 2", "SD upscaler", "Kolors", "Stable unCLIP"},
-        "does not know the network",
+        {*KINDS} - {*UNCLIP, *OF_ONE_BLOCK, "Stable Cascade", "SD latent upscaler"},
+        "does not know the|has 1 blocks",
     ),
     "fused_qkv": (
         {},

@@ -20,12 +20,13 @@ from tiny.covering import some_of
 pytestmark = pytest.mark.usefixtures("small_references")
 CALL: dict[str, Any] = {"seed": [3, 4], "num_inference_steps": 4, "output_type": "latent"}
 KINDS = {**tiny.FOLDERS, **tiny.MORE_FOLDERS}
-OTHERS = ("Stable Cascade", "SD latent upscaler")
+OTHERS = ("Stable Cascade", "SD latent upscaler", "unCLIP", "unCLIP of a picture")
 """Whose networks are built otherwise."""
 KNOWN = [kind for kind in tiny.MORE_FOLDERS if kind not in OTHERS]
 MORE_BLOCKS = {
     "CogVideoX": {"num_layers": 3},
     "CogVideoX from a frame": {"num_layers": 3},
+    "CogVideoX 1.5": {"num_layers": 3},
     "Lumina 2": {"num_layers": 3},
     "Sana": {"num_layers": 3},
     "Z-Image": {"n_layers": 3},
