@@ -3,6 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
 PAGE := .venv/.page
+JUDGES := .venv/judges/.ready
 
 # Threads that spin while they wait slow every other process down.
 export OMP_WAIT_POLICY := PASSIVE
@@ -21,7 +22,7 @@ demo: $(READY)  ## pictures from the default model, on one contact sheet
 	  "a large black star on a orange background" \
 	  "a small blue circle at the bottom left on a white background"
 
-test: $(READY) $(PAGE)  ## the tests that take seconds
+test: $(READY) $(PAGE) $(JUDGES)  ## the tests that take seconds
 	$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not slow"
 
 check: $(READY)  ## formatting, lint and types
@@ -33,7 +34,7 @@ format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-nightly: $(READY) $(PAGE)  ## every test, the slow ones too, and the default models' figures
+nightly: $(READY) $(PAGE) $(JUDGES)  ## every test, the slow ones too, and the default models' figures
 	$(BIN)/python -m pytest -q -n auto --dist loadfile
 	$(BIN)/python benchmarks/reconstruction.py
 	$(BIN)/python benchmarks/obedience.py
@@ -75,4 +76,11 @@ $(PAGE): $(READY) constraints-page.txt
 	@if command -v chromium >/dev/null || command -v chromium-browser >/dev/null; then \
 	  $(BIN)/pip install -q --disable-pip-version-check --no-deps -r constraints-page.txt || \
 	  echo "the page is not tried in a browser: what it needs cannot be installed"; fi
+	@touch $@
+
+# Where it cannot be had, the test that asks it is skipped, and says so.
+$(JUDGES): $(READY) constraints-judges.txt
+	@mkdir -p $(@D)
+	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --upgrade --target $(@D) -r constraints-judges.txt || \
+	  echo "the network of the Fréchet distance is not judged: torch-fidelity cannot be installed"
 	@touch $@

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ldm_core import LdmError
@@ -21,6 +27,9 @@ from ldm_plugins.metrics.shared.inception import inception
 from tiny.tokenizers import write_clip_tokenizer
 
 pytest.importorskip("torchmetrics")
+
+JUDGES = Path(sys.prefix) / "judges"
+"""What `constraints-judges.txt` names."""
 
 
 def metric(name: str, **options: Any) -> Metric:
@@ -107,7 +116,6 @@ def test_lpips_is_torchmetrics_with_the_same_weights(
 ) -> None:
     """The network's weights are random; those of the channels, the paper's, are torchmetrics' own
     file there, and the one that ships here."""
-    from safetensors.torch import save_file
     from torchmetrics.functional.image import lpips as theirs
 
     torch.manual_seed(0)
@@ -266,19 +274,54 @@ def test_the_network_of_the_papers_has_as_many_weights_as_it_is_known_for() -> N
     assert sum(b.numel() for b in statistics) == 34_432
 
 
-def test_inception_is_torch_fidelitys_with_the_same_weights(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    theirs = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
+@pytest.fixture
+def judge(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """torchmetrics' own network of the papers' weights, which torch-fidelity's is and which scales
+    pictures by itself, with weights that keep pictures apart."""
+    if not (JUDGES / "torch_fidelity").is_dir():
+        pytest.skip(f"torch-fidelity is not in {JUDGES}, where `make test` puts it")
+    from torchmetrics.image import fid
+    from torchmetrics.utilities import imports
+
+    package = ModuleType("torch_fidelity")  # without its own beginning, which asks for torchvision
+    package.__path__ = [str(JUDGES / "torch_fidelity")]
+    monkeypatch.setitem(sys.modules, package.__name__, package)
+    monkeypatch.setattr(imports, "_TORCH_FIDELITY_AVAILABLE", True)
+    theirs = import_module("torch_fidelity.feature_extractor_inceptionv3")
     monkeypatch.setattr(theirs, "load_state_dict_from_url", lambda *_, **__: {})
-    with monkeypatch.context() as patch:
+    found = spec_from_file_location("fid_with_torch_fidelity", fid.__file__)
+    assert found is not None
+    assert found.loader is not None
+    again = module_from_spec(found)
+    found.loader.exec_module(again)
+    with monkeypatch.context() as patch, torch.random.fork_rng():
         patch.setattr(nn.Module, "load_state_dict", lambda *_, **__: None)
-        judge = theirs.FeatureExtractorInceptionV3("inception-v3-compat", ["2048"]).eval()
-    ours = inception().eval()
-    ours.load_state_dict(judge.state_dict(), strict=False)
-    x = torch.randint(0, 256, (2, 3, 299, 299), dtype=torch.uint8)
-    with torch.no_grad():
-        assert torch.allclose(ours((x.float() - 128) / 128), judge(x)[0], atol=1e-6)
+        torch.manual_seed(0)
+        judge = again.NoTrainInceptionV3("inception-v3-compat", ["2048"])
+        for module in judge.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight)
+            elif isinstance(module, nn.BatchNorm2d):
+                assert module.running_mean is not None
+                assert module.running_var is not None
+                module.running_mean.normal_(0, 0.1)
+                module.running_var.uniform_(0.5, 1.5)
+    yield judge
+    for name in [name for name in sys.modules if name.startswith("torch_fidelity.")]:
+        del sys.modules[name]
+
+
+def test_features_of_inception_are_torchmetrics_of_any_size(judge: Any, tmp_path: Path) -> None:
+    weights = {name: value.contiguous() for name, value in judge.state_dict().items()}
+    save_file(weights, tmp_path / "inception.safetensors")
+    ours = metric("fid", features=f"inception:{tmp_path / 'inception.safetensors'}")
+    for height, width in ((64, 64), (299, 299), (320, 240)):
+        generator = torch.Generator().manual_seed(height)
+        x = torch.randint(0, 256, (2, 3, height, width), dtype=torch.uint8, generator=generator)
+        with torch.no_grad():
+            wanted = judge(x)
+        assert (wanted[0] - wanted[1]).abs().max() > 0.1  # other pictures are far from these
+        torch.testing.assert_close(ours.rows(x / 255).float(), wanted, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(
