@@ -207,6 +207,7 @@ class BatchWriter:
             several = [self._small[place] for place in sorted(self._small)]
             join = contact_sheet if self._writer.kind == "image" else strip_sheet
             whole = join([small for small, _ in several], [name for _, name in several])
+            self.notes()
             try:
                 save_sheet(whole, sheet, overwrite=self._choices.overwrite)
             except OSError as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from ldm_core.errors import LdmError
+from ldm_core.media.letters import legible_labels
 from ldm_core.media.names import check_new, write_whole
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
@@ -100,13 +101,15 @@ def _height(texts: Sequence[Sequence[str]]) -> int:
 
 
 def contact_sheet(images: Sequence[Image.Image], captions: Sequence[str]) -> Image.Image:
-    """All images on one white sheet, each with its caption; small ones are magnified.
+    """All images on one white sheet, each with its caption; small ones are magnified. Of letters
+    that its font lacks, it warns.
 
     Args:
         images: of any sizes.
         captions: one for each.
     """
     cell, gap = CELL, GAP
+    captions = legible_labels(captions)
     texts = [_lines(caption) for caption in captions]
     columns, height = _columns(len(images)), _height(texts)
     sheet = Image.new("RGB", sheet_size(len(images), captions), "white")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageDraw, ImageOps
 
+from ldm_core.media.letters import legible_labels
 from ldm_core.media.sheet import CELL
 
 if TYPE_CHECKING:
@@ -141,8 +142,10 @@ def one_size(pictures: Sequence[Image.Image]) -> list[Image.Image]:
 
 
 def strip_sheet(strips: Sequence[Image.Image], captions: Sequence[str]) -> Image.Image:
-    """Strips one above the other on white, each over its caption."""
+    """Strips one above the other on white, each over its caption. Of letters that its font lacks,
+    it warns."""
     gap, line = 12, 16
+    captions = legible_labels(captions)
     width = max(one.width for one in strips) + 2 * gap
     heights = [one.height + line + gap for one in strips]
     sheet = Image.new("RGB", (width, sum(heights) + gap), "white")
@@ -150,10 +153,6 @@ def strip_sheet(strips: Sequence[Image.Image], captions: Sequence[str]) -> Image
     for one, caption, height in zip(strips, captions, heights, strict=True):
         sheet.paste(one, (gap, top))
         text = caption if len(caption) <= width // 7 else f"{caption[: width // 7 - 1]}…"
-        draw.text(
-            (gap, top + one.height + 2),
-            text.encode("latin-1", "replace").decode("latin-1"),
-            fill="black",
-        )
+        draw.text((gap, top + one.height + 2), text, fill="black")
         top += height
     return sheet

@@ -163,11 +163,12 @@ class Comparison:
 
     def sheets(self) -> list[Image.Image]:
         """Contact sheets with the first axis down and the second across, one for each value of
-        further axes and each picture of a cell."""
+        further axes and each picture of a cell. Of letters that their font lacks, it warns."""
+        from ldm_core.media.letters import legible_labels
         from ldm_pipelines.comparing.layout import pages
         from ldm_pipelines.comparing.sheet import draw_page
 
-        return [draw_page(page) for page in pages(self)]
+        return [draw_page(page) for page in pages(self, legible_labels)]
 
     def page(self) -> str:
         """An HTML page with all pictures within it, and a slider between two of them."""

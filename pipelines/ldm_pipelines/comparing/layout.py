@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ldm_pipelines.comparing.cells import Plan
@@ -42,13 +42,20 @@ NOTHING = Head("", ("",))
 """Down, where one axis is all."""
 
 
-def pages(comparison: Comparison) -> Iterator[Page]:
+def pages(
+    comparison: Comparison, shown: Callable[[Sequence[str]], Sequence[str]] = tuple
+) -> Iterator[Page]:
     """The pages of a comparison. The pictures of a cell, where they are several, are as one more
-    axis at the end."""
+    axis at the end.
+
+    Args:
+        shown: how the labels of an axis are written.
+    """
     axes = [Head(one.name, one.labels) for one in comparison.axes]
     shots = comparison.cells[0].shots
     if len(shots) > 1:
         axes.append(Head("", tuple(map(_picture, shots))))
+    axes = [Head(one.name, tuple(shown(one.labels))) for one in axes]
     if len(axes) == 1:
         axes.insert(0, NOTHING)
     by_place = {cell.place: cell for cell in comparison.cells}

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from PIL import Image, ImageDraw, ImageFont
 
 from ldm_core.contracts import Extent
+from ldm_core.media.letters import legible
 from ldm_core.media.sheet import CELL
 from ldm_core.media.strips import thumbnail
 from ldm_pipelines.comparing.cells import Plan
@@ -81,8 +82,8 @@ class _Pen:
     def write(self, place: tuple[int, int], lines: Sequence[str], ink: str = INK) -> None:
         """Lines of text, of which letters that the font does not have are question marks."""
         for at, line in enumerate(lines):
-            text = line.encode("latin-1", "replace").decode("latin-1")
-            self._draw.text((place[0], place[1] + at * LINE), text, fill=ink, font=self._font)
+            where = place[0], place[1] + at * LINE
+            self._draw.text(where, legible(line), fill=ink, font=self._font)
 
     def refuse(self, box: tuple[int, int, int, int], reason: str) -> None:
         """A cell without a picture, with the reason."""
