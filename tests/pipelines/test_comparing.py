@@ -5,6 +5,10 @@ from __future__ import annotations
 import base64
 import csv
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Sequence
 from html.parser import HTMLParser
 from itertools import pairwise, product
@@ -19,6 +23,7 @@ import media_toys as toys
 from ldm_core import LdmError, Pipeline
 from ldm_core.contracts import Grid
 from ldm_core.jobs.events import Event, Made
+from ldm_core.media.present import state
 from ldm_core.plugins import discovery
 from ldm_core.run import pipeline
 from ldm_pipelines.comparing import Cell, compare
@@ -187,6 +192,46 @@ def test_a_comparison_that_is_stopped_goes_on_with_the_rest(pipe: Pipeline, tmp_
         assert pixels(one.shots[0].path) == pixels(other.shots[0].path)
     with pytest.raises(LdmError, match="holds another job"):
         compare(pipe, "a star", over={"steps": [1, 3]}, out=tmp_path / "o")
+
+
+@pytest.mark.slow
+def test_a_comparison_of_two_processes_that_are_killed_goes_on(
+    ldm: Any, folder: Path, tmp_path: Path
+) -> None:
+    """All of them at once, by SIGKILL."""
+    words = ["compare", "a star", "--model", folder, "--seed", 3, "--num-images", 2]
+    words += ["--over", "scheduler=ddim,euler,dpmpp_2m,unipc", "--over", "steps=5,6,7,8,9"]
+    run = [sys.executable, "-m", "ldm_core", *words, "--batch-size", 1, "--workers", 2]
+    command = [*map(str, run), "--table", "t.json", "--sheet", "s.png"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    killed = subprocess.Popen(command, text=True, **pipes)
+    assert killed.stdout is not None
+    assert killed.stdout.readline().strip().endswith(".png")  # a first picture is there
+    children = Path(f"/proc/{killed.pid}/task/{killed.pid}/children").read_text().split()
+    assert len(children) == 2
+    for pid in (killed.pid, *map(int, children)):
+        os.kill(pid, signal.SIGKILL)
+    killed.communicate()  # whose pipes are theirs too, so that none of them writes on
+    before = {path: path.stat().st_mtime_ns for path in Path("comparison").glob("*.png")}
+    assert killed.returncode == -signal.SIGKILL
+    assert 0 < len(before) < 40
+    assert {state(path) for path in before} == {"whole"}
+    assert not Path("t.json").exists()
+    again = subprocess.run(command, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert all(path.stat().st_mtime_ns == at for path, at in before.items())
+    assert ldm(*words, "--out", tmp_path / "one")[0] == 0
+    one, two = (sorted(Path(out).glob("*.png")) for out in (tmp_path / "one", "comparison"))
+    assert [path.name for path in two] == [path.name for path in one]
+    assert len(two) == 40
+    for path, other in zip(two, one, strict=True):
+        near = [np.asarray(Image.open(file).convert("RGB"), int) for file in (path, other)]
+        assert abs(near[0] - near[1]).max() <= 2  # another batch rounds otherwise
+    cells = json.loads(Path("t.json").read_text())
+    assert [cell["pictures"] for cell in cells] == [2] * 20
+    of_euler = [c["evaluations"] for c in cells if c["axes"]["scheduler"] == "euler"]
+    assert of_euler == [5, 6, 7, 8, 9]
+    assert Path("s.png").is_file()
 
 
 MANY = f"steps={','.join(map(str, range(1, 201)))}"

@@ -9,20 +9,18 @@ import struct
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
 from PIL import Image
-from pydantic import Field as Bounds
 
 import media_toys
-from ldm_core import hookimpl
-from ldm_core.contracts import Scheduler
+import their_package
 from ldm_core.media.png import read_png
+from sites import site_in
 from tiny.controlnet import write_controlnet
 
 pytest.importorskip("gradio", reason="the page needs gradio: pip install 'ldm-core[ui]'")
@@ -38,58 +36,6 @@ SCRIPT = "<img src=x onerror='window.hacked=1'><script>window.hacked=1</script>"
 SAID = "document.querySelector('#said textarea').value"
 
 
-def theirs(
-    x: Any,
-    grid: Any,
-    denoise: Any,
-    noise: Any,
-    *,
-    share: Annotated[float, Bounds(ge=0, le=1)] = 0.25,
-    loud: bool = False,
-) -> Any:
-    """Theirs.
-
-    Args:
-        share: how much of it.
-        loud: <img src=x onerror='window.hacked=1'> of it.
-    """  # fmt: skip
-    for here, there in pairwise(grid):
-        x0 = denoise(x, here)
-        x = there.alpha * x0 + there.sigma / here.sigma * (x - here.alpha * x0)
-    return x
-
-
-def every(
-    x: Any,
-    grid: Any,
-    denoise: Any,
-    noise: Any,
-    *,
-    flag: bool = False,
-    count: Annotated[int, Bounds(ge=1, le=9)] = 2,
-    share: float = 0.5,
-    way: Literal["up", "down"] = "up",
-    words: str = "none",
-    file: Path | None = None,
-    several: list[int] = [1],  # noqa: B006
-    maybe: float | None = None,
-    inner: Scheduler = "euler",  # type: ignore[assignment]
-) -> Any:
-    """One option of each type."""
-    return theirs(x, grid, denoise, noise)
-
-
-class Package:
-    """A third party's plugin module."""
-
-    ldm_api = ">=2,<3"
-
-    @hookimpl
-    def ldm_schedulers(self, register: Any) -> None:
-        register("theirs", theirs)
-        register("every", every)
-
-
 @pytest.fixture(scope="module")
 def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that the page reads, with what it must not read beside it."""
@@ -103,15 +49,19 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def url(room: Path, folder: Path) -> Iterator[str]:
+    """Of the page, in an environment where a third party's package is installed."""
     from ldm_pipelines.page.folders import Folders
     from ldm_pipelines.page.serving import Address, served
     from ldm_pipelines.page.workplace import Workplace
 
-    registry, before = media_toys.registry(), dict(os.environ)
-    registry.add(Package(), "ldm-theirs", "1")
+    before, module = dict(os.environ), Path(their_package.__file__).read_text()
     folders = Folders.of([room / "in"], [folder, room / "models"], room / "out")
-    with served(Workplace(folders, registry), Address("127.0.0.1", 0)) as page:
-        yield page.url
+    with site_in(room / "site") as site:
+        modules, entry_points = {"ldm_theirs.py": module}, {"theirs": "ldm_theirs"}
+        site.has("ldm-theirs", "1", modules, entry_points)
+        workplace = Workplace(folders, media_toys.registry())
+        with served(workplace, Address("127.0.0.1", 0)) as page:
+            yield page.url
     os.environ.clear()
     os.environ.update(before)
 
