@@ -32,8 +32,6 @@ class QwenImage(DiffusersFolder):
         "QwenImagePipeline",
         "QwenImageImg2ImgPipeline",
         "QwenImageInpaintPipeline",
-        "QwenImageControlNetPipeline",
-        "QwenImageControlNetInpaintPipeline",
         "QwenImageModularPipeline",
     )
     components: ClassVar = {
