@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import StableAudio3Pipeline
+from diffusers import StableAudio3AudioToAudioPipeline, StableAudio3Pipeline
+from diffusers.pipelines.stable_audio_3 import pipeline_stable_audio_3_audio2audio as from_sound
 from diffusers.schedulers import scheduling_flow_match_euler_discrete as theirs
 
 import tiny
@@ -107,6 +108,35 @@ def test_a_sound_goes_on_from_another(pipe: Pipeline) -> None:
     call: dict[str, Any] = {"audio": wave, "seed": 1, "output_type": "latent", **SHORT}
     same = start("a red star", strength=0.0, num_inference_steps=4, **call).images
     assert apart(same, latents) < 1e-6
+
+
+def test_from_a_sound_diffusers_goes_up_after_its_start(
+    pipe: Pipeline, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of its sigmas the first alone is set to the strength; ours go down from it."""
+    sigmas = from_sound.logsnr_sigma_schedule(8, -6.2, 2.0, sigma_max=0.5)
+    assert sigmas[0] == 0.5
+    assert sigmas[1] > 0.8
+    wave = np.random.default_rng(0).uniform(-1, 1, (2, 128)).astype(np.float32)
+    start = pipe.replace(conditioning=["text", "duration", "audio"])
+    peer = StableAudio3AudioToAudioPipeline.from_pretrained(folder)
+    peer.set_progress_bar_config(disable=True)
+    call: dict[str, Any] = {"num_inference_steps": 8, "output_type": "latent"}
+
+    def both(strength: float) -> tuple[torch.Tensor, torch.Tensor]:
+        noise = start.noise([3], SHORT)
+        first = noise()
+        monkeypatch.setattr(theirs, "randn_tensor", lambda *_, **__: noise())
+        their = {"audio": torch.from_numpy(wave)[None], "init_noise_level": strength}
+        expected = peer(PROMPTS[0], duration=0.16, latents=first, **their, **call).audios
+        own = {"audio": wave, "strength": strength, "seed": 3, **SHORT}
+        return start(PROMPTS[0], **own, **call).images, expected
+
+    assert apart(*both(1.0)) < 1e-4
+    asked = {"prompt": PROMPTS[0], "audio": wave, "strength": 0.5}
+    points = [p.t for p in start.composition.plan(asked, [3], SHORT, 8).grid]
+    assert points == sorted(points, reverse=True)
+    assert apart(*both(0.5)) > 0.1
 
 
 @pytest.mark.parametrize(
