@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers import LTX2ImageToVideoPipeline, LTX2Pipeline
+from diffusers.pipelines.ltx2 import pipeline_ltx2_image2video
 
 import tiny
 from ldm_core import Pipeline
@@ -17,7 +18,7 @@ from ldm_core.errors import LdmError
 from ldm_core.plugins.registry import installed
 from ldm_plugins.shared.video_and_sound import Both, VideoAndSound
 from peers import apart
-from video_peers import PROMPTS, alone, picture, pixels
+from video_peers import PROMPTS, alone, picture
 
 SMALL: dict[str, Any] = {"frames": 9, "height": 32, "width": 32}
 SEEDS = [3, 4]
@@ -158,28 +159,40 @@ def test_diffusers_perturbs_nothing_where_a_network_was_not_made_for_it(
     assert distance(ours.replace(guidance=guidance), theirs, their) > 1e-2
 
 
-def test_a_video_goes_on_from_a_picture(folder: Path) -> None:
-    """Diffusers would compress the picture as a video's frame is; not here."""
-    pictures = [picture(1, 32, 32)]
+def test_a_video_goes_on_from_a_picture(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Diffusers, where nothing is chosen, first compresses the picture as a video's frame is; not
+    here."""
+    one = picture(1, 32, 32)
     plain = Pipeline.from_pretrained(folder, conditioning=["text", "first_frame"])
     peer = LTX2ImageToVideoPipeline.from_pretrained(folder)
     peer.set_progress_bar_config(disable=True)
     noise = space(plain).split(plain.noise([3], SMALL)())
-    first = space(plain).split(plain.encode(pixels(pictures[0]), seed=0)).video
-    started = noise._replace(video=torch.cat([first, noise.video[:, :, 1:]], dim=2))
-    video, sound = raw(plain, started)
-    both: dict[str, Any] = {"num_inference_steps": 3, "height": 32, "width": 32}
-    expected = peer(
-        image=pictures[0], image_crf=0, prompt=PROMPTS[0], num_frames=9, latents=video,
-        audio_latents=sound, output_type="latent", **both,
-    )  # fmt: skip
-    made = plain(
-        PROMPTS[0], first_frame=pictures[0], seed=3, frames=9, output_type="latent", **both
+    drawn = {tuple(noise.video.shape): noise.video}  # the sound's is handed over
+    draw = pipeline_ltx2_image2video.randn_tensor
+    monkeypatch.setattr(
+        pipeline_ltx2_image2video,
+        "randn_tensor",
+        lambda shape, **more: drawn.get(tuple(shape), draw(shape, **more)),
     )
-    frames, heard = raw(plain, space(plain).split(made.images))
-    assert apart(frames[:, :, 1:], expected.frames[:, :, 1:]) < 1e-4
-    assert apart(frames[:, :, :1], raw(plain, noise._replace(video=first))[0]) < 1e-6
-    assert apart(heard, expected.audio) < 1e-4
+    _, sound = raw(plain, noise)
+    both: dict[str, Any] = {"num_inference_steps": 3, "height": 32, "width": 32}
+    call = {"image": one, "num_frames": 9, "audio_latents": sound, **both}
+    kinds = ("latent", "np")
+    made = {
+        kind: plain(PROMPTS[0], first_frame=one, seed=3, frames=9, output_type=kind, **both)
+        for kind in kinds
+    }
+    theirs = {
+        kind: peer(prompt=PROMPTS[0], image_crf=0, output_type=kind, **call) for kind in kinds
+    }
+    frames, heard = raw(plain, space(plain).split(made["latent"].images))
+    assert apart(frames, theirs["latent"].frames) < 1e-4
+    assert apart(heard, theirs["latent"].audio) < 1e-4
+    assert apart(made["np"].images, theirs["np"].frames) < 1e-4
+    assert apart(made["np"].beside[0].images, theirs["np"].audio) < 1e-4
+    pytest.importorskip("av")
+    compressed = peer(prompt=PROMPTS[0], output_type="np", **call)
+    assert 0.01 < apart(made["np"].images, compressed.frames) < 0.5
 
 
 def test_sound_lasts_as_long_as_the_video(pipe: Pipeline) -> None:
