@@ -20,6 +20,7 @@ soundfile = pytest.importorskip("soundfile")
     ("write", "seconds", "about"),
     [
         (tiny.write_stable_audio, 0.16, (128, 800, 2)),
+        (tiny.write_stable_audio_3, 0.16, (128, 800, 2)),
         (tiny.write_ace_step, 2.1, (168, 80, 2)),
         (tiny.write_audioldm_2, 0.16, (128, 800, 1)),
     ],

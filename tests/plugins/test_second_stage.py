@@ -169,12 +169,23 @@ def test_the_command_does_both_and_does_it_again(
     words += ["--steps", 2, "--guidance", "none", "--frames", 9, "--format", "mkv"]
     code, _, err = ldm("two-stages", *words, "--size", "64x64", "--out", tmp_path / "made")
     assert code == 0, err
+    av = pytest.importorskip("av")
     (file,) = (tmp_path / "made").glob("*.mkv")
     first, second = stages
     small = first("a red star", seed=3, output_type="latent", **SMALL).images
     made = second("a red star", seed=3, small_latents=list(small), output_type="np", **LARGE)
     frames = [np.asarray(frame, np.float32) for frame in read_video(file).frames]
     assert np.abs(np.stack(frames) - 255 * made.images[0]).max() <= 1
+    (sound,) = made.beside
+    with av.open(file) as opened:
+        (video,), (heard,) = opened.streams.video, opened.streams.audio
+        told = (video.average_rate, video.width, video.height, heard.rate, heard.channels)
+        shown = [frame.to_ndarray(format="rgb24") for frame in opened.decode(video)]
+        opened.seek(0)
+        samples = np.concatenate([part.to_ndarray().T.reshape(-1) for part in opened.decode(heard)])
+    assert told == (24, 64, 64, sound.rate, sound.images[0].shape[0])
+    assert np.array_equal(np.stack(shown), np.stack([frame.astype(np.uint8) for frame in frames]))
+    assert np.abs(samples.reshape(-1, heard.channels) - sound.images[0].T).max() < 1e-6
     code, out, err = ldm("replay", file, "--allow-files", "--out", tmp_path / "again")
     assert (code, "frame for frame" in out + err) == (0, True), out + err
     code, _, err = ldm("two-stages", *words, "--size", "72x64", "--out", tmp_path / "not")
