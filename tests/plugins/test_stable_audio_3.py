@@ -16,7 +16,7 @@ from diffusers.schedulers import scheduling_flow_match_euler_discrete as theirs
 import tiny
 from ldm_core import Pipeline
 from ldm_core.composition.compose import compose
-from ldm_core.errors import LdmError
+from ldm_core.errors import LdmError, LdmWarning
 from ldm_core.plugins.registry import installed
 from peers import apart
 from video_peers import PROMPTS, alone
@@ -108,6 +108,10 @@ def test_a_sound_goes_on_from_another(pipe: Pipeline) -> None:
     call: dict[str, Any] = {"audio": wave, "seed": 1, "output_type": "latent", **SHORT}
     same = start("a red star", strength=0.0, num_inference_steps=4, **call).images
     assert apart(same, latents) < 1e-6
+    with pytest.warns(
+        LdmWarning, match=r"has nothing of the sound\. To begin from it, at most 0\.5"
+    ):
+        start("a red star", strength=0.9, num_inference_steps=2, **call)
 
 
 def test_from_a_sound_diffusers_goes_up_after_its_start(

@@ -26,6 +26,8 @@ DENOISING_START = Input(
 """The input ``denoising_start``, one for all images of a run."""
 FAINT = 1e-5
 """A share of the picture that is less than a step of its colours."""
+MADE = {"samples": "sound", "frames": "video"}
+"""What a run starts from, by an axis of it; else it is a picture."""
 
 
 def strength(default: float) -> Input:
@@ -80,15 +82,17 @@ def add_noise(x0: Tensor, noise: Tensor, point: Point) -> Tensor:
 
 
 def noised(run: Run, x0: Tensor, noise: Noise) -> Tensor:
-    """The first x of a run from a picture: with the noise of its first point, or, where no step is
-    asked for, the picture. It is said where that point is noise alone."""
+    """The first x of a run from a picture, video or sound: with the noise of its first point, or,
+    where no step is asked for, as it is. It is said where that point is noise alone."""
     share, first = run.request.inputs["strength"][0], run.grid[0]
     if 0 < share < 1 and first.alpha < FAINT:
         steps = run.request.num_inference_steps
         less = f"at most {1 - 1 / steps:g} does, or more steps" if steps > 1 else "take more steps"
+        axes = run.model.info.latents.names
+        what = next((MADE[name] for name in axes if name in MADE), "picture")
         warnings.warn(
             f"a strength of {share:g} is all {steps} steps of this model, whose first point is "
-            f"noise alone: what is drawn has nothing of the picture. To begin from it, {less}.",
+            f"noise alone: what is drawn has nothing of the {what}. To begin from it, {less}.",
             LdmWarning,
             stacklevel=2,
         )
