@@ -167,7 +167,8 @@ class ControlAbility(Protocol):
 class FirstFrameAbility(Protocol):
     """Ability ``first_frame``: how a family lets its network see the frame with which a video
     begins. One that may be shown the last frame too has the ability ``last_frame`` beside it; one
-    that must be shown both has ``first_and_last_frame`` in place of the two."""
+    that must be shown both has ``first_and_last_frame`` in place of the two; one that was trained
+    on first frames as H.264 leaves them has ``compressed_frames`` beside it."""
 
     def encode(self, run: Run, first: Tensor, last: Sequence[Tensor | None]) -> Condition:
         """The network's condition for each video.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -159,11 +160,17 @@ def test_diffusers_perturbs_nothing_where_a_network_was_not_made_for_it(
     assert distance(ours.replace(guidance=guidance), theirs, their) > 1e-2
 
 
-def test_a_video_goes_on_from_a_picture(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Diffusers, where nothing is chosen, first compresses the picture as a video's frame is; not
-    here."""
+@pytest.mark.parametrize("crf", [None, 0, 12], ids=["nothing chosen", "as it is", "another"])
+def test_a_video_goes_on_from_a_picture(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, crf: int | None
+) -> None:
+    """Which is first compressed as a video's frame is."""
+    pytest.importorskip("av")
     one = picture(1, 32, 32)
-    plain = Pipeline.from_pretrained(folder, conditioning=["text", "first_frame"])
+    chosen = {} if crf is None else {"crf": crf}
+    plain = Pipeline.from_pretrained(
+        folder, conditioning=["text", {"name": "first_frame", **chosen}]
+    )
     peer = LTX2ImageToVideoPipeline.from_pretrained(folder)
     peer.set_progress_bar_config(disable=True)
     noise = space(plain).split(plain.noise([3], SMALL)())
@@ -177,22 +184,37 @@ def test_a_video_goes_on_from_a_picture(folder: Path, monkeypatch: pytest.Monkey
     _, sound = raw(plain, noise)
     both: dict[str, Any] = {"num_inference_steps": 3, "height": 32, "width": 32}
     call = {"image": one, "num_frames": 9, "audio_latents": sound, **both}
-    kinds = ("latent", "np")
-    made = {
-        kind: plain(PROMPTS[0], first_frame=one, seed=3, frames=9, output_type=kind, **both)
-        for kind in kinds
-    }
-    theirs = {
-        kind: peer(prompt=PROMPTS[0], image_crf=0, output_type=kind, **call) for kind in kinds
-    }
-    frames, heard = raw(plain, space(plain).split(made["latent"].images))
-    assert apart(frames, theirs["latent"].frames) < 1e-4
-    assert apart(heard, theirs["latent"].audio) < 1e-4
-    assert apart(made["np"].images, theirs["np"].frames) < 1e-4
-    assert apart(made["np"].beside[0].images, theirs["np"].audio) < 1e-4
-    pytest.importorskip("av")
-    compressed = peer(prompt=PROMPTS[0], output_type="np", **call)
-    assert 0.01 < apart(made["np"].images, compressed.frames) < 0.5
+    own = {"first_frame": one, "seed": 3, "frames": 9, **both}
+    made = plain(PROMPTS[0], output_type="latent", **own)
+    theirs = peer(prompt=PROMPTS[0], image_crf=crf, output_type="latent", **call)
+    frames, heard = raw(plain, space(plain).split(made.images))
+    assert apart(frames, theirs.frames) < 1e-4
+    assert apart(heard, theirs.audio) < 1e-4
+    shown = plain(PROMPTS[0], output_type="np", **own)
+    theirs = peer(prompt=PROMPTS[0], image_crf=crf, output_type="np", **call)
+    assert apart(shown.images, theirs.frames) < 1e-4
+    assert apart(shown.beside[0].images, theirs.audio) < 1e-4
+    if crf != 0:
+        bare = plain.replace(conditioning=["text", {"name": "first_frame", "crf": 0}])
+        assert apart(bare(PROMPTS[0], output_type="np", **own).images, shown.images) > 0.01
+
+
+def test_a_picture_that_cannot_be_compressed_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    inputs = {"prompt": "a star", "first_frame": picture(1, 32, 32)}
+    for frame in ({"crf": 0}, {}):
+        chosen: dict[str, Any] = {"conditioning": ["text", {"name": "first_frame", **frame}]}
+        made = compose({"model": str(folder), **chosen}, installed())
+        if frame:
+            made.plan(inputs, [1], SMALL)
+            continue
+        with pytest.raises(LdmError, match=r"crf 33; 0 leaves it as it is\) needs the package av"):
+            made.plan(inputs, [1], SMALL)
+    chosen = {"conditioning": ["text", {"name": "first_frame", "crf": 52}]}
+    with pytest.raises(LdmError, match="from 0 to 51, not 52"):
+        compose({"model": str(folder), **chosen}, installed())
 
 
 def test_sound_lasts_as_long_as_the_video(pipe: Pipeline) -> None:

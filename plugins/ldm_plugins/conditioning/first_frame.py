@@ -20,6 +20,7 @@ from ldm_core.contracts import (
 )
 from ldm_core.contracts.abilities import FirstFrameAbility
 from ldm_core.errors import LdmError
+from ldm_plugins.conditioning.shared.compression import MOST, check_codec, compressed
 from ldm_plugins.conditioning.shared.pictures import (
     check_size,
     different,
@@ -31,11 +32,13 @@ from ldm_plugins.conditioning.shared.pictures import (
 if TYPE_CHECKING:
     from torch import Tensor
 
+TRAINED_CRF = 33
+"""Of the frames that LTX-2 was trained on (Diffusers, pipelines/ltx2/utils.py)."""
 BOTH = "first_and_last_frame"
 FRAME = "a picture of the video's size with which it {}: a file"
 
 
-def first_frame() -> Conditioning:
+def first_frame(*, crf: int | None = None) -> Conditioning:
     """Image to video: a video that begins with a picture and, where the model can be shown that
     too, ends with another.
 
@@ -45,8 +48,15 @@ def first_frame() -> Conditioning:
     channels (Wan 2.1), in the place of the first latents (LTX-Video, LTX-2, and Wan 2.2 of 5
     billion weights), or beside those of each frame (Stable Video Diffusion). All branches of a
     guidance see them, where a network did not learn to do without.
+
+    Args:
+        crf: how much the frames are compressed first, as H.264 does the frame of a video: from 0
+            for not at all to 51. Left out, it is what the model was trained with: 33 for LTX-2, as
+            in Diffusers, and 0 for the others. It needs PyAV.
     """
-    return FirstFrame()
+    if crf is not None and not 0 <= crf <= MOST:
+        raise LdmError(f"the crf of 'first_frame' should be a number from 0 to {MOST}, not {crf}.")
+    return FirstFrame(chosen=crf)
 
 
 @dataclass(frozen=True)
@@ -57,6 +67,8 @@ class FirstFrame(Conditioning):
         last: whether a last frame may be shown.
         both: whether it must be.
         model: for messages.
+        chosen: crf of a recipe.
+        crf: that of the frames.
     """
 
     inputs: ClassVar[Mapping[str, Input]] = {
@@ -68,6 +80,8 @@ class FirstFrame(Conditioning):
     last: bool = False
     both: bool = False
     model: str = ""
+    chosen: int | None = None
+    crf: int = 0
 
     @property
     def ability(self) -> str:
@@ -77,9 +91,15 @@ class FirstFrame(Conditioning):
         both = BOTH in info.abilities
         last = both or "last_frame" in info.abilities
         mode = mode_of(info.image_channels)
-        return replace(self, mode=mode, last=last, both=both, model=info.source)
+        own = TRAINED_CRF if "compressed_frames" in info.abilities else 0
+        crf = own if self.chosen is None else self.chosen
+        if crf and mode != "RGB":
+            raise LdmError(f"frames of '{info.source}' have no colours that H.264 compresses.")
+        return replace(self, mode=mode, last=last, both=both, model=info.source, crf=crf)
 
     def check(self, request: Request) -> None:
+        if self.crf:
+            check_codec(self.crf)
         firsts, lasts = (request.inputs[name] for name in self.inputs)
         for first, last in different(firsts, lasts):
             check_size("first_frame", read_picture("first_frame", first, self.mode), request)
@@ -121,7 +141,8 @@ class FirstFrame(Conditioning):
         return self._pixels("first_frame", run.request.inputs["first_frame"])
 
     def _pixels(self, name: str, values: Sequence[object]) -> Tensor:
-        return to_pixels(name, values, self.mode) * 2 - 1
+        pixels = to_pixels(name, values, self.mode)
+        return (compressed(pixels, self.crf) if self.crf else pixels) * 2 - 1
 
 
 class Framed(RunHooks):

@@ -78,7 +78,7 @@ class LTX2(DiffusersFolder):
             steps=30,
             guidance=guidance_of(transformer),
             abilities=[
-                *("text", "first_frame", "latent_upsampler"),
+                *("text", "first_frame", "compressed_frames", "latent_upsampler"),
                 *noise_ability(folder.autoencoder),
             ],
             needs=frozenset({"text"}),
@@ -101,6 +101,7 @@ class LTX2(DiffusersFolder):
                 transformer.device,
             ),
             "first_frame": FirstFrame(space, transformer.device),
+            "compressed_frames": True,
             "decode_noise": DecodeNoise(space),
             "latent_upsampler": LatentUpsampler(place, parts["vae"], space),
         }
