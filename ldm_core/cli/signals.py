@@ -47,6 +47,7 @@ class StopSignals:
         self.signum: int | None = None
         self._process = os.getpid()
         self._before: dict[int, Any] = {}
+        self._usual: dict[int, Any] = {}
         self._hook: Callable[[Any], Any] = sys.unraisablehook
         self._over = threading.Event()
 
@@ -57,7 +58,7 @@ class StopSignals:
                 signum: int | None = signal.__dict__.get(name)
                 usual = (signal.SIG_DFL, signal.default_int_handler)
                 if signum is not None and (before := signal.getsignal(signum)) in usual:
-                    self._before[signum] = before
+                    self._before[signum] = self._usual[signum] = before
                     signal.signal(signum, self._hear)
             self._hook, sys.unraisablehook = sys.unraisablehook, self._unraised
         return self
@@ -67,6 +68,10 @@ class StopSignals:
             sys.unraisablehook = self._hook
         self._over.set()
         self._let_go()
+        for signum, usual in self._usual.items():
+            if signal.getsignal(signum) == self._hear:  # what else puts handlers back did so later
+                signal.signal(signum, usual)
+        self._usual.clear()
 
     def _let_go(self) -> None:
         for signum, handler in self._before.items():
@@ -92,6 +97,10 @@ class StopSignals:
     def _hear(self, signum: int, _: object) -> None:
         if os.getpid() != self._process:
             signal.signal(signum, signal.SIG_DFL)
+            os.kill(os.getpid(), signum)
+            return
+        if signum not in self._before:  # a second one, which was let go, and put back by others
+            signal.signal(signum, self._usual[signum])
             os.kill(os.getpid(), signum)
             return
         self.signum = signum

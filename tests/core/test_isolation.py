@@ -384,8 +384,10 @@ def test_a_signal_that_comes_at_an_import_names_the_package(
     fresh: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     install(fresh, "killed", "import os, signal\nos.kill(os.getpid(), signal.SIGTERM)\n")
+    before = signal.getsignal(signal.SIGTERM)
     with StopSignals(), pytest.raises(Stop) as stopped:
         discovery.installed()
+    assert signal.getsignal(signal.SIGTERM) == before
     assert ended(stopped.value) == 128 + signal.SIGTERM
     assert "while the package ldm-killed 1.0 was imported" in capsys.readouterr().err
 
