@@ -16,6 +16,8 @@ KEYWORDS = ("prompt", "workflow")
 PROGRAM = "ComfyUI"
 LATENTS = ("EmptyLatentImage", "EmptySD3LatentImage")
 LOADERS = ("CheckpointLoaderSimple", "UNETLoader")
+VAE = "VAELoader"
+"""It names another VAE than the model's."""
 MOST = 2000
 """Nodes of a graph that is looked through."""
 
@@ -52,7 +54,10 @@ def read_graph(text: str | None) -> Recorded:
         return Recorded(PROGRAM, unread="its prompt comes from other nodes, and is not read.")
     denoise = real(inputs.get("denoise"))
     more = {} if denoise in (None, 1.0) else {"denoise": str(denoise)}
-    others = sorted({_class(node) for node in nodes.values()} - {*PLAIN, *LATENTS, *LOADERS})
+    loaded = [_text(_inputs(n).get("vae_name")) for n in nodes.values() if _class(n) == VAE]
+    if vaes := ", ".join(sorted(filter(None, loaded))):
+        more["vae_name"] = vaes
+    others = sorted({_class(node) for node in nodes.values()} - {*PLAIN, VAE, *LATENTS, *LOADERS})
     return Recorded(
         PROGRAM,
         prompt,
@@ -69,7 +74,7 @@ def read_graph(text: str | None) -> Recorded:
     )
 
 
-PLAIN = ("KSampler", "CLIPTextEncode", "VAEDecode", "SaveImage", "PreviewImage", "VAELoader")
+PLAIN = ("KSampler", "CLIPTextEncode", "VAEDecode", "SaveImage", "PreviewImage")
 """Nodes that say nothing more."""
 
 
