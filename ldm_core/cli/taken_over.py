@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ldm_core.cli.prompt_syntax import syntax_notes
 from ldm_core.composition.recipe import Layer
 from ldm_core.errors import LdmError
 from ldm_core.media.manifest import recipe_of
@@ -69,7 +70,7 @@ def taken_of_recorded(recorded: Recorded, registry: Registry) -> Taken:
     """
     if recorded.unread:
         raise LdmError(f"the picture was made by {recorded.program}: {recorded.unread}")
-    layer, notes = _choices(recorded, registry)
+    layer, notes, differs = _choices(recorded, registry)
     if recorded.scale is not None:
         layer["guidance"] = {**layer.get("guidance", {}), "scale": recorded.scale}
         if layer["guidance"].get("name") == "cfg_pp" and not 0 < recorded.scale <= 1:
@@ -84,11 +85,13 @@ def taken_of_recorded(recorded: Recorded, registry: Registry) -> Taken:
     ):
         if text:
             inputs[name] = EXTRA.sub("", text).strip()
-            notes += [f"{one} in its {name.replace('_', ' ')}" for one in EXTRA.findall(text)]
+            place = f"in its {name.replace('_', ' ')}"
+            notes += [f"{one} {place}" for one in EXTRA.findall(text)]
+            notes += [f"{place}, {one}" for one in syntax_notes(inputs[name], recorded.program)]
     if recorded.model is not None:
         notes.append(f"its model '{recorded.model}', which --model says")
     notes += [f"{name}: {value}" for name, value in recorded.more.items() if name not in SILENT]
-    notes = [f"not taken over: {note}" for note in notes]
+    notes = [f"not taken over: {note}" for note in notes] + differs
     if recorded.seed is not None:
         notes.append(
             f"its seed {recorded.seed} draws other noise here than in {recorded.program}, so that "
@@ -99,8 +102,8 @@ def taken_of_recorded(recorded: Recorded, registry: Registry) -> Taken:
     return Taken(layer, inputs, recorded.seed, size, None, tuple(notes))
 
 
-def _choices(recorded: Recorded, registry: Registry) -> tuple[Layer, list[str]]:
-    """Scheduler and spacing, and what of them is not here."""
+def _choices(recorded: Recorded, registry: Registry) -> tuple[Layer, list[str], list[str]]:
+    """Scheduler and spacing; what of them is not here; and what differs of what is."""
     sampler = _named(recorded.sampler, "scheduler", recorded, registry)
     schedule = _named(recorded.schedule, "spacing", recorded, registry)
     notes = [
@@ -113,13 +116,13 @@ def _choices(recorded: Recorded, registry: Registry) -> tuple[Layer, list[str]]:
     ]
     hit = joined(sampler, schedule) if sampler and schedule else sampler or schedule
     if hit is None:
-        return {}, notes
+        return {}, notes, []
     if hit.missing:
         notes.append(f"all of its sampler '{hit.name}': {in_words(hit)}")
     layer = {kind: dict(choice) for kind, choice in hit.use.items()}
     if sampler and sampler.automatic and "spacing" not in layer and not recorded.schedule:
         layer["spacing"] = {"name": sampler.automatic}
-    return layer, notes + ([f"this of '{hit.name}': {hit.note}"] if hit.note else [])
+    return layer, notes, [f"of its sampler '{hit.name}': {hit.note}"] if hit.note else []
 
 
 def _named(
@@ -127,5 +130,5 @@ def _named(
 ) -> NameElsewhere | None:
     if name is None:
         return None
-    hits = looked_up(name, tables_of(registry)[0], kind)
-    return next((hit for hit in hits if hit.source == recorded.program), None)
+    tables = [table for table in tables_of(registry)[0] if table.title == recorded.program]
+    return next(iter(looked_up(name, tables, kind)), None)

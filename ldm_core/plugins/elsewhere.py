@@ -202,7 +202,8 @@ def _in_table(key: str, table: Table) -> Iterator[NameElsewhere]:
 
 
 def joined(sampler: NameElsewhere, spacing: NameElsewhere) -> NameElsewhere:
-    """A sampler on a spacing of the same program."""
+    """A sampler on a spacing of the same program; one that chooses nothing is the sampler's own."""
+    notes = (sampler.note, spacing.note if spacing.use or spacing.missing else "")
     use = {**sampler.use, **spacing.use}
     if not spacing.use and sampler.automatic:
         use["spacing"] = {"name": sampler.automatic}
@@ -212,7 +213,7 @@ def joined(sampler: NameElsewhere, spacing: NameElsewhere) -> NameElsewhere:
         "scheduler",
         use,
         " ".join(filter(None, (sampler.missing, spacing.missing))),
-        " ".join(filter(None, (sampler.note, spacing.note))),
+        " ".join(filter(None, notes)),
         package=sampler.package,
     )
 
