@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from types import NoneType
@@ -17,6 +17,7 @@ from ldm_core.composition.composition import Composition, is_one_each
 from ldm_core.composition.recipe import read_value
 from ldm_core.contracts import Input
 from ldm_core.errors import LdmError, did_you_mean
+from ldm_core.plugins.elsewhere_words import ARGUMENT_FLAGS, argument_said
 
 KEY = "ldm.inputs"
 """Where the context of a command keeps the flags that are no options of its own."""
@@ -71,7 +72,7 @@ def split_flags(args: list[str], own: set[str]) -> tuple[list[str], dict[str, st
             value = next(rest, "--")
             if value.startswith("--"):
                 raise LdmError(
-                    f"there is no option {name} without a value.{did_you_mean(name, own)}",
+                    f"there is no option {name} without a value.{_meant(name, own)}",
                     "an input of the model is given as --name VALUE; `ldm explain` shows them.",
                 )
         key = name.removeprefix("--").replace("-", "_")
@@ -139,13 +140,22 @@ def read_flags(flags: Flags, composition: Composition) -> dict[str, Any]:
             values[name] = text if _is_text(declared[name]) else read_value(text)
         else:
             reads = ", ".join(flags_of(declared)) or "none"
-            near = did_you_mean(flag, [*flags.own, *flags_of(declared)])
+            near = _meant(flag, [*flags.own, *flags_of(declared)])
             raise LdmError(
                 f"there is no option {flag}.{near} "
                 f"Inputs of the model '{composition.info.source}': {reads}.",
                 WRITTEN if flag == FRAMES else "",
             )
     return values
+
+
+def _meant(flag: str, flags: Collection[str]) -> str:
+    """What a flag is where it is another program's argument, or which of ours is near."""
+    name = flag.removeprefix("--")
+    other = ARGUMENT_FLAGS.get(name.replace("-", "_"))
+    if other in flags:
+        return f" Here, it is {other}."
+    return argument_said(name, flags) or did_you_mean(flag, flags)
 
 
 def with_full_paths(inputs: Mapping[str, Any], composition: Composition) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def _name(kind: str, written: str) -> str:
     label = str(choice["name"]).removeprefix("ldm-core:")
     for table in tables_of(registry)[0]:
         for name in table.names if table.key == PROGRAM else ():
-            alone = name.kind == kind and not name.missing and [*name.use] == [kind]
+            alone = name.kind == kind and not (name.missing or name.fork) and [*name.use] == [kind]
             if alone and _same(name.use[kind], {**choice, "name": label}, kind, registry):
                 return name.name
     return label

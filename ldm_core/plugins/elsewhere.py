@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ldm_core.errors import LdmError
+from ldm_core.plugins.elsewhere_settings import with_settings
 from ldm_core.plugins.registry import Registry
 from ldm_core.values import brief
 
@@ -44,6 +45,7 @@ class NameElsewhere:
         automatic: the spacing that goes with a sampler there where none is chosen.
         also: its other spellings.
         settings: what settings of a class add to ``use``, by ``name=value``.
+        fork: the program that took the name up, where the one of ``source`` has none such.
         package: the distribution whose table has it.
     """
 
@@ -57,6 +59,7 @@ class NameElsewhere:
     automatic: str = ""
     also: tuple[str, ...] = ()
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    fork: str = ""
     package: str = ""
 
 
@@ -135,15 +138,19 @@ def _table(key: str, raw: Any, distribution: str) -> Table:
 def _name(
     source: str, kind: str, name: str, entry: Any, shared: Any, distribution: str
 ) -> NameElsewhere:
-    if unknown := {*entry} - {*CHOICES, *TEXTS, "also", "settings"}:
+    if unknown := {*entry} - {*CHOICES, *TEXTS, "also", "settings", "fork"}:
         raise LdmError(f"'{name}' says {brief(min(unknown))}, which means nothing.")
     settings = {**(shared if kind == "scheduler" else {}), **entry.get("settings", {})}
+    texts = {key: _text(entry.get(key, "")) for key in TEXTS}
+    if fork := _text(entry.get("fork", "")):
+        texts["note"] = f"Of {fork}. {texts['note']}".strip()
     return NameElsewhere(
         source,
         name,
         kind,
         _choices(entry),
-        **{key: _text(entry.get(key, "")) for key in TEXTS},
+        **texts,
+        fork=fork,
         also=tuple(_text(other) for other in entry.get("also", ())),
         settings={words: _choices(added) for words, added in settings.items()},
         package=distribution,
@@ -167,7 +174,8 @@ def looked_up(text: str, tables: Iterable[Table], kind: str | None = None) -> li
 
     Case, spaces, hyphens and underscores do not count, ``pp`` is ``++``, and a class may go without
     its ``Scheduler``. A sampler's name may have a spacing's behind it, as in ``DPM++ 2M Karras``,
-    and a class its settings, as in ``DPMSolverMultistepScheduler use_karras_sigmas=True``.
+    where nobody has it as a whole; and a class its settings, as in
+    ``DPMSolverMultistepScheduler use_karras_sigmas=True``.
 
     Args:
         kind: where only this one is asked for: of `KINDS`.
@@ -175,7 +183,9 @@ def looked_up(text: str, tables: Iterable[Table], kind: str | None = None) -> li
     words = text[:MOST_LETTERS].replace(",", " ").replace("(", " ").replace(")", " ").split()
     settings = [word for word in words if "=" in word]
     key = plain(" ".join(word for word in words if "=" not in word))
-    found = [hit for table in tables for hit in _in_table(key, table)] if key else []
+    tables = [*tables] if key else []
+    found = [n for table in tables for n in table.names if key in map(plain, (n.name, *n.also))]
+    found = found or [hit for table in tables for hit in _of_two(key, table)]
     found = [hit for hit in found if kind in (None, hit.kind)]
     return [_with_settings(hit, settings) for hit in found] if settings else found
 
@@ -186,11 +196,8 @@ def plain(name: str) -> str:
     return key.replace("scheduler", "") or key
 
 
-def _in_table(key: str, table: Table) -> Iterator[NameElsewhere]:
-    exact = [n for n in table.names if key in map(plain, (n.name, *n.also))]
-    if exact:
-        yield from exact
-        return
+def _of_two(key: str, table: Table) -> Iterator[NameElsewhere]:
+    """A sampler's name with a spacing's behind it."""
     spacings = {
         plain(other): n for n in table.names if n.kind == "spacing" for other in (n.name, *n.also)
     }
@@ -220,16 +227,7 @@ def joined(sampler: NameElsewhere, spacing: NameElsewhere) -> NameElsewhere:
 
 def _with_settings(hit: NameElsewhere, settings: list[str]) -> NameElsewhere:
     """A class with its settings; what is not known of them is said as missing."""
-    use = {kind: dict(choice) for kind, choice in hit.use.items()}
-    known = {tuple(sorted(map(_setting, words.split()))): v for words, v in hit.settings.items()}
-    given, said = {_setting(word): word for word in settings}, set()
-    for words, added in sorted(known.items(), key=lambda item: len(item[0])):
-        if not {*words} <= {*given}:
-            continue
-        said |= {*words}
-        for kind, choice in added.items():
-            use[kind] = dict(choice) if "name" in choice else {**use.get(kind, {}), **choice}
-    left = [word for setting, word in given.items() if setting not in said]
+    use, left = with_settings(hit.use, hit.settings, settings)
     missing = f"Not carried over: {', '.join(left)}." if left else ""
     return NameElsewhere(
         hit.source,
@@ -240,7 +238,3 @@ def _with_settings(hit: NameElsewhere, settings: list[str]) -> NameElsewhere:
         hit.note,
         package=hit.package,
     )
-
-
-def _setting(word: str) -> str:
-    return word.replace("'", "").replace('"', "").casefold()

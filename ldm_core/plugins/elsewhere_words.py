@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from ldm_core.plugins.elsewhere import NameElsewhere, looked_up, plain, tables_of
+from ldm_core.plugins.elsewhere import CHOICES, NameElsewhere, looked_up, plain, tables_of
 from ldm_core.plugins.registry import Registry
 
 FIND = "`ldm plugins find NAME` says what a name of another program is here."
+ARGUMENT_FLAGS = {"num_inference_steps": "--steps", "num_images_per_prompt": "--num-images"}
+"""Flags of arguments that have another name."""
 SHOWN = 3
 """Programs that an error names."""
 
@@ -31,40 +33,76 @@ def _written(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def in_words(hit: NameElsewhere) -> str:
-    """What a name stands for, in one sentence or two."""
+def in_words(hit: NameElsewhere, flags: Collection[str] = ()) -> str:
+    """What a name stands for, in one sentence or two.
+
+    Args:
+        flags: those of a command, by which an argument is then named.
+    """
     if hit.kind == "argument":
-        here = f"here, it is {hit.instead}." if hit.instead else "it has no counterpart here."
+        flag = ARGUMENT_FLAGS.get(hit.instead, f"--{hit.instead.replace('_', '-')}")
+        ours = flag if flag in flags else hit.instead
+        here = f"here, it is {ours}." if ours else "it has no counterpart here."
         return " ".join(filter(None, (here[:1].upper() + here[1:], hit.note)))
-    flags = flags_of(hit.use)
+    typed = flags_of(hit.use)
     if hit.missing:
-        return f"{hit.missing} Nearest: {flags}" if flags else hit.missing
-    return flags or hit.note
+        return f"{hit.missing} Nearest: {typed}" if typed else hit.missing
+    return typed or hit.note
 
 
-def said_of(name: str, kind: str, registry: Registry, ours: Iterable[str] = ()) -> str:
+def said_of(
+    name: str,
+    kind: str,
+    registry: Registry,
+    ours: Iterable[str] = (),
+    flags: Collection[str] = (),
+) -> str:
     """What an error says of a name that is none of ours, as `` In A1111, this is --scheduler
     pndm.``; nothing where nobody has it.
 
+    A name that is no plugin of this kind is looked for in the other kinds: what is a spacing here
+    is a scheduler in ComfyUI.
+
     Args:
         ours: our names, of which one that is written otherwise comes first.
+        flags: see `in_words`.
     """
     alike = [other for other in ours if plain(other) == plain(name)]
     if alike:
         return f" Did you mean '{min(alike)}'?"
-    hits = looked_up(name, tables_of(registry)[0], kind)
+    tables = tables_of(registry)[0]
+    hits = looked_up(name, tables, kind)
+    if not hits and kind != "argument":
+        if other := _of_another_kind(name, kind, registry):
+            return other
+        hits = [h for h in looked_up(name, tables) if kind in CHOICES and h.kind in CHOICES]
     sources: dict[str, list[str]] = {}
     for hit in hits:
-        sources.setdefault(in_words(hit).rstrip("."), []).append(hit.source)
+        sources.setdefault(in_words(hit, flags).rstrip("."), []).append(hit.source)
     words = [_of(sources[what], what, kind) for what in sources]
     return "".join(f" {one}" for one in words[:SHOWN])
 
 
-def argument_said(name: str) -> str:
-    """What an error says of an argument that is none of ours, where no registry is at hand."""
+def _of_another_kind(name: str, kind: str, registry: Registry) -> str:
+    """What an error says of a name of ours that is given as another kind of plugin."""
+    found = {
+        p.kind: p.name for p in registry.plugins if p.kind != kind and plain(p.name) == plain(name)
+    }
+    for other in sorted(found, key=lambda one: (one not in CHOICES, one)):
+        flag = f": --{other} {found[other]}" if other in CHOICES else ""
+        return f" '{found[other]}' is a plugin of the kind {other}{flag}."
+    return ""
+
+
+def argument_said(name: str, flags: Collection[str] = ()) -> str:
+    """What an error says of an argument that is none of ours, where no registry is at hand.
+
+    Args:
+        flags: see `in_words`.
+    """
     from ldm_core.plugins.registry import installed
 
-    return said_of(name, "argument", installed())
+    return said_of(name, "argument", installed(), flags=flags)
 
 
 def _of(sources: Iterable[str], what: str, kind: str) -> str:

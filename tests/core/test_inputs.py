@@ -86,6 +86,26 @@ def test_a_flag_that_is_nothing_is_refused(ldm: Any, folder: Path) -> None:
     assert "'level' is given twice" in err
 
 
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--sampler", "Euler a"], "an argument of A1111 and ComfyUI. Here, it is --scheduler."),
+        (["--sampler-name"], "an argument of A1111 and ComfyUI. Here, it is --scheduler."),
+        (["--cfg=7"], "an argument of ComfyUI. Here, it is --guidance-scale."),
+        (["--cfg-scale", "7"], "an argument of A1111. Here, it is --guidance-scale."),
+        (["--schedule-type", "Karras"], "an argument of A1111. Here, it is --spacing."),
+        (["--denoising-strength", "0.5"], "Here, it is strength. Of the conditioning `image`"),
+        (["--num-inference-steps", "5"], "no option --num-inference-steps. Here, it is --steps."),
+        (["--n-iter", "5"], "an argument of A1111. Here, it is --num-images."),
+    ],
+)
+def test_a_flag_of_another_program_is_translated(ldm: Any, flags: list[str], words: str) -> None:
+    code, _, err = ldm("generate", "a star", *flags)
+    assert code == 2
+    assert words in err
+    assert "Did you mean" not in err
+
+
 def test_text_stays_text_and_other_values_are_read(ldm: Any, tmp_path: Path) -> None:
     classes = tiny.write_dit(tmp_path / "dit")
     code, out, err = ldm(

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import pytest
 
-from ldm_core import LdmError, Pipeline
+from ldm_core import LdmError, Pipeline, chain
 from ldm_core.composition.compose import compose, recompose
-from ldm_core.composition.recipe import as_layer, lay, override
+from ldm_core.composition.composition import OF_A_CALL
+from ldm_core.composition.recipe import KEYS, as_layer, lay, override
 from ldm_core.plugins.elsewhere import looked_up, plain, read_table, tables_of
 from ldm_core.plugins.elsewhere_words import flags_of
 from ldm_core.plugins.registry import installed
 from ldm_pipelines.comparing import compare
 from ldm_pipelines.convergence.measuring import converge
+from ldm_plugins.conditioning.image_prompt import ImagePrompt
+from ldm_plugins.conditioning.mask import mask
 from swaps import PUBLISHED, Swap, ours, theirs
 
 A1111 = [
@@ -135,9 +140,20 @@ def tables() -> Any:
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    folder = PUBLISHED["SD 1.5"].written(tmp_path_factory.mktemp("published") / "model")
-    return compose({"model": str(folder)}, installed())
+def owns(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
+    """The composition of a folder as it is published."""
+
+    @cache
+    def composed(name: str) -> Any:
+        folder = PUBLISHED[name].written(tmp_path_factory.mktemp("published") / "model")
+        return compose({"model": str(folder)}, installed())
+
+    return composed
+
+
+@pytest.fixture(scope="module")
+def own(owns: Callable[[str], Any]) -> Any:
+    return owns("SD 1.5")
 
 
 @pytest.mark.parametrize(("source", "kind"), LISTS)
@@ -157,7 +173,11 @@ def test_every_choice_is_made_of_plugins_and_options_that_are_there(tables: Any,
     for name in {h.name: h for table in tables for h in table.names}.values():
         for use in [name.use, *name.settings.values()]:
             layer = {
-                kind: {"name": name.use.get(kind, {}).get("name"), **c} for kind, c in use.items()
+                kind: {
+                    "name": name.use.get(kind, {}).get("name"),
+                    **{option: 3.0 if value == "*" else value for option, value in c.items()},
+                }
+                for kind, c in use.items()
             }
             if not layer or any(choice["name"] is None for choice in layer.values()):
                 continue
@@ -191,6 +211,22 @@ def test_every_choice_is_made_of_plugins_and_options_that_are_there(tables: Any,
         ("dpm-PLUS_plus  2m", set()),
         ("DPM ++ 2M_karras", {"--scheduler dpmpp_2m --spacing karras"}),
         ("IPNDM_V", {"--scheduler ipndm_v"}),
+        ("ddim_uniform", {"--spacing ddim_uniform"}),
+        (
+            "FlowMatchEulerDiscreteScheduler shift=3.0",
+            {"--scheduler euler --set spacing.dynamic=false --set spacing.shift=3.0"},
+        ),
+        (
+            "FlowMatchEulerDiscreteScheduler(shift=3, use_karras_sigmas=True)",
+            {
+                "--scheduler euler --set spacing.curve=karras --set spacing.dynamic=false "
+                "--set spacing.shift=3.0"
+            },
+        ),
+        (
+            "FlowMatchEulerDiscreteScheduler shift=3 use_dynamic_shifting=True",
+            {"--scheduler euler --spacing flow_shift --set spacing.dynamic=true"},
+        ),
         ("nobody's", set()),
         ("++", set()),
     ],
@@ -203,6 +239,14 @@ def test_a_setting_that_means_nothing_here_is_said(tables: Any) -> None:
     (hit,) = looked_up("UniPCMultistepScheduler solver_order=3 solver_p=x", tables)
     assert flags_of(hit.use) == "--scheduler unipc --set scheduler.order=3"
     assert hit.missing == "Not carried over: solver_p=x."
+    (hit,) = looked_up("UniPCMultistepScheduler flow_shift=3 use_karras_sigmas=True", tables)
+    assert hit.use["spacing"] == {"name": "karras", "whole_timesteps": True}
+    assert hit.missing == "Not carried over: flow_shift=3."
+    (hit,) = looked_up("FlowMatchEulerDiscreteScheduler shift=much", tables)
+    assert (hit.use, hit.missing) == (
+        {"scheduler": {"name": "euler"}},
+        "Not carried over: shift=much.",
+    )
 
 
 SETTINGS = [
@@ -217,18 +261,32 @@ SETTINGS = [
     ("UniPCMultistepScheduler", {"solver_order": 3, "use_karras_sigmas": True}),
     ("DPMSolverSinglestepScheduler", {"solver_order": 3}),
 ]
+FLOW = {"use_flow_sigmas": True, "prediction_type": "flow_prediction", "flow_shift": 5.0}
+FLOW_SETTINGS = [
+    ("FlowMatchEulerDiscreteScheduler", {"shift": 5.0}),
+    ("FlowMatchEulerDiscreteScheduler", {"shift": 1.5, "use_karras_sigmas": True}),
+    ("FlowMatchHeunDiscreteScheduler", {"shift": 5.0}),
+    ("UniPCMultistepScheduler", FLOW),
+    ("DPMSolverMultistepScheduler", FLOW),
+    ("DPMSolverSinglestepScheduler", FLOW),
+]
 
 
-@pytest.mark.parametrize(("cls", "settings"), SETTINGS, ids=str)
+@pytest.mark.parametrize(
+    ("folder", "cls", "settings"),
+    [*(("SD 1.5", *one) for one in SETTINGS), *(("SD 3", *one) for one in FLOW_SETTINGS)],
+    ids=str,
+)
 def test_a_class_with_settings_walks_as_what_it_is_here(
-    tables: Any, own: Any, cls: str, settings: dict[str, Any]
+    tables: Any, owns: Callable[[str], Any], folder: str, cls: str, settings: dict[str, Any]
 ) -> None:
     """On a folder as it is published, from the same noise; Diffusers' own class is the oracle."""
     words = " ".join([cls, *(f"{name}={value}" for name, value in settings.items())])
     (hit,) = looked_up(words, tables)
     assert not hit.missing
+    own = owns(folder)
     chosen = recompose(own, {kind: dict(choice) for kind, choice in hit.use.items()})
-    expected = theirs("SD 1.5", Swap(cls, settings), 12, own)
+    expected = theirs(folder, Swap(cls, settings), 12, own)
     found = ours(chosen, 12)
     assert float((found - expected).norm() / expected.norm()) < 1e-4
 
@@ -243,6 +301,18 @@ def test_a_class_with_settings_walks_as_what_it_is_here(
         ("scheduler", "dpm_fast", "DPM-Solver++, on x0 estimates, is. Nearest: --scheduler"),
         ("spacing", "ays", "In A1111 and ComfyUI, this is --spacing align_your_steps."),
         ("spacing", "kaarras", "Did you mean 'karras'?"),
+        ("scheduler", "karras", "is a plugin of the kind spacing: --spacing karras."),
+        (
+            "scheduler",
+            "SGM Uniform",
+            "'sgm_uniform' is a plugin of the kind spacing: --spacing sgm",
+        ),
+        ("scheduler", "ays", "In A1111 and ComfyUI, this is --spacing align_your_steps."),
+        ("scheduler", "skip_layer", "of the kind guidance: --guidance skip_layer."),
+        ("scheduler", "chunked", "'chunked' is a plugin of the kind attention."),
+        ("spacing", "euler", "of the kind scheduler: --scheduler euler."),
+        ("spacing", "Euler a", "In A1111 and InvokeAI, this is --scheduler euler_ancestral."),
+        ("guidance", "DPM++ 2M Karras", "this is --scheduler dpmpp_2m --spacing karras."),
     ],
 )
 def test_an_error_says_what_a_name_of_elsewhere_is(flag: str, name: str, words: str) -> None:
@@ -263,6 +333,40 @@ def test_python_is_told_what_an_argument_of_diffusers_is(pipe: Any) -> None:
         assert words in str(refused.value)
 
 
+PIPELINES = [
+    "StableDiffusionPipeline", "StableDiffusionXLPipeline", "StableDiffusion3Pipeline",
+    "FluxPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionXLImg2ImgPipeline",
+    "StableDiffusionInpaintPipeline", "StableDiffusionControlNetPipeline",
+]  # fmt: skip
+"""Diffusers' pipelines whose arguments a person brings along."""
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_python_is_told_what_each_argument_of_a_pipeline_of_diffusers_is(
+    pipe: Any, name: str
+) -> None:
+    """By its signature: one is ours too, or the refusal says what it is here, and guesses none."""
+    taken = {"prompt", "output_type", "num_inference_steps", "guidance_scale", "negative_prompt"}
+    taken |= {"num_images_per_prompt", "width", "height"}
+    parameters = inspect.signature(getattr(diffusers, name).__call__).parameters
+    others = {*parameters} - taken - {"self", "kwargs"}
+    assert len(others) > 10
+    for argument in sorted(others):
+        with pytest.raises(LdmError) as refused:
+            pipe.stream("a star", **{argument: 1})
+        assert "It is an argument of Diffusers. " in str(refused.value), argument
+        assert "Did you mean" not in str(refused.value), argument
+
+
+def test_what_an_argument_is_here_is_there(tables: Any) -> None:
+    """A key of a recipe, an argument of a call or of opening, a function, or an input."""
+    inputs = {**ImagePrompt.inputs, **mask().inputs}
+    ours = {*OF_A_CALL, *KEYS, *inputs, "dtype", chain.__name__}
+    hits = [hit for table in tables for hit in table.names if hit.kind == "argument"]
+    assert len(hits) > 50
+    assert {hit.instead for hit in hits} - {""} <= ours
+
+
 def test_find_says_it(ldm: Any) -> None:
     code, out, _ = ldm("plugins", "find", "DPM++ 2M Karras")
     assert code == 0
@@ -271,6 +375,15 @@ def test_find_says_it(ldm: Any) -> None:
     rows = json.loads(out)
     assert [row["source"] for row in rows] == ["ldm", "A1111", "ComfyUI"]
     assert {row["recipe"]["spacing"]["name"] for row in rows} == {"sgm_uniform"}
+    rows = json.loads(ldm("plugins", "find", "ddim_uniform", "--json")[1])
+    assert [(row["source"], row["flags"]) for row in rows] == [
+        ("ldm", "--spacing ddim_uniform"),
+        ("ComfyUI", "--spacing ddim_uniform"),
+    ]
+    rows = json.loads(ldm("plugins", "find", "cfg_scale", "--json")[1])
+    assert [row["source"] for row in rows] == ["A1111"]
+    rows = json.loads(ldm("plugins", "find", "DEIS", "--json", "--kind", "scheduler")[1])
+    assert [r["note"][:15] for r in rows if r["source"] == "A1111"] == ["Of Forge. There"]
     code, out, err = ldm("plugins", "find", "euler_b")
     assert (code, out) == (2, "")
     assert "no program that is known here has the name 'euler_b'" in err
