@@ -84,6 +84,15 @@ def own_device(process: Launched) -> torch.device:
     accelerator = None if on_cpu else torch.accelerator.current_accelerator(check_available=True)
     if accelerator is None:
         return torch.device("cpu")
-    return torch.device(
-        accelerator.type, process.local_rank % max(1, torch.accelerator.device_count())
-    )
+    return numbered(accelerator.type, process)
+
+
+def numbered(kind: str, process: Launched) -> torch.device:
+    """The device of a kind that a process has by its local rank; the one of that kind where there
+    are no several of it."""
+    import torch
+
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    if accelerator is None or accelerator.type != kind:
+        return torch.device(kind)
+    return torch.device(kind, process.local_rank % max(1, torch.accelerator.device_count()))

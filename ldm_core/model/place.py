@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ldm_core.contracts import Place, PlaceNames
 from ldm_core.errors import LdmError, did_you_mean
-from ldm_core.model.launched import launched, own_device
+from ldm_core.model.launched import launched, numbered, own_device
 
 if TYPE_CHECKING:
     import torch
@@ -95,7 +95,8 @@ def resolve(recipe: Mapping[str, Any]) -> Place:
     """The place that a recipe names.
 
     The device ``auto`` is this process's as Accelerate chooses it: CUDA, then MPS, then CPU; under
-    a launcher, each process has that of its local rank, and joins no process group for it. The
+    a launcher, each process has that of its local rank, and joins no process group for it; so has
+    it of ``cuda`` and every other name without a number. The
     dtype ``auto`` is the compute_dtype where that is chosen, and else bfloat16 on CUDA, float16 on
     a card without it, and float32 on all others. The
     compute_dtype ``auto`` is float32 on the CPU, where arithmetic in half precision is slow, or
@@ -163,6 +164,9 @@ def _device(name: str) -> torch.device:
         device: torch.device = PartialState().device
         return device
     place = torch.device(name)
+    process = launched()
+    if process and place.index is None and place.type != "cpu":
+        place = numbered(place.type, process)
     try:
         torch.empty(1, device=place)
     except (RuntimeError, AssertionError, NotImplementedError) as error:

@@ -63,6 +63,26 @@ def test_each_process_has_the_device_of_its_local_rank(
     assert own_device(Launched("torchrun", 1, 4, 1)) == torch.device("cpu")
 
 
+def test_a_device_without_a_number_is_that_of_the_local_rank(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("ACCELERATE_TORCH_DEVICE", raising=False)
+    monkeypatch.delenv("ACCELERATE_USE_CPU", raising=False)
+    cuda = torch.device("cuda")
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: cuda)
+    monkeypatch.setattr(torch.accelerator, "device_count", lambda: 4)
+    monkeypatch.setattr(torch, "empty", lambda *sizes, device: None)
+    named = {"dtype": "float32", "compute_dtype": "float32"}
+    assert resolve({**named, "device": "cuda"}).device == cuda  # started by nobody
+    for name, value in {**TORCHRUN, "LOCAL_RANK": "3"}.items():
+        monkeypatch.setenv(name, value)
+    found = {"auto": "cuda:3", "cuda": "cuda:3", "cuda:1": "cuda:1", "mps": "mps", "cpu": "cpu"}
+    for name, device in found.items():
+        assert resolve({**named, "device": name}).device == torch.device(device)
+    with apart():
+        assert resolve({**named, "device": "cuda"}).device.index == 3
+
+
 def test_the_place_of_a_process_needs_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """The address of the first process is nowhere: who joins the group does not get past here."""
     for name, value in TORCHRUN.items():
