@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, ClassVar, Self
 
 from ldm_core.contracts import Converter, Model, ModelInfo, Part, PlaceNames
@@ -12,14 +14,14 @@ from ldm_plugins.converters.shared.placement import READ_WHOLE, Place, Placement
 from ldm_plugins.shared.quiet import quiet
 
 ONE = "on one device, model_offload and group_offload take less of its memory."
-MUCH = 2**50
 
 
 def device_map(*, devices: list[str] | None = None, parts: list[str] | None = None) -> Converter:
     """Spread a network over several devices, each of which computes the layers that it has.
 
-    By Accelerate's hooks, about the same number of bytes for each device. They compute one after
-    the other: it is for networks that do not fit on one of them, and no faster.
+    By Accelerate's hooks, each device with the blocks that follow those of the one before it, so
+    that the fullest holds as few bytes as whole blocks allow. They compute one after the other: it
+    is for networks that do not fit on one of them, and no faster.
 
     Args:
         devices: names of two or more, such as cuda:0 and cuda:1, the first of which takes the first
@@ -105,27 +107,54 @@ class DeviceMap(Placement):
 
 
 def split(module: Any, count: int) -> dict[str, int]:
-    """For each block of a module, by its name, on which of so many devices it lies; about the same
-    number of bytes on each.
+    """For each block of a module, by its name, on which of so many devices it lies: in their order,
+    the largest number of bytes on one as small as blocks that stay whole allow, within 1/500.
 
     Raises:
-        LdmError: the module does not say which of its blocks are to stay whole.
+        LdmError: the module does not say which of its blocks are to stay whole, or has too few of
+            them for so many devices.
     """
-    from accelerate.utils import get_balanced_memory, infer_auto_device_map
+    from torch import nn
 
     try:
-        whole = module._no_split_modules or ()
+        named = module._no_split_modules
     except AttributeError:
         raise LdmError(
             f"the placement 'device_map' spreads networks of Diffusers, which say which of their "
             f"blocks stay whole, and a {type(module).__name__} does not.",
             ONE,
         ) from None
-    options: dict[str, Any] = {
-        "max_memory": dict.fromkeys(range(count), MUCH),
-        "no_split_module_classes": [*whole, *READ_WHOLE],
-    }
-    # devices by number, of which the first is the first of those named, wherever that is
-    options["max_memory"] = get_balanced_memory(module, **options)
-    spread: dict[str, int] = infer_auto_device_map(module, **options)
+    if named is None:  # then what follows one another in a list is what adds to its own input
+        lists = (one for one in module.modules() if isinstance(one, nn.ModuleList))
+        named = [type(block).__name__ for blocks in lists for block in blocks]
+    whole = {*named, *READ_WHOLE}
+    # Accelerate forgets the buffers of a module that it takes apart
+    inner = (one for one in module.modules() if one is not module)
+    whole |= {type(one).__name__ for one in inner if any(True for _ in one.buffers(recurse=False))}
+    total = sum(t.nbytes for t in chain(module.parameters(), module.buffers()))
+    too_little, enough = total // count - 1, 2 * total
+    spread = _filled(module, count, enough, whole) or dict.fromkeys([""], 0)
+    while enough - too_little > max(total // 500, 1):
+        limit = (too_little + enough) // 2
+        if (found := _filled(module, count, limit, whole)) is None:
+            too_little = limit
+        else:
+            enough, spread = limit, found
+    if (used := len(set(spread.values()))) < count:
+        raise LdmError(
+            f"the placement 'device_map' cannot spread this {type(module).__name__} over {count} "
+            f"devices: by the blocks that stay whole it fills {used}.",
+            f"name {used} of them by 'devices'." if used > 1 else ONE,
+        )
     return spread
+
+
+def _filled(module: Any, count: int, limit: int, whole: Iterable[str]) -> dict[str, int] | None:
+    """The devices filled one after the other with so many bytes; None where that is too little."""
+    from accelerate.utils import infer_auto_device_map
+
+    # by number, the first of those named being 1: what comes first for Accelerate is not filled,
+    # but keeps room for the largest block
+    room = {0: 0, **dict.fromkeys(range(1, count + 1), limit)}
+    found = infer_auto_device_map(module, room, [*whole], offload_buffers=True)
+    return None if "disk" in found.values() else {name: on - 1 for name, on in found.items()}
