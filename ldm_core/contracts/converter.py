@@ -138,6 +138,17 @@ class Converter:
         all their converters. None where weights are read as they are without the converter."""
         return None
 
+    def kept_bytes(self, model: Model, name: str) -> int | None:
+        """About how many bytes a part's weights take as `loading` has them read, with what of them
+        is widened at once where the part computes; None where it changes nothing of them. A plan
+        for the memory of a run asks.
+
+        Args:
+            model: without numbers, on the device ``meta``.
+            name: of the part.
+        """
+        return None
+
     def part(self, part: Part) -> Part:
         """What stands in a part's place; the part itself where nothing does."""
         return part

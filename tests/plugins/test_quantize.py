@@ -16,11 +16,14 @@ from torch import Tensor, nn
 
 import tiny
 from ldm_core import LdmError, Pipeline
+from ldm_core.composition.compose import compose
 from ldm_core.contracts import PartInfo, PlaceNames
 from ldm_core.errors import LdmWarning
 from ldm_core.media.manifest import recipe_of
 from ldm_core.model import place as placement
 from ldm_core.model.loading import unpacked
+from ldm_core.plugins.registry import installed
+from ldm_core.run.memory.plan import Planner
 from ldm_core.run.outcome import likely_cause
 from ldm_plugins.converters import quantize as converter
 from ldm_plugins.converters.shared import weight_formats
@@ -109,6 +112,27 @@ def test_it_draws_what_diffusers_draws_with_the_same_config(
     call = {"num_inference_steps": 3, "output_type": "np", "width": 64, "height": 64, **TEXT}
     expected = peer(**call, generator=torch.Generator().manual_seed(3)).images
     assert apart(ours(**call, seed=3).images, expected) < 1e-5
+
+
+@pytest.mark.parametrize("format", ["int8", "int8_dynamic", "fp8"])
+def test_a_plan_counts_weights_as_they_are_read(tmp_path: Path, format: str) -> None:
+    """With the largest once more in float32; one that is refused is not told to quantise."""
+    sizes = {"block_out_channels": (64, 128), "norm_num_groups": 32}
+    folder = tiny.write_stable_diffusion(tmp_path / "model", **sizes)
+    chosen = {"model": folder, "memory": "1GiB", "device": "cpu", "converters": quantize(format)}
+    planner = Planner.of(compose(chosen, installed()))
+    walk = planner.walked(planner.example())
+    quantised = Pipeline.from_pretrained(folder, device="cpu", converters=quantize(format))
+    for name, weights in walk.weights.items():
+        module = quantised.model.parts[name].module
+        kinds = (nn.Linear, nn.Conv2d) if format.startswith("int8") else nn.Linear
+        numbers = [one.weight.numel() for one in module.modules() if isinstance(one, kinds)]
+        largest = 0 if name == "vae" else 4 * max(numbers)
+        buffers = sum(buffer.nbytes for buffer in module.buffers())
+        assert weights == pytest.approx(held(module) + buffers + largest, rel=0.02)
+    with pytest.raises(LdmError, match="would take at least") as refused:
+        planner.made(planner.example(), (2**20, False))
+    assert "quantize" not in refused.value.hint
 
 
 @pytest.mark.parametrize("kind", one_of_each())

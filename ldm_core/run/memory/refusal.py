@@ -111,8 +111,11 @@ def _half(planner: Planner, plan: Plan, budget: int) -> str | None:
 
 
 def _quantised(planner: Planner, walk: Walk, budget: int) -> str | None:
-    """Weights in eight bits, where they fit whole."""
+    """Weights in eight bits, where they fit whole and are not read in a form of their own."""
     import torch
+
+    if any(converter.reading is not None for converter in planner.composition.converters):
+        return None
 
     share = QUARTER * (4 / planner.place.dtype.itemsize)
     weights = {

@@ -94,7 +94,7 @@ def walk(
     composition = replace(composition, attention=on_shapes(kernel))
     model = shaped(composition, place, (Phase.LAYOUT, Phase.COMPILE))
     modules = {name: part.module for name, part in model.parts.items() if is_module(part.module)}
-    weights = {name: bytes_of(_kept(module)) for name, module in modules.items()}
+    weights = {name: _read(composition, model, name) for name in modules}
     units = _units(modules, weights)
     live = LiveBytes(units, allocator)
     latents: Tensor
@@ -211,9 +211,15 @@ def _kernel(composition: Composition) -> Iterator[None]:
         yield
 
 
-def _kept(module: nn.Module) -> list[Tensor]:
+def _read(composition: Composition, model: Model, name: str) -> int:
+    """Bytes of a part's weights as they are read."""
+    sizes = [converter.kept_bytes(model, name) for converter in composition.converters]
+    return min([bytes_of(_kept(model.parts[name].module)), *filter(None, sizes)])
+
+
+def _kept(module: nn.Module, recurse: bool = True) -> list[Tensor]:
     """What a module keeps: its parameters and buffers, the narrow ones of such as are widened."""
-    tensors = [*module.parameters(), *module.buffers()]
+    tensors = [*module.parameters(recurse), *module.buffers(recurse)]
     return [inner for tensor in tensors for inner in inner_of(tensor)]
 
 
@@ -228,11 +234,10 @@ def inner_of(tensor: Tensor) -> list[Tensor]:
 def _units(modules: Mapping[str, nn.Module], weights: Mapping[str, int]) -> dict[int, Unit]:
     units: dict[int, Unit] = {}
     for name, module in modules.items():
-        sizes = []
+        sizes, share = [], weights[name] / (bytes_of(_kept(module)) or 1)
         for layer in module.modules():
-            own = [*layer.parameters(recurse=False), *layer.buffers(recurse=False)]
-            inner = [one for tensor in own for one in inner_of(tensor)]
-            size = bytes_of(inner)
+            inner = _kept(layer, recurse=False)
+            size = int(bytes_of(inner) * share)
             sizes.append(size)
             for tensor in inner:
                 units[key_of(tensor)] = Unit(name, {"part": weights[name], "layer": size})

@@ -25,6 +25,7 @@ from ldm_plugins.converters.shared.processor import is_processor
 from ldm_plugins.converters.shared.torchao_reader import counts, reading_config
 from ldm_plugins.converters.shared.weight_formats import (
     FORMATS,
+    bytes_as,
     check_installed,
     recipe_for,
     working,
@@ -169,6 +170,15 @@ class Quantize(Converter):
         if where.device.type != "cpu":  # where weights are packed as the device computes with them
             options["device_map"] = {"": where.device}
         return options
+
+    def kept_bytes(self, model: Model, name: str) -> int | None:
+        part = model.parts[name]
+        untouched = type(part.module).__name__ in UNREAD or (
+            model.info.file is not None and part.role == "text"
+        )
+        if part.role == "other" or untouched or not {name, part.role} & {*self.parts}:
+            return None
+        return bytes_as(self.format, part.module, self._where().compute_dtype.itemsize)
 
     def _config(self, diffusers: bool) -> Any:
         """What Diffusers' ``from_pretrained`` is told, or that of Transformers."""

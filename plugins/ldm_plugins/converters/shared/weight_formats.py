@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 WIDTH = 256
 """Of the layer that a format is tried on: a multiple of every group and tile there is."""
 
+GROUP = 128
+"""Weights that share a scale in four bits of torchao's; a layer that is no multiple of it is not
+quantised to them."""
+
 
 @dataclass(frozen=True)
 class Format:
@@ -27,6 +31,7 @@ class Format:
     Attributes:
         package: what reads it, with the extra of ours that installs it.
         convolutions: their weights are kept in eight bits too, those of linear layers alone else.
+        each: bytes that a weight takes, with its share of the scales of groups.
         recipes: torchao's configs for it, by the name of a function of this module; the first that
             works is taken.
         far: how far a layer's answers may lie from those of the plain layer, relative; a format
@@ -35,6 +40,7 @@ class Format:
 
     package: str
     convolutions: bool = False
+    each: float = 1.0
     recipes: Sequence[str] = ()
     far: float = 0.2
 
@@ -97,13 +103,42 @@ FORMATS: Mapping[str, Format] = {
     "int8_dynamic": Format("torchao", convolutions=True, recipes=("int8_dynamic",)),
     "fp8": Format("torchao", recipes=("fp8",)),
     "fp8_dynamic": Format("torchao", recipes=("fp8_dynamic",)),
-    "int4": Format("torchao", recipes=("int4_plain", "int4_tiles")),
+    "int4": Format("torchao", each=0.5 + 4 / GROUP, recipes=("int4_plain", "int4_tiles")),
     "bnb_int8": Format("bitsandbytes"),
-    "bnb_nf4": Format("bitsandbytes"),
+    "bnb_nf4": Format("bitsandbytes", each=0.5 + 4 / 64),
 }
 """Those called dynamic quantise what a layer is given too, and multiply in eight bits."""
 INSTALLS = {"torchao": "quantize", "bitsandbytes": "bitsandbytes", "gguf": "gguf"}
 """The extra of ours that installs a package."""
+
+
+def bytes_as(format: str, module: torch.nn.Module, wide: int) -> int:
+    """About how many bytes a module's weights take in a format, with the largest of them once more
+    as it is computed with.
+
+    Args:
+        wide: bytes of a number as it is computed with, in which all else is kept.
+    """
+    from itertools import chain
+
+    from torch import nn
+
+    own = FORMATS[format]
+    kinds = (nn.Linear, nn.Conv2d) if own.convolutions else (nn.Linear,)
+    weights = [
+        layer.weight
+        for layer in module.modules()
+        if isinstance(layer, kinds)
+        and layer.weight.shape[1] > 1
+        and (format != "int4" or layer.weight.shape[1] % GROUP == 0)
+    ]
+    narrow = {id(weight): weight for weight in weights}.values()
+    total = sum(one.numel() for one in chain(module.parameters(), module.buffers()))
+    left = total - sum(weight.numel() for weight in narrow)
+    scales = sum(2 * 4 * weight.shape[0] for weight in narrow)
+    largest = max((weight.numel() for weight in narrow), default=0)
+    kept = sum(weight.numel() for weight in narrow) * own.each
+    return int(kept) + scales + (left + largest) * wide
 
 
 def check_installed(package: str, what: str) -> None:
