@@ -14,8 +14,9 @@ from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.jobs.events import Event
 from ldm_core.jobs.job import Changed, Job
 from ldm_core.jobs.ledger import size_of
-from ldm_core.jobs.processes import Ended, Said, Workers, this_command
+from ldm_core.jobs.processes import Ended, Said, Workers, started_by, this_command
 from ldm_core.jobs.ray_engine import RayWorkers, check_installed
+from ldm_core.model.launched import launched
 from ldm_core.plugins.registry import installed
 
 ENGINES = ("local", "ray")
@@ -46,6 +47,14 @@ def starter(engine: str, count: int | None) -> Start | None:
         )
     if count is None or count == 1:
         return None
+    there = launched()
+    if there is not None and min(there.count, there.here) > 1 and started_by() is None:
+        raise LdmError(
+            f"{there.count} processes were started together ({there.launcher}), several of them on "
+            f"one machine, and --workers {count} would have each of them start {count} more, which "
+            f"know nothing of those of the others and take the same devices.",
+            "leave --workers out, or start one process on each machine.",
+        )
     return lambda size: Workers(this_command(), count, size)
 
 

@@ -24,7 +24,7 @@ WORKER = "LDM_JOB_WORKER"
 SINCE = "LDM_JOB_SINCE"
 """How large the ledger was when the processes were started; what failed since is not tried again by
 any of them."""
-LAUNCHED = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+LAUNCHED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 """What launchers set, by which each process takes a device of its own."""
 
 
@@ -126,10 +126,18 @@ class Workers:
             self._lines.put(Said(line.rstrip("\n"), error))
 
 
-def environment(before: Mapping[str, str], number: int, count: int, since: int) -> dict[str, str]:
-    """What a process is started with: its rank, and its share of the processors."""
+def environment(
+    before: Mapping[str, str], number: int, count: int, since: int, alone: bool = False
+) -> dict[str, str]:
+    """What a process is started with: its rank, and its share of the processors.
+
+    Args:
+        alone: no other of them has its device.
+    """
     after = {**before, WORKER: str(os.getpid()), SINCE: str(since)}
-    after |= dict(zip(LAUNCHED, map(str, (number, count, number)), strict=True))
+    after |= dict(
+        zip(LAUNCHED, map(str, (number, count, number, 1 if alone else count)), strict=True)
+    )
     threads = max(1, len(os.sched_getaffinity(0)) // count)
     after.setdefault("OMP_NUM_THREADS", str(threads))
     return after

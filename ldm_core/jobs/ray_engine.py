@@ -77,7 +77,11 @@ class Host:
             text=True,
             encoding="utf-8",
             errors="replace",
-            env=environment({**os.environ, **variables}, *place),
+            env=environment(
+                {**os.environ, **variables},
+                *place,
+                alone=bool(os.environ.get("CUDA_VISIBLE_DEVICES")),
+            ),
             start_new_session=True,
         )
         self._process = process

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,12 +22,19 @@ class Launched:
         rank: the number of this process among all of them, from 0.
         count: how many there are.
         local_rank: its number among those on this machine.
+        local_count: how many of them are on this machine; None where the launcher does not say.
     """
 
     launcher: str
     rank: int
     count: int
     local_rank: int
+    local_count: int | None = None
+
+    @property
+    def here(self) -> int:
+        """How many may be on this machine."""
+        return self.count if self.local_count is None else self.local_count
 
 
 LAUNCHERS = {
@@ -37,6 +45,12 @@ LAUNCHERS = {
 }
 """The variables of rank, count and local rank that each sets; ``accelerate launch`` sets those of
 torchrun. A batch script of SLURM that starts no step of several tasks has no count of them."""
+LOCAL_COUNTS = {
+    "torchrun": "LOCAL_WORLD_SIZE",
+    "mpirun": "OMPI_COMM_WORLD_LOCAL_SIZE",
+    "mpiexec": "MPI_LOCALNRANKS",
+}
+"""The variable of how many are on one machine; SLURM has a list of all machines."""
 _hidden: list[Launched | None] = []
 
 
@@ -50,8 +64,28 @@ def told(environment: Mapping[str, str]) -> Launched | None:
     for launcher, names in LAUNCHERS.items():
         rank, count, local = (_number(environment.get(name)) for name in names)
         if rank is not None and count is not None and rank < count:
-            return Launched(launcher, rank, count, rank if local is None else local)
+            of_slurm = launcher == "srun"
+            if launcher == "mpiexec" and environment.get("SLURM_PROCID") == str(rank):
+                of_slurm = local is None  # srun speaks PMI too, and leaves the local rank out
+                local = _number(environment.get("SLURM_LOCALID")) if of_slurm else local
+            here = (
+                _tasks_here(environment)
+                if of_slurm
+                else _number(environment.get(LOCAL_COUNTS[launcher]))
+            )
+            return Launched(launcher, rank, count, rank if local is None else local, here)
     return None
+
+
+def _tasks_here(environment: Mapping[str, str]) -> int | None:
+    """How many tasks of a step of SLURM are on this machine, of a list such as ``8(x3),2``."""
+    machine, tasks = _number(environment.get("SLURM_NODEID")), list[int]()
+    for entry in environment.get("SLURM_STEP_TASKS_PER_NODE", "").split(","):
+        several = re.fullmatch(r"([0-9]+)(?:\(x([0-9]+)\))?", entry)
+        if several is None:
+            return None
+        tasks += [int(several[1])] * int(several[2] or 1)
+    return None if machine is None or machine >= len(tasks) else tasks[machine]
 
 
 def _number(text: str | None) -> int | None:
@@ -71,6 +105,15 @@ def apart() -> Iterator[Launched | None]:
     finally:
         _hidden.pop()
         os.environ.update(kept)
+
+
+def sharing(devices: int = 1) -> int:
+    """How many processes of a launcher have the device that this one has, of so many."""
+    process = launched()
+    if process is None:
+        return 1
+    mine = process.local_rank % devices
+    return max(1, len(range(mine, process.here, devices)))
 
 
 def own_device(process: Launched) -> torch.device:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ldm_core.contracts import Place, PlaceNames
 from ldm_core.errors import LdmError, did_you_mean
-from ldm_core.model.launched import launched, numbered, own_device
+from ldm_core.model.launched import launched, numbered, own_device, sharing
 
 if TYPE_CHECKING:
     import torch
@@ -135,6 +135,19 @@ def free_bytes(recipe: Mapping[str, Any]) -> int | None:
         return None
     kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return int(torch.cuda.mem_get_info(device)[0] + kept)
+
+
+def sharers(recipe: Mapping[str, Any], on_device: bool) -> int:
+    """How many processes of a launcher compute where a recipe does, this one among them.
+
+    Args:
+        on_device: on one of CUDA's, of which each process has its own where there are several.
+    """
+    if not on_device or ":" in names(recipe).device:
+        return sharing()
+    import torch
+
+    return sharing(torch.cuda.device_count())
 
 
 def _auto_dtype(device: torch.device) -> str:

@@ -12,8 +12,14 @@ from typing import Any
 import pytest
 import torch
 
-from ldm_core.model.launched import Launched, apart, launched, own_device, told
+from ldm_core.cli.workers import starter
+from ldm_core.composition import limits
+from ldm_core.composition.compose import compose
+from ldm_core.model import place
+from ldm_core.model.launched import Launched, apart, launched, own_device, sharing, told
 from ldm_core.model.place import resolve
+from ldm_core.plugins.registry import installed
+from ldm_core.run.memory.plan import Planner
 
 TORCHRUN = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "MASTER_ADDR": "nowhere.invalid"}
 OPEN_MPI = {
@@ -23,6 +29,12 @@ OPEN_MPI = {
 }
 INTEL_MPI = {"PMI_RANK": "3", "PMI_SIZE": "4", "MPI_LOCALRANKID": "1"}
 SLURM = {"SLURM_PROCID": "3", "SLURM_STEP_NUM_TASKS": "4", "SLURM_LOCALID": "1"}
+THIRD = Launched("mpiexec", 3, 4, 3)
+
+
+def two_and_two(tasks: str) -> dict[str, str]:
+    """The second machine of a step, by how many tasks each has."""
+    return {"SLURM_NODEID": "1", "SLURM_STEP_TASKS_PER_NODE": tasks}
 
 
 @pytest.mark.parametrize(
@@ -34,6 +46,15 @@ SLURM = {"SLURM_PROCID": "3", "SLURM_STEP_NUM_TASKS": "4", "SLURM_LOCALID": "1"}
         (SLURM, Launched("srun", 3, 4, 1)),
         ({**SLURM, **TORCHRUN, "RANK": "0"}, Launched("torchrun", 0, 4, 1)),
         ({"PMI_RANK": "3", "PMI_SIZE": "4"}, Launched("mpiexec", 3, 4, 3)),
+        ({**SLURM, "PMI_RANK": "3", "PMI_SIZE": "4"}, Launched("mpiexec", 3, 4, 1)),
+        ({"PMI_RANK": "3", "PMI_SIZE": "4", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"}, THIRD),
+        ({**TORCHRUN, "LOCAL_WORLD_SIZE": "2"}, Launched("torchrun", 3, 4, 1, 2)),
+        ({**OPEN_MPI, "OMPI_COMM_WORLD_LOCAL_SIZE": "2"}, Launched("mpirun", 3, 4, 1, 2)),
+        ({**INTEL_MPI, "MPI_LOCALNRANKS": "2"}, Launched("mpiexec", 3, 4, 1, 2)),
+        ({**SLURM, **two_and_two("2(x2)")}, Launched("srun", 3, 4, 1, 2)),
+        ({**SLURM, **two_and_two("1,3")}, Launched("srun", 3, 4, 1, 3)),
+        ({**SLURM, **two_and_two("1(x1),")}, Launched("srun", 3, 4, 1)),
+        ({**SLURM, **two_and_two("2")}, Launched("srun", 3, 4, 1)),
         ({"SLURM_PROCID": "0", "SLURM_NTASKS": "4", "SLURM_LOCALID": "0"}, None),  # a batch script
         ({"RANK": "3"}, None),
         ({"RANK": "4", "WORLD_SIZE": "4"}, None),
@@ -116,6 +137,49 @@ def test_one_run_of_several_processes_is_refused(
     monkeypatch.setenv("SLURM_PROCID", "0")
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "1")
     assert ldm(*run)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("environment", "several"),
+    [
+        ({}, [1, 1, 1]),
+        (TORCHRUN, [4, 2, 1]),
+        ({**TORCHRUN, "LOCAL_WORLD_SIZE": "3"}, [3, 1, 1]),
+        ({**TORCHRUN, "LOCAL_WORLD_SIZE": "3", "LOCAL_RANK": "0"}, [3, 2, 1]),
+    ],
+)
+def test_what_is_free_is_shared_among_the_processes_that_take_of_it(
+    environment: dict[str, str], several: list[int], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert [sharing(devices) for devices in (1, 2, 4)] == several
+    monkeypatch.setattr(limits, "available_bytes", lambda: 12 * 2**30)
+    chosen = {"model": folder, "device": "cpu"}
+    automatic = Planner.of(compose({**chosen, "memory": "auto"}, installed()))
+    assert automatic.budget() == (12 * 2**30 // several[0], True)
+    each = Planner.of(compose({**chosen, "memory": "8GiB"}, installed()))
+    assert each.budget() == (8 * 2**30, False)
+    monkeypatch.setattr(place, "free_bytes", lambda recipe: 12 * 2**30)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    on_two = Planner.of(compose({"model": folder, "memory": "auto"}, installed()))
+    assert on_two.budget() == (12 * 2**30 // several[1], True)
+
+
+def test_workers_of_several_processes_on_one_machine_are_refused(
+    ldm: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = tmp_path / "a.txt"
+    lines.write_text("a star\n")
+    run = ("generate", "--prompts", lines, "--model", folder, "--workers", 2)
+    for name, value in {**SLURM, **two_and_two("2(x2)")}.items():
+        monkeypatch.setenv(name, value)
+    code, out, err = ldm(*run)
+    assert (code, out) == (2, "")
+    assert "4 processes were started together (srun), several of them on one machine" in err
+    assert not Path("pictures").exists()
+    monkeypatch.setenv("SLURM_STEP_TASKS_PER_NODE", "3,1")
+    assert starter("local", 2) is not None
 
 
 def test_the_package_is_the_command_line() -> None:

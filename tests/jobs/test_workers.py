@@ -112,5 +112,7 @@ def test_each_process_has_a_rank_and_its_share_of_the_processors(count: int) -> 
     several = [environment({"A": "b"}, number, count, 7) for number in range(count)]
     assert [one["LOCAL_RANK"] for one in several] == [str(number) for number in range(count)]
     assert {one["WORLD_SIZE"] for one in several} == {str(count)}
+    assert {one["LOCAL_WORLD_SIZE"] for one in several} == {str(count)}
+    assert environment({}, 0, count, 7, alone=True)["LOCAL_WORLD_SIZE"] == "1"
     assert {one["OMP_NUM_THREADS"] for one in several} == {str(max(1, processors // count))}
     assert environment({"OMP_NUM_THREADS": "5"}, 0, count, 7)["OMP_NUM_THREADS"] == "5"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from ldm_core.composition import limits
@@ -107,12 +107,13 @@ class Planner:
         return cls(composition, places.resolve(composition.recipe))
 
     def budget(self) -> tuple[int, bool]:
-        """Bytes, and whether that is what is free now."""
+        """Bytes, and whether that is what is free now, shared among a launcher's processes."""
         size = size_in_bytes(self.composition.recipe["memory"])
         if size is not None:
             return size, False
         on_device = places.free_bytes(self.composition.recipe)
-        return (limits.available_bytes() if on_device is None else on_device), True
+        free = limits.available_bytes() if on_device is None else on_device
+        return free // places.sharers(self.composition.recipe, on_device is not None), True
 
     def walked(self, plan: Plan, place: Place | None = None) -> Walk:
         """What a batch takes, walked on shapes.
@@ -241,11 +242,3 @@ def _example(name: str, one: Input, extent: Extent) -> Any:
             )
         return Image.new("RGB", (extent["width"], extent["height"]), "white")
     return {str: "a picture", int: 0, float: 0.0}.get(one.type, 0)
-
-
-def in_half(place: Place) -> Place:
-    """The place with weights in bfloat16, computed in as the device does by itself."""
-    import torch
-
-    compute = torch.float32 if place.device.type == "cpu" else torch.bfloat16
-    return replace(place, dtype=torch.bfloat16, compute_dtype=compute)

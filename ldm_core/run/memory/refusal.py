@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from ldm_core.composition.compose import assemble
 from ldm_core.composition.limits import in_words
@@ -10,7 +11,7 @@ from ldm_core.contracts import Extent, Plan
 from ldm_core.contracts.latents import describe
 from ldm_core.errors import LdmError
 from ldm_core.run.memory.placements import Candidate
-from ldm_core.run.memory.plan import Planner, in_half
+from ldm_core.run.memory.plan import Planner
 from ldm_core.run.memory.shape_walk import Walk
 
 QUARTER = 0.28
@@ -101,7 +102,8 @@ def _half(planner: Planner, plan: Plan, budget: int) -> str | None:
 
     if planner.place.dtype is not torch.float32:
         return None
-    place = in_half(planner.place)
+    compute = torch.float32 if planner.place.device.type == "cpu" else torch.bfloat16
+    place = replace(planner.place, dtype=torch.bfloat16, compute_dtype=compute)
     own = planner.composition
     chosen = {**own.chosen, "dtype": "bfloat16", "compute_dtype": "auto"}
     composition = assemble(own.info, own.registry, own.family, own.own, chosen, own.loras)
