@@ -46,6 +46,8 @@ VAE: dict[str, Any] = {
 }
 HELD = 16
 """Images of the batch that is to be halved."""
+FORMATS = ("int8", "int8_dynamic", "fp8", "fp8_dynamic", "int4")
+"""Of torchao."""
 BESIDE = {
     "lora": "see the stage `choices`",
     "context_parallel": "it needs two processes, each with a GPU",
@@ -113,7 +115,7 @@ def cases(bench: Bench, place: Path) -> dict[str, tuple[str, Case]]:
             ("to memory", Case({"to": "memory"}, grouped(False))),
             ("to disk", Case({"to": "disk", "folder": str(place)}, grouped(True))),
         ],
-        "quantize": [(f, Case({"format": f})) for f in ("int8", "int8_dynamic", "fp8", "int4")],
+        "quantize": [(f, Case({"format": f})) for f in FORMATS],
         "vae_tiling": [("", Case({"size": tile}, decoding("enable_tiling")))],
         "vae_slicing": [("", Case({}, decoding("enable_slicing")))],
         "autoencoder": [("the model's own", Case({"path": str(place / "model" / "vae")}))],

@@ -21,6 +21,10 @@ HEADS, WIDTH = 8, 64
 TOKENS, ROUNDS = (4096, 16384), 5
 DTYPES = {"float16": 1e-2, "bfloat16": 5e-2, "float32": 1e-4}
 """With the distance of a run's latents that is expected of another kernel in each."""
+BACKENDS = {
+    f"native {backend}": {"backend": backend} for backend in ("flash", "efficient", "cudnn", "math")
+}
+"""Torch's own kernels one by one, by what a row is called."""
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
@@ -45,30 +49,25 @@ def kernels(device: str, dtype: str) -> tuple[dict[str, Attend], dict[str, str]]
     able: dict[str, Attend] = {"torch": scaled_dot_product_attention, "formula": plain}
     unable: dict[str, str] = {}
 
-    def ours(plugin: Plugin) -> Attend | str:
+    def ours(plugin: Plugin, choice: dict[str, Any]) -> Attend | str:
         if any(option.default is REQUIRED for option in plugin.options.values()):
             return "it is a chain of others"
         if plugin.name == "flex" and device == "cpu":
             return "it is compiled for each size, which takes longer there than all else"
         try:
-            kernel = as_kernel(with_options(plugin.loaded, {}))
-        except LdmError as error:  # its package is not installed
+            kernel = as_kernel(with_options(plugin.loaded, choice))
+            kernel = kernel.on(device.partition(":")[0], dtype)
+        except LdmError as error:  # its package is not installed, or it does not run there
             return " ".join(str(error).split())
-        if kernel.lacks:
-            return f"it lacks {kernel.lacks}"
-        kind = device.partition(":")[0]
-        if kind not in (kernel.devices or (kind,)):
-            return f"it does not run on {kind}"
-        if dtype not in (kernel.dtypes or (dtype,)):
-            return f"it does not take {dtype}"
-        return lambda q, k, v: kernel.call(q, k, v, None, 1 / math.sqrt(WIDTH))
+        return lambda q, k, v: kernel.attend(q, k, v, None, 1 / math.sqrt(WIDTH))
 
-    for plugin in installed().of_kind("attention"):
-        kernel = ours(plugin)
+    plugins = {plugin.name: plugin for plugin in installed().of_kind("attention")}
+    for name, choice in {**{name: {} for name in plugins}, **BACKENDS}.items():
+        kernel = ours(plugins[name.partition(" ")[0]], choice)
         if isinstance(kernel, str):
-            unable[plugin.name] = kernel
+            unable[name] = kernel
         else:
-            able[plugin.name] = kernel
+            able[name] = kernel
     return able, unable
 
 
@@ -131,7 +130,7 @@ def run(bench: Bench) -> None:
             able, unable = kernels(bench.device, dtype)
             for name, reason in unable.items():
                 bench.row(f"{name}, {dtype}", not_measured=reason)
-            for name in able.keys() - {"torch", "formula", "native"}:
+            for name in able.keys() - {"torch", "formula", "native", *BACKENDS}:
                 bench.measure(
                     f"shapes with {name}, {dtype}",
                     lambda dtype=dtype, name=name: drawn(bench, dtype, name),

@@ -43,8 +43,10 @@ def test_a_stage_measures_on_a_cpu_and_its_figures_become_rows(tmp_path: Path) -
     measured = {row["name"].partition(",")[0] for row in stage["rows"] if "error" in row}
     reasons = {r["name"].partition(",")[0]: r.get("not_measured") for r in stage["rows"]}
     kernels = {plugin.name for plugin in installed().of_kind("attention")}
-    assert {"native", "chunked", "sliced"} <= measured
+    kernels |= {f"native {backend}" for backend in ("flash", "efficient", "cudnn", "math")}
+    assert {"native", "native flash", "native math", "chunked", "sliced"} <= measured
     assert all(reasons[name] for name in kernels - measured)
+    assert "needs a device of type cuda" in reasons["native cudnn"]
     rows = {row["name"]: row for row in stage["rows"]}
     # what float32 resolves, and what is left of it in half precision
     assert rows["chunked, float32, 256 tokens"]["error"] < 1e-6
