@@ -68,6 +68,8 @@ class Host:
             place: its number, how many there are, and the ledger's size, as of `environment`.
         """
         lines: queue.Queue[tuple[str, bool] | int] = queue.Queue()
+        number, count, since = place
+        alone = bool(os.environ.get("CUDA_VISIBLE_DEVICES"))  # a GPU that Ray gave this actor
         process = subprocess.Popen(  # noqa: S603 - the command that the driver runs itself
             [sys.executable, "-P", "-m", "ldm_core", *arguments],
             cwd=folder,
@@ -77,11 +79,7 @@ class Host:
             text=True,
             encoding="utf-8",
             errors="replace",
-            env=environment(
-                {**os.environ, **variables},
-                *place,
-                alone=bool(os.environ.get("CUDA_VISIBLE_DEVICES")),
-            ),
+            env=environment({**os.environ, **variables}, number, count, since, alone),
             start_new_session=True,
         )
         self._process = process
