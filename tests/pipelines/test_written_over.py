@@ -159,6 +159,7 @@ WRITERS = {
     "ldm_core/cli/plot.py",
     "ldm_core/cli/tune.py",
     "ldm_core/cli/writing.py",
+    "plugins/ldm_plugins/conditioning/shared/compression.py",  # into memory
     "plugins/ldm_plugins/converters/shared/graph_cache.py",
     "pipelines/ldm_pipelines/convergence/command.py",
     "pipelines/ldm_pipelines/data_set.py",
