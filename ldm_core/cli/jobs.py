@@ -32,6 +32,7 @@ from ldm_core.jobs.standing import watched
 from ldm_core.media.json_text import json_text
 from ldm_core.media.manifest import extent_of
 from ldm_core.media.manifest_record import RATE
+from ldm_core.model.launched import starting
 from ldm_core.model.own_program import makes_only, places_alone, uncollected
 from ldm_core.plugins.registry import Plugin, installed
 from ldm_core.plugins.warned import told
@@ -54,7 +55,7 @@ def run_job(
     making, common = _making(plugin, choices, arguments, options)
     if choices.frame_rate is not None:
         common["frame_rate"] = choices.frame_rate
-    with uncollected():
+    with uncollected(), starting(choices.workers or 1):
         job = open_job(choices, making, flags, common, seen)
     if job.asked.of_folders:
         makes_only([plugin, *job.asked.plugins])

@@ -52,6 +52,7 @@ LOCAL_COUNTS = {
 }
 """The variable of how many are on one machine; SLURM has a list of all machines."""
 _hidden: list[Launched | None] = []
+_starting: list[int] = []
 
 
 def launched() -> Launched | None:
@@ -107,11 +108,22 @@ def apart() -> Iterator[Launched | None]:
         os.environ.update(kept)
 
 
+@contextmanager
+def starting(count: int) -> Iterator[None]:
+    """Count so many processes, which this one is about to start here and checks the work of."""
+    _starting.append(count)
+    try:
+        yield
+    finally:
+        _starting.pop()
+
+
 def sharing(devices: int = 1) -> int:
-    """How many processes of a launcher have the device that this one has, of so many."""
+    """How many processes of a launcher have the device that this one has, of so many; where none
+    started this one, how many of those that it is about to start will have the fullest."""
     process = launched()
     if process is None:
-        return 1
+        return -(-_starting[-1] // devices) if _starting else 1
     mine = process.local_rank % devices
     return max(1, len(range(mine, process.here, devices)))
 

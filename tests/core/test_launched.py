@@ -16,7 +16,7 @@ from ldm_core.cli.workers import starter
 from ldm_core.composition import limits
 from ldm_core.composition.compose import compose
 from ldm_core.model import place
-from ldm_core.model.launched import Launched, apart, launched, own_device, sharing, told
+from ldm_core.model.launched import Launched, apart, launched, own_device, sharing, starting, told
 from ldm_core.model.place import resolve
 from ldm_core.plugins.registry import installed
 from ldm_core.run.memory.plan import Planner
@@ -158,6 +158,9 @@ def test_what_is_free_is_shared_among_the_processes_that_take_of_it(
     chosen = {"model": folder, "device": "cpu"}
     automatic = Planner.of(compose({**chosen, "memory": "auto"}, installed()))
     assert automatic.budget() == (12 * 2**30 // several[0], True)
+    with starting(3):  # counts where nobody started this process
+        assert sharing() == (several[0] if environment else 3)
+        assert sharing(2) == (several[1] if environment else 2)
     each = Planner.of(compose({**chosen, "memory": "8GiB"}, installed()))
     assert each.budget() == (8 * 2**30, False)
     monkeypatch.setattr(place, "free_bytes", lambda recipe: 12 * 2**30)

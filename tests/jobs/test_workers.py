@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from ldm_core.composition import limits
 from ldm_core.jobs.processes import environment
 from ldm_core.plugins import discovery
 
@@ -62,6 +63,21 @@ def test_two_processes_make_the_files_that_one_makes(
     assert sorted(run.stdout.split()) == sorted(str(tmp_path / "two" / name) for name in two)
     lines = (tmp_path / "two" / "results.jsonl").read_text().splitlines()
     assert sorted(json.loads(line)["index"] for line in lines) == list(range(8))
+
+
+def test_lines_fit_the_share_of_each_before_any_is_started(
+    ldm: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of what is free, which one process has alone."""
+    path, free = write(tmp_path, 2), 500_000
+    monkeypatch.setattr(limits, "available_bytes", lambda: free)
+    words = [*command(path, folder, tmp_path / "out", "--memory", "auto")[3:], "--batch-size", "1"]
+    code, _, err = ldm(*words, "--workers", "2")
+    assert code == 2
+    assert "244 KiB are free; so it is with each line" in err, err
+    assert not (tmp_path / "out").exists()
+    code, _, err = ldm(*words)
+    assert code == 0, err
 
 
 @pytest.mark.slow

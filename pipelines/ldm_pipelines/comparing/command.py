@@ -30,7 +30,7 @@ from ldm_core.jobs.folder import JobFolder
 from ldm_core.jobs.processes import processes, started_by
 from ldm_core.media.json_text import json_text
 from ldm_core.model.hub_permission import hub_permission
-from ldm_core.model.launched import apart
+from ldm_core.model.launched import apart, starting
 from ldm_core.plugins.registry import installed
 from ldm_pipelines.comparing.against import psnr_to, read_against
 from ldm_pipelines.comparing.axes import SHORT, Axis, Names, checked_axes, parted, read_axis
@@ -115,10 +115,11 @@ def compare(
         seen = job_seen(choices, out, processes(workers))
         files.check(again=JobFolder(out).record() is not None)
         start = starter("local", workers)
-        job = open_job(
-            plan, base, layer, inputs, out, batch_size=batch_size, format=format,
-            resume=resume and started_by() is None, processes=processes(workers), seen=seen,
-        )  # fmt: skip
+        with starting(workers or 1):
+            job = open_job(
+                plan, base, layer, inputs, out, batch_size=batch_size, format=format,
+                resume=resume and started_by() is None, processes=processes(workers), seen=seen,
+            )  # fmt: skip
         if seen is not None and started_by() is None and not choices.quiet:
             say("note: the seconds of the cells hold what it takes to show them as they form")
         report = partial(CompareReport, plan)
