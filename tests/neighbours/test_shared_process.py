@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,32 +16,9 @@ import pytest
 import torch
 from PIL import Image, ImageFile
 
-import packages
 from ldm_core.cli.ends import FAILED, ended
 from ldm_core.plugins import discovery
-
-HEAD = "from ldm_core import hookimpl\nldm_api = '>=2,<3'\n"
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    place = tmp_path / "site"
-    place.mkdir()
-    monkeypatch.syspath_prepend(place)
-    before = set(sys.modules)
-    discovery.once.cache_clear()
-    yield place
-    for name in [n for n in sys.modules if n.startswith("wrong_") and n not in before]:
-        del sys.modules[name]
-    discovery.once.cache_clear()
-
-
-def install(site: Path, name: str, text: str) -> None:
-    module = f"wrong_{name}"
-    packages.install(
-        site, f"ldm-{name}", modules={f"{module}.py": text}, entry_points={"ldm": {"x": module}}
-    )
-
+from neighbours.wrong_modules import HEAD, install
 
 TORCH = f"""{HEAD}
 import torch

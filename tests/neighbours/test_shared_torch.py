@@ -6,20 +6,16 @@ from __future__ import annotations
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import pytest
 import torch
 
-import packages
 from ldm_core.errors import LdmWarning
-from ldm_core.plugins import discovery
 from ldm_core.plugins.contents import Contents
+from neighbours.wrong_modules import HEAD, install
 
-HEAD = "from ldm_core import hookimpl\nldm_api = '>=2,<3'\n"
 PATCHES = f"""{HEAD}
 import torch
 def other(*_, **__):
@@ -28,26 +24,6 @@ torch.nn.Linear.forward = other
 torch.Tensor.__add__ = other
 torch.nn.functional.silu = other
 """
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    place = tmp_path / "site"
-    place.mkdir()
-    monkeypatch.syspath_prepend(place)
-    before = set(sys.modules)
-    discovery.once.cache_clear()
-    yield place
-    for name in [n for n in sys.modules if n.startswith("wrong_") and n not in before]:
-        del sys.modules[name]
-    discovery.once.cache_clear()
-
-
-def install(site: Path, name: str, text: str) -> None:
-    module = f"wrong_{name}"
-    packages.install(
-        site, f"ldm-{name}", modules={f"{module}.py": text}, entry_points={"ldm": {"x": module}}
-    )
 
 
 def test_what_is_put_in_the_place_of_torchs_own_is_put_back(site: Path, ldm: Any) -> None:

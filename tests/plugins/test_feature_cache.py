@@ -15,36 +15,14 @@ from torch import Tensor, nn
 
 import tiny
 from ldm_core import LdmError, Pipeline, chain
-from ldm_core.contracts import Call, Converter, Network, Phase, PlaceNames, Run, RunHooks
+from ldm_core.contracts import Call, Converter, Network, Phase, PlaceNames
 from peers import apart
+from recorded import Recorder
 from tiny.covering import one_of_each
 from tiny.lora import ATTENTION, write_lora
 
 STEPS = 6
 CALL: dict[str, Any] = {"seed": 3, "num_inference_steps": STEPS, "output_type": "latent"}
-
-
-class Recorder(Converter):
-    """Keeps the calls of the network, as they come to the converters before it."""
-
-    phase = Phase.PLACEMENT
-    lossless = True
-
-    def __init__(self) -> None:
-        self.calls: list[Call] = []
-
-    def bind(self, run: Run) -> RunHooks:
-        recorder = self
-
-        class Recording(RunHooks):
-            def network(self, network: Network) -> Network:
-                def recorded(call: Call) -> Tensor:
-                    recorder.calls.append(call)
-                    return network(call)
-
-                return recorded
-
-        return Recording()
 
 
 def cached(pipe: Pipeline, **options: Any) -> Pipeline:

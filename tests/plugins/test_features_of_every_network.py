@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 import tiny
 from ldm_core import LdmError, Pipeline
-from ldm_core.contracts import Call, Converter, Network, Phase, Run, RunHooks
+from ldm_core.contracts import Call, Network
 from peers import apart
+from recorded import Recorder
 from tiny.covering import some_of
 
 pytestmark = pytest.mark.usefixtures("small_references")
@@ -47,29 +48,6 @@ def pipe_of(tmp_path_factory: pytest.TempPathFactory) -> Any:
         return made[kind]
 
     return pipe
-
-
-class Recorder(Converter):
-    """Keeps the calls of the network."""
-
-    phase = Phase.PLACEMENT
-    lossless = True
-
-    def __init__(self) -> None:
-        self.calls: list[Call] = []
-
-    def bind(self, run: Run) -> RunHooks:
-        recorder = self
-
-        class Recording(RunHooks):
-            def network(self, network: Network) -> Network:
-                def recorded(call: Call) -> Tensor:
-                    recorder.calls.append(call)
-                    return network(call)
-
-                return recorded
-
-        return Recording()
 
 
 def calls_of(pipe: Pipeline, call: dict[str, Any]) -> list[Call]:
