@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -107,7 +107,7 @@ def measure(rounds: int) -> tuple[dict[str, list[Cost]], list[dict[str, float]],
 
 def report(
     costs: dict[str, list[Cost]], of_parts: list[dict[str, float]], worst: int
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Medians, the ratios pair by pair, and the aims that are missed."""
 
     def median(program: str, which: int) -> float:
@@ -153,19 +153,19 @@ def main() -> None:
     if chosen.json:
         chosen.json.write_text(json.dumps(told, indent=2) + "\n")
     print(told["machine"], f"medians of {told['rounds']}", sep=", ")
-    for name, one in told["seconds"].items():  # type: ignore[attr-defined]
+    for name, one in told["seconds"].items():
         print(f"{name:24} {one['cpu']:6.2f} s of a processor, {one['wall']:6.2f} s by the clock")
-    for name, one in told["ratios"].items():  # type: ignore[attr-defined]
+    for name, one in told["ratios"].items():
         print(
             f"{name} over its peer: {one['cpu']:.3f} of a processor (at most {one['aim']:.3f}), "
             f"{one['wall']:.3f} by the clock"
         )
     print("parts of the first picture, seconds of a processor:")
-    for name, seconds in told["parts"].items():  # type: ignore[attr-defined]
+    for name, seconds in told["parts"].items():
         print(f"  {name:32} {seconds:6.2f}")
     print(f"the two pictures differ by {told['difference of 255']} of 255 at most")
     if told["missed"]:
-        sys.exit(f"missed: {', '.join(told['missed'])}")  # type: ignore[arg-type]
+        sys.exit(f"missed: {', '.join(told['missed'])}")
 
 
 if __name__ == "__main__":

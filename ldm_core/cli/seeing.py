@@ -21,10 +21,10 @@ from ldm_core.model.launched import launched
 
 if TYPE_CHECKING:
     from ldm_core.jobs.seeing import Seen
-    from ldm_core.run.showing import Showing
+    from ldm_core.run.showing import By, Showing
 
 BAR = "ldm-core:progress_bar"
-WAYS = ("linear", "decoder")
+WAYS: tuple[By, ...] = ("linear", "decoder")
 
 PreviewOption = Annotated[
     str | None,
@@ -86,10 +86,11 @@ def job_seen(choices: DrawingChoices, out: Path, processes: int) -> Seen | None:
 
 
 def _showing(choices: DrawingChoices, *, each: bool = False, again: bool = False) -> Showing:
-    if choices.preview_by not in (None, *WAYS):
+    way = next((way for way in WAYS if way == choices.preview_by), None)
+    if choices.preview_by is not None and way is None:
         raise LdmError(
             f"--preview-by is {' or '.join(WAYS)}, not '{choices.preview_by}'."
-            f"{did_you_mean(str(choices.preview_by), WAYS)}"
+            f"{did_you_mean(choices.preview_by, WAYS)}"
         )
     if choices.seen == ["--preview-by"]:
         raise LdmError("--preview-by says how --preview, --steps-to or --animation is drawn.")
@@ -100,7 +101,7 @@ def _showing(choices: DrawingChoices, *, each: bool = False, again: bool = False
         inline=choices.preview == INLINE,
         folder=choices.steps_to,
         animation=choices.animation,
-        by=choices.preview_by,  # type: ignore[arg-type]
+        by=way,
         overwrite=choices.overwrite or again,
         each=each,
     )
