@@ -128,6 +128,22 @@ def test_signals_are_heard_once_and_put_back() -> None:
         signal.signal(signal.SIGTERM, before)
 
 
+def test_a_second_signal_ends_where_something_put_the_first_ones_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    sent: list[tuple[int, int]] = []
+    with StopSignals():
+        heard = signal.getsignal(signal.SIGTERM)
+        with pytest.raises(Stop):
+            signal.raise_signal(signal.SIGTERM)
+        signal.signal(signal.SIGTERM, heard)
+        monkeypatch.setattr(os, "kill", lambda *to: sent.append(to))
+        signal.raise_signal(signal.SIGTERM)
+        assert sent == [(os.getpid(), signal.SIGTERM)]
+        assert signal.getsignal(signal.SIGTERM) == before
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, list[str]]]:
     place = tmp_path_factory.mktemp("ends")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from ldm_core import Pipeline
 from ldm_core.composition.compose import compose
 from ldm_core.errors import LdmError
 from ldm_core.plugins.registry import installed
+from ldm_plugins.conditioning.shared.compression import compressed
 from ldm_plugins.shared.video_and_sound import Both, VideoAndSound
 from peers import apart
 from video_peers import PROMPTS, alone, picture
@@ -197,6 +199,23 @@ def test_a_video_goes_on_from_a_picture(
     if crf != 0:
         bare = plain.replace(conditioning=["text", {"name": "first_frame", "crf": 0}])
         assert apart(bare(PROMPTS[0], output_type="np", **own).images, shown.images) > 0.01
+
+
+def test_a_compressed_picture_does_not_depend_on_how_many_processors_there_are() -> None:
+    """Of which the codec takes as many threads as it finds, and cuts a large picture by them."""
+    pytest.importorskip("av")
+    across, down = torch.linspace(0, 1, 704), torch.linspace(0, 1, 480)[:, None]
+    waves = torch.sin(90 * across * down).abs()
+    pixels = torch.stack([across.expand(480, -1), down.expand(-1, 704), waves])[None]
+    there = os.sched_getaffinity(0)
+    try:
+        by_all = compressed(pixels, 33)
+        os.sched_setaffinity(0, {min(there)})
+        by_one = compressed(pixels, 33)
+    finally:
+        os.sched_setaffinity(0, there)
+    assert by_all.equal(by_one)
+    assert 0 < float((by_one - pixels).abs().mean()) < 0.05
 
 
 def test_a_picture_that_cannot_be_compressed_is_refused(

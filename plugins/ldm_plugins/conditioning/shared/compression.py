@@ -33,7 +33,8 @@ def check_codec(crf: int) -> Any:
 
 
 def compressed(pixels: Tensor, crf: int) -> Tensor:
-    """Pictures, each compressed by H.264 and read again, as Diffusers does it for LTX-2.
+    """Pictures, each compressed by H.264 and read again, as Diffusers does it for LTX-2, but by one
+    thread.
 
     Args:
         pixels: (pictures, 3, height, width) in [0, 1], of even sides, as those of latents are.
@@ -57,6 +58,7 @@ def _one(picture: np.ndarray[Any, Any], crf: int) -> np.ndarray[Any, Any]:
         options = {"crf": str(crf), "preset": "veryfast"}
         stream = written.add_stream("libx264", rate=1, options=options)
         stream.height, stream.width = picture.shape[:2]
+        stream.codec_context.thread_count = 1  # of more, which a machine has, comes another picture
         frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv420p")
         written.mux(stream.encode(frame))
         written.mux(stream.encode())
