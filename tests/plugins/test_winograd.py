@@ -25,7 +25,7 @@ def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
 
 def kernels(module: nn.Module, x: torch.Tensor) -> list[list[int]]:
     """Heights and widths of the convolutions' kernels in a module's arranged graph."""
-    model: Any = converted(module, Arguments.of((x,), {})).model
+    model: Any = converted(module, Arguments.of((x,), {})).read()
     model.reshape([*x.shape])
     winograd.arrange(model)
     return [

@@ -69,8 +69,9 @@ def openvino(
             bfloat16, which is faster on processors that have it, and draws something a little else.
         parts: names of the model's components, or roles: network, autoencoder, decoder, text, side;
             the network and the decoder where left out.
-        cache: folder where graphs are kept, so that the next start need not convert; a folder of
-            the user's cache where left out. Weights are not written there.
+        cache: folder where graphs and programs are kept, so that the next start need not convert;
+            a folder of the user's cache where left out. Weights are not written there, but for what
+            compiling made of some of them.
     """
     if dtype not in PRECISIONS:
         raise LdmError(

@@ -13,11 +13,12 @@ import shutil
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ldm_core.errors import LdmWarning
+from ldm_core.errors import LdmError, LdmWarning
 from ldm_core.media.partial import partial_folder, sweep
 from ldm_core.model.kept_hashes import cache_folder
 from ldm_plugins.converters.shared import graphs
@@ -74,6 +75,17 @@ def note_compared(graph: Graph, how: Sequence[Any]) -> None:
             _mark(graph.kept, how).touch()
 
 
+def put_in_place(part: Path, folder: Path) -> None:
+    """Give a folder that has been written its name, in the place of a damaged one or one of other
+    numbers; where another process has just done so, that one stays."""
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        part.rename(folder)
+    except OSError:
+        if not (folder / ABOUT).is_file():
+            raise
+
+
 def _mark(folder: Path, how: Sequence[Any]) -> Path:
     return folder / f"compared-{hashlib.sha256(json.dumps(how).encode()).hexdigest()[:32]}"
 
@@ -90,9 +102,7 @@ def _key(own: str, arguments: Arguments) -> str:
 
 def _read(folder: Path, weights: Mapping[str, Tensor]) -> Graph | None:
     """A stored graph with these weights; None where there is none for them, or it is damaged,
-    which is said."""
-    openvino = import_openvino()
-
+    which is said. OpenVINO reads it only where it is to be compiled."""
     try:
         about = json.loads((folder / ABOUT).read_bytes())
         files = {name: (folder / name).read_bytes() for name in (XML, BIN)}
@@ -101,10 +111,7 @@ def _read(folder: Path, weights: Mapping[str, Tensor]) -> Graph | None:
         inlined = {name: weights[name] for name in about["inlined"]}
         if contents(inlined) != about["contents"]:
             return None
-        data = openvino.Tensor(_bytes(files[BIN]))
-        model = openvino.Core().read_model(files[XML], data)
-        graphs.attached(model, weights)
-        return Graph(model, about["answer"])
+        return Graph(cache(lambda: _model(folder, files, weights)), about["answer"])
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, LookupError, TypeError, RuntimeError) as error:
@@ -115,6 +122,21 @@ def _read(folder: Path, weights: Mapping[str, Tensor]) -> Graph | None:
             stacklevel=2,
         )
         return None
+
+
+def _model(folder: Path, files: Mapping[str, bytes], weights: Mapping[str, Tensor]) -> Any:
+    """What OpenVINO reads of a stored graph, with weights."""
+    openvino = import_openvino()
+    try:
+        model = openvino.Core().read_model(files[XML], openvino.Tensor(_bytes(files[BIN])))
+        graphs.attached(model, weights)
+    except (LookupError, TypeError, RuntimeError) as error:
+        raise LdmError(
+            f"OpenVINO does not read the graph that it has written to {folder}: "
+            f"{' '.join(str(error).split())[:200]}.",
+            "remove that folder, so that it is made anew.",
+        ) from error
+    return model
 
 
 def _bytes(data: bytes) -> Any:
@@ -128,7 +150,7 @@ def _keep(graph: Graph, folder: Path, key: str, weights: Mapping[str, Tensor]) -
     """Write a graph, whole or not at all; where that cannot be it is said, and goes on."""
     openvino = import_openvino()
 
-    names, others = graphs.lifted(graph.model, weights)
+    names, others = graphs.lifted(graph.read(), weights)
     try:
         # what was computed of weights while converting holds for their numbers alone
         inlined = sorted(weights if others else {*weights} - names)
@@ -140,13 +162,11 @@ def _keep(graph: Graph, folder: Path, key: str, weights: Mapping[str, Tensor]) -
         folder.mkdir(parents=True, exist_ok=True)
         sweep(folder)
         with partial_folder(folder) as part:
-            openvino.serialize(graph.model, part / XML, part / BIN)
+            openvino.serialize(graph.read(), part / XML, part / BIN)
             for name in (XML, BIN):
                 about[name] = hashlib.sha256((part / name).read_bytes()).hexdigest()
             (part / ABOUT).write_text(json.dumps(about))
-            shutil.rmtree(folder / key, ignore_errors=True)  # a damaged one, or of other numbers
-            with suppress(FileExistsError):  # another process has just written it
-                part.rename(folder / key)
+            put_in_place(part, folder / key)
     except (OSError, RuntimeError) as error:
         warnings.warn(
             f"OpenVINO's graph is not kept in {folder}, so that the next start makes it again: "
@@ -155,4 +175,4 @@ def _keep(graph: Graph, folder: Path, key: str, weights: Mapping[str, Tensor]) -
             stacklevel=2,
         )
     finally:
-        graphs.attached(graph.model, weights)
+        graphs.attached(graph.read(), weights)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from threading import Lock
@@ -99,12 +99,12 @@ class Graph(NamedTuple):
     """What OpenVINO compiles.
 
     Attributes:
-        model: an `openvino.Model`.
+        read: gives it as an `openvino.Model`, the same one each time.
         answer: how the outputs are nested, as `torch.utils._pytree.treespec_dumps` has it.
         kept: folder where it is stored; None where it is not.
     """
 
-    model: Any
+    read: Callable[[], Any]
     answer: str
     kept: Path | None = None
 
@@ -141,7 +141,7 @@ def converted(module: nn.Module, arguments: Arguments) -> Graph:
             "name the other parts in the converter's 'parts', or leave it out.",
         ) from error
     _declare(model, arguments.signature)
-    return Graph(model, flat.answer)
+    return Graph(lambda: model, flat.answer)
 
 
 def _flat(module: nn.Module, arguments: Arguments) -> Any:

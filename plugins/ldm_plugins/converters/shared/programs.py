@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -12,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from ldm_core.errors import LdmError
 from ldm_plugins.converters.shared import group_norms, winograd
 from ldm_plugins.converters.shared.graph_cache import compared, graph_of, note_compared
-from ldm_plugins.converters.shared.graphs import Arguments, Graph, Signature
-from ldm_plugins.converters.shared.without_telemetry import import_openvino
+from ldm_plugins.converters.shared.graphs import Arguments, Graph, Signature, weights_of
+from ldm_plugins.converters.shared.kept_programs import Compiled, compiled, core
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -30,22 +29,14 @@ class Program:
     """A compiled graph; any number of threads may call it.
 
     Args:
-        shapes: of the tensors that it is called with. OpenVINO arranges weights for them, which
-            makes it about twice as fast as one for any number of rows.
+        answer: how its outputs are nested, as a graph has it.
     """
 
-    def __init__(
-        self, graph: Graph, shapes: Sequence[tuple[int, ...]], dtype: str, threads: int
-    ) -> None:
+    def __init__(self, compiled: Compiled, answer: str) -> None:
         from torch.utils._pytree import treespec_loads
 
-        model = graph.model.clone()  # of the same numbers
-        model.reshape({i: list(shape) for i, shape in enumerate(shapes)})
-        group_norms.arrange(model, dtype)
-        if dtype == "float32":
-            winograd.arrange(model)
-        self._compiled = _core().compile_model(model, "CPU", _settings(dtype, threads))
-        self._answer = treespec_loads(graph.answer)
+        self._compiled = compiled
+        self._answer = treespec_loads(answer)
         self._idle: list[Any] = []
 
     def __call__(self, tensors: list[Tensor]) -> Any:
@@ -55,7 +46,7 @@ class Program:
         try:
             request = self._idle.pop()  # by one thread alone, as lists are
         except IndexError:
-            request = self._compiled.create_infer_request()
+            request = self._compiled.model.create_infer_request()
         inputs = [tensor.detach().contiguous().numpy() for tensor in tensors]
         answers = request.infer(inputs, share_inputs=True, share_outputs=True)
         outputs = [torch.from_numpy(answers[i].copy()) for i in range(len(answers))]
@@ -118,8 +109,9 @@ class Programs:
                 if signature not in self._graphs:
                     self._graphs[signature] = graph_of(self._module, arguments, self._folder)
                 graph = self._graphs[signature]
-                program = Program(graph, shapes, self._dtype, threads)
-                how = (shapes, self._dtype, _processor())
+                made = self._compiled(graph, shapes, threads)
+                program = Program(made, graph.answer)
+                how = (shapes, self._dtype, _processor(), made.sha256)
                 if not compared(graph, how):
                     self._check(program(arguments.tensors), args, options)
                     note_compared(graph, how)
@@ -129,6 +121,23 @@ class Programs:
                 while len(kept) > KEPT:
                     kept.popitem(last=False)
         return program
+
+    def _compiled(self, graph: Graph, shapes: Shapes, threads: int) -> Compiled:
+        """A graph compiled for shapes: OpenVINO arranges weights for them, which makes it about
+        twice as fast as one for any number of rows."""
+
+        def arranged() -> Any:
+            model = graph.read().clone()  # of the same numbers
+            model.reshape({i: list(shape) for i, shape in enumerate(shapes)})
+            group_norms.arrange(model, self._dtype)
+            if self._dtype == "float32":
+                winograd.arrange(model)
+            return model
+
+        how = (shapes, _processor())
+        return compiled(
+            graph, arranged, how, _settings(self._dtype, threads), weights_of(self._module)
+        )
 
     def _check(self, answer: Any, args: Sequence[Any], options: Mapping[str, Any]) -> None:
         """See that a program's first answer is torch's: OpenVINO converts some networks into others
@@ -155,18 +164,13 @@ class Programs:
 def computes(dtype: str) -> bool:
     """Whether the processor has arithmetic in a type, as OpenVINO sees it; without it OpenVINO
     would compute in float32."""
-    known = _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    known = core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return dtype == "float32" or "BF16" in known
 
 
 def _processor() -> str:
-    name: str = _core().get_property("CPU", "FULL_DEVICE_NAME")
+    name: str = core().get_property("CPU", "FULL_DEVICE_NAME")
     return name
-
-
-@cache
-def _core() -> Any:
-    return import_openvino().Core()
 
 
 def _settings(dtype: str, threads: int) -> dict[str, Any]:
