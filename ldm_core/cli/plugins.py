@@ -17,6 +17,7 @@ from ldm_core.cli.words import as_text
 from ldm_core.conformance.shipped import certificates
 from ldm_core.errors import LdmError, PluginError, did_you_mean
 from ldm_core.plugins.blame import OWN, blamed
+from ldm_core.plugins.died import Watch
 from ldm_core.plugins.hookspecs import KINDS
 from ldm_core.plugins.registry import Failure, Import, Plugin, installed
 
@@ -44,16 +45,16 @@ def list_plugins(kind: Kind = None, as_json: Json = False) -> None:
     check_kind(kind)
     registry = installed()
     rows = []
-    for plugin in (p for k in KINDS if kind in (None, k) for p in registry.of_kind(k)):
-        failure = None
-        try:
-            with blamed(plugin, "while it was listed"):
-                summary = plugin.summary
-        except LdmError as error:
-            failure = error.message
-            summary = f"cannot be used: {failure}"
-        whose = (plugin.distribution, plugin.version)
-        rows.append((plugin.kind, plugin.name, *whose, summary, failure))
+    with Watch() as watch:
+        for plugin in (p for k in KINDS if kind in (None, k) for p in registry.of_kind(k)):
+            failure = None
+            try:
+                summary = _summary(plugin, watch)
+            except LdmError as error:
+                failure = error.message
+                summary = f"cannot be used: {failure}"
+            whose = (plugin.distribution, plugin.version)
+            rows.append((plugin.kind, plugin.name, *whose, summary, failure))
     head = ("kind", "name", "distribution", "version", "summary", "failure")
     certified = certificates(registry.plugins)
     if as_json:
@@ -75,6 +76,20 @@ def list_plugins(kind: Kind = None, as_json: Json = False) -> None:
     for plugin in registry.plugins:
         if plugin.earlier is not None:
             plugin.earlier.warn()
+
+
+def _summary(plugin: Plugin, watch: Watch) -> str:
+    """What a plugin is, in a line.
+
+    Raises:
+        LdmError: it cannot be imported, where that is needed.
+    """
+    with blamed(plugin, "while it was listed"):
+        if plugin.distribution != OWN:
+            ended = watch.over(f"the summary of {plugin.kind} {plugin.id}", lambda: plugin.summary)
+            if ended is not None:
+                raise LdmError(f"{plugin.whose}: a process that imported it {ended}")
+        return plugin.summary
 
 
 def _row(failure: Failure) -> tuple[str, str, str, str, str, str | None]:

@@ -13,6 +13,7 @@ from ldm_core.errors import LdmError, LdmWarning
 from ldm_core.machine import asked_to_stop
 from ldm_core.model.files import class_name
 from ldm_core.plugins.blame import OWN
+from ldm_core.plugins.died import Watch
 from ldm_core.plugins.discovery import in_words
 from ldm_core.plugins.options import with_options
 from ldm_core.plugins.registry import Plugin, Registry
@@ -107,8 +108,11 @@ class Families:
             return question()
         traces = Traces()
         try:
-            with Surroundings().kept(plugin.package) as traces:
-                return question()
+            with Watch() as watch, Surroundings().kept(plugin.package) as traces:
+                what = f"a question to the family {plugin.id}"
+                if (ended := watch.over(what, question, plugin.version)) is None:
+                    return question()
+                raise LdmError(f"a process that asked it {ended}")
         except BaseException as error:
             if asked_to_stop(error):
                 raise

@@ -17,20 +17,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from ldm_core.cache import cache_folder
+
 LARGE = 2**26
 """Bytes from which on a file's hash is kept; smaller ones are hashed in no time."""
 SETTLED = 2.0
 """Seconds since a file's last change after which its hash is kept: another change within the same
 tick of the system's clock would leave its times as they are."""
 HASH = re.compile(r"[0-9a-f]{64}")
-
-
-def cache_folder(name: str) -> Path:
-    """Where something is kept that can be made again: a folder under ``~/.cache/ldm``, or under
-    ``XDG_CACHE_HOME``."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    home = Path(base) if os.path.isabs(base) else Path("~").expanduser() / ".cache"
-    return home / "ldm" / name
 
 
 def kept_hash(file: Path, hashed: Callable[[Path], str]) -> str:

@@ -9,7 +9,7 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from hashlib import sha256
 from importlib.metadata import Distribution, EntryPoint
 from pathlib import Path
@@ -19,6 +19,7 @@ from ldm_core.errors import LdmError, LdmWarning, PluginError, printable, with_c
 from ldm_core.machine import asked_to_stop
 from ldm_core.plugins import trust
 from ldm_core.plugins.blame import OWN
+from ldm_core.plugins.died import Watch
 from ldm_core.plugins.entries import Failure, scan
 from ldm_core.plugins.moved import explained, find_moved
 from ldm_core.plugins.ownership import file_of, misplaced, who
@@ -148,18 +149,46 @@ def _take(
     registry.entries += [*((who(entry)[0], entry.name) for entry in entries), *more]
     registry.unknown += rules.unknown(registry.entries)
     surroundings = Surroundings()
-    for entry in entries:
-        distribution, version = who(entry)
-        if not rules.admit(distribution, entry.name):
-            continue
-        try:
-            reason = misplaced(entry) if isinstance(entry.dist, Distribution) else None
-        except Exception as error:  # of metadata of another form than any that is known
-            reason = f"whose its module is cannot be told: {in_words(error)}"
-        if reason is None:
-            reason = _add(registry, entry, surroundings)
-        if reason is not None:
-            registry.failures.append(Failure(entry.name, distribution, reason, version))
+    with Watch() as watch:
+        for entry in entries:
+            distribution, version = who(entry)
+            if not rules.admit(distribution, entry.name):
+                continue
+            try:
+                reason = misplaced(entry) if isinstance(entry.dist, Distribution) else None
+            except Exception as error:  # of metadata of another form than any that is known
+                reason = f"whose its module is cannot be told: {in_words(error)}"
+            if reason is None and distribution != OWN:
+                reason = _death(entry, watch)
+            if reason is None:
+                reason = _add(registry, entry, surroundings)
+            if reason is not None:
+                registry.failures.append(Failure(entry.name, distribution, reason, version))
+
+
+def _death(entry: EntryPoint, watch: Watch) -> str | None:
+    """Say that a plugin module is imported from now on; where that ends a process, why it is left
+    out."""
+    distribution, version = who(entry)
+    tried = partial(_offer, Registry(), entry)
+    ended = watch.over(f"the import of {distribution}:{entry.name}", tried, version)
+    if ended is None:
+        return None
+    warnings.warn(
+        LdmWarning(
+            f"the package {distribution} {version} is left out: a process that imported it "
+            f"{ended}. Each start tries that again, in a process of its own; "
+            f"LDM_DISABLE_PLUGINS={distribution} in the environment ends that."
+        ),
+        stacklevel=2,
+    )
+    return f"a process that imported it {ended}"
+
+
+def _offer(registry: Registry, entry: EntryPoint) -> None:
+    """Import a plugin module, and ask it what it offers."""
+    distribution, version = who(entry)
+    registry.add(entry.load(), distribution, version, entry.name)
 
 
 def _add(registry: Registry, entry: EntryPoint, surroundings: Surroundings) -> str | None:
@@ -172,8 +201,7 @@ def _add(registry: Registry, entry: EntryPoint, surroundings: Surroundings) -> s
     try:
         package = entry.value.partition(":")[0].partition(".")[0].strip()
         with surroundings.kept(package) as traces:
-            module = entry.load()
-            registry.add(module, distribution, version, entry.name)
+            _offer(registry, entry)
     except BaseException as error:
         if asked_to_stop(error):
             if distribution != OWN:  # it may have sent the signal itself

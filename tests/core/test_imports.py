@@ -76,6 +76,7 @@ def test_every_room_has_its_place_in_the_order() -> None:
         "__init__.py",
         "__main__.py",
         "arguments.py",
+        "cache.py",
         "compose.py",
         "errors.py",
         "hookspecs.py",
