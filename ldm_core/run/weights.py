@@ -16,6 +16,7 @@ from ldm_core.model import place
 from ldm_core.model.at_home import at_home
 from ldm_core.model.files import hash_ahead
 from ldm_core.run.guards import check_converted, made_by
+from ldm_core.run.unchanged import Unchanged
 from ldm_core.values import brief
 
 if TYPE_CHECKING:
@@ -124,10 +125,12 @@ def converted(composition: Composition, whole: Weights) -> Weights:
     def convert(model: Model, converter: Converter) -> Model:
         gives, make = "a converter makes a Model of a Model", partial(converter.convert, model)
         doing = "while the model was converted"
+        given = None if composition.owners.is_ours(converter) else Unchanged(model)
         made = made_by(composition.owners, converter, doing, Model, gives, make)
-        if not composition.owners.is_ours(converter):
+        if given is not None:
             with composition.owners.blamed(converter, doing):
                 check_converted(made, model, converter)
+                given.check(converter)
         return made
 
     return Weights(lambda: at_home(reduce(convert, converters, whole.model)))

@@ -15,7 +15,14 @@ import torch
 from PIL import Image
 
 from ldm_core import Pipeline, hookimpl
-from ldm_core.contracts import RunObserver, measures, sees_run
+from ldm_core.contracts import (
+    Converter,
+    Model,
+    Phase,
+    RunObserver,
+    measures,
+    sees_run,
+)
 from ldm_core.errors import LdmError, PluginError
 from ldm_core.numerics.point import CLEAN, Point
 from ldm_core.plugins.registry import Registry, installed
@@ -87,6 +94,22 @@ def paints(run: Any) -> RunObserver:
     return Paints()
 
 
+class Scales(Converter):
+    phase, lossless = Phase.WEIGHTS, False
+
+    def convert(self, model: Model) -> Model:
+        model.parts["unet"].module.conv_in.weight.data.mul_(1.01)  # which torch does not count
+        return model
+
+
+class Hooks(Converter):
+    phase, lossless = Phase.CACHE, True
+
+    def convert(self, model: Model) -> Model:
+        model.parts["unet"].module.register_forward_hook(lambda module, given, gave: gave)
+        return model
+
+
 class Offers:
     ldm_api = ">=2,<3"
 
@@ -104,6 +127,11 @@ class Offers:
         register("writes_into_x", writes_into_x)
 
     @hookimpl
+    def ldm_converters(self, register: Any) -> None:
+        register("scales", Scales)
+        register("hooks", Hooks)
+
+    @hookimpl
     def ldm_observers(self, register: Any) -> None:
         register("by_numpy", by_numpy)
         register("asks", asks)
@@ -112,11 +140,17 @@ class Offers:
 
 
 @pytest.fixture(scope="module")
-def beside(folder: Path) -> Pipeline:
-    """A pipeline beside a package with all of them."""
+def registry() -> Registry:
+    """A package with all of them beside the others."""
     registry = Registry()
     registry.plugins += installed().plugins
     registry.add(Offers(), "ldm-wrong", "1.2")
+    return registry
+
+
+@pytest.fixture(scope="module")
+def beside(folder: Path, registry: Registry) -> Pipeline:
+    """A pipeline beside it."""
     return Pipeline.from_pretrained(folder, registry=registry, num_inference_steps=1)
 
 
@@ -138,6 +172,19 @@ def test_it_is_the_parts_failure(beside: Pipeline, name: str) -> None:
         beside.replace(**choices)("star", seed=1)
     assert f"'{name}' of the package ldm-wrong 1.2 failed" in str(caught.value)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [("scales", "the weights unet.conv_in.weight"), ("hooks", "the module unet")],
+)
+def test_a_converter_that_changes_what_others_share_is_named(
+    folder: Path, registry: Registry, name: str, what: str
+) -> None:
+    wrong = Pipeline.from_pretrained(folder, registry=registry, converters=[name])
+    with pytest.raises(PluginError, match=f"'{name}' of the package ldm-wrong 1.2") as caught:
+        wrong("star", seed=1)
+    assert f"it changed {what} " in str(caught.value)
 
 
 def test_an_observer_is_shown_pictures_of_its_own(beside: Pipeline) -> None:

@@ -1,0 +1,68 @@
+"""Whether a converter left the model that it was given as it was, which others share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ldm_core.contracts import Converter, Model
+from ldm_core.errors import PartError
+
+
+class Unchanged:
+    """A model as it is now: its modules, what is set on them, their hooks, and which tensors they
+    hold. Of each tensor three numbers are looked at, which takes a hundredth of a second for a
+    thousand tensors; the kit of checks looks at all.
+
+    Args:
+        model: that a converter is about to be given.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._before = _state(model)
+
+    def check(self, part: Converter) -> None:
+        """See that it is as it was.
+
+        Raises:
+            PartError: it is not.
+        """
+        after = _state(self._model)
+        names = [name for name in self._before if after.get(name) != self._before[name]]
+        names += [name for name in after if name not in self._before]
+        if names:
+            more = f" and {len(names) - 1} more" if names[1:] else ""
+            raise PartError(
+                part,
+                "a converter makes another model and leaves the one that it is given, which other "
+                f"pipelines may share, and it changed {names[0]}{more} of that one in place.",
+            )
+
+
+def _state(model: Model) -> dict[str, Any]:
+    """By module or tensor, what could be changed of it."""
+    state: dict[str, Any] = {}
+    for name, part in model.parts.items():
+        if not isinstance(part.module, nn.Module):
+            continue
+        for inner, module in part.module.named_modules():
+            own = vars(module)
+            hooks = [len(hooks) for kind, hooks in own.items() if kind.endswith("_hooks")]
+            names = {kind for kind in own if not kind.startswith("_")}
+            state[f"the module {name}.{inner}".rstrip(".")] = (id(module), sum(hooks), names)
+        for inner, tensor in (*part.module.named_parameters(), *part.module.named_buffers()):
+            state[f"the weights {name}.{inner}"] = _of_tensor(tensor)
+    return state
+
+
+def _of_tensor(tensor: Tensor) -> tuple[Any, ...]:
+    if type(tensor) not in (Tensor, nn.Parameter) or tensor.is_meta or not tensor.numel():
+        return (id(tensor),)
+    written = 0 if tensor.is_inference() else tensor._version
+    places = ([0 for _ in tensor.shape], [n // 2 for n in tensor.shape], [-1 for _ in tensor.shape])
+    with torch.no_grad():
+        numbers = [str(tensor[tuple(place)].item()) for place in places]  # nan equals nan so
+    return (id(tensor), written, tensor.dtype, tensor.device, numbers)
