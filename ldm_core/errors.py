@@ -123,6 +123,19 @@ def cause_of(error: BaseException, hidden: bool = False) -> BaseException | None
     return cause
 
 
+OURS = frozenset({"ldm_core", "ldm_plugins", "ldm_pipelines"})
+"""Our own packages."""
+
+
+def is_raised_by_us(error: BaseException) -> bool:
+    """Whether an error was raised by our own code, and not by another's as if it had been. One that
+    was never raised, or whose traceback is gone, is taken for ours."""
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    return last is None or str(last.tb_frame.f_globals.get("__name__")).partition(".")[0] in OURS
+
+
 LONGEST = 300
 """Letters of what is told of another's error."""
 

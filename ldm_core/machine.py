@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Iterator
 
-from ldm_core.errors import MachineError, TooLittleMemory, cause_of
+from ldm_core.errors import MachineError, TooLittleMemory, cause_of, is_raised_by_us
 
 REFUSALS = frozenset(
     {
@@ -73,10 +73,13 @@ def machine_error(error: BaseException) -> MachineError | None:
 def asked_to_stop(error: BaseException) -> bool:
     """Whether an error is an interrupt that a person sent, and not one that other code raised by
     itself: the command line's own, or Python's where that hears of Ctrl-C."""
+    if isinstance(error, BaseExceptionGroup):  # of tasks, of which one heard it
+        return any(asked_to_stop(one) for one in error.exceptions)
     if not isinstance(error, KeyboardInterrupt):
         return False
-    usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    return type(error) is not KeyboardInterrupt or usual
+    if type(error) is KeyboardInterrupt:
+        return signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    return is_raised_by_us(error)
 
 
 def memory_refusal(error: BaseException) -> str | None:

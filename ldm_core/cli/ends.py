@@ -15,7 +15,7 @@ from typing import NoReturn, TextIO
 from ldm_core.cli.signals import Stop
 from ldm_core.cli.streams import ClosedOutput
 from ldm_core.errors import LdmError, NotFiniteError, PluginError, printable, with_class
-from ldm_core.machine import machine_error
+from ldm_core.machine import asked_to_stop, machine_error
 from ldm_core.media.json_text import json_text
 from ldm_core.plugins.blame import blame, culprit
 from ldm_core.plugins.discovery import answering
@@ -141,9 +141,7 @@ def ended(error: BaseException, signum: int | None = None) -> int:
             say("".join(traceback.format_exception(error)).rstrip())
     if isinstance(error, Stop):
         signum = error.signum
-    elif isinstance(error, KeyboardInterrupt) or (
-        isinstance(error, BaseExceptionGroup) and error.subgroup(KeyboardInterrupt) is not None
-    ):
+    elif isinstance(error, KeyboardInterrupt) or asked_to_stop(error):
         signum = signal.SIGINT
     around = answering()
     if signum is not None:

@@ -10,8 +10,10 @@ from ldm_core.composition.parts import inner_choices
 from ldm_core.composition.recipe import STAGES, Layer, as_layer, is_ready_made, lay
 from ldm_core.composition.short_names import owned, owner_of
 from ldm_core.contracts import ModelInfo
-from ldm_core.errors import LdmError
+from ldm_core.errors import LdmError, PluginError
+from ldm_core.plugins.blame import blamed, is_of_others
 from ldm_core.plugins.registry import Registry
+from ldm_core.values import brief
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def accompanied(
         return Companions(lay(base, named, same))
     if isinstance(own, str) and same("scheduler", scheduler, own):
         if spacing is not None:
-            beside = info.goes_with(registry.find("scheduler", scheduler).id, spacing)
+            beside = _beside(info, registry.find("scheduler", scheduler).id, spacing, registry)
             named_by_model = as_layer({k: beside[k] for k in ("spacing",) if k in beside})
             base |= owned(named_by_model, registry, owner)
         return Companions(lay(base, named, same))
@@ -81,7 +83,7 @@ def _with_options(
     """A scheduler's choice with the options that go with it and with those that it walks by; the
     name of the one whose points it walks, and what goes with that one."""
     plugin = registry.find("scheduler", choice["name"])
-    beside = info.goes_with(plugin.id, spacing)
+    beside = _beside(info, plugin.id, spacing, registry)
     filled = {**choice}
     own = as_layer({"scheduler": {**beside.get("scheduler", {}), "name": plugin.id}})
     options = owned(own, registry, owner_of(info.family_id))["scheduler"]
@@ -108,6 +110,29 @@ def _with_options(
         if walked != inner:
             filled[key] = walked if option.several else walked[0]
     return filled, name, beside
+
+
+def _beside(
+    info: ModelInfo, scheduler: str, spacing: str | None, registry: Registry
+) -> Mapping[str, Any]:
+    """What a model says goes with a scheduler.
+
+    Raises:
+        PluginError: another package's family says something else than a layer of a recipe.
+    """
+    family = registry.find("family", info.family_id)
+    doing = f"while it said what goes with the scheduler '{scheduler}'"
+    with blamed(family, doing):
+        beside: Any = info.goes_with(scheduler, spacing)
+        if is_of_others(family):
+            try:
+                if not isinstance(beside, Mapping):
+                    raise LdmError(f"it is a layer of a recipe, not {brief(beside)}.")
+                as_layer(beside)
+            except LdmError as error:
+                raise PluginError(family.whose, doing, error) from error
+    said: Mapping[str, Any] = beside
+    return said
 
 
 def _id(kind: str, name: Any, registry: Registry) -> str | None:

@@ -31,13 +31,13 @@ from ldm_core.composition.recipe import (
     lay,
     read_recipe,
 )
-from ldm_core.composition.short_names import owned, owner_of_folder
+from ldm_core.composition.short_names import owned
+from ldm_core.composition.whose_model import failure, inspected, own_recipe
 from ldm_core.contracts import Family, Kernel, ModelInfo, Phase
 from ldm_core.errors import LdmError, LdmNote, did_you_mean
 from ldm_core.model import place
-from ldm_core.model.files import MODEL_RECIPE
 from ldm_core.model.lora import Lora, find_loras
-from ldm_core.model.recognition import inspect_model, lasting
+from ldm_core.model.recognition import lasting
 from ldm_core.plugins.blame import OWN
 from ldm_core.plugins.owners import Owners
 from ldm_core.plugins.registry import Plugin, Registry
@@ -45,6 +45,8 @@ from ldm_core.plugins.registry import Plugin, Registry
 DEFAULT_STEPS = 50  # where neither the family nor a person says
 RESERVED = {*OF_A_CALL}
 """Names that no input can have."""
+OF_MODEL = ("model", "model_config", "components")
+"""Those that say which model."""
 OF_WEIGHTS = (
     "model", "model_config", "components", "device", "dtype", "compute_dtype", "memory", "fast",
 )  # fmt: skip
@@ -79,9 +81,7 @@ def compose(
     layer = in_full_everywhere(layer, registry)
     if "model" not in layer:
         raise LdmError("no model is named.", "`ldm models list` shows the models installed.")
-    info, family = inspect_model(
-        layer["model"], registry, layer.get("model_config"), family_id, layer.get("components", {})
-    )
+    info, family = inspected(layer, registry, family_id)
     layer["model"] = info.source
     if "components" in layer:
         layer["components"] = {
@@ -89,20 +89,23 @@ def compose(
         }
     if "model_config" in layer:
         layer["model_config"] = lasting(layer["model_config"], info.folder)
-    file = info.folder / MODEL_RECIPE
-    own = read_recipe(file) if file.is_file() else {}
-    if TRUST in own:
-        raise LdmError(f"a model does not say which plugins are imported, as {file} would.")
-    if "components" in own:
-        raise LdmError(
-            f"a model does not say which components it has of other folders, as {file} would.",
-            "a recipe of yours does: components = { NAME = FOLDER }.",
-        )
-    own = owned(own, registry, owner_of_folder(registry, info.folder))
+    own = own_recipe(registry, info.folder)
     loras = _loras(_all_loras(own, layer))
     fast = lay(own, layer).get("fast")
     own, layer = _without(own, "fast"), _without(layer, "fast")
-    composition = assemble(info, registry, family, own, layer, loras)
+    try:
+        composition = assemble(info, registry, family, own, layer, loras)
+    except LdmError as error:
+        of_model = {key: layer[key] for key in OF_MODEL if key in layer}
+
+        def alone(below: Layer) -> None:
+            below, bare = dict(below), dict(of_model)
+            assemble(info, registry, family, below, bare, _loras(_all_loras(below, bare)))
+
+        told = failure(error, registry, info, own, alone)
+        if told is None:
+            raise
+        raise told from error
     if fast is None:
         return composition
     chosen_faster = faster(composition, fast, _with_converters, allowed_by_name(trusted))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from ldm_core.contracts import OtherModel, Record
 from ldm_core.contracts.guidance import ModelsOwn
 from ldm_core.errors import LdmError, PluginError
 from ldm_core.model.recognition import inspect_model
-from ldm_core.plugins.blame import blamed, is_of_others
+from ldm_core.plugins.blame import AS_THEY_ARE, blamed, is_of_others
 from ldm_core.plugins.options import (
     REQUIRED,
     Option,
@@ -198,21 +199,35 @@ def _inner(
     fitted."""
     made: dict[str, Any] = {}
     for name, option in declared.items():
-        if option.kind == "model":
-            sources = choice.get(name, option.default)
-            if sources is None or sources is REQUIRED:
-                continue
-            several = sources if isinstance(sources, list | tuple) else [sources]
-            models = [other_model(source, registry) for source in several]
-            made[name] = models if option.several else other_model(sources, registry)
-        elif (inner := inner_choices(owner, option, choice, registry, own)) is not None:
-            kind = str(option.kind)
-            parts = [
-                fit(kind, make(kind, table, registry, used, below, fit, owners))
-                for table, below in inner
-            ]
-            made[name] = parts if option.several else parts[0]
+        with nullcontext() if name in choice else _by_default(owner, name):
+            if option.kind == "model":
+                sources = choice.get(name, option.default)
+                if sources is None or sources is REQUIRED:
+                    continue
+                several = sources if isinstance(sources, list | tuple) else [sources]
+                models = [other_model(source, registry) for source in several]
+                made[name] = models if option.several else other_model(sources, registry)
+            elif (inner := inner_choices(owner, option, choice, registry, own)) is not None:
+                kind = str(option.kind)
+                parts = [
+                    fit(kind, make(kind, table, registry, used, below, fit, owners))
+                    for table, below in inner
+                ]
+                made[name] = parts if option.several else parts[0]
     return made
+
+
+@contextmanager
+def _by_default(owner: Plugin | str, name: str) -> Iterator[None]:
+    """See that a default that stands for no part is the failure of the package that wrote it."""
+    try:
+        yield
+    except LdmError as error:
+        theirs = isinstance(owner, Plugin) and is_of_others(owner)
+        if not isinstance(owner, Plugin) or not theirs or isinstance(error, AS_THEY_ARE):
+            raise
+        doing = f"by the default of its option '{name}'"
+        raise PluginError(owner.whose, doing, error) from error
 
 
 def inner_choices(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ldm_core.composition.nested import changed_choices, only
 from ldm_core.composition.recipe import Layer
-from ldm_core.contracts.files import in_full
+from ldm_core.model.shipping import shipped_in
 from ldm_core.plugins.blame import OWN
 from ldm_core.plugins.registry import Registry, ShippedModel
 
@@ -62,9 +62,10 @@ def owner_of(id: str) -> str:
 
 
 def owner_of_folder(registry: Registry, folder: Path) -> str:
-    """The distribution that ships a model's folder; ldm-core where none does."""
-    ships = (m.distribution for m in registry.models if in_full(m.folder) == str(folder))
-    return next(ships, OWN)
+    """The distribution that ships a model's folder; ldm-core where none does, or two say so, one of
+    which it may be."""
+    model = shipped_in(registry, folder)
+    return OWN if model is None else model.distribution
 
 
 def owned_model(registry: Registry, name: str, owner: str = OWN) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ldm_core.arguments import check_fields
 from ldm_core.contracts.latents import Extent, LatentShape, LatentSpace
 from ldm_core.contracts.network import Network
 from ldm_core.contracts.place import Part, PartInfo, Place
@@ -33,6 +34,12 @@ def nothing_handed(steps: int, latent: LatentShape) -> Mapping[str, Any]:
 
 def seen_at_any_size(width: int, height: int) -> None:
     """Of a model that sees reference pictures of any sizes, or none at all."""
+
+
+def _as_names(several: Any) -> Any:
+    """Names as a set, whatever they stand in; anything else as it is."""
+    plain = isinstance(several, list | tuple | Set)
+    return frozenset(several) if plain and all(isinstance(n, str) for n in several) else several
 
 
 @dataclass(frozen=True)
@@ -114,6 +121,10 @@ class ModelInfo:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "prediction_type", as_prediction_type(self.prediction_type))
+        object.__setattr__(self, "abilities", _as_names(self.abilities))
+        object.__setattr__(self, "needs", _as_names(self.needs))
+        object.__setattr__(self, "wide_parts", _as_names(self.wide_parts))
+        check_fields(self)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from ldm_core.model.reading import PICKLE_RUNS as PICKLE_RUNS
 from ldm_core.model.reading import PICKLED as PICKLED
 from ldm_core.model.reading import read_json as read_json
 from ldm_core.model.safetensors_header import Shapes, read_header
+from ldm_core.model.shipping import in_words
 from ldm_core.model.weight_files import NAME, choose
 from ldm_core.plugins.registry import Registry, ShippedModel
 
@@ -88,8 +89,7 @@ def check_shipped(model: ShippedModel) -> None:
     else:
         there = "cannot be read" if folder.is_dir() else "is no folder"
     reason = f"{folder} {there if os.path.lexists(folder) else 'is not there'}"
-    whose = f"the model '{model.name}' of the package {model.distribution} {model.version}"
-    raise PluginError(whose, "when its folder was read", OSError(reason))
+    raise PluginError(in_words(model), "when its folder was read", OSError(reason))
 
 
 T = TypeVar("T")

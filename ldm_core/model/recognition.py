@@ -16,7 +16,9 @@ from ldm_core.model.families import Families, seen_as_family
 from ldm_core.model.files import class_name, find_model, read_index
 from ldm_core.model.gguf_header import read_header_of_weights
 from ldm_core.model.lora import is_lora
-from ldm_core.plugins.blame import blamed
+from ldm_core.model.shipping import shipped_in
+from ldm_core.model.what_families_say import check_info
+from ldm_core.plugins.blame import blamed, is_of_others
 from ldm_core.plugins.registry import Registry
 from ldm_core.values import brief
 
@@ -82,12 +84,15 @@ def inspect_model(
         info = family.inspect(source, folder, index)
         if not isinstance(info, ModelInfo):
             raise TypeError(f"inspect gave {brief(info)}, and should give a ModelInfo")
+        if is_of_others(plugin):
+            check_info(info, family)
     return replace(info, file=file, components=folders, family_id=plugin.id), family
 
 
 def _shipped_by(folder: Path, registry: Registry) -> str | None:
     """The distribution that ships a model's folder."""
-    return next((m.distribution for m in registry.models if in_full(m.folder) == str(folder)), None)
+    model = shipped_in(registry, folder)
+    return None if model is None else model.distribution
 
 
 def _config_folder(

@@ -16,12 +16,14 @@ from types import FrameType, MappingProxyType
 from typing import TYPE_CHECKING
 
 from ldm_core.errors import (
+    OURS,
     LdmError,
     MachineError,
     NotFiniteError,
     PartError,
     PluginError,
     cause_of,
+    is_raised_by_us,
 )
 from ldm_core.machine import MET_BY, asked_to_stop, machine_error
 from ldm_core.plugins.folder import kept_folder
@@ -31,8 +33,6 @@ if TYPE_CHECKING:
 
 OWN = "ldm-core"
 """The distribution whose plugins' faults are ours."""
-OURS = frozenset({"ldm_core", "ldm_plugins", "ldm_pipelines"})
-"""Its packages."""
 ROOMS = ("ldm_core.run.", "ldm_core.jobs.", "ldm_core.cli.", "ldm_core.composition.")
 """What plugins call back into; those rooms answer for what they do with sound arguments."""
 BETWEEN = frozenset({"ldm_core.run.attention", "ldm_core.run.in_batches", "ldm_core.cli.signals"})
@@ -40,6 +40,8 @@ BETWEEN = frozenset({"ldm_core.run.attention", "ldm_core.run.in_batches", "ldm_c
 CONTRACTS = "ldm_core.contracts."
 AS_THEY_ARE = (PluginError, MachineError, NotFiniteError)
 """Errors that say themselves whose they are."""
+OURS_ALONE = (PluginError, NotFiniteError, PartError)
+"""Errors that the core raises, and no plugin: of one that does, it is the failure."""
 GENERATOR = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR | inspect.CO_COROUTINE
 """Flags of functions that can be closed."""
 
@@ -114,6 +116,8 @@ def failed(
     places: Mapping[str, Plugin] = MappingProxyType({}),
 ) -> str | None:
     """Whose failure an error is, in words, as of `blame`; None where it is no plugin's."""
+    if is_forged(error):
+        return culprit(error, plugin, plugins, places)
     if isinstance(error, LdmError):
         if plugin is None or not is_of_others(plugin):
             return None
@@ -123,6 +127,11 @@ def failed(
     if _passes(error):
         return None
     return culprit(error, plugin, plugins, places)
+
+
+def is_forged(error: BaseException) -> bool:
+    """Whether an error that the core alone raises was raised by other code."""
+    return isinstance(error, OURS_ALONE) and not is_raised_by_us(error)
 
 
 def is_of_a_contract(error: LdmError) -> bool:
@@ -258,13 +267,11 @@ def _passes(error: BaseException) -> bool:
     """Whether an error is the machine's, the person's, or a word of our own to unwind."""
     if isinstance(error, KeyboardInterrupt):
         return asked_to_stop(error)
-    if _closes(error):
-        return True
-    if isinstance(error, BaseExceptionGroup) and error.subgroup(KeyboardInterrupt) is not None:
+    if _closes(error) or asked_to_stop(error):
         return True
     own = type(error).__module__.partition(".")[0] in OURS
     if own and not isinstance(error, Exception):
-        return True
+        return is_raised_by_us(error)
     return machine_error(error) is not None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -286,6 +287,10 @@ def check_declared(kind: str, target: Callable[..., Any], options: Mapping[str, 
                 f"the default of its option '{name}' is {brief(option.default)}, and should be "
                 f"{option.type_name}, as it is annotated."
             ) from None
+        try:
+            json.dumps(option.default, default=lambda _: None, skipkeys=True)
+        except (ValueError, RecursionError):  # which no manifest could hold
+            raise LdmError(f"the default of its option '{name}' lies in itself.") from None
 
 
 def argument_help(doc: str) -> dict[str, str]:

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-from ldm_core.errors import LdmError, PartError, PluginError, message_and_hint
+from ldm_core.errors import OURS, LdmError, PartError, PluginError, message_and_hint
 from ldm_core.plugins.blame import (
     AS_THEY_ARE,
-    OURS,
     blame,
     culprit,
     failed,
+    is_forged,
     is_of_a_contract,
     is_of_others,
     module_of,
@@ -113,6 +113,11 @@ class Owners:
             part: that was called; None where several may have been.
             names: an `LdmError` that a plugin raised is to say which plugin that is.
         """
+        if is_forged(error):
+            whose = culprit(
+                error, None if part is None else self.of(part), self._plugins, self._places
+            )
+            return None if whose is None else PluginError(whose, doing, error)
         if isinstance(error, PartError):
             owner = self.of(error.part)
             other = owner is not None and is_of_others(owner)

@@ -16,7 +16,8 @@ from pathlib import Path
 from types import ModuleType
 from urllib.parse import unquote, urlparse
 
-from ldm_core.plugins.blame import OURS, OWN
+from ldm_core.errors import OURS
+from ldm_core.plugins.blame import OWN
 from ldm_core.plugins.trust import normalised
 
 MODULE = re.compile(r"(\w+(?:\.\w+)*)\s*(:\s*\w+(?:\.\w+)*)?\s*(\[[^\]]*\])?")

@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ldm_core.contracts import Observer, Run, RunObserver, Step
-from ldm_core.errors import PartError, PluginError
+from ldm_core.errors import PartError, PluginError, with_class
+from ldm_core.machine import asked_to_stop
 from ldm_core.plugins.blame import is_of_others
 from ldm_core.plugins.owners import Owners
 from ldm_core.run.watching import BEGINNING, ENDING, Watching, blaming
@@ -65,14 +66,14 @@ class Audience:
         """Tell them that there are none; what they raise at that is noted beside the error."""
         if not self._ended:
             self._ended = True
-            for _, of_run in self._observers.values():
+            for observer, of_run in self._observers.values():
                 try:
                     of_run.fail(error)
-                except Exception as other:
-                    error.add_note(
-                        f"{type(of_run).__name__}, an observer, failed when it was told: "
-                        f"{type(other).__name__}: {other}"
-                    )
+                except BaseException as other:  # even an end of the program
+                    if asked_to_stop(other):
+                        raise
+                    whose = self._owners.called(observer, f"{type(of_run).__name__}, an observer,")
+                    error.add_note(f"{whose} failed when it was told: {with_class(other)}")
 
 
 def seen(run: Run, observer: Observer) -> Run:

@@ -30,7 +30,7 @@ from ldm_core.contracts import (
     VariancePredicting,
 )
 from ldm_core.contracts.record import check_takes
-from ldm_core.errors import LdmError, PartError
+from ldm_core.errors import LdmError, PartError, is_raised_by_us
 from ldm_core.model.libraries import heard
 from ldm_core.numerics.grid import Grid, intervals_behind
 from ldm_core.numerics.point import Point
@@ -249,7 +249,9 @@ class Sampling:
                     stack.enter_context(computing(self.run.model))
                     try:
                         return self._walked(x, start, last, tellers)
-                    except AllLost:
+                    except AllLost as lost:
+                        if not is_raised_by_us(lost):
+                            raise
                         return torch.full_like(x, torch.nan)
             except BaseException as error:
                 told = self._met.told(error, self._doing or self.finite.at(point_of(error)))

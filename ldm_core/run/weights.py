@@ -15,6 +15,8 @@ from ldm_core.errors import LdmError, PartError, said
 from ldm_core.model import place
 from ldm_core.model.at_home import at_home
 from ldm_core.model.files import hash_ahead
+from ldm_core.model.what_families_say import checked
+from ldm_core.plugins.owners import Owners
 from ldm_core.run.guards import check_converted, made_by
 from ldm_core.run.unchanged import Unchanged
 from ldm_core.values import brief
@@ -87,13 +89,15 @@ def load_model(composition: Composition) -> Model:
 
     where = replace(where, loading=loading)
     if any(type(converter).reads_to is not Converter.reads_to for converter in converters):
-        where = replace(where, reads_to=partial(_read_to, converters))
+        where = replace(where, reads_to=partial(_read_to, converters, owners))
     info = composition.info
     hash_ahead(info.folder, info.file, info.components)
     family, gives = composition.family, "a family loads a Model"
     load = partial(family.load, info, where)
     try:
-        return made_by(owners, family, LOADING, Model, gives, load)
+        model = made_by(owners, family, LOADING, Model, gives, load)
+        with owners.blamed(family, LOADING):
+            return model if owners.is_ours(family) else checked(model, family)
     except LdmError as error:
         for name, converter in whose.items():
             if f"unexpected keyword argument '{name}'" in said(error):
@@ -110,12 +114,17 @@ def prepare(composition: Composition) -> None:
             converter.prepare(composition.info)
 
 
-def _read_to(converters: Sequence[Converter], part: PartInfo) -> torch.device | None:
+def _read_to(
+    converters: Sequence[Converter], owners: Owners, part: PartInfo
+) -> torch.device | None:
     """Where a part's weights are read to, as the first converter that says so has it."""
     import torch
 
-    names = (converter.reads_to(part) for converter in converters)
-    return next((torch.device(name) for name in names if name is not None), None)
+    for converter in converters:
+        with owners.blamed(converter, LOADING):
+            if (name := converter.reads_to(part)) is not None:
+                return torch.device(name)
+    return None
 
 
 def converted(composition: Composition, whole: Weights) -> Weights:

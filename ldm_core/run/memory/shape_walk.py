@@ -25,11 +25,12 @@ from ldm_core.contracts import (
     first_of,
 )
 from ldm_core.contracts.attention import dtype_name
-from ldm_core.errors import LdmError
+from ldm_core.errors import LdmError, PartError
 from ldm_core.run.attention import in_force
 from ldm_core.run.memory.live_bytes import Allocator, LiveBytes, Peak, Unit, bytes_of, key_of
 from ldm_core.run.memory.repeats import walked_once
 from ldm_core.run.sampling import Sampling
+from ldm_core.values import brief, is_whole
 
 META = torch.device("meta")
 
@@ -213,8 +214,15 @@ def _kernel(composition: Composition) -> Iterator[None]:
 
 def _read(composition: Composition, model: Model, name: str) -> int:
     """Bytes of a part's weights as they are read."""
-    sizes = [converter.kept_bytes(model, name) for converter in composition.converters]
-    return min([bytes_of(_kept(model.parts[name].module)), *filter(None, sizes)])
+    sizes = [bytes_of(_kept(model.parts[name].module))]
+    for converter in composition.converters:
+        with composition.owners.blamed(converter, "while the memory of a run was foreseen"):
+            kept = converter.kept_bytes(model, name)
+            if not (kept is None or is_whole(kept)):
+                what = "a converter's kept_bytes are a number or None"
+                raise PartError(converter, f"{what}, not {brief(kept)}.")
+        sizes += [kept] if kept else []
+    return min(sizes)
 
 
 def _kept(module: nn.Module, recurse: bool = True) -> list[Tensor]:
