@@ -156,3 +156,34 @@ def test_stable_audio_from_a_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     call: dict[str, Any] = {"num_inference_steps": 3, "seed": 3, "output_type": "latent"}
     plain = pipe.replace(conditioning=["text", "duration"])(PROMPTS[0], **call).images
     assert apart(pipe(PROMPTS[0], audio=wave, strength=1.0, **call).images, plain) > 5e-5
+
+
+@pytest.mark.usefixtures("means")
+def test_stable_audio_from_a_sound_with_less_noise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start of less noise is a smaller sigma_max there. Its noise is still that of a start from
+    noise alone, sqrt(sigma_max² + 1), though the sound has a deviation of its own."""
+    folder = tiny.write_stable_audio(tmp_path, scheduler={"sigma_max": 2.0})
+    peer = stable_audio_peer(folder)
+    peer.set_progress_bar_config(disable=True)
+    pipe = Pipeline.from_pretrained(folder, conditioning=["text", "duration", "audio"])
+    pipe = pipe.replace(encoder={"sample": False})
+    extent = pipe.model.info.default_extent
+    wave = np.random.default_rng(0).uniform(-1, 1, (2, extent["samples"])).astype(np.float32)
+    call: dict[str, Any] = {"num_inference_steps": 3, "output_type": "latent"}
+
+    def distance() -> float:
+        noise = pipe.noise([3], extent)
+        first = noise()
+        draw_ours(monkeypatch, noise)
+        their = {
+            "initial_audio_waveforms": torch.from_numpy(wave)[None],
+            "initial_audio_sampling_rate": peer.vae.sampling_rate,
+        }
+        expected = peer(PROMPTS[0], latents=first, **their, **call).audios
+        return apart(pipe(PROMPTS[0], audio=wave, strength=1.0, seed=3, **call).images, expected)
+
+    assert distance() > 1e-3
+    monkeypatch.setattr(type(peer.scheduler), "init_noise_sigma", 2.0)
+    assert distance() < 1e-5
