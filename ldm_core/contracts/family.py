@@ -13,6 +13,7 @@ from ldm_core.contracts.latents import Extent, LatentShape, LatentSpace
 from ldm_core.contracts.network import Network
 from ldm_core.contracts.place import Part, PartInfo, Place
 from ldm_core.contracts.read_only import ReadOnly
+from ldm_core.contracts.sound_abilities import SoundCodes
 from ldm_core.errors import LdmError
 from ldm_core.numerics.noise_schedule import NoiseSchedule
 from ldm_core.numerics.prediction import PredictionType, as_prediction_type
@@ -88,6 +89,7 @@ class ModelInfo:
             `Family.of_components`; what finds the family fills them in.
         handed: ``handed(steps, latent)``, what its pipeline in Diffusers hands to the scheduler
             beside the number of steps: ``sigmas`` and ``mu``.
+        sound_codes: of the codes that its sounds can be made of; None of a model without any.
     """
 
     family: str
@@ -118,6 +120,7 @@ class ModelInfo:
     data_dependent: bool = False
     check_reference: Callable[[int, int], None] = seen_at_any_size
     components: Mapping[str, Path] = field(default_factory=dict)
+    sound_codes: SoundCodes | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "prediction_type", as_prediction_type(self.prediction_type))

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ldm_core.contracts.network import Condition
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class DurationAbility(Protocol):
@@ -35,6 +38,9 @@ class Song:
         bpm: beats a minute; None where that is left to the network.
         keyscale: such as ``C major``; empty where that is left to the network.
         timesignature: such as ``4``; empty where that is left to the network.
+        task: what is done, such as ``text2music`` or ``cover``.
+        tracks: the instruments or voices that the task is about, as a person calls them.
+        instruction: the task in words; empty for the family's own.
     """
 
     prompt: str
@@ -43,17 +49,54 @@ class Song:
     bpm: int | None
     keyscale: str
     timesignature: str
+    task: str = "text2music"
+    tracks: tuple[str, ...] = ()
+    instruction: str = ""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """The sounds that a network hears beside what is said of a piece.
+
+    Attributes:
+        source: samples (channels, samples) of the sound that a task works on; None for none.
+        codes: those of such a sound, in its place; empty for none.
+        made: where what is made anew begins and ends in the source, in seconds, of which the
+            end may be infinite; None for all of it.
+        reference: samples (channels, samples) of a sound whose timbre is followed; None for none.
+    """
+
+    source: Tensor | None = None
+    codes: tuple[int, ...] = ()
+    made: tuple[float, float] | None = None
+    reference: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class SoundCodes:
+    """The codes that a family's sounds are made of.
+
+    Attributes:
+        count: how many there are, from 0.
+        places: of the latents, for which one stands.
+    """
+
+    count: int
+    places: int
 
 
 class SongAbility(Protocol):
     """Ability ``song``: how a family encodes what is said of music."""
 
-    def encode(self, song: Song, seconds: float, places: int) -> Condition:
+    def encode(
+        self, song: Song, seconds: float, places: int, heard: Heard | None = None
+    ) -> Condition:
         """The network's condition for a piece, of one row.
 
         Args:
             seconds: how long it is.
             places: of its latents.
+            heard: the sounds that belong to it; None for none.
         """
         ...
 

@@ -102,6 +102,37 @@ def read_samples(
         channels: that the model makes; None for those that the sound has.
         name: what to call it in an error.
     Raises:
+        LdmError: as `read_all_samples`.
+    """
+    import numpy as np
+    import torch
+
+    samples = read_all_samples(value, rate, channels, name).numpy()
+    there = samples.shape[1]
+    if there > count:
+        _note(
+            f"the {name} is {there / rate:.4g} seconds long, and the first {count / rate:.4g} count"
+        )
+    elif there < count:
+        _note(
+            f"the {name} is {there / rate:.4g} seconds long, and {count / rate:.4g} are made: "
+            "silence follows it"
+        )
+    full = np.zeros((samples.shape[0], count), np.float32)
+    full[:, : min(there, count)] = samples[:, :count]
+    return torch.from_numpy(full)
+
+
+def read_all_samples(value: Any, rate: float, channels: int | None, name: str = "audio") -> Tensor:
+    """A sound as samples (channels, samples) float32 of the rate that is made, as long as it is.
+
+    That it is resampled or of other channels is said.
+
+    Args:
+        value: a file, or an array or tensor (channels, samples) of the rate that is made.
+        channels: that the model makes; None for those that the sound has.
+        name: what to call it in an error.
+    Raises:
         LdmError: it is none of these, or holds numbers that are not finite.
     """
     import numpy as np
@@ -129,20 +160,7 @@ def read_samples(
             f"the {name} reaches {loudest:.4g}, and models were trained on sounds within [-1, 1]: "
             "make it quieter, or expect noise"
         )
-    samples = _of_channels(_at_rate(sound, rate, name), channels, name)
-    there = samples.shape[1]
-    if there > count:
-        _note(
-            f"the {name} is {there / rate:.4g} seconds long, and the first {count / rate:.4g} count"
-        )
-    elif there < count:
-        _note(
-            f"the {name} is {there / rate:.4g} seconds long, and {count / rate:.4g} are made: "
-            "silence follows it"
-        )
-    full = np.zeros((samples.shape[0], count), np.float32)
-    full[:, : min(there, count)] = samples[:, :count]
-    return torch.from_numpy(full)
+    return torch.from_numpy(_of_channels(_at_rate(sound, rate, name), channels, name))
 
 
 def _at_rate(sound: Sound, rate: float, name: str) -> Array:

@@ -13,15 +13,20 @@ CHANNELS, WIDTH, TEXT = 4, 16, 24
 RATE = 80  # of samples; 8 of them are a place
 
 
-def write_ace_step(folder: Path, turbo: bool = False, **network: Any) -> Path:
+def write_ace_step(folder: Path, turbo: bool = False, codes: bool = False, **network: Any) -> Path:
     """An ACE-Step folder: latents of 4 channels, 10 places a second of two channels.
 
     Args:
+        codes: with the networks that make codes of a sound, of 3 places each.
         network: over the network's config.
     """
     import torch
     from diffusers import AceStepTransformer1DModel
-    from diffusers.pipelines.ace_step import AceStepConditionEncoder
+    from diffusers.pipelines.ace_step import (
+        AceStepAudioTokenDetokenizer,
+        AceStepAudioTokenizer,
+        AceStepConditionEncoder,
+    )
     from transformers import Qwen3Config, Qwen3Model
 
     torch.manual_seed(0)
@@ -63,6 +68,16 @@ def write_ace_step(folder: Path, turbo: bool = False, **network: Any) -> Path:
         initializer_range=0.5,
     )
     Qwen3Model(text).save_pretrained(folder / "text_encoder")
+    beside = {}
+    if codes:
+        own = {**sides, "audio_acoustic_hidden_dim": CHANNELS, "pool_window_size": 3}
+        makes = AceStepAudioTokenizer(**own, fsq_dim=WIDTH, fsq_input_levels=[4, 3, 2])
+        for name, module in (
+            ("audio_tokenizer", makes),
+            ("audio_token_detokenizer", AceStepAudioTokenDetokenizer(**own)),
+        ):
+            module.save_pretrained(folder / name)
+            beside[name] = ["ace_step", type(module).__name__]
     write_configs(
         folder,
         "AceStepPipeline",
@@ -78,6 +93,7 @@ def write_ace_step(folder: Path, turbo: bool = False, **network: Any) -> Path:
             "condition_encoder": ["ace_step", "AceStepConditionEncoder"],
             "transformer": ["diffusers", "AceStepTransformer1DModel"],
             "vae": ["diffusers", "AutoencoderOobleck"],
+            **beside,
         },
     )
     return folder

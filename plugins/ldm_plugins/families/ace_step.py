@@ -3,35 +3,26 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ldm_core.contracts import Call, Condition, LatentSpace, Model, ModelInfo, Part, Place
+from ldm_core.contracts import Call, LatentSpace, Model, ModelInfo, Part, Place
 from ldm_core.contracts.latents import Axis
-from ldm_core.contracts.sound_abilities import Song
-from ldm_core.errors import LdmWarning
-from ldm_core.values import brief
+from ldm_core.contracts.sound_abilities import SoundCodes
+from ldm_plugins.families.shared.ace_step_song import AceStepSong
 from ldm_plugins.families.shared.component import Component
 from ldm_plugins.families.shared.diffusers_folder import DiffusersFolder
 from ldm_plugins.families.shared.flow_scheduler_config import EULER, read_flow_scheduler
 from ldm_plugins.families.shared.folder import Folder
-from ldm_plugins.families.shared.tokens import ONE_AT_A_TIME
 from ldm_plugins.families.shared.weight_norm import with_plain_weights
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
-INSTRUCTION = "Fill the audio semantic mask based on the given conditions:"
-TEXT = "# Instruction\n{}\n\n# Caption\n{}\n\n# Metas\n{}<|endoftext|>\n"
-LYRICS = "# Languages\n{}\n\n# Lyric\n{}<|endoftext|>"
-"""How the networks learnt a piece (ACE-Step 1.5, arXiv:2602.00744)."""
-TEXT_WINDOW, LYRICS_WINDOW = 256, 2048  # tokens
 SECONDS = 60  # of what is made where nothing is chosen
-TIMBRE = 30  # seconds of silence that stand for the lack of a voice to follow
 SHIFT = 3.0
+LEVELS = (8, 8, 8, 5, 5, 5)  # of codes, where the folder says none
 PEAK = 10 ** (-1 / 20)  # -1 dB of full scale
 TRAINED = 1000  # timesteps as they are counted here; the network is told them from 0 to 1
 GUIDANCE: Mapping[str, Any] = {
@@ -46,8 +37,8 @@ GUIDANCE: Mapping[str, Any] = {
 
 class AceStep(DiffusersFolder):
     """Music with a rectified-flow transformer that is told text, lyrics and how a voice sounds
-    (ACE-Step 1.5, arXiv:2602.00744): folders of AceStepPipeline. Its tasks on other sounds (cover,
-    lego, extract, complete) and the voice of a reference are not here."""
+    (ACE-Step 1.5, arXiv:2602.00744), or of another sound: folders of AceStepPipeline, with the
+    networks that make codes of a sound to cover it, or without."""
 
     pipelines = ("AceStepPipeline",)
     components: ClassVar = {
@@ -56,6 +47,10 @@ class AceStep(DiffusersFolder):
         "text_encoder": Component(("Qwen3Model",), "text"),
         "tokenizer": Component(("Qwen2Tokenizer", "Qwen2TokenizerFast"), "other"),
         "condition_encoder": Component(("AceStepConditionEncoder",), "text"),
+        "audio_tokenizer": Component(("AceStepAudioTokenizer",), "side", optional=True),
+        "audio_token_detokenizer": Component(
+            ("AceStepAudioTokenDetokenizer",), "side", optional=True
+        ),
     }
 
     def describe(self, folder: Folder) -> ModelInfo:
@@ -98,7 +93,7 @@ class AceStep(DiffusersFolder):
         info = folder.info(
             "ace_step",
             read_flow_scheduler(
-                {**config, "num_train_timesteps": TRAINED, "shift": SHIFT}, base="simple"
+                {**config, "num_train_timesteps": TRAINED, "shift": SHIFT}, base="trailing"
             ),
             channels=channels,
             sample=(math.ceil(SECONDS * rate / hop),),
@@ -112,7 +107,11 @@ class AceStep(DiffusersFolder):
             audio_channels=vae.get("audio_channels", 2),
         )
         decoder = {"name": folder.codec, "peak": PEAK}
-        return replace(info, defaults={**info.defaults, "decoder": decoder})
+        return replace(
+            info,
+            defaults={**info.defaults, "decoder": decoder},
+            sound_codes=_codes(folder, channels),
+        )
 
     def prepare(self, name: str, part: Part, place: Place) -> Part:
         return with_plain_weights(part) if name == "vae" else part
@@ -133,75 +132,31 @@ class AceStep(DiffusersFolder):
             )[0]
             return output.transpose(1, 2).to(call.x.device, call.x.dtype)
 
-        ability = AceStepSong(
-            parts["text_encoder"],
-            parts["tokenizer"].module,
-            parts["condition_encoder"],
-            math.ceil(TIMBRE * (info.rate or 1) / info.latents.axis("samples").stride),
-            device,
-        )
-        return Model(info, network, {"song": ability}, parts, place)
+        return Model(info, network, {"song": AceStepSong(info, parts, device)}, parts, place)
 
 
-class AceStepSong:
-    """The states of lyrics, of a voice (silence, here) and of the text, one behind the other, key
-    ``song`` (1, states, width), and what the network sees beside the sound, key ``context`` (1,
-    places, 2·channels): silence, and that all of it is made.
-
-    A piece has as many states as tokens, as the network attends to padding too.
+def _codes(folder: Folder, channels: int) -> SoundCodes | None:
+    """The codes of a folder's sounds; None of one that lacks a network that makes or reads them.
 
     Args:
-        timbre: places of silence in place of a voice.
-        device: where the condition goes.
+        channels: of the latents.
     """
-
-    def __init__(
-        self, encoder: Part, tokenizer: Any, conditions: Part, timbre: int, device: torch.device
-    ) -> None:
-        self._encoder = encoder
-        self._tokenizer = tokenizer
-        self._conditions = conditions
-        self._timbre = timbre
-        self._device = device
-
-    def encode(self, song: Song, seconds: float, places: int) -> Condition:
-        import torch
-
-        about = (
-            f"- bpm: {song.bpm or 'N/A'}\n"
-            f"- timesignature: {(song.timesignature.strip() and song.timesignature) or 'N/A'}\n"
-            f"- keyscale: {(song.keyscale.strip() and song.keyscale) or 'N/A'}\n"
-            f"- duration: {int(seconds)} seconds\n"
-        )
-        encoder, part = self._encoder, self._conditions
-        text = self._tokens(TEXT.format(INSTRUCTION, song.prompt, about), TEXT_WINDOW)
-        lyrics = self._tokens(LYRICS.format(song.vocal_language, song.lyrics), LYRICS_WINDOW)
-        states = encoder.module(input_ids=text).last_hidden_state
-        embedded = encoder.module.get_input_embeddings()(lyrics)
-        silence = part.at_rest.silence_latent.to(part.device)
-        joined, _ = part.module(
-            text_hidden_states=states.to(part.device, part.dtype),
-            text_attention_mask=torch.ones_like(text, dtype=torch.bool, device=part.device),
-            lyric_hidden_states=embedded.to(part.device, part.dtype),
-            lyric_attention_mask=torch.ones_like(lyrics, dtype=torch.bool, device=part.device),
-            refer_audio_acoustic_hidden_states_packed=silence[:, : self._timbre].to(part.dtype),
-            refer_audio_order_mask=torch.zeros(1, dtype=torch.long, device=part.device),
-        )
-        beside = silence.repeat(1, math.ceil(places / silence.shape[1]), 1)[:, :places]
-        context = torch.cat([beside, torch.ones_like(beside)], dim=2)
-        return {"song": joined.to(self._device), "context": context.to(self._device)}
-
-    def without(self, condition: Condition) -> Condition:
-        nothing = self._conditions.at_rest.null_condition_emb.to(condition["song"])
-        return {**condition, "song": nothing.expand_as(condition["song"])}
-
-    def _tokens(self, text: str, window: int) -> Tensor:
-        with ONE_AT_A_TIME:
-            tokens: Tensor = self._tokenizer(text, return_tensors="pt").input_ids
-        if tokens.shape[1] > window:
-            message = (
-                f"what is said of the music has {tokens.shape[1]} tokens, and the network takes "
-                f"{window} of it: its end is left out: {brief(text)}"
+    names = ("audio_tokenizer", "audio_token_detokenizer")
+    if None in [folder.class_of(name) for name in names]:
+        return None
+    makes, reads = (folder.config(name) for name in names)
+    for name, config in zip(names, (makes, reads), strict=True):
+        if config.get("audio_acoustic_hidden_dim", 64) != channels:
+            raise folder.error(
+                f"the {name} is of latents of {config.get('audio_acoustic_hidden_dim', 64)} "
+                f"channels, and the autoencoder's have {channels}."
             )
-            warnings.warn(message, LdmWarning, stacklevel=2)
-        return tokens[:, :window].to(self._encoder.device)
+    said = [config.get("pool_window_size", 5) for config in (makes, reads)]
+    widths = [makes.get("fsq_dim", 2048), reads.get("hidden_size", 2048)]
+    if len({*said}) > 1 or len({*widths}) > 1:
+        raise folder.error(
+            f"a code of the audio_tokenizer is {widths[0]} numbers for {said[0]} places, and "
+            f"audio_token_detokenizer takes {widths[1]} for {said[1]}."
+        )
+    count = math.prod(makes.get("fsq_input_levels") or LEVELS)
+    return SoundCodes(count, said[0])

@@ -49,7 +49,10 @@ HOMES = {
 there is; a class that has moved is looked up there."""
 BESIDE_A_PIPELINE = {
     "LDMBertModel": "diffusers.pipelines.latent_diffusion",
-    "AceStepConditionEncoder": "diffusers.pipelines.ace_step",
+    **dict.fromkeys(
+        ("AceStepConditionEncoder", "AceStepAudioTokenizer", "AceStepAudioTokenDetokenizer"),
+        "diffusers.pipelines.ace_step",
+    ),
     "AudioLDM2ProjectionModel": "diffusers.pipelines.audioldm2",
     "AudioLDM2UNet2DConditionModel": "diffusers.pipelines.audioldm2",
     "PaellaVQModel": "diffusers.pipelines.deprecated.wuerstchen.modeling_paella_vq_model",

@@ -18,7 +18,7 @@ from ldm_core.errors import LdmError, LdmWarning, did_you_mean
 from ldm_core.model.at_home import same_device
 from ldm_core.model.modules import movable_copy
 
-READ_WHOLE = ("VectorQuantizer",)
+READ_WHOLE = ("VectorQuantizer", "_AceStepResidualFSQ")
 """Classes of modules that read the weights of the layers in them, without calling these."""
 ROLES = ("network", "autoencoder", "decoder", "text", "side")
 Place = Callable[[Part], Part]

@@ -39,9 +39,13 @@ PROCESSORS = {"PixtralProcessor"}
 """Classes that are a tokenizer and what prepares pictures, of which the first alone is used."""
 
 
+SOUND_TOKENIZERS = {"AceStepAudioTokenizer"}
+"""Classes of networks that make codes of sounds, and are no tokenizers of text."""
+
+
 def is_tokenizer(cls: str) -> bool:
-    """Whether a class is one of tokenizers, which have no weights."""
-    return "Tokenizer" in cls or cls in PROCESSORS
+    """Whether a class is one of tokenizers of text, which have no weights."""
+    return ("Tokenizer" in cls or cls in PROCESSORS) and cls not in SOUND_TOKENIZERS
 
 
 def read_part(folder: Path, part: PartInfo, place: Place, file: Path | None = None) -> Part:
