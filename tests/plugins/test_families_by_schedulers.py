@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,9 @@ with random weights. ✓: it runs and the latents are finite. A number: it refus
 below. A test writes this page, and holds it to be current.
 """
 KINDS = {**tiny.FOLDERS, **tiny.MORE_FOLDERS}
+Ready = tuple[Pipeline, dict[str, Any]]
+"""A pipeline and the inputs of two images."""
+TEXT = {"prompt": ["a red star", "a blue circle"]}
 ACROSS = 14
 """Families in one table."""
 MORE: dict[str, Any] = {
@@ -40,6 +44,37 @@ MORE: dict[str, Any] = {
 }
 """Composite schedulers with what they need, and some of each set."""
 STEPS = 4
+
+
+def by_an_adapter(at: Path) -> Ready:
+    """Videos by a folder of Stable Diffusion and a motion adapter beside it."""
+    adapter = tiny.write_motion_adapter(at / "adapter")
+    folder = tiny.write_stable_diffusion(at / "model")
+    pipe = Pipeline.from_pretrained(folder, components={"motion_adapter": adapter})
+    return pipe, {**TEXT, "frames": 4, "height": 16, "width": 16}
+
+
+def second_stage(at: Path) -> Ready:
+    """Videos that go on from smaller ones, over a part of the way."""
+    upsampler = tiny.write_latent_upsampler(at / "upsampler")
+    pipe = Pipeline.from_pretrained(
+        tiny.write_ltx_2(at / "model"),
+        conditioning=["text", {"name": "upsampled_latents", "upsampler": str(upsampler)}],
+        guidance="none",
+        spacing={"name": "explicit", "timesteps": [909.375, 725.0, 573.4375, 421.875]},
+    )
+    small = {"frames": 9, "height": 32, "width": 32}
+    shape = pipe.model.info.latents.shape(small)
+    latents = [torch.randn(shape, generator=torch.Generator().manual_seed(s)) for s in (1, 2)]
+    return pipe, {**TEXT, "small_latents": latents, "frames": 9, "height": 64, "width": 64}
+
+
+FURTHER: dict[str, Callable[[Path], Ready]] = {
+    "AnimateDiff by an adapter": by_an_adapter,
+    "LTX-2, its second stage": second_stage,
+}
+"""Kinds that are put together of folders."""
+ALL = (*KINDS, *FURTHER)
 
 
 def schedulers() -> dict[str, Any]:
@@ -62,8 +97,15 @@ def cell(pipe: Pipeline, scheduler: Any, inputs: dict[str, Any]) -> str:
     return "✓"
 
 
-def row(folder: Path, inputs: dict[str, Any]) -> dict[str, str]:
-    pipe = Pipeline.from_pretrained(folder)
+def ready(family: str, at: Path) -> Ready:
+    """A kind, written into a folder."""
+    if family in FURTHER:
+        return FURTHER[family](at)
+    folder = KINDS[family].write(at / "model")
+    return Pipeline.from_pretrained(folder), KINDS[family].inputs_in(at)
+
+
+def row(pipe: Pipeline, inputs: dict[str, Any]) -> dict[str, str]:
     return {name: cell(pipe, choice, inputs) for name, choice in schedulers().items()}
 
 
@@ -113,32 +155,35 @@ def cells() -> dict[tuple[str, str], str]:
 
 
 def test_the_page_has_every_pair() -> None:
-    assert {*cells()} == {(name, family) for name in schedulers() for family in KINDS}
+    assert {*cells()} == {(name, family) for name in schedulers() for family in ALL}
 
 
 @pytest.mark.parametrize(
     ("scheduler", "family"),
-    [*each_on_each(schedulers()), *by_turns(schedulers(), tiny.MORE_FOLDERS)],
+    [*each_on_each(schedulers()), *by_turns(schedulers(), [*tiny.MORE_FOLDERS, *FURTHER])],
 )
 def test_a_family_runs_or_refuses_as_the_page_says(
     scheduler: str, family: str, pipes: Any, tmp_path: Path
 ) -> None:
-    pipe: Pipeline = pipes(family)
+    if family in FURTHER:
+        pipe, inputs = ready(family, tmp_path)
+    else:
+        pipe, inputs = pipes(family), KINDS[family].inputs_in(tmp_path)
     torch.manual_seed(0)
-    result = cell(pipe, schedulers()[scheduler], KINDS[family].inputs_in(tmp_path))
+    result = cell(pipe, schedulers()[scheduler], inputs)
     assert result != "not finite"
     assert general(result, pipe.model.info.folder) == cells()[scheduler, family]
 
 
 def main(*families: str) -> None:
     rows = {}
-    for family, tried in KINDS.items():
+    for family in ALL:
         if families and family not in families:
             rows[family] = {name: cells()[name, family] for name in schedulers()}
             continue
         with tempfile.TemporaryDirectory() as temporary:
-            folder = tried.write(Path(temporary))
-            found = row(folder, tried.inputs_in(Path(temporary)))
+            pipe, inputs = ready(family, Path(temporary))
+            found, folder = row(pipe, inputs), pipe.model.info.folder
             rows[family] = {name: general(result, folder) for name, result in found.items()}
         refused = {k: v for k, v in rows[family].items() if v != "✓"}
         print(family, refused, file=sys.stderr, flush=True)
