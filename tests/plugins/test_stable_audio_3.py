@@ -114,33 +114,50 @@ def test_a_sound_goes_on_from_another(pipe: Pipeline) -> None:
         start("a red star", strength=0.9, num_inference_steps=2, **call)
 
 
-def test_from_a_sound_diffusers_goes_up_after_its_start(
-    pipe: Pipeline, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+WAVE = np.random.default_rng(0).uniform(-1, 1, (2, 128)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def start(pipe: Pipeline) -> Pipeline:
+    return pipe.replace(conditioning=["text", "duration", "audio"])
+
+
+@pytest.fixture
+def from_both(start: Pipeline, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """What is made here and there of a sound, by a strength."""
+    peer = StableAudio3AudioToAudioPipeline.from_pretrained(folder)
+    peer.set_progress_bar_config(disable=True)
+
+    def both(strength: float, output_type: str = "latent") -> tuple[Any, torch.Tensor]:
+        call: dict[str, Any] = {"num_inference_steps": 8, "output_type": "latent"}
+        noise = start.noise([3], SHORT)
+        first = noise()
+        monkeypatch.setattr(theirs, "randn_tensor", lambda *_, **__: noise())
+        their = {"audio": torch.from_numpy(WAVE)[None], "init_noise_level": strength}
+        expected = peer(PROMPTS[0], duration=0.16, latents=first, **their, **call).audios
+        if output_type == "np":
+            with torch.no_grad():
+                expected = peer.vae.decode(expected).sample
+        own = {"audio": WAVE, "strength": strength, "seed": 3, **SHORT}
+        return start(PROMPTS[0], **own, **{**call, "output_type": output_type}).images, expected
+
+    return both
+
+
+def test_from_a_sound_all_of_the_way_is_that_of_diffusers(from_both: Any) -> None:
+    assert apart(*from_both(1.0)) < 1e-4
+    assert apart(*from_both(1.0, "np")) < 1e-4
+
+
+def test_from_a_sound_diffusers_goes_up_after_its_start(start: Pipeline, from_both: Any) -> None:
     """Of its sigmas the first alone is set to the strength; ours go down from it."""
     sigmas = from_sound.logsnr_sigma_schedule(8, -6.2, 2.0, sigma_max=0.5)
     assert sigmas[0] == 0.5
     assert sigmas[1] > 0.8
-    wave = np.random.default_rng(0).uniform(-1, 1, (2, 128)).astype(np.float32)
-    start = pipe.replace(conditioning=["text", "duration", "audio"])
-    peer = StableAudio3AudioToAudioPipeline.from_pretrained(folder)
-    peer.set_progress_bar_config(disable=True)
-    call: dict[str, Any] = {"num_inference_steps": 8, "output_type": "latent"}
-
-    def both(strength: float) -> tuple[torch.Tensor, torch.Tensor]:
-        noise = start.noise([3], SHORT)
-        first = noise()
-        monkeypatch.setattr(theirs, "randn_tensor", lambda *_, **__: noise())
-        their = {"audio": torch.from_numpy(wave)[None], "init_noise_level": strength}
-        expected = peer(PROMPTS[0], duration=0.16, latents=first, **their, **call).audios
-        own = {"audio": wave, "strength": strength, "seed": 3, **SHORT}
-        return start(PROMPTS[0], **own, **call).images, expected
-
-    assert apart(*both(1.0)) < 1e-4
-    asked = {"prompt": PROMPTS[0], "audio": wave, "strength": 0.5}
+    asked = {"prompt": PROMPTS[0], "audio": WAVE, "strength": 0.5}
     points = [p.t for p in start.composition.plan(asked, [3], SHORT, 8).grid]
     assert points == sorted(points, reverse=True)
-    assert apart(*both(0.5)) > 0.1
+    assert apart(*from_both(0.5)) > 0.1
 
 
 @pytest.mark.parametrize(
