@@ -51,7 +51,9 @@ def to_diffusers(
 
 
 @pytest.mark.parametrize(
-    "call", [{}, {"guidance_scale": 1.5, "frames": 1}], ids=["plain", "scale, one frame"]
+    "call",
+    [{"prompt_2": ["a green square", "a star"]}, {"guidance_scale": 1.5, "frames": 1}],
+    ids=["a text of CLIP's own", "scale, one frame"],
 )
 def test_nothing_chosen_gives_what_diffusers_gives(
     folder: Path, pipe: Pipeline, call: dict[str, Any]
@@ -65,6 +67,7 @@ def test_nothing_chosen_gives_what_diffusers_gives(
 def test_true_guidance_gives_what_diffusers_gives(folder: Path, pipe: Pipeline) -> None:
     true = pipe.replace(guidance={"true_scale": 4.0})
     call: dict[str, Any] = {"negative_prompt": ["green", "a circle"]}
+    call |= {"negative_prompt_2": ["a star", "red"]}
     assert to_diffusers(true, folder, {"true_cfg_scale": 4.0}, **call) < 1e-5
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from diffusers import (
     FluxPipeline,
+    HiDreamImagePipeline,
     StableDiffusion3Pipeline,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
@@ -24,6 +25,8 @@ from peers import Unpacked, apart, distance_to_peer
 PROMPTS = ["a red star", "a blue circle"]
 SECOND = {"prompt_2": ["a green square", "a small circle"]}
 THIRD = {"prompt_3": ["a large star", "a red circle"]}
+FOURTH = {"prompt_4": ["a blue star", "a circle"]}
+WIDE = {"width": 24, "height": 16}
 NEGATIVE = {"negative_prompt": ["green", ""], "negative_prompt_2": ["", "a star"]}
 
 
@@ -35,7 +38,14 @@ def kinds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "xl": tiny.write_stable_diffusion_xl(to / "xl"),
         "sd3": tiny.write_stable_diffusion_3(to / "sd3"),
         "flux": tiny.write_flux(to / "flux"),
+        "hidream": tiny.write_hidream(to / "hidream"),
     }
+
+
+def _of_any_size(pipeline: Any) -> Any:
+    """HiDream's pipeline, that scales a size to the largest area it knows: that of these."""
+    pipeline.default_sample_size = 9.8
+    return pipeline
 
 
 PEERS: dict[str, Callable[[Path], Any]] = {
@@ -43,6 +53,7 @@ PEERS: dict[str, Callable[[Path], Any]] = {
     "xl": StableDiffusionXLPipeline.from_pretrained,
     "sd3": StableDiffusion3Pipeline.from_pretrained,
     "flux": lambda folder: Unpacked(FluxPipeline.from_pretrained(folder)),
+    "hidream": lambda folder: _of_any_size(HiDreamImagePipeline.from_pretrained(folder)),
 }
 
 
@@ -55,6 +66,12 @@ PEERS: dict[str, Callable[[Path], Any]] = {
         ("sd3", SECOND),
         ("sd3", {**THIRD, "negative_prompt": ["green", ""]}),
         ("flux", {**SECOND, "width": 64, "height": 64}),
+        (
+            "hidream",
+            {**SECOND, **THIRD, **FOURTH, **NEGATIVE, "negative_prompt_4": ["a star", ""], **WIDE},
+        ),
+        ("hidream", {**THIRD, "negative_prompt": ["green", ""], **WIDE}),
+        ("hidream", {**FOURTH, **WIDE}),
     ],
 )
 def test_each_encoder_reads_its_own_text(

@@ -57,7 +57,7 @@ class HiDream(DiffusersFolder):
             most=places,
             steps=50,
             guidance={"name": "classifier_free", "scale": 5.0},
-            abilities=["text"],
+            abilities=["text", "prompt_2", "prompt_3", "prompt_4"],
             needs=frozenset({"text"}),
             conditioning=["text"],
             data_dependent=True,
@@ -160,6 +160,15 @@ class HiDreamText(TextAbility):
             "llama": torch.stack(layers, dim=1).to(self._device),
             "pooled": torch.cat(summaries, dim=-1),
         }
+
+    def joined(self, conditions: Sequence[Condition]) -> Condition:
+        """Of four conditions: each CLIP, T5 and Llama reads its own text."""
+        import torch
+
+        one, two, three, four = conditions
+        width = self._clips[0][0].module.config.projection_dim
+        pooled = [one["pooled"][:, :width], two["pooled"][:, width:]]
+        return {"t5": three["t5"], "llama": four["llama"], "pooled": torch.cat(pooled, dim=-1)}
 
     def overflow(self, text: str) -> str:
         """What neither Llama nor T5 reads."""

@@ -96,7 +96,7 @@ class HunyuanVideo(DiffusersFolder):
             encoder={"sample": False},
             steps=50,
             guidance={"name": "embedded", "scale": 6.0} if guided else "none",
-            abilities=["text", "guidance_embeds"] if guided else ["text"],
+            abilities=["text", "prompt_2", *(["guidance_embeds"] if guided else [])],
             needs=frozenset({"text"}),
             conditioning=["text"],
             rate=RATE,
@@ -170,6 +170,11 @@ class HunyuanText(TextAbility):
             "pooled": self._clip(texts).pooler_output,
         }
         return {key: value.to(self._device) for key, value in condition.items()}
+
+    def joined(self, conditions: Sequence[Condition]) -> Condition:
+        """Of two conditions: the language model reads its own text, and so does CLIP."""
+        asked_of, summed_up = conditions
+        return {**asked_of, "pooled": summed_up["pooled"]}
 
     def overflow(self, text: str) -> str:
         """What the language model does not read; CLIP, which gives the network a mere summary,
