@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ldm_core.contracts.family import Model
 from ldm_core.contracts.network import Call, Condition, Unequal
-from ldm_core.contracts.run import Run
+from ldm_core.contracts.run import Run, RunHooks
 from ldm_core.errors import LdmError
 
 if TYPE_CHECKING:
@@ -188,6 +188,43 @@ class FirstFrameAbility(Protocol):
         """The condition of the branches that guidance leads away from, of that of the positive one:
         the same, of networks that were trained to see the frames there too."""
         return condition
+
+
+@dataclass(frozen=True, eq=False)
+class Keyframe:
+    """What a video shows at a place in time.
+
+    Attributes:
+        frame: where it begins, from 0.
+        frames: how many there are of it: one of a picture.
+        strength: how much of it is kept, from 0 to 1 for all.
+        read: gives its pixels, (channels, frames, height, width) in [-1, 1].
+    """
+
+    frame: int
+    frames: int
+    strength: float
+    read: Callable[[], Tensor]
+
+
+class KeyframesAbility(Protocol):
+    """Ability ``keyframes``: how a family lets its network see pictures and pieces of video
+    anywhere in a video. Those at its beginning may be kept in part; the others are whole."""
+
+    def encode(self, run: Run, keyframes: Sequence[Sequence[Keyframe]]) -> Condition | Unequal:
+        """The network's condition for each video's keyframes, the same under every branch."""
+        ...
+
+    def bind(
+        self, run: Run, keyframes: Sequence[Sequence[Keyframe]], noise_scale: float
+    ) -> RunHooks:
+        """What is done in a run beside: x where it shows them, and what the network sees.
+
+        Args:
+            noise_scale: of the noise that what is kept whole has before each evaluation, times the
+                square of sigma.
+        """
+        ...
 
 
 class ImagePromptAbility(Protocol):

@@ -192,6 +192,7 @@ def ldm_conditioning(register: Register) -> None:
     register("image_embeddings", "ldm_plugins.conditioning.image_embeddings:image_embeddings")
     register("image_latents", "ldm_plugins.conditioning.image_latents:image_latents")
     register("image_prompt", "ldm_plugins.conditioning.image_prompt:image_prompt")
+    register("keyframes", "ldm_plugins.conditioning.keyframes:keyframes")
     register("low_resolution", "ldm_plugins.conditioning.low_resolution:low_resolution")
     register("mask", "ldm_plugins.conditioning.mask:mask")
     register("picture_embedding", "ldm_plugins.conditioning.picture_embedding:picture_embedding")

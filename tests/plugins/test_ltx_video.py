@@ -7,10 +7,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from diffusers import LTXConditionPipeline, LTXImageToVideoPipeline, LTXPipeline
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+from diffusers.pipelines.ltx import pipeline_ltx_condition
+from diffusers.pipelines.ltx.pipeline_ltx_condition import LTXVideoCondition
+from PIL import Image
 
 import tiny
 from ldm_core import Pipeline
@@ -95,32 +99,199 @@ def test_a_video_goes_on_from_a_picture(folder: Path, monkeypatch: pytest.Monkey
     assert apart(made[:, :, :1], first) < 1e-6
 
 
+@pytest.fixture(scope="module")
+def later(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 0.9.5 or later."""
+    static = {"shift": 1.0, "use_dynamic_shifting": False}
+    folder = tmp_path_factory.mktemp("later")
+    return tiny.write_ltx_video(folder, "LTXConditionPipeline", scheduler=static)
+
+
+@pytest.fixture(scope="module")
+def later_peer(later: Path) -> LTXConditionPipeline:
+    pipeline = LTXConditionPipeline.from_pretrained(later)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+FOUR: dict[str, Any] = {"num_inference_steps": 4, "frame_rate": 12, **SMALL}
+
+
 def test_later_versions_give_what_diffusers_gives(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    later: Path, later_peer: LTXConditionPipeline
 ) -> None:
-    """Without the noise that Diffusers, where nothing is chosen, adds to the picture before each
-    step."""
+    text = {"prompt": list(PROMPTS), "output_type": "np", **FOUR}
+    theirs = later_peer(num_frames=9, generator=generators(2), **text).frames
+    found = Pipeline.from_pretrained(later)(seed=3, frames=9, **text).images
+    assert apart(found, theirs) < 1e-5
+
+
+def clip(seed: int, frames: int) -> list[Image.Image]:
+    return [picture(seed + i, 32, 32) for i in range(frames)]
+
+
+def as_array(frames: list[Image.Image]) -> Any:
+    return np.stack([np.asarray(frame) for frame in frames]).astype(np.float32) / 255
+
+
+def shown_distance(
+    pipe: Pipeline,
+    peer: LTXConditionPipeline,
+    own: dict[str, Any],
+    their: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    frames: int = 17,
+) -> float:
+    """Relative distance in the final latents or in the frames, whichever is larger, where both draw
+    the same noise: that of the seeds, x's first, then before each step that of x's places and that
+    of further tokens. The latents of what is shown are the posterior's mean."""
     monkeypatch.setattr(
         DiagonalGaussianDistribution, "sample", lambda self, generator=None: self.mean
     )
-    static = {"shift": 1.0, "use_dynamic_shifting": False}
-    folder = tiny.write_ltx_video(tmp_path, "LTXConditionPipeline", scheduler=static)
-    pipe = Pipeline.from_pretrained(folder)
-    pipeline = LTXConditionPipeline.from_pretrained(folder)
-    pipeline.set_progress_bar_config(disable=True)
-    call: dict[str, Any] = {"num_inference_steps": 4, "output_type": "np", **SMALL}
-    text = {"prompt": list(PROMPTS), "frame_rate": 12, **call}
-    theirs = pipeline(num_frames=9, generator=generators(2), **text).frames
-    assert apart(pipe(seed=3, frames=9, **text).images, theirs) < 1e-5
-    shown = pipe.replace(conditioning=["text", "frame_rate", "first_frame"])
-    image = picture(1, 32, 32)
-    one = {"prompt": PROMPTS[0], "frame_rate": 12, **call}
-    found = shown(first_frame=image, seed=3, frames=9, **one).images
-    for chosen, least, most in (({"image_cond_noise_scale": 0.0}, 0, 1e-5), ({}, 1e-3, 0.1)):
-        theirs = pipeline(
-            image=image, num_frames=9, generator=generators(1)[0], **chosen, **one
-        ).frames
-        assert least <= apart(found, theirs) < most
+    seeds, distances, places = [3, 4], [], (frames - 1) // 4 + 1
+
+    def alone(number: int, output_type: str) -> Any:
+        """Its pipeline takes a single video with what is shown within."""
+        draw = pipe.noise([seeds[number]], {"frames": frames, **SMALL})
+
+        def drawn(shape: Any, **options: Any) -> Any:
+            if len(shape) == 5 and shape[2] == places:
+                return draw()
+            if len(shape) == 5:  # of a further token, which it then has no share of
+                return torch.zeros(shape)
+            x, more = (draw().flatten(2).transpose(1, 2) for _ in range(2))
+            return torch.cat([more[:, : shape[1] - x.shape[1]], x], dim=1)
+
+        monkeypatch.setattr(pipeline_ltx_condition, "randn_tensor", drawn)
+        call = {"prompt": PROMPTS[number], "output_type": output_type, **FOUR}
+        return peer(num_frames=frames, **call, **their).frames
+
+    for output_type in ("latent", "np"):
+        theirs = [torch.as_tensor(alone(number, output_type)) for number in (0, 1)]
+        both = {"prompt": list(PROMPTS), "output_type": output_type, **FOUR}
+        found = pipe(seed=seeds, frames=frames, **both, **own).images
+        distances.append(apart(found, torch.cat(theirs)))
+    return max(distances)
+
+
+@pytest.fixture(scope="module")
+def keyed(later: Path) -> Pipeline:
+    return Pipeline.from_pretrained(later, conditioning=["text", "frame_rate", "keyframes"])
+
+
+def test_a_picture_with_nothing_chosen_gives_what_diffusers_gives(
+    later: Path, later_peer: LTXConditionPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And one more with which the video ends."""
+    pipe = Pipeline.from_pretrained(later, conditioning=["text", "frame_rate", "first_frame"])
+    first, last = picture(1, 32, 32), picture(2, 32, 32)
+    own, their = {"first_frame": first}, {"image": first}
+    assert shown_distance(pipe, later_peer, own, their, monkeypatch) < 1e-4
+    still = pipe.replace(conditioning=still_frames(pipe))
+    their["image_cond_noise_scale"] = 0.0
+    assert shown_distance(still, later_peer, own, their, monkeypatch) < 1e-4
+    own["last_frame"] = last
+    their = {"image": [first, last], "video": [None, None], "frame_index": [0, 16]}
+    assert shown_distance(pipe, later_peer, own, their, monkeypatch) < 1e-4
+
+
+def still_frames(pipe: Pipeline) -> list[Any]:
+    return ["text", "frame_rate", {"name": "first_frame", "noise_scale": 0.0}]
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        [{"image": 1, "frame_index": 6}],
+        [{"image": 1, "strength": 0.7}, {"image": 2, "frame_index": 9}],
+        [{"video": (1, 9)}],
+        [{"video": (1, 6), "strength": 0.4}],
+        [{"image": 1}, {"video": (3, 30), "frame_index": 4}],
+    ],
+    ids=["within", "in part, and within", "a prefix", "a prefix in part", "a piece within"],
+)
+def test_keyframes_give_what_diffusers_gives(
+    keyed: Pipeline,
+    later_peer: LTXConditionPipeline,
+    monkeypatch: pytest.MonkeyPatch,
+    shown: list[dict[str, Any]],
+) -> None:
+    own, their = [], []
+    for table in shown:
+        rest = {key: table[key] for key in table if key not in ("image", "video")}
+        if "image" in table:
+            image = picture(table["image"], 32, 32)
+            own.append({"image": image, **rest})
+            their.append(LTXVideoCondition(image=image, **rest))
+        else:
+            frames = clip(*table["video"])
+            own.append({"video": as_array(frames), **rest})
+            their.append(LTXVideoCondition(video=frames, **rest))
+    inputs = {"keyframes": own}, {"conditions": their}
+    assert shown_distance(keyed, later_peer, *inputs, monkeypatch) < 1e-4
+
+
+def test_keyframes_of_a_batch_are_each_video_s_own(keyed: Pipeline) -> None:
+    """Of differing number, under a scheduler that draws too, and gone on with half-way."""
+    pictures = [picture(seed, 32, 32) for seed in (1, 2)]
+    each = [
+        [{"image": pictures[0], "frame_index": 5}],
+        [{"image": pictures[1], "strength": 0.6}, {"image": pictures[0], "frame_index": 8}],
+        [],
+        [{"image": pictures[0]}],
+    ]
+    inputs = {"prompt": LONGER, "keyframes": each}
+    assert alone(keyed, inputs, frames=9, **SMALL) < 1e-5
+    noisy = keyed.replace(scheduler="euler_ancestral")
+    assert alone(noisy, inputs, frames=9, **{**SMALL, "num_inference_steps": 3}) < 1e-5
+
+
+def test_a_walk_that_stops_goes_on_where_it_was(later: Path) -> None:
+    still = {"name": "keyframes", "noise_scale": 0.0}
+    pipe = Pipeline.from_pretrained(later, conditioning=["text", "frame_rate", still])
+    shown = [{"image": picture(1, 32, 32), "strength": 0.3}]
+    shown += [{"image": picture(2, 32, 32), "frame_index": 5}]
+    plan = pipe.composition.plan(
+        {"prompt": "a red star", "keyframes": shown}, [3], {"frames": 9, **SMALL}, 8
+    )
+    whole = pipe.start(plan)
+    end = whole.walk(whole.x)
+    before = pipe.start(plan)
+    x = before.walk(before.x, stop=3)
+    after = pipe.resume(plan, x, plan.grid[3])
+    assert apart(after.walk(after.x), end) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("shown", "words"),
+    [
+        ({"picture": 1}, "has no 'picture'"),
+        ({"frame_index": 1}, "needs an image or a video"),
+        ({"image": 1, "frame_index": 17}, "one of the video's frames, 0 to 16, not 17"),
+        ({"image": 1, "frame_index": 4, "strength": 0.5}, "shown beside the video, whole"),
+        ({"image": 1, "strength": 2}, "a number from 0 to 1, not 2"),
+        ({"image": picture(1, 16, 16)}, "is 16x16 pixels and 32x32 is to be made"),
+        ({"video": as_array(clip(1, 9)), "frame_index": 6}, "begins at a multiple of 4 frames"),
+        ({"video": as_array(clip(1, 3)), "frame_index": 4}, "has at least 5; this one of 3"),
+        ({"video": 7}, "should be a file or an array"),
+        ("star", "should be a table"),
+    ],
+)
+def test_keyframes_that_do_not_lie_in_the_video_are_refused(
+    later: Path, shown: Any, words: str
+) -> None:
+    composition = compose({"model": str(later), "conditioning": ["text", "keyframes"]})
+    given = {"prompt": "a red star", "keyframes": [shown]}
+    with pytest.raises(LdmError, match=words):
+        composition.plan(given, [1], {"frames": 17, **SMALL})
+
+
+def test_models_without_keyframes_take_none(folder: Path) -> None:
+    with pytest.raises(LdmError, match="keyframes"):
+        compose({"model": str(folder), "conditioning": ["text", "keyframes"]})
+    noisy = {"name": "first_frame", "noise_scale": 0.1}
+    with pytest.raises(LdmError, match="noise_scale of 'first_frame' is for models that are shown"):
+        compose({"model": str(folder), "conditioning": ["text", noisy]})
 
 
 def test_a_folder_of_the_class_for_pictures_asks_for_one(tmp_path: Path) -> None:

@@ -13,6 +13,15 @@ from ldm_plugins.families.shared.component import Component
 from ldm_plugins.families.shared.diffusers_folder import DiffusersFolder
 from ldm_plugins.families.shared.flow_scheduler_config import read_flow_scheduler
 from ldm_plugins.families.shared.folder import Folder
+from ldm_plugins.families.shared.ltx_keyframes import (
+    PLACES as SHOWN_AT,
+)
+from ldm_plugins.families.shared.ltx_keyframes import (
+    SIGMAS,
+    TOKENS,
+    LTXKeyframes,
+    grid,
+)
 from ldm_plugins.families.shared.ltx_latents import (
     denormalised_noise,
     noise_ability,
@@ -56,6 +65,8 @@ class LTXVideo(DiffusersFolder):
         folder.check_channels(channels)
         frames, side = ratios(folder.autoencoder)
         abilities = ["text", "frame_rate", "first_frame", *noise_ability(folder.autoencoder)]
+        if folder.pipeline == CONDITIONED:
+            abilities.append("keyframes")
         base = "linear_quadratic" if folder.pipeline == CONDITIONED else "trailing"
         from_picture = ["first_frame"] if folder.pipeline == FROM_PICTURE else []
         return folder.info(
@@ -82,21 +93,27 @@ class LTXVideo(DiffusersFolder):
         transformer = parts["transformer"]
         device, dtype = transformer.device, transformer.dtype
         strides = [float(axis.stride) for axis in info.latents.axes]
+        last = info.noise_schedule.last
         conditioned = read_index(info.folder)["_class_name"] == CONDITIONED
 
         def network(call: Call) -> Tensor:
             x, condition, timestep = call.x, call.condition, call.t.to(device)
             if FRAMES in condition:
                 x, timestep = with_first(x, condition[FRAMES], timestep)
+            if SIGMAS in condition:
+                timestep = torch.minimum(timestep[:, None], condition[SIGMAS] * last)
             rate = condition.get("frame_rate", torch.full((len(x),), RATE))
             rates = rate.to(device).view(-1, 1, 1, 1, 1)
-            where: dict[str, Any] = (
-                {"video_coords": places(x.shape[2:], strides, rates)}
-                if conditioned
-                else {"rope_interpolation_scale": (strides[0] / rates, *strides[1:])}
-            )
+            tokens = x.flatten(2).transpose(1, 2)
+            where: dict[str, Any] = {"rope_interpolation_scale": (strides[0] / rates, *strides[1:])}
+            if conditioned:
+                at = grid(x.shape[2:], strides, device).expand(len(x), -1, -1)
+                if TOKENS in condition:
+                    tokens = torch.cat([condition[TOKENS], tokens], dim=1)
+                    at = torch.cat([condition[SHOWN_AT], at], dim=2)
+                where = {"video_coords": in_seconds(at, rates)}
             output: Tensor = transformer.module(
-                hidden_states=x.flatten(2).transpose(1, 2).to(device, dtype),
+                hidden_states=tokens.to(device, dtype),
                 encoder_hidden_states=condition["text"].to(device, dtype),
                 encoder_attention_mask=condition["text_mask"].to(device),
                 timestep=timestep,
@@ -106,6 +123,7 @@ class LTXVideo(DiffusersFolder):
                 **where,
                 return_dict=False,
             )[0]
+            output = output[:, tokens.shape[1] - x[0, 0].numel() :]
             return output.transpose(1, 2).reshape(x.shape).to(x.device, torch.float32)
 
         window = 2 * WINDOW if conditioned else WINDOW
@@ -114,6 +132,7 @@ class LTXVideo(DiffusersFolder):
             "text": LTXText(t5, conditioned, device),
             "frame_rate": True,
             "first_frame": FramesInPlace(device),
+            "keyframes": LTXKeyframes(strides, device),
             "decode_noise": DecodeNoise(parts["vae"]),
         }
         abilities = {name: abilities[name] for name in info.abilities}
@@ -145,25 +164,16 @@ def check_transformer(folder: Folder, transformer: Mapping[str, Any]) -> None:
     folder.check_width(transformer.get("caption_channels", 4096), text, "T5")
 
 
-def places(sizes: Sequence[int], strides: Sequence[float], rates: Tensor) -> Tensor:
-    """Where the tokens of a video lie, (rows, 3, tokens): in seconds and pixels, the first frame
-    being one alone.
+def in_seconds(places: Tensor, rates: Tensor) -> Tensor:
+    """Where tokens lie in seconds and pixels, (rows, 3, tokens), of places in frames and pixels.
 
     Args:
-        sizes: the latent's frames, height and width; strides alike.
         rates: frames a second of each row, (rows, 1, 1, 1, 1).
     """
     import torch
 
-    axes = [
-        torch.arange(size, device=rates.device) * by
-        for size, by in zip(sizes, strides, strict=True)
-    ]
-    axes[0] = (axes[0] + 1 - strides[0]).clamp(min=0)
-    frame, row, column = torch.meshgrid(*axes, indexing="ij")
-    seconds = (frame * (1 / rates[:, 0])).flatten(1)
-    sides = torch.stack([row, column]).flatten(1).expand(len(rates), -1, -1)
-    return torch.cat([seconds[:, None], sides], dim=1)
+    seconds = places[:, :1] * (1 / rates[:, 0, 0])
+    return torch.cat([seconds, places[:, 1:]], dim=1)
 
 
 class LTXText(TextAbility):
