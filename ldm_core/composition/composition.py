@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ldm_core.arguments import checks_arguments
@@ -110,6 +110,23 @@ class Composition:
         composes the same again."""
         own_points = self.scheduler.points is not None
         return {k: v for k, v in self.recipe.items() if not (own_points and k == "spacing")}
+
+    def at_rate(self, frame_rate: float | None) -> Composition:
+        """The composition whose latents are those of videos at a frame rate; this one where they
+        are the same.
+
+        Args:
+            frame_rate: None for the model's own.
+        """
+        info = self.info
+        rate = info.rate if frame_rate is None else frame_rate
+        latents = info.latents if rate is None else info.latents.at_rate(rate)
+        if latents == info.latents:
+            return self
+        from ldm_core.composition.compose import assemble
+
+        info = replace(info, latents=latents)
+        return assemble(info, self.registry, self.family, self.own, self.chosen, self.loras)
 
     def initial_scale(self, grid: Grid) -> float:
         """The standard deviation of x at the start of a grid, as the scheduler wants it."""
@@ -232,6 +249,9 @@ class Composition:
             LdmError: an unknown or missing input, a size or number of steps that the model cannot
                 take, or a frame rate of what is no video.
         """
+        rated = self.at_rate(frame_rate)
+        if rated is not self:
+            return rated.plan(inputs, seeds, extent, num_inference_steps, frame_rate)
         steps = num_inference_steps
         check_frame_rate(frame_rate, self.info, self.decoder.kind, self.conditioning)
         if not seeds:

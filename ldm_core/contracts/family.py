@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Set
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -200,6 +200,16 @@ class Family(ABC):
     @abstractmethod
     def load(self, info: ModelInfo, place: Place) -> Model:
         """Read the weights; `Place.put` puts each component in its place."""
+
+    def at_rate(self, model: Model, info: ModelInfo) -> Model:
+        """A model whose latents are those of another frame rate, see `LatentSpace.at_rate`; it
+        shares weights with the given one and leaves it as it was.
+
+        Args:
+            model: loaded and converted.
+            info: the model's, with these latents.
+        """
+        return replace(model, info=info)
 
     def default_config(self, shapes: Mapping[str, tuple[int, ...]]) -> str | None:
         """Hub id of the folder whose configs go with a single safetensors file of these tensors,

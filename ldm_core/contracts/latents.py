@@ -161,6 +161,11 @@ class LatentSpace:
         """Raise `LdmError` for a frame rate at which latents would have another shape than `shape`
         says, such as those of a sound that lasts as long as the video."""
 
+    def at_rate(self, frame_rate: float) -> LatentSpace:
+        """The latents of videos at this frame rate, where those have another shape than `shape`
+        says; these themselves else."""
+        return self
+
     def check(self, extent: Extent, default: Extent) -> None:
         """See that the model can draw this extent.
 

@@ -54,6 +54,8 @@ def decoded(
         MachineError: it does not suffice for a single one in the smallest tiles; its ``output`` is
             what was `Decoded` of those before.
     """
+    if request is not None:
+        pipe = pipe.at_rate(request.frame_rate)
     seeds = seeds_for(len(latents), seed)
     if not pipe.composition.decoder.sees_request:
         request = None

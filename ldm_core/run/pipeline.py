@@ -163,11 +163,32 @@ class Pipeline(InNotebook):
             _ = other.model  # what does not fit is said here, not at the first call
         return other
 
+    def at_rate(self, frame_rate: float | None) -> Self:
+        """The pipeline whose latents are those of videos at a frame rate, on the same weights; this
+        one where they are the same, as for all models but those whose sound beside a video lasts as
+        long as it does.
+
+        Args:
+            frame_rate: frames a second; None for the model's own.
+        """
+        composition = self.composition.at_rate(frame_rate)
+        if composition is self.composition:
+            return self
+        composition = replace(composition, converters=self.composition.converters)
+        whole, latents = self.weights, composition.info.latents
+
+        def rated() -> Model:
+            with composition.owners.blamed(composition.family, BEFORE):
+                info = replace(whole.model.info, latents=latents)
+                return composition.family.at_rate(whole.model, info)
+
+        return type(self)(composition, Weights(rated), self.unconverted, self.fitting)
+
     @checks_arguments
     def batches_of(self, call: CallArguments) -> Iterator[Output]:
-        pipe = self
+        pipe = self.at_rate(call.frame_rate)
         if call.guidance_scale is not None:
-            pipe = self.replace(guidance={"scale": call.guidance_scale})
+            pipe = pipe.replace(guidance={"scale": call.guidance_scale})
         parts = pipe.composition
         check_output_type(call.output_type, parts.decoder.kind, parts.info.image_channels)
         seeds, inputs = call.images()
@@ -217,6 +238,9 @@ class Pipeline(InNotebook):
             walks: ``finite`` of the runs that led there, for failures to say where; without them
                 they say that the final latents are not finite.
         """
+        rated = self.at_rate(request.frame_rate)
+        if rated is not self:
+            return rated.output(latents, request, output_type, walks)
         parts = self.composition
         check_output_type(output_type, parts.decoder.kind, parts.info.image_channels)
         self._check_latents("latents", latents)
@@ -259,6 +283,9 @@ class Pipeline(InNotebook):
             LdmError: x is of another shape, nothing is left to do, or the scheduler only walks
                 points of its own and this is none of them.
         """
+        rated = self.at_rate(plan.request.frame_rate)
+        if rated is not self:
+            return rated.resume(plan, x, point, noise)
         self._check_latents("x", x)
         if tuple(x.shape) != (
             shape := (len(plan.request.seeds), *self._shape(plan.request.extent))
@@ -270,6 +297,9 @@ class Pipeline(InNotebook):
 
     @torch.no_grad()
     def _begin(self, plan: Plan, noise: Noise | None, x: Tensor | None = None) -> Sampling:
+        rated = self.at_rate(plan.request.frame_rate)
+        if rated is not self:
+            return rated._begin(plan, noise, x)
         if self.fitting is not None:
             self.fitting.see(self.composition, plan)
         parts, plan = self.composition, completed(self, plan)

@@ -14,7 +14,7 @@ from diffusers import LTX2ImageToVideoPipeline, LTX2Pipeline
 from diffusers.pipelines.ltx2 import pipeline_ltx2_image2video
 
 import tiny
-from ldm_core import Pipeline
+from ldm_core import Pipeline, chain
 from ldm_core.composition.compose import compose
 from ldm_core.errors import LdmError
 from ldm_core.plugins.registry import installed
@@ -62,11 +62,13 @@ def distance(
     peer: Any,
     their: dict[str, Any] | None = None,
     own: dict[str, Any] | None = None,
+    rate: float = 24.0,
 ) -> float:
     """Relative distance to Diffusers in the latents of video and sound, in frames and in samples,
     whichever is largest, from our noise."""
     peer.set_progress_bar_config(disable=True)
-    noise = space(pipe).split(pipe.noise(SEEDS, SMALL)())
+    rated = pipe.at_rate(rate)
+    noise = space(rated).split(rated.noise(SEEDS, SMALL)())
     video, _ = raw(pipe, noise)
     # what it takes of sound it normalises after packing, and so by the same numbers
     _, sound = raw(pipe, noise)
@@ -79,13 +81,16 @@ def distance(
             latents=video,
             audio_latents=sound,
             output_type=output_type,
+            frame_rate=rate,
             **both,
             **(their or {}),
         )
-        made = pipe(prompts, seed=SEEDS, frames=9, output_type=output_type, **both, **(own or {}))
+        asked = {"frames": 9, "frame_rate": rate, **(own or {})}
+        made = pipe(prompts, seed=SEEDS, output_type=output_type, **both, **asked)
         if output_type == "latent":
-            frames, heard = raw(pipe, space(pipe).split(made.images))
+            frames, heard = raw(pipe, space(rated).split(made.images))
         else:
+            assert (made.rate, made.manifests[0]["frame_rate"]) == (rate, rate)
             frames, heard = made.images, made.beside[0].images
         distances += [apart(frames, expected.frames), apart(heard, expected.audio)]
     return max(distances)
@@ -246,9 +251,38 @@ def test_sound_lasts_as_long_as_the_video(pipe: Pipeline) -> None:
     assert abs(seconds - 25 / 24) < 0.05
 
 
-def test_another_frame_rate_is_refused(pipe: Pipeline) -> None:
-    with pytest.raises(LdmError, match="at 24 frames a second, and 30 are asked for"):
-        pipe(PROMPTS[0], seed=3, frame_rate=30, **SMALL)
+@pytest.mark.parametrize("rate", [16.0, 30.0])
+def test_another_frame_rate_gives_what_diffusers_gives(
+    pipe: Pipeline, peer: LTX2Pipeline, rate: float
+) -> None:
+    """Positions and the length of the sound follow it."""
+    places = space(pipe.at_rate(rate)).sound_places(3), space(pipe).sound_places(3)
+    assert places[0] != places[1]
+    assert distance(pipe, peer, rate=rate) < 1e-4
+    assert pipe.at_rate(24) is pipe
+    assert pipe.at_rate(rate).at_rate(None).composition.info == pipe.composition.info
+
+
+def test_what_is_told_no_frame_rate_is_refused_another(pipe: Pipeline) -> None:
+    mute = pipe.replace(conditioning=["text"])
+    with pytest.raises(LdmError, match="no conditioning tells it 30"):
+        mute(PROMPTS[0], seed=3, frame_rate=30, **SMALL)
+
+
+def test_a_video_of_another_rate_goes_through_all(folder: Path, pipe: Pipeline) -> None:
+    """From a picture, in a chain, and each of a batch as it is alone."""
+    call: dict[str, Any] = {"frame_rate": 12, "num_inference_steps": 2, **SMALL}
+    assert alone(pipe, {"prompt": ["a", "a red star"]}, **call) < 1e-5
+    framed = pipe.replace(conditioning=["text", "frame_rate", {"name": "first_frame", "crf": 0}])
+    shown = {"first_frame": picture(1, 32, 32), "prompt": PROMPTS[0], "seed": 3, **call}
+    made = framed(**shown)
+    assert (len(made.images[0]), made.rate) == (9, 12)
+    sound = made.beside[0]
+    assert abs(sound.images[0].shape[-1] / sound.rate - 9 / 12) < 0.05
+    call |= {"seed": 3, "output_type": "np"}
+    whole, chained = pipe(PROMPTS[0], **call), chain(pipe, pipe, at=0.5)(PROMPTS[0], **call)
+    assert apart(chained.images, whole.images) < 1e-5
+    assert apart(chained.beside[0].images, whole.beside[0].images) < 1e-5
 
 
 MIXES = [

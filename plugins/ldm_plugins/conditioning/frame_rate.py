@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ldm_core.contracts import Condition, Conditioning, Run
+from ldm_plugins.shared.video_and_sound import SOUND_PLACES, VideoAndSound
 
 
 def frame_rate() -> Conditioning:
     """Tell the network the frame rate that a call asks for, in frames a second; the model's own
-    where it says none. So a network moves things as far from frame to frame as fits it."""
+    where it says none. So a network moves things as far from frame to frame as fits it, and one
+    that draws a sound beside the video draws it as long."""
     return FrameRate()
 
 
@@ -19,11 +21,17 @@ class FrameRate(Conditioning):
         return "frame_rate"
 
     def encode(self, run: Run, branches: Sequence[str]) -> Mapping[str, Condition]:
-        """``frame_rate``, (batch,) frames a second, for all branches."""
+        """``frame_rate``, (batch,) frames a second, for all branches; and ``sound_places`` (batch,
+        places), of as many as a sound beside the video has, whose shape alone counts."""
         import torch
 
         asked = run.request.frame_rate
         rate = run.model.info.rate if asked is None else asked
         assert rate is not None  # a model with this ability has one
         rates = torch.full((len(run.request.seeds),), float(rate), device=run.device)
-        return {branch: {"frame_rate": rates} for branch in branches}
+        condition = {"frame_rate": rates}
+        space = run.model.info.latents
+        if isinstance(space, VideoAndSound):
+            frames = space.axis("frames").places(run.request.extent["frames"])
+            condition[SOUND_PLACES] = rates.new_zeros(len(rates), space.sound_places(frames))
+        return dict.fromkeys(branches, condition)

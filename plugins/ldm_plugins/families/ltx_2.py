@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ldm_core.contracts import Call, Condition, Model, ModelInfo, Part, Place, Run
-from ldm_core.contracts.abilities import FirstFrameAbility, TextAbility
+from ldm_core.contracts import Call, Condition, Model, ModelInfo, Part, Place
+from ldm_core.contracts.abilities import TextAbility
 from ldm_core.errors import LdmWarning
 from ldm_core.numerics.noise_schedule import NoiseSchedule
 from ldm_plugins.families.shared.component import Component
 from ldm_plugins.families.shared.diffusers_folder import DiffusersFolder
 from ldm_plugins.families.shared.flow_scheduler_config import read_flow_scheduler
 from ldm_plugins.families.shared.folder import Folder
-from ldm_plugins.families.shared.latent_upsampler import LatentUpsampler
+from ldm_plugins.families.shared.ltx_2_abilities import FIRST, of_latents
 from ldm_plugins.families.shared.ltx_2_folder import (
     check_sound,
     check_text,
@@ -23,7 +24,7 @@ from ldm_plugins.families.shared.ltx_2_folder import (
 )
 from ldm_plugins.families.shared.ltx_latents import noise_ability, seen_from, with_first
 from ldm_plugins.families.shared.tokens import ONE_AT_A_TIME
-from ldm_plugins.shared.video_and_sound import Both, VideoAndSound
+from ldm_plugins.shared.video_and_sound import SOUND_PLACES, Both, VideoAndSound
 
 if TYPE_CHECKING:
     import torch
@@ -33,16 +34,12 @@ WINDOW = 1024  # tokens
 PLACES = (16, 16, 24)
 """Of what Diffusers' pipelines draw where nothing is chosen: 121 frames of 768x512."""
 FROM_PICTURE = "LTX2ImageToVideoPipeline"
-FIRST = "first_frame"
 
 
 class LTX2(DiffusersFolder):
     """Text to video with sound, and from a picture, with a rectified-flow transformer of two
     streams that attend to each other (HaCohen et al. 2026, arXiv:2601.03233): folders of
-    LTX2Pipeline and LTX2ImageToVideoPipeline.
-
-    The sound lasts as long as the video does at the model's own rate.
-    """
+    LTX2Pipeline and LTX2ImageToVideoPipeline. The sound lasts as long as the video."""
 
     pipelines = ("LTX2Pipeline", FROM_PICTURE)
     components: ClassVar = {
@@ -78,11 +75,11 @@ class LTX2(DiffusersFolder):
             steps=30,
             guidance=guidance_of(transformer),
             abilities=[
-                *("text", "first_frame", "compressed_frames", "latent_upsampler"),
+                *("text", "frame_rate", "first_frame", "compressed_frames", "latent_upsampler"),
                 *noise_ability(folder.autoencoder),
             ],
             needs=frozenset({"text"}),
-            conditioning=["text", *from_picture],
+            conditioning=["text", "frame_rate", *from_picture],
             rate=space.rate,
         )
 
@@ -100,13 +97,19 @@ class LTX2(DiffusersFolder):
                 parts["connectors"],
                 transformer.device,
             ),
-            "first_frame": FirstFrame(space, transformer.device),
+            "frame_rate": True,
             "compressed_frames": True,
-            "decode_noise": DecodeNoise(space),
-            "latent_upsampler": LatentUpsampler(place, parts["vae"], space),
+            **of_latents(space, parts, place),
         }
         abilities = {name: abilities[name] for name in info.abilities}
         return Model(info, network, abilities, parts, place)
+
+    def at_rate(self, model: Model, info: ModelInfo) -> Model:
+        space, own = info.latents, dict(model.abilities)
+        assert isinstance(space, VideoAndSound)
+        others = of_latents(space, model.parts, model.place)
+        own |= {name: other for name, other in others.items() if name in own}
+        return replace(model, info=info, abilities=own)
 
 
 def ask(part: Part, call: Call, space: VideoAndSound, schedule: NoiseSchedule) -> Tensor:
@@ -116,7 +119,10 @@ def ask(part: Part, call: Call, space: VideoAndSound, schedule: NoiseSchedule) -
 
     device, dtype = part.device, part.dtype
     condition, t = call.condition, call.t.to(device)
-    video, sound, rest = space.split(call.x)
+    of_sound = condition.get(SOUND_PLACES)
+    places = space.sound_places(call.x.shape[2]) if of_sound is None else of_sound.shape[1]
+    split = space.split_at(call.x, places)
+    video, sound, rest = split
     of_video = t
     if FIRST in condition:
         video, of_video = with_first(video, condition[FIRST], t)
@@ -134,7 +140,7 @@ def ask(part: Part, call: Call, space: VideoAndSound, schedule: NoiseSchedule) -
         num_frames=video.shape[2],
         height=video.shape[3],
         width=video.shape[4],
-        fps=space.rate,
+        video_coords=seconds(part, video, condition.get("frame_rate"), space.rate),
         audio_num_frames=sound.shape[2],
         use_cross_timestep=True,
         return_dict=False,
@@ -142,9 +148,24 @@ def ask(part: Part, call: Call, space: VideoAndSound, schedule: NoiseSchedule) -
     sigma = (call.t / schedule.last)[:, None]
     frames = frames.transpose(1, 2).reshape(video.shape).to(call.x.device, torch.float32)
     if FIRST in condition:
-        frames = seen_from(frames, space.split(call.x).video, video, sigma)
+        frames = seen_from(frames, split.video, video, sigma)
     heard = heard.unflatten(2, (sound.shape[1], -1)).transpose(1, 2)
     return space.join(Both(frames, heard.to(call.x.device, torch.float32), rest / sigma))
+
+
+def seconds(part: Part, video: Tensor, rates: Tensor | None, rate: float) -> Tensor:
+    """Where the tokens of a video (rows, channels, frames, height, width) begin and end, in seconds
+    and pixels, (rows, 3, tokens, 2).
+
+    Args:
+        rates: frames a second, of each row, where they are told; else `rate` of all.
+    """
+    import torch
+
+    rows, _, *sizes = video.shape
+    at: Tensor = part.module.rope.prepare_video_coords(rows, *sizes, part.device, fps=1.0)
+    each = torch.full((rows,), rate) if rates is None else rates
+    return torch.cat([at[:, :1] / each.to(at).view(-1, 1, 1, 1), at[:, 1:]], dim=1)
 
 
 class LTX2Text(TextAbility):
@@ -203,42 +224,3 @@ class LTX2Text(TextAbility):
                 truncation=True,
                 return_tensors="pt",
             )
-
-
-class FirstFrame(FirstFrameAbility):
-    """The first frame in the place of the video's, key ``first_frame`` (batch, channels, 1, height,
-    width), at the timestep 0.
-
-    Args:
-        device: where the condition goes.
-    """
-
-    def __init__(self, space: VideoAndSound, device: torch.device) -> None:
-        self._space = space
-        self._device = device
-
-    def encode(self, run: Run, first: Tensor, last: Sequence[Tensor | None]) -> Condition:
-        return {FIRST: self._latents(run, first).to(self._device)}
-
-    def finish(self, run: Run, x: Tensor, first: Tensor) -> Tensor:
-        """x with the first frame in it, which the network does not draw."""
-        import torch
-
-        both = self._space.split(x)
-        frame = self._latents(run, first).to(x)
-        video = torch.cat([frame, both.video[:, :, 1:]], dim=2)
-        return self._space.join(both._replace(video=video))
-
-    def _latents(self, run: Run, first: Tensor) -> Tensor:
-        return self._space.split(run.to_latents(first.unsqueeze(2))).video
-
-
-class DecodeNoise:
-    """Noise in the latents of the video, normalised as they are."""
-
-    def __init__(self, space: VideoAndSound) -> None:
-        self._space = space
-
-    def mix(self, x: Tensor, noise: Tensor, scale: float) -> Tensor:
-        both, drawn = self._space.split(x), self._space.split(noise)
-        return self._space.join(both._replace(video=(1 - scale) * both.video + scale * drawn.video))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from ldm_core.contracts import LatentSpace
@@ -13,6 +13,10 @@ from ldm_core.errors import LdmError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+SOUND_PLACES = "sound_places"
+"""Key of the condition, (rows, places), whose shape says how many places the sound of x has."""
 
 
 class Both(NamedTuple):
@@ -34,8 +38,8 @@ class VideoAndSound(LatentSpace):
     """Latents of a video (channels, frames, height, width) to the right of which there are as many
     columns more as its sound needs; the few numbers that it leaves over mean nothing.
 
-    The sound lasts as long as the video does at the rate that the model was trained on, so that the
-    shape says all.
+    The sound lasts as long as the video does at the rate that it is made at, so that the latents of
+    each rate are others, see `at_rate`.
 
     Attributes:
         sound_channels, sound_bins: of each of the sound's places.
@@ -63,13 +67,8 @@ class VideoAndSound(LatentSpace):
             raise LdmError(f"latents of the shape {tuple(shape)} hold no video beside its sound.")
         return super().extent((channels, frames, height, own))
 
-    def check_rate(self, frame_rate: float) -> None:
-        if frame_rate != self.rate:
-            raise LdmError(
-                f"this model draws a video and its sound at {self.rate:g} frames a second, and "
-                f"{frame_rate:g} are asked for, at which the sound would not last as long.",
-                "leave frame_rate out.",
-            )
+    def at_rate(self, frame_rate: float) -> VideoAndSound:
+        return replace(self, rate=float(frame_rate))
 
     def sound_places(self, frames: int) -> int:
         """How many places the sound has beside so many of the video's."""
@@ -82,12 +81,15 @@ class VideoAndSound(LatentSpace):
 
     def split(self, x: Tensor) -> Both:
         """What a tensor (batch, channels, frames, height, columns) holds."""
-        columns = self.columns(*x.shape[2:4])
+        return self.split_at(x, self.sound_places(x.shape[2]))
+
+    def split_at(self, x: Tensor, places: int) -> Both:
+        """What a tensor holds whose sound has so many places."""
+        numbers = places * self.sound_channels * self.sound_bins
+        columns = math.ceil(numbers / x[0, :, :, :, 0].numel())
         if columns >= x.shape[4]:
             raise LdmError(f"latents of the shape {tuple(x.shape)} hold no video beside its sound.")
         video, beside = x[..., :-columns], x[..., -columns:].flatten(1)
-        places = self.sound_places(x.shape[2])
-        numbers = places * self.sound_channels * self.sound_bins
         shape = (len(x), self.sound_channels, places, self.sound_bins)
         return Both(video, beside[:, :numbers].reshape(shape), beside[:, numbers:])
 
