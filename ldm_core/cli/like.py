@@ -7,13 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from ldm_core.cli.asking import allow
+from ldm_core.cli.choices import DEFAULT_MODEL
 from ldm_core.cli.ends import say
 from ldm_core.cli.show import made, taken
 from ldm_core.cli.taken_over import Taken
 from ldm_core.composition.composition import Composition, is_one_each
 from ldm_core.composition.reach import Reach
 from ldm_core.composition.recipe import Layer
+from ldm_core.composition.short_names import owned_model
+from ldm_core.contracts import ModelInfo
 from ldm_core.contracts.files import expanded
+from ldm_core.errors import LdmError
+from ldm_core.model.recognition import inspect_model
 from ldm_core.plugins.registry import installed
 
 OF_SAMPLING = (
@@ -33,7 +38,7 @@ def read_like(image: Path, typed: Layer, allow_files: bool, allow_hub: bool) -> 
     """
     image = expanded(image)
     table, recorded = made(image)
-    found = taken(table, recorded)
+    found = taken(table, recorded, None if recorded is None else _info(typed))
     notes, layer = list(found.notes), dict(found.layer)
     command = (table or {}).get("command")
     if isinstance(command, dict):
@@ -52,6 +57,17 @@ def read_like(image: Path, typed: Layer, allow_files: bool, allow_hub: bool) -> 
     for note in notes:
         say(f"note: {image}: {note}")
     return Taken(layer, found.inputs, found.seed, found.size, found.frame_rate)
+
+
+def _info(typed: Layer) -> ModelInfo | None:
+    """What is known of the model that is drawn with; None where it cannot be had, which composing
+    says."""
+    registry = installed()
+    model = typed.get("model", owned_model(registry, DEFAULT_MODEL))
+    try:
+        return inspect_model(model, registry, typed.get("model_config"))[0]
+    except LdmError:
+        return None
 
 
 def add_inputs(

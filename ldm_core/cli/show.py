@@ -16,6 +16,7 @@ from ldm_core.cli.tables import print_table
 from ldm_core.cli.taken_over import Taken, taken_of_manifest, taken_of_recorded
 from ldm_core.composition.recipe import LISTS, STAGES
 from ldm_core.composition.toml_text import as_toml
+from ldm_core.contracts import ModelInfo
 from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError
 from ldm_core.media.foreign_texts import recorded_in
@@ -82,12 +83,18 @@ def made(path: Path) -> tuple[dict[str, Any] | None, Recorded | None]:
     return read_manifest(path), None
 
 
-def taken(table: Mapping[str, Any] | None, recorded: Recorded | None) -> Taken:
-    """What is taken over from a file; one of the two is there."""
+def taken(
+    table: Mapping[str, Any] | None, recorded: Recorded | None, info: ModelInfo | None = None
+) -> Taken:
+    """What is taken over from a file; one of the two is there.
+
+    Args:
+        info: of the model that is drawn with, where that is known.
+    """
     if table is not None:
         return taken_of_manifest(table, installed())
     assert recorded is not None
-    return taken_of_recorded(recorded, installed())
+    return taken_of_recorded(recorded, installed(), info)
 
 
 def _recipe(taken: Taken) -> str:

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ldm_core.cli.clip_skip import clip_skip_taken
 from ldm_core.cli.prompt_syntax import syntax_notes
 from ldm_core.composition.recipe import Layer
+from ldm_core.contracts import ModelInfo
 from ldm_core.errors import LdmError
 from ldm_core.media.manifest import recipe_of
 from ldm_core.media.manifest_record import Manifest
@@ -62,9 +64,13 @@ def taken_of_manifest(table: Mapping[str, Any], registry: Registry) -> Taken:
     return Taken(layer, inputs, manifest.seed, size, manifest.frame_rate, tuple(notes))
 
 
-def taken_of_recorded(recorded: Recorded, registry: Registry) -> Taken:
+def taken_of_recorded(
+    recorded: Recorded, registry: Registry, info: ModelInfo | None = None
+) -> Taken:
     """What another program says, in our words.
 
+    Args:
+        info: of the model that is drawn with; None where nobody has said which.
     Raises:
         LdmError: it says nothing that can be read.
     """
@@ -78,6 +84,10 @@ def taken_of_recorded(recorded: Recorded, registry: Registry) -> Taken:
             notes.append(f"its scale {recorded.scale:g}, as cfg_pp's lies between 0 and 1")
     if recorded.steps is not None:
         layer["num_inference_steps"] = recorded.steps
+    skipping, left, differing = clip_skip_taken(recorded, registry, info)
+    layer |= skipping
+    notes += [left] * bool(left)
+    differs += [differing] * bool(differing)
     inputs: dict[str, Any] = {}
     for name, text in (
         ("prompt", recorded.prompt),

@@ -24,6 +24,8 @@ LONGEST = 2**18
 NAME = re.compile(r"\w[\w \-/+]{0,60}")
 TAKEN = ("Steps", "Sampler", "Schedule type", "CFG scale", "Seed", "Size", "Model")
 """Settings that have a place of their own in `Recorded`."""
+CLIP_SKIP = "Clip skip"
+"""One more, where it is a number."""
 
 
 def read_text(text: str) -> Recorded | None:
@@ -34,6 +36,8 @@ def read_text(text: str) -> Recorded | None:
     settings = dict(_settings(lines[-1]))
     if len(settings) < FEWEST or "Steps" not in settings:
         return None
+    skip = whole(settings.get(CLIP_SKIP), 1)
+    taken = TAKEN if skip is None else (*TAKEN, CLIP_SKIP)
     prompt: list[str] = []
     negative: list[str] = []
     part = prompt
@@ -54,8 +58,14 @@ def read_text(text: str) -> Recorded | None:
         settings.get("Sampler"),
         settings.get("Schedule type"),
         settings.get("Model"),
-        {name: value for name, value in settings.items() if name not in TAKEN},
+        {name: value for name, value in settings.items() if name not in taken},
+        clip_skip=skip,
     )
+
+
+def is_too_long(text: str) -> bool:
+    """Whether a text is longer than `LONGEST`, and its end is that of one of this form."""
+    return len(text) > LONGEST and "Steps:" in text[-LONGEST:].rpartition("\n")[2]
 
 
 def _settings(line: str) -> Iterator[tuple[str, str]]:

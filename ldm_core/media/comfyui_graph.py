@@ -18,6 +18,8 @@ LATENTS = ("EmptyLatentImage", "EmptySD3LatentImage")
 LOADERS = ("CheckpointLoaderSimple", "UNETLoader")
 VAE = "VAELoader"
 """It names another VAE than the model's."""
+CLIP_LAYER = "CLIPSetLastLayer"
+"""It says at which layer, counted from -1, the text encoders are read."""
 MOST = 2000
 """Nodes of a graph that is looked through."""
 
@@ -57,7 +59,11 @@ def read_graph(text: str | None) -> Recorded:
     loaded = [_text(_inputs(n).get("vae_name")) for n in nodes.values() if _class(n) == VAE]
     if vaes := ", ".join(sorted(filter(None, loaded))):
         more["vae_name"] = vaes
-    others = sorted({_class(node) for node in nodes.values()} - {*PLAIN, VAE, *LATENTS, *LOADERS})
+    layers = [_inputs_of(nodes, one.get("clip"), (CLIP_LAYER,)) for one in (positive, negative)]
+    stops = {_layer(one.get("stop_at_clip_layer")) for one in layers}
+    skip = stops.pop() if len(stops) == 1 else None
+    read = {VAE, *LATENTS, *LOADERS, *([CLIP_LAYER] if skip is not None else [])}
+    others = sorted({_class(node) for node in nodes.values()} - {*PLAIN, *read})
     return Recorded(
         PROGRAM,
         prompt,
@@ -71,6 +77,7 @@ def read_graph(text: str | None) -> Recorded:
         _text(inputs.get("scheduler")),
         _text(model.get("ckpt_name")) or _text(model.get("unet_name")),
         {**more, **({"other nodes": ", ".join(filter(None, others))} if any(others) else {})},
+        clip_skip=skip,
     )
 
 
@@ -93,6 +100,12 @@ def _inputs_of(nodes: Mapping[str, Any], link: Any, classes: tuple[str, ...]) ->
     key = link[0] if isinstance(link, list) and link else None
     node = nodes.get(key) if isinstance(key, str) else None
     return _inputs(node) if _class(node) in classes else {}
+
+
+def _layer(value: Any) -> int | None:
+    """A layer counted from the end, from 1, of one that is counted from -1."""
+    whole_one = isinstance(value, int) and not isinstance(value, bool)
+    return whole(-value, 1) if whole_one else None
 
 
 def _text(value: Any) -> str | None:

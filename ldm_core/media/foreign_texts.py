@@ -20,6 +20,11 @@ OTHERS = {
     "sui_image_params": "SwarmUI",
 }
 """Programs that are told apart by a keyword, and not read."""
+LONG = {a1111_text.KEYWORD: "A1111", **dict.fromkeys(comfyui_graph.KEYWORDS, "ComfyUI"), **OTHERS}
+"""Whose text it is, by its keyword alone, where it is too long."""
+MOST_LETTERS = 79
+"""Of a keyword (PNG 1.2, 4.2.3)."""
+TOO_LONG = "what it says of the picture is longer than is read."
 
 
 def recorded_in(path: Path) -> Recorded | None:
@@ -29,46 +34,57 @@ def recorded_in(path: Path) -> Recorded | None:
     Raises:
         OSError: the file is not there, or cannot be read.
     """
-    texts = dict(_texts(expanded(path)))
+    texts, long_ones = _texts(expanded(path))
     if a1111_text.KEYWORD in texts:
         read = a1111_text.read_text(texts[a1111_text.KEYWORD])
         if read is not None:
             return read
         if "sui_image_params" in texts[a1111_text.KEYWORD][:200]:
             return _unread("SwarmUI")
+        if a1111_text.is_too_long(texts[a1111_text.KEYWORD]):
+            return _unread("A1111", TOO_LONG)
     if any(comfyui_graph.is_json(texts.get(name)) for name in comfyui_graph.KEYWORDS):
         return comfyui_graph.read_graph(texts.get("prompt"))
     if texts.get("Software") == "NovelAI":
         return _unread("NovelAI")
-    return next((_unread(OTHERS[name]) for name in texts if name in OTHERS), None)
+    if others := [OTHERS[name] for name in texts if name in OTHERS]:
+        return _unread(others[0])
+    return next((_unread(LONG[name], TOO_LONG) for name in long_ones if name in LONG), None)
 
 
-def _unread(program: str) -> Recorded:
-    return Recorded(program, unread="what it says of the picture is not read.")
+def _unread(program: str, why: str = "what it says of the picture is not read.") -> Recorded:
+    return Recorded(program, unread=why)
 
 
-def _texts(path: Path) -> Iterator[tuple[str, str]]:
-    """Keyword and text, as far as there are such that can be read."""
+def _texts(path: Path) -> tuple[dict[str, str], list[str]]:
+    """Texts by their keywords, as far as there are such that can be read; and the keywords of those
+    that are longer than `LONGEST`."""
     with path.open("rb") as file:
         if file.read(len(SIGNATURE)) == SIGNATURE:
-            yield from _in_png(file)
-            return
+            entries = [*_in_png(file)]
+            texts = {name: text for name, text in entries if text is not None}
+            return texts, [name for name, text in entries if text is None]
     try:
         comment = any_comment(path)
     except ValueError:
-        return
-    if comment is not None:
-        yield a1111_text.KEYWORD, comment
+        comment = None
+    return ({} if comment is None else {a1111_text.KEYWORD: comment}), []
 
 
-def _in_png(file: BinaryIO) -> Iterator[tuple[str, str]]:
+def _in_png(file: BinaryIO) -> Iterator[tuple[str, str | None]]:
+    """Keyword and text of each; None in place of one that is too long."""
     for _ in range(MOST):
         head = file.read(8)
         length, kind = int.from_bytes(head[:4], "big"), head[4:]
         if len(head) < 8 or kind == b"IEND":
             return
-        if kind not in (b"tEXt", b"zTXt", b"iTXt") or length > LONGEST:
+        if kind not in (b"tEXt", b"zTXt", b"iTXt"):
             file.seek(length + 4, 1)
+            continue
+        if length > LONGEST:
+            begin = file.read(MOST_LETTERS + 1)
+            file.seek(length - len(begin) + 4, 1)
+            yield begin.partition(b"\0")[0].decode("latin-1"), None
             continue
         body = file.read(length)
         file.seek(4, 1)

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from ldm_core.composition.full_recipe import saved_default
-from ldm_core.media.a1111_text import written_text
+from ldm_core.media.a1111_text import CLIP_SKIP, written_text
 from ldm_core.plugins.elsewhere import tables_of
 from ldm_core.plugins.registry import Registry, installed
 
@@ -42,9 +42,23 @@ def parameters_of(manifest: Mapping[str, Any]) -> str | None:
         if {"width", "height"} <= {*manifest}
         else None,
         "Model": recipe.get("model"),
+        CLIP_SKIP: _clip_skip(recipe, inputs),
         "Version": f"ldm {versions.get('ldm-core', '')}".strip(),
     }
     return written_text(prompt, negative if isinstance(negative, str) else None, settings)
+
+
+def _clip_skip(recipe: Mapping[str, Any], inputs: Mapping[str, Any]) -> int | None:
+    """The layer at which the CLIP text encoder is read, counted from its end, where it is not the
+    last: A1111 has one number for both prompts, and heeds it for models of one text encoder."""
+    choices = recipe.get("conditioning")
+    for choice in choices if isinstance(choices, list) and "prompt_2" not in inputs else ():
+        own = choice if isinstance(choice, Mapping) else {}
+        skip = own.get("clip_skip")
+        ours = own.get("name") in ("text", "ldm-core:text")
+        if ours and isinstance(skip, int) and skip > 0 and own.get("negative_clip_skip") == skip:
+            return skip + 1
+    return None
 
 
 def _named(kind: str, recipe: Mapping[str, Any]) -> str | None:

@@ -14,6 +14,8 @@ class Recorded:
         program: such as ``A1111``.
         sampler: by the program's name, as are ``schedule`` and ``model``.
         more: all else that it says, by its names.
+        clip_skip: the layer of the CLIP text encoders that is read, counted from their end, where
+            1 is the last.
         unread: why nothing but the program is known, where that is so.
     """
 
@@ -30,6 +32,7 @@ class Recorded:
     model: str | None = None
     more: Mapping[str, str] = field(default_factory=dict)
     unread: str = ""
+    clip_skip: int | None = None
 
 
 LARGEST = 2**63

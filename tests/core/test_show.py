@@ -164,7 +164,8 @@ def test_a1111s_text_is_read() -> None:
         "DPM++ 2M",
         "Karras",
         'a, "b": c',
-        {"Model hash": "45dee52b", "Clip skip": "2", "Version": "v1.10.1"},
+        {"Model hash": "45dee52b", "Version": "v1.10.1"},
+        clip_skip=2,
     )
 
 
@@ -226,9 +227,11 @@ def test_others_pictures_are_shown(ldm: Any) -> None:
     assert shlex.split(out)[2:] == [
         *("a cat, (red:1.2) \non a mat", "--negative-prompt=blurry"),
         *("--scheduler", "dpmpp_2m", "--spacing", "karras", "--set=guidance={ scale = 7.5 }"),
-        *("--steps", "20", "--seed", "965400086", "--size", "512x768"),
+        *("--steps", "20"),
+        '--set=conditioning=[{ name = "text", clip_skip = 1, negative_clip_skip = 1 }]',
+        *("--seed", "965400086", "--size", "512x768"),
     ]
-    for words in ("<lora:ink:0.8> in its prompt", "its model 'a, \"b\": c'", "Clip skip: 2"):
+    for words in ("<lora:ink:0.8> in its prompt", "its model 'a, \"b\": c'", "and of SDXL"):
         assert words in err
     assert "its seed 965400086 draws other noise here than in A1111" in err
 
@@ -269,6 +272,47 @@ def test_what_a_plain_graph_says_is_read_by_its_links() -> None:
     assert dict(graph("3", denoise=0.5).more) == {"denoise": "0.5"}
     assert (graph("3", seed=True).seed, graph("3", cfg="7").scale) == (None, 7.0)
     assert graph("7", text="").negative_prompt is None
+
+
+def test_the_layer_of_a_graph_is_counted_from_the_end() -> None:
+    def skipping(*stops: Any) -> Recorded:
+        """The graph with a node between each text and the model."""
+        nodes = {
+            str(number): {
+                "class_type": "CLIPSetLastLayer",
+                "inputs": {"stop_at_clip_layer": stop, "clip": ["4", 1]},
+            }
+            for number, stop in enumerate(stops, 10)
+        }
+        texts = {
+            text: {**GRAPH[text], "inputs": {**GRAPH[text]["inputs"], "clip": [node, 0]}}
+            for text, node in zip("67", [*nodes] * 2, strict=False)
+        }
+        return read_graph(json.dumps({**GRAPH, **texts, **nodes}))
+
+    assert [skipping(stop).clip_skip for stop in (-1, -2, -12)] == [1, 2, 12]
+    assert skipping(-2, -2).clip_skip == 2
+    for stops in ((-2, -3), (0,), ("-2",), (True,)):
+        other = skipping(*stops)
+        assert (other.clip_skip, other.more) == (None, {"other nodes": "CLIPSetLastLayer"})
+    assert graph("3").clip_skip is None
+
+
+def test_the_text_of_a_1111_that_is_too_long_is_named(ldm: Any) -> None:
+    """Between what is read of a text and what is read of a chunk, and beyond both."""
+    for letters in (2 * 10**6, 5 * 10**6):
+        text = "a" * letters + "\nSteps: 20, Sampler: Euler, Seed: 1"
+        for name, texts in (("a.png", {"parameters": text}), ("b.png", {"prompt": f'["{text}"]'})):
+            if name == "b.png" and letters < 4 * 2**20:
+                continue
+            path = png(Path(name), **texts)
+            program = "A1111" if name == "a.png" else "ComfyUI"
+            code, out, err = ldm("show", str(path))
+            assert (code, out.splitlines()[1]) == (0, f"made by\t{program}"), err
+            assert "longer than is read" in out
+            code, out, err = ldm("generate", "--like", str(path))
+            assert (code, out) == (2, "")
+            assert f"the picture was made by {program}: what it says of the picture" in err
 
 
 @pytest.mark.parametrize(
@@ -315,7 +359,14 @@ def test_a_run_like_anothers_picture_says_what_is_not_taken_over(ldm: Any) -> No
     assert manifest["recipe"]["scheduler"]["name"] == "ldm-core:dpmpp_2m"
     assert manifest["recipe"]["spacing"]["name"] == "ldm-core:karras"
     assert manifest["recipe"]["guidance"]["scale"] == 7.5
-    assert "not taken over: Clip skip: 2" in err
+    assert "its Clip skip: 2 is clip_skip = 1 here" in err
+    (text,) = manifest["recipe"]["conditioning"]
+    assert (text["clip_skip"], text["negative_clip_skip"]) == (1, 1)
+    with Image.open(json.loads(out)["path"]) as image:
+        image.load()
+        again = read_text(image.info["parameters"])
+    assert again is not None
+    assert again.clip_skip == 2
 
 
 def test_a_run_like_a_strangers_picture_reads_nothing_elsewhere(ldm: Any, folder: Path) -> None:

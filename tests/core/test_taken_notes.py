@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from ldm_core.cli.taken_over import taken_of_recorded
 from ldm_core.media.comfyui_graph import read_graph
 from ldm_core.media.recorded import Recorded
+from ldm_core.model.recognition import inspect_model
 from ldm_core.plugins.registry import installed
 
 SYNTAX = (
@@ -81,3 +83,31 @@ def test_another_vae_of_a_graph_is_named() -> None:
     recorded = read_graph(json.dumps(nodes))
     (note,) = taken_of_recorded(recorded, installed()).notes
     assert note == "not taken over: vae_name: other.safetensors"
+
+
+INFO = inspect_model("shapes", installed())[0]
+TWO_ENCODERS = replace(INFO, abilities=INFO.abilities | {"prompt_2"})
+NO_CLIP = replace(INFO, abilities=INFO.abilities - {"clip_skip"})
+
+
+@pytest.mark.parametrize(
+    ("program", "there", "info", "skip", "said"),
+    [
+        ("A1111", 1, None, None, []),  # 1 is the last layer
+        ("A1111", 2, None, 1, ["its Clip skip: 2 is clip_skip = 1 here"]),
+        ("A1111", 3, INFO, 2, ["its Clip skip: 3 is clip_skip = 2 here"]),
+        ("ComfyUI", 2, INFO, 1, ["its stop_at_clip_layer: -2 is clip_skip = 1 here"]),
+        ("ComfyUI", 2, TWO_ENCODERS, None, []),  # where SDXL is read by itself
+        ("ComfyUI", 3, TWO_ENCODERS, None, ["not taken over: stop_at_clip_layer: -3, which is"]),
+        ("A1111", 2, TWO_ENCODERS, None, ["not taken over: Clip skip: 2, which A1111 heeds"]),
+        ("A1111", 2, NO_CLIP, None, ["not taken over: Clip skip: 2, as this model reads no"]),
+    ],
+)
+def test_clip_skip_is_counted_as_diffusers_does(
+    program: str, there: int, info: Any, skip: int | None, said: list[str]
+) -> None:
+    taken = taken_of_recorded(Recorded(program, clip_skip=there), installed(), info)
+    chosen = {"name": "text", "clip_skip": skip, "negative_clip_skip": skip}
+    assert taken.layer == ({} if skip is None else {"conditioning": [chosen]})
+    for note, words in zip(taken.notes, said, strict=True):
+        assert note.startswith(words)

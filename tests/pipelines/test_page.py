@@ -476,7 +476,9 @@ def test_a_picture_of_a1111_fills_the_form_of_the_model_that_is_chosen(
     assert asked_for.inputs == {"prompt": "a cat", "negative_prompt": "blurry"}
     assert (asked_for.seed, asked_for.axes) == (9, {"width": 24, "height": 32})
     left = "; ".join(taken.left)
-    assert all(words in left for words in ("<lora:ink:0.8>", "model 'x'", "Clip skip: 2"))
+    assert all(words in left for words in ("<lora:ink:0.8>", "model 'x'"))
+    (text,) = asked_for.layer["conditioning"]
+    assert (text["clip_skip"], text["negative_clip_skip"]) == (1, 1)
     assert any("draws other noise" in note for note in taken.notes)
 
 

@@ -12,10 +12,12 @@ from ldm_core.cli.taken_over import taken_of_recorded
 from ldm_core.composition.nested import only
 from ldm_core.composition.noise import as_noise
 from ldm_core.composition.recipe import LISTS, Layer
+from ldm_core.contracts import ModelInfo
 from ldm_core.errors import LdmError
 from ldm_core.media import manifest as manifests
 from ldm_core.media.manifest_record import Manifest
 from ldm_core.media.recorded import Recorded
+from ldm_core.model.recognition import inspect_model
 from ldm_core.plugins.registry import Plugin, Registry
 from ldm_pipelines.page.description import describe, plugin_names
 from ldm_pipelines.page.filled import HOOKS, Filled
@@ -76,7 +78,7 @@ def _of_ours(manifest: Manifest, folders: Folders, registry: Registry) -> Taken:
 
 
 def _of_another(recorded: Recorded, model: str, folders: Folders, registry: Registry) -> Taken:
-    found = taken_of_recorded(recorded, registry)
+    found = taken_of_recorded(recorded, registry, _info(model, folders, registry))
     layer = dict(found.layer)
     settings = {"num_inference_steps": layer.pop("num_inference_steps", "")}
     left = [note.removeprefix(LEFT) for note in found.notes if note.startswith(LEFT)]
@@ -84,6 +86,16 @@ def _of_another(recorded: Recorded, model: str, folders: Folders, registry: Regi
     taken = form.taken(layer, settings, found.inputs, found.size, found.seed)
     notes = tuple(note for note in found.notes if not note.startswith(LEFT))
     return replace(taken, notes=notes)
+
+
+def _info(model: str, folders: Folders, registry: Registry) -> ModelInfo | None:
+    """What is known of the model that is chosen; None where there is none, or it cannot be had,
+    which the form says."""
+    try:
+        folders.check({"model": model}, {}, {}, registry)
+        return inspect_model(model, registry)[0] if model else None
+    except LdmError:
+        return None
 
 
 @dataclass(frozen=True)
