@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,7 +26,6 @@ from ldm_core.cli.seeing import (
     PreviewOption,
     StepsToOption,
     check_seen,
-    reading,
     watch,
 )
 from ldm_core.cli.streams import print_line
@@ -43,7 +42,6 @@ from ldm_core.composition.compose import compose
 from ldm_core.composition.composition import Composition
 from ldm_core.composition.reach import Reach
 from ldm_core.composition.saved_inputs import check_saved_inputs
-from ldm_core.contracts import Model
 from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError
 from ldm_core.media import manifest as manifests
@@ -198,11 +196,7 @@ def _replay(
     from ldm_core.run.entries import facts_of
     from ldm_core.run.pipeline import Pipeline
 
-    def load(read: Callable[[], Model]) -> Model:
-        with reading(choices):
-            return read()
-
-    pipeline = Pipeline.from_composition(composition, load)
+    pipeline = Pipeline.from_composition(composition)
     if call is None:
         one = CallArguments(
             inputs=inputs,

@@ -23,7 +23,7 @@ from ldm_core.cli.choices import (
 )
 from ldm_core.cli.ends import FAILED
 from ldm_core.cli.inputs import Flags, gather_inputs, read_flags, with_full_paths
-from ldm_core.cli.seeing import check_seen, reading, watch
+from ldm_core.cli.seeing import check_seen, watch
 from ldm_core.cli.set_aside import set_aside
 from ldm_core.cli.streams import print_line
 from ldm_core.composition.compose import compose
@@ -102,11 +102,7 @@ def run_pipeline(
         check_seen(choices, {f"--{n}": v for n, v in options.items() if isinstance(v, Path)})
     from ldm_core.run.pipeline import Pipeline
 
-    def load(read: Callable[[], Model]) -> Model:
-        with reading(choices):
-            return read()
-
-    pipe = Pipeline.from_composition(composition, load)
+    pipe = Pipeline.from_composition(composition)
     plugins = composition.registry.plugins
     with warnings.catch_warnings(), blamed(plugin, "while it ran", plugins, typed=True):
         if choices.quiet:
@@ -183,7 +179,7 @@ def _write_batches(
         def load(read: Callable[[], Model]) -> Model:
             check_places(choices.out, choices.sheet, choices.overwrite or rerun)
             writer.open()
-            with uncollected(), reading(choices):
+            with uncollected():
                 model = read()
             writer.rest()
             return model

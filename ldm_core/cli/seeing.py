@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ldm_core.cli.asking import is_terminal
 from ldm_core.cli.choices import INLINE, DrawingChoices, WorkChoices, check_folder
-from ldm_core.cli.progress import ERASE, write_part
 from ldm_core.composition.recipe import Layer
 from ldm_core.contracts.files import expanded, in_full
 from ldm_core.errors import LdmError, did_you_mean
@@ -125,16 +121,3 @@ def check_seen(choices: DrawingChoices, others: Mapping[str, Path | None]) -> No
                 raise LdmError(f"{other} and {flag} name the same file, '{path}'.")
     if choices.steps_to is not None:
         check_folder(expanded(choices.steps_to))
-
-
-@contextmanager
-def reading(choices: WorkChoices) -> Iterator[None]:
-    """While weights are read, which may take long, say so on a terminal."""
-    told = is_terminal(sys.stderr) and not (choices.json or choices.quiet)
-    if told:
-        write_part("reading weights ...")
-    try:
-        yield
-    finally:
-        if told:
-            write_part(ERASE)

@@ -48,7 +48,13 @@ from ldm_core.contracts.network import (
     concatenate,
     take,
 )
-from ldm_core.contracts.observer import Finished, Observer, RunObserver, as_observer
+from ldm_core.contracts.observer import (
+    Finished,
+    Observer,
+    RunObserver,
+    as_observer,
+    sees_reading,
+)
 from ldm_core.contracts.place import Part, PartInfo, Place
 from ldm_core.contracts.record import Record, fits
 from ldm_core.contracts.run import (
@@ -173,6 +179,7 @@ __all__ = [
     "request_of",
     "runs_on",
     "sees_latent",
+    "sees_reading",
     "sees_request",
     "sees_run",
     "starts_with",

@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol
 
-from ldm_core.contracts.record import Record, as_record
+from ldm_core.contracts.place import PartInfo
+from ldm_core.contracts.record import Marked, Record, as_record, check_takes, with_trait
 from ldm_core.contracts.run import Run, Step
 from ldm_core.errors import PartError
 from ldm_core.numerics.grid import Grid
@@ -17,6 +18,13 @@ Tell = Callable[[Step], None]
 Watch = Callable[..., "AbstractContextManager[Tell] | RunObserver"]
 """``with watch(grid) as tell: tell(step)``, open for the length of one walk; of one that sees the
 run, ``watch(run)``, a `RunObserver`."""
+
+
+TellPart = Callable[[PartInfo], None]
+"""``tell(part)``: the reading of a part of the model begins."""
+Reading = Callable[[Sequence[PartInfo]], AbstractContextManager[TellPart]]
+"""``with reading(parts) as tell: tell(part)``, open while a model's weights are read; ``parts`` are
+those that have some, and none where the family does not say."""
 
 
 class Finished(Protocol):
@@ -90,12 +98,19 @@ class Observer(Record):
 
     Attributes:
         sees_run: it is given the `Run` in place of its grid, and gives a `RunObserver`.
+        reading: hears of the weights that are read before the first run; None of most.
     """
 
     takes: ClassVar[tuple[str, ...]] = ("grid",)
 
     watch: Watch
     sees_run: bool = False
+    reading: Reading | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.reading is not None:
+            check_takes(self.reading, ("parts",), "Observer's 'reading'")
 
     def __call__(self, whose: Grid | Run, **options: Any) -> Any:
         return self.watch(whose, **options)
@@ -138,6 +153,26 @@ class Observer(Record):
                 self, f"an observer gave {brief(watch)}, and should give a context manager."
             )
         return watch
+
+
+def sees_reading(reading: Reading) -> Callable[[Watch | Marked], Marked]:
+    """Say what an observer does while the weights are read that its runs are made with.
+
+    It is in force where the pipeline that has the observer is the one that reads them.
+
+    Example::
+
+        @contextmanager
+        def told(parts):
+            print("reading", len(parts), "parts")
+            yield lambda part: print(part.name)
+
+        @sees_reading(told)
+        @sees_run
+        def mine(run):
+            return RunObserver()
+    """
+    return lambda function: with_trait(function, "reading", reading)
 
 
 def as_observer(part: Observer | Watch) -> Observer:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ldm_core.contracts import PartInfo
+    from ldm_core.contracts.observer import TellPart
 
 
-def new_bar(total: int, words: str | None, *, initial: int = 0, unit: str = "it") -> Any:
+def new_bar(total: int | None, words: str | None, *, initial: int = 0, unit: str = "it") -> Any:
     """A bar of tqdm's, in a terminal or a notebook."""
     from tqdm.auto import tqdm
 
@@ -24,6 +30,26 @@ def new_bar(total: int, words: str | None, *, initial: int = 0, unit: str = "it"
         nrows=24 if unknown else None,
         file=sys.stderr,
     )
+
+
+@contextmanager
+def reading_bar(parts: Sequence[PartInfo]) -> Iterator[TellPart]:
+    """A bar over the parts of a model while they are read, where somebody sees it."""
+    if not may_show():
+        yield lambda part: None
+        return
+    bar, begun = new_bar(len(parts) or None, "reading weights", unit=" parts"), [""]
+
+    def tell(part: PartInfo) -> None:
+        if begun[-1] != part.name:
+            bar.n = len(begun) - 1
+            begun.append(part.name)
+        bar.set_postfix_str(part.name)
+
+    try:
+        yield tell
+    finally:
+        bar.close()
 
 
 def _is_of_no_size() -> bool:

@@ -11,13 +11,14 @@ from typing import Annotated
 from pydantic import Field
 
 from ldm_core.arguments import checks_arguments
-from ldm_core.contracts import Observer, Run, as_observer, fits
+from ldm_core.contracts import Observer, Run, as_observer, fits, sees_reading
 from ldm_core.contracts import sees_run as seeing
 from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError
 from ldm_core.media.moving import check_animation, check_milliseconds
 from ldm_core.media.preview_files import check_preview
 from ldm_core.media.terminal import protocol_of
+from ldm_core.run.bars import reading_bar
 from ldm_core.run.showing import By, Named, Previews, Showing
 
 EVERY = 0.5
@@ -85,7 +86,8 @@ def observer_of(showing: Showing, named: Named | None = None) -> Observer:
     def previews(run: Run) -> Previews:
         return Previews(run, showing, named)
 
-    return as_observer(previews)
+    shown = sees_reading(reading_bar)(previews) if showing.protocol is not None else previews
+    return as_observer(shown)
 
 
 def showing_at(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ldm_core.composition.composition import Composition
 from ldm_core.contracts import Converter, Model, PartInfo, Place
 from ldm_core.contracts.attention import dtype_name
+from ldm_core.contracts.observer import TellPart
 from ldm_core.errors import LdmError, PartError, said
 from ldm_core.model import place
 from ldm_core.model.at_home import at_home
@@ -18,7 +19,7 @@ from ldm_core.model.files import hash_ahead
 from ldm_core.model.what_families_say import checked
 from ldm_core.plugins.owners import Owners
 from ldm_core.run.guards import check_converted, made_by
-from ldm_core.run.unchanged import Unchanged
+from ldm_core.run.reading import heard_of_parts
 from ldm_core.values import brief
 
 if TYPE_CHECKING:
@@ -75,7 +76,8 @@ def load_model(composition: Composition) -> Model:
 
     whose: dict[str, Converter] = {}
 
-    def loading(part: PartInfo) -> Mapping[str, Any]:
+    def loading(tell: TellPart, part: PartInfo) -> Mapping[str, Any]:
+        tell(part)
         several: dict[str, Any] = {}
         for converter in converters:
             with owners.blamed(converter, LOADING):
@@ -87,17 +89,16 @@ def load_model(composition: Composition) -> Model:
                 whose.update(dict.fromkeys(told, converter))
         return several
 
-    where = replace(where, loading=loading)
     if any(type(converter).reads_to is not Converter.reads_to for converter in converters):
         where = replace(where, reads_to=partial(_read_to, converters, owners))
     info = composition.info
     hash_ahead(info.folder, info.file, info.components)
     family, gives = composition.family, "a family loads a Model"
-    load = partial(family.load, info, where)
     try:
-        model = made_by(owners, family, LOADING, Model, gives, load)
-        with owners.blamed(family, LOADING):
-            return model if owners.is_ours(family) else checked(model, family)
+        with heard_of_parts(composition.observers, info.parts, owners) as tell:
+            where = replace(where, loading=partial(loading, tell))
+            load = partial(family.load, info, where)
+            return made_by(owners, family, LOADING, Model, gives, load)
     except LdmError as error:
         for name, converter in whose.items():
             if f"unexpected keyword argument '{name}'" in said(error):

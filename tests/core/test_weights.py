@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +15,9 @@ import pytest
 
 from ldm_core import LdmError, Pipeline
 from ldm_core.composition.compose import compose
+from ldm_core.contracts import RunObserver, as_observer, sees_reading, sees_run
 from ldm_core.plugins.registry import installed
-from ldm_core.run.weights import Weights
+from ldm_core.run.weights import Weights, load_model
 
 
 def test_what_is_asked_is_checked_before_weights_are_read(folder: Path) -> None:
@@ -64,6 +69,63 @@ def test_a_failure_is_said_again(folder: Path) -> None:
         with pytest.raises(LdmError, match="the disk is gone"):
             _ = weights.model
     assert calls == [1, 1]
+
+
+def test_an_observer_hears_of_the_parts_that_are_read(folder: Path) -> None:
+    said: list[Any] = []
+
+    @contextmanager
+    def told(parts: Any) -> Iterator[Any]:
+        said.append([part.name for part in parts])
+        try:
+            yield lambda part: said.append(part.name)
+        finally:
+            said.append("read")
+
+    @sees_reading(told)
+    @sees_run
+    def heard(run: Any, *, loud: bool = False) -> RunObserver:
+        said.append(("run", loud))
+        return RunObserver()
+
+    observers = [{"name": heard, "loud": True}]
+    pipe = Pipeline.from_pretrained(folder, num_inference_steps=1, observers=observers)
+    parts = [part.name for part in pipe.composition.info.parts]
+    assert len(parts) > 1
+    assert said == [parts, *parts, "read"]
+    pipe("a red star", seed=1)
+    pipe.replace(scheduler="ddim")("a red star", seed=1)
+    assert said[len(parts) + 2 :] == [("run", True), ("run", True)]
+    said.clear()
+    composition = compose({"model": folder, "observers": observers}, installed())
+
+    def fails(*arguments: Any) -> Any:
+        raise LdmError("the disk is gone")
+
+    broken: Any = copy.copy(composition.family)
+    broken.load = fails
+    with pytest.raises(LdmError, match="the disk is gone"):
+        load_model(replace(composition, family=broken))
+    assert said == [parts, "read"]
+    with pytest.raises(LdmError, match=r"is made of a function \(parts\)"):
+        as_observer(sees_reading(lambda: None)(heard_of_nothing))
+
+
+def heard_of_nothing(grid: Any) -> Any:
+    """A plain observer."""
+
+
+@pytest.mark.parametrize("more", [[], ["-q"], ["--json"]])
+def test_a_bar_says_that_weights_are_read(
+    more: list[str], ldm: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as tqdm takes it for a terminal
+    run = ["a star", "--model", folder, "--steps", 2, "--seed", 1, "--out", "o"]
+    code, out, err = ldm("generate", *run, *more)
+    assert (code, "reading weights" in out, len(out.splitlines())) == (0, False, 1), err
+    assert ("reading weights:  67%" in err, "| 2/3 [" in err) == ((not more), (not more))
+    end = err.rpartition("reading weights")[2]
+    assert more or end.index("it/s]") > end.index("parts/s")  # and the steps come after
 
 
 def test_outputs_that_are_handed_on_are_not_kept(pipe: Pipeline) -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from ldm_core.contracts import Run, RunObserver, Step, sees_run
-from ldm_core.run.bars import may_show, new_bar
+from ldm_core.contracts import Run, RunObserver, Step, sees_reading, sees_run
+from ldm_core.run.bars import may_show, new_bar, reading_bar
 
 
+@sees_reading(reading_bar)
 @sees_run
 def progress_bar(run: Run) -> RunObserver:
     """A bar on the standard error stream, or in the notebook, over all that the call makes: a step
-    of one picture is one of its own.
+    of one picture is one of its own. Before, over the parts of the model whose weights are read.
 
     Where that stream is no terminal, nothing is shown.
     """
