@@ -11,6 +11,7 @@ from typing import Any
 
 from ldm_core import contracts
 from ldm_core.composition.added import is_more
+from ldm_core.composition.options_over import options_over
 from ldm_core.composition.recipe import LISTS, STAGES, Layer, as_choice, is_ready_made
 from ldm_core.composition.short_names import owned_name
 from ldm_core.contracts import OtherModel, Record
@@ -255,12 +256,26 @@ def inner_choices(
             return None
         # it is made without itself as a default, so that it cannot stand in itself for ever
         return [(own[option.kind], {k: v for k, v in own.items() if k != option.kind})]
+    if isinstance(value, Mapping) and "name" not in value:
+        value = _named_by_default(option, value, own)
     several = option.several and isinstance(value, list | tuple)
     name = owner if isinstance(owner, str) else owner.name
     tables = [as_choice(f"{name}.{option.name}", v) for v in (value if several else [value])]
     if option.name not in choice and not isinstance(owner, str):
         tables = [_of_package(owner, str(option.kind), table, registry) for table in tables]
     return [(table, own) for table in tables]
+
+
+def _named_by_default(
+    option: Option, value: Mapping[str, Any], own: Mapping[str, Layer]
+) -> Mapping[str, Any]:
+    """The options of a plugin that is not named, with the one that the option takes by itself."""
+    default = option.default
+    if isinstance(default, ModelsOwn):
+        default = own.get(str(option.kind))
+    if isinstance(default, str):
+        default = {"name": default}
+    return options_over(default, value) if isinstance(default, Mapping) else value
 
 
 def _of_package(plugin: Plugin, kind: str, choice: Layer, registry: Registry) -> Layer:

@@ -37,6 +37,7 @@ from ldm_core.composition.keys_elsewhere import key_elsewhere
 from ldm_core.composition.memory_size import MemorySize
 from ldm_core.composition.noise import KEY as NOISE
 from ldm_core.composition.noise import as_noise
+from ldm_core.composition.options_over import at_path, options_over
 from ldm_core.contracts.files import to_read
 from ldm_core.contracts.latents import AtLeastOne
 from ldm_core.errors import LdmError, did_you_mean
@@ -232,7 +233,8 @@ def is_ready_made(value: Any) -> bool:
 
 
 def override(setting: str) -> Layer:
-    """``hook.option=value`` as a layer; the value is read as TOML, or else as text.
+    """``hook.option=value`` as a layer; the value is read as TOML, or else as text. Of a plugin in
+    an option it is ``hook.option.option=value``.
 
     Raises:
         LdmError: it has another form, or names no hook point.
@@ -257,7 +259,7 @@ def override(setting: str) -> Layer:
             f"'{hook}' takes no options by --set.{did_you_mean(hook, STAGES)} "
             f"Hook points that do: {', '.join(STAGES)}."
         )
-    return as_layer({hook: {option.strip(): value}})
+    return as_layer({hook: at_path(option, value)})
 
 
 def read_value(text: str) -> Any:
@@ -312,10 +314,10 @@ def lay(below: Mapping[str, Any], over: Mapping[str, Any], same: Same = _same_te
         result["extent"] = {n: v for n, v in result["extent"].items() if n not in sides}
     for key, value in over.items():
         lower = result.get(key)
-        if (key == "extent" and lower) or (
-            key in STAGES and lower and _goes_on(key, lower, value, same)
-        ):
+        if key == "extent" and lower:
             result[key] = {**lower, **value}
+        elif key in STAGES and lower and _goes_on(key, lower, value, same):
+            result[key] = options_over(lower, value)
         elif key == TRUST and lower:
             result[key] = _both(lower, value)
         elif key in (*LISTS, "loras") and lower is not None:

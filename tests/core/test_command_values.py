@@ -56,7 +56,7 @@ def test_an_input_given_twice(ldm: Any, folder: Path) -> None:
         ("scheduler.name=3", "name of 'scheduler' should be text"),
         ("scheduler.name=", "no scheduler named ''"),
         ("scheduler.__class__=1", "no option '__class__'"),
-        ("scheduler.name.name=1", "no option 'name.name'"),
+        ("scheduler.name.name=1", "the name of 'scheduler' should be text"),
         ("scheduler=[1]", "a plugin's name or a table"),
         ("scheduler={name={name=1}}", "name of 'scheduler' should be text"),
         ("guidance.scale=nan", "should be float"),

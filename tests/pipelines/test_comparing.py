@@ -260,6 +260,11 @@ WRONG: list[tuple[list[str], str]] = [
     (["--over", MANY, "--sheet", "s.webp"], "WEBP ends at 16,383 a side. s.png takes them"),
     (["--over", "steps=1", "--sheet", "t.gif"], "ends in .png, .jpg, .jpeg or .webp"),
     (["--over", "guidance.scale=2.50,1e1", "--against", "guidance.scale=3"], "has 2.50, 1e1"),
+    (
+        ["--over", "scheduler.inner.order=1", "--set", "scheduler.inner.order=2"],
+        "given twice: --set",
+    ),
+    (["--over", f"scheduler.{'a.' * 5000}a=1"], "goes through more than 20 plugins"),
     (["--over", "steps=1", "--resume"], "no job in 'comparison' to go on with"),
 ]
 
@@ -351,6 +356,24 @@ def test_python_takes_functions_and_measures(pipe: Pipeline) -> None:
     assert not path.exists()  # it went with what was compared
     with pytest.raises(LdmError, match="'name' has 1 values for 2 cells"):
         compare(pipe, "a", over={"steps": [1, 2]}, measures=[lambda cells: {"name": [1]}])
+
+
+def test_an_option_of_a_plugin_within_another_is_an_axis(pipe: Pipeline) -> None:
+    restart = pipe.replace(scheduler={"name": "restart", "inner": "lms"})
+    over = {"scheduler.inner.order": [1, 2, 9], "scheduler.sigma_max": [1.0, 2.0]}
+    compared = compare(restart, "a star", over=over, seed=3)
+    for cell, (order, high) in zip(compared.cells, product((1, 2), (1.0, 2.0)), strict=False):
+        inner = {"name": "lms", "order": order}
+        alone = pipe.replace(scheduler={"name": "restart", "inner": inner, "sigma_max": high})
+        assert pixels(cell.made[0].data()) == pixels(alone("a star", seed=3).images[0])
+    assert "should be Literal[1, 2, 3, 4], not 9" in compared.cells[4].refused
+    names = {"scheduler.inner": ["lms", {"name": "lms", "order": 2}], "scheduler.inner.order": [1]}
+    first, second = compare(restart, "a star", over=names).cells
+    assert (first.refused, len(first.made)) == ("", 1)
+    assert second.refused == "'scheduler.inner.order' is given twice, in 'lms' too"
+    by_default = {"scheduler": ["restart"], "scheduler.inner.over": ["sigma", "x"]}
+    first, second = compare(pipe, "a star", over=by_default).cells  # whose inner is heun
+    assert "option 'over' of the scheduler 'heun' should be" in second.refused
 
 
 def test_weights_are_converted_once_for_all_cells_that_have_it_so(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ldm_core.composition.options_over import at_path
 from ldm_core.composition.recipe import KEYS, Layer, as_layer, lay
 from ldm_core.errors import LdmError, did_you_mean, message_and_hint
 from ldm_core.jobs.columns import OF_CALL
@@ -147,15 +148,22 @@ def _values(axes: Sequence[Axis], place: Sequence[int]) -> dict[str, Any]:
     chosen: Layer = {}
     values: dict[str, Any] = {}
     pairs = [(one, one.values[at]) for one, at in zip(axes, place, strict=True)]
-    for one, value in sorted(pairs, key=lambda pair: bool(pair[0].option)):
+    for one, value in sorted(pairs, key=lambda pair: pair[0].path.count(".")):
         if one.option:
-            if one.option in chosen.get(one.key, {}):
-                raise LdmError(
-                    f"'{one.name}' is given twice, in {brief(chosen[one.key]['name'])} too"
-                )
-            chosen = lay(chosen, as_layer({one.key: {one.option: value}}))
+            if said_in := _said(chosen.get(one.key, {}), one.option.split(".")):
+                raise LdmError(f"'{one.name}' is given twice, in {brief(said_in)} too")
+            chosen = lay(chosen, as_layer({one.key: at_path(one.option, value)}))
         elif one.key in KEYS and one.key not in OF_CALL:
             chosen = lay(chosen, as_layer({one.key: value}))
         else:
             values[one.key] = value
     return {**values, **chosen}
+
+
+def _said(choice: Any, option: Sequence[str]) -> Any:
+    """The name of the plugin, among a choice and those in its options, that has an option which an
+    axis says too; None where none has."""
+    first, *rest = option
+    if not isinstance(choice, Mapping) or first not in choice:
+        return None
+    return _said(choice[first], rest) if rest else choice.get("name", first)

@@ -14,6 +14,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from ldm_core.composition.nested import only
+from ldm_core.composition.options_over import at_path, options_over
 from ldm_core.composition.recipe import STAGES
 from ldm_core.contracts.files import parts_of
 from ldm_core.errors import LdmError, LdmWarning, did_you_mean
@@ -42,7 +43,8 @@ def axis_fields(shown: Description) -> dict[str, Field]:
     fields = {hook: Field(hook, str, "text", help="plugins") for hook in STAGES}
     fields |= {name: Field(name, int, "whole") for name in ("steps", "seed")}
     for (hook, _, name), one in shown.options.items():
-        if hook in STAGES and one.widget not in ("file", "several") and "." not in name:
+        numbered = any(word.isdecimal() for word in name.split("."))  # one of several plugins
+        if hook in STAGES and one.widget not in ("file", "several") and not numbered:
             fields[f"{hook}.{name}"] = one
     given = {name: one for name, one in shown.input_fields.items() if one.widget != "file"}
     files = {name for name, one in given.items() if Path in parts_of(one.annotation)}
@@ -83,7 +85,7 @@ def _value(name: str, field: Field, text: str, asked: Asked, place: Workplace) -
         return value
     if not option and only(place.registry, hook, text) is None:
         place.registry.find(hook, text)  # which says what is wrong
-    choice = {**asked.layer.get(hook, {}), option or "name": value}
+    choice = options_over(asked.layer.get(hook, {}), at_path(option or "name", value))
     place.folders.check({**asked.layer, hook: choice}, {}, {}, place.registry)
     return value
 
