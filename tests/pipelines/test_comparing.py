@@ -313,8 +313,12 @@ def test_prompts_and_seeds_are_alike_in_all_cells(ldm: Any, folder: Path) -> Non
             ("a star", 0), ("a star", 1), ("a, b", 2), ("a, b", 3),
         ]  # fmt: skip
         assert [s["together"] for s in shots] == [3, 3, 3, 1]
-    assert cells[1]["measured"] == {"psnr": "inf"}
-    assert cells[0]["measured"]["psnr"] == pytest.approx(psnr(cells[0], cells[1]))
+    assert cells[1]["measured"] == {"psnr": "inf", "psnr low": None, "psnr high": None}
+    measured = cells[0]["measured"]
+    assert measured["psnr"] == pytest.approx(psnr(cells[0], cells[1]))
+    low, high = interval_of_all(cells[0], cells[1])
+    near = pytest.approx((low, high), abs=0.1 * (high - low))
+    assert (measured["psnr low"], measured["psnr high"]) == near
     assert Image.open("s.png").width > 4 * 192  # schedulers down, pictures across
     assert not Path("s-2.png").exists()
     before = Path("s.png").read_bytes()
@@ -324,6 +328,18 @@ def test_prompts_and_seeds_are_alike_in_all_cells(ldm: Any, folder: Path) -> Non
     code, _, err = ldm(*again, "--out", "other")
     assert (code, "'s.png' is there already" in err, Path("other").exists()) == (2, True, False)
     assert Path("s.png").read_bytes() == before
+
+
+def interval_of_all(one: Any, other: Any) -> tuple[float, float]:
+    """What 95 of 100 figures lie in, of every one of the n^n ways to draw a cell's n pictures again
+    with repetition, around the figure itself."""
+    figures = [
+        psnr({"shots": [one["shots"][i] for i in way]}, {"shots": [other["shots"][i] for i in way]})
+        for way in product(range(len(one["shots"])), repeat=len(one["shots"]))
+    ]
+    around = np.asarray(figures) - np.mean(figures) + psnr(one, other)
+    low, high = np.quantile(around, [0.025, 0.975])
+    return float(low), float(high)
 
 
 def psnr(one: Any, other: Any) -> float:

@@ -338,7 +338,7 @@ def test_metrics_are_columns_of_a_comparison(ldm: Any, tmp_path: Path) -> None:
     """Of each cell the mean over its pictures, each against that of the same prompt and seed."""
     words = ["a red star", "a blue circle", "--over", "steps=1,2", "--seed", "3"]
     more = ["--metrics", "psnr,ssim", "--against", "steps=2", "--table", "t.json"]
-    code, _, err = ldm("compare", *words, *more)
+    code, out, err = ldm("compare", *words, *more)
     assert code == 0, err
     first, second = json.loads((tmp_path / "t.json").read_text())
     files = [(a["file"], b["file"]) for a, b in zip(first["shots"], second["shots"], strict=True)]
@@ -346,6 +346,13 @@ def test_metrics_are_columns_of_a_comparison(ldm: Any, tmp_path: Path) -> None:
     wanted = np.mean([-10 * math.log10(error) for error in errors])
     assert first["measured"]["psnr"] == pytest.approx(wanted, rel=1e-4)
     assert second["measured"]["ssim"] == pytest.approx(1, abs=1e-6)
+    own = [-10 * math.log10(error) for error in errors]
+    ends = first["measured"]["psnr low"], first["measured"]["psnr high"]
+    assert ends == pytest.approx((min(own), max(own)), abs=0.1 * (max(own) - min(own)))  # of two
+    assert second["measured"]["ssim low"] is None  # of the reference itself
+    head = next(line for line in out.splitlines() if line.startswith("steps\t"))
+    columns = ["psnr", "psnr low", "psnr high", "ssim", "ssim low", "ssim high"]
+    assert [name for name in head.split("\t") if name[1:4] in ("snr", "sim")] == columns
     code, out, err = ldm("compare", *words, "--metrics", "psnr", "--out", "other")
     assert (code, out) == (2, "")
     assert "--against names it" in err

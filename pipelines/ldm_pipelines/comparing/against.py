@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ldm_core.errors import LdmError
 from ldm_pipelines.comparing.axes import parted
 from ldm_pipelines.comparing.comparison import Cell, Measure, Shot
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def read_against(text: str) -> dict[str, str]:
@@ -37,25 +40,43 @@ def read_against(text: str) -> dict[str, str]:
 
 def psnr_to(reference: Cell) -> Measure:
     """Decibels between the pictures of each cell and those of one cell, of 8 bits, the mean square
-    over all of them; infinite where they are the same, None where there are none to compare."""
+    over all of them; infinite where they are the same, None where there are none to compare. Where
+    cells have several pictures, the ends of the figure's interval too."""
 
     def measure(cells: Sequence[Cell]) -> Mapping[str, Sequence[Any]]:
-        return {"psnr": [_psnr(cell, reference) for cell in cells]}
+        from ldm_core.contracts import measures
+        from ldm_pipelines.evaluating.bootstrap import interval
+        from ldm_pipelines.evaluating.columns import ends
+
+        metric = measures("pairs", figure=_decibels)(lambda pictures, references: pictures)
+        squares = [_squares(cell, reference) for cell in cells]
+        values = [None if rows is None else _decibels(rows) for rows in squares]
+        intervals = [
+            None if value is None or rows is None else interval(metric, value, rows, resamples=None)
+            for value, rows in zip(values, squares, strict=True)
+        ]
+        return {"psnr": values, **ends("psnr", [one or (None, None) for one in intervals])}
 
     return measure
 
 
-def _psnr(cell: Cell, reference: Cell) -> float | None:
+def _decibels(squares: Tensor) -> float:
+    """Of mean squares, (pictures, 1)."""
+    mean = float(squares.mean())
+    return math.inf if mean == 0 else 10 * math.log10(255**2 / mean)
+
+
+def _squares(cell: Cell, reference: Cell) -> Tensor | None:
+    """The mean square of each pair, (pairs, 1) float64; None where there is none."""
+    import torch
+
     pairs = [
         (one, other)
         for one, other in zip(cell.shots, reference.shots, strict=True)
         if one.path is not None and other.path is not None
     ]
     squares = [square for one, other in pairs if (square := _square(one, other)) is not None]
-    if not squares:
-        return None
-    mean = sum(squares) / len(squares)
-    return math.inf if mean == 0 else 10 * math.log10(255**2 / mean)
+    return torch.tensor(squares, dtype=torch.float64).reshape(-1, 1) if squares else None
 
 
 def _square(one: Shot, other: Shot) -> float | None:

@@ -12,9 +12,12 @@ from ldm_core.plugins.registry import Registry
 from ldm_pipelines.evaluating.choices import Choice, Chosen, chosen
 from ldm_pipelines.evaluating.evaluate import Rows, add_rows, figure_of, say_notes
 from ldm_pipelines.evaluating.pictures import Entry, entry_of, pixels
+from ldm_pipelines.evaluating.table import Figure
 
 if TYPE_CHECKING:
     from ldm_pipelines.comparing.comparison import Cell, Measure, Shot
+
+Columns = Mapping[str, Sequence[Any]]
 
 
 def chosen_for_cells(
@@ -40,7 +43,8 @@ def chosen_for_cells(
 def columns_of(measured: Sequence[Chosen], reference: Cell | None, device: str = "auto") -> Measure:
     """What makes the columns: a figure for each cell, of those of its pictures that are there; of
     pairs of those whose partner in the reference cell, of the same prompt and seed, is there and of
-    the same size. None where no figure can be.
+    the same size. None where no figure can be. Of metrics of each picture the ends of the figure's
+    interval too, see `ldm_pipelines.evaluating.bootstrap.interval`, where cells have more than one.
 
     Args:
         measured: as of `chosen_for_cells`.
@@ -48,14 +52,25 @@ def columns_of(measured: Sequence[Chosen], reference: Cell | None, device: str =
 
     def measure(cells: Sequence[Cell]) -> Mapping[str, Sequence[Any]]:
         where = str(place.resolve({"device": device}).device)
-        return {
-            one.name: [_figure(one, cell, reference, where) for cell in cells] for one in measured
-        }
+        columns: dict[str, Sequence[Any]] = {}
+        for one in measured:
+            figures = [_figure(one, cell, reference, where) for cell in cells]
+            columns[one.name] = [None if figure is None else figure.value for figure in figures]
+            columns |= ends(one.name, [(f.low, f.high) if f else (None, None) for f in figures])
+        return columns
 
     return measure
 
 
-def _figure(one: Chosen, cell: Cell, reference: Cell | None, where: str) -> float | None:
+def ends(name: str, intervals: Sequence[tuple[float | None, float | None]]) -> Columns:
+    """The columns of a figure's intervals beside its own; none where no cell has one."""
+    if all(low is None for low, _ in intervals):
+        return {}
+    lows, highs = zip(*intervals, strict=True)
+    return {f"{name} low": lows, f"{name} high": highs}
+
+
+def _figure(one: Chosen, cell: Cell, reference: Cell | None, where: str) -> Figure | None:
     rows, against = Rows(), one.metric.against
     others = () if reference is None else reference.shots
     if against == "pairs":
@@ -77,10 +92,12 @@ def _figure(one: Chosen, cell: Cell, reference: Cell | None, where: str) -> floa
     count = min(len(rows.own), len(rows.references)) if against == "sets" else len(rows.own)
     if count < one.metric.least:
         return None
-    figure = figure_of(one, rows, resamples=0)
+    # sets are not drawn again, which takes their metric as long for each draw as for the figure
+    resamples = 0 if against == "sets" or cell == reference else None
+    figure = figure_of(one, rows, resamples)
     if cell != reference:  # of which everything is known
         say_notes([figure])
-    return figure.value
+    return figure
 
 
 def _entry(shot: Shot) -> Entry | None:
