@@ -82,7 +82,8 @@ def repeated(command: Command, registry: Registry) -> Repeated:
     parameters = list(inspect.signature(function).parameters.values())[1:]
     declared = describe(function, parameters)
     options, more, left_out = {}, {}, []
-    for name, value in command.options.items():
+    for said, value in command.options.items():
+        name = function.earlier.get(said, said)
         if not any(p.name == name and p.kind is p.KEYWORD_ONLY for p in parameters):
             _check_more(name, parameters, owner)
             more[name] = value

@@ -21,7 +21,7 @@ from ldm_core.cli.choices import (
     parse_size,
     prepare_libraries,
 )
-from ldm_core.cli.ends import FAILED
+from ldm_core.cli.ends import FAILED, say
 from ldm_core.cli.inputs import Flags, gather_inputs, read_flags, with_full_paths
 from ldm_core.cli.seeing import check_seen, watch
 from ldm_core.cli.set_aside import set_aside
@@ -91,6 +91,7 @@ def run_pipeline(
         composition = compose(layer, installed())
     function = plugin.loaded
     if isinstance(choices, RunChoices) and isinstance(function, InBatches):
+        _say_earlier(function, choices)
         with apart() as process:
             _check_alone(process)
             _write_batches(
@@ -112,6 +113,16 @@ def run_pipeline(
                 typer.echo(json_text({"path": str(path)}))
             else:
                 print_line(str(path))
+
+
+def _say_earlier(function: InBatches, choices: RunChoices) -> None:
+    """Say what a flag means that meant something else before, of this command alone."""
+    for old, new in function.earlier.items():
+        if f"--{old}" in choices.seen and not choices.quiet:
+            say(
+                f"note: --{old} means here what it means for every command; what it meant here "
+                f"alone is --{new} now."
+            )
 
 
 def _check_alone(process: Launched | None) -> None:

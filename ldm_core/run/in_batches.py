@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any
 
 from ldm_core.arguments import checks_arguments
+from ldm_core.errors import LdmError, LdmWarning
 
 if TYPE_CHECKING:
     from ldm_core.run.output import Output
@@ -18,14 +20,26 @@ class InBatches:
 
     Attributes:
         skips: it takes what a call takes as ``skip``, and gives pictures as that call makes them.
+        earlier: options that had other names before, see `earlier_names`: the name by the old one.
     """
 
     __name__: str
 
     def __init__(self, batches: Callable[..., Iterator[Output]], skips: bool = False) -> None:
-        self.batches = checks_arguments(batches)
+        self._batches = checks_arguments(batches)
         self.skips = skips
+        self.earlier: Mapping[str, str] = {}
         update_wrapper(self, batches)
+
+    def batches(self, /, *args: Any, **arguments: Any) -> Iterator[Output]:
+        """The outputs, each when it is made."""
+        for old in self.earlier.keys() & arguments.keys():
+            new = self.earlier[old]
+            if new in arguments:
+                raise LdmError(f"'{old}' is given twice: it is called '{new}' now.")
+            warnings.warn(LdmWarning(f"'{old}' is called '{new}' now."), stacklevel=3)
+            arguments[new] = arguments.pop(old)
+        return self._batches(*args, **arguments)
 
     def __call__(self, /, *args: Any, **arguments: Any) -> Output:
         from ldm_core.run.output import Output
@@ -57,6 +71,21 @@ def in_batches(function: Callable[..., Iterator[Output]]) -> InBatches:
     """Make a pipeline's function of a generator of outputs: called from Python it returns one
     `Output`, and the command line writes each as it comes."""
     return InBatches(function)
+
+
+def earlier_names(**names: str) -> Callable[[InBatches], InBatches]:
+    """Let options of a pipeline's function be said by the names that they had before: in Python,
+    with a warning, and in the manifests of pictures. The command line has the new flags alone.
+
+    Args:
+        names: the new name by the old one.
+    """
+
+    def named(function: InBatches) -> InBatches:
+        function.earlier = names
+        return function
+
+    return named
 
 
 def skipping(function: Callable[..., Iterator[Output]]) -> InBatches:

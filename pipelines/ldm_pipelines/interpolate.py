@@ -28,7 +28,7 @@ from ldm_core.errors import LdmError
 from ldm_core.media.moving import check_animation, check_milliseconds, write_animation
 from ldm_core.run.allowance import within_memory
 from ldm_core.run.call import CallArguments
-from ldm_core.run.in_batches import in_batches
+from ldm_core.run.in_batches import earlier_names, in_batches
 from ldm_pipelines.parts import (
     Picture,
     arguments,
@@ -69,6 +69,7 @@ Frames = tuple[int, Sequence[Place]]
 """The number of the first of some frames, and where each of them lies."""
 
 
+@earlier_names(animation="film")
 @in_batches
 def interpolate(
     pipe: Pipeline,
@@ -76,7 +77,7 @@ def interpolate(
     seeds: list[int] | None = None,
     images: list[Picture] | None = None,
     num_images: Annotated[int, Field(ge=2)] = 8,
-    animation: OutputPath | None = None,
+    film: OutputPath | None = None,
     milliseconds: Annotated[int, Field(ge=1)] = 100,
     overwrite: bool = False,
     **call: Any,
@@ -91,13 +92,13 @@ def interpolate(
         seeds: Seeds of the stops; repeatable. One for all of them where left out.
         images: Pictures as the stops, by their latents alone, in place of prompts; repeatable.
         num_images: Frames from each stop to the next, both of them counted.
-        animation: Also write the frames as an animation: a .gif, .png (APNG), .webp or .mp4 file.
-        milliseconds: How long the animation shows each frame.
-        overwrite: Replace a file of the animation's name.
+        film: Also write the frames as an animation: a .gif, .png (APNG), .webp or .mp4 file.
+        milliseconds: How long the film shows each frame.
+        overwrite: Replace a file of the film's name.
     """
-    animation = None if animation is None else expanded(animation)
-    if animation is not None:
-        check_animation(animation, overwrite=overwrite)
+    film = None if film is None else expanded(film)
+    if film is not None:
+        check_animation(film, overwrite=overwrite)
     if num_images < 2:
         raise LdmError(f"there are at least 2 frames, both stops, not {num_images}.")
     if images and (prompts or seeds):
@@ -106,7 +107,7 @@ def interpolate(
     if stops < 2:
         raise LdmError("there should be at least two stops: prompts, --seeds or --images.")
     check_images((stops - 1) * (num_images - 1) + 1)
-    check_milliseconds(milliseconds, animation)
+    check_milliseconds(milliseconds, film)
     places = [
         Place(stop, stop + 1, frame / (num_images - 1))
         for stop in range(stops - 1)
@@ -118,8 +119,8 @@ def interpolate(
     check_shown_as(pipe, whole)
     if whole.num_images_per_prompt != 1:
         raise LdmError("'num_images_per_prompt' is one on a way; num_images says how many frames.")
-    if animation is not None and whole.output_type != "pil":
-        raise LdmError("an animation is made of PIL images; leave out output_type.")
+    if film is not None and whole.output_type != "pil":
+        raise LdmError("a film is made of PIL images; leave out output_type.")
     made = (
         _between_images(pipe, images, places, whole)
         if images
@@ -129,11 +130,11 @@ def interpolate(
     def outputs() -> Iterator[Output]:
         frames: list[Image.Image] = []
         for output in made:
-            if animation is not None:
+            if film is not None:
                 frames += output.images
             yield output
-        if animation is not None:
-            write_animation(frames, animation, milliseconds, overwrite=overwrite)
+        if film is not None:
+            write_animation(frames, film, milliseconds, overwrite=overwrite)
 
     return outputs()
 

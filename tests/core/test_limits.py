@@ -233,11 +233,11 @@ def test_a_control_group_says_how_much_is_left(
         (["invert", "p.png", "--iterations", "1000000000"], "at most 100"),
         (["interpolate", "a", "b", "--num-images", "1000000000"], "at most 1,000,000 images"),
         (
-            ["interpolate", "a", "b", "--animation", "x.gif", "--milliseconds", "655351"],
+            ["interpolate", "a", "b", "--film", "x.gif", "--milliseconds", "655351"],
             "for 1 to 655,350 milliseconds",
         ),
         (
-            ["interpolate", "a", "b", "--animation", "x.png", "--milliseconds", "65536"],
+            ["interpolate", "a", "b", "--film", "x.png", "--milliseconds", "65536"],
             "for 1 to 65,535 milliseconds",
         ),
         (["augment", "--table", "t.csv", "--num-images", "1000000", "--out", "o"], "1,000,000 im"),

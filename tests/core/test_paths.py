@@ -58,7 +58,7 @@ COMMANDS: dict[str, list[str]] = {
     "inpaint": ["~/a.png", "a star", "--mask=~/mask.png", "--model=~/model", "--out=~/out"],
     "interpolate": [
         *("--images=~/a.png", "--images=~/mask.png", "--recipe=~/r.toml", "--out=~/out"),
-        *("--num-images=2", "--animation=~/way.gif"),
+        *("--num-images=2", "--film=~/way.gif"),
     ],
     "features": ["~/", "--out=~/x.safetensors", "--recipe=~/r.toml"],
     "augment": ["--table=~/t.csv", "--out=~/set", "--recipe=~/r.toml", "--set=conditioning=IMAGE"],
@@ -74,7 +74,7 @@ def test_the_command_line_takes_a_tilde(ldm: Any, home: Path, command: str) -> N
     assert code == 0, err
     for word in words:
         option, equals, path = word.partition("=~/")
-        if equals and option in ("--out", "--sheet", "--animation", "--plot"):
+        if equals and option in ("--out", "--sheet", "--film", "--plot"):
             assert (home / path).exists(), word
     assert not Path("~").exists()
 
@@ -94,7 +94,7 @@ def test_python_takes_a_tilde(home: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert both("a star", image="~/a.png", seed=1).images
     regional = pipe.replace(conditioning=["regions"])
     regional("a star", regions=[{"prompt": "a", "mask": "~/mask.png"}], seed=1)
-    interpolate(pipe, images=["~/a.png", "~/mask.png"], num_images=2, animation="~/way.gif")
+    interpolate(pipe, images=["~/a.png", "~/mask.png"], num_images=2, film="~/way.gif")
     features(pipe, Path("~/"), out=Path("~/x.safetensors"))
     augment(both, out=Path("~/set"), table=Path("~/t.csv"))
     assert {"way.gif", "x.safetensors", "set"} <= {path.name for path in home.iterdir()}

@@ -65,17 +65,17 @@ def changed(path: Path, change: Callable[[dict[str, Any]], Any]) -> Path:
     return other
 
 
-def test_a_frame_is_made_again_without_its_animation(ldm: Any, beside: Path) -> None:
+def test_a_frame_is_made_again_without_its_film(ldm: Any, beside: Path) -> None:
     run = ("--model", beside / "model", "--steps", 1, "--seed", 7, "--out", beside)
     ways = ("interpolate", "a red star", "a blue circle", "--num-images", 3, *run)
-    code, out, err = ldm(*ways, "--animation", "x.gif")
+    code, out, err = ldm(*ways, "--film", "x.gif")
     assert code == 0, err
     frame = out.split()[0]
     assert Path("x.gif").stat().st_size > 0
     Path("x.gif").write_text("mine")
     code, out, err = ldm("replay", frame, "--json", "--allow-files")
     assert (code, json.loads(out)["max_difference"]) == (0, 0)
-    assert err == "the option 'animation' names what to write, and is left out: " + (
+    assert err == "the option 'film' names what to write, and is left out: " + (
         "a picture alone is made again\n"
     )
     assert Path("x.gif").read_text() == "mine"

@@ -35,7 +35,7 @@ RIGHT: dict[str, list[str]] = {
     "image-to-image": ["a.png", "a red star", *MODEL, "--strength", "1"],
     "inpaint": ["a.png", "a red star", "--mask", "m.png", *MODEL],
     "outpaint": ["a.png", "a red star", "--left", "8", *MODEL],
-    "interpolate": ["a", "b", "--num-images", "2", "--animation", "x.gif", *MODEL],
+    "interpolate": ["a", "b", "--num-images", "2", "--film", "x.gif", *MODEL],
     "blend": ["a.png", "a.png", *MODEL],
     "invert": ["a.png", "a red star", "--edit", "a blue star", *MODEL],
     "restore": ["a.png", "a red star", "--strength", "1", *MODEL],

@@ -20,7 +20,7 @@ from fuzz.case import Case
 
 MEMORY = 2 * 2**30
 """Bytes that a case may take beyond what the process had."""
-OUTPUTS = ("--dir", "--out", "--sheet", "--animation", "--plot", "--page")
+OUTPUTS = ("--dir", "--out", "--sheet", "--animation", "--film", "--plot", "--page")
 CLAIMS = ".ldm-claims"
 """What stays in the folder of a job."""
 PICTURES = (".png", ".gif", ".jpg", ".jpeg", ".webp")

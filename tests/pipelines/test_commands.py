@@ -171,13 +171,16 @@ def _request() -> Any:
 
 
 @pytest.mark.parametrize("suffix", ["gif", "png"])
-def test_the_animation_holds_every_frame(ldm: Any, folder: Path, suffix: str) -> None:
-    code, out, _ = ldm(
+def test_the_film_holds_every_frame(ldm: Any, folder: Path, suffix: str) -> None:
+    code, out, err = ldm(
         "interpolate", "a red star", "--seeds", 3, "--seeds", 8, "--seeds", 5, "--num-images", 4,
-        "--model", folder, "--steps", 2, "--animation", f"way.{suffix}", "--json",
+        "--model", folder, "--steps", 2, "--film", f"way.{suffix}", "--animation", "noise.gif",
+        "--json",
     )  # fmt: skip
     assert code == 0
+    assert "what it meant here alone is --film now" in err
     assert len(made(out)) == 7  # 4 from each stop to the next, which share the one between
+    assert Image.open("noise.gif").n_frames == 3  # both steps, and what was made, for a second
     frames = Image.open(f"way.{suffix}")
     assert (frames.n_frames, frames.info["duration"]) == (7, 100)
 
@@ -297,7 +300,7 @@ BAD = [
     (["interpolate", "a", "b", "c", "--seeds", "1", "--seeds", "2"], "2 seeds for 3 stops"),
     (["interpolate", "a", "b", "--num-images", "1"], "at least 2"),
     (["interpolate", "a", "b", "--images", "photo.png"], "not by both"),
-    (["interpolate", "a", "b", "--animation", "way.mov"], "ends in .gif, .png, .webp or .mp4"),
+    (["interpolate", "a", "b", "--film", "way.mov"], "ends in .gif, .png, .webp or .mp4"),
     (["interpolate", "--images", "photo.png", "--images", "large.png"], "of one size"),
     (["blend", "photo.png", "large.png"], "16x16 and 32x32"),
     (["blend", "photo.png", "photo.png", "--weight", "2"], "from 0 to 1, not 2.0"),

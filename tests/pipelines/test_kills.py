@@ -29,7 +29,7 @@ SIGNALS = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130, signal.S
 FAULTS = ("RLIMIT_FSIZE", "RLIMIT_NOFILE", "RLIMIT_AS", "disk", "folder")
 DRAWS = 8
 """So often is a kill or a fault drawn anew that did not bite."""
-LOADED = ("generate", "features", "classes", "animation")
+LOADED = ("generate", "features", "classes", "film")
 """Commands that are killed while they load a model too."""
 bitten: Counter[str] = Counter()
 """How many cases of each kind were ended by it."""
@@ -84,9 +84,9 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         "inpaint": ["inpaint", photo, "a star", "--mask-box", "0,0,8,8", *several],
         "upscale": ["upscale", photo, "a red star", *run],
         "interpolate": ["interpolate", "a red star", "a blue star", *run, "--num-images", "4"],
-        "animation": [
+        "film": [
             "interpolate", "a red star", "a blue star", *run, "--num-images", "4",
-            "--batch-size", "2", "--animation", "way.gif",
+            "--batch-size", "2", "--film", "way.gif",
         ],
         "features": ["features", str(pictures), "--model", model, "--out", "f.safetensors"],
         "table": [
@@ -103,7 +103,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     warm.mkdir()
     (place / "warm-too").mkdir()
     # what a training's first backward pass starts is no thread on a processor
-    imports = [commands[name] for name in ("generate", "classes", "animation", "train")]
+    imports = [commands[name] for name in ("generate", "classes", "film", "train")]
     servers = Server(imports, warm, keep=True), Server(imports, place / "warm-too")
     stage = Stage(*servers, place, commands, {}, {}, {}, {}, {}, {})
     for name, words in commands.items():

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from ldm_core import LdmError, Pipeline
+from ldm_core.errors import LdmWarning
 from ldm_pipelines.features import features
 from ldm_pipelines.interpolate import interpolate
 from ldm_pipelines.training.autoencoder import train_autoencoder
@@ -19,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 RUNS: list[tuple[str, list[str]]] = [
     ("s.png", ["generate", "a star", "--steps", "1", "--sheet", "s.png"]),
     ("s.webp", ["interpolate", "a", "--seeds", "1", "--seeds", "2", "--sheet", "s.webp"]),
-    ("w.gif", ["interpolate", "a", "--seeds", "1", "--seeds", "2", "--animation", "w.gif"]),
+    ("w.gif", ["interpolate", "a", "--seeds", "1", "--seeds", "2", "--film", "w.gif"]),
     ("x.safetensors", ["features", "set", "--out", "x.safetensors"]),
     ("p.svg", ["explain", "--plot", "p.svg"]),
 ]
@@ -55,8 +56,8 @@ def test_nothing_is_written_over_unasked(
 RERUNS = [
     ["generate", "a star", "--num-images", "3", "--sheet", "s.png"],
     ["interpolate", "a", "b", "--num-images", "3", "--sheet", "s.webp"],
-    ["interpolate", "a", "b", "--num-images", "3", "--animation", "s.gif", "--batch-size", "2"],
-    ["interpolate", "a", "b", "--num-images", "3", "--animation", "s.png", "--sheet", "t.png"],
+    ["interpolate", "a", "b", "--num-images", "3", "--film", "s.gif", "--batch-size", "2"],
+    ["interpolate", "a", "b", "--num-images", "3", "--film", "s.png", "--sheet", "t.png"],
 ]
 
 
@@ -89,10 +90,10 @@ def test_the_same_command_takes_the_files_of_its_names_for_its_own(
     assert {path: path.read_bytes() for path in Path().glob("**/*.*")} == files
 
 
-def test_a_sheet_and_an_animation_of_one_name_are_refused(ldm: Any, folder: Path) -> None:
+def test_a_sheet_and_a_film_of_one_name_are_refused(ldm: Any, folder: Path) -> None:
     run = ("interpolate", "a", "--seeds", 1, "--seeds", 2, "--model", folder, "--overwrite")
-    code, _, err = ldm(*run, "--animation", "a.png", "--sheet", "./a.png")
-    assert (code, "--sheet and --animation name the same file" in err) == (2, True)
+    code, _, err = ldm(*run, "--film", "a.png", "--sheet", "./a.png")
+    assert (code, "--sheet and --film name the same file" in err) == (2, True)
 
 
 def test_functions_overwrite_where_they_are_asked_to(
@@ -103,10 +104,18 @@ def test_functions_overwrite_where_they_are_asked_to(
         Path(name).write_text("dear")
     Path("set").mkdir()
     Image.new("RGB", (16, 16), "red").save("set/a.png")
-    stops: dict[str, Any] = {"seeds": [1, 2], "num_images": 2, "animation": Path("w.gif")}
+    stops: dict[str, Any] = {"seeds": [1, 2], "num_images": 2, "film": Path("w.gif")}
     with pytest.raises(LdmError, match=r"the animation 'w\.gif' is there already"):
         interpolate(pipe, "a", **stops)
     interpolate(pipe, "a", **stops, overwrite=True)
+    before = {"animation" if name == "film" else name: stop for name, stop in stops.items()}
+    with (
+        pytest.warns(LdmWarning, match="'animation' is called 'film' now"),
+        pytest.raises(LdmError, match=r"the animation 'w\.gif' is there already"),
+    ):
+        interpolate(pipe, "a", **before)
+    with pytest.raises(LdmError, match="'animation' is given twice"):
+        interpolate(pipe, "a", **stops, animation=Path("x.gif"))
     with pytest.raises(LdmError, match=r"the file of features 'x\.safetensors' is there already"):
         features(pipe, Path("set"), out=Path("x.safetensors"))
     features(pipe, Path("set"), out=Path("x.safetensors"), overwrite=True)

@@ -34,14 +34,14 @@ REFUSED = [
     for case in (
         _into(f"a sheet over {name}", "generate", "a red star", *MODEL, "--sheet", f"{name}.png"),
         _into(
-            f"an animation over {name}",
+            f"a film over {name}",
             "interpolate",
             "a",
             "b",
             "--num-images",
             "2",
             *MODEL,
-            "--animation",
+            "--film",
             f"{name}.gif",
         ),
         _into(f"a plot over {name}", "explain", *MODEL[:2], "--plot", f"{name}.svg"),

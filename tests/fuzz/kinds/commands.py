@@ -51,6 +51,7 @@ RIGHT: dict[str, list[str]] = {
     "out": ["out"],
     "sheet": ["sheet.png"],
     "animation": ["x.gif"],
+    "film": ["x.gif"],
     "plot": ["x.svg"],
     "table": ["t.csv"],
     "mask": ["m.png"],
@@ -153,7 +154,7 @@ def values_of(draw: st.DrawFn, name: str, odd: bool) -> str:
         return draw(st.sampled_from(BOXES))
     if name in COUNTS:
         return draw(st.sampled_from(LARGE))
-    if name in ("out", "sheet", "animation", "plot"):
+    if name in ("out", "sheet", "animation", "film", "plot"):
         return draw(st.sampled_from(["a.png", "a.png/b", "x.txt", "", "d/x.png", "x" * 300, "."]))
     if name == "seed":
         return argument_of(str(draw(numbers)))

@@ -37,6 +37,7 @@ TOP = (
 COMMAND = ("name", "arguments", "options", "image")
 OPTIONS = (
     "animation",
+    "film",
     "out",
     "images",
     "mask",

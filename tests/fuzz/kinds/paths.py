@@ -124,13 +124,13 @@ FORMS: dict[str, Any] = {
     "sheet": lambda s, t: ["generate", "a red star", *MODEL, "--sheet", t],
     "image": lambda s, t: ["image-to-image", s, "a red star", *MODEL],
     "mask": lambda s, t: ["inpaint", "a.png", "a red star", "--mask", s, *MODEL],
-    "animation": lambda s, t: [
+    "film": lambda s, t: [
         "interpolate",
         "a",
         "b",
         "--num-images",
         "2",
-        "--animation",
+        "--film",
         t,
         *MODEL,
     ],
