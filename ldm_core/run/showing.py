@@ -21,7 +21,7 @@ from ldm_core.media.names import write_whole
 from ldm_core.media.preview_files import replace_preview
 from ldm_core.media.shown import shown
 from ldm_core.media.strips import as_grid, one_size, picture_of
-from ldm_core.media.terminal import in_terminal
+from ldm_core.media.terminal import cell_size, in_terminal
 from ldm_core.run.allowance import allowance
 from ldm_core.run.linear_preview import LinearPreview, is_pictures
 
@@ -152,7 +152,8 @@ class Showing:
             replace_preview(picture, self.file)
         if self.protocol is not None:
             size = shutil.get_terminal_size()
-            text, rows = in_terminal(picture, self.protocol, size.columns, size.lines)
+            cell = cell_size(sys.stderr)
+            text, rows = in_terminal(picture, self.protocol, size.columns, size.lines, cell)
             up = f"\x1b[{self._rows}A\r" if self._rows else ""
             sys.stderr.write(f"{up}{text}\x1b[K{words[: size.columns - 1]}\n")
             sys.stderr.flush()

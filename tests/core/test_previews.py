@@ -27,6 +27,7 @@ from ldm_core.contracts import (
     decodes,
     sees_run,
 )
+from ldm_core.media.sixel import as_sixel
 from ldm_core.media.strips import sound_picture, strip
 from ldm_core.media.terminal import in_terminal, protocol_of
 from ldm_core.run.linear_preview import LinearPreview
@@ -284,6 +285,11 @@ def test_flags_that_do_not_go_together_are_refused(
         ({"KITTY_WINDOW_ID": "1", "TERM": "tmux-256color"}, "blocks"),
         ({"TERM_PROGRAM": "iTerm.app", "TMUX": "/tmp/1"}, "blocks"),
         ({"TERM_PROGRAM": "WezTerm"}, "iterm2"),
+        ({"TERM": "foot"}, "sixel"),
+        ({"KONSOLE_VERSION": "220401"}, "sixel"),
+        ({"KONSOLE_VERSION": "210801"}, "blocks"),
+        ({"TERM": "xterm", "LDM_TERMINAL": "sixel"}, "sixel"),
+        ({"TERM": "xterm-kitty", "LDM_TERMINAL": "blocks"}, "blocks"),
         ({}, "blocks"),
     ],
 )
@@ -317,6 +323,66 @@ def test_a_terminal_with_a_protocol_gets_the_picture_itself(protocol: str, parts
     if protocol == "kitty":
         more = re.findall(r"m=([01])", text)
         assert more == ["1"] * (len(several) - 1) + ["0"]
+
+
+def drawn(sixels: str) -> np.ndarray[Any, Any]:
+    """What a terminal draws, by DEC's manual: -1 where it draws nothing."""
+    wide, high, rest = re.fullmatch(r'\x1bP0;1;0q"1;1;(\d+);(\d+)(.*)\x1b\\', sixels).groups()  # type: ignore[union-attr]
+    canvas = np.full((int(high) + 5, int(wide), 3), -1, np.int16)
+    colours: dict[str, list[int]] = {}
+    x = top = 0
+    own: list[int] = []
+    for number, rgb, times, letter, motion in re.findall(
+        r"#(\d+)(?:;2;(\d+;\d+;\d+))?|(?:!(\d+))?([?-~])|([$-])", rest
+    ):
+        if number:
+            if rgb:
+                colours[number] = [round(255 * int(part) / 100) for part in rgb.split(";")]
+            own = colours[number]
+        elif motion:
+            x, top = 0, top + 6 * (motion == "-")
+        else:
+            count = int(times or 1)
+            for bit in range(6):
+                if ord(letter) - 63 >> bit & 1:
+                    canvas[top + bit, x : x + count] = own
+            x += count
+    assert (canvas[int(high) :] == -1).all()
+    return canvas[: int(high)]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (13, 20), (40, 12)])
+def test_sixels_are_the_picture(size: tuple[int, int]) -> None:
+    """Of colours that hundredths can say."""
+    wide, high = size
+    levels = np.array([0, 51, 204, 255], np.uint8)
+    noise = levels[np.random.default_rng(0).integers(0, 4, (high, wide, 3))]
+    noise[:, wide // 2 :] = noise[:1, wide // 2 :]  # and runs of one colour
+    image = Image.fromarray(noise)
+    assert np.array_equal(drawn(as_sixel(image)), pixels(image))
+
+
+def test_sixels_lie_in_lines_that_were_free_and_the_cursor_goes_beneath() -> None:
+    image = Image.new("RGB", (64, 32), (255, 0, 51))
+    text, rows = in_terminal(image, "sixel", 41, 24, (8, 16))
+    assert rows == 10  # 40 cells across are 320 pixels, and so 160 down
+    free, up, sixels, down = re.fullmatch(  # type: ignore[union-attr]
+        r"(\n*)\x1b\[(\d+)A\x1b7(\x1bP.*\x1b\\)\x1b8\x1b\[(\d+)B\r", text
+    ).groups()
+    assert (len(free), int(up), int(down)) == (rows, rows, rows)
+    assert drawn(sixels).shape == (160, 320, 3)
+    assert (drawn(sixels) == [255, 0, 51]).all()
+    _, rows = in_terminal(Image.new("RGB", (10, 1000)), "sixel", 200, 24)
+    assert rows == 22  # two lines are left
+
+
+def test_a_terminal_that_nobody_knows_is_refused(ldm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LDM_TERMINAL", "sixle")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    code, out, err = ldm("generate", "a star", "--preview", "inline")
+    assert (code, out) == (2, "")
+    assert "LDM_TERMINAL is 'sixle', and should be one of" in err
+    assert "Did you mean 'sixel'?" in err
 
 
 class Terminal(io.StringIO):
