@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import re
 import shutil
 import struct
 import zlib
@@ -14,6 +16,7 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -514,3 +517,60 @@ def test_what_is_dropped_and_no_picture_is_refused_in_words(hand: Hand, room: Pa
     hand.fill("field-input-prompt", "a last star")
     hand.fill("steps", "1")
     hand.click("make", "a-last-star")
+
+
+def test_the_slider_of_a_comparisons_page_lies_between_two_pictures(
+    browser: Any, pipe: Any, tmp_path: Path
+) -> None:
+    """The page of `ldm compare`, of which the left picture is seen as far as the edge."""
+    from ldm_pipelines.comparing import compare
+
+    path = tmp_path / "compared.html"
+    over = {"seed": [1, 2], "scheduler": ["euler", "ddim", "none such"]}
+    path.write_text(compare(pipe, f"a star {SCRIPT}", over=over).page())
+    page = browser.new_page(viewport={"width": 1000, "height": 900})
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url.partition(":")[0]))
+    page.on("pageerror", lambda error: pytest.fail(f"the page fails: {error}"))
+    page.goto(path.as_uri())
+    view, slider = page.locator("#view"), page.locator("#at")
+
+    def seen(at: int) -> Any:
+        """The pixels of the view, the edge so many hundredths from its left."""
+        box = slider.bounding_box()
+        page.mouse.click(
+            box["x"] + 8 + (box["width"] - 16) * at / 100, box["y"] + box["height"] / 2
+        )
+        value = float(slider.input_value())
+        assert abs(value - at) < 2
+        clip = page.evaluate("getComputedStyle(document.querySelector('#over')).clipPath")
+        assert abs(float(re.findall(r"[\d.]+%", clip)[0][:-1]) - (100 - value)) < 0.1
+        return np.asarray(Image.open(io.BytesIO(view.screenshot())).convert("RGB"), dtype=int)
+
+    def check() -> None:
+        """What is left of the edge is the one picture, and what is right of it the other."""
+        left, right, both = seen(100), seen(0), seen(30)
+        edge = round(both.shape[1] * float(slider.input_value()) / 100)
+        inner = slice(8, both.shape[1] - 8)
+        assert np.abs(left[:, inner] - right[:, inner]).max() > 8
+        assert np.array_equal(both[:, 8 : edge - 8], left[:, 8 : edge - 8])
+        assert np.array_equal(both[:, edge + 8 : -8], right[:, edge + 8 : -8])
+
+    check()
+    page.select_option("#a", label="seed=1, scheduler=ddim")
+    page.locator(".grid button").nth(2).click()  # the left one, then the right one
+    page.locator(".grid button").nth(1).click()
+    names = [page.locator(f"#{side} option:checked").inner_text() for side in "ab"]
+    assert names == ["seed=2, scheduler=euler", "seed=1, scheduler=ddim"]
+    check()
+    box = view.bounding_box()
+    page.mouse.move(box["x"] + 10, box["y"] + 50)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.75, box["y"] + 60)
+    page.mouse.up()
+    assert abs(float(slider.input_value()) - 75) < 2
+    assert page.locator(".refused").count() == 2
+    assert page.evaluate("window.hacked") is None
+    assert {*asked} <= {"file", "data"}
+    page.screenshot(path=str(tmp_path / "compared.png"))
+    page.close()
