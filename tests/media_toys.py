@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from torch import Tensor
 from ldm_core import hookimpl
 from ldm_core.contracts import (
     Axis,
+    Call,
+    Condition,
     Conditioning,
     Input,
     LatentSpace,
@@ -73,9 +75,26 @@ class Words(Conditioning):
         return {"prompt": Input(str | None, None)}
 
 
+class Labels:
+    """The ability of a model of classes: each is told by its number, no class by -1."""
+
+    def encode(self, labels: Sequence[int | None]) -> Condition:
+        return {"label": torch.tensor([-1.0 if label is None else label for label in labels])}
+
+
+LEVELS = torch.tensor([-0.5, 0.5])
+"""The mean of the sounds of each class."""
+
+
+def by_class(call: Call) -> Tensor:
+    """A perfect network of sounds that lie closely around their class' mean."""
+    mean = LEVELS[call.condition["label"].long()]
+    return gaussian_velocity(call, mean.reshape(-1, 1, 1), 0.01)
+
+
 class Named(Toy):
-    def __init__(self, name: str, **more: Any) -> None:
-        super().__init__(gaussian_velocity, **more)
+    def __init__(self, name: str, network: Any = gaussian_velocity, **more: Any) -> None:
+        super().__init__(network, **more)
         self._name = name
 
     def matches(self, index: Mapping[str, Any]) -> bool:
@@ -109,6 +128,22 @@ class Package:
             ),
         )
 
+        own = {**parts_of("noises")["defaults"], "conditioning": ["class_label"]}
+        register(
+            "barks",
+            lambda: Named(
+                "Barks",
+                by_class,
+                latents=SOUND,
+                extent={"samples": 6400},
+                rate=SAMPLES,
+                audio_channels=2,
+                abilities={"class_label": Labels()},
+                classes=("dog, puppy", "wolf"),
+                defaults=own,
+            ),
+        )
+
     @hookimpl
     def ldm_encoders(self, register: Any) -> None:
         register("moving", lambda: blocks)
@@ -133,7 +168,7 @@ def registry() -> Registry:
 
 
 def write_model(path: Path, name: str) -> Path:
-    """A folder of one of the models, ``Moving`` or ``Noises``."""
+    """A folder of one of the models, ``Moving``, ``Noises`` or ``Barks``, of two classes."""
     path.mkdir(parents=True, exist_ok=True)
     (path / "model_index.json").write_text(json.dumps({"_class_name": name}))
     return path

@@ -404,3 +404,32 @@ def test_a_sound_is_shown_made_like_and_made_a_data_set(ldm: Any, noises: Path, 
     assert [line["file_name"] for line in lines] == [f"000000.{name}", f"000001.{name}"]
     assert [line["text"] for line in lines] == ["rain", "wind"]
     assert "prompt\twind" in ldm("show", f"set/000001.{name}")[1].splitlines()
+
+
+@pytest.mark.parametrize("name", ["wav", "flac"])
+def test_sounds_of_classes_are_a_data_set(name: str, ldm: Any, tmp_path: Path) -> None:
+    """A folder for each class, whose sounds are of it; a run that was stopped goes on."""
+    barks = toys.write_model(tmp_path / "barks", "Barks")
+    run = ["augment", "--classes", "puppy", "--classes", "1", "--model", barks, "-n", 2]
+    run += ["--format", name, "-o", "set"]
+    code, _, err = ldm(*run)
+    assert code == 0, err
+    files = sorted(path.relative_to("set") for path in Path("set").rglob(f"*.{name}"))
+    assert [str(file) for file in files] == [
+        f"{folder}/{number:06d}.{name}" for folder in ("1", "puppy") for number in (0, 1)
+    ]
+    for file, level in zip(files, (0.5, 0.5, -0.5, -0.5), strict=True):
+        samples, rate = soundfile.read(Path("set") / file)
+        assert (samples.shape, rate) == ((6400, 2), 16_000)
+        assert abs(samples.mean() - level) < 0.01
+    manifests = [read_manifest(Path("set") / file) for file in files]
+    assert [m["inputs"]["class_label"] for m in manifests] == [1, 1, "puppy", "puppy"]
+    assert [m["seed"] for m in manifests] == [2, 3, 0, 1]
+    before = {file: (Path("set") / file).read_bytes() for file in files}
+    (Path("set") / files[1]).unlink()
+    code, _, err = ldm(*run)
+    assert code == 0, err
+    assert before == {file: (Path("set") / file).read_bytes() for file in files}
+    code, _, err = ldm(*run[:1], "--classes", "cat", *run[5:-1], "other")
+    assert code == 2
+    assert "cat" in err
