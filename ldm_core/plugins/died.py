@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import faulthandler
 import os
-import select
 import signal
 import sys
 import threading
@@ -82,8 +81,7 @@ class Watch:
                 _keep(f"{what} {version}")
         if self._file is not None:
             with suppress(OSError):
-                os.ftruncate(self._file, 0)
-                os.pwrite(self._file, os.fsencode(what)[:LONGEST], 0)
+                os.pwrite(self._file, os.fsencode(f"{what}\n")[:LONGEST], 0)
         return None
 
     def _lay(self) -> None:
@@ -93,8 +91,9 @@ class Watch:
         import fcntl
 
         folder = cache_folder(FOLDER)
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = folder / f"{os.getpid()}.{time.time_ns()}"
+        if not os.path.isdir(folder):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         self._left.callback(_put_away, file, path)
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -145,7 +144,7 @@ def _left_in(path: Path) -> str | None:
         file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         left.callback(os.close, file)
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # which others that ask may have too
-        return os.fsdecode(os.read(file, LONGEST))
+        return os.fsdecode(os.read(file, LONGEST)).partition("\n")[0]
     return None
 
 
@@ -158,6 +157,8 @@ def end_of(do: Callable[[], object], patience: float = PATIENCE) -> str | None:
     """
     if sys.platform != "linux":
         return None
+    import select
+
     through, says = os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of threads, which a copy lacks

@@ -58,7 +58,7 @@ class Home:
         """What files say of processes that run, or ran when they died."""
         folder = self.cache / "ldm" / "running"
         files = [file for file in folder.iterdir() if file.name != "known"]
-        return [text for file in files if (text := file.read_text())]
+        return [file.read_text().partition("\n")[0] for file in files]
 
     def start_waiting(self) -> int:
         """Start a list that waits in the import of the package, until there is a file ``go``."""
