@@ -27,6 +27,9 @@ from ldm_core.model.reading import read_bytes
 from ldm_core.plugins.hookspecs import HOOK_API
 
 FORMAT = 1
+DIGEST = "digest"
+"""The key with the SHA-256 of all others, by which a slip of the hand is told; whoever means to can
+write that anew."""
 LONGEST = 4 * 2**20
 """Bytes of a certificate."""
 IN_LISTS = 1_000_000
@@ -116,7 +119,8 @@ def write_certificate(certificate: Certificate, file: Path) -> None:
     Raises:
         MachineError: the disk is full, or whatever else a machine refuses.
     """
-    text = json.dumps(asdict(certificate), indent=1) + "\n"
+    data = asdict(certificate)
+    text = json.dumps({**data, DIGEST: _digest(data)}, indent=1) + "\n"
     write_whole(file, lambda path: path.write_text(text, encoding="utf-8"), overwrite=True)
 
 
@@ -133,13 +137,25 @@ def read_certificate(file: Path) -> Certificate:
         raise LdmError(f"the certificate '{file}' cannot be read: {what}") from None
     if isinstance(data, dict) and data.get("format", FORMAT) != FORMAT:
         raise LdmError(f"the certificate '{file}' is of a format that this ldm-core does not know.")
+    digest = data.pop(DIGEST, None) if isinstance(data, dict) else None
     try:
-        return TypeAdapter(Certificate).validate_python(data)
+        certificate = TypeAdapter(Certificate).validate_python(data)
     except ValidationError as error:
         where = ".".join(map(str, error.errors()[0]["loc"]))
         raise LdmError(
             f"'{file}' is no certificate: {where}: {error.errors()[0]['msg']}."
         ) from None
+    if digest != _digest(data):
+        raise LdmError(
+            f"the certificate '{file}' does not hold: it was altered after it was written.",
+            "`ldm plugins check` writes another by --certificate.",
+        )
+    return certificate
+
+
+def _digest(data: Mapping[str, Any]) -> str:
+    """SHA-256 of what a certificate says."""
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 
 def holds_for(file: Path, package: Package, largest: float = math.inf) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ldm_core.conformance.certificate import Certificate
@@ -29,10 +29,21 @@ def held(certificate: Certificate, results: Sequence[Result], model: Path | None
     """
     faults = [*_faults(certificate, results, model)]
     if not faults:
-        return Result("package", NAME, "passed", f"{len(certificate.results)} checks as it says")
+        how = "" if _same(certificate) else ", which had other versions and may have other figures"
+        figure = f"{len(certificate.results)} checks as it says{how}"
+        return Result("package", NAME, "passed", figure)
     more = f"; and {len(faults) - 3} more" if len(faults) > 3 else ""
     reason = f"the certificate says what is not seen now: {'; '.join(faults[:3])}{more}"
     return Result("package", NAME, "failed", reason=reason)
+
+
+def _same(certificate: Certificate) -> bool:
+    """Whether a certificate names the versions that are installed."""
+    try:
+        libraries = all(version(name) == then for name, then in certificate.versions.items())
+    except (PackageNotFoundError, ValueError):
+        return False
+    return libraries and certificate.host == version("ldm-core")
 
 
 def _faults(
@@ -41,7 +52,7 @@ def _faults(
     said = {(r.plugin, r.check): r for r in certificate.results if r.check not in NOT_HELD}
     seen = {(r.plugin, r.check): r for r in results if r.check not in NOT_HELD}
     same_host = certificate.host == version("ldm-core")
-    same = same_host and all(version(n) == v for n, v in certificate.versions.items())
+    same = _same(certificate)
     other_model = certificate.model != ("" if model is None else model.name)
     for key in dict.fromkeys([*said, *seen]):
         what, then, now = " ".join(key), said.get(key), seen.get(key)

@@ -126,6 +126,16 @@ def test_what_is_none_is_said(package: Package, file: Path, text: str) -> None:
         read_certificate(file)
 
 
+@pytest.mark.parametrize("key", ["date", "versions", "hook_api", "digest"])
+def test_one_that_was_altered_is_told(package: Package, file: Path, key: str) -> None:
+    write_certificate(certify(package, PASSED), file)
+    said = json.loads(file.read_text())
+    said[key] = {"torch": "1.0"} if key == "versions" else "2030-01-01"
+    file.write_text(json.dumps(said))
+    with pytest.raises(LdmError, match="altered after it was written"):
+        holds_for(file, package)
+
+
 def test_none_is_made_where_a_check_failed(package: Package) -> None:
     with pytest.raises(LdmError, match="1 checks of ldm-mine failed"):
         certify(package, [*PASSED, Result("scheduler mine", "points", "failed", reason="x")])
@@ -217,3 +227,4 @@ def test_figures_of_other_versions_and_checks_of_another_host_may_be_others() ->
     assert "order: '7 paths'" in told(change)
     assert "order" not in told(change, versions={"torch": "1.0"})
     assert told(change, host="9.0", versions={}) == ""
+    assert "order" not in told(change, versions={"no-such-library": "1.0"})
