@@ -158,10 +158,8 @@ def _take(
                 reason = misplaced(entry) if isinstance(entry.dist, Distribution) else None
             except Exception as error:  # of metadata of another form than any that is known
                 reason = f"whose its module is cannot be told: {in_words(error)}"
-            if reason is None and distribution != OWN:
-                reason = _death(entry, watch)
             if reason is None:
-                reason = _add(registry, entry, surroundings)
+                reason = _add(registry, entry, surroundings, watch)
             if reason is not None:
                 registry.failures.append(Failure(entry.name, distribution, reason, version))
 
@@ -191,7 +189,9 @@ def _offer(registry: Registry, entry: EntryPoint) -> None:
     registry.add(entry.load(), distribution, version, entry.name)
 
 
-def _add(registry: Registry, entry: EntryPoint, surroundings: Surroundings) -> str | None:
+def _add(
+    registry: Registry, entry: EntryPoint, surroundings: Surroundings, watch: Watch
+) -> str | None:
     """Import a plugin module and ask it what it offers; why that cannot be, or None."""
     reason = None
     distribution, version = who(entry)
@@ -199,6 +199,9 @@ def _add(registry: Registry, entry: EntryPoint, surroundings: Surroundings) -> s
     _asking.append(distribution)
     traces = Traces()
     try:
+        if distribution != OWN and (reason := _death(entry, watch)) is not None:
+            return reason
+        since = time.perf_counter()
         package = entry.value.partition(":")[0].partition(".")[0].strip()
         with surroundings.kept(package) as traces:
             _offer(registry, entry)

@@ -134,8 +134,12 @@ def test_one_that_was_right_before_ends_one_process_at_most_and_is_used_again_wh
 
 
 def test_a_person_who_ends_an_import_condemns_nothing(home: Home) -> None:
-    (home.folder / "go").touch()
     install(home.site, "fine", WAIT)
+    first = home.start_waiting()  # in a copy, as it is seen for the first time
+    os.kill(first, signal.SIGINT)
+    code, _, err = home.end(first)
+    assert (code, home.left()) == (130, [])
+    assert "while the package ldm-fine 1.0 was imported" in err
     assert "still_there" in home.run(LIST)[1]
     first = home.start_waiting()
     code, out, err = home.run(LIST)  # beside the first, which lives
