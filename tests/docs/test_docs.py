@@ -196,7 +196,8 @@ def test_each_page_on_plugins_begins_with_nothing(page: Path) -> None:
     assert new.startswith("ldm plugins new ldm-mine --kind ")
     assert install == "pip install -e ./ldm-mine"
     checked = [b.text for b in blocks(page) if b.language == "sh" and "plugins check" in b.text]
-    assert checked == ["ldm plugins check ldm-mine\npytest ldm-mine\n"] or page is GUIDE[0]
+    tests = "pip install -e './ldm-mine[test]'\npytest ldm-mine\n"
+    assert checked == [f"ldm plugins check ldm-mine\n{tests}"] or page is GUIDE[0]
 
 
 def test_there_is_a_page_for_each_kind() -> None:
