@@ -16,10 +16,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from threading import RLock
+from typing import Any
 
 from ldm_core.errors import LdmWarning
 
 LIBRARIES = ("diffusers", "transformers", "peft", "accelerate")
+WITH_BARS = ("diffusers", "transformers")
+"""Those that show bars while they load."""
 DROPPED = {
     r"LOAD REPORT|Some weights of .* were not (used|initialized)|newly initialized": (
         "weights that are missing, left over or of other shapes are an error of ours, by name"
@@ -93,8 +96,8 @@ def heard(whose: str = "") -> Iterator[None]:
 @contextmanager
 def loading(whose: str = "") -> Iterator[None]:
     """As `heard`, whatever level their logs are set to, with Python's warnings of the libraries
-    too. One thread at a time."""
-    with _one_at_a_time, heard(whose), _at_warnings():
+    too, and without bars of their own. One thread at a time."""
+    with _one_at_a_time, heard(whose), _at_warnings(), _without_bars():
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             yield
@@ -132,6 +135,21 @@ def _at_warnings() -> Iterator[None]:
     finally:
         for logger, level in before.items():
             logger.setLevel(level)
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Their bars, of the tensors of one part, off where they are on: a person who wants a bar has
+    ours, over all parts."""
+    modules: list[Any] = [sys.modules.get(f"{name}.utils.logging") for name in WITH_BARS]
+    shown = [module for module in modules if module and module.is_progress_bar_enabled()]
+    for module in shown:
+        module.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for module in shown:
+            module.enable_progress_bar()
 
 
 def listen_always() -> None:

@@ -151,3 +151,31 @@ def test_an_ordinary_run_of_every_family_says_nothing(
         outputs = list(pipe.batches_of(call))
     assert sum(len(output.images) for output in outputs) == 2
     assert "WARNING" not in capfd.readouterr().err
+
+
+def test_their_bars_rest_while_a_part_is_read_and_are_as_they_were_after(folder: Path) -> None:
+    """Transformers tells a hook of each bar, and with what it would be drawn."""
+    from transformers.utils import logging as bars
+
+    made: list[type] = []
+
+    def hook(factory: Any, args: Any, kwargs: Any) -> Any:
+        made.append(factory)
+        return factory(*args, **kwargs)
+
+    before = bars.set_tqdm_hook(hook)
+    was = bars.is_progress_bar_enabled(), diffusers.utils.logging.is_progress_bar_enabled()
+    bars.enable_progress_bar()
+    try:
+        Pipeline.from_pretrained(folder)
+        assert made
+        assert {*made} == {bars.EmptyTqdm}
+        assert bars.is_progress_bar_enabled()
+        bars.disable_progress_bar()
+        with loading("x"):
+            pass
+        assert not bars.is_progress_bar_enabled()
+    finally:
+        bars.set_tqdm_hook(before)
+        (bars.enable_progress_bar if was[0] else bars.disable_progress_bar)()
+    assert diffusers.utils.logging.is_progress_bar_enabled() == was[1]
