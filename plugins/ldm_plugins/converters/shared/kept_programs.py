@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 LEAST = 2**26
-"""Bytes of weights in the file from which on a program is kept; of fewer it is compiled in about
-the time in which it would be read."""
+"""Bytes of weights from which on a program is kept; what has fewer is compiled at each start."""
 OTHERS = 2**27
 """Bytes of weights that are not in the file, such as a LoRA's, at most: they are hashed at each
 start."""
@@ -99,13 +98,10 @@ def _place(
     graph: Graph, how: Sequence[Any], weights: Mapping[str, Tensor]
 ) -> tuple[Path, FileWeights] | None:
     """The folder of a program, and where its weights lie; None where it cannot be kept."""
-    lie = None if graph.kept is None else in_one_file(weights)
-    if lie is None or graph.kept is None:
+    if graph.kept is None or _bytes(weights) < LEAST or (lie := in_one_file(weights)) is None:
         return None
     others = {name: weight for name, weight in weights.items() if name not in lie.offsets}
-    if sum(weights[name].nbytes for name in lie.offsets) < LEAST:
-        return None
-    if sum(weight.nbytes for weight in others.values()) > OTHERS:
+    if _bytes(others) > OTHERS:
         return None
     try:
         sha256 = kept_hash(lie.file, file_hash)
@@ -115,6 +111,10 @@ def _place(
         [FORMAT, how, sha256, sorted(lie.offsets.items()), contents(others)], sort_keys=True
     )
     return graph.kept / f"program-{hashlib.sha256(of.encode()).hexdigest()[:32]}", lie
+
+
+def _bytes(weights: Mapping[str, Tensor]) -> int:
+    return sum(weight.nbytes for weight in weights.values())
 
 
 def _read(folder: Path, lie: FileWeights, settings: Mapping[str, Any]) -> Compiled | None:
