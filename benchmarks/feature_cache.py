@@ -1,11 +1,13 @@
 """What caches of features save, and what they cost in likeness.
 
-    python benchmarks/feature_cache.py [speed] [likeness] [--json FILE]
+    python benchmarks/feature_cache.py [speed] [likeness] [--networks unet flux]
+        [--ways "feature_cache every 3" ...] [--rounds 3] [--json FILE]
 
 ``speed``: a UNet of Stable Diffusion's build with a quarter of its widths (53 M weights, 64x64
 latents) and a cut-down Flux (1024 tokens), both with random weights, through the pipeline and with
 guidance, each way in turn, in seconds of processor time on one thread; the least of each. Ratios
-are to the same pipeline without a cache in the same run. Random weights say nothing of likeness.
+are to the same pipeline without a cache in the same run. The PSNR of the decoded pictures stands
+beside them; random weights say little of likeness, so:
 
 ``likeness``: `shapes` and `digits`, mean PSNR in dB of pictures against those that are made without
 a cache, over seeds, for as many computed calls: every so many; evenly, but so that the last is
@@ -67,20 +69,18 @@ PROMPTS = (
     "a large yellow triangle on a black background",
     "a small blue star on a white background",
 )
-Ways = dict[str, Callable[[], Any]]
+Ways = dict[str, Callable[[], Tensor]]
 
 
-def cpu_seconds(ways: Ways, rounds: int) -> dict[str, float]:
-    """The least that each takes, in turn."""
-    for way in ways.values():
-        way()
-    least = dict.fromkeys(ways, math.inf)
+def cpu_seconds(ways: Ways, rounds: int) -> tuple[dict[str, float], dict[str, Tensor]]:
+    """The least that each takes, in turn, and what it gives."""
+    least, given = dict.fromkeys(ways, math.inf), {}
     for _ in range(rounds):
         for name, way in ways.items():
             began = time.process_time()
-            way()
+            given[name] = way()
             least[name] = min(least[name], time.process_time() - began)
-    return least
+    return least, given
 
 
 def latents_of(pipe: Pipeline, **call: Any) -> Callable[[], Tensor]:
@@ -91,9 +91,22 @@ def latents_of(pipe: Pipeline, **call: Any) -> Callable[[], Tensor]:
     return run
 
 
-def quarter_unet(folder: Path) -> dict[str, float]:
-    """How many times faster each way is than without, and the share of what an interval could
-    save at most."""
+def compared(pipe: Pipeline, ways: Ways, args: argparse.Namespace) -> dict[str, float]:
+    """Of each way how many times faster it is than without a cache, and the PSNR of its pictures
+    against those without."""
+    tried = {n: way for n, way in ways.items() if n in ("uncached", *(args.ways or ways))}
+    seconds, latents = cpu_seconds(tried, args.rounds)
+    pictures = {name: pipe.decode(own) for name, own in latents.items()}
+    plain = seconds.pop("uncached")
+    figures = {"uncached, s": plain}
+    for name, own in seconds.items():
+        figures[name] = plain / own
+        figures[f"PSNR of {name}"] = psnr(pictures[name], pictures["uncached"])
+    return figures
+
+
+def quarter_unet(folder: Path, args: argparse.Namespace) -> dict[str, float]:
+    """How each way does, and the share of what an interval could save at most."""
     tiny.write_stable_diffusion(folder, **QUARTER)
     pipe = Pipeline.from_pretrained(folder, num_inference_steps=STEPS)
     weights = sum(p.numel() for p in pipe.model.parts["unet"].module.parameters())
@@ -106,13 +119,13 @@ def quarter_unet(folder: Path) -> dict[str, float]:
         "prompt_cache": latents_of(pipe.replace(converters=["prompt_cache"])),
         "guidance on half the steps": latents_of(pipe.replace(guidance=half)),
     }
-    seconds = cpu_seconds(ways, ROUNDS)
-    speed = {name: seconds["uncached"] / s for name, s in seconds.items() if name != "uncached"}
-    share = speed["guidance on half the steps"] / (2 / 1.5)
-    return {"weights": weights, "uncached, s": seconds["uncached"], **speed, "of 2/(1+f)": share}
+    figures = {"weights": weights, **compared(pipe, ways, args)}
+    if (interval := figures.get("guidance on half the steps")) is not None:
+        figures["of 2/(1+f)"] = interval / (2 / 1.5)
+    return figures
 
 
-def cut_down_flux(folder: Path) -> dict[str, float]:
+def cut_down_flux(folder: Path, args: argparse.Namespace) -> dict[str, float]:
     tiny.write_flux(folder, **FLUX)
     pipe = Pipeline.from_pretrained(folder, num_inference_steps=FLUX_STEPS)
     call = {"width": 128, "height": 128}
@@ -123,9 +136,7 @@ def cut_down_flux(folder: Path) -> dict[str, float]:
         "blocks every 2": latents_of(with_cache(pipe, every=2), **call),
         "blocks every 3": latents_of(with_cache(pipe, every=3), **call),
     }
-    seconds = cpu_seconds(ways, ROUNDS)
-    speed = {name: seconds["uncached"] / s for name, s in seconds.items() if name != "uncached"}
-    return {"uncached, s": seconds["uncached"], **speed}
+    return compared(pipe, ways, args)
 
 
 def with_cache(pipe: Pipeline, **options: Any) -> Pipeline:
@@ -217,27 +228,32 @@ def at_calls(pipe: Pipeline, every: int, calls: list[int], call: dict[str, Any])
     return images
 
 
+NETWORKS = {"unet": ("quarter UNet", quarter_unet), "flux": ("cut-down Flux", cut_down_flux)}
+AIMS = {"feature_cache every 3": 1.8, "taylorseer every 3": 1.8, "of 2/(1+f)": 0.97}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("stages", nargs="*", default=["speed", "likeness"])
     parser.add_argument("--images", type=int, default=8)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--ways", nargs="+", help="in place of all that are timed")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=list(NETWORKS))
     args = parser.parse_args()
     torch.set_num_threads(1)
     figures: dict[str, Any] = {"machine": describe("torch", "diffusers")}
     print(figures["machine"])
-    missed = []
+    missed: list[str] = []
     if "speed" in args.stages:
-        with tempfile.TemporaryDirectory() as home:
-            figures["quarter UNet"] = unet = quarter_unet(Path(home, "unet"))
-            figures["cut-down Flux"] = flux = cut_down_flux(Path(home, "flux"))
-        print(json.dumps({"quarter UNet": unet, "cut-down Flux": flux}, indent=2))
-        aims = {
-            "feature_cache every 3": (unet["feature_cache every 3"], 1.8),
-            "Flux taylorseer": (flux["taylorseer every 3"], 1.8),
-            "guidance interval": (unet["of 2/(1+f)"], 0.97),
-        }
-        missed = [name for name, (measured, aim) in aims.items() if measured < aim]
+        for name in args.networks:
+            network, measure = NETWORKS[name]
+            with tempfile.TemporaryDirectory() as home:
+                figures[network] = found = measure(Path(home, name), args)
+            print(network, json.dumps(found, indent=2), flush=True)
+            missed += [
+                f"{network}, {way}" for way, aim in AIMS.items() if found.get(way, aim) < aim
+            ]
     if "likeness" in args.stages:
         schedulers = ("euler", "ddim", "dpmpp_2m", "unipc")
         figures["likeness"] = [

@@ -45,6 +45,7 @@ CHOICES = {"whole_loop": {"name": "whole_loop", "backend": "eager"}, "compile": 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--ways", nargs="+", choices=list(CHOICES), default=[], help="shown too")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--json", type=Path, help="write the figures there too")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -67,7 +68,7 @@ def main() -> None:
     watched = start(of_model(pipe, replace(pipe.model, network=inside)))
     outside = []
     seconds: dict[str, list[float]] = {name: [] for name in ("bare", *runs)}
-    for _ in range(ROUNDS):
+    for _ in range(options.rounds):
         for name, run in runs.items():
             seconds[name].append(spent(run))
             seconds["bare"].append(spent(lambda: [network(call) for _ in range(STEPS)]))
@@ -75,7 +76,7 @@ def main() -> None:
         whole = spent(lambda: watched.walk(watched.x))
         outside.append(whole / inside.seconds - 1)
     machine = describe("ldm-core", "torch", "diffusers")
-    print(machine, f"{ROUNDS} rounds of {STEPS} steps", sep="\n")
+    print(machine, f"{options.rounds} rounds of {STEPS} steps", sep="\n")
     report: dict[str, Any] = {"machine": machine, "ways": {}}
     bare = seconds.pop("bare")
     missed = False

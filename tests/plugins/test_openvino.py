@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from ldm_core import LdmError, Pipeline
 from ldm_core.composition.compose import compose
 from ldm_core.errors import LdmWarning
 from ldm_core.plugins.registry import installed
+from ldm_plugins.converters.openvino import OpenVino
 from ldm_plugins.converters.shared import graph_cache, graphs, programs
 from ldm_plugins.converters.shared.programs import Programs
 from ldm_plugins.converters.shared.structure import structure
@@ -201,6 +203,22 @@ def test_tiles_and_slices_are_decoded_by_programs(pipe: Pipeline, cache: Path) -
         for converters in ([cut, compiled(cache)], [compiled(cache), cut]):
             other = pipe.replace(converters=converters)
             assert apart(other.decode(latents), plain.decode(latents)) < FAR
+
+
+def test_networks_that_enlarge_are_compiled_whole(tmp_path: Path, conversions: list[str]) -> None:
+    """unCLIP has two in the place of an autoencoder."""
+    kind = tiny.MORE_FOLDERS["unCLIP"]
+    pipe = Pipeline.from_pretrained(kind.write(tmp_path / "model"), device="cpu")
+    chosen = {**compiled(tmp_path / "graphs"), "parts": ["autoencoder"]}
+    call = {**kind.inputs_in(tmp_path), "num_inference_steps": 2, "seed": 1}
+    assert both(pipe, [chosen], **call) < FAR
+    assert conversions == ["UNet2DModel"] * len(conversions) != []
+
+
+def test_an_autoencoder_without_a_decoder_is_refused(pipe: Pipeline, cache: Path) -> None:
+    vae = replace(pipe.model.parts["vae"], module=nn.Linear(2, 2))
+    with pytest.raises(LdmError, match="the Linear has no layer named decoder"):
+        OpenVino("float32", ("autoencoder",), cache, lossless=True).part(vae)
 
 
 @pytest.mark.parametrize("name", ["perturbed_attention", "smoothed_energy", "skip_layer"])

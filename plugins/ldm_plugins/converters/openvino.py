@@ -45,6 +45,8 @@ UNKNOWN = (
 )
 """Autoencoders whose decoder enlarges by an operation that OpenVINO has no rule for
 (nearest-exact), is given more than latents, or is no module of its own."""
+NETWORKS = ("UNet2DModel",)
+"""What stands in an autoencoder's place and is none, as unCLIP's networks that enlarge do."""
 FLOAT32, BFLOAT16 = 0.65, 0.48
 WHY = (
     "whole pictures of 25 steps of 'shapes', batch 8, on an AMD EPYC with AVX-512; of one picture "
@@ -273,8 +275,9 @@ class OpenVino(Converter):
     def _in_place(self, part: Part) -> Part:
         """The part with programs in its place; what is made of it, such as a network with the
         layers of an image prompt, gets its own."""
-        if part.role in DECODING:
-            if (cls := type(part.module).__name__) in UNKNOWN:
+        cls = type(part.module).__name__
+        if part.role in DECODING and cls not in NETWORKS:
+            if cls in UNKNOWN:
                 raise LdmError(f"OpenVINO cannot convert the decoder of a {cls}.")
             return replace(part, module=self._decoding(part.module))
 
@@ -296,7 +299,13 @@ class OpenVino(Converter):
 
     def _decoding(self, autoencoder: Any) -> Any:
         """A copy of an autoencoder, so that its switches, such as those of tiles, go on to work."""
-        decoder = autoencoder.decoder
+        decoder = dict(autoencoder.named_children()).get("decoder")
+        if decoder is None:
+            raise LdmError(
+                f"the {type(autoencoder).__name__} has no layer named decoder, which is what "
+                "openvino compiles of an autoencoder.",
+                'say by parts = ["network"], say, on which others openvino acts.',
+            )
         programs = Programs(decoder, self.dtype, self._folder, copied=True)
         copied: Any = shallow_copy(autoencoder, autoencoder.children())
         copied.decoder = _with_forward(decoder, programs)
