@@ -17,7 +17,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 HERE = Path(__file__).resolve().parent
 DOCS = HERE.parent / "docs"
@@ -28,7 +28,23 @@ SCRIPTS: dict[str, list[str]] = {
     "processor": [],
     "feature_cache": ["speed"],
 }
+EQUAL = 120.0
+"""The PSNR, in dB, that stands for no difference."""
 NAMES = {"diffusers": "Diffusers", "ldm": "nothing chosen", "compiled": "Diffusers, compiled"}
+
+
+BESIDE = (
+    "`apart`: final latents or the network's answer from the peer's, relative; of caches and of",
+    "guidance on a part of the steps, the PSNR of pictures of random weights, which says little of",
+    "likeness: `python benchmarks/feature_cache.py likeness` measures it on trained models.",
+    "",
+    "optimum's pipeline runs with packages of its own (`optimum_peer.py`), as it excludes",
+    "those of this project; k-diffusion's loop where it is installed (`step_cost.py",
+    "--k-diffusion FOLDER`); Diffusers with `torch.compile` where that was asked for",
+    "(`processor.py --compiled`), which takes minutes to compile. Memory is measured elsewhere:",
+    "[Measured peaks](measured.md), and the table of `benchmarks/README.md`. On CUDA: not",
+    "measured; `benchmarks/cuda.py` measures there.",
+)
 
 
 def measured(scripts: list[str]) -> dict[str, Any]:
@@ -52,8 +68,18 @@ def measured(scripts: list[str]) -> dict[str, Any]:
     return figures
 
 
-def rows(figures: Mapping[str, Any]) -> Iterator[tuple[str, str, float, str]]:
-    """What was measured, which way, its time over that of its peer, and the peer."""
+class Entry(NamedTuple):
+    """What was measured, which way, its time over that of its peer, the peer, and how far what is
+    made is from the peer's, in words."""
+
+    work: str
+    way: str
+    share: float
+    peer: str
+    apart: str = ""
+
+
+def rows(figures: Mapping[str, Any]) -> Iterator[Entry]:
     processor = figures.get("processor", {})
     works = {f"`shapes`, 25 steps, {n}": f for n, f in processor.get("shapes", {}).items()}
     names = {"quarter": "a quarter-size UNet", "real": "Stable Diffusion 1.5's UNet"}
@@ -62,23 +88,37 @@ def rows(figures: Mapping[str, Any]) -> Iterator[tuple[str, str, float, str]]:
         for way, figure in ways.items():
             if isinstance(figure, Mapping) and way != "diffusers":
                 name = NAMES.get(way, f"`openvino`, {way}")
-                yield work, name, figure["processor_ratio"], "Diffusers"
+                apart = f"{figure['apart']:.1e}" if "apart" in figure else ""
+                yield Entry(work, name, figure["processor_ratio"], "Diffusers", apart)
+    for batch, found in figures.get("optimum_peer", {}).items():
+        if isinstance(found, Mapping):
+            work = f"`shapes`, 25 steps, {batch}"
+            yield Entry(work, "`openvino`, float32", found["ratio"], "optimum")
     for network, ways in figures.get("feature_cache", {}).items():
         if isinstance(ways, Mapping):
             for way, times in ways.items():
                 if way.startswith(("feature_cache", "taylor", "first", "blocks", "prompt", "guid")):
-                    yield network, way, 1 / times, "without"
+                    yield Entry(network, way, 1 / times, "without", likeness(ways, way))
     for scheduler, ways in figures.get("step_cost", {}).get("steps", {}).items():
-        for peer in ways.keys() - {"ldm"}:
+        for peer in sorted(ways.keys() - {"ldm"}):
             ratio = ways["ldm"]["median"] / ways[peer]["median"]
-            yield f"a step beside the network, `{scheduler}`", "nothing chosen", ratio, peer
+            work = f"a step beside the network, `{scheduler}`"
+            yield Entry(work, "nothing chosen", ratio, NAMES.get(peer, peer))
     for command, figure in figures.get("start_up", {}).get("ratios", {}).items():
-        yield f"`{command}`", "nothing chosen", figure["cpu"], "Diffusers"
+        yield Entry(f"`{command}`", "nothing chosen", figure["cpu"], "Diffusers")
     for way, figure in figures.get("loop_share", {}).get("ways", {}).items():
-        yield "3 steps of a network of 53 M", way, figure["median"], "3 bare calls"
+        yield Entry("3 steps of a network of 53 M", way, figure["median"], "3 bare calls")
 
 
-def draw(entries: list[tuple[str, str, float, str]], file: Path) -> None:
+def likeness(ways: Mapping[str, float], way: str) -> str:
+    """The PSNR of a way's pictures in words; nothing where it was not measured."""
+    decibels = ways.get(f"PSNR of {way}")
+    if decibels is None:
+        return ""
+    return "equal" if decibels >= EQUAL else f"{decibels:.1f} dB"
+
+
+def draw(entries: list[Entry], file: Path) -> None:
     """A bar for each, the peer's time being 1."""
     import matplotlib
 
@@ -88,11 +128,11 @@ def draw(entries: list[tuple[str, str, float, str]], file: Path) -> None:
 
     figure, axes = pyplot.subplots(figsize=(9, 0.27 * len(entries) + 1), layout="constrained")
     places = range(len(entries), 0, -1)
-    shares = [entry[2] for entry in entries]
+    shares = [entry.share for entry in entries]
     colours = ["C0" if share <= 1 else "C1" for share in shares]
     bars = axes.barh(list(places), shares, color=colours)
     axes.bar_label(bars, [f"{share:.2f}" for share in shares], padding=3, fontsize="small")
-    labels = [f"{work}: {way}".replace("`", "") for work, way, _, _ in entries]
+    labels = [f"{e.work}: {e.way}, over {e.peer}".replace("`", "") for e in entries]
     axes.set_yticks(list(places), labels, fontsize="small")
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set(xlabel="processor time over the peer's (shorter is faster)", xlim=(0, 1.25))
@@ -111,13 +151,15 @@ def page(figures: Mapping[str, Any]) -> str:
         "one thread, on a machine that other work may share. What the ways are:",
         "[Make it faster](../how-to/make-it-faster.md).",
         "",
-        *machines,
+        *(f"- {machine}" for machine in machines),
         "",
         "![Bars of the table below](../images/speed.svg)",
         "",
-        "| what | way | time over the peer's | peer |",
-        "| --- | --- | --- | --- |",
-        *(f"| {work} | {way} | {share:.3f} | {peer} |" for work, way, share, peer in entries),
+        "| what | way | time over the peer's | peer | apart |",
+        "| --- | --- | --- | --- | --- |",
+        *(f"| {e.work} | {e.way} | {e.share:.3f} | {e.peer} | {e.apart} |" for e in entries),
+        "",
+        *BESIDE,
     ]
     return "\n".join(lines) + "\n"
 

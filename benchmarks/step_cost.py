@@ -4,7 +4,9 @@
 stands for the network. Timed is the walk from the first x to the final latents, with joining the
 conditions, once a walk; encoding them, the plan, the first x and decoding are left out. Peers are
 the loop of `StableDiffusionPipeline` with Diffusers' scheduler, and k-diffusion's where it can be
-imported. One thread, all in turn, the least of all walks. Exits 1 where an aim is missed.
+imported: the folder of ``--k-diffusion`` is put on the path once Diffusers is loaded, so that what
+k-diffusion needs, such as torchvision, is no matter to it. One thread, all in turn, the least of
+all walks. Exits 1 where an aim is missed.
 """
 
 from __future__ import annotations
@@ -52,9 +54,12 @@ Walk = Callable[[], float]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, help="write the figures there too")
+    parser.add_argument("--k-diffusion", type=Path, help="folder into which pip installed it")
     options = parser.parse_args()
     torch.set_num_threads(1)
     plain = with_constant_network(Pipeline.from_pretrained("shapes"))
+    if options.k_diffusion is not None:
+        sys.path.append(str(options.k_diffusion))
     walks: dict[tuple[str, str], Walk] = {}
     for name, (cls, function) in THEIRS.items():
         pipe = plain.replace(scheduler=name)

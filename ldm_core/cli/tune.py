@@ -51,10 +51,12 @@ def tune(
 
     Each is tried in turns with the pipeline as it is; those that pay are put together as long as
     the whole gets faster. Other programs on the machine make the figures worse: let it be quiet.
+    All runs are of the same prompts, so that a cache of texts seems to save them whole.
 
     Args:
         prompts: What is drawn meanwhile; the figures depend little on it.
-        input: Another input of the model, as class_label=3; repeatable.
+        input: Another input of the model, as class_label=3, or how long what it makes is, as
+            frames=25 or samples=44100; repeatable.
         lossy: Also take what moves the picture; by how much is said.
         only: Name of a converter or attention kernel that is tried, in place of all; repeatable.
         rounds: Of each comparison; the median counts.
@@ -79,7 +81,9 @@ def tune(
         if "prompt" in inputs:
             raise LdmError("'prompt' is given twice.", "leave out the one or the other.")
         inputs["prompt"] = [prompts[n % len(prompts)] for n in range(batch_size)]
-    plan = composition.plan(inputs, list(range(batch_size)))
+    axes = composition.info.latents.names
+    extent = composition.extent({name: inputs.pop(name) for name in axes if name in inputs})
+    plan = composition.plan(inputs, list(range(batch_size)), extent)
     composition.batches(plan, batch_size)
 
     def tell(trial: Trial) -> None:

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 import tiny
-from ldm_core import Pipeline
+from ldm_core import LdmError, Pipeline
+from ldm_core.cli.tune import tune
 from ldm_core.composition.compose import compose
 from ldm_core.plugins.registry import installed
 from peers import apart
@@ -72,3 +73,24 @@ def test_what_is_drawn_is_what_is_said(kind: str, tmp_path: Path) -> None:
         assert 0 < apart(lossy, expected) < 0.5
     else:
         assert lossy.equal(expected)
+
+
+@pytest.mark.parametrize("kind", ["Wan 2.1", "Stable Audio"])
+def test_what_pays_is_measured_on_videos_and_sounds(
+    kind: str, pipes: Any, tmp_path: Path, capsys: Any
+) -> None:
+    """As long as is asked, and the recipe that is written draws."""
+    given = KINDS[kind].inputs
+    sides = {name: given[name] for name in ("width", "height") if name in given}
+    (axis,) = given.keys() - {"prompt", *sides}
+    pipe = pipes(kind).replace(num_inference_steps=2, **sides)
+    out = tmp_path / "tuned.toml"
+    only = ["feature_cache", "native"]
+    length = f"{axis}={given[axis]}"
+    tuned = tune(pipe, "a star", input=[length], only=only, rounds=1, lossy=True, out=out)
+    assert [*tuned] == [out]
+    assert "tried ldm-core:feature_cache (every = 2): " in capsys.readouterr().out
+    again = compose({}, installed(), out)
+    assert again.recipe["num_inference_steps"] == 2
+    with pytest.raises(LdmError, match=axis):
+        next(tune(pipe, "a star", input=[f"{axis}=x"], out=tmp_path / "no.toml"))

@@ -1,0 +1,116 @@
+"""Whole pictures of `shapes` by our programs of OpenVINO and by optimum's pipeline, in turns.
+
+optimum-intel asks for versions of transformers and huggingface-hub that exclude those of this
+project, so its pipeline runs in a process of its own, whose path begins with a folder of packages:
+
+    pip install --target FOLDER --no-deps optimum-intel optimum transformers==5.5.4 \\
+        huggingface-hub==1.21.0 diffusers==0.38.0 tokenizers==0.22.2 nncf openvino-tokenizers \\
+        pydot networkx ninja natsort tabulate jsonschema
+    python benchmarks/optimum_peer.py --packages FOLDER
+
+Both compute in float32 on one thread, 25 steps with guidance, batches of 1 and 8; medians of the
+ratios of rounds, of seconds of a processor from prompts to pixels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+from machine import describe
+
+PROMPT = "a large red circle on a blue background"
+STEPS = {"num_inference_steps": 25, "guidance_scale": 4.0}
+EXACT = {
+    "INFERENCE_PRECISION_HINT": "f32",
+    "EXECUTION_MODE_HINT": "ACCURACY",
+    "INFERENCE_NUM_THREADS": 1,
+}
+
+
+def theirs(folder: str) -> None:
+    """Draw as many pictures as each line of standard input says, and print the seconds."""
+    import torch
+    from diffusers import __version__
+    from optimum.intel.openvino.modeling_diffusion import OVStableDiffusionPipeline
+
+    torch.set_num_threads(1)
+    pipe = OVStableDiffusionPipeline.from_pretrained(folder, export=True, ov_config=EXACT)
+    pipe.set_progress_bar_config(disable=True)
+    print(f"ready diffusers {__version__}", flush=True)
+    for line in sys.stdin:
+        each = [torch.Generator().manual_seed(seed) for seed in range(int(line))]
+        began = time.process_time()
+        pipe([PROMPT] * len(each), generator=each, output_type="np", **STEPS)
+        print("took", time.process_time() - began, flush=True)
+
+
+def answer(process: subprocess.Popen[str], word: str) -> str:
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith(word):
+            return line.removeprefix(word).strip()
+    sys.exit("optimum's pipeline ended; its own words stand above")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--packages", type=Path, help="folder of optimum-intel and what it needs")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--json", type=Path, help="write the figures there")
+    parser.add_argument("--theirs", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.theirs:
+        theirs(options.theirs)
+        return
+    if options.packages is None:
+        sys.exit("optimum's pipeline is no peer here: --packages names no folder of it")
+    import torch
+
+    from ldm_core import Pipeline
+
+    torch.set_num_threads(1)
+    pipe = Pipeline.from_pretrained("shapes", device="cpu", converters=["openvino"])
+    path = os.pathsep.join([str(options.packages), os.environ.get("PYTHONPATH", "")])
+    process = subprocess.Popen(
+        [sys.executable, __file__, "--theirs", str(pipe.composition.info.folder)],
+        env={**os.environ, "PYTHONPATH": path},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    peer = answer(process, "ready")
+    machine = f"{describe('ldm-core', 'openvino')}; optimum's: {peer}"
+    report: dict[str, Any] = {"machine": machine}
+    print(machine)
+    for batch in (1, 8):
+        rows = []
+        for _ in range(options.rounds + 1):
+            began = time.process_time()
+            pipe([PROMPT] * batch, seed=0, output_type="np", **STEPS)
+            own = time.process_time() - began
+            assert process.stdin is not None
+            process.stdin.write(f"{batch}\n")
+            process.stdin.flush()
+            rows.append((own, float(answer(process, "took"))))
+        rows = rows[1:]  # programs are compiled in the first
+        medians = [statistics.median(column) for column in zip(*rows, strict=True)]
+        ratio = statistics.median(own / other for own, other in rows)
+        report[f"batch {batch}"] = {"ldm": medians[0], "optimum": medians[1], "ratio": ratio}
+        print(f"batch {batch}: {medians[0]:.3f} s against {medians[1]:.3f}, ratio {ratio:.3f}")
+    process.communicate()
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
