@@ -4,6 +4,8 @@ figures in one file of JSON, and a page with a plot that is made of it.
     python benchmarks/speed.py --json speed.json           # about half an hour on two cores
     python benchmarks/speed.py --page speed.json           # draws docs/reference/speed.md
 
+With ``--optimum FOLDER`` and ``--k-diffusion FOLDER``, into which pip installed them, optimum's
+pipeline and k-diffusion's loop are peers too.
 Each script is a process of its own, with a thread; what it prints goes where this prints.
 """
 
@@ -47,17 +49,17 @@ BESIDE = (
 )
 
 
-def measured(scripts: list[str]) -> dict[str, Any]:
+def measured(scripts: Mapping[str, list[str]]) -> dict[str, Any]:
     """The figures of each script; what ended otherwise than well is kept as its exit code."""
     figures: dict[str, Any] = {}
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
     with tempfile.TemporaryDirectory() as home:
-        for name in scripts:
+        for name, arguments in scripts.items():
             file = Path(home) / f"{name}.json"
             command = [
                 sys.executable,
                 str(HERE / f"{name}.py"),
-                *SCRIPTS[name],
+                *arguments,
                 "--json",
                 str(file),
             ]
@@ -168,13 +170,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, help="where the figures go")
     parser.add_argument("--scripts", nargs="+", choices=list(SCRIPTS), default=list(SCRIPTS))
+    parser.add_argument("--optimum", type=Path, help="folder of optimum's packages")
+    parser.add_argument("--k-diffusion", type=Path, help="folder of k-diffusion's packages")
     parser.add_argument("--page", type=Path, nargs="+", help="draw the page of these files")
     options = parser.parse_args()
     if options.page is not None:
         figures = {k: v for file in options.page for k, v in json.loads(file.read_text()).items()}
         (DOCS / "reference" / "speed.md").write_text(page(figures))
         return
-    figures = measured(options.scripts)
+    scripts = {name: [*SCRIPTS[name]] for name in options.scripts}
+    if options.k_diffusion is not None and "step_cost" in scripts:
+        scripts["step_cost"] += ["--k-diffusion", str(options.k_diffusion)]
+    if options.optimum is not None:
+        scripts["optimum_peer"] = ["--packages", str(options.optimum)]
+    figures = measured(scripts)
     if options.json is not None:
         options.json.write_text(json.dumps(figures, indent=1) + "\n")
     sys.exit(1 if any(found["exit_code"] for found in figures.values()) else 0)
