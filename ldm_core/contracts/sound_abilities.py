@@ -105,6 +105,21 @@ class SongAbility(Protocol):
         ...
 
 
+class MaskedSoundAbility(Protocol):
+    """Ability ``masked_audio``: how a family tells its network of a sound of which a part is made
+    anew."""
+
+    def encode(self, latents: Tensor, keep: Tensor) -> Condition:
+        """The network's condition, the same under every branch.
+
+        Args:
+            latents: of the sounds, (batch, channels, places).
+            keep: 1 for each place that stays and 0 for those that are made anew, (batch, 1,
+                places).
+        """
+        ...
+
+
 class SoundTextAbility(Protocol):
     """Ability ``sound_text``: how a family encodes a prompt and a negative one that its pipeline
     reads as long as the prompt."""

@@ -195,6 +195,7 @@ def ldm_conditioning(register: Register) -> None:
     register("keyframes", "ldm_plugins.conditioning.keyframes:keyframes")
     register("low_resolution", "ldm_plugins.conditioning.low_resolution:low_resolution")
     register("mask", "ldm_plugins.conditioning.mask:mask")
+    register("masked_audio", "ldm_plugins.conditioning.masked_audio:masked_audio")
     register("picture_embedding", "ldm_plugins.conditioning.picture_embedding:picture_embedding")
     register("prompt_embeds", "ldm_plugins.conditioning.prompt_embeds:prompt_embeds")
     register("redux", "ldm_plugins.conditioning.redux:redux")

@@ -9,7 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import StableAudio3AudioToAudioPipeline, StableAudio3Pipeline
+from diffusers import (
+    StableAudio3AudioToAudioPipeline,
+    StableAudio3InpaintPipeline,
+    StableAudio3Pipeline,
+)
 from diffusers.pipelines.stable_audio_3 import pipeline_stable_audio_3_audio2audio as from_sound
 from diffusers.schedulers import scheduling_flow_match_euler_discrete as theirs
 
@@ -147,6 +151,32 @@ def from_both(start: Pipeline, folder: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_from_a_sound_all_of_the_way_is_that_of_diffusers(from_both: Any) -> None:
     assert apart(*from_both(1.0)) < 1e-4
     assert apart(*from_both(1.0, "np")) < 1e-4
+
+
+def test_the_rest_of_a_sound_is_heard_as_in_diffusers(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the same folder of the class that asks for a sound."""
+    index = folder / "model_index.json"
+    kept = index.read_text()
+    try:
+        index.write_text(kept.replace('"StableAudio3Pipeline"', '"StableAudio3InpaintPipeline"'))
+        pipe = Pipeline.from_pretrained(folder)
+        peer = StableAudio3InpaintPipeline.from_pretrained(folder)
+    finally:
+        index.write_text(kept)
+    assert [one["name"] for one in pipe.recipe["conditioning"]][2] == "masked_audio"
+    own = {"audio": [WAVE, WAVE[::-1].copy()], "repaint": "0.05-0.11"}
+    waves = torch.stack([torch.from_numpy(wave) for wave in own["audio"]])
+    their = {"audio": waves, "mask_start_seconds": 0.05, "mask_end_seconds": 0.11}
+    assert distance(pipe, peer, monkeypatch, own, their) < 1e-4
+    call: dict[str, Any] = {"seed": 3, "num_inference_steps": 2, "output_type": "latent", **SHORT}
+    heard = [pipe("a red star", audio=wave, repaint="0.05-0.11", **call) for wave in own["audio"]]
+    assert (heard[0].images - heard[1].images).norm() > 1e-3 * heard[0].images.norm()
+    four = {"prompt": [*PROMPTS] * 2, "audio": own["audio"] * 2, "repaint": ["0-0.1", None] * 2}
+    assert alone(pipe, four, **SHORT) < 1e-5
+    with pytest.raises(LdmError, match=r"less than one place of this model's latents, 0\.02 sec"):
+        pipe("a red star", audio=WAVE, repaint="0.05-0.055", **call)
 
 
 def test_from_a_sound_diffusers_goes_up_after_its_start(start: Pipeline, from_both: Any) -> None:

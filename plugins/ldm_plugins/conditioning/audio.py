@@ -103,16 +103,8 @@ class AudioStart(Conditioning):
         return cut(grid, request.num_inference_steps, request.inputs["strength"][0])
 
     def bind(self, run: Run) -> RunHooks:
-        import torch
-
         request = run.request
-        sounds = {
-            id(sound): self._read(sound, request) for (sound,) in different(request.inputs["audio"])
-        }
-        several = [sounds[id(sound)] for sound in request.inputs["audio"]]
-        if len({len(sound) for sound in several}) > 1:
-            raise LdmError("the sounds of a run should have the same channels.")
-        data, texts = torch.stack(several), request.inputs["repaint"]
+        data, texts = self._samples(request), request.inputs["repaint"]
         if not any(texts):
             return FromPicture(run, data)
         shares = self._shares(texts, request)
@@ -121,6 +113,18 @@ class AudioStart(Conditioning):
             return spread(shares, 0, x0)
 
         return Blend(run, data, share, request.inputs["strength"][0] == 1)
+
+    def _samples(self, request: Request) -> Tensor:
+        """The sounds of a request, (batch, channels, samples)."""
+        import torch
+
+        sounds = {
+            id(sound): self._read(sound, request) for (sound,) in different(request.inputs["audio"])
+        }
+        several = [sounds[id(sound)] for sound in request.inputs["audio"]]
+        if len({len(sound) for sound in several}) > 1:
+            raise LdmError("the sounds of a run should have the same channels.")
+        return torch.stack(several)
 
     def _read(self, sound: object, request: Request) -> Tensor:
         return read_samples(sound, self._count(request), self.rate, self.channels)

@@ -31,12 +31,16 @@ TRAINED = 1000
 """Timesteps of the noise schedule here; the network's own are as many as its scheduler says."""
 
 
+INPAINT = "StableAudio3InpaintPipeline"
+
+
 class StableAudio3(DiffusersFolder):
     """Sound of text with a rectified-flow transformer of differential attention that is told how
-    long the sound is (arXiv:2605.17991): folders of StableAudio3Pipeline and
-    StableAudio3AudioToAudioPipeline, distilled, which draw noise anew at each step, or not."""
+    long the sound is and may hear the rest of one (arXiv:2605.17991): folders of
+    StableAudio3Pipeline, StableAudio3AudioToAudioPipeline and StableAudio3InpaintPipeline,
+    distilled, which draw noise anew at each step, or not."""
 
-    pipelines = ("StableAudio3Pipeline", "StableAudio3AudioToAudioPipeline")
+    pipelines = ("StableAudio3Pipeline", "StableAudio3AudioToAudioPipeline", INPAINT)
     components: ClassVar = {
         "transformer": Component(("StableAudio3DiTModel",), "network"),
         "vae": Component(("AutoencoderSAME",), "autoencoder"),
@@ -55,15 +59,23 @@ class StableAudio3(DiffusersFolder):
             )
         text = (folder.config("text_encoder").get("encoder") or {}).get("hidden_size", 2304)
         folder.check_width(transformer.get("cond_token_dim", 768), text, "T5Gemma")
-        told = transformer.get("global_cond_dim", 768)
+        length = transformer.get("global_cond_dim", 768)
         gives = folder.config("duration_embedder").get("output_dim", 768)
-        if told != gives or gives != text:
+        if length != gives or gives != text:
             raise folder.error(
-                f"the network takes {told} numbers for how long the sound is, and text states of "
+                f"the network takes {length} numbers for how long the sound is, and text states of "
                 f"width {text}, beside which these stand; the duration_embedder gives {gives}."
             )
         rate = float(vae.get("sampling_rate", 44100))
         hop = vae.get("patch_size", 256) * math.prod(vae.get("encoder_strides", [16]))
+        hears = transformer.get("local_add_cond_dim", 257) == channels + 1
+        masked = ["masked_audio"] if hears and transformer.get("patch_size", 1) == 1 else []
+        if folder.pipeline == INPAINT and not masked:
+            raise folder.error(
+                f"its network should be told {channels + 1} numbers of each place of a sound "
+                "(local_add_cond_dim), and tokens of one place each (patch_size)."
+            )
+        told = ["text", "duration"]
         distilled = bool(folder.scheduler.get("stochastic_sampling", False))
         return folder.info(
             "stable_audio_3",
@@ -75,9 +87,9 @@ class StableAudio3(DiffusersFolder):
             ),
             steps=8 if distilled else 100,
             guidance="none",
-            abilities=["text", "duration"],
-            needs=frozenset({"text", "duration"}),
-            conditioning=["text", "duration"],
+            abilities=[*told, *masked],
+            needs=frozenset(told),
+            conditioning=[*told, *masked] if folder.pipeline == INPAINT else told,
             rate=rate,
             audio_channels=vae.get("audio_channels", 2),
         )
@@ -96,13 +108,14 @@ class StableAudio3(DiffusersFolder):
         def network(call: Call) -> Tensor:
             condition = call.condition
             seconds = condition["seconds"].to(device, dtype)
-            mask = condition["text_mask"].to(device)
+            mask, rest = condition["text_mask"].to(device), condition.get("rest")
             output: Tensor = transformer.module(
                 call.x.to(device, dtype),
                 (call.t * counts).to(device),
                 torch.cat([condition["text"].to(device, dtype), seconds[:, None]], dim=1),
                 seconds,
                 torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1),
+                local_add_cond=rest if rest is None else rest.to(device, dtype),
                 return_dict=False,
             )[0]
             return output.to(call.x.device, torch.float32)
@@ -111,6 +124,7 @@ class StableAudio3(DiffusersFolder):
         abilities: dict[str, Any] = {
             "text": T5GemmaText(t5, device),
             "duration": Seconds(parts["duration_embedder"], device),
+            "masked_audio": TheRest(device),
         }
         return Model(info, network, abilities, parts, place)
 
@@ -152,6 +166,19 @@ class T5GemmaText(TextAbility):
 
     def tokens(self, text: str) -> Mapping[str, Sequence[Span]]:
         return {"text": self._t5.spans(text)}
+
+
+class TheRest:
+    """Which places of a sound stay, and its latents there, key ``rest`` (batch, 1 + channels,
+    places)."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+
+    def encode(self, latents: Tensor, keep: Tensor) -> Condition:
+        import torch
+
+        return {"rest": torch.cat([keep, latents * keep], dim=1).to(self._device)}
 
 
 class Seconds:

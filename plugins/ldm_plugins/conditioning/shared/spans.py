@@ -66,6 +66,28 @@ def share_along(spans: Sequence[Span], axis: Axis, length: int, rate: float) -> 
     return [*shares[:1] * axis.ahead, *shares]
 
 
+def places_within(spans: Sequence[Span], axis: Axis, places: int, rate: float) -> list[float]:
+    """1 for each place of a latent that is made anew as a whole, 0 for the others: both ends of a
+    span are rounded down to places, as Diffusers does.
+
+    Args:
+        places: of the latent.
+        rate: frames or samples a second.
+    Raises:
+        LdmError: a span covers none.
+    """
+    anew = [0.0] * places
+    for begin, end in spans:
+        first, last = (int(min(time * rate / axis.stride, places)) for time in (begin, end))
+        if first == last:
+            raise LdmError(
+                f"'repaint' says {begin:g}-{end:g}, which is less than one place of this model's "
+                f"latents, {axis.stride / rate:.3g} seconds."
+            )
+        anew[first:last] = [1.0] * (last - first)
+    return anew
+
+
 def spread(shares: Sequence[Sequence[float]], at: int, like: Tensor) -> Tensor:
     """Shares along an axis of latents, of each entry of a batch, as a tensor of their shape.
 
