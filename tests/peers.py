@@ -53,12 +53,18 @@ OWN_TIMESTEPS = {"unipc", "dpmpp_2m", "dpmpp_3m", "dpmpp_2m_sde"}
 
 
 def apart(found: Any, expected: Any) -> float:
-    """Distance of tensors or arrays of one shape, relative to the second; ``-rP`` shows it."""
-    found, expected = torch.as_tensor(found), torch.as_tensor(expected)
-    assert found.shape == expected.shape
-    distance = float((found - expected).norm() / expected.norm())
+    """Distance of tensors or arrays of one shape, relative to the second; ``-rP`` shows it, and
+    `docs/make_distance_table.py` hears it."""
+    distance = far(found, expected)
     print(f"apart by {distance:.1e}")
     return distance
+
+
+def far(found: Any, other: Any) -> float:
+    """The same distance, of two that are meant to differ, which is not told of."""
+    found, other = torch.as_tensor(found), torch.as_tensor(other)
+    assert found.shape == other.shape
+    return float((found - other).norm() / other.norm())
 
 
 class Decoded:
