@@ -20,9 +20,11 @@ from diffusers.pipelines.deprecated.unclip import (
 from diffusers.pipelines.stable_diffusion import (
     StableUnCLIPImageNormalizer,
     StableUnCLIPImg2ImgPipeline,
+    StableUnCLIPPipeline,
+    pipeline_stable_unclip,
     pipeline_stable_unclip_img2img,
 )
-from diffusers.schedulers import scheduling_unclip
+from diffusers.schedulers import scheduling_ddpm, scheduling_unclip
 from transformers import (
     CLIPImageProcessor,
     CLIPTextModelWithProjection,
@@ -233,6 +235,34 @@ def test_a_picture_depends_on_its_own_inputs_and_seed(
     if kind == "stable":
         inputs["noise_level"] = [None, 3, 500, 20]
     assert alone(pipes[kind], inputs, output_type="pt") < 1e-5
+
+
+def test_a_text_alone_gives_what_diffusers_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its prior's noise, that in the embedding and that of the latents are drawn here. Tables of
+    the prior's scheduler are in float64, as above."""
+    folder = tiny.write_stable_unclip(tmp_path / "text", prior=True)
+    pipe = Pipeline.from_pretrained(folder)
+    assert pipe.recipe["num_inference_steps"] == 20
+    peer = StableUnCLIPPipeline.from_pretrained(folder)
+    peer.set_progress_bar_config(disable=True)
+    scheduler = peer.prior_scheduler
+    scheduler.betas = torch.tensor(cosine_betas(), dtype=torch.float64)
+    scheduler.alphas = 1 - scheduler.betas
+    scheduler.alphas_cumprod = scheduler.alphas.cumprod(0)
+    drawn, noisy = mixed(embedding_prior.SEED, (WIDTH,)), mixed(NOISE_SEED, (WIDTH,))
+    latents = pipe.noise(SEEDS, {"height": 16, "width": 16})()
+    monkeypatch.setattr(scheduling_ddpm, "randn_tensor", lambda shape, **options: drawn())
+    monkeypatch.setattr(pipeline_stable_unclip, "randn_tensor", lambda shape, **options: noisy())
+    call: dict[str, Any] = {"noise_level": 30, "height": 16, "width": 16, **STEPS}
+    their = {"prior_latents": drawn(), "prior_num_inference_steps": 5, "latents": latents}
+    theirs = peer(list(PROMPTS), output_type="np", **their, **call).images
+    chosen = pipe.replace(conditioning=["text", {"name": "picture_embedding", "prior_steps": 5}])
+    found = chosen(list(PROMPTS), seed=list(SEEDS), output_type="np", **call).images
+    assert apart(found, theirs) < 1e-5
+    inputs = {"prompt": [*PROMPTS, ""], "noise_level": [None, 3, 500]}
+    assert alone(chosen, inputs, output_type="pt") < 1e-5
 
 
 def test_text_picture_and_noise_are_seen(pipes: dict[str, Pipeline]) -> None:

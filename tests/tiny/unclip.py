@@ -109,13 +109,19 @@ def write_unclip(folder: Path, variation: bool = False) -> Path:
     return folder
 
 
-def write_stable_unclip(folder: Path) -> Path:
-    """Stable Diffusion that is told what CLIP sees in a picture, as a vector of 32 numbers."""
+def write_stable_unclip(folder: Path, prior: bool = False) -> Path:
+    """Stable Diffusion that is told what CLIP sees in a picture, as a vector of 32 numbers.
+
+    Args:
+        prior: it draws that of a text.
+    """
+    import torch
+    from diffusers import PriorTransformer
     from diffusers.pipelines.stable_diffusion import StableUnCLIPImageNormalizer
 
     write_stable_diffusion(
         folder,
-        pipeline="StableUnCLIPImg2ImgPipeline",
+        pipeline="StableUnCLIPPipeline" if prior else "StableUnCLIPImg2ImgPipeline",
         class_embed_type="projection",
         projection_class_embeddings_input_dim=2 * WIDTH,
     )
@@ -127,8 +133,29 @@ def write_stable_unclip(folder: Path) -> Path:
     }
     _write(folder / "image_noising_scheduler" / "scheduler_config.json", noising)
     index = json.loads((folder / "model_index.json").read_text())
+    if prior:
+        torch.manual_seed(0)
+        network = PriorTransformer(
+            num_attention_heads=2,
+            attention_head_dim=12,
+            embedding_dim=WIDTH,
+            num_embeddings=WINDOW,
+            num_layers=1,
+        )
+        _save(network, folder / "prior")
+        write_clip(folder, "prior_text_encoder", "prior_tokenizer", WIDTH, WIDTH)
+        said = {**SCHEDULER, **SCHEDULERS["prior_scheduler"], "_class_name": "DDPMScheduler"}
+        _write(folder / "prior_scheduler" / "scheduler_config.json", said)
+        own = {
+            "prior": ["diffusers", "PriorTransformer"],
+            "prior_text_encoder": ["transformers", TEXT],
+            "prior_tokenizer": ["transformers", "CLIPTokenizer"],
+            "prior_scheduler": ["diffusers", "DDPMScheduler"],
+        }
+    else:
+        own = _write_eyes(folder)
     more = {
-        **_write_eyes(folder),
+        **own,
         "image_normalizer": ["stable_diffusion", "StableUnCLIPImageNormalizer"],
         "image_noising_scheduler": ["diffusers", "DDPMScheduler"],
     }

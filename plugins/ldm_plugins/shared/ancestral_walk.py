@@ -18,20 +18,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AncestralWalk:
-    """Ancestral sampling at even timesteps, both trained ends among them (Ho et al. 2020,
-    arXiv:2006.11239, Alg. 2).
+    """Ancestral sampling at even timesteps (Ho et al. 2020, arXiv:2006.11239, Alg. 2).
 
     Attributes:
         schedule: of the network's training.
         bound: beyond which x0 is cut off; None where it is not.
+        leading: the timesteps are the first of as many equal parts; else both trained ends are
+            among them.
     """
 
     schedule: VPSchedule
     bound: float | None
+    leading: bool = False
 
     def points(self, steps: int) -> list[Point]:
         """Those that are visited, and the clean end."""
         last = int(self.schedule.last)
+        if self.leading:
+            part = (last + 1) // steps
+            return [self.schedule.at(part * i) for i in reversed(range(steps))] + [CLEAN]
         times = [round(last * i / (steps - 1)) for i in range(steps)] if steps > 1 else [last]
         return [self.schedule.at(t) for t in reversed(times)] + [CLEAN]
 

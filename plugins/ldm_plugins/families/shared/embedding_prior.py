@@ -63,7 +63,8 @@ class EmbeddingPrior:
         self, part: Part, config: Mapping[str, Any], clip: ClipEncoder, device: torch.device
     ) -> None:
         bound = config["clip_sample_range"] if config["clip_sample"] else None
-        self._walk = AncestralWalk(read_schedule(config), bound)
+        leading = config["timestep_spacing"] == "leading"
+        self._walk = AncestralWalk(read_schedule(config), bound, leading)
         self._prediction = read_prediction_type(config)
         self._part = part
         self._device = device

@@ -27,6 +27,41 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
 }
 
 
+USUAL = "DDPMScheduler"
+SPACINGS = ("leading", "linspace")
+SAID: Mapping[str, Any] = {"steps_offset": 0, "thresholding": False}
+
+
+def read_prior_scheduler(folder: Path) -> dict[str, Any]:
+    """The config of a prior's scheduler, which is of unCLIP's class or, as in Stable unCLIP, of the
+    usual one.
+
+    Args:
+        folder: of the scheduler.
+    Raises:
+        LdmError: it is of another class, or says what is not known of a prior.
+    """
+    file = folder / "scheduler_config.json"
+    config = read_json(file)
+    if config.get("_class_name") != USUAL:
+        return read_unclip_scheduler(folder)
+    check_scheduler(config, file)
+    said = {**DEFAULTS, "beta_schedule": "linear", "timestep_spacing": SPACINGS[0], **config}
+    if said["timestep_spacing"] not in SPACINGS:
+        raise LdmError(
+            f"{file}: timestep_spacing should be {' or '.join(SPACINGS)} for a prior, not "
+            f"{said['timestep_spacing']!r}."
+        )
+    if said.get("variance_type", "fixed_small") not in ("fixed_small", "fixed_small_log"):
+        raise LdmError(
+            f"{file}: a prior's variance_type is fixed_small, not {said['variance_type']!r}."
+        )
+    for key, value in SAID.items():
+        if said.get(key, value) != value:
+            raise LdmError(f"{file}: {key} should be {value!r} for a prior, not {said[key]!r}.")
+    return said
+
+
 def read_unclip_scheduler(folder: Path) -> dict[str, Any]:
     """The config as the usual class that does the same.
 
