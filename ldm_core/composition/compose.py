@@ -90,19 +90,20 @@ def compose(
     if "model_config" in layer:
         layer["model_config"] = lasting(layer["model_config"], info.folder)
     own = own_recipe(registry, info.folder)
-    loras = _loras(_all_loras(own, layer))
     fast = lay(own, layer).get("fast")
     own, layer = _without(own, "fast"), _without(layer, "fast")
+    below = dict(own)
     try:
+        loras = _loras(_all_loras(own, layer))
         composition = assemble(info, registry, family, own, layer, loras)
     except LdmError as error:
         of_model = {key: layer[key] for key in OF_MODEL if key in layer}
 
-        def alone(below: Layer) -> None:
-            below, bare = dict(below), dict(of_model)
-            assemble(info, registry, family, below, bare, _loras(_all_loras(below, bare)))
+        def alone(its_own: Layer) -> None:
+            its_own, bare = dict(its_own), dict(of_model)
+            assemble(info, registry, family, its_own, bare, _loras(_all_loras(its_own, bare)))
 
-        told = failure(error, registry, info, own, alone)
+        told = failure(error, registry, info, below, alone)
         if told is None:
             raise
         raise told from error

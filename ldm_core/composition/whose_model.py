@@ -66,6 +66,8 @@ def _own_recipe(folder: Path) -> Layer:
     own = read_recipe(file) if os.path.lexists(file) else {}
     if TRUST in own:
         raise LdmError(f"a model does not say which plugins are imported, as {file} would.")
+    for key in sorted(own.keys() & {"model", "model_config"}):
+        raise LdmError(f"a model does not say which model it is, as {file} would by '{key}'.")
     if "components" in own:
         raise LdmError(
             f"a model does not say which components it has of other folders, as {file} would.",

@@ -26,7 +26,7 @@ from ldm_core.errors import (
     is_raised_by_us,
 )
 from ldm_core.machine import MET_BY, asked_to_stop, machine_error
-from ldm_core.plugins.folder import kept_folder
+from ldm_core.plugins.folder import kept_folder, kept_output
 
 if TYPE_CHECKING:
     from ldm_core.plugins.registry import Plugin
@@ -64,9 +64,8 @@ def blamed(
     Raises:
         PluginError: its code failed.
     """
-    kept = (
-        nullcontext() if typed or not is_of_others(plugin) else kept_folder(lambda: _word(plugin))
-    )
+    keep = kept_output if typed else kept_folder
+    kept = keep(lambda: _word(plugin)) if is_of_others(plugin) else nullcontext()
     try:
         with kept:
             yield
@@ -201,13 +200,13 @@ def _frames(
     """The innermost frames of plugins' packages that did not call back into the core, and whether
     some did."""
     frames: list[FrameType] = []
-    called_back = False
+    called_back, without_end = False, isinstance(error, RecursionError)
     for frame, _ in traceback.walk_tb(error.__traceback__):
         name = str(frame.f_globals.get("__name__"))
         top = name.partition(".")[0]
         if top in packages and top not in OURS:
             frames.append(frame)
-        elif frames and name.startswith(ROOMS) and name not in BETWEEN:
+        elif frames and name.startswith(ROOMS) and name not in BETWEEN and not without_end:
             called_back = True
             frames = []
     return frames, called_back

@@ -1,8 +1,10 @@
-"""The working folder, which relative names of files mean, and which no plugin is to change."""
+"""The working folder, which relative names of files mean, and the standard output, which belongs to
+results: no plugin is to change them."""
 
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -19,7 +21,8 @@ def kept_folder(whose: Callable[[], str]) -> Iterator[None]:
     """
     here = _folder()
     try:
-        yield
+        with kept_output(whose):
+            yield
     finally:
         now = _folder()
         if here and now != here:
@@ -27,6 +30,24 @@ def kept_folder(whose: Callable[[], str]) -> Iterator[None]:
                 os.chdir(here)
                 what = f"the working folder was changed to {now or 'one that is gone'}"
                 warnings.warn(LdmWarning(f"{what} by {whose()}; it is put back."), stacklevel=3)
+
+
+@contextmanager
+def kept_output(whose: Callable[[], str]) -> Iterator[None]:
+    """See that the standard output is afterwards the stream that it was; where another stands in
+    its place, that is said.
+
+    Args:
+        whose: in words, who may have changed it.
+    """
+    output = sys.stdout
+    try:
+        yield
+    finally:
+        if sys.stdout is not output:
+            sys.stdout = output
+            what = f"another standard output was set by {whose()}"
+            warnings.warn(LdmWarning(f"{what}; that of before is put back."), stacklevel=3)
 
 
 def _folder() -> str:

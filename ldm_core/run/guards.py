@@ -157,6 +157,7 @@ def answered_by(network: Network, part: Any, whose: str, factor: int, met: Met |
     """
 
     def answered(call: Call) -> Tensor:
+        written = call.x._version
         try:
             output = network(call)
         except BaseException as error:
@@ -166,13 +167,20 @@ def answered_by(network: Network, part: Any, whose: str, factor: int, met: Met |
         if not isinstance(output, Tensor) or output.shape != call.x.shape:
             rows, channels, *rest = call.x.shape
             shape = (rows, channels * factor, *rest)
-            if isinstance(output, Tensor) and output.shape == shape:
-                return output
-            raise PartError(
-                part,
-                f"{whose} answers with a tensor of {shape}, a row for each of the call, and it "
-                f"gave {described(output)}.",
-            )
+            if not isinstance(output, Tensor) or output.shape != shape:
+                raise PartError(
+                    part,
+                    f"{whose} answers with a tensor of {shape}, a row for each of the call, and it "
+                    f"gave {described(output)}.",
+                )
+        if not output.is_floating_point() or output.layout is not call.x.layout:
+            what = f"{whose} answers in floating point, laid out as x is"
+            raise PartError(part, f"{what}, and it gave {described(output)}, {output.layout}.")
+        if output.device != call.x.device:
+            what = f"{whose} answers on {call.x.device}, where x is"
+            raise PartError(part, f"{what}, and it did on {output.device}.")
+        if call.x._version != written:
+            raise PartError(part, f"{whose} leaves the x of a call as it is, and it wrote into it.")
         return output
 
     return answered

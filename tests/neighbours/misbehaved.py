@@ -68,6 +68,24 @@ PARTS: Sequence[tuple[str, str, str, str]] = [
      "at step 1 of 4"),
     ("conditioning", "few-rows", f"{HOOKS}        return lambda c: network(c._replace(t=c.t[:1]))",
      "at step 1 of 4"),
+    ("scheduler", "forges-part",
+     "from ldm_core.errors import PartError\n"
+     "def it(x, grid, denoise, noise): raise PartError(object(), 'forged')", "forged"),
+    ("scheduler", "forges-plugin",
+     "from ldm_core.errors import PluginError\n"
+     "def it(x, grid, denoise, noise): raise PluginError('the other', 'now', ValueError())",
+     "the other"),
+    ("scheduler", "forges-end",
+     "from ldm_core.run.finite import AllLost\n"
+     "def it(x, grid, denoise, noise): raise AllLost", "AllLost"),
+    ("scheduler", "forges-stop",
+     "class Mine(KeyboardInterrupt): ...\n"
+     "def it(x, grid, denoise, noise): raise Mine", "Mine"),
+    ("observer", "fails-twice",
+     "class Mine(contracts.RunObserver):\n"
+     "    def step(self, step): raise ValueError('first')\n"
+     "    def fail(self, error): raise SystemExit(0)\n"
+     "@contracts.sees_run\ndef it(run): return Mine()", "SystemExit"),
     ("decoder", "two", "def it(model, x0): return torch.zeros(1, 2, 64, 64)", "gave 2"),
     ("decoder", "seven", "def it(model, x0): return torch.zeros(1, 7, 64, 64)", "gave 7"),
     ("writer", "suffix-none", "@contracts.writes('image', '')\ndef it(shown, manifest, path): ...",
@@ -84,8 +102,11 @@ PARTS: Sequence[tuple[str, str, str, str]] = [
 OTHERS: Sequence[tuple[str, str, str]] = [
     ("scheduler", "moves", EULER + "    import os\n    os.chdir('/')\n    return x\n"),
     ("scheduler", "interrupted",
+     "import signal\n"
      "def it(x, grid, denoise, noise):\n"
-     "    raise BaseExceptionGroup('several', [ValueError(), KeyboardInterrupt()])\n"),
+     "    try:\n        signal.raise_signal(signal.SIGINT)\n"
+     "    except KeyboardInterrupt as stop:\n"
+     "        raise BaseExceptionGroup('several', [ValueError(), stop])\n"),
     ("observer", "prints", OBSERVER + "    yield print\n"),
     ("command", "says", "import sys\ndef it():\n    '''One.'''\n    sys.exit('no such luck')\n"),
 ]  # fmt: skip
