@@ -514,7 +514,7 @@ def command(thing: Thing, *, more: Thing | None = None):
     "gone": "",
     "raises_at_import": "raise RuntimeError('not now')",
     "exits_at_import": "raise SystemExit(0)",
-    "markup": "def command(): 'Closes [/what] was [red]never open, \\ud800.'",
+    "markup": "def command(): 'Closes [/what] was [red]never [open [/or] closed, \\ud800.'",
     "doc_is_no_text": "def command(): pass\ncommand.__doc__ = 3",
     "twice_the_flag": "def command(*, a_b: int = 1, help: int = 2): 'Has a flag of all commands.'",
 }
