@@ -83,6 +83,8 @@ def check_said(kind: str, part: Any, made: Any) -> None:
             raise PartError(part, f"{words}, and it gave {brief(file)} among them.")
         if not is_there(file):
             raise PartError(part, f"it says that it reads '{file}', which is not there.")
+        if not (file.is_file() or file.is_dir()):  # a pipe or device may have no end
+            raise PartError(part, f"it says that it reads '{file}', which is no file or folder.")
 
 
 def _check_converter(part: Any, made: Converter) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ldm_core.arguments import check_fields, checks_arguments
+from ldm_core.contracts.installed_modules import is_there
 from ldm_core.contracts.record import Record, made, unwrapped
 from ldm_core.errors import LdmError
 from ldm_core.values import brief
@@ -111,7 +111,7 @@ class Writer(Record):
     @property
     def missing(self) -> tuple[str, ...]:
         """The modules that it needs and that are not installed."""
-        return tuple(name for name in self.needs if find_spec(name) is None)
+        return tuple(name for name in self.needs if not is_there(name))
 
     def holds(self, manifest: Mapping[str, Any]) -> bool:
         """Whether a file has this manifest inside; else it lies beside it."""

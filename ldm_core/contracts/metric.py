@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ldm_core.arguments import checks_arguments
+from ldm_core.contracts.installed_modules import is_there
 from ldm_core.contracts.record import Record, made, unwrapped
 from ldm_core.errors import LdmError, PartError
 from ldm_core.values import brief
@@ -103,7 +103,7 @@ class Metric(Record):
     @property
     def missing(self) -> tuple[str, ...]:
         """The modules that it needs and that are not installed."""
-        return tuple(name for name in self.needs if not _is_there(name))
+        return tuple(name for name in self.needs if not is_there(name))
 
     def rows(self, pictures: Tensor, *second: Any) -> Tensor:
         """The rows of a batch, (batch, values) float64 on the processor.
@@ -153,14 +153,6 @@ class Metric(Record):
                 ends = f"{self.lowest} to {self.highest}"
                 raise PartError(self, f"a metric says that it lies in {ends}, and it is {value:g}.")
         return value
-
-
-def _is_there(module: str) -> bool:
-    """Whether a module can be imported, of whose package nobody knows whether that is there."""
-    try:
-        return find_spec(module) is not None
-    except (ImportError, ValueError):
-        return False
 
 
 @checks_arguments

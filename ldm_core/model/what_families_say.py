@@ -33,8 +33,7 @@ def check_info(info: ModelInfo, part: Family) -> None:
     except LdmError as error:
         raise PartError(part, f"its default_extent does not suit its latents: {error}") from error
     shape: Any = latents.shape(extent)
-    right = isinstance(shape, tuple) and len(shape) == 1 + len(latents.axes)
-    if not right or not all(isinstance(n, int) and n > 0 for n in shape):
+    if not isinstance(shape, tuple) or not all(isinstance(n, int) and n > 0 for n in shape):
         raise PartError(part, f"a latent has a shape of whole numbers, not {brief(shape)}.")
     if info.image_channels not in COLOURS:
         said = f"its image_channels {brief(info.image_channels)}"

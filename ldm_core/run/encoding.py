@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+from torch import Tensor, strided
 
 from ldm_core.composition.composition import Composition
 from ldm_core.contracts import Model, Noise, Seed
@@ -68,6 +68,7 @@ def by_encoder(parts: Composition, model: Model, data: Tensor, noise: Noise) -> 
     extent = dict(zip(space.names, data.shape[2:], strict=True))
     shape = (len(data), *space.shape(extent))
     right = isinstance(latents, Tensor) and latents.is_floating_point()
+    right = right and not (latents.is_meta or latents.layout is not strided)
     if not right or tuple(latents.shape) != shape:
         name = parts.recipe["encoder"]["name"]
         gave = tuple(latents.shape) if right else described(latents)

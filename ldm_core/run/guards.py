@@ -25,8 +25,10 @@ from ldm_core.contracts import (
     Evaluation,
     Medium,
     Model,
+    ModelInfo,
     Network,
     Part,
+    Place,
     Run,
     Unequal,
 )
@@ -272,6 +274,10 @@ def check_converted(made: Model, model: Model, part: Converter) -> None:
     """
     if not callable(made.network):
         raise PartError(part, f"a model's network is called, and it gave {brief(made.network)}.")
+    kept = isinstance(made.abilities, Mapping) and made.abilities.keys() >= model.abilities.keys()
+    if not (kept and isinstance(made.info, ModelInfo) and isinstance(made.place, Place)):
+        what = "a converter keeps what a model says of itself, its place and its abilities"
+        raise PartError(part, f"{what}, and it gave another of them.")
     for name, was in model.parts.items():
         now = made.parts.get(name)
         if not isinstance(now, Part) or now.module is None:
@@ -303,6 +309,8 @@ def check_medium(medium: Medium, latents: Tensor, part: Decoder) -> None:
     if data.layout is not torch.strided:
         gave = f"one of {data.layout}"
         raise PartError(part, f"a decoder gives a tensor as torch lays it out, and it gave {gave}.")
+    if data.dtype.itemsize < 2:
+        raise PartError(part, f"a decoder gives numbers to compute with, not {described(data)}.")
     if data.is_meta or not data.numel():
         gave = f"{described(data)} on {data.device}"
         raise PartError(part, f"a decoder gives something to be shown, and it gave {gave}.")

@@ -86,7 +86,8 @@ def seen(run: Run, observer: Observer) -> Run:
             "an observer asked for noise of the run that it sees, which would change its pictures.",
         )
 
-    request = replace(run.request, seeds=tuple(run.request.seeds))
+    inputs = {name: tuple(values) for name, values in run.request.inputs.items()}
+    request = replace(run.request, seeds=tuple(run.request.seeds), inputs=inputs)
     return replace(run, request=request, noise=drawn, to_latents=drawn)
 
 

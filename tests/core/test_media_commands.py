@@ -335,7 +335,7 @@ def test_what_makes_no_sense_of_a_video_is_refused(
 def test_without_pyav_that_is_said_before_any_weight_is_read(
     ldm: Any, moving: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ldm_core.contracts.medium.find_spec", lambda name: None)
+    monkeypatch.setattr("ldm_core.contracts.installed_modules.find_spec", lambda name: None)
     monkeypatch.setitem(sys.modules, "av", None)
     monkeypatch.setattr("media_toys.Toy.load", lambda *a: pytest.fail("weights are read"))
     code, _, err = ldm("generate", "--model", moving, "--format", "mp4")

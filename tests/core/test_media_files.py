@@ -208,7 +208,7 @@ def test_which_writer_is_taken_hangs_on_what_is_installed_alone(
     registry.plugins.reverse()
     assert [taken(kind) for kind in ("image", "video", "audio")] == [".png", ".mp4", ".flac"]
     registry.plugins.reverse()
-    monkeypatch.setattr("ldm_core.contracts.medium.find_spec", lambda name: None)
+    monkeypatch.setattr("ldm_core.contracts.installed_modules.find_spec", lambda name: None)
     assert [taken(kind) for kind in ("image", "video", "audio")] == [".png", ".webp", None]
     with pytest.raises(LdmError, match="the format 'mp4' needs the package av") as error:
         writers._installed(writer("mp4"), "mp4")
