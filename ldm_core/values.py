@@ -108,7 +108,7 @@ def _read_by(annotation: Any, text: bool) -> Any:
     if kind is type or kind in (dict, Mapping):
         return kind
     if kind is Callable or _is_protocol(kind):
-        return Annotated[Any, BeforeValidator(_callable)] if issubclass(kind, Callable) else Any
+        return Annotated[Any, BeforeValidator(_callable)] if issubclass(kind, Callable) else Any  # type: ignore[arg-type]
     if isinstance(kind, type):
         return Annotated[Any, BeforeValidator(partial(_instance, kind=kind))]
     return Any
