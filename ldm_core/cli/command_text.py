@@ -13,10 +13,10 @@ from typing import Any
 
 from ldm_core.cli.choices import FLAGS
 from ldm_core.composition.compose import compose
-from ldm_core.composition.composition import is_one_each
 from ldm_core.composition.full_recipe import recipe_in_full
 from ldm_core.composition.reach import Reach
 from ldm_core.composition.recipe import LISTS, STAGES, Layer
+from ldm_core.composition.spread import is_one_each
 from ldm_core.composition.toml_text import written_value
 from ldm_core.contracts.files import in_full
 from ldm_core.errors import LdmError, PluginError

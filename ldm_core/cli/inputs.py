@@ -13,8 +13,9 @@ from typer.core import TyperOption
 from ldm_core.cli.choices import FLAGS
 from ldm_core.cli.frames import FRAMES, WRITTEN, Command
 from ldm_core.composition.compose import RESERVED
-from ldm_core.composition.composition import Composition, is_one_each
+from ldm_core.composition.composition import Composition
 from ldm_core.composition.recipe import read_value
+from ldm_core.composition.spread import is_one_each
 from ldm_core.contracts import Input
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.plugins.elsewhere_words import ARGUMENT_FLAGS, argument_said

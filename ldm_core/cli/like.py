@@ -11,10 +11,11 @@ from ldm_core.cli.choices import DEFAULT_MODEL
 from ldm_core.cli.ends import say
 from ldm_core.cli.show import made, taken
 from ldm_core.cli.taken_over import Taken
-from ldm_core.composition.composition import Composition, is_one_each
+from ldm_core.composition.composition import Composition
 from ldm_core.composition.reach import Reach
 from ldm_core.composition.recipe import Layer
 from ldm_core.composition.short_names import owned_model
+from ldm_core.composition.spread import is_one_each
 from ldm_core.contracts import ModelInfo
 from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError

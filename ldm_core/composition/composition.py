@@ -12,6 +12,7 @@ from ldm_core.composition import limits
 from ldm_core.composition.companions import Companions
 from ldm_core.composition.frame_rate import check_frame_rate
 from ldm_core.composition.recipe import Layer
+from ldm_core.composition.spread import spread
 from ldm_core.composition.typed_inputs import check_types
 from ldm_core.contracts import (
     Conditioning,
@@ -45,7 +46,7 @@ from ldm_core.plugins.blame import is_of_others
 from ldm_core.plugins.elsewhere_words import said_of
 from ldm_core.plugins.owners import Owners
 from ldm_core.plugins.registry import Plugin, Registry
-from ldm_core.values import brief, plain
+from ldm_core.values import brief
 
 OF_A_CALL = (
     "seed", "num_images_per_prompt", "num_inference_steps", "guidance_scale", "width", "height",
@@ -256,8 +257,10 @@ class Composition:
         check_frame_rate(frame_rate, self.info, self.decoder.kind, self.conditioning)
         if not seeds:
             raise LdmError("there are no seeds, one for each image, so there is nothing to make.")
+        given = {name: value for name, value in inputs.items() if value is not None}
+        self.check_names(given)
         request = Request(
-            inputs=self._spread(inputs, len(seeds)),
+            inputs=spread(given, self.inputs, len(seeds)),
             seeds=list(seeds),
             extent=self.extent(extent),
             num_inference_steps=self.recipe["num_inference_steps"] if steps is None else steps,
@@ -317,33 +320,6 @@ class Composition:
                 f"{reads if declared else 'it has no conditioning'}.{near}"
             )
 
-    def _spread(self, inputs: Mapping[str, Any], count: int) -> dict[str, list[Any]]:
-        """One entry of every input an image."""
-        declared = self.inputs
-        values = {name: value for name, value in inputs.items() if value is not None}
-        self.check_names(values)
-        spread: dict[str, list[Any]] = {}
-        for name, one in declared.items():
-            if name not in values and one.required:
-                raise LdmError(f"this pipeline needs '{name}'.")
-            if name not in values:
-                spread[name] = [one.default] * count
-                continue
-            value = values[name]
-            entries = list(value) if is_one_each(value) else [value] * count
-            if len(entries) != count:
-                raise LdmError(f"{len(entries)} entries of '{name}' for {count} images.")
-            if not one.each and len({*map(id, entries)}) > 1:
-                # as texts: a list has no hash, NaN is not itself, and tensors compare by element
-                several = dict.fromkeys(map(str, entries))
-                if len(several) > 1:
-                    raise LdmError(
-                        f"the {name} should be the same for all images of a run, not "
-                        f"{', '.join(several)}."
-                    )
-            spread[name] = [plain(entry) for entry in entries]
-        return spread
-
 
 def _cut(part: Conditioning, grid: Grid, request: Request) -> Grid:
     """The part of a grid that a conditioning has walked.
@@ -355,11 +331,3 @@ def _cut(part: Conditioning, grid: Grid, request: Request) -> Grid:
     if not isinstance(left, Grid) or len(left) < 1:
         raise PartError(part, f"what is left of a Grid is a Grid, not {brief(left)}.")
     return left
-
-
-def is_one_each(value: Any) -> bool:
-    """Whether an input says something else of each image: a list does, unless it is of tables,
-    which are one thing for all images."""
-    if not isinstance(value, list | tuple):
-        return False
-    return not value or not all(isinstance(entry, Mapping) for entry in value)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from ldm_core.arguments import argument, check_fields
-from ldm_core.composition.composition import is_one_each
 from ldm_core.composition.limits import check_images
+from ldm_core.composition.spread import is_one_each
 from ldm_core.contracts import Extent, FrameRate, Seed, Step
 from ldm_core.contracts.latents import AtLeastOne
 from ldm_core.contracts.record import check_takes

@@ -14,24 +14,21 @@ from ldm_core.arguments import checks_arguments
 from ldm_core.composition.compose import compose, recompose
 from ldm_core.composition.composition import Composition
 from ldm_core.composition.noise import noise_kind
-from ldm_core.contracts import Extent, Medium, Model, Noise, Plan, Request, Run, Seed, Step
-from ldm_core.contracts.record import check_takes
+from ldm_core.contracts import Extent, Medium, Model, Noise, Plan, Request, Seed, Step
 from ldm_core.errors import LdmError
 from ldm_core.media.arrays import check_latents
 from ldm_core.media.manifest import make_manifests
 from ldm_core.media.shown import check_output_type
-from ldm_core.model.libraries import heard
 from ldm_core.numerics.grid import Grid
 from ldm_core.numerics.point import Point
-from ldm_core.numerics.seeded_noise import SeededNoise, is_on
+from ldm_core.numerics.seeded_noise import SeededNoise
 from ldm_core.plugins.registry import Registry
 from ldm_core.run.allowance import within_memory
-from ldm_core.run.attention import in_force
 from ldm_core.run.call import CallArguments
 from ldm_core.run.completing import completed
-from ldm_core.run.decoding import decoded, decoder_for
-from ldm_core.run.encoding import by_encoder, encoded
-from ldm_core.run.finite import Finiteness, begun, collected
+from ldm_core.run.decoding import decoded
+from ldm_core.run.encoding import encoded
+from ldm_core.run.finite import Finiteness, collected
 from ldm_core.run.memory.fitting import Fitting, fitted_to_memory
 from ldm_core.run.memory.foreseen import foreseen
 from ldm_core.run.memory.release import give_back
@@ -39,11 +36,17 @@ from ldm_core.run.notebook import InNotebook
 from ldm_core.run.observing import failing
 from ldm_core.run.outcome import noted, outcome
 from ldm_core.run.output import Output
-from ldm_core.run.part_errors import computing
-from ldm_core.run.sampling import BEFORE, Sampling
+from ldm_core.run.sampling import Sampling
 from ldm_core.run.skipping import without
-from ldm_core.run.tf32 import tf32_in_force
-from ldm_core.run.weights import Weights, check_kernel, check_reading, load_model, prepare
+from ldm_core.run.starting import started
+from ldm_core.run.weights import (
+    Weights,
+    at_rate,
+    check_kernel,
+    check_reading,
+    load_model,
+    prepare,
+)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -114,14 +117,7 @@ class Pipeline(InNotebook):
         def load() -> Model:
             return load_model(fitting.placed(composition) if fitting else composition)
 
-        first = [] if around is None else [around]
-
-        def loaded() -> Model:
-            model = first[0](load) if first else load()
-            first.clear()
-            return model
-
-        whole = Weights(loaded)
+        whole = Weights.read(load, around)
         if fitting is not None:
             fitting.places(whole)
         return cls(composition, fitted_to_memory(composition, whole, fitting), whole, fitting)
@@ -175,14 +171,8 @@ class Pipeline(InNotebook):
         if composition is self.composition:
             return self
         composition = replace(composition, converters=self.composition.converters)
-        whole, latents = self.weights, composition.info.latents
-
-        def rated() -> Model:
-            with composition.owners.blamed(composition.family, BEFORE):
-                info = replace(whole.model.info, latents=latents)
-                return composition.family.at_rate(whole.model, info)
-
-        return type(self)(composition, Weights(rated), self.unconverted, self.fitting)
+        weights = at_rate(self.weights, composition)
+        return type(self)(composition, weights, self.unconverted, self.fitting)
 
     @checks_arguments
     def batches_of(self, call: CallArguments) -> Iterator[Output]:
@@ -300,28 +290,7 @@ class Pipeline(InNotebook):
         rated = self.at_rate(plan.request.frame_rate)
         if rated is not self:
             return rated._begin(plan, noise, x)
-        if self.fitting is not None:
-            self.fitting.see(self.composition, plan)
-        parts, plan = self.composition, completed(self, plan)
-        device = self.model.latents_device
-        if noise is not None:
-            check_takes(noise, (), "noise")
-        own = noise or self.noise(plan.request.seeds, plan.request.extent)
-        draws = own if is_on(own, device) else lambda: own().to(device)
-        finite = begun(len(plan.request.seeds))
-
-        def to_latents(data: Tensor) -> Tensor:
-            latents = by_encoder(parts, self.model, data.to(device), draws).to(device)
-            finite.encoded(latents)
-            return latents
-
-        request, grid, decode = plan.request, plan.grid, decoder_for(self, plan.request)
-        scale = self.initial_scale(grid)
-        run = Run(self.model, request, grid, draws, to_latents, scale, parts.scheduler, decode)
-        blamed = parts.owners.blamed(None, BEFORE)
-        tf32 = tf32_in_force(parts.recipe)
-        with blamed, in_force(parts.attention), tf32, heard(), computing(self.model):
-            return Sampling(parts, run, x, finite)
+        return started(self, plan, noise, x)
 
     @checks_arguments
     def noise(self, seeds: Sequence[Seed], extent: Extent) -> SeededNoise:

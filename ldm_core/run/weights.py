@@ -48,6 +48,20 @@ class Weights:
         _ = weights.model
         return weights
 
+    @classmethod
+    def read(
+        cls, load: Callable[[], Model], around: Callable[[Callable[[], Model]], Model] | None
+    ) -> Weights:
+        """Those that ``load()`` reads, the first time by ``around(load)`` where it is given."""
+        first = [] if around is None else [around]
+
+        def loaded() -> Model:
+            model = first[0](load) if first else load()
+            first.clear()
+            return model
+
+        return cls(loaded)
+
     @property
     def loaded(self) -> bool:
         """Whether the model is there."""
@@ -65,6 +79,17 @@ class Weights:
         """Keep the model no longer; it is loaded again when it is next asked for."""
         with self._one_at_a_time:
             self._model = None
+
+
+def at_rate(whole: Weights, composition: Composition) -> Weights:
+    """The same weights, as a model of a composition's latents, which are of another frame rate."""
+
+    def model() -> Model:
+        with composition.owners.blamed(composition.family, "before the first step"):
+            info = replace(whole.model.info, latents=composition.info.latents)
+            return composition.family.at_rate(whole.model, info)
+
+    return Weights(model)
 
 
 def load_model(composition: Composition) -> Model:

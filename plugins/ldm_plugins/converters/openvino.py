@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -19,34 +18,22 @@ from ldm_core.contracts import (
     Speedup,
 )
 from ldm_core.contracts.files import FileName
-from ldm_core.errors import LdmError, LdmWarning, did_you_mean
+from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.model import place as placement
-from ldm_core.model.modules import shallow_copy
 from ldm_plugins.converters.cfg_parallel import CfgParallel
 from ldm_plugins.converters.channels_last import ChannelsLast
 from ldm_plugins.converters.context_parallel import ContextParallel
 from ldm_plugins.converters.quantize import Quantize
+from ldm_plugins.converters.shared.compiled_parts import UNKNOWN, check_weights, in_place
 from ldm_plugins.converters.shared.graph_cache import usual_folder
 from ldm_plugins.converters.shared.placement import ROLES, Placement
 from ldm_plugins.converters.shared.processor import computes_bfloat16, is_processor
-from ldm_plugins.converters.shared.programs import PRECISIONS, Programs, computes
+from ldm_plugins.converters.shared.programs import PRECISIONS, computes
 from ldm_plugins.converters.shared.structure import is_altered
 from ldm_plugins.converters.shared.together import check_static
 
 NAME = "openvino"
 USUAL = ("network", "autoencoder", "decoder")
-DECODING = ("autoencoder", "decoder")
-UNKNOWN = (
-    "AsymmetricAutoencoderKL",
-    "AutoencoderKLQwenImage",
-    "AutoencoderKLWan",
-    "ConsistencyDecoderVAE",
-    "PaellaVQModel",
-)
-"""Autoencoders whose decoder enlarges by an operation that OpenVINO has no rule for
-(nearest-exact), is given more than latents, or is no module of its own."""
-NETWORKS = ("UNet2DModel",)
-"""What stands in an autoencoder's place and is none, as unCLIP's networks that enlarge do."""
 FLOAT32, BFLOAT16 = 0.65, 0.48
 WHY = (
     "whole pictures of 25 steps of 'shapes', batch 8, on an AMD EPYC with AVX-512; of one picture "
@@ -264,82 +251,13 @@ class OpenVino(Converter):
             return part
         if part.device.type != "cpu":
             raise _not_here(str(part.device))
-        _check_weights(part)
+        check_weights(part)
         if is_altered(part.module):
             raise LdmError(
                 f"another converter changes what layers of the {type(part.module).__name__} do, "
                 "and openvino would not see it; leave one of the two out."
             )
-        return self._in_place(part)
-
-    def _in_place(self, part: Part) -> Part:
-        """The part with programs in its place; what is made of it, such as a network with the
-        layers of an image prompt, gets its own."""
-        cls = type(part.module).__name__
-        if part.role in DECODING and cls not in NETWORKS:
-            if cls in UNKNOWN:
-                raise LdmError(f"OpenVINO cannot convert the decoder of a {cls}.")
-            return replace(part, module=self._decoding(part.module))
-
-        def again(other: Part) -> Part:
-            if is_altered(other.module):
-                warnings.warn(
-                    "openvino leaves the network to torch whose layers are altered for another "
-                    "branch; the model's own is compiled.",
-                    LdmWarning,
-                    stacklevel=2,
-                )
-                return other
-            return self._in_place(other)
-
-        return replace(part, module=self._whole(part.module), beneath=part, place=again)
-
-    def _whole(self, module: Any) -> Any:
-        return _with_forward(module, Programs(module, self.dtype, self._folder))
-
-    def _decoding(self, autoencoder: Any) -> Any:
-        """A copy of an autoencoder, so that its switches, such as those of tiles, go on to work."""
-        decoder = dict(autoencoder.named_children()).get("decoder")
-        if decoder is None:
-            raise LdmError(
-                f"the {type(autoencoder).__name__} has no layer named decoder, which is what "
-                "openvino compiles of an autoencoder.",
-                'say by parts = ["network"], say, on which others openvino acts.',
-            )
-        programs = Programs(decoder, self.dtype, self._folder, copied=True)
-        copied: Any = shallow_copy(autoencoder, autoencoder.children())
-        copied.decoder = _with_forward(decoder, programs)
-        return copied
-
-    @property
-    def _folder(self) -> Path:
-        return self.folder or usual_folder()
-
-
-def _with_forward(module: Any, forward: Any) -> Any:
-    """A copy of a module, of the same tensors and layers, that computes by something else; whoever
-    asks for its config or layers finds them."""
-    copied: Any = shallow_copy(module, module.children())
-    copied.forward = forward
-    return copied
-
-
-def _check_weights(part: Part) -> None:
-    """See that weights are plain numbers of the type that OpenVINO is given.
-
-    Raises:
-        LdmError: they are not.
-    """
-    import torch
-
-    plain = (torch.Tensor, torch.nn.Parameter)
-    for weight in part.module.parameters():
-        if type(weight) not in plain or weight.dtype != torch.float32:
-            kind = str(weight.dtype).removeprefix("torch.")
-            raise LdmError(
-                f"openvino takes plain weights in float32, and the {type(part.module).__name__} "
-                f"has some of the kind {type(weight).__name__}, {kind}."
-            )
+        return in_place(part, self.dtype, self.folder or usual_folder())
 
 
 def _packed(info: ModelInfo) -> bool:
