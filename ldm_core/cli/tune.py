@@ -51,7 +51,8 @@ def tune(
 
     Each is tried in turns with the pipeline as it is; those that pay are put together as long as
     the whole gets faster. Other programs on the machine make the figures worse: let it be quiet.
-    All runs are of the same prompts, so that a cache of texts seems to save them whole.
+    All runs are of the same prompts, so that what saves something only where a prompt comes again,
+    as text_cache does, cannot be measured and is left out.
 
     Args:
         prompts: What is drawn meanwhile; the figures depend little on it.

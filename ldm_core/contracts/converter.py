@@ -85,6 +85,10 @@ class Converter:
     plain: bool = True
     """Weights stay plain tensors, which can be written to a file as they are."""
 
+    between_runs: bool = False
+    """What it saves is what an earlier run with an equal input found, such as the encoding of a
+    prompt: runs that repeat one input show it saving all of that, and `ldm tune` leaves it out."""
+
     by_table: bool = False
     """Its runs walk by a table of coefficients, so that the scheduler and the guidance have to be
     linear and nothing may surround the denoiser; its `bind` gives a program."""

@@ -202,6 +202,10 @@ def _tried(
     """What is measured of one change; with a verdict where it is not to be taken."""
     if isinstance(other, Exception):
         return Trial(change, verdict=f"not here: {_in_short(other)}")
+    had = {type(converter) for converter in pipe.composition.converters}
+    if any(c.between_runs and type(c) not in had for c in other.composition.converters):
+        why = "it saves where an input comes again, and these runs have one input alone"
+        return Trial(change, verdict=f"not measured: {why}")
     lossless = _lossless(other)
     if not lossless and not lossy:
         return Trial(change, lossless=False, verdict="lossy, which was not asked for")

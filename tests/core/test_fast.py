@@ -219,6 +219,8 @@ class Clock:
         clock = self
 
         class Takes(Claims):
+            between_runs = name == "kept"
+
             def convert(self, model: Model) -> Model:
                 def network(call: Call) -> torch.Tensor:
                     clock.now += seconds * len(call.x)
@@ -254,6 +256,7 @@ def tuned(lossy: bool) -> Tuned:
         lossy=clock.converter("lossy", -0.1, by=0.9, lossless=False),
         liar=clock.converter("liar", -0.9, by=0.9),
         black=clock.converter("black", -0.95, by=math.nan),
+        kept=clock.converter("kept", -0.9),
         broken=broken,
     )
     pipe = Pipeline.from_pretrained("shapes", registry=registry, device="cpu", converters=["slow"])
@@ -280,6 +283,7 @@ def test_what_is_measured_to_pay_is_put_together(lossy: bool) -> None:
     )
     assert "cannot stand beside half" in trials["jealous"].verdict
     assert trials["worse"].verdict == "not faster here"
+    assert trials["kept"].verdict.startswith("not measured: it saves where an input comes again")
     assert (result.error > 0.01) is lossy
     names = [entry["name"] for entry in result.pipe.recipe["converters"]]
     assert names == ["slow", "swift:half", "swift:third", *(["swift:lossy"] if lossy else [])]

@@ -34,6 +34,7 @@ class TextCache(Converter):
     mebibytes: int
     phase = Phase.CACHE
     lossless = True
+    between_runs = True
 
     def fit(self, info: ModelInfo, place: PlaceNames) -> Converter:
         if "text" not in info.abilities:
