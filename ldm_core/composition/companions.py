@@ -120,6 +120,8 @@ def _beside(
     Raises:
         PluginError: another package's family says something else than a layer of a recipe.
     """
+    if not info.family_id:  # nobody's, such as a toy model's
+        return info.goes_with(scheduler, spacing)
     family = registry.find("family", info.family_id)
     doing = f"while it said what goes with the scheduler '{scheduler}'"
     with blamed(family, doing):

@@ -264,7 +264,7 @@ PICTURES: list[tuple[Any, dict[str, Any], dict[str, list[Any]]]] = [
         {
             "num_images": [1, True, "3", 2.5],
             "milliseconds": [0, True, None],
-            "animation": [3, b"a.gif"],
+            "film": [3, b"a.gif"],
         },
     ),
     (

@@ -161,6 +161,7 @@ WRITERS = {
     "ldm_core/media/sound_files.py",
     "ldm_core/media/terminal.py",
     "ldm_core/media/video_writing.py",
+    "ldm_core/plugins/died.py",
     "ldm_core/run/notebook.py",
     "ldm_core/run/showing.py",
     "ldm_core/run/saving.py",
@@ -170,6 +171,7 @@ WRITERS = {
     "ldm_core/cli/writing.py",
     "plugins/ldm_plugins/conditioning/shared/compression.py",  # into memory
     "plugins/ldm_plugins/converters/shared/graph_cache.py",
+    "plugins/ldm_plugins/converters/shared/kept_programs.py",
     "pipelines/ldm_pipelines/convergence/command.py",
     "pipelines/ldm_pipelines/data_set.py",
     "pipelines/ldm_pipelines/features.py",
