@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from json import dumps
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,6 +23,7 @@ from ldm_core.conformance.trace import trace
 from ldm_core.contracts import Extent, OutputPath
 from ldm_core.contracts.latents import describe as describe_extent
 from ldm_core.errors import LdmError
+from ldm_core.media.json_text import json_text
 from ldm_core.model import place as placement
 from ldm_core.model.lora import strength_in_words
 from ldm_core.plugins.registry import installed
@@ -70,7 +70,7 @@ def explain(
 
         report["attention"] = describe_attention(composition)
     if json:
-        typer.echo(dumps(report, indent=2))
+        typer.echo(json_text(report, indent=2))
     else:
         _print(report)
         if "attention" in report:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -45,6 +44,7 @@ from ldm_core.composition.saved_inputs import check_saved_inputs
 from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError
 from ldm_core.media import manifest as manifests
+from ldm_core.media.json_text import json_text
 from ldm_core.media.manifest_files import file_differences, source_differences
 from ldm_core.media.manifest_gone import back
 from ldm_core.media.manifest_record import Manifest
@@ -225,7 +225,7 @@ def _replay(
     changed = CHANGED in notes
     path, verdict = rewritten(original, again, new, manifest, folder, changed, registry, writer)
     if choices.json:
-        typer.echo(json.dumps({"path": str(path), "differs": notes, **verdict}))
+        typer.echo(json_text({"path": str(path), "differs": notes, **verdict}))
     else:
         print_line(str(path))
         typer.echo(str(verdict["verdict"]))

@@ -13,8 +13,12 @@ DEEPEST = 50
 
 def json_text(value: Any, indent: int | None = None) -> str:
     """A value as JSON in plain letters; escaped where it holds what is no Unicode, as the name of
-    a file may."""
-    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    a file may. Numbers that are not finite, which JSON has none of, are text: ``inf``, ``nan``."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False)
+    except ValueError:
+        value = _finite(value)
+        text = json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False)
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -53,6 +57,14 @@ def where(keys: tuple[Any, ...]) -> str:
     text = ".".join(str(key) for key in keys)
     text = "".join(letter if letter.isprintable() else "?" for letter in text)
     return f"{text[:80]}…" if len(text) > 80 else text or "it"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_finite(key): _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _entries(value: Any) -> Iterator[tuple[Any, Any]]:

@@ -64,8 +64,16 @@ def test_an_error_is_an_object_on_the_standard_output(ldm: Any, path: str) -> No
     assert "no-such-flag" in record["error"]
 
 
+def strict(text: str) -> Any:
+    def none(word: str) -> None:
+        raise AssertionError(f"{word} is no JSON")
+
+    return json.loads(text, parse_constant=none)
+
+
 def test_results_are_json_and_nothing_else_is_printed(ldm: Any, folder: Path) -> None:
-    """Each line of the standard output is an object, or the whole of it one."""
+    """Each line of the standard output is an object, or the whole of it one; no number in it is
+    infinite, which JSON has no word for."""
     Path("lines.txt").write_text("a star\n")
     Path("r.toml").write_text(f'model = "{folder}"\n')
     Path("set").mkdir()
@@ -81,6 +89,7 @@ def test_results_are_json_and_nothing_else_is_printed(ldm: Any, folder: Path) ->
         "show": ["out/a-seed3.png"],
         "explain": model,
         "compare": ["a", "--over", "steps=1,2", *model, "-o", "compared"],
+        "compare ": ["a", "--over", "steps=1,2", *model, "--against", "steps=2", "-o", "compared"],
         "converge": ["a", *model, "--steps", "1,2", "--reference", 4, "--end", 0],
         "evaluate": ["set", "--against", "set"],
         "features": ["set", *model, "-o", "f.safetensors"],
@@ -99,9 +108,9 @@ def test_results_are_json_and_nothing_else_is_printed(ldm: Any, folder: Path) ->
         code, out, err = ldm(*path.split(), *words, "--json")
         assert code == 0, (path, err)
         try:
-            json.loads(out)
+            strict(out)
         except ValueError:
-            lines = [json.loads(line) for line in out.splitlines()]
+            lines = [strict(line) for line in out.splitlines()]
             assert lines
             assert all(isinstance(line, dict) for line in lines)
         assert "%|" not in err  # no bar

@@ -19,6 +19,7 @@ from ldm_core.errors import LdmError
 from ldm_pipelines.convergence.command import read_schedulers, read_steps
 from ldm_pipelines.convergence.measuring import converge
 from ldm_pipelines.convergence.orders import measured_order
+from ldm_pipelines.convergence.report import as_json
 from ldm_pipelines.convergence.stretches import stretch_between
 
 FIVE = {"euler": 1, "heun": 2, "dpmpp_2m": 2, "unipc": 2, "deis": 2}
@@ -104,6 +105,17 @@ def test_what_converges_elsewhere_has_no_order(pipe: Pipeline) -> None:
     assert "does not fall" in measured.curves[0].order.why
 
 
+def test_what_diverges_says_so_in_json(pipe: Pipeline) -> None:
+    def diverging(x: Any, grid: Any, denoise: Any, noise: Any) -> Any:
+        return scheduler_like_euler(x, grid, denoise, noise) * math.inf
+
+    text = as_json(converge(pipe, [diverging], gaussian="own", steps=[4, 8, 16]))
+    read = json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    (curve,) = read["stretches"][0]["curves"]
+    assert {row["distance"] for row in curve["rows"]} <= {"inf", "nan"}
+    assert curve["order"]["why"] == "3 of 3 walks end in no finite numbers"
+
+
 def test_an_order_is_fitted_to_the_straight_part_above_the_reference_error() -> None:
     steps = [4, 8, 16, 32, 64, 128, 256]
     cubic = [5 * n**-3.0 + 1e-6 for n in steps]
@@ -115,6 +127,8 @@ def test_an_order_is_fitted_to_the_straight_part_above_the_reference_error() -> 
     assert "reference's own error" in measured_order(steps, cubic, 1.0).why
     assert "too few" in measured_order([4, 8], [1.0, 0.5], 0).why
     assert measured_order(steps, [math.nan, *cubic[1:]], 1e-6).value is not None
+    lost = measured_order(steps, [math.inf, math.nan, 1e9, *[math.inf] * 4], 1e-6)
+    assert str(lost) == "none: 6 of 7 walks end in no finite numbers"
 
 
 def test_the_last_stretch_of_a_trained_model_shows_orders(pipe: Pipeline) -> None:

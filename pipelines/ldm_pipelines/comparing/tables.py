@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from pathlib import Path
 from typing import Any
 
@@ -72,11 +71,7 @@ def as_csv(comparison: Comparison) -> str:
 def as_json(comparison: Comparison) -> str:
     """A list of cells, each with its row of the table and with its pictures."""
     rows = [
-        {
-            **row,
-            "measured": {name: _finite(value) for name, value in row["measured"].items()},
-            "shots": [_shot(shot) for shot in cell.shots],
-        }
+        {**row, "shots": [_shot(shot) for shot in cell.shots]}
         for row, cell in zip(comparison.table(), comparison.cells, strict=True)
     ]
     return json_text(rows, indent=2) + "\n"
@@ -97,11 +92,6 @@ def _plain(text: str) -> str:
     for letter, safe in (("|", "\\|"), ("<", "&lt;"), ("*", "\\*"), ("_", "\\_"), ("`", "\\`")):
         text = text.replace(letter, safe)
     return text
-
-
-def _finite(value: Any) -> Any:
-    """A value as JSON has it, which has no infinite numbers."""
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _shot(shot: Shot) -> dict[str, Any]:

@@ -47,8 +47,8 @@ def measured_order(steps: Sequence[int], distances: Sequence[float], error: floa
         distances: to the reference, for each number of steps.
         error: of the reference itself.
     """
-    counted = [(n, d) for n, d in zip(steps, distances, strict=True) if d > FLOOR * error]
-    counted = [(n, d) for n, d in counted if math.isfinite(d) and d > 0]
+    finite = [(n, d) for n, d in zip(steps, distances, strict=True) if math.isfinite(d)]
+    counted = [(n, d) for n, d in finite if d > FLOOR * error and d > 0]
     for first in range(len(counted) - FEWEST + 1):
         part = counted[first:]
         if part[-1][0] < WIDTH * part[0][0]:
@@ -62,11 +62,15 @@ def measured_order(steps: Sequence[int], distances: Sequence[float], error: floa
     if len(counted) < len(steps) and (
         len(counted) < FEWEST or counted[-1][0] < WIDTH * counted[0][0]
     ):
-        return Order(
-            None,
-            why=f"{len(steps) - len(counted)} of {len(steps)} distances are too near to the "
-            f"reference's own error, {error:.1e}",
-        )
+        lost, near = len(steps) - len(finite), len(finite) - len(counted)
+        whys = [
+            f"{lost} of {len(steps)} walks end in no finite numbers" if lost else "",
+            f"{near} of {len(steps)} distances are too near to the reference's own error, "
+            f"{error:.1e}"
+            if near
+            else "",
+        ]
+        return Order(None, why="; ".join(why for why in whys if why))
     if len(steps) < FEWEST or steps[-1] < WIDTH * steps[0]:
         return Order(None, why="too few numbers of steps, 4:64 is enough")
     return Order(None, why="the curve is not straight over these steps")

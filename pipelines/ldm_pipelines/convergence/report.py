@@ -6,9 +6,9 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from json import dumps
 from typing import Any, Literal
 
+from ldm_core.media.json_text import json_text
 from ldm_pipelines.convergence.measuring import Convergence, Curve, Measured, Row
 from ldm_pipelines.convergence.stretches import Stretch, log_snr
 
@@ -51,7 +51,7 @@ def lines(found: Convergence) -> Iterator[str]:
 
 
 def as_json(found: Convergence) -> str:
-    """One JSON object."""
+    """One JSON object; a distance that is no finite number is text, ``inf`` or ``nan``."""
     stretches = [
         {
             "name": measured.stretch.name,
@@ -64,7 +64,8 @@ def as_json(found: Convergence) -> str:
         }
         for measured in found.stretches
     ]
-    return dumps({"subject": found.subject, "inputs": _plain(found.inputs), "stretches": stretches})
+    inputs = _plain(found.inputs)
+    return json_text({"subject": found.subject, "inputs": inputs, "stretches": stretches})
 
 
 def as_csv(found: Convergence) -> str:
