@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 from pathlib import Path
@@ -353,6 +354,23 @@ def test_metrics_are_columns_of_a_comparison(ldm: Any, tmp_path: Path) -> None:
     head = next(line for line in out.splitlines() if line.startswith("steps\t"))
     columns = ["psnr", "psnr low", "psnr high", "ssim", "ssim low", "ssim high"]
     assert [name for name in head.split("\t") if name[1:4] in ("snr", "sim")] == columns
+    files_of = ["--table", "t.csv", "--page", "p.html"]
+    code, _, err = ldm("compare", *words, *more[:2], *files_of, "--against", "steps=2")
+    assert code == 0, err
+    with (tmp_path / "t.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {name: float(rows[0][name]) for name in columns} == pytest.approx(
+        {name: first["measured"][name] for name in columns}
+    )
+    assert rows[1]["ssim low"] == ""
+    page = (tmp_path / "p.html").read_text()
+    assert all(f'<th scope="col">{name}</th>' in page for name in columns)
+    assert ldm("compare", *words, *more[:-1], "t.md")[0] == 0
+    marked = (tmp_path / "t.md").read_text().splitlines()[0]
+    assert [name for name in marked.strip("| ").split(" | ") if name in columns] == columns
+    assert ldm("compare", *words, "--against", "steps=2", "--table", "own.json")[0] == 0
+    own_words = json.loads((tmp_path / "own.json").read_text())[0]["measured"]
+    assert own_words == pytest.approx({name: first["measured"][name] for name in own_words}, 1e-4)
     code, out, err = ldm("compare", *words, "--metrics", "psnr", "--out", "other")
     assert (code, out) == (2, "")
     assert "--against names it" in err

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -39,35 +38,30 @@ def read_against(text: str) -> dict[str, str]:
 
 
 def psnr_to(reference: Cell) -> Measure:
-    """Decibels between the pictures of each cell and those of one cell, of 8 bits, the mean square
-    over all of them; infinite where they are the same, None where there are none to compare. Where
-    cells have several pictures, the ends of the figure's interval too."""
+    """Decibels between the pictures of each cell and those of one cell, of 8 bits, the mean over
+    the pictures as the metric `psnr` has it; infinite where one of them is the same, None where
+    there are none to compare. Where cells have several pictures, the ends of the figure's interval
+    too."""
 
     def measure(cells: Sequence[Cell]) -> Mapping[str, Sequence[Any]]:
         from ldm_core.contracts import measures
         from ldm_pipelines.evaluating.bootstrap import interval
         from ldm_pipelines.evaluating.columns import ends
 
-        metric = measures("pairs", figure=_decibels)(lambda pictures, references: pictures)
-        squares = [_squares(cell, reference) for cell in cells]
-        values = [None if rows is None else _decibels(rows) for rows in squares]
+        metric = measures("pairs")(lambda pictures, references: pictures)
+        found = [_decibels(cell, reference) for cell in cells]
+        values = [None if rows is None else float(rows.mean()) for rows in found]
         intervals = [
             None if value is None or rows is None else interval(metric, value, rows, resamples=None)
-            for value, rows in zip(values, squares, strict=True)
+            for value, rows in zip(values, found, strict=True)
         ]
         return {"psnr": values, **ends("psnr", [one or (None, None) for one in intervals])}
 
     return measure
 
 
-def _decibels(squares: Tensor) -> float:
-    """Of mean squares, (pictures, 1)."""
-    mean = float(squares.mean())
-    return math.inf if mean == 0 else 10 * math.log10(255**2 / mean)
-
-
-def _squares(cell: Cell, reference: Cell) -> Tensor | None:
-    """The mean square of each pair, (pairs, 1) float64; None where there is none."""
+def _decibels(cell: Cell, reference: Cell) -> Tensor | None:
+    """Of each pair, (pairs, 1) float64; None where there is none."""
     import torch
 
     pairs = [
@@ -76,7 +70,9 @@ def _squares(cell: Cell, reference: Cell) -> Tensor | None:
         if one.path is not None and other.path is not None
     ]
     squares = [square for one, other in pairs if (square := _square(one, other)) is not None]
-    return torch.tensor(squares, dtype=torch.float64).reshape(-1, 1) if squares else None
+    if not squares:
+        return None
+    return 10 * (255**2 / torch.tensor(squares, dtype=torch.float64)).log10().reshape(-1, 1)
 
 
 def _square(one: Shot, other: Shot) -> float | None:
