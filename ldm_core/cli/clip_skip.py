@@ -33,8 +33,10 @@ def clip_skip_taken(
         info: of the model that is drawn with; None where nobody has said which.
     """
     there = recorded.clip_skip
-    if there is None or there < 2 or (info is not None and _is_usual(recorded, info)):
+    if there is None or (info is not None and _is_usual(recorded, info)):
         return {}, "", ""
+    if there < 2:
+        return ({}, *_last_layer(recorded, info))
     said = f"Clip skip: {there}" if recorded.program == "A1111" else f"stop_at_clip_layer: -{there}"
     if info is not None and "clip_skip" not in info.abilities:
         return {}, f"{said}, as this model reads no states of a CLIP text encoder", ""
@@ -60,6 +62,16 @@ def clip_skip_taken(
 def _is_usual(recorded: Recorded, info: ModelInfo) -> bool:
     """Whether a model is read there as it is here where nobody says a number."""
     return recorded.program != "A1111" and _has_several(info) and recorded.clip_skip == 2
+
+
+def _last_layer(recorded: Recorded, info: ModelInfo | None) -> tuple[str, str]:
+    """What is not taken over of the number 1, and what is to be known of it."""
+    if recorded.program == "A1111" or not (info is None or _has_several(info)):
+        return "", ""
+    said = "stop_at_clip_layer: -1"
+    if info is None:
+        return "", f"its {said} is the last layer, as here; of SDXL the one before it is read here"
+    return f"{said}, which is the last layer, and of SDXL the one before it is read here", ""
 
 
 def _has_several(info: ModelInfo) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,8 @@ def read_like(image: Path, typed: Layer, allow_files: bool, allow_hub: bool) -> 
     """
     image = expanded(image)
     table, recorded = made(image)
+    if recorded is not None and "conditioning" in typed:
+        recorded = replace(recorded, clip_skip=None)  # an option of what the person says
     found = taken(table, recorded, None if recorded is None else _info(typed))
     notes, layer = list(found.notes), dict(found.layer)
     command = (table or {}).get("command")

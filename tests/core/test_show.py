@@ -367,6 +367,11 @@ def test_a_run_like_anothers_picture_says_what_is_not_taken_over(ldm: Any) -> No
         again = read_text(image.info["parameters"])
     assert again is not None
     assert again.clip_skip == 2
+    plain = ("--set", 'conditioning=["text"]', "--out", "plain")
+    code, out, err = ldm("generate", "--like", "a.png", "--steps", "1", "--json", *plain)
+    assert (code, "Clip skip" in err) == (0, False), err
+    (text,) = read_manifest(Path(json.loads(out)["path"]))["recipe"]["conditioning"]
+    assert text["clip_skip"] == 0
 
 
 def test_a_run_like_a_strangers_picture_reads_nothing_elsewhere(ldm: Any, folder: Path) -> None:

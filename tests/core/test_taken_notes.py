@@ -94,6 +94,10 @@ NO_CLIP = replace(INFO, abilities=INFO.abilities - {"clip_skip"})
     ("program", "there", "info", "skip", "said"),
     [
         ("A1111", 1, None, None, []),  # 1 is the last layer
+        ("A1111", 1, TWO_ENCODERS, None, []),
+        ("ComfyUI", 1, INFO, None, []),
+        ("ComfyUI", 1, TWO_ENCODERS, None, ["not taken over: stop_at_clip_layer: -1, which is"]),
+        ("ComfyUI", 1, None, None, ["its stop_at_clip_layer: -1 is the last layer, as here"]),
         ("A1111", 2, None, 1, ["its Clip skip: 2 is clip_skip = 1 here"]),
         ("A1111", 3, INFO, 2, ["its Clip skip: 3 is clip_skip = 2 here"]),
         ("ComfyUI", 2, INFO, 1, ["its stop_at_clip_layer: -2 is clip_skip = 1 here"]),
