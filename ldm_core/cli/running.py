@@ -24,7 +24,7 @@ from ldm_core.cli.choices import (
 from ldm_core.cli.ends import FAILED, say
 from ldm_core.cli.inputs import Flags, gather_inputs, read_flags, with_full_paths
 from ldm_core.cli.seeing import check_seen, watch
-from ldm_core.cli.set_aside import set_aside
+from ldm_core.cli.set_aside import files_of, set_aside
 from ldm_core.cli.streams import print_line
 from ldm_core.composition.compose import compose
 from ldm_core.composition.composition import Composition
@@ -218,6 +218,9 @@ def _write_batches(
             raise
         writer.notes()
         writer.write_sheet()
+        for name, path in files_of(function, options).items():
+            record = {"path": str(path.resolve()), "option": name}
+            print_line(json_text(record) if choices.json else f"{name}: {path.resolve()}")
         writer.note()
         if writer.failed:
             raise typer.Exit(FAILED)

@@ -16,6 +16,17 @@ from ldm_core.media.partial import partial_folder, sweep
 from ldm_core.plugins.options import describe
 
 
+def files_of(function: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Path]:
+    """The files that are there of those that a function's options name to be written, by option."""
+    declared = describe(function, list(inspect.signature(function).parameters.values())[1:])
+    files = {
+        name: expanded(path)
+        for name, path in options.items()
+        if isinstance(path, Path) and WRITTEN in parts_of(declared[name].annotation)
+    }
+    return {name: path for name, path in files.items() if path.is_file()}
+
+
 @contextmanager
 def set_aside(
     function: Callable[..., Any], options: Mapping[str, Any], rerun: bool
@@ -30,13 +41,7 @@ def set_aside(
         LdmError: in the end: what is there is another file.
     """
     options = dict(options)
-    declared = describe(function, list(inspect.signature(function).parameters.values())[1:])
-    files = {
-        name: expanded(path)
-        for name, path in options.items()
-        if rerun and isinstance(path, Path) and WRITTEN in parts_of(declared[name].annotation)
-    }
-    files = {name: path for name, path in files.items() if path.is_file()}
+    files = files_of(function, options) if rerun else {}
     with ExitStack() as stack:
         for name, path in files.items():
             sweep(path.parent)

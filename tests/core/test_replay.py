@@ -70,8 +70,13 @@ def test_a_frame_is_made_again_without_its_film(ldm: Any, beside: Path) -> None:
     ways = ("interpolate", "a red star", "a blue circle", "--num-images", 3, *run)
     code, out, err = ldm(*ways, "--film", "x.gif")
     assert code == 0, err
-    frame = out.split()[0]
     assert Path("x.gif").stat().st_size > 0
+    assert out.splitlines()[-1] == f"film: {Path('x.gif').resolve()}"
+    code, out, err = ldm(*ways, "--film", "x.gif", "--json")  # which is there, and the same
+    assert code == 0, err
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert lines[-1] == {"path": str(Path("x.gif").resolve()), "option": "film"}
+    frame = lines[0]["path"]
     Path("x.gif").write_text("mine")
     code, out, err = ldm("replay", frame, "--json", "--allow-files")
     assert (code, json.loads(out)["max_difference"]) == (0, 0)
