@@ -335,6 +335,19 @@ def test_a_reconstruction_is_what_encoding_and_decoding_make(
         reconstruct(file, model="shapes", metrics="psnr")
 
 
+def test_a_reconstruction_says_how_far_it_is(
+    ldm: Any, folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as tqdm takes it for a terminal
+    run = ["evaluate", str(folders[0]), "--reconstruction", "--model", "shapes"]
+    run += ["--metrics", "psnr"]
+    code, _, err = ldm(*run)
+    assert code == 0, err
+    assert "reading weights:" in err
+    assert "reconstructed:" in err
+    assert ldm(*run, "-q")[::2] == (0, "")
+
+
 def test_metrics_are_columns_of_a_comparison(ldm: Any, tmp_path: Path) -> None:
     """Of each cell the mean over its pictures, each against that of the same prompt and seed."""
     words = ["a red star", "a blue circle", "--over", "steps=1,2", "--seed", "3"]

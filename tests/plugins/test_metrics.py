@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -20,6 +21,7 @@ from ldm_core import LdmError
 from ldm_core.composition.parts import make
 from ldm_core.contracts import Metric
 from ldm_core.plugins.registry import installed
+from ldm_pipelines.evaluating.evaluate import evaluate
 from ldm_plugins.metrics.fid import frechet
 from ldm_plugins.metrics.kid import kernel
 from ldm_plugins.metrics.shared import random_convolutions
@@ -108,6 +110,15 @@ def torchvisions_vgg16() -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
+def _saved(rows: Tensor, folder: Path) -> Tensor:
+    """Pictures as files of 8 bits, and what is in them."""
+    folder.mkdir()
+    eight = (rows * 255).round().to(torch.uint8)
+    for index, row in enumerate(eight):
+        Image.fromarray(row.permute(1, 2, 0).numpy()).save(folder / f"{index}.png")
+    return eight.float() / 255
+
+
 @pytest.mark.parametrize(
     ("net", "network"), [("alex", torchvisions_alexnet), ("vgg", torchvisions_vgg16)]
 )
@@ -130,6 +141,12 @@ def test_lpips_is_torchmetrics_with_the_same_weights(
     rows = ours.rows(a, b)[:, 0]
     assert wanted.min() > 1e-4
     np.testing.assert_allclose(rows, wanted, rtol=1e-5)
+    read = [_saved(one, tmp_path / name) for one, name in ((a, "a"), (b, "b"))]
+    of_files = judge(*read, normalize=True).flatten().detach()
+    table = evaluate(tmp_path / "a", against=tmp_path / "b", metrics=ours)
+    (figure,) = table
+    np.testing.assert_allclose([*figure.each.values()], of_files, rtol=1e-5)
+    assert figure.value == pytest.approx(float(of_files.mean()), rel=1e-5)
     save_file({k: v / 2 for k, v in weights.items()}, tmp_path / "net.safetensors")
     assert (ours.rows(a, b)[:, 0] - rows).abs().min() > 1e-4  # the file's, as it is now
     other = "vgg" if net == "alex" else "alex"

@@ -13,7 +13,7 @@ from ldm_core.composition.compose import compose
 from ldm_core.contracts.files import expanded
 from ldm_core.errors import LdmError, NotFiniteError
 from ldm_core.plugins.registry import Registry, installed
-from ldm_pipelines.counting import counted
+from ldm_pipelines.counting import BAR, counted
 from ldm_pipelines.evaluating.choices import chosen
 from ldm_pipelines.evaluating.evaluate import Rows, add_rows, figure_of, say_notes
 from ldm_pipelines.evaluating.pictures import Entry, batches, entries_in, pixels
@@ -56,7 +56,8 @@ def reconstruct(
                 f"{one.name} does not compare a reconstruction with its picture.",
                 "psnr, ssim, lpips, fid and kid do.",
             )
-    composition = compose({"model": str(model), "device": device}, registry)
+    seen = {"observers": [f"ldm-core:{BAR}"]} if progress else {}
+    composition = compose({"model": str(model), "device": device, **seen}, registry)
     info = composition.info
     if {*info.latents.names} != {"height", "width"}:
         raise LdmError(f"pictures are reconstructed, and '{model}' is no model of pictures.")
