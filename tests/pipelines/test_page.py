@@ -358,18 +358,19 @@ def test_a_comparison_makes_what_single_runs_make(folders: Folders, folder: Path
     place, given = Workplace(folders, installed()), {"prompt": "a star"}
     filled = Filled(str(folder), inputs=given, settings={"num_inference_steps": 2}, seed=5)
     shown, maker = describe(filled, folders, place.registry), Maker(folders, place.registry)
-    axes = [("scheduler", "euler,ddim"), ("guidance.scale", "1, 3")]
+    axes = [("scheduler", "euler,ddim"), ("guidance.scale", "1, 3"), ("steps", "2,1")]
     over = read_over(axes, shown, ask(folders, filled), place)
-    assert over == {"scheduler": ["euler", "ddim"], "guidance.scale": [1.0, 3.0]}
+    assert over == {"scheduler": ["euler", "ddim"], "guidance.scale": [1.0, 3.0], "steps": [2, 1]}
     *_, last = compared(maker, ask(folders, filled), over, "someone", place)
-    sheet, *cells = last.saved
-    assert (sheet.path.name, len(cells), maker.reads) == ("sheet.png", 4, 1)
-    assert cells[3].label == "ddim, 3.0"
+    *sheets, _, _, _, _, _, _, _, _ = last.saved
+    assert [sheet.path.name for sheet in sheets] == ["sheet.png", "sheet-2.png"]  # of the third
+    cells = {cell.label: cell for cell in last.saved[2:]}
+    assert (len(cells), maker.reads) == (8, 1)
     parts = {"scheduler": ("ddim",)}
     options = {("guidance", "ldm-core:classifier_free", "scale"): "3"}
     alone = Filled(str(folder), parts, filled.settings, options, given, seed=5)
     [one] = made(maker, ask(folders, alone))
-    assert Image.open(one).tobytes() == Image.open(cells[3].path).tobytes()
+    assert Image.open(one).tobytes() == Image.open(cells["ddim, 3.0, 2"].path).tobytes()
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ from ldm_pipelines.page.making import Maker, Seen
 from ldm_pipelines.page.saving import Saved
 from ldm_pipelines.page.workplace import Workplace
 
-AXES = 2
+AXES = 4
 """How many things cells may differ in on the page."""
 Over = dict[str, list[Any]]
 """The values of each axis, by its name."""
