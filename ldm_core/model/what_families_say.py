@@ -53,11 +53,22 @@ def checked(model: Model, part: Family) -> Model:
     Raises:
         PartError: it is not.
     """
+    check_model(model, part)
+    return replace(model, abilities=_Abilities(model.abilities, part))
+
+
+def check_model(model: Model, part: Any) -> None:
+    """See that a model can be computed, as another package's part gave or left it.
+
+    Raises:
+        PartError: it cannot.
+    """
     for name, value, kind in (
         ("info", model.info, ModelInfo),
         ("abilities", model.abilities, Mapping),
         ("place", model.place, Place),
         ("normalisation", model.normalisation, Mapping),
+        ("parts", model.parts, Mapping),
     ):
         if not isinstance(value, kind):
             words = f"a Model's {name} is a {kind.__name__}"
@@ -73,7 +84,6 @@ def checked(model: Model, part: Family) -> Model:
             kind_of = str(one.dtype).removeprefix("torch.")
             words = f"a part computes on a device in floating point, and '{name}' would"
             raise PartError(part, f"{words} on '{one.device}' in {kind_of}.")
-    return replace(model, abilities=_Abilities(model.abilities, part))
 
 
 class _Abilities(dict[str, Any]):

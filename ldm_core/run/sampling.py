@@ -32,6 +32,7 @@ from ldm_core.contracts import (
 from ldm_core.contracts.record import check_takes
 from ldm_core.errors import LdmError, PartError, is_raised_by_us
 from ldm_core.model.libraries import heard
+from ldm_core.model.what_families_say import check_model
 from ldm_core.numerics.grid import Grid, intervals_behind
 from ldm_core.numerics.point import Point
 from ldm_core.run import guards
@@ -74,7 +75,7 @@ class Sampling:
         self._met = Met(owners)
         model = run.model
         for conditioning in composition.conditioning:
-            model = self._made(conditioning, Model, partial(conditioning.adapt, model))
+            model = self._adapted(conditioning, model)
         self.run = run = replace(run, model=model)
         self._hooks: list[RunHooks] = []
         parts: tuple[Converter | Conditioning, ...] = composition.converters
@@ -101,13 +102,26 @@ class Sampling:
         self.finite.conditions = self._conditions.not_finite
         self._branches: list[str] | None = None
 
+    def _adapted(self, part: Conditioning, model: Model) -> Model:
+        """The model as a conditioning adapts it; of another package's both are looked at."""
+        made = self._made(part, Model, partial(part.adapt, model))
+        if not self._owners.is_ours(part):
+            with self._owners.blamed(part, BEFORE):
+                for one in (model, made):
+                    check_model(one, part)
+        return made
+
     def _made(self, part: Any, kind: type[T], make: Callable[[], Any]) -> T:
         gives = f"what is made of a part for a run is of the kind {kind.__name__}"
         return guards.made_by(self._owners, part, BEFORE, kind, gives, make)
 
     def _program_of(self, hooks: RunHooks) -> Advance | None:
         with self._owners.blamed(hooks, BEFORE):
-            return hooks.program(advance)
+            program = hooks.program(advance)
+            if program is not None and not callable(program):
+                what = "a program is a function that advances, or None where there is none"
+                raise PartError(hooks, f"{what}, and it gave {brief(program)}.")
+            return program
 
     def _check_tables(self) -> None:
         """See that no converter of others says that runs go by its table, and has none."""
