@@ -291,10 +291,32 @@ def check_converted(made: Model, model: Model, part: Converter) -> None:
             raise PartError(part, f"{what} {str(now.dtype).removeprefix('torch.')}.")
         if now.device.type == "meta":
             raise PartError(part, f"a part computes on a device, and '{name}' is to on 'meta'.")
+        if now is not was and now.beneath is None and isinstance(now.module, torch.nn.Module):
+            _check_weights(now, name, part)
+
+
+def _check_weights(now: Part, name: str, part: Converter) -> None:
+    """See that a part that nothing brings weights to has some, and of a type that it computes in:
+    weights may be kept smaller, and brought to that type where they are used."""
+    weights = [*now.module.parameters()]
+    if any(weight.is_meta for weight in weights):
+        what = "a part has weights, or says what is beneath its placement"
+        raise PartError(part, f"{what}, and '{name}' has some on 'meta'.")
+    sizes = [weight.dtype for weight in weights if weight.dtype.is_floating_point]
+    wide = torch.float64
+    if sizes and (now.dtype is wide) is not (wide in sizes):
+        words = [str(dtype).removeprefix("torch.") for dtype in (now.dtype, max(sizes, key=_bytes))]
+        what = f"'{name}' is to compute in {words[0]}, and it left its weights in {words[1]}"
+        raise PartError(part, f"a part computes in the type of its weights: {what}.")
+
+
+def _bytes(dtype: torch.dtype) -> int:
+    return dtype.itemsize
 
 
 def check_medium(medium: Medium, latents: Tensor, part: Decoder) -> None:
-    """See that what a decoder gave is one medium for each of the latents.
+    """See that what a decoder gave is one medium for each of the latents, and so is what is beside
+    it.
 
     Raises:
         PartError: it is not.
@@ -317,6 +339,8 @@ def check_medium(medium: Medium, latents: Tensor, part: Decoder) -> None:
     if len(data) != len(latents):
         raise PartError(
             part,
-            f"the decoder gave a {kind} for each of {len(data)} images, and {len(latents)} were "
+            f"the decoder gave {kind} for each of {len(data)} images, and {len(latents)} were "
             "asked for.",
         )
+    for other in medium.beside:
+        check_medium(other, latents, part)

@@ -15,11 +15,12 @@ from contextlib import contextmanager
 from torch import nn
 
 from ldm_core.contracts import Model
-from ldm_core.errors import LdmError, said
+from ldm_core.errors import LdmError, PluginError, said
 from ldm_core.machine import machine_error
 from ldm_core.model.libraries import LIBRARIES
 from ldm_core.model.loading import PANIC, in_short
 from ldm_core.plugins.registry import installed
+from ldm_core.run.converted_parts import converted_by
 
 BENEATH = frozenset({"torch", "numpy", "tokenizers", *LIBRARIES, *sys.stdlib_module_names})
 """Packages whose code computes a part, or stands between it and ours without a share in it."""
@@ -40,6 +41,7 @@ def computing(model: Model) -> Iterator[None]:
 
     Raises:
         LdmError: a part cannot be computed as its folder describes it.
+        PluginError: nor as another package's converter left it.
     """
     try:
         yield
@@ -48,9 +50,12 @@ def computing(model: Model) -> Iterator[None]:
     except BaseException as error:
         if not isinstance(error, Exception) and type(error).__name__ != PANIC:
             raise
-        what = _failed(error, model)
+        what, name = _failed(error, model)
         if what is None or machine_error(error) is not None or DEVICE.search(said(error)):
             raise
+        whose = None if name is None else converted_by(model.parts[name])
+        if whose is not None:
+            raise PluginError(whose, f"as the {name} that it converted computed", error) from error
         raise LdmError(
             f"{what} cannot be computed: {type(error).__name__}: {in_short(error)}",
             "a file of its folder, most often a config, says what does not go with its weights or "
@@ -58,12 +63,12 @@ def computing(model: Model) -> Iterator[None]:
         ) from error
 
 
-def _failed(error: BaseException, model: Model) -> str | None:
-    """The part that a library was computing when it raised an error; None where others have a
-    share in it."""
+def _failed(error: BaseException, model: Model) -> tuple[str | None, str | None]:
+    """The part that a library was computing when it raised an error, in words and by its name; None
+    where others have a share in it, or where it is no part that has a name."""
     names = {id(part.module): name for name, part in model.parts.items()}
     own = {p.package for p in installed().plugins if p.distribution == "ldm-core"} | {"ldm_core"}
-    what, inside, shared = None, False, False
+    what, name, inside, shared = None, None, False, False
     for frame, _ in traceback.walk_tb(error.__traceback__):
         module = str(frame.f_globals.get("__name__"))
         owner = frame.f_locals.get("self")
@@ -80,5 +85,5 @@ def _failed(error: BaseException, model: Model) -> str | None:
         elif module != REROUTE:
             inside = False
             if module.startswith(RUN):  # which others have called with what a network takes
-                what, shared = None, False
-    return what if inside and not shared else None
+                what, name, shared = None, None, False
+    return (what, name) if inside and not shared else (None, None)

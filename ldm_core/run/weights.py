@@ -18,6 +18,7 @@ from ldm_core.model.at_home import at_home
 from ldm_core.model.files import hash_ahead
 from ldm_core.model.what_families_say import checked
 from ldm_core.plugins.owners import Owners
+from ldm_core.run.converted_parts import note_converted
 from ldm_core.run.guards import check_converted, made_by
 from ldm_core.run.reading import heard_of_parts
 from ldm_core.values import brief
@@ -166,6 +167,9 @@ def converted(composition: Composition, whole: Weights) -> Weights:
             with composition.owners.blamed(converter, doing):
                 check_converted(made, model, converter)
                 given.check(converter)
+            plugin = composition.owners.of(converter)
+            if plugin is not None:
+                note_converted(made, model, plugin.whose)
         return made
 
     return Weights(lambda: at_home(reduce(convert, converters, whole.model)))
