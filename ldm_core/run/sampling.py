@@ -287,7 +287,7 @@ class Sampling:
                 loop = self._loop(self._program)
                 self._doing = None
                 end = loop.walk(x, part, self.finite, tellers)
-            _check_end(end, x, scheduler)
+            guards.check_end(end, x, scheduler)
             self.finite.ended(end)
             x = end
         self._doing = AFTER
@@ -318,17 +318,6 @@ def _callable(part: Any, made: Any, what: str) -> Any:
     if not callable(made):
         raise PartError(part, f"what surrounds the {what} gave {brief(made)}, no {what}.")
     return made
-
-
-def _check_end(end: Any, x: Tensor, scheduler: Scheduler) -> None:
-    """See that what a scheduler gave can be x."""
-    if not isinstance(end, Tensor) or end.shape != x.shape:
-        what = f"a tensor of {tuple(end.shape)}" if isinstance(end, Tensor) else brief(end)
-        raise PartError(
-            scheduler,
-            f"the scheduler gave {what} for an x of {tuple(x.shape)}; x is walked on.",
-        )
-    guards.as_x(scheduler, end, x, "the scheduler gives x as it was")
 
 
 def _heard(denoise: Denoise, finite: Finiteness) -> Denoise:

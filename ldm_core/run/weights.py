@@ -18,8 +18,8 @@ from ldm_core.model.at_home import at_home
 from ldm_core.model.files import hash_ahead
 from ldm_core.model.what_families_say import checked
 from ldm_core.plugins.owners import Owners
-from ldm_core.run.converted_parts import note_converted
-from ldm_core.run.guards import check_converted, made_by
+from ldm_core.run.converted_parts import check_converted, note_converted
+from ldm_core.run.guards import made_by
 from ldm_core.run.reading import heard_of_parts
 from ldm_core.values import brief
 
