@@ -34,6 +34,7 @@ from typing import Any, Literal
 
 from ldm_core.composition.added import MORE, is_more, joined
 from ldm_core.composition.keys_elsewhere import key_elsewhere
+from ldm_core.composition.limits import check_steps
 from ldm_core.composition.memory_size import MemorySize
 from ldm_core.composition.noise import KEY as NOISE
 from ldm_core.composition.noise import as_noise
@@ -135,6 +136,8 @@ def as_layer(raw: Mapping[str, Any], *, translated: bool = True) -> Layer:
             continue
         if key in SETTINGS:
             layer[key] = _setting(key, value)
+            if key == "num_inference_steps":
+                check_steps(layer[key])
         elif key == TRUST:
             layer[key] = _trust(value)
         elif key == NOISE:

@@ -292,6 +292,5 @@ def test_a_recipe_says_sizes_and_steps_within_the_limits(folder: Path) -> None:
         {"width": 8 * 10**9, "height": 8 * 10**9},
         {"extent": {"width": 8 * 10**9, "height": 16}},
     ):
-        composition = compose({"model": str(folder), **recipe}, installed())
         with pytest.raises(LdmError, match=r"at most|at least"):
-            composition.plan({"prompt": ["a"]}, [1])
+            compose({"model": str(folder), **recipe}, installed()).plan({"prompt": ["a"]}, [1])

@@ -16,6 +16,7 @@ from ldm_core import LdmError
 from ldm_core.composition.compose import compose
 from ldm_core.composition.short_names import owner_of_folder
 from ldm_core.contracts import (
+    Axis,
     Call,
     Family,
     LatentSpace,
@@ -32,7 +33,7 @@ from ldm_core.plugins.blame import OWN
 from ldm_core.plugins.registry import Plugin, Registry, ShippedModel, installed
 from ldm_core.run.pipeline import Pipeline
 from ldm_core.run.weights import load_model
-from third_party import Toy, folder_in
+from third_party import Toy, folder_in, gaussian_velocity, pipeline
 
 TOY = Toy(lambda call: call.x, LatentSpace.of_picture(3), {"height": 8, "width": 8})
 
@@ -189,6 +190,7 @@ def test_what_its_network_answers_is_looked_at(
         "[plugins]\ndeny = ['x']",
         "model = 'shapes'",
         "loras = ['no/such']",
+        "num_inference_steps = 99999999",
     ],
 )
 def test_a_shipped_model_s_own_recipe_is_its_package_s(tmp_path: Path, text: str) -> None:
@@ -201,6 +203,15 @@ def test_a_shipped_model_s_own_recipe_is_its_package_s(tmp_path: Path, text: str
     registry.models.append(ShippedModel("mine", folder, "trying", "acme-models", "3.1"))
     with pytest.raises(PluginError, match="the model 'mine' of the package acme-models"):
         compose({"model": "mine"}, registry)
+
+
+def test_steps_that_a_family_chooses_are_within_the_limits(tmp_path: Path) -> None:
+    space, extent = LatentSpace(1, (Axis("width", 1),)), {"width": 8}
+    family = Toy(gaussian_velocity, space, extent, defaults={"num_inference_steps": 99999999})
+    with pytest.raises(
+        PluginError, match=r"family 'toy' of the package .*at most 10,000, not 9999"
+    ):
+        pipeline(family, tmp_path / "toy")
 
 
 def test_a_shipped_folder_that_is_no_model_is_its_package_s(tmp_path: Path) -> None:
