@@ -17,8 +17,9 @@ from ldm_core import contracts
 from ldm_core.contracts.files import expanded
 from ldm_core.contracts.record import Marked, Record
 from ldm_core.errors import LdmError, did_you_mean
-from ldm_core.values import brief, fitted, type_name
+from ldm_core.values import brief, fitted, is_type, type_name
 
+TYPING = ("types", "typing", "typing_extensions")
 LARGEST = 3.4e38
 """What float32 ends at."""
 REQUIRED = inspect.Parameter.empty
@@ -261,7 +262,8 @@ def check_declared(kind: str, target: Callable[..., Any], options: Mapping[str, 
     Args:
         kind: of plugin.
     Raises:
-        LdmError: one stands before the ``*``, or its default is of another type than it says.
+        LdmError: one stands before the ``*``, is annotated with what is no type, or its default is
+            of another type than it says.
     """
     signature = inspect.signature(described(target))
     before = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -278,6 +280,10 @@ def check_declared(kind: str, target: Callable[..., Any], options: Mapping[str, 
                 f"option that anybody can set; the options stand behind: (..., *, {parameter})."
             )
     for name, option in options.items():
+        annotation = option.annotation
+        if not (annotation is None or is_type(annotation) or _is_of_typing(annotation)):
+            said = brief(annotation)
+            raise LdmError(f"its option '{name}' is annotated {said}, which is no type.")
         if option.kind is not None or option.default is REQUIRED:
             continue
         try:
@@ -291,6 +297,11 @@ def check_declared(kind: str, target: Callable[..., Any], options: Mapping[str, 
             json.dumps(option.default, default=lambda _: None, skipkeys=True)
         except (ValueError, RecursionError):  # which no manifest could hold
             raise LdmError(f"the default of its option '{name}' lies in itself.") from None
+
+
+def _is_of_typing(annotation: Any) -> bool:
+    """Whether that is one of the forms that stand for types, such as a variable of them."""
+    return type(annotation).__module__.partition(".")[0] in TYPING
 
 
 def argument_help(doc: str) -> dict[str, str]:

@@ -413,9 +413,14 @@ def of_another_type(x, grid, denoise, noise, *, strength: float = "much"):  # ty
     """A default that does not fit."""
 
 
+def of_no_type(x, grid, denoise, noise, *, n: 3 = 4):  # type: ignore[no-untyped-def,valid-type]
+    """An annotation that says nothing."""
+
+
 @pytest.mark.parametrize(
     ("function", "said"),
     [
+        (of_no_type, "its option 'n' is annotated 3, which is no type"),
         (before_the_star, r"'strength' has a default and stands before the '\*'"),
         (of_another_type, "default of its option 'strength' is 'much', and should be"),
     ],
