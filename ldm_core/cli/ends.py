@@ -7,9 +7,11 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from types import FrameType, TracebackType
 from typing import NoReturn, TextIO
 
 from ldm_core.cli.signals import Stop
@@ -18,7 +20,7 @@ from ldm_core.errors import LdmError, NotFiniteError, PluginError, printable, wi
 from ldm_core.machine import asked_to_stop, machine_error
 from ldm_core.media.json_text import json_text
 from ldm_core.plugins.blame import blame, culprit
-from ldm_core.plugins.discovery import answering
+from ldm_core.plugins.discovery import answering, threads_left
 
 FAILED = 1
 """A plugin failed, or this program did, or what came out is not finite."""
@@ -44,9 +46,10 @@ def say(text: str) -> None:
 
 
 def leave(code: int, last: LastWord) -> NoReturn:
-    """End the process with an exit code, as the interpreter does: threads are waited for, and what
-    is to be called at the end is called. Only what torch and the like have set up is not taken
-    apart piece by piece, which takes half a second; the system does it at once.
+    """End the process with an exit code, as the interpreter does: threads are waited for, but for
+    such as a plugin module began, and what is to be called at the end is called. Only what torch
+    and the like have set up is not taken apart piece by piece, which takes half a second; the
+    system does it at once.
 
     What was left behind, a thread or a function that is called now, can say what it likes on the
     standard error stream; results and exit code are these, whatever it ends the process with."""
@@ -54,7 +57,7 @@ def leave(code: int, last: LastWord) -> NoReturn:
     timer = threading.Timer(PATIENCE, _say_who_works)
     timer.daemon = True
     timer.start()
-    threading._shutdown()  # type: ignore[attr-defined]
+    _wait_for_threads()
     timer.cancel()
     _flush(sys.stdout)
     sys.stdout = sys.stderr  # the results are out
@@ -82,10 +85,18 @@ class LastWord:
     def _ended(self, status: int) -> NoReturn:
         if os.getpid() != self._own:
             self._end(status)
-        if self.code is None and threading.current_thread() is threading.main_thread():
-            raise SystemExit(f"os._exit({status})")  # of whom it is, is then told
+        whose = _whose(sys._getframe(1))
+        here = threading.current_thread()
+        if self.code is None and here is threading.main_thread():
+            by = f"{whose} ended the program by " if whose else ""
+            raise SystemExit(f"{by}os._exit({status})")
+        if self.code is None and here in threads_left():
+            called = f"{whose or threads_left()[here]} called os._exit({status}) in a thread"
+            say(f"warning: {called} that it left at its import, which ends that thread alone")
+            raise SystemExit
         _flush(self._results)
-        words = f"something that ran beside it ended the program by os._exit({status})"
+        by = whose or "something that ran beside it"
+        words = f"{by} ended the program by os._exit({status})"
         say(f"error: {words} before it was done" if self.code is None else f"warning: {words}")
         self.end(FAILED if self.code is None else self.code)
 
@@ -96,10 +107,49 @@ class LastWord:
 
 def _say_who_works() -> None:
     """Say for which threads the program waits, such as one that a plugin left behind."""
-    main = threading.main_thread()
-    names = [t.name for t in threading.enumerate() if t is not main and not t.daemon]
+    frames = sys._current_frames()
+    names = []
+    for thread in _at_work() - threads_left().keys():
+        whose = _whose(frames.get(thread.ident or 0))
+        names.append(f"{thread.name} of {whose}" if whose else thread.name)
     if names:
         say(f"note: all is done but for threads that still work: {', '.join(sorted(names))}")
+
+
+def _at_work() -> set[threading.Thread]:
+    """The threads that Python waits for at its end."""
+    main = threading.main_thread()
+    return {one for one in threading.enumerate() if one is not main and not one.daemon}
+
+
+def _wait_for_threads() -> None:
+    """Wait as Python does; for threads that a plugin module began, which may never end, no longer
+    than is said."""
+    wait: Callable[[], None] = threading._shutdown  # type: ignore[attr-defined]
+    if not _at_work() & threads_left().keys():
+        wait()
+        return
+    waiter = threading.Thread(target=wait, daemon=True)
+    waiter.start()
+    since = time.monotonic()
+    while waiter.is_alive():
+        waiter.join(0.02)
+        left = _at_work()
+        if left - threads_left().keys():
+            since = time.monotonic()
+        elif left and time.monotonic() - since > PATIENCE:
+            who = ", ".join(sorted({whose for one, whose in threads_left().items() if one in left}))
+            say(f"warning: {who} began a thread at its import, which still works, and is left so")
+            return
+
+
+def _whose(frame: FrameType | None) -> str | None:
+    """Whose plugin's code it is that runs in a frame, in words; None of no plugin's."""
+    trace = None
+    while frame is not None:
+        trace = TracebackType(trace, frame, frame.f_lasti, frame.f_lineno or 1)
+        frame = frame.f_back
+    return culprit(SystemExit().with_traceback(trace), None, answering())
 
 
 def _flush(stream: TextIO | None) -> None:

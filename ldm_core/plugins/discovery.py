@@ -7,13 +7,14 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
 from hashlib import sha256
 from importlib.metadata import Distribution, EntryPoint
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from ldm_core.errors import LdmError, LdmWarning, PluginError, printable, with_class
 from ldm_core.machine import asked_to_stop
@@ -31,6 +32,7 @@ _files: tuple[Path, ...] = ()
 """Of plugins that a person names."""
 _asking: list[str] = []
 """The packages whose plugin modules are being imported."""
+_threads: MutableMapping[threading.Thread, str] = WeakKeyDictionary()
 _listed: list[Registry] = []
 """What was listed in this process, the latest last."""
 PATIENCE = 5.0
@@ -58,6 +60,21 @@ def answering() -> list[Plugin]:
         for one in known.imports
     ]
     return [*known.plugins, *modules]
+
+
+def threads_left() -> dict[threading.Thread, str]:
+    """Threads that were started while a plugin module was imported, and by whose."""
+    return dict(_threads)
+
+
+@contextmanager
+def _threads_of(whose: str) -> Iterator[None]:
+    """Keep in mind which threads are begun meanwhile."""
+    before = {*threading.enumerate()}
+    try:
+        yield
+    finally:
+        _threads.update(dict.fromkeys({*threading.enumerate()} - before, whose))
 
 
 def is_listing() -> bool:
@@ -203,7 +220,8 @@ def _add(
             return reason
         since = time.perf_counter()
         package = entry.value.partition(":")[0].partition(".")[0].strip()
-        with surroundings.kept(package) as traces:
+        begun = _threads_of(f"the package {distribution} {version}")
+        with begun, surroundings.kept(package) as traces:
             _offer(registry, entry)
     except BaseException as error:
         if asked_to_stop(error):
@@ -249,7 +267,7 @@ def _add_file(registry: Registry, file: Path, rules: Rules) -> None:
     whose = f"the plugin {file}"
     _asking.append(LOCAL)
     try:
-        with Surroundings().kept(file.stem):
+        with _threads_of(whose), Surroundings().kept(file.stem):
             registry.add(_module(file), LOCAL, version, file.stem)
     except LdmError as error:
         raise LdmError(f"{whose}: {error.message}", error.hint) from error

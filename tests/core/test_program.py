@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
+
+import packages
 
 SCRIPT = """
 import atexit, sys, threading, time
@@ -95,3 +99,50 @@ def test_a_thread_that_ends_the_program_while_it_works_is_told() -> None:
     assert ended.stderr == (
         "error: something that ran beside it ended the program by os._exit(0) before it was done\n"
     )
+
+
+BEGUN = """
+import os, threading, time
+from ldm_core import hookimpl
+ldm_api = ">=2,<3"
+def later():
+    at_work.wait()
+    os._exit(9)
+def command():
+    "Ends the program."
+    at_work.set()
+    thread.join()
+    os._exit(0)
+@hookimpl
+def ldm_commands(register):
+    register("end-it", command)
+at_work = threading.Event()
+thread = threading.Thread(target=later, daemon=True)
+thread.start()
+threading.Thread(target=time.sleep, args=(1000,)).start()
+"""
+WITH_LITTLE_PATIENCE = """
+import sys
+from ldm_core.cli import ends, program
+ends.PATIENCE = 0.1
+sys.argv = ["ldm", *sys.argv[1:]]
+program()
+"""
+
+
+def test_a_plugin_that_ends_the_program_or_keeps_it_from_its_end_is_named(tmp_path: Path) -> None:
+    modules, entry = {"left_here.py": BEGUN}, {"ldm": {"x": "left_here"}}
+    packages.install(tmp_path, "ldm-left", modules=modules, entry_points=entry)
+    paths = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+    around = {**os.environ, "PYTHONPATH": paths, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    command = [sys.executable, "-c", WITH_LITTLE_PATIENCE, "end-it"]
+    ended = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=around, timeout=60
+    )
+    assert ended.returncode == 1, ended.stderr
+    lines = ended.stderr.splitlines()
+    whose = "the command 'end-it' of the package ldm-left 1.0"
+    assert f"error: {whose} ended the program by os._exit(0)" in lines
+    assert any("os._exit(9) in a thread that it left at its import" in line for line in lines)
+    left = "the package ldm-left 1.0 began a thread at its import, which still works, and is left"
+    assert any(left in line for line in lines)
