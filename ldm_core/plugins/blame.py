@@ -37,6 +37,13 @@ ROOMS = ("ldm_core.run.", "ldm_core.jobs.", "ldm_core.cli.", "ldm_core.compositi
 """What plugins call back into; those rooms answer for what they do with sound arguments."""
 BETWEEN = frozenset({"ldm_core.run.attention", "ldm_core.run.in_batches", "ldm_core.cli.signals"})
 """Modules of those rooms that only hand on what plugins do, or hear of signals wherever that is."""
+ENTERED = ("ldm_core.run.pipeline", "ldm_core.composition.", "ldm_core.jobs.", "ldm_core.cli.")
+ENTERED += ("ldm_core.model.",)
+"""Modules of which a plugin calls what nobody gave it, such as `Pipeline.from_pretrained`."""
+BEFORE_CALLS = "ldm_core.arguments"
+"""Looks at what a function is called with, and calls it."""
+WITHOUT_INPUTS = ("scheduler", "spacing", "guidance", "observer", "denoiser")
+"""Kinds of plugins that see nothing that a person gives a run."""
 CONTRACTS = "ldm_core.contracts."
 AS_THEY_ARE = (PluginError, MachineError, NotFiniteError)
 """Errors that say themselves whose they are."""
@@ -192,6 +199,31 @@ def place_of(plugin: Plugin) -> str:
 def module_of(plugin: Plugin) -> str:
     """The module that a plugin's target is in."""
     return place_of(plugin).partition(":")[0]
+
+
+def asked_anew(
+    error: LdmError, plugins: Iterable[Plugin], places: Mapping[str, Plugin]
+) -> str | None:
+    """Whose plugin, of a kind that sees no person's input, called the core of itself for what it
+    then refused, in words; None where none did.
+
+    Args:
+        plugins, places: as of `blame`.
+    """
+    packages: dict[str, list[Plugin]] = {}
+    for other in filter(is_of_others, plugins):
+        packages.setdefault(module_of(other).partition(".")[0], []).append(other)
+    frames: list[FrameType] = []
+    inside = entered = False
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        name = str(frame.f_globals.get("__name__"))
+        if name.partition(".")[0] in packages.keys() - OURS:
+            frames = [*frames, frame] if inside else [frame]
+            inside, entered = True, False
+        elif inside and name != BEFORE_CALLS:
+            inside, entered = False, name.startswith(ENTERED)
+    whose = _named(frames, packages, [], places) if entered else ""
+    return whose if whose.startswith(tuple(f"the {kind} '" for kind in WITHOUT_INPUTS)) else None
 
 
 def _frames(

@@ -9,6 +9,7 @@ from typing import Any
 from ldm_core.errors import OURS, LdmError, PartError, PluginError, message_and_hint
 from ldm_core.plugins.blame import (
     AS_THEY_ARE,
+    asked_anew,
     blame,
     culprit,
     failed,
@@ -129,6 +130,9 @@ class Owners:
             if plugin is not None and is_of_others(plugin) and is_of_a_contract(error):
                 whose = culprit(error, plugin, self._plugins, self._places)
                 return None if whose is None else PluginError(whose, doing, error)
+            anew = asked_anew(error, self._plugins, self._places)
+            if anew is not None:
+                return PluginError(anew, doing, error)
             if not names:
                 return None
             whose = culprit(error, None, self._plugins, self._places)

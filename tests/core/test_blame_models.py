@@ -83,3 +83,10 @@ def test_what_is_beside_a_medium_is_looked_at(right: Pipeline, how: str, said: s
     ) as e:
         pipe(["a", "b"], seed=1)
     assert said in e.value.message
+
+
+def test_what_a_scheduler_asks_the_core_for_of_itself_is_its_own(right: Pipeline) -> None:
+    error = failure(right, scheduler="ldm-odd:anew")
+    whose = "the scheduler 'anew' of the package ldm-odd 1.2 failed at step 1 of 1: "
+    assert error.message.startswith(whose)
+    assert "/nonexistent/model" in error.message
