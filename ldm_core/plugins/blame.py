@@ -37,8 +37,7 @@ ROOMS = ("ldm_core.run.", "ldm_core.jobs.", "ldm_core.cli.", "ldm_core.compositi
 """What plugins call back into; those rooms answer for what they do with sound arguments."""
 BETWEEN = frozenset({"ldm_core.run.attention", "ldm_core.run.in_batches", "ldm_core.cli.signals"})
 """Modules of those rooms that only hand on what plugins do, or hear of signals wherever that is."""
-ENTERED = ("ldm_core.run.pipeline", "ldm_core.composition.", "ldm_core.jobs.", "ldm_core.cli.")
-ENTERED += ("ldm_core.model.",)
+ENTERED = ("ldm_core.run.pipeline", "ldm_core.model.", *ROOMS[1:])
 """Modules of which a plugin calls what nobody gave it, such as `Pipeline.from_pretrained`."""
 BEFORE_CALLS = "ldm_core.arguments"
 """Looks at what a function is called with, and calls it."""
