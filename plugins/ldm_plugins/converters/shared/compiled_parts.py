@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ def in_place(part: Part, dtype: str, folder: Path) -> Part:
 
     return replace(
         part,
-        module=_with_forward(part.module, Programs(part.module, dtype, folder)),
+        module=_with_programs(part.module, dtype, folder),
         beneath=part,
         place=again,
     )
@@ -69,18 +70,17 @@ def _decoding(autoencoder: Any, dtype: str, folder: Path) -> Any:
             "openvino compiles of an autoencoder.",
             'say by parts = ["network"], say, on which others openvino acts.',
         )
-    programs = Programs(decoder, dtype, folder, copied=True)
     copied: Any = shallow_copy(autoencoder, autoencoder.children())
-    copied.decoder = _with_forward(decoder, programs)
+    copied.decoder = _with_programs(decoder, dtype, folder, copied=True)
     return copied
 
 
-def _with_forward(module: Any, forward: Any) -> Any:
-    """A copy of a module, of the same tensors and layers, that computes by something else; whoever
-    asks for its config or layers finds them."""
-    copied: Any = shallow_copy(module, module.children())
-    copied.forward = forward
-    return copied
+def _with_programs(module: Any, dtype: str, folder: Path, copied: bool = False) -> Any:
+    """A copy of a module, of the same tensors and layers, that computes by programs; whoever asks
+    for its config or layers finds them, and those that are put in their place are what computes."""
+    other: Any = shallow_copy(module, module.children())
+    other.forward = Programs(copy(other), dtype, folder, copied)
+    return other
 
 
 def check_weights(part: Part) -> None:

@@ -13,6 +13,7 @@ from ldm_plugins.converters.shared import group_norms, winograd
 from ldm_plugins.converters.shared.graph_cache import compared, graph_of, note_compared
 from ldm_plugins.converters.shared.graphs import Arguments, Graph, Signature, weights_of
 from ldm_plugins.converters.shared.kept_programs import Compiled, compiled, core
+from ldm_plugins.converters.shared.watched_weights import WatchedWeights
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -57,6 +58,8 @@ class Program:
 class Programs:
     """In the place of a module's ``forward``.
 
+    Where the module's weights change, all programs are made anew.
+
     Args:
         module: which the programs are made of, and share some of the weights with.
         dtype: in which they compute, ``float32`` or ``bfloat16``.
@@ -72,6 +75,7 @@ class Programs:
         self._copied = copied
         self._graphs: OrderedDict[Signature, Graph] = OrderedDict()
         self._programs: OrderedDict[tuple[Signature, Shapes, int], Program] = OrderedDict()
+        self._weights = WatchedWeights([module])
         self._one_at_a_time = Lock()
 
     def __call__(self, *args: Any, **options: Any) -> Any:
@@ -104,6 +108,10 @@ class Programs:
         shapes = tuple([tuple(tensor.shape) for tensor in arguments.tensors])
         key = signature, shapes, threads
         with self._one_at_a_time:
+            if self._weights.changed:  # programs have arranged copies of them
+                self._programs.clear()
+                self._graphs.clear()
+                self._weights = WatchedWeights([self._module])
             program = self._programs.get(key)
             if program is None:
                 if signature not in self._graphs:
@@ -116,6 +124,7 @@ class Programs:
                     self._check(program(arguments.tensors), args, options)
                     note_compared(graph, how)
                 self._programs[key] = program
+                self._weights = WatchedWeights([self._module])  # a trace may change buffers
             self._programs.move_to_end(key)
             for kept in (self._programs, self._graphs):
                 while len(kept) > KEPT:
