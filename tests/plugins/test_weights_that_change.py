@@ -69,3 +69,21 @@ def test_which_changes_are_seen() -> None:
     watched = WatchedWeights([module])
     module[0].register_parameter("more", None)
     assert watched.changed
+
+
+def test_texts_that_were_kept_follow_weights(tmp_path: Path) -> None:
+    """Of a text, of the lack of one, and where the encoder's last layers are skipped."""
+    folder = tiny.FOLDERS["Stable Diffusion"].write(tmp_path / "model")
+    pipe = Pipeline.from_pretrained(folder, device="cpu")
+    plain = pipe.replace(conditioning=[{"name": "text", "clip_skip": 1}])
+    keeping = plain.replace(converters=["text_cache"])
+    call: dict[str, Any] = {"seed": 1, "num_inference_steps": 1, "output_type": "latent"}
+    drawn = []
+    for _ in range(2):
+        for each in (1, 2):
+            drawn.append(plain("a red star", **call).images)
+            assert keeping("a red star", **call).images.equal(drawn[-1]), each
+        with torch.no_grad():
+            for weight in pipe.model.parts["text_encoder"].module.parameters():
+                weight.mul_(1.1)
+    assert not drawn[0].equal(drawn[2])

@@ -60,11 +60,14 @@ class TextCache(Converter):
         Args:
             before: the one that it was made of, with a cache already.
         """
+        from torch import nn
+
         remake, text = model.remake, model.abilities["text"]
         kept = None
-        if before is not None and _encoders(before) == _encoders(model):
+        if before is not None and _which(before) == _which(model):
             kept = before.abilities["text"]
-        caching = KeptTexts(text, self.mebibytes * 2**20, kept)
+        watched = [module for module in _encoders(model) if isinstance(module, nn.Module)]
+        caching = KeptTexts(text, self.mebibytes * 2**20, watched, kept)
         cached = replace(model, abilities={**model.abilities, "text": caching})
         if remake is None:
             return cached
@@ -75,7 +78,10 @@ class TextCache(Converter):
         return replace(cached, remake=remade)
 
 
-def _encoders(model: Model) -> list[int]:
+def _encoders(model: Model) -> list[Any]:
+    return [part.module for part in model.parts.values() if part.role == "text"]
+
+
+def _which(model: Model) -> list[int]:
     """Which text encoders a model has; the model keeps them, so that no other is taken for one."""
-    modules: list[Any] = [part.module for part in model.parts.values() if part.role == "text"]
-    return [id(module) for module in modules]
+    return [id(module) for module in _encoders(model)]

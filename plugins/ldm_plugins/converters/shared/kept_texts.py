@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from ldm_core.contracts import Condition, Unequal, concatenate
 from ldm_core.contracts.abilities import Span, TextAbility
+from ldm_plugins.converters.shared.watched_weights import WatchedWeights
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from torch import Tensor
+    from torch import Tensor, nn
 
 
 Key = tuple[str | None, tuple[str, ...]]
@@ -22,13 +23,23 @@ Key = tuple[str | None, tuple[str, ...]]
 
 class Store:
     """Conditions of a single row by what they are of, the latest used of them in so many bytes; for
-    all threads."""
+    all threads. None of them where the weights of what encodes have changed since."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, encoders: Sequence[nn.Module] = ()) -> None:
         self._limit = limit
+        self._encoders = encoders
+        self._weights = WatchedWeights(encoders)
         self._rows: OrderedDict[Key, Condition] = OrderedDict()
         self._bytes = 0
         self._one_at_a_time = Lock()
+
+    def follow(self) -> None:
+        """Forget all that was made with other weights."""
+        with self._one_at_a_time:
+            if self._weights.changed:
+                self._rows.clear()
+                self._bytes = 0
+                self._weights = WatchedWeights(self._encoders)
 
     def get(self, key: Key) -> Condition | None:
         with self._one_at_a_time:
@@ -53,20 +64,28 @@ class KeptTexts(TextAbility):
     Args:
         ability: what encodes.
         limit: how many bytes are kept.
+        encoders: the modules that it encodes with.
         before: another such ability with the same encoders, whose store is used on.
     """
 
-    def __init__(self, ability: TextAbility, limit: int, before: KeptTexts | None = None) -> None:
+    def __init__(
+        self,
+        ability: TextAbility,
+        limit: int,
+        encoders: Sequence[nn.Module] = (),
+        before: KeptTexts | None = None,
+    ) -> None:
         self._ability = ability
         self._limit = limit
+        self._encoders = encoders
         self._skipping: dict[int, KeptTexts] = {}
-        self._store: Store = Store(limit) if before is None else before._store
+        self._store: Store = Store(limit, encoders) if before is None else before._store
         self.joins_windows = ability.joins_windows
         negative = ability.for_negative()
         self._negative: KeptTexts | None = None
         if negative is not ability:
             self._negative = KeptTexts(
-                negative, limit, None if before is None else before._negative
+                negative, limit, encoders, None if before is None else before._negative
             )
         self.reads_references = ability.reads_references
 
@@ -95,6 +114,7 @@ class KeptTexts(TextAbility):
     def _kept(
         self, keys: Sequence[Key], encode: Callable[[Sequence[Key]], Condition | Unequal]
     ) -> Condition | Unequal:
+        self._store.follow()
         rows = {key: self._store.get(key) for key in keys}
         unknown = [key for key, row in rows.items() if row is None]
         if unknown:
@@ -114,7 +134,9 @@ class KeptTexts(TextAbility):
 
     def skipping(self, layers: int) -> TextAbility:
         if layers not in self._skipping:
-            self._skipping[layers] = KeptTexts(self._ability.skipping(layers), self._limit)
+            self._skipping[layers] = KeptTexts(
+                self._ability.skipping(layers), self._limit, self._encoders
+            )
         return self._skipping[layers]
 
     def joined(self, conditions: Sequence[Condition]) -> Condition:
