@@ -50,7 +50,7 @@ class Candidate:
         if self.refusal:
             return f"{name} is left out: {self.refusal}"
         error = f", lossy: {self.speedup.error}" if self.speedup.error else ""
-        return f"{name}, {self.speedup.factor:.2f} of a step's time{error} ({self.speedup.why})"
+        return f"{name}, {self.speedup.factor:.2f} of the time{error} ({self.speedup.why})"
 
 
 @dataclass(frozen=True)

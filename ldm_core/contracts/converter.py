@@ -52,7 +52,7 @@ class Speedup:
 
     Attributes:
         options: of the converter's factory, beyond those it was made with.
-        factor: the time of a step with it over that without, as it was measured; below 1.
+        factor: the time with it over that without, of what `why` says; below 1.
         why: what was measured, in words that a person reads.
         error: for options that are not lossless, how far the picture moves, as it was measured;
             None where the converter with these options is lossless.
