@@ -166,8 +166,13 @@ def test_a_damaged_program_is_made_anew(
 
 
 def test_the_ones_used_last_stay(
-    saved: Path, cache: Path, compilations: list[bool], monkeypatch: pytest.MonkeyPatch
+    saved: Path,
+    cache: Path,
+    tmp_path: Path,
+    compilations: list[bool],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Of each file so many, and of all in so many bytes."""
     monkeypatch.setattr(kept_programs, "MOST", 2)
     for rows in (2, 1, 3, 1):
         assert error(network_of(saved), cache, rows) < FAR
@@ -175,6 +180,20 @@ def test_the_ones_used_last_stay(
     assert len([*cache.rglob("program.bin")]) == 2
     assert error(network_of(saved), cache, 2) < FAR
     assert compilations == [True] * 3
+    others = [saved_with(seed, tmp_path / str(seed)) for seed in (1, 2)]
+    for other in (*others, saved, *others):
+        assert error(network_of(other), cache) < FAR
+    assert compilations == [True] * 5
+    assert len([*cache.rglob("program.bin")]) == 4
+    size = max(file.stat().st_size for file in cache.rglob("program.bin"))
+    monkeypatch.setattr(kept_programs, "BYTES", 2.5 * size)
+    assert error(network_of(others[0]), cache, 2) < FAR
+    assert len([*cache.rglob("program.bin")]) == 2
+    assert error(network_of(others[1]), cache) < FAR
+    assert compilations == [True] * 6
+    monkeypatch.setattr(kept_programs, "BYTES", 1)
+    assert error(network_of(others[0]), cache, 3) < FAR
+    assert len([*cache.rglob("program.bin")]) == 1
 
 
 def test_two_starts_at_once(saved: Path, cache: Path, compilations: list[bool]) -> None:

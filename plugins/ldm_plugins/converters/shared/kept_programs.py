@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -38,7 +39,9 @@ OTHERS = 2**27
 """Bytes of weights that are not in the file, such as a LoRA's, at most: they are hashed at each
 start."""
 MOST = 4
-"""Programs beside one graph; of a network of Stable Diffusion 1.5's size each has 140 MB."""
+"""Programs beside one graph of the weights in one file."""
+BYTES = 2**31
+"""Of programs beside one graph; of a network of Stable Diffusion 1.5's size each has 140 MB."""
 PROGRAM = "program.bin"
 FORMAT = 1
 """Raised where graphs are arranged in another way, so that programs are made anew."""
@@ -107,10 +110,9 @@ def _place(
         sha256 = kept_hash(lie.file, file_hash)
     except OSError:
         return None
-    of = json.dumps(
-        [FORMAT, how, sha256, sorted(lie.offsets.items()), contents(others)], sort_keys=True
-    )
-    return graph.kept / f"program-{hashlib.sha256(of.encode()).hexdigest()[:32]}", lie
+    of = [FORMAT, how, sha256, sorted(lie.offsets.items()), contents(others)]
+    own = hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()
+    return graph.kept / f"program-{sha256[:16]}-{own[:32]}", lie
 
 
 def _bytes(weights: Mapping[str, Tensor]) -> int:
@@ -169,7 +171,7 @@ def _keep(
             (part / PROGRAM).write_bytes(data.getbuffer())
             (part / ABOUT).write_text(json.dumps({PROGRAM: _sha256(data.getbuffer())}))
             put_in_place(part, folder)
-        _remove_oldest(folder.parent)
+        _remove_oldest(folder)
     except (OSError, ValueError, LookupError, TypeError, RuntimeError) as error:
         warnings.warn(
             f"OpenVINO's program is not kept in {folder.parent}, so that the next start compiles "
@@ -181,11 +183,16 @@ def _keep(
     return True
 
 
-def _remove_oldest(folder: Path) -> None:
-    """Leave the programs that were used last."""
+def _remove_oldest(written: Path) -> None:
+    """Leave the programs that were used last, of the file of the one just written and of all."""
+    own = written.name.rpartition("-")[0]
     with suppress(OSError):
-        programs = sorted(folder.glob("program-*"), key=lambda path: path.stat().st_mtime)
-        for path in programs[:-MOST]:
+        programs = sorted(written.parent.glob("program-*"), key=lambda path: -path.stat().st_mtime)
+        old = [path for path in programs if path.name.rpartition("-")[0] == own][MOST:]
+        others = [path for path in programs if path not in old]
+        sizes = accumulate(sum(file.stat().st_size for file in path.iterdir()) for path in others)
+        old += [path for path, size in zip(others, sizes, strict=True) if size > BYTES]
+        for path in {*old} - {written}:
             shutil.rmtree(path, ignore_errors=True)
 
 
