@@ -9,7 +9,8 @@ project, so its pipeline runs in a process of its own, whose path begins with a 
     python benchmarks/optimum_peer.py --packages FOLDER
 
 Both compute in float32 on one thread, 25 steps with guidance, batches of 1 and 8; medians of the
-ratios of rounds, of seconds of a processor from prompts to pixels.
+ratios of rounds, of seconds of a processor from prompts to pixels. Each picture has the same seed
+on both sides; how far the pictures are apart, relative to theirs, stands beside the time.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -38,7 +41,9 @@ EXACT = {
 
 
 def theirs(folder: str) -> None:
-    """Draw as many pictures as each line of standard input says, and print the seconds."""
+    """Draw as many pictures as each line of standard input says, into the file that it names, and
+    print the seconds."""
+    import numpy as np
     import torch
     from diffusers import __version__
     from optimum.intel.openvino.modeling_diffusion import OVStableDiffusionPipeline
@@ -48,10 +53,25 @@ def theirs(folder: str) -> None:
     pipe.set_progress_bar_config(disable=True)
     print(f"ready diffusers {__version__}", flush=True)
     for line in sys.stdin:
-        each = [torch.Generator().manual_seed(seed) for seed in range(int(line))]
+        count, _, file = line.strip().partition(" ")
+        each = [torch.Generator().manual_seed(seed) for seed in range(int(count))]
         began = time.process_time()
-        pipe([PROMPT] * len(each), generator=each, output_type="np", **STEPS)
-        print("took", time.process_time() - began, flush=True)
+        images = pipe([PROMPT] * len(each), generator=each, output_type="np", **STEPS).images
+        took = time.process_time() - began
+        np.save(file, images)
+        print("took", took, flush=True)
+
+
+def as_older_transformers_read(folder: Path, home: Path) -> Path:
+    """A copy of a model whose text encoder's weights have the names of Transformers 5.5,
+    which would draw others at random in the place of those that it does not find."""
+    from safetensors.torch import load_file, save_file
+
+    copied = Path(shutil.copytree(folder, home / "model"))
+    file = copied / "text_encoder" / "model.safetensors"
+    weights = {f"text_model.{name}": weight for name, weight in load_file(file).items()}
+    save_file(weights, file, {"format": "pt"})
+    return copied
 
 
 def answer(process: subprocess.Popen[str], word: str) -> str:
@@ -74,15 +94,19 @@ def main() -> None:
         return
     if options.packages is None:
         sys.exit("optimum's pipeline is no peer here: --packages names no folder of it")
+    import numpy as np
     import torch
 
     from ldm_core import Pipeline
 
     torch.set_num_threads(1)
     pipe = Pipeline.from_pretrained("shapes", device="cpu", converters=["openvino"])
+    home = Path(tempfile.mkdtemp())
+    assert pipe.composition.info.folder is not None
+    folder = as_older_transformers_read(pipe.composition.info.folder, home)
     path = os.pathsep.join([str(options.packages), os.environ.get("PYTHONPATH", "")])
     process = subprocess.Popen(
-        [sys.executable, __file__, "--theirs", str(pipe.composition.info.folder)],
+        [sys.executable, __file__, "--theirs", str(folder)],
         env={**os.environ, "PYTHONPATH": path},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -92,21 +116,34 @@ def main() -> None:
     machine = f"{describe('ldm-core', 'openvino')}; optimum's: {peer}"
     report: dict[str, Any] = {"machine": machine}
     print(machine)
+    drawn = home / "theirs.npy"
     for batch in (1, 8):
         rows = []
         for _ in range(options.rounds + 1):
             began = time.process_time()
-            pipe([PROMPT] * batch, seed=0, output_type="np", **STEPS)
+            seeds = list(range(batch))
+            images = pipe([PROMPT] * batch, seed=seeds, output_type="np", **STEPS).images
             own = time.process_time() - began
             assert process.stdin is not None
-            process.stdin.write(f"{batch}\n")
+            process.stdin.write(f"{batch} {drawn}\n")
             process.stdin.flush()
             rows.append((own, float(answer(process, "took"))))
         rows = rows[1:]  # programs are compiled in the first
         medians = [statistics.median(column) for column in zip(*rows, strict=True)]
         ratio = statistics.median(own / other for own, other in rows)
-        report[f"batch {batch}"] = {"ldm": medians[0], "optimum": medians[1], "ratio": ratio}
-        print(f"batch {batch}: {medians[0]:.3f} s against {medians[1]:.3f}, ratio {ratio:.3f}")
+        pictures = np.load(drawn)
+        apart = float(np.linalg.norm(np.asarray(images) - pictures) / np.linalg.norm(pictures))
+        report[f"batch {batch}"] = {
+            "ldm": medians[0],
+            "optimum": medians[1],
+            "ratio": ratio,
+            "apart": apart,
+        }
+        print(
+            f"batch {batch}: {medians[0]:.3f} s against {medians[1]:.3f}, ratio {ratio:.3f}; ",
+            end="",
+        )
+        print(f"pictures {apart:.1e} apart")
     process.communicate()
     if options.json:
         options.json.write_text(json.dumps(report, indent=1) + "\n")

@@ -36,7 +36,8 @@ NAMES = {"diffusers": "Diffusers", "ldm": "nothing chosen", "compiled": "Diffuse
 
 
 BESIDE = (
-    "`apart`: final latents or the network's answer from the peer's, relative; of caches and of",
+    "`apart`: final latents or the network's answer from the peer's, relative, of optimum's the",
+    "pictures, which were compared in another run than the time; of caches and of",
     "guidance on a part of the steps, the PSNR of pictures of random weights, which says little of",
     "likeness: `python benchmarks/feature_cache.py likeness` measures it on trained models.",
     "",
@@ -95,7 +96,8 @@ def rows(figures: Mapping[str, Any]) -> Iterator[Entry]:
     for batch, found in figures.get("optimum_peer", {}).items():
         if isinstance(found, Mapping):
             work = f"`shapes`, 25 steps, {batch}"
-            yield Entry(work, "`openvino`, float32", found["ratio"], "optimum")
+            apart = f"{found['apart']:.1e}" if "apart" in found else ""
+            yield Entry(work, "`openvino`, float32", found["ratio"], "optimum", apart)
     for network, ways in figures.get("feature_cache", {}).items():
         if isinstance(ways, Mapping):
             for way, times in ways.items():
@@ -148,9 +150,11 @@ def page(figures: Mapping[str, Any]) -> str:
     lines = [
         "# Measured speed",
         "",
-        "Made by `python benchmarks/speed.py`, which measures each way in turns with its peer in",
-        "the same process or, for commands, in the same rounds; medians of seconds of a processor,",
-        "one thread, on a machine that other work may share. What the ways are:",
+        "Made by `python benchmarks/speed.py --page` of figures of the scripts that it runs, which",
+        "need not be of one run, nor of as many rounds. Each way is measured in turns with its",
+        "peer in the same process or, for commands, in the same rounds, in seconds of a processor,",
+        "one thread, on a machine that other work may share: medians, and of the rows over",
+        "`without` the least of the rounds. What the ways are:",
         "[Make it faster](../how-to/make-it-faster.md).",
         "",
         *(f"- {machine}" for machine in machines),
