@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ldm_core.contracts.files import FileName
 from ldm_core.errors import LdmError
+from ldm_core.media.manifest_files import hashes_of
 from ldm_core.run.in_batches import in_batches
 from ldm_pipelines.parts import arguments, check_shown_as, finished, guided, plans, titles_of
 from ldm_pipelines.timed import check_makes, with_seconds
@@ -23,7 +24,7 @@ arXiv:2601.03233; ``STAGE_2_DISTILLED_SIGMA_VALUES`` of Diffusers)."""
 FACTOR = 2
 """How many times as wide and high a second stage is."""
 
-OF_BOTH = ("extent", "beside", "plugins", "sha256")
+OF_BOTH = ("extent", "plugins", "sha256")
 """What the manifest of the second stage says of both."""
 
 
@@ -69,7 +70,7 @@ def two_stages(
         # what is asked for again is the first stage, of which the command makes the second
         asked = first.output(small, request, "latent").manifests
         manifests = [
-            {**asked[index], **{key: then[key] for key in OF_BOTH if key in then}}
+            _of_both(asked[index], then)
             for index, then in zip(output.indices, output.manifests, strict=True)
         ]
         how = f"in {len(TIMESTEPS)} steps more from latents that were made larger"
@@ -78,6 +79,15 @@ def two_stages(
         )
 
     return first.within_memory(batches, made)
+
+
+def _of_both(asked: dict[str, Any], then: dict[str, Any]) -> dict[str, Any]:
+    """The manifest of the first stage, with what the second alone can say: files that it reads, as
+    the upsampler's, are beside a model that the first has not, and so they are the call's own."""
+    read = then.get("beside", {}).keys() - asked.get("beside", {}).keys()
+    files = {**asked.get("input_files", {}), **hashes_of(read)}
+    both = {**asked, **{key: then[key] for key in OF_BOTH if key in then}}
+    return {**both, "input_files": files} if files else both
 
 
 def _smaller(pipe: Pipeline, extent: dict[str, int]) -> dict[str, int]:

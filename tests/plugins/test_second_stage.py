@@ -188,6 +188,14 @@ def test_the_command_does_both_and_does_it_again(
     assert np.abs(samples.reshape(-1, heard.channels) - sound.images[0].T).max() < 1e-6
     code, out, err = ldm("replay", file, "--allow-files", "--out", tmp_path / "again")
     assert (code, "frame for frame" in out + err) == (0, True), out + err
+    assert "differs" not in out + err
+    config = upsampler / "config.json"
+    as_it_was = config.read_text(encoding="utf-8")
+    config.write_text(f"{as_it_was}\n", encoding="utf-8")
+    code, out, err = ldm("replay", file, "--allow-files", "--out", tmp_path / "after")
+    config.write_text(as_it_was, encoding="utf-8")
+    assert code == 0, err
+    assert f"{upsampler}, from which the picture was made, is not that of then" in out + err
     code, _, err = ldm("two-stages", *words, "--size", "72x64", "--out", tmp_path / "not")
     assert code == 2
     assert "in two stages the width should be a multiple of 16, not 72" in err
