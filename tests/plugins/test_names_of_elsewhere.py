@@ -23,6 +23,7 @@ from ldm_pipelines.comparing import compare
 from ldm_pipelines.convergence.measuring import converge
 from ldm_plugins.conditioning.image_prompt import ImagePrompt
 from ldm_plugins.conditioning.mask import mask
+from ldm_plugins.conditioning.song import song
 from swaps import PUBLISHED, Swap, ours, theirs
 
 A1111 = [
@@ -379,6 +380,21 @@ def test_what_an_argument_is_here_is_there(tables: Any) -> None:
     hits = [hit for table in tables for hit in table.names if hit.kind == "argument"]
     assert len(hits) > 50
     assert {hit.instead for hit in hits} - {""} <= ours
+
+
+def test_what_a_song_takes_as_diffusers_does_is_said_to_be_taken(tables: Any) -> None:
+    """Its other inputs, as the prompt, are those of every call."""
+    theirs = inspect.signature(diffusers.AceStepPipeline.__call__).parameters
+    both = {*song().inputs} & {*theirs} - {"prompt"}
+    assert {"src_audio", "repainting_end", "lyrics"} < both
+    said = {
+        name
+        for table in tables
+        for hit in table.names
+        if hit.kind == "argument" and hit.note.startswith("`song` reads it, under this name")
+        for name in (hit.name, *hit.also)
+    }
+    assert said == both
 
 
 def test_find_says_it(ldm: Any) -> None:
