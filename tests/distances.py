@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from without_distance import NO_TEXT, NONE, SHOWN_ONLY, WHY
+
 INPUTS = ("text", "picture", "video", "sound")
-NONE = "none of Diffusers' pipelines of this model takes one."
-"""Why there is no figure, where it is this."""
 NOTHING = "test_nothing_chosen_gives_what_diffusers_gives"
 STARTS = "test_starts_of_diffusers.py::"
+KEYED = "test_keyframes_give_what_diffusers_gives"
 FRAME = "test_wan.py::test_frames_shown_give_what_diffusers_gives"
 Cells = Mapping[str, "tuple[str, ...] | str"]
 """By the input: tests, as beginnings of their names, or why there are none."""
@@ -23,19 +24,11 @@ def tests(file: str, *names: str) -> tuple[str, ...]:
     return tuple(f"test_{file}.py::{name}" for name in names)
 
 
-SHOWN_ONLY = "it draws of a picture, which is in the next column, and of text at once."
-
-
 def shown(file: str, *names: str) -> Cells:
     """The cells of a kind that draws of a picture."""
     return {"text": SHOWN_ONLY, "picture": tests(file, *names)}
 
 
-NOT_TAKEN = "what its pipeline takes is not taken here: see what is not taken of those that open."
-OTHER_CLASS = (
-    "another class of Diffusers takes it, which is not opened, for the reason given there."
-)
-LCM = "Diffusers walks all steps there, whatever the strength: see where Diffusers errs."
 REPAINTS = "test_it_repaints_a_part_as_in_diffusers"
 KINDS: dict[str, Cells] = {
     "Stable Diffusion": of(
@@ -155,23 +148,37 @@ KINDS: dict[str, Cells] = {
             "cogvideox", "test_a_video_from_a_picture_gives_what_diffusers_gives[several"
         ),
     ),
-    "HunyuanVideo": of("hunyuan_video", picture=OTHER_CLASS),
-    "LTX-Video": of("ltx_video", video=NOT_TAKEN),
+    "HunyuanVideo": of("hunyuan_video"),
+    "LTX-Video": of("ltx_video"),
     "LTX-Video from a frame": {
         "text": SHOWN_ONLY,
         "picture": tests("ltx_video", "test_a_video_goes_on_from_a_picture"),
-        "video": NOT_TAKEN,
     },
+    "LTX-Video 0.9.5": of(
+        "ltx_video",
+        "test_later_versions_give_what_diffusers_gives",
+        picture=tests(
+            "ltx_video",
+            "test_a_picture_with_nothing_chosen_gives_what_diffusers_gives",
+            f"{KEYED}[within]",
+            f"{KEYED}[in part, and within]",
+        ),
+        video=tests(
+            "ltx_video",
+            f"{KEYED}[a prefix]",
+            f"{KEYED}[a prefix in part]",
+            f"{KEYED}[a piece within]",
+        ),
+    ),
     "LTX-2": of(
         "ltx_2",
         picture=tests("ltx_2", "test_a_video_goes_on_from_a_picture"),
-        video=OTHER_CLASS,
     ),
     "LTX-2, its second stage": of("second_stage", "test_both_stages_give_what_diffusers_gives"),
     "AnimateDiff": of("animatediff", video=(f"{STARTS}test_a_video_from_a_video[animatediff",)),
     "AnimateDiff by an adapter": of("motion_adapters"),
     "Stable Video Diffusion": {
-        "text": "it takes none.",
+        "text": NO_TEXT,
         "picture": tests("stable_video_diffusion", NOTHING),
     },
     "Z-Image": of(
@@ -208,27 +215,14 @@ KINDS: dict[str, Cells] = {
     "unCLIP": of("unclip", f"{NOTHING}[prior-"),
     "unCLIP of a picture": shown("unclip", f"{NOTHING}[picture-"),
     "Stable unCLIP": shown("unclip", "test_a_varied_picture_gives_what_diffusers_gives"),
+    "Stable unCLIP of text": of("unclip", "test_a_text_alone_gives_what_diffusers_gives"),
     "SD upscaler": shown("upscalers", "test_pictures_are_those_of_diffusers[4]"),
     "SD latent upscaler": shown("upscalers", "test_pictures_are_those_of_diffusers[2]"),
 }
-SAME = (
-    "it begins from one by the same lines as the kind before it of its family, whose figure that "
-    "is; no test measures it for this config."
-)
-for _kind in ("SD v-prediction", "Flux schnell"):
-    KINDS[_kind] = {**KINDS[_kind], "picture": SAME}
-NEXT = "folders of it that are shown one are the next kind."
-for _kind, _asked, _why in (
-    ("LCM", "picture", LCM),
-    ("Wan 2.1", "picture", NEXT),
-    ("Wan 2.2", "picture", NEXT),
-    ("CogVideoX", "picture", NEXT),
-    ("LTX-Video", "picture", NEXT),
-    ("CogVideoX 1.5", "video", SAME),
-    ("AnimateDiff by an adapter", "video", SAME),
-    ("CogView 4", "picture", OTHER_CLASS),
-):
-    KINDS[_kind] = {**KINDS[_kind], _asked: _why}
+for _asked, _reasons in WHY.items():
+    for _reason, _kinds in _reasons.items():
+        for _kind in _kinds:
+            KINDS[_kind] = {**KINDS[_kind], _asked: _reason}
 
 
 def cells() -> Iterator[tuple[str, str, tuple[str, ...] | str]]:

@@ -33,7 +33,7 @@ def pipes(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
     def pipe(kind: str) -> Pipeline:
         if kind not in made:
-            folder = {**tiny.FOLDERS, **tiny.MORE_FOLDERS}[kind].write(
+            folder = {**tiny.FOLDERS, **tiny.MORE_FOLDERS, **tiny.OTHER_FOLDERS}[kind].write(
                 tmp_path_factory.mktemp("kind") / "model"
             )
             made[kind] = Pipeline.from_pretrained(folder, num_inference_steps=3)

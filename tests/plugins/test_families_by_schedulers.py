@@ -29,7 +29,7 @@ Each family was tried with each scheduler, nothing else chosen, on a small model
 with random weights. ✓: it runs and the latents are finite. A number: it refuses, for the reason
 below. A test writes this page, and holds it to be current.
 """
-KINDS = {**tiny.FOLDERS, **tiny.MORE_FOLDERS}
+KINDS = {**tiny.FOLDERS, **tiny.MORE_FOLDERS, **tiny.OTHER_FOLDERS}
 Ready = tuple[Pipeline, dict[str, Any]]
 """A pipeline and the inputs of two images."""
 TEXT = {"prompt": ["a red star", "a blue circle"]}
@@ -160,7 +160,10 @@ def test_the_page_has_every_pair() -> None:
 
 @pytest.mark.parametrize(
     ("scheduler", "family"),
-    [*each_on_each(schedulers()), *by_turns(schedulers(), [*tiny.MORE_FOLDERS, *FURTHER])],
+    [
+        *each_on_each(schedulers()),
+        *by_turns(schedulers(), [*tiny.MORE_FOLDERS, *tiny.OTHER_FOLDERS, *FURTHER]),
+    ],
 )
 def test_a_family_runs_or_refuses_as_the_page_says(
     scheduler: str, family: str, pipes: Any, tmp_path: Path

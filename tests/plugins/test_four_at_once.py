@@ -19,7 +19,7 @@ from peers import apart
 from tiny.covering import some_of
 
 pytestmark = pytest.mark.usefixtures("small_references")
-KINDS = {**tiny.FOLDERS, **tiny.MORE_FOLDERS}
+KINDS = {**tiny.FOLDERS, **tiny.MORE_FOLDERS, **tiny.OTHER_FOLDERS}
 CAPTIONS = ["", "a star", "a blue circle on the green background", "a red star"]
 SEEDS = [3, 4, 5, 6]
 SIZES = ("width", "height", "frames", "samples")

@@ -19,6 +19,7 @@ from tiny.flux_2 import write_flux_2 as write_flux_2
 from tiny.flux_2 import write_flux_2_file as write_flux_2_file
 from tiny.folders import FOLDERS as FOLDERS
 from tiny.folders import MORE_FOLDERS as MORE_FOLDERS
+from tiny.folders import OTHER_FOLDERS as OTHER_FOLDERS
 from tiny.folders import Kind as Kind
 from tiny.hidream import write_hidream as write_hidream
 from tiny.hunyuan_video import write_hunyuan_video as write_hunyuan_video

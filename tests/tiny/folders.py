@@ -229,3 +229,18 @@ MORE_FOLDERS = {
     ),
 }
 """Further ones, for the loops that run at night."""
+
+OTHER_FOLDERS = {
+    "LTX-Video 0.9.5": Kind(
+        partial(
+            write_ltx_video,
+            pipeline="LTXConditionPipeline",
+            scheduler={"shift": 1.0, "use_dynamic_shifting": False},
+        ),
+        VIDEO,
+    ),
+    "Stable unCLIP of text": Kind(
+        partial(write_stable_unclip, prior=True), {**TEXT, "width": 16, "height": 16}
+    ),
+}
+"""Kinds of the networks of some above, for the loops over what families draw."""
