@@ -168,6 +168,7 @@ KINDS: dict[str, Cells] = {
             f"{KEYED}[a prefix]",
             f"{KEYED}[a prefix in part]",
             f"{KEYED}[a piece within]",
+            "test_a_start_from_a_video_gives_what_diffusers_gives",
         ),
     ),
     "LTX-2": of(

@@ -25,6 +25,7 @@ from video_peers import PROMPTS, alone, picture
 
 SMALL: dict[str, Any] = {"frames": 9, "height": 32, "width": 32}
 SEEDS = [3, 4]
+SAME = "the same video, frame for frame and sample for sample"
 
 
 @pytest.fixture(scope="module")
@@ -283,6 +284,31 @@ def test_a_video_of_another_rate_goes_through_all(folder: Path, pipe: Pipeline) 
     whole, chained = pipe(PROMPTS[0], **call), chain(pipe, pipe, at=0.5)(PROMPTS[0], **call)
     assert apart(chained.images, whole.images) < 1e-5
     assert apart(chained.beside[0].images, whole.beside[0].images) < 1e-5
+
+
+def test_a_file_of_another_rate_has_its_frames_and_as_much_sound(
+    ldm: Any, folder: Path, pipe: Pipeline, tmp_path: Path
+) -> None:
+    av = pytest.importorskip("av")
+    code, out, err = ldm(
+        "text-to-video", PROMPTS[0], "--model", folder, "--frame-rate", 12, "--frames", 9,
+        "--size", "32x32", "--steps", 2, "--seed", 3, "--format", "mkv", "--out", tmp_path / "made",
+    )  # fmt: skip
+    assert code == 0, err
+    (sound,) = pipe(PROMPTS[0], seed=3, num_inference_steps=2, frame_rate=12, **SMALL).beside
+    with av.open(out.strip()) as file:
+        (video,), (heard,) = file.streams.video, file.streams.audio
+        assert (video.average_rate, heard.rate) == (12, sound.rate)
+        assert len([*file.decode(video)]) == 9
+        file.seek(0)
+        assert sum(part.samples for part in file.decode(heard)) == sound.images[0].shape[-1]
+    assert abs(sound.images[0].shape[-1] / sound.rate - 9 / 12) < 0.05
+    code, out, err = ldm(
+        "replay", out.strip(), "--allow-files", "--json", "--out", tmp_path / "again"
+    )
+    assert code == 0, out + err
+    told = json.loads(out)
+    assert (told["verdict"], told["differs"]) == (SAME, [])
 
 
 MIXES = [

@@ -231,6 +231,55 @@ def test_keyframes_give_what_diffusers_gives(
     assert shown_distance(keyed, later_peer, *inputs, monkeypatch) < 1e-4
 
 
+@pytest.mark.parametrize(
+    ("strength", "still"),
+    [(0.5, None), (0.75, {"image": 1, "strength": 0.6})],
+    ids=["alone", "beside a picture"],
+)
+def test_a_start_from_a_video_gives_what_diffusers_gives(
+    keyed: Pipeline,
+    later_peer: LTXConditionPipeline,
+    monkeypatch: pytest.MonkeyPatch,
+    strength: float,
+    still: dict[str, Any] | None,
+) -> None:
+    """There its latents are given, with the `denoise_strength`."""
+    video = as_array(clip(10, 17))
+    pipe = keyed.replace(conditioning=[*keyed.recipe["conditioning"], "video"])
+    own: dict[str, Any] = {"video": video, "strength": strength}
+    latents = pipe.encode(torch.from_numpy(video).permute(3, 0, 1, 2)[None] * 2 - 1)
+    their: dict[str, Any] = {"latents": latents, "denoise_strength": strength}
+    if still is not None:
+        shown = {**still, "image": picture(still["image"], 32, 32)}
+        own["keyframes"] = [shown]
+        their["conditions"] = [LTXVideoCondition(**shown)]
+    assert shown_distance(pipe, later_peer, own, their, monkeypatch) < 1e-4
+
+
+def test_keyframes_are_given_on_the_command_line_and_made_again(
+    ldm: Any, later: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("av")
+    for number in (1, 2):
+        picture(number, 32, 32).save(tmp_path / f"{number}.png")
+    shown = '[{image = "1.png"}, {image = "2.png", frame_index = 5}]'
+    chosen = '["text", "frame_rate", "keyframes"]'
+    code, out, err = ldm(
+        "text-to-video", "a red star", "--model", later, "--set", f"conditioning={chosen}",
+        "--keyframes", shown, "--frames", 9, "--size", "32x32", "--steps", 2, "--seed", 3,
+        "--format", "mkv", "--out", tmp_path / "made",
+    )  # fmt: skip
+    assert code == 0, err
+    file = out.strip()
+    again = ldm("replay", file, "--allow-files", "--json", "--out", tmp_path / "again")
+    assert again[0] == 0, again[2]
+    told = json.loads(again[1])
+    assert (told["verdict"], told["differs"]) == ("the same video, frame for frame", [])
+    picture(3, 32, 32).save(tmp_path / "2.png")
+    _, out, err = ldm("replay", file, "--allow-files", "--json", "--out", tmp_path / "after")
+    assert any("2.png" in note for note in json.loads(out)["differs"]), err
+
+
 def test_keyframes_of_a_batch_are_each_video_s_own(keyed: Pipeline) -> None:
     """Of differing number, under a scheduler that draws too, and gone on with half-way."""
     pictures = [picture(seed, 32, 32) for seed in (1, 2)]
