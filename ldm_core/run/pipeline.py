@@ -334,7 +334,13 @@ class Pipeline(InNotebook):
 
     @checks_arguments
     def decode(self, latents: Tensor, seed: Seed | Sequence[Seed] = 0) -> Tensor:
-        """The data of what latents show, as of `medium`, float32."""
+        """The data of what latents show, as of `medium`, float32.
+
+        Latents of a video with a sound beside it, as LTX-2's, say nothing of the frame rate that
+        they were drawn at, by which the two lie in them. Of another than the model's own they are
+        decoded by ``at_rate(frame_rate).decode(latents)``; without it video and sound are read
+        wrong, and no shape tells so.
+        """
         return self.medium(latents, seed).data
 
     def _check_latents(self, name: str, latents: Tensor) -> None:

@@ -191,14 +191,16 @@ def test_repainting_after_a_picture_is_that_of_diffusers(folders: dict[str, Path
     theirs.set_progress_bar_config(disable=True)
     mask = box(1024, 1024)
     call: dict[str, Any] = {"image": picture(1, 1024, 1024), "strength": 0.9}
-    call |= {"width": 1024, "height": 1024, "num_inference_steps": 2, "output_type": "latent"}
-    draws = [torch.Generator().manual_seed(3)]
+    call |= {"width": 1024, "height": 1024, "num_inference_steps": 2}
     shown = picture(2, 90, 90)
-    expected = theirs(
-        prompt="a red star", generator=draws, mask_image=mask, image_reference=shown, **call
-    ).images
-    found = pipe("a red star", seed=3, mask=mask, reference=shown, **call).images
-    assert apart(found, expected) < 1e-5
+    for output_type in ("latent", "np"):
+        both = {**call, "output_type": output_type}
+        draws = [torch.Generator().manual_seed(3)]
+        expected = theirs(
+            prompt="a red star", generator=draws, mask_image=mask, image_reference=shown, **both
+        ).images
+        found = pipe("a red star", seed=3, mask=mask, reference=shown, **both).images
+        assert apart(found, expected) < 1e-5
 
 
 @pytest.mark.parametrize("name", ["Fill", "Control"])

@@ -145,18 +145,20 @@ def test_it_repaints_a_part_as_in_diffusers(
     image, cover = picture(64, 64), Image.new("L", (64, 64))
     cover.paste(255, (8, 4, 20, 40))
     call: dict[str, Any] = {"prompt": "a red star", "image": image, "strength": 0.7}
-    call |= {"width": 64, "height": 64, "num_inference_steps": 3, "output_type": "latent"}
-    made = ours(reference=[image], mask=cover, seed=3, **call).images
+    call |= {"width": 64, "height": 64, "num_inference_steps": 3}
+    own = {**call, "reference": [image], "mask": cover, "seed": 3}
     if "Plus" in type(theirs).__name__:
-        still = pipe.encode([image], seed=3)
+        made, still = ours(**own, output_type="latent").images, pipe.encode([image], seed=3)
         assert made[..., 24:].equal(still[..., 24:])
         return
     painting = diffusers.QwenImageEditInpaintPipeline(**theirs.components)
     painting.set_progress_bar_config(disable=True)
-    expected = Unpacked(painting)(
-        mask_image=cover, generator=torch.Generator().manual_seed(3), **call
-    ).images
-    assert apart(made, expected) < 1e-5
+    for output_type in ("latent", "np"):
+        draws = torch.Generator().manual_seed(3)
+        expected = Unpacked(painting)(
+            mask_image=cover, generator=draws, output_type=output_type, **call
+        ).images
+        assert apart(ours(**own, output_type=output_type).images, expected) < 1e-5
 
 
 def test_an_image_depends_on_its_own_pictures_prompt_and_seed(both: tuple[Pipeline, Any]) -> None:

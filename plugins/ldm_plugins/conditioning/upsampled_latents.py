@@ -47,6 +47,10 @@ def upsampled_latents(*, upsampler: FileName) -> Conditioning:
     as ``explicit`` with the timesteps 909.375, 725 and 421.875, which the distilled model was
     trained for. A sound beside the video goes on from its own latents.
 
+    A tensor says nothing of the rate that its video was made at, and its sound lies in it at places
+    that follow the rate: the second stage needs the ``frame_rate`` of the first. Latents of another
+    rate are refused where their shape tells so, and else are read wrong without a word.
+
     Args:
         upsampler: folder or Hub id of an LTX2LatentUpsamplerModel.
     """
