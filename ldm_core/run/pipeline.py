@@ -335,11 +335,9 @@ class Pipeline(InNotebook):
     @checks_arguments
     def decode(self, latents: Tensor, seed: Seed | Sequence[Seed] = 0) -> Tensor:
         """The data of what latents show, as of `medium`, float32.
-
-        Latents of a video with a sound beside it, as LTX-2's, say nothing of the frame rate that
-        they were drawn at, by which the two lie in them. Of another than the model's own they are
-        decoded by ``at_rate(frame_rate).decode(latents)``; without it video and sound are read
-        wrong, and no shape tells so.
+        LTX-2's do not say at which frame rate they were drawn, by which video and sound lie in
+        them: of another than the model's own, ``at_rate(frame_rate).decode(latents)`` reads them
+        right, and this one wrong, without a word where their shape does not tell.
         """
         return self.medium(latents, seed).data
 
