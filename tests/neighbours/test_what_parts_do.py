@@ -16,6 +16,7 @@ from PIL import Image
 
 from ldm_core import Pipeline, hookimpl
 from ldm_core.contracts import (
+    Conditioning,
     Converter,
     Model,
     Phase,
@@ -110,6 +111,43 @@ class Hooks(Converter):
         return model
 
 
+class Black:
+    def __call__(self, attn: Any, hidden: Any, *args: Any, **more: Any) -> Any:
+        return hidden * 0
+
+
+def black(model: Model) -> None:
+    processors = [m for m in model.parts["unet"].module.modules() if "processor" in vars(m)]
+    assert processors
+    for module in processors:
+        vars(module)["processor"] = Black()
+
+
+class Processors(Hooks):
+    def convert(self, model: Model) -> Model:
+        black(model)
+        return model
+
+
+class Pads(Hooks):
+    def convert(self, model: Model) -> Model:
+        model.parts["unet"].module.conv_in.padding_mode = "circular"
+        return model
+
+
+class Becomes(Hooks):
+    def convert(self, model: Model) -> Model:
+        unet = model.parts["unet"].module
+        unet.__class__ = type("Other", (type(unet),), {})
+        return model
+
+
+class Adapts(Conditioning):
+    def adapt(self, model: Model) -> Model:
+        black(model)
+        return model
+
+
 class Offers:
     ldm_api = ">=2,<3"
 
@@ -130,6 +168,13 @@ class Offers:
     def ldm_converters(self, register: Any) -> None:
         register("scales", Scales)
         register("hooks", Hooks)
+        register("processors", Processors)
+        register("pads", Pads)
+        register("becomes", Becomes)
+
+    @hookimpl
+    def ldm_conditioning(self, register: Any) -> None:
+        register("adapts", Adapts)
 
     @hookimpl
     def ldm_observers(self, register: Any) -> None:
@@ -176,14 +221,31 @@ def test_it_is_the_parts_failure(beside: Pipeline, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "what"),
-    [("scales", "the weights unet.conv_in.weight"), ("hooks", "the module unet")],
+    [
+        ("scales", "the weights unet.conv_in.weight"),
+        ("hooks", "the module unet"),
+        ("processors", "the module unet."),
+        ("pads", "the module unet.conv_in"),
+        ("becomes", "the module unet"),
+    ],
 )
 def test_a_converter_that_changes_what_others_share_is_named(
     folder: Path, registry: Registry, name: str, what: str
 ) -> None:
     with pytest.raises(PluginError, match=f"'{name}' of the package ldm-wrong 1.2") as caught:
         Pipeline.from_pretrained(folder, registry=registry, converters=[name])
-    assert f"it changed {what} " in str(caught.value)
+    assert f"it changed {what}" in str(caught.value)
+
+
+def test_a_conditioning_that_changes_what_others_share_is_named(
+    folder: Path, registry: Registry
+) -> None:
+    pipe = Pipeline.from_pretrained(
+        folder, registry=registry, conditioning=["text", "adapts"], num_inference_steps=1
+    )
+    with pytest.raises(PluginError, match="'adapts' of the package ldm-wrong") as caught:
+        pipe("star", seed=1)
+    assert "it changed the module unet." in str(caught.value)
 
 
 def test_an_observer_is_shown_pictures_of_its_own(beside: Pipeline) -> None:
