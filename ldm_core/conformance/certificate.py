@@ -145,6 +145,12 @@ def read_certificate(file: Path) -> Certificate:
         raise LdmError(
             f"'{file}' is no certificate: {where}: {error.errors()[0]['msg']}."
         ) from None
+    if digest is None:
+        raise LdmError(
+            f"the certificate '{file}' has no {DIGEST} of what it says, as none had once, "
+            "so that nobody can see whether it was altered.",
+            "`ldm plugins check` writes another by --certificate.",
+        )
     if digest != _digest(data):
         raise LdmError(
             f"the certificate '{file}' does not hold: it was altered after it was written.",

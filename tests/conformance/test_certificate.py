@@ -136,6 +136,15 @@ def test_one_that_was_altered_is_told(package: Package, file: Path, key: str) ->
         holds_for(file, package)
 
 
+def test_one_of_before_there_were_digests_is_told_so(package: Package, file: Path) -> None:
+    write_certificate(certify(package, PASSED), file)
+    said = json.loads(file.read_text())
+    del said["digest"]
+    file.write_text(json.dumps(said))
+    with pytest.raises(LdmError, match="has no digest of what it says"):
+        holds_for(file, package)
+
+
 def test_none_is_made_where_a_check_failed(package: Package) -> None:
     with pytest.raises(LdmError, match="1 checks of ldm-mine failed"):
         certify(package, [*PASSED, Result("scheduler mine", "points", "failed", reason="x")])
