@@ -35,7 +35,7 @@ class Families:
         self._silent: list[str] = []
         self._made: list[tuple[Plugin, Family]] = []
         for plugin in plugins:
-            family = self._ask(plugin, partial(made, plugin))
+            family = self._ask(plugin, "made", partial(made, plugin))
             if family is not None:
                 self._made.append((plugin, family))
 
@@ -61,7 +61,7 @@ class Families:
         claims = [
             (plugin, family)
             for plugin, family in self._made
-            if self._ask(plugin, partial(_matches, family, index))
+            if self._ask(plugin, "matches", partial(_matches, family, index))
         ]
         if not claims:
             raise LdmError(
@@ -97,19 +97,19 @@ class Families:
         """Where the configs lie that go with a single file of these tensors; None where no family
         knows it."""
         for plugin, family in self._made:
-            usual = self._ask(plugin, partial(_default_config, family, shapes))
+            usual = self._ask(plugin, "default_config", partial(_default_config, family, shapes))
             if usual is not None:
                 return usual
         return None
 
-    def _ask(self, plugin: Plugin, question: Callable[[], T]) -> T | None:
+    def _ask(self, plugin: Plugin, name: str, question: Callable[[], T]) -> T | None:
         """An answer; None, and a warning, where another package's family cannot give it."""
         if plugin.distribution == OWN:
             return question()
         traces = Traces()
         try:
             with Watch() as watch, Surroundings().kept(plugin.package) as traces:
-                what = f"a question to the family {plugin.id}"
+                what = f"{name}, a question to the family {plugin.id} of {plugin.distribution}"
                 if (ended := watch.over(what, question, plugin.version)) is None:
                     return question()
                 raise LdmError(f"a process that asked it {ended}")

@@ -6,7 +6,8 @@ where it comes through there: once for each version of a package, which is kept 
 While it runs here, a file in that cache says whose it is, which the process holds a lock on and
 takes away at the end. One that nobody holds is of a process that died meanwhile, and what it names
 is tried in a copy again: a package that was mended is used, and so is one beside which somebody
-killed the process.
+killed the process. One that comes through there and then ends a second process is left out, until
+there is another version of it or the file is taken away.
 
 Systems other than Linux have none of this: copies of a process are not safe on macOS, and Windows
 makes none.
@@ -27,6 +28,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ldm_core.cache import cache_folder
+from ldm_core.errors import LdmWarning
 
 FOLDER = "running"
 KNOWN = "known"
@@ -35,6 +37,9 @@ ALONE = 2
 Beside others a copy is made of a process only after one died."""
 PATIENCE = 60.0
 """Seconds that a copy of the process may take."""
+TASKS = "/proc/self/task"
+"""A folder for each thread of the process, those of compiled code too."""
+HUNG, TWICE = "did not end within", "ended before it was done, twice"
 LONGEST = 4096
 """Bytes of such a file."""
 
@@ -44,7 +49,7 @@ class Watch:
 
     def __init__(self) -> None:
         self._left = ExitStack()
-        self._died: dict[str, list[Path]] | None = None
+        self._died: dict[str, list[tuple[Path, str]]] | None = None
         self._known: set[str] = set()
         self._file: int | None = None
 
@@ -71,17 +76,26 @@ class Watch:
             with suppress(OSError, RuntimeError):  # there is no home, or it takes no file
                 self._lay()
         new = version is not None and f"{what} {version}" not in self._known
-        if what in self._died or (new and threading.active_count() <= ALONE):
-            if (ended := end_of(do)) is not None:
+        died, again = self._died.get(what, []), f"again {version}"
+        if twice := [file for file, said in died if said == again]:
+            until = f"another version is tried, and this one once {twice[0]} is taken away"
+            return f"{TWICE}, though a copy of it came through; {until}"
+        if died or (new and _copies_well()):
+            ended = end_of(do)
+            if ended is not None and (died or not ended.startswith(HUNG)):
                 return ended
-            for file in self._died.pop(what, ()):
+            if ended is not None:  # which a copy alone may do, of a library that had threads here
+                text = f"{what}: a copy of the process that tried it {ended}; it is done here."
+                warnings.warn(LdmWarning(text), stacklevel=2)
+            for file, _ in self._died.pop(what, ()):
                 with suppress(OSError):
                     file.unlink()
             if new:
                 _keep(f"{what} {version}")
         if self._file is not None:
             with suppress(OSError):
-                os.pwrite(self._file, os.fsencode(f"{what}\n")[:LONGEST], 0)
+                text = f"{what}\n{again if died else ''}\n"
+                os.pwrite(self._file, os.fsencode(text)[:LONGEST], 0)
         return None
 
     def _lay(self) -> None:
@@ -98,6 +112,16 @@ class Watch:
         self._left.callback(_put_away, file, path)
         fcntl.flock(file, fcntl.LOCK_EX)
         self._file = file
+
+
+def _copies_well() -> bool:
+    """Whether a copy of this process can do what the process can: threads are not copied, and the
+    libraries beneath torch wait in a copy for those that they had."""
+    if threading.active_count() > ALONE:
+        return False
+    with suppress(OSError):
+        return "torch" not in sys.modules or len(os.listdir(TASKS)) <= ALONE
+    return True
 
 
 def _known() -> set[str]:
@@ -119,23 +143,23 @@ def _put_away(file: int, path: Path) -> None:
         path.unlink()
 
 
-def _died() -> dict[str, list[Path]]:
-    """What processes did when they died, with the files that say so."""
+def _died() -> dict[str, list[tuple[Path, str]]]:
+    """What processes did when they died, with the files that say so and whether that was again."""
     if sys.platform != "linux":
         return {}
-    died: dict[str, list[Path]] = {}
+    died: dict[str, list[tuple[Path, str]]] = {}
     with suppress(OSError, RuntimeError):
         for path in cache_folder(FOLDER).iterdir():
-            what = None if path.name == KNOWN else _left_in(path)
-            if what:
-                died.setdefault(what, []).append(path)
-            elif what is not None:
+            left = None if path.name == KNOWN else _left_in(path)
+            if left is not None and left[0]:
+                died.setdefault(left[0], []).append((path, left[1]))
+            elif left is not None:
                 path.unlink(missing_ok=True)
     return died
 
 
-def _left_in(path: Path) -> str | None:
-    """What a file says whose process has died; None of another."""
+def _left_in(path: Path) -> tuple[str, str] | None:
+    """The two lines of a file whose process has died; None of another."""
     if sys.platform != "linux":
         return None
     import fcntl
@@ -144,7 +168,8 @@ def _left_in(path: Path) -> str | None:
         file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         left.callback(os.close, file)
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # which others that ask may have too
-        return os.fsdecode(os.read(file, LONGEST)).partition("\n")[0]
+        what, _, rest = os.fsdecode(os.read(file, LONGEST)).partition("\n")
+        return what, rest.partition("\n")[0]
     return None
 
 
@@ -177,7 +202,7 @@ def end_of(do: Callable[[], object], patience: float = PATIENCE) -> str | None:
             os.kill(copy, signal.SIGKILL)  # which changes nothing of one that has ended
             status = os.waitstatus_to_exitcode(os.waitpid(copy, 0)[1])
     if not heard:
-        return f"did not end within {patience:.0f} s"
+        return f"{HUNG} {patience:.0f} s"
     if status >= 0:
         return f"ended by itself, with exit code {status}"
     with suppress(ValueError):

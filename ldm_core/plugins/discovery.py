@@ -20,7 +20,7 @@ from ldm_core.errors import LdmError, LdmWarning, PluginError, printable, with_c
 from ldm_core.machine import asked_to_stop
 from ldm_core.plugins import trust
 from ldm_core.plugins.blame import OWN
-from ldm_core.plugins.died import Watch
+from ldm_core.plugins.died import TWICE, Watch
 from ldm_core.plugins.entries import Failure, scan
 from ldm_core.plugins.moved import explained, find_moved
 from ldm_core.plugins.ownership import file_of, misplaced, who
@@ -189,10 +189,11 @@ def _death(entry: EntryPoint, watch: Watch) -> str | None:
     ended = watch.over(f"the import of {distribution}:{entry.name}", tried, version)
     if ended is None:
         return None
+    again = "Each start tries that again, in a process of its own; "
     warnings.warn(
         LdmWarning(
             f"the package {distribution} {version} is left out: a process that imported it "
-            f"{ended}. Each start tries that again, in a process of its own; "
+            f"{ended}. {'' if ended.startswith(TWICE) else again}"
             f"LDM_DISABLE_PLUGINS={distribution} in the environment ends that."
         ),
         stacklevel=2,

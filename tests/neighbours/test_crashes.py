@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ import pytest
 
 import packages
 from forked import Server, output_of
+from ldm_core.errors import LdmWarning
 from ldm_core.plugins import died
-from ldm_core.plugins.died import end_of
+from ldm_core.plugins.died import Watch, end_of
 from neighbours.wrong_modules import HEAD, install
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="copies of processes are Linux's")
@@ -131,6 +133,44 @@ def test_one_that_was_right_before_ends_one_process_at_most_and_is_used_again_wh
     assert (code, err) == (0, "")
     assert "still_there" in out
     assert home.left() == []
+
+
+def test_one_that_spares_the_copy_ends_two_processes_at_most(home: Home) -> None:
+    spares = "import os\nif os.readlink('/proc/self/fd/1') != '/dev/null':\n    os.abort()\n"
+    install(home.site, "fine", FINE + spares)
+    assert [home.run(LIST)[0] for _ in range(2)] == [-signal.SIGABRT] * 2
+    for _ in range(2):
+        code, out, err = home.run(LIST)
+        assert code == 0
+        assert "still_there" not in out
+        assert "the package ldm-fine 1.0: a process that imported it ended before it" in err
+        assert "was done, twice, though a copy of it came through" in err
+    (home.site / "wrong_fine.py").write_text(FINE)
+    left = home.cache / "ldm" / "running"
+    for file in [file for file in left.iterdir() if file.name != "known"]:
+        file.unlink()
+    assert "still_there" in home.run(LIST)[1]
+
+
+def test_no_copy_is_made_beside_threads_that_python_does_not_see(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    pytest.importorskip("torch")
+    tasks = tmp_path / "tasks"
+    for name in "123":
+        (tasks / name).mkdir(parents=True)
+    monkeypatch.setattr(died, "TASKS", str(tasks))
+    monkeypatch.setattr(died, "ALONE", 2)
+    monkeypatch.setattr(threading, "active_count", lambda: 1)
+    monkeypatch.setattr(died, "end_of", lambda do: "was ended")
+    with Watch() as watch:
+        assert watch.over("it", print, "1") is None
+        (tasks / "3").rmdir()
+        assert watch.over("it", print, "1") == "was ended"
+        monkeypatch.setattr(died, "end_of", lambda do: f"{died.HUNG} 60 s")
+        with pytest.warns(LdmWarning, match="did not end within 60 s; it is done here"):
+            assert watch.over("it", print, "1") is None
 
 
 def test_a_person_who_ends_an_import_condemns_nothing(home: Home) -> None:
