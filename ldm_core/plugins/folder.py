@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from ldm_core.errors import LdmWarning
+from ldm_core.plugins.itself import own, restored
 
 
 @contextmanager
@@ -41,9 +42,13 @@ def kept_output(whose: Callable[[], str]) -> Iterator[None]:
         whose: in words, who may have changed it.
     """
     output = sys.stdout
+    before = own(output)
     try:
         yield
     finally:
+        if restored(output, before):
+            what = f"what the standard output does was changed by {whose()}"
+            warnings.warn(LdmWarning(f"{what}; it is put back."), stacklevel=3)
         if sys.stdout is not output:
             sys.stdout = output
             what = f"another standard output was set by {whose()}"

@@ -6,9 +6,11 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import NoReturn
+from typing import Any, NoReturn
 
 STREAMS = ("stdin", "stdout", "stderr")
+METHODS = ("write", "writelines", "flush", "close", "read", "readline", "isatty", "fileno")
+"""What is called of a stream."""
 
 
 @contextmanager
@@ -44,6 +46,7 @@ def open_streams(changed: list[str]) -> Iterator[None]:
             same = [copy for copy in kept.values() if os.path.sameopenfile(number, copy)]
             kept[number] = same[0] if same else os.dup(number)
     streams = [vars(sys)[name] for name in STREAMS]
+    set_before = [own(stream) for stream in streams]
     open_before = [stream is not None and not stream.closed for stream in streams]
     try:
         yield
@@ -56,6 +59,7 @@ def open_streams(changed: list[str]) -> Iterator[None]:
         others = False
         for number, (name, stream) in enumerate(zip(STREAMS, streams, strict=True)):
             others = others or vars(sys)[name] is not stream
+            others = restored(stream, set_before[number]) or others
             if open_before[number] and stream.closed:
                 mode = "w" if number else "r"
                 stream = open(number, mode, closefd=False, errors="backslashreplace")  # noqa: SIM115
@@ -64,6 +68,26 @@ def open_streams(changed: list[str]) -> Iterator[None]:
             vars(sys)[name] = stream
         if moved or others:
             changed.append("the standard streams")
+
+
+def own(stream: object) -> dict[str, Any]:
+    """What is set on a stream itself, such as a ``write`` in place of that of its class."""
+    try:
+        return dict(vars(stream))
+    except TypeError:  # nothing can be
+        return {}
+
+
+def restored(stream: object, before: dict[str, Any]) -> bool:
+    """Whether something called otherwise was set on a stream since, which is taken away."""
+    now = own(stream)
+    false = [name for name in METHODS if now.get(name) is not before.get(name)]
+    for name in false:
+        if name in before:
+            vars(stream)[name] = before[name]
+        else:
+            del vars(stream)[name]
+    return bool(false)
 
 
 def _is_same(number: int, other: int) -> bool:

@@ -17,7 +17,10 @@ import torch
 from PIL import Image, ImageFile
 
 from ldm_core.cli.ends import FAILED, ended
+from ldm_core.errors import LdmWarning
 from ldm_core.plugins import discovery
+from ldm_core.plugins.folder import kept_output
+from ldm_core.plugins.itself import open_streams
 from neighbours.wrong_modules import HEAD, install
 
 TORCH = f"""{HEAD}
@@ -235,3 +238,23 @@ def test_a_thread_that_fails_is_told_in_a_line(site: Path) -> None:
         "warning: the thread 'late' of the plugin module 'x' of the package ldm-thread 1.0 failed: "
         "ValueError: in a thread\n"
     )
+
+
+def test_a_method_that_is_set_on_a_stream_is_taken_away(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def quieten() -> None:
+        sys.stdout.write = len  # type: ignore[method-assign, assignment]
+
+    changed: list[str] = []
+    with (tmp_path / "out").open("w") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        with open_streams(changed):
+            quieten()
+        print("after an import")
+        with pytest.warns(LdmWarning, match="what the standard output does was changed by it"):
+            with kept_output(lambda: "it"):
+                quieten()
+        print("after a call")
+    assert changed == ["the standard streams"]
+    assert (tmp_path / "out").read_text() == "after an import\nafter a call\n"
