@@ -9,7 +9,7 @@ from typing import Any
 
 from ldm_core.composition.composition import Composition
 from ldm_core.contracts import Shown, Writer, as_writer
-from ldm_core.errors import LdmError, LdmWarning, PluginError
+from ldm_core.errors import LdmError, LdmWarning, MachineError, PluginError
 from ldm_core.media.pixels import check_shown
 from ldm_core.plugins.blame import blamed, is_of_others
 from ldm_core.plugins.options import with_options
@@ -106,17 +106,23 @@ def _writer(plugin: Plugin) -> Writer:
         if is_of_others(plugin):
             raise PluginError(plugin.whose, "while it was made", error) from error
         raise LdmError(f"the writer '{plugin.id}' gives something else: {error.message}") from error
-    return _seen(writer, plugin) if is_of_others(plugin) else writer
+    return _seen(writer, plugin)
 
 
 def _seen(writer: Writer, plugin: Plugin) -> Writer:
-    """A writer of another package, whose files are seen to be there."""
+    """A writer whose files are seen to be there: other code may stand in the place of a library's
+    beneath one of ours."""
 
     def write(shown: Shown, manifest: Mapping[str, Any], path: Path) -> None:
         with blamed(plugin, "while it wrote a file"):
             writer.write(shown, manifest, path)
         if not path.is_file() or path.stat().st_size == 0:
             what = "there is no file at the path it was given, or it is empty"
-            raise PluginError(plugin.whose, "while it wrote a file", LdmError(f"{what}."))
+            if is_of_others(plugin):
+                raise PluginError(plugin.whose, "while it wrote a file", LdmError(f"{what}."))
+            raise MachineError(
+                f"the writer '{plugin.id}' wrote nothing, and no library beneath it said why.",
+                "a package may have changed such a library; LDM_DISABLE_PLUGINS leaves it out.",
+            )
 
     return writer.with_function(write)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from ldm_core.errors import LdmWarning
-from ldm_core.plugins.itself import own, restored
+from ldm_core.plugins.itself import ends_where_forked, own, restored
 
 
 @contextmanager
@@ -41,11 +41,12 @@ def kept_output(whose: Callable[[], str]) -> Iterator[None]:
     Args:
         whose: in words, who may have changed it.
     """
-    output = sys.stdout
+    output, process = sys.stdout, os.getpid()
     before = own(output)
     try:
         yield
     finally:
+        ends_where_forked(process)
         if restored(output, before):
             what = f"what the standard output does was changed by {whose()}"
             warnings.warn(LdmWarning(f"{what}; it is put back."), stacklevel=3)

@@ -13,6 +13,17 @@ METHODS = ("write", "writelines", "flush", "close", "read", "readline", "isatty"
 """What is called of a stream."""
 
 
+def ends_where_forked(process: int) -> None:
+    """End a process that another package's code forked of this one, where it would go on with our
+    work, which would be done twice.
+
+    Args:
+        process: the one that called that code.
+    """
+    if os.getpid() != process:
+        os._exit(0)
+
+
 @contextmanager
 def stays_itself() -> Iterator[None]:
     """Meanwhile `os._exit` raises a `SystemExit` in place of ending the process, and a process that

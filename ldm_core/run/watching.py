@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from contextlib import AbstractContextManager
 from types import TracebackType
@@ -11,6 +12,7 @@ from ldm_core.contracts import Observer, Step
 from ldm_core.contracts.observer import Tell
 from ldm_core.errors import LdmWarning, PartError, with_class
 from ldm_core.numerics.grid import Grid
+from ldm_core.plugins.itself import ends_where_forked
 from ldm_core.plugins.owners import Owners
 from ldm_core.values import brief
 
@@ -24,9 +26,12 @@ def blaming(tell: Tell, observer: Observer, grid: Grid, owners: Owners) -> Tell:
         return tell
 
     def told(step: Step) -> None:
-        before = _contents(step)
+        before, process = _contents(step), os.getpid()
         try:
-            tell(step)
+            try:
+                tell(step)
+            finally:
+                ends_where_forked(process)
             if _contents(step) != before:
                 raise PartError(
                     observer,

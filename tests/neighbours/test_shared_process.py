@@ -4,11 +4,13 @@ what a person hears of one that hangs, or fails where nobody called it."""
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,8 @@ import torch
 from PIL import Image, ImageFile
 
 from ldm_core.cli.ends import FAILED, ended
-from ldm_core.errors import LdmWarning
+from ldm_core.errors import LdmWarning, MachineError
+from ldm_core.media.writers import named_writer
 from ldm_core.plugins import discovery
 from ldm_core.plugins.folder import kept_output
 from ldm_core.plugins.itself import open_streams
@@ -252,9 +255,29 @@ def test_a_method_that_is_set_on_a_stream_is_taken_away(
         with open_streams(changed):
             quieten()
         print("after an import")
-        with pytest.warns(LdmWarning, match="what the standard output does was changed by it"):
-            with kept_output(lambda: "it"):
-                quieten()
+        words = "what the standard output does was changed by it"
+        with pytest.warns(LdmWarning, match=words), kept_output(lambda: "it"):
+            quieten()
         print("after a call")
     assert changed == ["the standard streams"]
     assert (tmp_path / "out").read_text() == "after an import\nafter a call\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
+def test_a_process_that_a_part_forks_does_not_go_on_with_the_work(tmp_path: Path) -> None:
+    with kept_output(lambda: "it"):
+        forked = os.fork()
+    (tmp_path / str(os.getpid())).touch()
+    assert os.waitstatus_to_exitcode(os.waitpid(forked, 0)[1]) == 0
+    assert [file.name for file in tmp_path.iterdir()] == [str(os.getpid())]
+
+
+def test_a_file_of_ours_that_holds_nothing_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    writer = named_writer("image", discovery.installed(), "png")
+    monkeypatch.setattr(Image.Image, "save", lambda *args, **options: None)
+    (tmp_path / "it.png").touch()
+    shown: Any = SimpleNamespace(data=Image.new("RGB", (8, 8)))
+    with pytest.raises(MachineError, match="the writer 'ldm-core:png' wrote nothing"):
+        writer.write(shown, {}, tmp_path / "it.png")
