@@ -46,7 +46,7 @@ from ldm_core.run.observing import Tell, failing
 from ldm_core.run.part_errors import computing
 from ldm_core.run.tf32 import tf32_in_force
 from ldm_core.run.unasked import warn_of_unasked
-from ldm_core.run.unchanged import Unchanged
+from ldm_core.run.unchanged import unchanged
 from ldm_core.values import brief
 
 T = TypeVar("T")
@@ -76,7 +76,8 @@ class Sampling:
         self._met = Met(owners)
         model = run.model
         for conditioning in composition.conditioning:
-            model = self._adapted(conditioning, model)
+            with unchanged(model, conditioning, owners, BEFORE):
+                model = self._made(conditioning, Model, partial(conditioning.adapt, model))
         self.run = run = replace(run, model=model)
         self._hooks: list[RunHooks] = []
         parts: tuple[Converter | Conditioning, ...] = composition.converters
@@ -115,15 +116,6 @@ class Sampling:
     def _made(self, part: Any, kind: type[T], make: Callable[[], Any]) -> T:
         gives = f"what is made of a part for a run is of the kind {kind.__name__}"
         return guards.made_by(self._owners, part, BEFORE, kind, gives, make)
-
-    def _adapted(self, part: Conditioning, model: Model) -> Model:
-        adapts = type(part).adapt is not Conditioning.adapt
-        given = Unchanged(model) if adapts and not self._owners.is_ours(part) else None
-        made = self._made(part, Model, partial(part.adapt, model))
-        if given is not None:
-            with self._owners.blamed(part, BEFORE):
-                given.check(part)
-        return made
 
     def _program_of(self, hooks: RunHooks) -> Advance | None:
         with self._owners.blamed(hooks, BEFORE):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -9,6 +11,7 @@ from torch import Tensor, nn
 
 from ldm_core.contracts import Conditioning, Converter, Model
 from ldm_core.errors import PartError
+from ldm_core.plugins.owners import Owners
 
 PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device)
 
@@ -44,6 +47,21 @@ class Unchanged:
                 f"a {kind} makes another model and leaves the one that it is given, which other "
                 f"pipelines may share, and it changed {names[0]}{more} of that one in place.",
             )
+
+
+@contextmanager
+def unchanged(model: Model, part: Conditioning, owners: Owners, doing: str) -> Iterator[None]:
+    """See that a conditioning of another package which adapts a model leaves it as it was.
+
+    Raises:
+        PluginError: it does not.
+    """
+    adapts = type(part).adapt is not Conditioning.adapt
+    given = Unchanged(model) if adapts and not owners.is_ours(part) else None
+    yield
+    if given is not None:
+        with owners.blamed(part, doing):
+            given.check(part)
 
 
 def _state(model: Model, held: list[Any]) -> dict[str, Any]:
