@@ -77,7 +77,7 @@ class Sampling:
         model = run.model
         for conditioning in composition.conditioning:
             with unchanged(model, conditioning, owners, BEFORE):
-                model = self._made(conditioning, Model, partial(conditioning.adapt, model))
+                model = self._adapted(conditioning, model)
         self.run = run = replace(run, model=model)
         self._hooks: list[RunHooks] = []
         parts: tuple[Converter | Conditioning, ...] = composition.converters

@@ -21,6 +21,7 @@ from ldm_core.plugins.owners import Owners
 from ldm_core.run.converted_parts import check_converted, note_converted
 from ldm_core.run.guards import made_by
 from ldm_core.run.reading import heard_of_parts
+from ldm_core.run.unchanged import Unchanged
 from ldm_core.values import brief
 
 if TYPE_CHECKING:
@@ -124,7 +125,9 @@ def load_model(composition: Composition) -> Model:
         with heard_of_parts(composition.observers, info.parts, owners) as tell:
             where = replace(where, loading=partial(loading, tell))
             load = partial(family.load, info, where)
-            return made_by(owners, family, LOADING, Model, gives, load)
+            model = made_by(owners, family, LOADING, Model, gives, load)
+        with owners.blamed(family, LOADING):
+            return model if owners.is_ours(family) else checked(model, family)
     except LdmError as error:
         for name, converter in whose.items():
             if f"unexpected keyword argument '{name}'" in said(error):

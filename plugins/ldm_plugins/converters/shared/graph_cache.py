@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ldm_core.cache import cache_folder
-from ldm_core.errors import LdmWarning
+from ldm_core.errors import LdmError, LdmWarning
 from ldm_core.media.partial import partial_folder, sweep
 from ldm_plugins.converters.shared import graphs
 from ldm_plugins.converters.shared.graphs import Arguments, Graph, weights_of
