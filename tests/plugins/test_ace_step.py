@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 from diffusers import AceStepPipeline
 
 import tiny
+from altered import altered
 from ldm_core import Pipeline
 from ldm_core.composition.compose import compose
 from ldm_core.errors import LdmError, LdmWarning
@@ -163,14 +163,8 @@ def test_chunked_attention_gives_the_same(pipe: Pipeline) -> None:
 def test_parts_that_do_not_fit_are_refused(
     folder: Path, file: str, changes: dict[str, Any], message: str
 ) -> None:
-    edited = folder / file
-    kept = edited.read_text()
-    try:
-        edited.write_text(json.dumps({**json.loads(kept), **changes}))
-        with pytest.raises(LdmError, match=message):
-            compose({"model": str(folder)}, installed())
-    finally:
-        edited.write_text(kept)
+    with altered(folder / file, changes), pytest.raises(LdmError, match=message):
+        compose({"model": str(folder)}, installed())
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from diffusers import AceStepPipeline
 from diffusers.models.autoencoders.autoencoder_oobleck import OobleckDiagonalGaussianDistribution
 
 import tiny
+from altered import altered
 from ldm_core import Pipeline
 from ldm_core.composition.compose import compose
 from ldm_core.errors import LdmError
@@ -221,11 +222,6 @@ def test_codes_are_made_wherever_the_weights_wait(pipe: Pipeline, converter: Any
 def test_codes_that_do_not_fit_are_refused(
     folder: Path, part: str, changes: dict[str, Any], message: str
 ) -> None:
-    edited = folder / part / "config.json"
-    kept = edited.read_text()
-    try:
-        edited.write_text(json.dumps({**json.loads(kept), **changes}))
-        with pytest.raises(LdmError, match=message):
-            compose({"model": str(folder)}, installed())
-    finally:
-        edited.write_text(kept)
+    file = folder / part / "config.json"
+    with altered(file, changes), pytest.raises(LdmError, match=message):
+        compose({"model": str(folder)}, installed())

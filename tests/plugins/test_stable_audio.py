@@ -12,6 +12,7 @@ import torch
 from diffusers import StableAudioPipeline
 
 import tiny
+from altered import altered
 from ldm_core import Pipeline
 from ldm_core.composition.compose import compose
 from ldm_core.errors import LdmError
@@ -198,14 +199,8 @@ def test_its_autoencoder_can_be_copied_and_brought_elsewhere(
 def test_parts_that_do_not_fit_are_refused(
     folder: Path, file: str, changes: dict[str, Any], message: str
 ) -> None:
-    edited = folder / file
-    kept = edited.read_text()
-    try:
-        edited.write_text(json.dumps({**json.loads(kept), **changes}))
-        with pytest.raises(LdmError, match=message):
-            compose({"model": str(folder)}, installed())
-    finally:
-        edited.write_text(kept)
+    with altered(folder / file, changes), pytest.raises(LdmError, match=message):
+        compose({"model": str(folder)}, installed())
 
 
 @pytest.mark.parametrize(

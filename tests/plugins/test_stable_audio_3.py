@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from diffusers.pipelines.stable_audio_3 import pipeline_stable_audio_3_audio2aud
 from diffusers.schedulers import scheduling_flow_match_euler_discrete as theirs
 
 import tiny
+from altered import altered
 from ldm_core import Pipeline
 from ldm_core.composition.compose import compose
 from ldm_core.errors import LdmError, LdmWarning
@@ -202,14 +202,8 @@ def test_from_a_sound_diffusers_goes_up_after_its_start(start: Pipeline, from_bo
 def test_parts_that_do_not_fit_are_refused(
     folder: Path, file: str, changes: dict[str, Any], message: str
 ) -> None:
-    edited = folder / file
-    kept = edited.read_text()
-    try:
-        edited.write_text(json.dumps({**json.loads(kept), **changes}))
-        with pytest.raises(LdmError, match=message):
-            compose({"model": str(folder)}, installed())
-    finally:
-        edited.write_text(kept)
+    with altered(folder / file, changes), pytest.raises(LdmError, match=message):
+        compose({"model": str(folder)}, installed())
 
 
 @pytest.mark.parametrize(

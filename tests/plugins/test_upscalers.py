@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from diffusers import StableDiffusionLatentUpscalePipeline, StableDiffusionUpsca
 from diffusers.pipelines.stable_diffusion import pipeline_stable_diffusion_upscale as theirs
 
 import tiny
+from altered import altered
 from ldm_core import Pipeline
 from ldm_core.composition.compose import compose
 from ldm_core.errors import LdmError
@@ -154,14 +154,9 @@ def test_ordinary_schedulers_run_on_it(
 def test_parts_that_do_not_fit_are_refused(
     folders: dict[int, Path], factor: int, file: str, changes: dict[str, Any], message: str
 ) -> None:
-    edited = folders[factor] / file
-    kept = edited.read_text()
-    try:
-        edited.write_text(json.dumps({**json.loads(kept), **changes}))
-        with pytest.raises(LdmError, match=message):
-            compose({"model": str(folders[factor])}, installed())
-    finally:
-        edited.write_text(kept)
+    folder = folders[factor]
+    with altered(folder / file, changes), pytest.raises(LdmError, match=message):
+        compose({"model": str(folder)}, installed())
 
 
 @pytest.mark.parametrize(
