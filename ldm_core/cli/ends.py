@@ -129,15 +129,13 @@ def _wait_for_threads() -> None:
     if not _at_work() & threads_left().keys():
         wait()
         return
-    waiter = threading.Thread(target=wait, daemon=True)
-    waiter.start()
+    threading.Thread(target=wait, daemon=True).start()  # and it may wait for this thread too
     since = time.monotonic()
-    while waiter.is_alive():
-        waiter.join(0.02)
-        left = _at_work()
+    while left := _at_work():
+        time.sleep(0.02)
         if left - threads_left().keys():
             since = time.monotonic()
-        elif left and time.monotonic() - since > PATIENCE:
+        elif time.monotonic() - since > PATIENCE:
             who = ", ".join(sorted({whose for one, whose in threads_left().items() if one in left}))
             say(f"warning: {who} began a thread at its import, which still works, and is left so")
             return
