@@ -187,7 +187,9 @@ def _of_outputs(case: Case, outcome: Outcome, folder: Path) -> list[str]:
                 named.append(record["path"])
                 warned = warned or bool(record.get("warnings"))
     for name in named:
-        path = folder / _raw(name.removeprefix("contact sheet: ").removeprefix("plot: "))
+        for what in ("contact sheet: ", "plot: ", "film: "):
+            name = name.removeprefix(what)
+        path = folder / _raw(name)
         if not path.exists():  # or a folder so named, where a folder was asked for
             faults.append(f"code: 0, and there is no {path.name}")
     fresh = outcome.after.keys() - outcome.before.keys()

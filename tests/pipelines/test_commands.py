@@ -179,7 +179,9 @@ def test_the_film_holds_every_frame(ldm: Any, folder: Path, suffix: str) -> None
     )  # fmt: skip
     assert code == 0
     assert "what it meant here alone is --film now" in err
-    assert len(made(out)) == 7  # 4 from each stop to the next, which share the one between
+    *shown, film = made(out)
+    assert len(shown) == 7  # 4 from each stop to the next, which share the one between
+    assert (Path(film["path"]).name, film["option"]) == (f"way.{suffix}", "film")
     assert Image.open("noise.gif").n_frames == 3  # both steps, and what was made, for a second
     frames = Image.open(f"way.{suffix}")
     assert (frames.n_frames, frames.info["duration"]) == (7, 100)
