@@ -4,7 +4,7 @@ A1111 counts from 1, which is the last layer, and ComfyUI from -1, where `clip_s
 and counts what is left out: 2 there is 1 here. Both read the negative prompt alike.
 
 Source: A1111's ``modules/sd_hijack_clip.py``, in which SDXL heeds the number by a setting alone,
-and Stable Diffusion 2 never; ComfyUI's ``comfy/sd1_clip.py`` and ``comfy/sdxl_clip.py``, in which
+and SD 2 never; ComfyUI's ``comfy/sd1_clip.py`` and ``comfy/sdxl_clip.py``, in which
 SDXL is read at its last but one layer where nobody says a number.
 """
 
@@ -52,8 +52,8 @@ def clip_skip_taken(
     skip = there - 1
     ours[0] |= {"clip_skip": skip, "negative_clip_skip": skip}
     meant = (
-        f"its {said} is clip_skip = {skip} here, as Stable Diffusion 1 wants it; of Stable "
-        "Diffusion 2 leave it out"
+        f"its {said} is clip_skip = {skip} here, as models of the kind SD 1 want it; "
+        "of SD 2 leave it out"
     )
     more = "" if info is not None else ", and of SDXL, which is read before its last layer anyway"
     return {"conditioning": choices}, "", f"{meant}{more}"

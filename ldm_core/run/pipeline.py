@@ -335,9 +335,9 @@ class Pipeline(InNotebook):
     @checks_arguments
     def decode(self, latents: Tensor, seed: Seed | Sequence[Seed] = 0) -> Tensor:
         """The data of what latents show, as of `medium`, float32.
-        LTX-2's do not say at which frame rate they were drawn, by which video and sound lie in
-        them: of another than the model's own, ``at_rate(frame_rate).decode(latents)`` reads them
-        right, and this one wrong, without a word where their shape does not tell.
+        Those of a video with its sound do not say at which frame rate they were drawn, by which the
+        two lie in them: of another than the model's own, ``at_rate(frame_rate).decode(latents)``
+        reads them right, and this one wrong, without a word where their shape does not tell.
         """
         return self.medium(latents, seed).data
 
