@@ -62,12 +62,9 @@ def check_converted(made: Model, model: Model, part: Converter) -> None:
 
 
 def _check_weights(now: Part, name: str, part: Converter) -> None:
-    """See that a part that nothing brings weights to has some, and of a type that it computes in:
-    weights may be kept smaller, and brought to that type where they are used."""
+    """See that a part's weights are of a type that it computes in: they may be kept smaller, or on
+    no device, and brought where and to what they are used in."""
     weights = [*now.module.parameters()]
-    if any(weight.is_meta for weight in weights):
-        what = "a part has weights, or says what is beneath its placement"
-        raise PartError(part, f"{what}, and '{name}' has some on 'meta'.")
     sizes = [weight.dtype for weight in weights if weight.dtype.is_floating_point]
     wide = torch.float64
     if sizes and (now.dtype is wide) is not (wide in sizes):

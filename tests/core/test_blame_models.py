@@ -39,7 +39,7 @@ def failure(pipe: Pipeline, **choice: Any) -> PluginError:
     [
         ("said", "'unet' is to compute in float64, and it left its weights in float32"),
         ("wide", "'unet' is to compute in float32, and it left its weights in float64"),
-        ("meta", "'unet' has some on 'meta'"),
+        ("meta", "as the unet that it converted computed: RuntimeError: Tensor on device meta"),
         ("half", "failed as the unet that it converted computed: RuntimeError: "),
         ("other", "failed as the unet that it converted computed: AttributeError: "),
     ],
