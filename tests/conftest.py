@@ -20,6 +20,7 @@ os.environ["TQDM_DISABLE"] = "1"
 os.environ.setdefault("ACCELERATE_TORCH_DEVICE", "cpu")  # as the peers are, also beside a GPU
 
 import torch
+from torch import nn
 
 import tiny
 from forked import Server
@@ -28,6 +29,7 @@ from ldm_core.cli import main
 from tiny.kept import PLACE
 
 torch.set_num_threads(1)
+OF_TORCH = nn.Module.register_parameter
 FIRST = PLACE not in os.environ
 """This process starts the tests, and is no worker or other process of theirs."""
 if FIRST:
@@ -83,6 +85,19 @@ def no_training_before() -> Iterator[None]:
     yield
     if state := sys.modules.get("accelerate.state"):
         state.AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.fixture(autouse=True)
+def torch_as_it_was() -> Iterator[None]:
+    """What a test leaves changed of torch is its own failure, and not that of all after it.
+
+    Accelerate makes a class of torch's another while Diffusers reads a network: where two threads
+    read at once, the second puts back what the first had made of it.
+    """
+    yield
+    changed = nn.Module.register_parameter is not OF_TORCH or torch.empty(1).is_meta
+    nn.Module.register_parameter = OF_TORCH  # type: ignore[method-assign]
+    assert not changed, "this test leaves what makes networks without numbers behind"
 
 
 @pytest.fixture(scope="session")

@@ -198,9 +198,10 @@ def test_the_ones_used_last_stay(
 
 def test_two_starts_at_once(saved: Path, cache: Path, compilations: list[bool]) -> None:
     errors: list[float] = []
+    networks = [network_of(saved) for _ in range(2)]  # Diffusers' reading is for one thread alone
     starts = [
-        threading.Thread(target=lambda: errors.append(error(network_of(saved), cache, 2)))
-        for _ in range(2)
+        threading.Thread(target=lambda own=own: errors.append(error(own, cache, 2)))
+        for own in networks
     ]
     for start in starts:
         start.start()
