@@ -40,14 +40,13 @@ nightly: $(READY) $(PAGE) $(JUDGES)  ## every test, the slow ones too, and the d
 	$(BIN)/python benchmarks/obedience.py
 	$(BIN)/python benchmarks/digits.py
 
-bench: $(READY)  ## speed and memory, as ratios to a named peer
-	$(BIN)/python benchmarks/speed.py --json speed.json
-	$(BIN)/python benchmarks/speed.py --page speed.json
-	$(BIN)/python benchmarks/attention_memory.py
-	$(BIN)/python benchmarks/sampling_speed.py
+bench: $(READY)  ## speed, memory and start-up, as ratios to named peers; an hour and more (PARTS=...)
 	$(BIN)/python benchmarks/half_precision.py
 	$(BIN)/python benchmarks/stored_weights.py
 	$(BIN)/python benchmarks/memory_of_many.py
+	$(BIN)/python benchmarks/speed.py --json speed.json $(if $(PARTS),--parts $(PARTS)) \
+	  $(if $(OPTIMUM),--optimum $(OPTIMUM)) $(if $(K_DIFFUSION),--k-diffusion $(K_DIFFUSION)); \
+	  ended=$$?; $(BIN)/python benchmarks/speed.py --json speed.json --page; exit $$ended
 
 train-shapes: $(READY)  ## the default model from nothing; continues where it was interrupted
 	sh benchmarks/reproduce_shapes.sh

@@ -87,11 +87,14 @@ def main() -> None:
     parser.add_argument("--kernel", help=argparse.SUPPRESS)
     parser.add_argument("--heads", type=int, default=1)
     parser.add_argument("--kernels", nargs="+", default=KERNELS)
+    parser.add_argument("--json", type=Path, help="write the figures there too")
     options = parser.parse_args()
     if options.kernel:
         print(json.dumps(measure(options.kernel, options.tokens, options.heads)))
         return
-    print(describe("ldm-core", "torch"))
+    machine = describe("ldm-core", "torch")
+    print(machine)
+    report: dict[str, Any] = {"machine": machine, "tokens": options.tokens, "kernels": {}}
     print(f"float32, {options.heads} heads of width {WIDTH}, {options.tokens} tokens")
     base: dict[str, float] = {}
     for name in options.kernels:
@@ -100,6 +103,7 @@ def main() -> None:
         run = subprocess.run(command, check=True, capture_output=True, text=True)
         found = json.loads(run.stdout.splitlines()[-1])
         base = base or found
+        report["kernels"][name] = found
         print(
             f"{name:20} {found['bytes'] / 2**20:8.1f} MiB ({found['bytes'] / base['bytes']:.3f})"
             f"  {found['seconds']:6.2f} s ({found['seconds'] / base['seconds']:.2f})"
@@ -107,6 +111,8 @@ def main() -> None:
             f" ({found['cpu_seconds'] / base['cpu_seconds']:.2f})",
             flush=True,
         )
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ packages while this one measures. All figures so far are in the JSON file after 
 one that ``--json`` names, or ``cuda.json`` in the folder of the environment variable OUT. At last
 they are printed too, as one line of JSON.
 
-``--tiny --device cpu`` runs everything at tiny sizes, to see that it works.
+``--tiny --device cpu`` runs everything at tiny sizes, to see that it works. ``--only`` measures the
+rows alone whose names match one of the patterns, as ``--only "shapes*" none quantize*``.
 ``--table FILE`` prints the figures of such a file as rows of Markdown, and measures nothing.
 """
 
@@ -69,6 +70,7 @@ class Stage:
         command = [sys.executable, str(HERE / "on_gpu" / "stage.py"), name]
         command += ["--device", options.device, "--rows", str(self.rows)]
         command += ["--quick"] if options.quick else []
+        command += ["--only", *options.only] if options.only else []
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -183,6 +185,7 @@ def main() -> None:
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
     parser.add_argument("--quick", "--tiny", action="store_true", help="tiny sizes")
     parser.add_argument("--stages", nargs="+", choices=list(STAGES), default=list(STAGES))
+    parser.add_argument("--only", nargs="+", metavar="PATTERN", help="rows of these names alone")
     parser.add_argument("--seconds", type=float, help="of each stage; each its own by default")
     parser.add_argument("--total", type=float, default=450, help="seconds of all stages together")
     out = os.environ.get("OUT")
@@ -206,6 +209,8 @@ def main() -> None:
         print(f"{report['not_measured']}: not measured")
     else:
         print(json.dumps(report))
+        if options.only and not any(s["rows"] for s in report["stages"].values()):
+            sys.exit(f"no row is named {' or '.join(options.only)}")
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from typing import Any
 os.environ["OMP_NUM_THREADS"] = "1"
 
 from machine import describe
+from timing import Spent
 
 PROMPT = "a large red circle on a blue background"
 STEPS = {"num_inference_steps": 25, "guidance_scale": 4.0}
@@ -55,11 +56,11 @@ def theirs(folder: str) -> None:
     for line in sys.stdin:
         count, _, file = line.strip().partition(" ")
         each = [torch.Generator().manual_seed(seed) for seed in range(int(count))]
-        began = time.process_time()
+        worked, began = time.process_time(), time.perf_counter()
         images = pipe([PROMPT] * len(each), generator=each, output_type="np", **STEPS).images
-        took = time.process_time() - began
+        took = Spent(time.perf_counter() - began, time.process_time() - worked)
         np.save(file, images)
-        print("took", took, flush=True)
+        print("took", json.dumps(took), flush=True)
 
 
 def as_older_transformers_read(folder: Path, home: Path) -> Path:
@@ -114,36 +115,40 @@ def main() -> None:
     )
     peer = answer(process, "ready")
     machine = f"{describe('ldm-core', 'openvino')}; optimum's: {peer}"
-    report: dict[str, Any] = {"machine": machine}
+    report: dict[str, Any] = {"machine": machine, "rounds": options.rounds}
     print(machine)
     drawn = home / "theirs.npy"
     for batch in (1, 8):
         rows = []
         for _ in range(options.rounds + 1):
-            began = time.process_time()
             seeds = list(range(batch))
+            worked, began = time.process_time(), time.perf_counter()
             images = pipe([PROMPT] * batch, seed=seeds, output_type="np", **STEPS).images
-            own = time.process_time() - began
+            own = Spent(time.perf_counter() - began, time.process_time() - worked)
             assert process.stdin is not None
             process.stdin.write(f"{batch} {drawn}\n")
             process.stdin.flush()
-            rows.append((own, float(answer(process, "took"))))
+            rows.append((own, Spent(*json.loads(answer(process, "took")))))
         rows = rows[1:]  # programs are compiled in the first
-        medians = [statistics.median(column) for column in zip(*rows, strict=True)]
-        ratio = statistics.median(own / other for own, other in rows)
         pictures = np.load(drawn)
         apart = float(np.linalg.norm(np.asarray(images) - pictures) / np.linalg.norm(pictures))
-        report[f"batch {batch}"] = {
-            "ldm": medians[0],
-            "optimum": medians[1],
-            "ratio": ratio,
+        found = {
+            "ldm": {
+                "seconds": statistics.median(own.clock for own, _ in rows),
+                "processor": statistics.median(own.processor for own, _ in rows),
+            },
+            "optimum": {
+                "seconds": statistics.median(other.clock for _, other in rows),
+                "processor": statistics.median(other.processor for _, other in rows),
+            },
+            "ratio": statistics.median(own.clock / other.clock for own, other in rows),
+            "processor_ratio": statistics.median(
+                own.processor / other.processor for own, other in rows
+            ),
             "apart": apart,
         }
-        print(
-            f"batch {batch}: {medians[0]:.3f} s against {medians[1]:.3f}, ratio {ratio:.3f}; ",
-            end="",
-        )
-        print(f"pictures {apart:.1e} apart")
+        report[f"batch {batch}"] = found
+        print(f"batch {batch}: {json.dumps(found)}", flush=True)
     process.communicate()
     if options.json:
         options.json.write_text(json.dumps(report, indent=1) + "\n")

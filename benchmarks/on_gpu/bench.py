@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -25,23 +26,32 @@ class Bench:
         quick: tiny sizes, to see that the stage works.
         rows: the file that each measurement is appended to, a line of JSON.
         deadline: on `time.monotonic`; no measurement begins after it.
+        only: patterns, as a shell's, of the names of the rows that are wanted; all where empty.
     """
 
     device: str
     quick: bool
     rows: Path
     deadline: float
+    only: tuple[str, ...] = ()
 
     @property
     def cuda(self) -> bool:
         return self.device.startswith("cuda")
 
+    def wants(self, name: str) -> bool:
+        return not self.only or any(fnmatchcase(name, pattern) for pattern in self.only)
+
     def row(self, name: str, **figures: Any) -> None:
+        if not self.wants(name):
+            return
         with self.rows.open("a") as file:
             file.write(json.dumps({"name": name, **figures}) + "\n")
 
     def measure(self, name: str, function: Callable[[], Figures]) -> None:
         """A row of what the function measures, of why it failed, or that the time was up."""
+        if not self.wants(name):
+            return
         if time.monotonic() > self.deadline:
             self.row(name, not_measured="the stage's time was up")
             return

@@ -231,6 +231,8 @@ class Converters:
             picture, figures = self.ours([{"name": name, **case.options}], case.compute_dtype)
         except LdmError as refusal:
             return {"refused": " ".join(str(refusal).split())[:300]}
+        if self._plain is None:
+            self.plain()
         figures["from_without"] = apart(picture, self._plain)
         return figures | ({} if case.theirs is None else self.theirs(case.theirs))
 

@@ -28,6 +28,7 @@ def main() -> None:
     parser.add_argument("--device", required=True)
     parser.add_argument("--rows", type=Path, required=True)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", nargs="*", default=[])
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     with contextlib.redirect_stdout(sys.stderr):  # of imports, which may print
@@ -48,7 +49,8 @@ def main() -> None:
     with contextlib.redirect_stdout(sys.stderr):
         if options.device == "cpu":
             torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
-        module.run(Bench(options.device, options.quick, options.rows, deadline))
+        only = tuple(options.only)
+        module.run(Bench(options.device, options.quick, options.rows, deadline, only))
 
 
 def facts(device: str) -> dict[str, object]:

@@ -20,7 +20,7 @@ from on_gpu.bench import Bench, Figures
 
 def updates(bench: Bench) -> Figures:
     """From the difference of two runs, so that what is done once is in neither."""
-    short, long, batch = (2, 22, 8) if bench.quick else (30, 180, 128)
+    short, long, batch = (2, 6, 8) if bench.quick else (30, 180, 128)
     autoencoder = Pipeline.from_pretrained("shapes", device="cpu").composition.info.folder
 
     def train(steps: int) -> float:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import ast
 import importlib
 import json
+import math
 import os
+import runpy
 import subprocess
 import sys
+import time
 import tomllib
+from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -36,7 +40,8 @@ def report(file: Path) -> dict[str, Any]:
 
 def test_a_stage_measures_on_a_cpu_and_its_figures_become_rows(tmp_path: Path) -> None:
     file = tmp_path / "cuda.json"
-    ended = run("--device", "cpu", "--quick", "--stages", "kernels", "--json", file)
+    rows = ("--only", "*, float32*", "chunked, bfloat16*")
+    ended = run("--device", "cpu", "--quick", "--stages", "kernels", *rows, "--json", file)
     assert ended.returncode == 0, ended.stderr
     stage = report(file)["stages"]["kernels"]
     assert stage["end"] == "done"
@@ -102,6 +107,92 @@ def test_an_unknown_stage_is_refused() -> None:
     assert "invalid choice: 'speeed'" in ended.stderr
 
 
+def test_rows_that_no_stage_has_are_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    main = runpy.run_path(str(SCRIPT))["main"]
+    monkeypatch.setitem(main.__globals__, "measure", lambda *_: {"stages": {"half": {"rows": []}}})
+    monkeypatch.setattr(sys, "argv", ["cuda.py", "--only", "denoizer*"])
+    with pytest.raises(SystemExit, match=r"no row is named denoizer\*"):
+        main()
+
+
+@pytest.fixture
+def on_gpu(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    """The module of a stage by its name."""
+    monkeypatch.setattr(sys, "path", [*sys.path, str(SCRIPT.parent)])
+    return lambda name: importlib.import_module(f"on_gpu.{name}")
+
+
+def rows_of(stage: Any, bench: Any) -> dict[str, dict[str, Any]]:
+    """What a stage measures in this process, by the names of the rows."""
+    stage.run(bench)
+    rows = [json.loads(line) for line in bench.rows.read_text().splitlines()]
+    assert not any(isinstance(row.get("error"), str) for row in rows), rows
+    return {row["name"]: row for row in rows}
+
+
+SAMPLES: dict[str, dict[str, tuple[str, float]]] = {
+    "agreement": {"digits": ("diffusers_here", 1e-5)},
+    "choices": {
+        "family DiT": ("pictures", 1e-5),
+        "scheduler unipc": ("cpu", 1e-5),
+        "spacing karras": ("cpu", 1e-5),
+        "guidance renormed": ("cpu", 1e-5),
+        "attention chunked": ("cpu", 1e-5),
+        "conditioning mask": ("cpu", 1e-5),
+        "converter lora": ("cpu", 1e-5),
+    },
+    "converters": {"channels_last": ("from_without", 0.02)},
+    "fast": {"Diffusers": ("latents_apart", 0.05), "as it is": ("latents_apart", 0.05)},
+    "half": {"a call, bfloat16": ("error", 0.05)},
+    "large": {"SDXL, 4 steps": ("latents_apart", 0.05)},
+    "speed": {"25 steps, bfloat16, batch 1": ("latents_apart", 0.05)},
+    "training": {"denoiser, bf16": ("batch", 8)},
+}
+"""Of each stage some rows, and a figure that they tell, at most: what float32 resolves, and what is
+left of it in bfloat16. Every row is measured in the slow test below."""
+OTHERS = {"kernels": "measured above", "marked": "measured below", "suite": "measured below"}
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_every_stage_measures_a_sample(name: str, on_gpu: Any, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    bench = on_gpu("bench").Bench("cpu", True, rows, math.inf, tuple(SAMPLES[name]))
+    found = rows_of(on_gpu(name), bench)
+    assert found.keys() == SAMPLES[name].keys()
+    for row, (figure, limit) in SAMPLES[name].items():
+        assert 0 <= found[row][figure] <= limit, found[row]
+
+
+def test_the_samples_are_of_every_stage() -> None:
+    stages = runpy.run_path(str(SCRIPT))["STAGES"]
+    assert stages.keys() == SAMPLES.keys() | OTHERS.keys()
+
+
+def test_stages_that_run_tests_count_how_they_ended(
+    on_gpu: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A test that passes, one that fails, one that is left out, and one that asks for CUDA."""
+    file = tmp_path / "tests" / "plugins" / "test_guidance.py"
+    file.parent.mkdir(parents=True)
+    file.write_text(
+        "import pytest\n\n\ndef test_a():\n    pass\n\n\ndef test_b():\n    assert 1 == 2\n\n\n"
+        "def test_c():\n    pytest.skip('no')\n\n\n@pytest.mark.gpu\ndef test_d():\n    pass\n"
+    )
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n    gpu\n    slow\n")
+    for name, counted in {
+        "suite": {"passed": 1, "failed": 1, "skipped": 1},
+        "marked": {"passed": 1},
+    }.items():
+        stage, bench = on_gpu(name), on_gpu("bench").Bench
+        monkeypatch.setattr(stage, "ROOT", tmp_path)
+        monkeypatch.setattr(on_gpu("suite"), "ROOT", tmp_path)
+        deadline = time.monotonic() + 60
+        (row,) = rows_of(stage, bench("cpu", True, tmp_path / name, deadline)).values()
+        assert {how: row.get(how, 0) for how in counted} == counted
+        assert len(row["failures"]) == counted.get("failed", 0)
+        assert row["end"] == "done"
+
+
 @pytest.mark.slow
 def test_every_stage_measures_on_a_cpu(tmp_path: Path) -> None:
     ended = run(
@@ -127,15 +218,13 @@ def test_large_networks_are_compared_with_diffusers(tmp_path: Path) -> None:
     assert all(row["finite"] and row["latents_apart"] < 0.05 for row in rows)
 
 
-def test_every_converter_has_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_converter_has_a_row(tmp_path: Path, on_gpu: Any) -> None:
     """As a stage lists them that has no time left to measure one."""
-    monkeypatch.setattr(sys, "path", [*sys.path, str(SCRIPT.parent)])
-    stage, bench = (importlib.import_module(f"on_gpu.{name}") for name in ("converters", "bench"))
-    stage.run(bench.Bench("cpu", True, tmp_path / "rows.jsonl", 0.0))
-    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    stage, bench = on_gpu("converters"), on_gpu("bench")
+    rows = rows_of(stage, bench.Bench("cpu", True, tmp_path / "rows.jsonl", 0.0))
     converters = {plugin.name for plugin in installed().of_kind("converter")}
-    assert converters <= {row["name"].partition(" ")[0] for row in rows}
-    assert all(row["not_measured"] for row in rows)
+    assert converters <= {name.partition(" ")[0] for name in rows}
+    assert all(row["not_measured"] for row in rows.values())
     for name, case in stage.cases(bench.Bench("cpu", True, tmp_path, 0.0), tmp_path).values():
         options = installed().find("converter", name).options
         needed = {n for n, option in options.items() if option.default is REQUIRED}
