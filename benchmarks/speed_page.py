@@ -36,7 +36,7 @@ What the ways are: [Make it faster](../how-to/make-it-faster.md).
 """
 APART = (
     "*Apart*: final latents, or the network's answer, from the peer's, relative. *First call*:",
-    "what it took, compiling and all; `torch.compile` is that of `StableDiffusionPipeline.unet`, ",
+    "what it took, compiling and all; `torch.compile` is that of `StableDiffusionPipeline.unet`,",
     "nothing else chosen, and nothing kept of earlier runs. A call has two rows, 64x64 latents.",
 )
 ADDS = (
