@@ -2,10 +2,10 @@
 
 A UNet of 53 M random weights on latents of 1x4x64x64 takes the place of the network of `shapes`,
 under the guidance of `shapes`, so that a call has two rows. Walks and bare calls are interleaved,
-one thread; the least and the median of the rounds' ratios are shown. Other load moves two runs of
-a network apart by more than the loop takes, so what the ordinary walk spends outside its network
-calls is shown too, as a share of them. Exits 1 where N steps of the ordinary walk take more than
-1.01 of N bare calls, in the median.
+either first in every other round, one thread; the least and the median of the rounds' ratios are
+shown. Other load moves two runs of a network apart by more than the loop takes, so what the
+ordinary walk spends outside its network calls is shown too, as a share of them. Exits 1 where N
+steps of the ordinary walk take more than 1.01 of N bare calls, in the median.
 
 With ``--ways whole_loop`` a step that is traced, and not compiled further, is shown too;
 with ``--ways compile`` the network compiled by inductor, block by block. Both need seconds to
@@ -70,10 +70,16 @@ def main() -> None:
     watched = start(of_model(pipe, replace(pipe.model, network=inside)))
     outside = []
     seconds: dict[str, list[Spent]] = {name: [] for name in ("bare", *runs)}
-    for _ in range(options.rounds):
+
+    def bare_calls() -> None:
+        for _ in range(STEPS):
+            network(call)
+
+    for number in range(options.rounds):
         for name, run in runs.items():
-            seconds[name].append(spent(run))
-            seconds["bare"].append(spent(lambda: [network(call) for _ in range(STEPS)]))
+            pair = [(name, run), ("bare", bare_calls)]
+            for which, one in pair if number % 2 == 0 else reversed(pair):
+                seconds[which].append(spent(one))
         inside.seconds = 0.0
         whole = spent(lambda: watched.walk(watched.x)).processor
         outside.append(whole / inside.seconds - 1)
