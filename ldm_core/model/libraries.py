@@ -19,6 +19,7 @@ from threading import RLock
 from typing import Any
 
 from ldm_core.errors import LdmWarning
+from ldm_core.model.own_thread import protect
 
 LIBRARIES = ("diffusers", "transformers", "peft", "accelerate")
 WITH_BARS = ("diffusers", "transformers")
@@ -96,7 +97,9 @@ def heard(whose: str = "") -> Iterator[None]:
 @contextmanager
 def loading(whose: str = "") -> Iterator[None]:
     """As `heard`, whatever level their logs are set to, with Python's warnings of the libraries
-    too, and without bars of their own. One thread at a time."""
+    too, and without bars of their own; and what they build networks with alters torch for no other
+    thread. One thread at a time."""
+    protect()
     with _one_at_a_time, heard(whose), _at_warnings(), _without_bars():
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")

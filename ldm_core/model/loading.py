@@ -4,7 +4,6 @@ no config makes more of a network than its weights are, and no weight is a numbe
 from __future__ import annotations
 
 import errno
-import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -94,11 +93,8 @@ def no_larger(what: str, size: Size) -> Iterator[None]:
         LdmError: it does. Nothing has been allocated then but what the weights would fill.
     """
     import torch
-    from torch.nn.modules.module import (
-        register_module_module_registration_hook,
-        register_module_parameter_registration_hook,
-    )
 
+    from ldm_core.model.own_thread import registering
     from ldm_core.model.shapes_alone import MADE_ALONE, of_shapes_alone
 
     damaged = "it is of another model, or damaged."
@@ -121,7 +117,7 @@ def no_larger(what: str, size: Size) -> Iterator[None]:
             made = of_shapes_alone(func, args, options) if func in MADE_ALONE else None
             return func(*args, **options) if made is None else made
 
-    thread, left = threading.get_ident(), [size.tensors, size.modules]
+    left = [size.tensors, size.modules]
 
     def spend(which: int) -> None:
         left[which] -= 1
@@ -132,23 +128,14 @@ def no_larger(what: str, size: Size) -> Iterator[None]:
             )
 
     def module(parent: nn.Module, name: str, child: nn.Module | None) -> None:
-        if threading.get_ident() == thread:
-            spend(1)
+        spend(1)
 
     def parameter(parent: nn.Module, name: str, tensor: Tensor | None) -> None:
-        if threading.get_ident() == thread and tensor is not None:
+        if tensor is not None:
             spend(0)
 
-    hooks = [
-        register_module_module_registration_hook(module),
-        register_module_parameter_registration_hook(parameter),
-    ]
-    try:
-        with Sized():
-            yield
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with registering(module, parameter), Sized():
+        yield
 
 
 def check_finite(what: str, tensors: Mapping[str, Tensor]) -> None:
