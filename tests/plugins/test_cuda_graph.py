@@ -109,6 +109,35 @@ def test_a_copy_records_for_itself() -> None:
     assert recorder.recordings == 2
 
 
+def test_weights_that_lie_elsewhere_are_recorded_anew() -> None:
+    """A recording reads them where they were; what is written there it reads by itself."""
+    _, other, recorder = made()
+    call = inputs(2)
+
+    def is_right() -> None:
+        expected = call["x"] @ other.linear.weight.T + other.linear.bias + call["added"]["text"]
+        torch.testing.assert_close(other(**call)[0], expected)
+
+    def write() -> None:
+        other.linear.weight.data.mul_(2)
+
+    def move() -> None:
+        other.linear.weight.data = other.linear.weight.data * 2
+
+    def replace() -> None:
+        other.linear.weight = nn.Parameter(other.linear.weight * 2, requires_grad=False)
+
+    def replace_layer() -> None:
+        other.linear = nn.Linear(3, 3).requires_grad_(False)
+
+    is_right()
+    for change, recordings in ((write, 1), (move, 2), (replace, 3), (replace_layer, 4)):
+        change()
+        is_right()
+        assert recorder.recordings == recordings
+    assert len(other.ldm_graphs) == 1
+
+
 def test_a_network_draws_the_same(pipe: Pipeline) -> None:
     recorder = Recorder()
     graph = CudaGraph(4)

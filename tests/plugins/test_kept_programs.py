@@ -9,16 +9,18 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import UNet2DModel
+from diffusers import StableDiffusionPipeline, UNet2DModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from ldm_core import Pipeline
 from ldm_core.errors import LdmWarning
 from ldm_plugins.converters.shared import kept_programs
 from ldm_plugins.converters.shared.graph_cache import put_in_place
 from ldm_plugins.converters.shared.mapped_weights import in_one_file
 from ldm_plugins.converters.shared.programs import Programs
 from peers import apart
+from tiny.lora import write_lora
 
 pytest.importorskip("openvino")
 
@@ -194,6 +196,41 @@ def test_the_ones_used_last_stay(
     monkeypatch.setattr(kept_programs, "BYTES", 1)
     assert error(network_of(others[0]), cache, 3) < FAR
     assert len([*cache.rglob("program.bin")]) == 1
+
+
+def test_a_lora_on_a_kept_program(folder: Path, tmp_path: Path, compilations: list[bool]) -> None:
+    """At its scale, in the next start, at another and without: what torch and Diffusers draw."""
+    pytest.importorskip("peft")
+    targets = {"unet": ["to_q", "to_v"]}
+    file = write_lora(StableDiffusionPipeline, folder, tmp_path / "ink", targets, seed=1)
+    openvino = {"name": "openvino", "cache": str(tmp_path / "cache"), "parts": ["network"]}
+    call: dict[str, Any] = {"prompt": "a red star", "seed": 3, "num_inference_steps": 2}
+    expected = {
+        scale: diffusers_latents(folder, [(file, scale)] if scale else [], call)
+        for scale in (None, 1.0, 0.3)
+    }
+    for scale, programs in ((1.0, 1), (1.0, 1), (0.3, 2), (None, 3), (1.0, 3), (0.3, 3), (None, 3)):
+        loras = [f"{file}:{scale}"] if scale else []
+        pipe = Pipeline.from_pretrained(folder, loras=loras, converters=[openvino])
+        drawn = pipe(**call, output_type="latent").images
+        assert apart(drawn, expected[scale]) < 1e-4, scale
+        assert compilations == [True] * programs, scale
+    assert apart(expected[1.0], expected[0.3]) > 1e-3
+
+
+def diffusers_latents(folder: Path, loras: list[Any], call: dict[str, Any]) -> Tensor:
+    pipeline: Any = StableDiffusionPipeline.from_pretrained(folder)
+    pipeline.set_progress_bar_config(disable=True)
+    for file, scale in loras:
+        pipeline.load_lora_weights(str(file), adapter_name="ink")
+        pipeline.set_adapters(["ink"], [scale])
+    found = pipeline(
+        call["prompt"],
+        num_inference_steps=call["num_inference_steps"],
+        generator=[torch.Generator().manual_seed(call["seed"])],
+        output_type="latent",
+    ).images
+    return torch.as_tensor(found)
 
 
 def test_two_starts_at_once(saved: Path, cache: Path, compilations: list[bool]) -> None:

@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from contextvars import copy_context
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from inspect import ismethod
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +22,14 @@ from ldm_core.contracts import (
     Phase,
     Place,
     PlaceNames,
+    Run,
+    RunHooks,
 )
 from ldm_core.errors import LdmError
 from ldm_core.model.place import check_names
 from ldm_plugins.converters.shared.placement import stay_at_home
 from ldm_plugins.converters.shared.rows import part_of
+from ldm_plugins.converters.shared.watched_weights import Originals
 
 if TYPE_CHECKING:
     import torch
@@ -37,7 +41,8 @@ HOW_MANY = "cfg_parallel computes on two devices, such as devices = ['cuda:0', '
 def cfg_parallel(*, devices: list[str] | None = None) -> Converter:
     """Ask the network for half of the branches of guidance on each of two devices, at once.
 
-    Each device has the network's weights; one that is named twice has them once. A call of a single
+    Each device has the network's weights; one that is named twice has them once. Where they are
+    changed after they were copied, a run says so. A call of a single
     branch is split by images, where there are several. Everything else, such as a ControlNet, stays
     where the model is.
 
@@ -52,9 +57,13 @@ class CfgParallel(Converter):
     """
     Attributes:
         devices: names of two.
+        originals: of which it copied the weights to another device.
     """
 
     devices: tuple[str, ...]
+    originals: Originals = field(
+        default_factory=partial(Originals, "cfg_parallel"), repr=False, compare=False
+    )
     phase = Phase.PLACEMENT
     lossless = True
 
@@ -65,7 +74,7 @@ class CfgParallel(Converter):
             if name == "auto":
                 raise LdmError(f"{HOW_MANY}: 'auto' is one alone.")
             check_names({"device": name})
-        return self
+        return replace(self, originals=Originals("cfg_parallel"))
 
     def beside(self, others: Sequence[Converter]) -> None:
         stay_at_home("cfg_parallel", others)
@@ -92,7 +101,7 @@ class CfgParallel(Converter):
         """The model whose network is one on each device; so are those that are made of it."""
         remake = model.remake
         devices = [_device(name) for name in self.devices]
-        networks = [_network_on(model, device) for device in devices]
+        networks = [_network_on(model, device, self.originals) for device in devices]
         first, second = networks
         network = model.network if first is None or second is None else Halves(first, second)
         if remake is None:
@@ -102,6 +111,10 @@ class CfgParallel(Converter):
             return self._split(remake(parts, place))
 
         return replace(model, network=network, remake=remade)
+
+    def bind(self, run: Run) -> RunHooks:
+        self.originals.check()
+        return RunHooks()
 
 
 @dataclass(frozen=True)
@@ -176,7 +189,7 @@ def _wrapped(module: nn.Module) -> bool:
     )
 
 
-def _network_on(model: Model, device: torch.device) -> Network | None:
+def _network_on(model: Model, device: torch.device, originals: Originals) -> Network | None:
     """The model's network on a device; None where its layers do something that a copy would not."""
     moved = {name: p for name, p in _networks(model).items() if p.device != device}
     if not moved:
@@ -184,6 +197,8 @@ def _network_on(model: Model, device: torch.device) -> Network | None:
     if any(_wrapped(part.module) for part in moved.values()):
         return None
     others = {name: _moved(part, device) for name, part in moved.items()}
+    for part in moved.values():
+        originals.note(part.module)
     return model.replaced(others).network
 
 

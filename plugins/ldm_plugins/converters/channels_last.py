@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
 
-from ldm_core.contracts import Converter, Model, ModelInfo, Part, Phase, PlaceNames
+from ldm_core.contracts import (
+    Converter,
+    Model,
+    ModelInfo,
+    Part,
+    Phase,
+    PlaceNames,
+    Run,
+    RunHooks,
+)
 from ldm_core.errors import LdmError
 from ldm_core.model.modules import movable_copy
 from ldm_plugins.converters.quantize import Quantize
 from ldm_plugins.converters.shared.together import check_once
-
-if TYPE_CHECKING:
-    pass
+from ldm_plugins.converters.shared.watched_weights import Originals
 
 ROLES = ("network", "autoencoder", "decoder", "side")
 
@@ -23,7 +31,8 @@ def channels_last() -> Converter:
     network, side networks and autoencoder; what they compute is then laid out so too.
 
     What is drawn is the same but for rounding. Transformers have no such convolutions but for one
-    at their start; with them it acts on the autoencoder.
+    at their start; with them it acts on the autoencoder. Where the weights that were copied are
+    changed afterwards, a run says so.
     """
     return ChannelsLast()
 
@@ -34,8 +43,14 @@ class ChannelsLast(Converter):
 
     It names no speed-up: on a processor it takes as long as without, and on CUDA it was not
     measured.
+
+    Attributes:
+        originals: of which it copied weights.
     """
 
+    originals: Originals = field(
+        default_factory=partial(Originals, "channels_last"), repr=False, compare=False
+    )
     phase = Phase.LAYOUT
     lossless = True
 
@@ -46,7 +61,7 @@ class ChannelsLast(Converter):
                 f"recipe keeps them in {place.dtype} to compute in float32.",
                 f"compute_dtype = '{place.dtype}', or leave the dtype out.",
             )
-        return self
+        return replace(self, originals=Originals("channels_last"))
 
     def beside(self, others: Sequence[Converter]) -> None:
         check_once("channels_last", self, others)
@@ -78,7 +93,12 @@ class ChannelsLast(Converter):
             convolution: Any = layer
             if isinstance(layer, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
                 convolution.to(memory_format=torch.channels_last)
+        self.originals.note(part.module)
         return replace(part, module=copied)
+
+    def bind(self, run: Run) -> RunHooks:
+        self.originals.check()
+        return RunHooks()
 
 
 def _is_convolution(layer: Any) -> bool:

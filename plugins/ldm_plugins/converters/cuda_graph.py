@@ -24,7 +24,9 @@ def cuda_graph(*, most: Annotated[int, Field(ge=1)] = 4) -> Converter:
     thousands, which pays where the card waits for the processor, as with small batches.
 
     The numbers are the same. A call is recorded for each shape of what it is given, whatever the
-    steps, scheduler, guidance scale and prompt; one thread at a time plays it. For CUDA alone.
+    steps, scheduler, guidance scale and prompt; one thread at a time plays it. What is written into
+    the weights is seen; where they come to lie elsewhere, or others are put in their place, the
+    calls are recorded anew. For CUDA alone.
 
     Args:
         most: recordings that are kept, each with memory for its activations.
@@ -89,7 +91,7 @@ def recorded(module: Any, graphs: Graphs) -> Any:
     cls = type(own)
 
     def forward(self: Any, *args: Any, **named: Any) -> Any:
-        return self.ldm_graphs.call(lambda *a, **n: cls.forward(self, *a, **n), args, named)
+        return self.ldm_graphs.call(lambda *a, **n: cls.forward(self, *a, **n), args, named, self)
 
     body = {"forward": forward, "__module__": cls.__module__, "__doc__": cls.__doc__}
     own.__class__ = type(cls.__name__, (cls,), {**body, "__qualname__": cls.__qualname__})

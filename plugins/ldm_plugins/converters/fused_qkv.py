@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
-from ldm_core.contracts import Converter, ModelInfo, Part, Phase, PlaceNames
+from ldm_core.contracts import Converter, ModelInfo, Part, Phase, PlaceNames, Run, RunHooks
 from ldm_core.errors import LdmError
 from ldm_core.model.modules import shallow_copy
 from ldm_plugins.converters.lora import WithLoras
 from ldm_plugins.converters.quantize import Quantize
 from ldm_plugins.converters.shared.together import check_once
+from ldm_plugins.converters.shared.watched_weights import Originals
 from ldm_plugins.shared.classes import find_class
 from ldm_plugins.shared.quiet import quiet
 
@@ -22,7 +24,7 @@ def fused_qkv() -> Converter:
 
     What is drawn is the same but for rounding. It is Diffusers' ``fuse_qkv_projections``, on a copy
     of the network with more weights of those layers. The layers of an image prompt take the place
-    of fused ones.
+    of fused ones. Where the weights that were joined are changed afterwards, a run says so.
     """
     return FusedQkv()
 
@@ -33,8 +35,14 @@ class FusedQkv(Converter):
 
     It names no speed-up: on a processor it takes as long as without, and on CUDA it was not
     measured.
+
+    Attributes:
+        originals: of which it fused the weights.
     """
 
+    originals: Originals = field(
+        default_factory=partial(Originals, "fused_qkv"), repr=False, compare=False
+    )
     phase = Phase.LAYOUT
     lossless = True
 
@@ -59,7 +67,7 @@ class FusedQkv(Converter):
                 f"them in {place.dtype} to compute in float32.",
                 f"compute_dtype = '{place.dtype}', or leave the dtype out.",
             )
-        return self
+        return replace(self, originals=Originals("fused_qkv"))
 
     def prepare(self, info: ModelInfo) -> None:
         for part in info.parts:
@@ -76,7 +84,12 @@ class FusedQkv(Converter):
                 copied.fuse_qkv_projections()
         except ValueError as error:
             raise LdmError(f"fused_qkv does not fit the model: {error}") from None
+        self.originals.note(part.module)
         return replace(part, module=copied.eval().requires_grad_(False))
+
+    def bind(self, run: Run) -> RunHooks:
+        self.originals.check()
+        return RunHooks()
 
 
 READ = (

@@ -7,8 +7,10 @@ from collections.abc import Callable, Hashable, Sequence
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ldm_plugins.converters.shared.watched_weights import Addresses
+
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 Play = Callable[[], None]
 Record = Callable[[Callable[[], Any]], tuple[Play, Any]]
@@ -36,7 +38,9 @@ class Graphs:
     A signature is all that a call is given but the numbers in its tensors: their shapes, types and
     devices, and every other argument; and what is in force, such as an attention kernel. The least
     recently used is let go. One thread at a time: a recording has its inputs and outputs in one
-    place. A copy has no recordings, since its weights may lie elsewhere.
+    place. A copy has no recordings, since its weights may lie elsewhere; and where the weights come
+    to lie elsewhere, or others are put in their place, all recordings are let go, since each reads
+    them where they were.
 
     Args:
         most: signatures that are kept.
@@ -50,6 +54,7 @@ class Graphs:
         self._most = most
         self._in_force = in_force
         self._kept: OrderedDict[Hashable, Recording] = OrderedDict()
+        self._weights: Addresses | None = None
         self._one_at_a_time = Lock()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Graphs:
@@ -58,8 +63,20 @@ class Graphs:
     def __len__(self) -> int:
         return len(self._kept)
 
-    def call(self, function: Callable[..., Any], args: Sequence[Any], named: dict[str, Any]) -> Any:
-        """What the function gives; its tensors are the caller's own."""
+    def call(
+        self,
+        function: Callable[..., Any],
+        args: Sequence[Any],
+        named: dict[str, Any],
+        module: nn.Module,
+    ) -> Any:
+        """What the function gives; its tensors are the caller's own.
+
+        Args:
+            function: a call of the module.
+            args, named: what it is given.
+            module: always the same one.
+        """
         from torch import Tensor
         from torch.utils._pytree import tree_flatten, tree_map_only, tree_unflatten
 
@@ -67,6 +84,9 @@ class Graphs:
         places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
         signature = (str(tree), tuple(map(_kind, leaves)), self._in_force())
         with self._one_at_a_time:
+            if self._weights is None or self._weights.changed:
+                self._kept.clear()
+                self._weights = Addresses(module)
             recording = self._kept.pop(signature, None)
             if recording is None:
                 own = [leaf.clone() if isinstance(leaf, Tensor) else leaf for leaf in leaves]
