@@ -91,8 +91,10 @@ def halves(subject: Subject) -> Halves:
         if pair is not None:
             return pair
         reasons.append(reason)
-    more = "" if named else "give --model FOLDER" if reasons else "needs --model FOLDER"
-    raise NotApplicable("; ".join(filter(None, [*dict.fromkeys(reasons), more])))
+    if named or not reasons:
+        raise NotApplicable("; ".join(reasons) or "needs --model FOLDER")
+    others = f", and no other of {len(reasons)} that ship takes it" if reasons[1:] else ""
+    raise NotApplicable(f"{reasons[0]}{others}; give --model FOLDER")
 
 
 def _shipped(subject: Subject) -> list[Path]:
@@ -114,7 +116,7 @@ def _on(subject: Subject, named: bool) -> tuple[Halves | None, str]:
         return None, f"is of the kind '{medium}', and {own.name} draws pictures"
     if pair is not None:
         _, refusal = tried(_used, pair, kind)
-    return (None, f"refuses {own.name}: {refusal}") if refusal else (pair, "")
+    return (None, f"refuses {own.name}: {refusal.rstrip('.')}") if refusal else (pair, "")
 
 
 def _medium(ground: Ground, kind: str) -> str:
