@@ -59,7 +59,8 @@ CHANGES: Mapping[str, Change] = {
     ),
     "ldm_commands": Change(
         words="command: one that takes **run is marked by ldm_core.run.in_batches.in_batches, "
-        "takes **call and yields an Output a batch"
+        "takes **call and yields an Output a batch; results are what a command returns, and "
+        "what it prints goes to the standard error stream"
     ),
     "ldm_conditioning": Change(
         words="conditioning: derive from ldm_core.contracts.Conditioning, declare inputs as "
@@ -71,7 +72,9 @@ CHANGES: Mapping[str, Change] = {
         "family: derive from ldm_core.contracts.Family; ModelInfo takes latents "
         "(ldm_core.contracts.LatentSpace) and default_extent in place of latent_channels, "
         "scale_factor and default_size; a network is a function of one ldm_core.contracts.Call; a "
-        "Model has parts (ldm_core.contracts.Part) in place of components",
+        "Model has parts (ldm_core.contracts.Part) in place of components; one that derives from "
+        "ldm_plugins' DiffusersFolder has describe(folder) in place of inspect, Component(classes, "
+        "role) in its components, and build(info, parts, place)",
     ),
 }
 """What became of the hooks of API 1; those that are not named take plugins as they are."""
