@@ -33,6 +33,8 @@ USED = frozenset(
 TORCH = ("torch", "torch.nn.functional", "torch.nn.init", "torch.linalg", "torch._tensor")
 """Modules of torch whose functions and classes networks call, beside those of its layers."""
 LAYERS = "torch.nn.modules"
+IMMUTABLE = 1 << 8
+"""The flag of classes of which nobody can set anything, as those that are built in."""
 CALLED = (
     *(FunctionType, BuiltinFunctionType, MethodType, type, staticmethod, classmethod, property),
     *(MethodDescriptorType, WrapperDescriptorType),
@@ -130,7 +132,11 @@ def owners(modules: Mapping[str, Any]) -> Iterator[Owner]:
             continue
         yield module
         for value in list(vars(module).values()):
-            if isinstance(value, type) and _home(value) == vars(module).get("__name__"):
+            if (
+                isinstance(value, type)
+                and not value.__flags__ & IMMUTABLE
+                and _home(value) == vars(module).get("__name__")
+            ):
                 yield value
 
 

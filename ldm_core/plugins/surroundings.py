@@ -85,7 +85,7 @@ class Surroundings:
             self._contents.put_back(package, traces.changed)
             put_back(package, modules.keys(), traces.changed, traces.left)
             traces.heavy = [name for name in HEAVY if self._came_with(name, modules)]
-            if not modules.items() <= sys.modules.items():
+            if sys.modules | modules != sys.modules:
                 gone = [name for name, one in modules.items() if sys.modules.get(name) is not one]
                 traces.changed.append(f"modules that others use ({few(gone)})")
                 sys.modules.update({name: modules[name] for name in gone})
