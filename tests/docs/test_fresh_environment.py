@@ -21,7 +21,7 @@ def core(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return wheel_of(ROOT, tmp_path_factory.mktemp("core"))
 
 
-def commands_after(environment: Environment, *new: str) -> list[list[str]]:
+def commands_after(environment: Environment, *new: str | Path) -> list[list[str]]:
     """The commands that ``ldm plugins new`` says come next, in words."""
     told = environment.ran(["ldm", "plugins", "new", *new]).stderr
     return [shlex.split(line) for line in told.splitlines() if line.startswith("  ")]
@@ -49,26 +49,44 @@ def test_four_commands_lead_to_a_picture_of_every_kind(core: Path, tmp_path: Pat
     assert all((environment.cwd / file).is_file() for file in files)
 
 
+@pytest.fixture(scope="module")
+def shared(core: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """An environment with the project's wheel, for one package after the other."""
+    environment = Environment.fresh(tmp_path_factory.mktemp("shared"))
+    environment.install(core)
+    return environment
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", STARTERS)
-def test_a_package_of_one_kind_is_whole(kind: str, core: Path, tmp_path: Path) -> None:
-    environment = Environment.fresh(tmp_path)
-    environment.install(core)
-    commands = commands_after(environment, "ldm-mine", "--kind", kind)
-    assert len(commands) == 3
-    for command in commands:
-        printed = environment.run(command)
+def test_a_package_of_one_kind_is_whole(kind: str, shared: Environment, tmp_path: Path) -> None:
+    install, check, draw = commands_after(shared, "ldm-mine", "--kind", kind, "--dir", tmp_path)
+    shared.run([*install, "--no-deps"])
+    try:
+        shared.run(check)
+        printed = shared.run(draw)
+    finally:
+        shared.run(["python", "-m", "pip", "uninstall", "--yes", "--quiet", "ldm-mine"])
     if kind == "metric":
         assert printed.splitlines()[1].startswith("mine\t")
     else:
-        assert all((environment.cwd / file).is_file() for file in printed.splitlines())
-    environment.run(["pytest", "-q", "-p", "no:cacheprovider", "ldm-mine"])
-    environment.run(["python", "-m", "ruff", "check", "--no-cache", "ldm-mine"])
-    project = environment.cwd / "ldm-mine"
+        assert all((shared.cwd / file).is_file() for file in printed.splitlines())
+    project = tmp_path / "ldm-mine"
     wheel = wheel_of(project, tmp_path / "wheel")
     files = {f.relative_to(project) for f in (project / "ldm_mine").rglob("*") if f.is_file()}
     whole = {str(file) for file in files if "__pycache__" not in file.parts}
     assert whole <= {*zipfile.ZipFile(wheel).namelist()}
+
+
+@pytest.mark.slow
+def test_the_tests_of_a_new_package_pass(shared: Environment, tmp_path: Path) -> None:
+    new = ["ldm-mine", "--kind", ",".join(STARTERS), "--dir", tmp_path]
+    install = commands_after(shared, *new)[0]
+    shared.run([*install, "--no-deps"])
+    try:
+        shared.run(["pytest", "-q", "-p", "no:cacheprovider", tmp_path / "ldm-mine"])
+    finally:
+        shared.run(["python", "-m", "pip", "uninstall", "--yes", "--quiet", "ldm-mine"])
 
 
 def test_the_example_is_installed_beside_the_projects_own_wheel(core: Path, tmp_path: Path) -> None:
