@@ -142,7 +142,7 @@ LONGEST = 300
 
 def printable(text: str) -> str:
     """A text without what would steer a terminal, such as the escapes that clear it."""
-    if text.isprintable():
+    if text.isprintable():  # as nearly all are
         return text
     return "".join(c if c.isprintable() or c in "\n\t\u00a0" else "\ufffd" for c in text)
 

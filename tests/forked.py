@@ -33,7 +33,15 @@ class Server:
     def __init__(self, warm: Sequence[Sequence[str]], cwd: Path, *, keep: bool = False) -> None:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", __file__, *(["keep"] if keep else [])],
+            [
+                sys.executable,
+                "-W",
+                "ignore",
+                "-W",
+                "default::UserWarning",
+                __file__,
+                *(["keep"] if keep else []),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

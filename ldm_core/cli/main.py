@@ -6,7 +6,7 @@ import faulthandler
 import sys
 import threading
 import warnings
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from importlib.metadata import version
 from typing import Annotated, Any, NoReturn
 
@@ -36,6 +36,8 @@ from ldm_core.cli.signals import StopSignals
 from ldm_core.cli.streams import open_streams
 from ldm_core.errors import LdmNote, with_class
 from ldm_core.model.own_program import begins, uncollected
+from ldm_core.plugins.discovery import left_behind, packages
+from ldm_core.plugins.meanwhile import nothing_replaced
 from ldm_core.plugins.registry import installed
 from ldm_core.plugins.warned import told
 
@@ -141,7 +143,9 @@ def _run() -> None:
         arguments = read_ahead(sys.argv[1:])
         with uncollected():
             app = make_app()
-        app(arguments, prog_name="ldm")
+        others = packages()
+        with nothing_replaced(left_behind, packages) if others else nullcontext():
+            app(arguments, prog_name="ldm")
     finally:
         if sys.stdout is not None:
             sys.stdout.flush()

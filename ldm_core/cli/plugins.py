@@ -118,6 +118,11 @@ def remarks(one: Import) -> list[str]:
         said.append(
             f"{package} changed {', '.join(one.changed)} while it was imported; that was put back"
         )
+    if one.at_start:
+        said.append(
+            f"{package} has Python run its code at each start, by {', '.join(one.at_start)}; what "
+            "that changes nobody sees"
+        )
     return said
 
 

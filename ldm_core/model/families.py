@@ -124,7 +124,7 @@ class Families:
             )
             return None
         finally:
-            for what in (*traces.changed, *traces.left):
+            for what in (*traces.changed, *traces.false):
                 warnings.warn(
                     LdmWarning(f"{plugin.whose} changed {what} while it was asked"), stacklevel=4
                 )

@@ -1,16 +1,19 @@
 """What is in modules and classes that several packages use, kept while plugin modules are imported.
 
-Of the packages that list plugins all is kept. Of Python's others, of our plugins and of what
-networks, files and commands are made with, what can be called is kept: a library may well keep a
-value of its own there that changes.
+Of the packages that list plugins all is kept. Of Python's others, of our plugins, of the packages
+of other plugins and of what networks, files and commands are made with, what can be called is kept:
+a library may well keep a value of its own there that changes.
 """
 
 from __future__ import annotations
 
 import builtins
+import copy
+import copyreg
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
+from itertools import chain
 from types import (
     BuiltinFunctionType,
     FunctionType,
@@ -21,6 +24,8 @@ from types import (
 )
 from typing import Any
 
+from ldm_core.plugins.inside import Inside
+
 KEPT = frozenset({"builtins", "io", "json", "ldm_core", "os", "pathlib", "pluggy", "time"})
 """Packages that list plugins, and what those do it with."""
 OURS = frozenset({"ldm_plugins", "ldm_pipelines"})
@@ -30,6 +35,10 @@ USED = frozenset(
     | {"typer", *OURS}
 )
 """Packages that runs and commands are made with, beside Python's own and torch."""
+INSIDE = KEPT | OURS | {"diffusers", "torch"}
+"""Packages of which it is also kept what functions are inside."""
+DEEP = OURS | {"ldm_core"}
+"""And what tables hold."""
 TORCH = ("torch", "torch.nn.functional", "torch.nn.init", "torch.linalg", "torch._tensor")
 """Modules of torch whose functions and classes networks call, beside those of its layers."""
 LAYERS = "torch.nn.modules"
@@ -40,6 +49,12 @@ CALLED = (
     *(MethodDescriptorType, WrapperDescriptorType),
 )
 """What can be called, or is found by a class when it is."""
+COPIES: Mapping[str, dict[Any, Any]] = {
+    "copyreg.dispatch_table": copyreg.dispatch_table,
+    "copy._copy_dispatch": vars(copy)["_copy_dispatch"],
+    "copy._deepcopy_dispatch": vars(copy)["_deepcopy_dispatch"],
+}
+"""Tables of Python's that say how things are copied."""
 FEW = 3
 NONE = object()
 BUILTINS = vars(builtins)
@@ -48,13 +63,38 @@ Owner = Any
 
 
 class Contents:
-    """What was in them when this was made."""
+    """What was in them when this was made.
 
-    def __init__(self) -> None:
+    Args:
+        neighbours: top-level modules of plugin packages, what can be called of which is kept too.
+    """
+
+    def __init__(self, neighbours: Set[str] = frozenset()) -> None:
+        self.neighbours = neighbours
         self._builtins = dict(BUILTINS)
-        self._before = {owner: dict(vars(owner)) for owner in owners(sys.modules)}
-        self._live = [vars(owner) for owner in self._before]
-        self._befores = list(self._before.values())
+        self._before: dict[Owner, dict[str, Any]] = {}
+        self._inside = Inside()
+        for name, table in COPIES.items():
+            self._inside.take_table(name, table)
+        self._live: list[Any] = []
+        self._flat: list[Any] = []
+        self.take_in(sys.modules)
+
+    def keeps(self, name: str) -> bool:
+        """Whether what is in a module is kept."""
+        return is_kept(name, self.neighbours)
+
+    def take_in(self, modules: Mapping[str, Any]) -> None:
+        """Keep what is in modules that were not there before."""
+        for owner in owners(modules, self.keeps):
+            if owner not in self._before:
+                values = dict(vars(owner))
+                self._before[owner] = values
+                self._live.append(vars(owner).values())
+                self._flat += values.values()
+                top = package_of(owner)
+                if top in INSIDE or top in self.neighbours:
+                    self._inside.take_in(called(owner), values, deep=top in DEEP)
 
     @contextmanager
     def builtins_kept(self, changed: list[str]) -> Iterator[None]:
@@ -75,60 +115,82 @@ class Contents:
             package: of the plugin module, the name before the first dot.
             changed: takes what was put back.
         """
-        if _are_same(self._live, self._befores):  # in one go, as it is at nearly each import
-            return
-        files = files_of(package)
-        replaced: list[str] = []
+        replaced = self._inside.put_back()
         torchs: list[str] = []
-        for owner, before in self._before.items():
-            now = vars(owner)
-            if _are_same(now, before):
-                continue
-            whole, ours = _package(owner) in KEPT, _package(owner) in OURS
-            for name, value in before.items():
-                new = now.get(name, NONE)
-                if new is value or not (
-                    whole or isinstance(value, CALLED) or (ours and callable(value))
-                ):
-                    continue
-                if whole or not _is_of_a_library(new, files):
-                    set_back(owner, name, value)
-                    names = torchs if _package(owner) == "torch" else replaced
-                    names.append(called(owner, name))
-            if isinstance(owner, type):
-                (torchs if _package(owner) == "torch" else replaced).extend(_hiding(owner, before))
-            before.clear()  # what came, such as a module in its package, is no change next time
-            before |= vars(owner)
+        if not are_same([*chain.from_iterable(self._live)], self._flat):
+            files = files_of([package])
+            for owner, before in self._before.items():
+                self._put_back(owner, before, package, files, replaced, torchs)
+            self._flat = [*chain.from_iterable(self._live)]
         if replaced:
             changed.append(f"what others use ({few(replaced)})")
         if torchs:
             changed.append(f"torch's own {few(torchs)}")
 
+    def _put_back(
+        self,
+        owner: Owner,
+        before: dict[str, Any],
+        package: str,
+        files: Set[str],
+        replaced: list[str],
+        torchs: list[str],
+    ) -> None:
+        now, top = vars(owner), package_of(owner)
+        if top == package or are_same(now, before):
+            return
+        names = torchs if top == "torch" else replaced
+        whole, ours = top in KEPT, top in OURS
+        for name, value in before.items():
+            new = now.get(name, NONE)
+            if new is value or not (
+                whole or isinstance(value, CALLED) or (ours and callable(value))
+            ):
+                continue
+            if whole or not _is_of_a_library(new, files):
+                set_back(owner, name, value)
+                names.append(called(owner, name))
+        for name in [name for name in now if name not in before]:
+            if hides(owner, name) or ((whole or ours) and is_code_of(files, now[name])):
+                take_away(owner, name)
+                names.append(called(owner, name))
+        before.clear()  # what came, such as a module in its package, is no change next time
+        before |= vars(owner)
 
-def _are_same(now: Any, before: Any) -> bool:
+
+def are_same(now: Any, before: Any) -> bool:
     try:
         return bool(now == before)
     except Exception:  # of what does not like to be compared
         return False
 
 
-def files_of(package: str) -> tuple[str, ...]:
-    """The files of a package that are imported."""
-    modules = [m for n, m in list(sys.modules.items()) if n.partition(".")[0] == package]
+def files_of(packages: Iterable[str]) -> Set[str]:
+    """The files of packages that are imported."""
+    tops = {*packages}
+    modules = [m for n, m in list(sys.modules.items()) if n.partition(".")[0] in tops]
     files = [vars(m).get("__file__") for m in modules if isinstance(m, ModuleType)]
-    return tuple(str(file) for file in files if file)
+    return {str(file) for file in files if file}
 
 
-def _is_of_a_library(value: Any, files: tuple[str, ...]) -> bool:
+def _is_of_a_library(value: Any, files: Set[str]) -> bool:
     """Whether that is code of other files than these, as where torch, which is imported now, has a
     function of its own in the place of one of Python's."""
     return isinstance(value, FunctionType) and value.__code__.co_filename not in files
 
 
-def owners(modules: Mapping[str, Any]) -> Iterator[Owner]:
+def is_code_of(files: Set[str], value: Any) -> bool:
+    """Whether that is a function of these files, or holds one as a method does."""
+    held = {staticmethod: "__func__", classmethod: "__func__", property: "fget"}
+    if type(value) in held:
+        value = value.fget if isinstance(value, property) else value.__func__
+    return isinstance(value, FunctionType) and value.__code__.co_filename in files
+
+
+def owners(modules: Mapping[str, Any], keeps: Callable[[str], bool]) -> Iterator[Owner]:
     """Those modules that are kept, and their own classes."""
     for name, module in list(modules.items()):
-        if not isinstance(module, ModuleType) or not _is_kept(name):
+        if not isinstance(module, ModuleType) or not keeps(name):
             continue
         yield module
         for value in list(vars(module).values()):
@@ -140,11 +202,11 @@ def owners(modules: Mapping[str, Any]) -> Iterator[Owner]:
                 yield value
 
 
-def called(owner: Owner, name: str) -> str:
-    """How that is called in a message."""
-    if isinstance(owner, ModuleType):
-        return f"{owner.__name__}.{name}"
-    return f"{_home(owner)}.{owner.__qualname__}.{name}"
+def called(owner: Owner, name: str = "") -> str:
+    """How a module or class is called in a message, or what it has under a name."""
+    whole = isinstance(owner, ModuleType)
+    home = owner.__name__ if whole else f"{_home(owner)}.{owner.__qualname__}"
+    return f"{home}.{name}" if name else str(home)
 
 
 def few(names: list[str]) -> str:
@@ -161,23 +223,32 @@ def set_back(owner: Owner, name: str, value: Any) -> None:
         owner.__dict__[name] = value
 
 
-def _hiding(owner: type, before: Mapping[str, Any]) -> Iterator[str]:
-    """Names that a class did not have and one above has, which are taken away."""
-    for name in [name for name in vars(owner) if name not in before]:
-        above = (vars(one)[name] for one in owner.__mro__[1:] if name in vars(one))
-        if isinstance(next(above, None), CALLED):
-            type.__delattr__(owner, name)
-            yield called(owner, name)
+def take_away(owner: Owner, name: str) -> None:
+    """Have a name no longer in a module or class, whatever a class makes of that."""
+    if isinstance(owner, type):
+        type.__delattr__(owner, name)
+    else:
+        del owner.__dict__[name]
 
 
-def _is_kept(name: str) -> bool:
+def hides(owner: Owner, name: str) -> bool:
+    """Whether a new name in a module hides what is built in, or in a class a method of one above,
+    by which it is called from then on."""
+    if not isinstance(owner, type):
+        return name in BUILTINS and name[:2] != "__"
+    above = (vars(one)[name] for one in owner.__mro__[1:] if name in vars(one))
+    return isinstance(next(above, None), CALLED)
+
+
+def is_kept(name: str, neighbours: Set[str] = frozenset()) -> bool:
+    """Whether what is in a module is kept."""
     top = name.partition(".")[0]
     if top == "torch":
         return name in TORCH or name.startswith(LAYERS)
-    return top in KEPT or top in USED or top in sys.stdlib_module_names
+    return top in KEPT or top in USED or top in neighbours or top in sys.stdlib_module_names
 
 
-def _package(owner: Owner) -> str:
+def package_of(owner: Owner) -> str:
     name = _home(owner) if isinstance(owner, type) else vars(owner).get("__name__")
     return str(name).partition(".")[0]
 

@@ -25,6 +25,7 @@ from ldm_core.plugins.entries import Failure, scan
 from ldm_core.plugins.moved import explained, find_moved
 from ldm_core.plugins.ownership import file_of, misplaced, who
 from ldm_core.plugins.registry import Import, Plugin, Registry
+from ldm_core.plugins.shadowing import modules_of, runs_at_start, shadows
 from ldm_core.plugins.surroundings import Surroundings, Traces
 from ldm_core.plugins.trust import LOCAL, Names, Rules
 
@@ -33,6 +34,8 @@ _files: tuple[Path, ...] = ()
 _asking: list[str] = []
 """The packages whose plugin modules are being imported."""
 _threads: MutableMapping[threading.Thread, str] = WeakKeyDictionary()
+_packages: dict[str, str] = {}
+"""Packages of others that were listed in this process, in words, by their top-level modules."""
 _listed: list[Registry] = []
 """What was listed in this process, the latest last."""
 PATIENCE = 5.0
@@ -60,6 +63,19 @@ def answering() -> list[Plugin]:
         for one in known.imports
     ]
     return [*known.plugins, *modules]
+
+
+def packages() -> dict[str, str]:
+    """The packages of others whose plugins were listed in this process, in words, by their
+    top-level modules."""
+    return dict(_packages)
+
+
+def left_behind() -> str:
+    """What may change something later that nobody called, in words."""
+    who = sorted({*_threads.values()})
+    whose = " or ".join(who) if who else "a package"
+    return f"what {whose} left behind at its import"
 
 
 def threads_left() -> dict[threading.Thread, str]:
@@ -165,7 +181,11 @@ def _take(
     """Take in what may be imported, whatever becomes of each."""
     registry.entries += [*((who(entry)[0], entry.name) for entry in entries), *more]
     registry.unknown += rules.unknown(registry.entries)
-    surroundings = Surroundings()
+    others = {entry: modules_of(entry) for entry in entries if who(entry)[0] != OWN}
+    for entry, modules in others.items():
+        distribution, version = who(entry)
+        _packages.update(dict.fromkeys(modules, f"the package {distribution} {version}"))
+    surroundings = Surroundings({*_packages})
     with Watch() as watch:
         for entry in entries:
             distribution, version = who(entry)
@@ -173,12 +193,18 @@ def _take(
                 continue
             try:
                 reason = misplaced(entry) if isinstance(entry.dist, Distribution) else None
+                reason = reason or shadows(entry)
             except Exception as error:  # of metadata of another form than any that is known
                 reason = f"whose its module is cannot be told: {in_words(error)}"
             if reason is None:
                 reason = _add(registry, entry, surroundings, watch)
             if reason is not None:
                 registry.failures.append(Failure(entry.name, distribution, reason, version))
+
+
+def _top(entry: EntryPoint) -> str:
+    """The top-level module of an entry point's."""
+    return entry.value.partition(":")[0].partition(".")[0].strip()
 
 
 def _death(entry: EntryPoint, watch: Watch) -> str | None:
@@ -214,13 +240,14 @@ def _add(
     reason = None
     distribution, version = who(entry)
     since = time.perf_counter()
+    plugins, models = len(registry.plugins), len(registry.models)
     _asking.append(distribution)
     traces = Traces()
     try:
         if distribution != OWN and (reason := _death(entry, watch)) is not None:
             return reason
         since = time.perf_counter()
-        package = entry.value.partition(":")[0].partition(".")[0].strip()
+        package = _top(entry)
         begun = _threads_of(f"the package {distribution} {version}")
         with begun, surroundings.kept(package) as traces:
             _offer(registry, entry)
@@ -233,15 +260,10 @@ def _add(
     finally:
         _asking.pop()
     seconds = time.perf_counter() - since
-    if traces.left:
-        warnings.warn(
-            LdmWarning(
-                f"the package {distribution} {version} changed {', '.join(traces.left)} while it "
-                "was imported, and that cannot be put back: all that is computed now may come out "
-                "otherwise. LDM_DISABLE_PLUGINS leaves the package out."
-            ),
-            stacklevel=2,
-        )
+    if traces.false:
+        names = ", ".join(traces.false[:3])
+        reason = f"it put modules of its own in the place of those of others ({names})"
+        del registry.plugins[plugins:], registry.models[models:]
     registry.imports.append(
         Import(
             distribution,
@@ -250,8 +272,8 @@ def _add(
             seconds,
             tuple(traces.heavy),
             tuple(traces.changed),
-            tuple(traces.left),
             entry.value.partition(":")[0].strip(),
+            tuple(runs_at_start(entry)),
         )
     )
     return reason

@@ -47,8 +47,8 @@ class Import:
     Attributes:
         heavy: large packages that were imported for it.
         changed: what it changed for others meanwhile, which was put back.
-        left: and what was not, as nobody knows what it was.
         module: the plugin module's name.
+        at_start: files of its package by which Python runs code of it at each start.
     """
 
     distribution: str
@@ -57,8 +57,8 @@ class Import:
     seconds: float
     heavy: Sequence[str] = ()
     changed: Sequence[str] = ()
-    left: Sequence[str] = ()
     module: str = ""
+    at_start: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

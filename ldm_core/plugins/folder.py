@@ -1,16 +1,17 @@
-"""The working folder, which relative names of files mean, and the standard output, which belongs to
-results: no plugin is to change them."""
+"""What a process has once for all that run in it, which no plugin is to change while it is used:
+the working folder, which relative names of files mean, the standard output, which belongs to
+results, what is said beside it, and what runs are made with."""
 
 from __future__ import annotations
 
 import os
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from ldm_core.errors import LdmWarning
-from ldm_core.plugins.itself import ends_where_forked, own, restored
+from ldm_core.plugins.itself import ends_where_forked
+from ldm_core.plugins.voices import Voices
 
 
 @contextmanager
@@ -35,25 +36,24 @@ def kept_folder(whose: Callable[[], str]) -> Iterator[None]:
 
 @contextmanager
 def kept_output(whose: Callable[[], str]) -> Iterator[None]:
-    """See that the standard output is afterwards the stream that it was; where another stands in
-    its place, that is said.
+    """See that what is printed, logged and warned of is heard afterwards as it was, and that what
+    runs are made with is as it was; what was changed is put back, and that is said.
 
     Args:
         whose: in words, who may have changed it.
     """
-    output, process = sys.stdout, os.getpid()
-    before = own(output)
+    from ldm_core.plugins.discovery import packages
+    from ldm_core.plugins.meanwhile import nothing_replaced
+
+    process = os.getpid()
+    voices = Voices()
     try:
-        yield
+        with nothing_replaced(whose, packages):
+            yield
     finally:
         ends_where_forked(process)
-        if restored(output, before):
-            what = f"what the standard output does was changed by {whose()}"
-            warnings.warn(LdmWarning(f"{what}; it is put back."), stacklevel=3)
-        if sys.stdout is not output:
-            sys.stdout = output
-            what = f"another standard output was set by {whose()}"
-            warnings.warn(LdmWarning(f"{what}; that of before is put back."), stacklevel=3)
+        for what in voices.put_back():
+            warnings.warn(LdmWarning(what.format(whose())), stacklevel=3)
 
 
 def _folder() -> str:

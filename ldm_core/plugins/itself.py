@@ -45,6 +45,26 @@ def stays_itself() -> Iterator[None]:
 
 
 @contextmanager
+def unheard(changed: list[str]) -> Iterator[None]:
+    """Meanwhile nothing is added that hears of all that Python does, as an audit hook, which can
+    raise at each file that is opened, and can never be taken away.
+
+    Args:
+        changed: takes what was not added.
+    """
+    add = sys.addaudithook
+
+    def refused(hook: Any) -> None:
+        changed.append("what hears of all that Python does (an audit hook, which was not added)")
+
+    sys.addaudithook = refused
+    try:
+        yield
+    finally:
+        sys.addaudithook = add
+
+
+@contextmanager
 def open_streams(changed: list[str]) -> Iterator[None]:
     """Afterwards the three standard streams are open again that were, and lead where they did.
 

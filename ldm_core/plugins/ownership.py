@@ -28,7 +28,7 @@ class Record:
 
     def __init__(self, distribution: Distribution) -> None:
         self.site = _real(str(distribution.locate_file("")))
-        self._text = text_of(distribution, "RECORD")
+        self.text = text_of(distribution, "RECORD")
         self._lines: dict[str, str] | None = None
         self._distribution = distribution
 
@@ -38,10 +38,10 @@ class Record:
         inside = file.startswith(self.site + os.sep)
         path = file[len(self.site) + 1 :] if inside else os.path.relpath(file, self.site)
         path = path.replace(os.sep, "/")
-        if path not in self._text:
+        if path not in self.text:
             return None
         if self._lines is None:
-            cells = (line.rsplit(",", 2) for line in self._text.splitlines())
+            cells = (line.rsplit(",", 2) for line in self.text.splitlines())
             self._lines = {c[0].strip('"'): c[1] for c in cells if len(c) == 3}
         digest = self._lines.get(path)
         return None if digest is None else digest.rpartition("=")[2]
@@ -50,7 +50,7 @@ class Record:
         """Whether it put a module of this name anywhere."""
         path = re.escape(module.replace(".", "/"))
         pattern = rf'^"?{path}(/__init__)?\.[^/\n]+,'
-        return re.search(pattern, self._text, re.MULTILINE) is not None
+        return re.search(pattern, self.text, re.MULTILINE) is not None
 
     @cached_property
     def project(self) -> str | None:

@@ -3,6 +3,7 @@ modules are imported."""
 
 from __future__ import annotations
 
+import codecs
 import faulthandler
 import gc
 import os
@@ -19,6 +20,11 @@ LIMITS = ("RLIMIT_AS", "RLIMIT_CPU", "RLIMIT_DATA", "RLIMIT_FSIZE", "RLIMIT_NOFI
 
 TIMERS = ("ITIMER_REAL", "ITIMER_VIRTUAL", "ITIMER_PROF")
 """Each of which ends the process by a signal of its own where nobody hears that."""
+OF_TEXT = (
+    *("strict", "ignore", "replace", "backslashreplace", "xmlcharrefreplace"),
+    *("namereplace", "surrogateescape", "surrogatepass"),
+)
+"""Ways to treat letters that do not fit, which Python has itself."""
 USUAL = {
     "how long sockets wait": None,
     "what is logged": (0, 30, ()),
@@ -83,6 +89,15 @@ def _timers() -> set[str]:
     return {name for name in TIMERS if signal.getitimer(signal.__dict__[name])[0] > 0}
 
 
+def _errors_of_text() -> tuple[Any, ...]:
+    return tuple(map(codecs.lookup_error, OF_TEXT))
+
+
+def _set_errors_of_text(handlers: tuple[Any, ...]) -> None:
+    for name, handler in zip(OF_TEXT, handlers, strict=True):
+        codecs.register_error(name, handler)
+
+
 def _settings() -> dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]]:
     """Settings by what they say, each with what reads and what sets it."""
     settings: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
@@ -96,6 +111,7 @@ def _settings() -> dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]]:
         "how memory is collected": (_collected, _set_collected),
         "how often threads change": (sys.getswitchinterval, sys.setswitchinterval),
         "how long numbers may be": (sys.get_int_max_str_digits, sys.set_int_max_str_digits),
+        "what is made of letters that do not fit": (_errors_of_text, _set_errors_of_text),
         "the rights of new files": (_umask, os.umask),
         "the language of the process": (_locale, _set_locale),
     }
@@ -105,7 +121,7 @@ def _settings() -> dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]]:
     if sys.platform != "win32":
         settings["which signals wait"] = (_blocked, _set_blocked)
     if "logging" in sys.modules:
-        settings["what is logged"] = (_logged, _set_logged)
+        settings["what is logged"] = (logged, set_logged)
     if (numpy := sys.modules.get("numpy")) is not None:
         numbers: Any = numpy
         settings["what numpy makes of errors"] = (
@@ -142,14 +158,16 @@ def _set_blocked(signals: set[Any]) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, signals)
 
 
-def _logged() -> tuple[int, int, tuple[Any, ...]]:
+def logged() -> tuple[int, int, tuple[Any, ...]]:
+    """Whether all is kept quiet, and the level and handlers of the first logger."""
     import logging
 
     root = logging.root
     return root.manager.disable, root.level, tuple(root.handlers)
 
 
-def _set_logged(what: tuple[int, int, tuple[Any, ...]]) -> None:
+def set_logged(what: tuple[int, int, tuple[Any, ...]]) -> None:
+    """Have them so."""
     import logging
 
     logging.disable(what[0])

@@ -7,18 +7,18 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
 from ldm_core.plugins.arithmetic import Arithmetic
+from ldm_core.plugins.arrivals import Arrivals
 from ldm_core.plugins.contents import Contents, few
 from ldm_core.plugins.interception import Interception
-from ldm_core.plugins.itself import open_streams, stays_itself
+from ldm_core.plugins.itself import open_streams, stays_itself, unheard
 from ldm_core.plugins.lookup import Lookup
-from ldm_core.plugins.patches import put_back
 from ldm_core.plugins.picture_library import PictureLibrary
 from ldm_core.plugins.process import Process
 
@@ -37,12 +37,12 @@ class Traces:
 
     Attributes:
         changed: what it changed for others, and was put back.
-        left: what it changed for others, and could not be put back.
+        false: modules that it put in the place of others', which were put back.
         heavy: the packages of `HEAVY` that were imported for it.
     """
 
     changed: list[str] = field(default_factory=list)
-    left: list[str] = field(default_factory=list)
+    false: list[str] = field(default_factory=list)
     heavy: list[str] = field(default_factory=list)
 
 
@@ -50,16 +50,21 @@ class Surroundings:
     """What plugin modules share while they are imported: the environment, the working folder, the
     command line, the standard streams, how warnings are shown and signals heard, the modules that
     are there, and what torch does where nobody says. It is as it was when this was made, after
-    each."""
+    each.
 
-    def __init__(self) -> None:
+    Args:
+        neighbours: top-level modules of plugin packages, which are kept from each other too.
+    """
+
+    def __init__(self, neighbours: Set[str] = frozenset()) -> None:
         self._variables, self._arguments = dict(_variables()), list(sys.argv)
         self._shown = warnings.showwarning, list(warnings.filters), sys.excepthook
         self._heard = {number: signal.getsignal(number) for number in SIGNALS}
         self._limit = sys.getrecursionlimit()
         self._lookup, self._arithmetic = Lookup(), Arithmetic()
         self._interception, self._pictures = Interception(), PictureLibrary()
-        self._process, self._contents = Process(), Contents()
+        self._process, self._contents = Process(), Contents(neighbours)
+        self._arrivals = Arrivals(self._contents)
         self._large = {name for name in HEAVY if name in sys.modules}
         self._folder = ""
         with suppress(OSError):  # it may be gone
@@ -76,20 +81,28 @@ class Surroundings:
         modules = dict(sys.modules)
         try:
             builtins = self._contents.builtins_kept(traces.changed)
-            with open_streams(traces.changed), stays_itself(), builtins:
+            heard, deaf = self._arrivals.heard(package), unheard(traces.changed)
+            with open_streams(traces.changed), stays_itself(), builtins, heard, deaf:
                 yield traces
         finally:
             if sys.getrecursionlimit() != self._limit:
                 traces.changed.append("the recursion limit")
                 sys.setrecursionlimit(self._limit)
+            traces.false = self._arrivals.put_back(modules)
             self._contents.put_back(package, traces.changed)
-            put_back(package, modules.keys(), traces.changed, traces.left)
+            self._keep_neighbour(package, modules)
             traces.heavy = [name for name in HEAVY if self._came_with(name, modules)]
             if sys.modules | modules != sys.modules:
                 gone = [name for name, one in modules.items() if sys.modules.get(name) is not one]
                 traces.changed.append(f"modules that others use ({few(gone)})")
                 sys.modules.update({name: modules[name] for name in gone})
             self._put_back(traces.changed)
+
+    def _keep_neighbour(self, package: str, before: dict[str, ModuleType]) -> None:
+        """Keep what is in the modules of a plugin package from the next one."""
+        new = [name for name in sys.modules.keys() - before.keys() if name.startswith(package)]
+        own = {name: sys.modules[name] for name in new if name.partition(".")[0] == package}
+        self._contents.take_in(own)
 
     def _came_with(self, name: str, before: dict[str, ModuleType]) -> bool:
         """Whether a large package was imported by modules that were not there before, or is in use
@@ -116,7 +129,10 @@ class Surroundings:
         if sys.argv != self._arguments:
             changed.append("the command line's arguments")
             sys.argv = list(self._arguments)
-        if (warnings.showwarning, list(warnings.filters), sys.excepthook) != self._shown:
+        filters = list(warnings.filters)
+        if theirs := self._arrivals.filters:
+            filters = [one for one in filters if one in self._shown[1] or one not in theirs]
+        if (warnings.showwarning, filters, sys.excepthook) != self._shown:
             changed.append("how warnings and errors are shown")
             warnings.showwarning, sys.excepthook = self._shown[0], self._shown[2]
             warnings.filters[:] = self._shown[1]  # type: ignore[index]

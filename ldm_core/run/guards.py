@@ -31,6 +31,7 @@ from ldm_core.contracts import (
 from ldm_core.errors import PartError
 from ldm_core.numerics.point import Point
 from ldm_core.plugins.owners import Owners
+from ldm_core.run.checksum import state
 from ldm_core.run.met import Met
 from ldm_core.values import brief
 
@@ -108,13 +109,13 @@ def asked_by(denoise: Denoise, part: Any, like: Tensor, whose: str) -> Denoise:
 
 
 def given_by(denoise: Denoise, part: Any, whose: str, met: Met) -> Denoise:
-    """A denoiser whose answers, which a part has a share in, are looked at; their type once. That
-    it leaves x, which is the scheduler's, as it is, is seen by how often that was written into."""
+    """A denoiser whose answers, which a part has a share in, are looked at; their type once, and
+    that it leaves x, which is the scheduler's, as it is."""
     first = True
 
     def given(x: Tensor, point: Point) -> Tensor:
         nonlocal first
-        written = x._version
+        written = state(x)
         try:
             x0 = denoise(x, point)
         except BaseException as error:
@@ -123,7 +124,7 @@ def given_by(denoise: Denoise, part: Any, whose: str, met: Met) -> Denoise:
         if first or not isinstance(x0, Tensor) or x0.shape != x.shape:
             as_x(part, x0, x, f"{whose} gives x0 as x is")
             first = False
-        if x._version != written:
+        if state(x) != written:
             raise PartError(part, f"{whose} leaves x as it is, and it wrote into it.")
         return x0
 
@@ -155,7 +156,7 @@ def answered_by(network: Network, part: Any, whose: str, factor: int, met: Met |
     """
 
     def answered(call: Call) -> Tensor:
-        written = call.x._version
+        written = state(call.x)
         try:
             output = network(call)
         except BaseException as error:
@@ -177,7 +178,7 @@ def answered_by(network: Network, part: Any, whose: str, factor: int, met: Met |
         if output.device != call.x.device:
             what = f"{whose} answers on {call.x.device}, where x is"
             raise PartError(part, f"{what}, and it did on {output.device}.")
-        if call.x._version != written:
+        if state(call.x) != written:
             raise PartError(part, f"{whose} leaves the x of a call as it is, and it wrote into it.")
         return output
 

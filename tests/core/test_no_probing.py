@@ -32,7 +32,7 @@ FOREIGN = {
     },
     "ldm_core/plugins/contents.py": {"__file__", "__module__", "__name__"},
     "ldm_core/plugins/itself.py": {"f'__{name}__'"},
-    "ldm_core/plugins/patches.py": {"__file__", "__path__", "__spec__"},
+    "ldm_core/plugins/arrivals.py": {"__file__", "__path__", "__spec__"},
     "ldm_core/plugins/hook_api.py": {"ldm_api", "ldm_api_version"},
     "ldm_core/plugins/ownership.py": {"_path"},
     "ldm_core/plugins/surroundings.py": {"_data"},

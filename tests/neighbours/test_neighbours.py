@@ -91,6 +91,7 @@ def lay_out(place: Path, wrong: Wrong) -> Path:
     about.mkdir(parents=True)
     files = {f"{wrong.package}.py": wrong.module, **wrong.more}
     for name, text in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
     entry = wrong.entry or wrong.package
     (about / "entry_points.txt").write_text(f"[ldm]\n{wrong.entry_name} = {entry}\n")

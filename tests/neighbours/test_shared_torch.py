@@ -43,25 +43,27 @@ def test_what_is_put_in_the_place_of_torchs_own_is_put_back(site: Path, ldm: Any
     assert (torch.ones(1) + 1).item() == 2
 
 
-def test_what_came_with_torch_itself_is_told_by_every_command(site: Path) -> None:
-    """Nobody knows what was there; only what is written in C is seen through."""
+def test_what_is_changed_of_a_torch_that_came_with_the_package_is_put_back(site: Path) -> None:
+    """It is known from the moment at which torch had come, before the package went on."""
     install(site, "patches", PATCHES)
     code = (
         f"import sys; sys.path.insert(0, {str(site)!r})\n"
         "from ldm_core.cli import main\n"
-        "sys.argv = ['ldm', 'models', 'list']\n"
-        "try:\n    main()\nfinally:\n    import torch; print((torch.ones(1) + 1).item())\n"
+        "sys.argv = ['ldm', 'plugins', 'list', '--json']\n"
+        "try:\n    main()\nfinally:\n"
+        "    import torch\n"
+        "    layer = torch.nn.Linear(2, 3)\n"
+        "    gave = layer(torch.ones(1, 2)).shape, torch.nn.functional.silu(torch.ones(2)).shape\n"
+        "    print(*gave, (torch.ones(1) + 1).item(), file=sys.stderr)\n"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
-    (line,) = [line for line in run.stderr.splitlines() if "cannot be put back" in line]
-    assert line.startswith(
-        "warning: the package ldm-patches 1.0 changed what others use (torch.nn."
-    )
-    assert "Linear.forward" in line
-    assert "functional.silu" in line
-    assert "Tensor.__add__" not in line
-    assert run.stdout.endswith("2.0\n")
+    (line,) = [line for line in run.stderr.splitlines() if "changed" in line]
+    assert line.startswith("warning: the package ldm-patches 1.0 changed torch's own torch.Tensor.")
+    for words in ("Tensor.__add__", "Linear.forward", "functional.silu"):
+        assert words in line
+    assert line.endswith("that was put back")
+    assert run.stderr.endswith("torch.Size([1, 3]) torch.Size([2]) 2.0\n")
 
 
 WARNS = f"""{HEAD}

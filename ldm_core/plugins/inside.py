@@ -1,0 +1,109 @@
+"""What functions and tables are inside, which can be changed where they stand: no name means
+another thing then, and yet all is computed otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import FunctionType
+from typing import Any
+
+Table = dict[Any, Any] | set[Any] | list[Any]
+
+
+class Inside:
+    """The code of functions, and what the tables of our modules hold."""
+
+    def __init__(self) -> None:
+        self._functions: list[FunctionType] = []
+        self._codes: list[Any] = []
+        self._deep: list[FunctionType] = []
+        self._defaults: tuple[list[Any], list[Any]] = ([], [])
+        self._tables: list[tuple[str, Table]] = []
+        self._held: list[Table] = []
+
+    def take_in(self, home: str, values: Mapping[str, Any], *, deep: bool) -> None:
+        """Keep what is inside of what a module or class holds.
+
+        Args:
+            home: how that is called.
+            deep: it is one of ours, of which what functions take by default and public tables are
+                kept too.
+        """
+        functions = [*filter(None, map(_function, values.values()))]
+        self._functions += functions
+        self._codes += [one.__code__ for one in functions]
+        if not deep:
+            return
+        self._deep += functions
+        self._defaults[0].extend(one.__defaults__ for one in functions)
+        named = (one.__kwdefaults__ for one in functions)
+        self._defaults[1].extend(None if one is None else dict(one) for one in named)
+        for name, value in values.items():
+            if type(value) in (dict, set, list) and name[:1] != "_":
+                self.take_table(f"{home}.{name}", value)
+
+    def take_table(self, name: str, table: Table) -> None:
+        """Keep what a table holds."""
+        self._tables.append((name, table))
+        self._held.append(table.copy())
+
+    def is_same(self) -> bool:
+        """Whether all is as it was, but for what came into tables."""
+        return (
+            [one.__code__ for one in self._functions] == self._codes
+            and _defaults_of(self._deep) == self._defaults
+            and [table for _, table in self._tables] == self._held
+        )
+
+    def put_back(self) -> list[str]:
+        """Have all as it was; what was not."""
+        names = []
+        if [one.__code__ for one in self._functions] != self._codes:
+            for one, code in zip(self._functions, self._codes, strict=True):
+                if one.__code__ is not code:
+                    one.__code__ = code
+                    names.append(f"the code of {one.__module__}.{one.__qualname__}")
+        if _defaults_of(self._deep) != self._defaults:
+            for one, usual, named in zip(self._deep, *self._defaults, strict=True):
+                if one.__defaults__ != usual or one.__kwdefaults__ != named:
+                    one.__defaults__ = usual
+                    one.__kwdefaults__ = None if named is None else dict(named)
+                    names.append(f"what {one.__module__}.{one.__qualname__} takes by default")
+        if [table for _, table in self._tables] != self._held:
+            for place, ((name, table), held) in enumerate(
+                zip(self._tables, self._held, strict=True)
+            ):
+                if _lacks(table, held):
+                    _fill(table, held)
+                    names.append(f"what {name} holds")
+                self._held[place] = table.copy()
+        return names
+
+
+def _function(value: Any) -> FunctionType | None:
+    if isinstance(value, staticmethod | classmethod):
+        value = value.__func__
+    elif isinstance(value, property):
+        value = value.fget
+    return value if isinstance(value, FunctionType) else None
+
+
+def _defaults_of(functions: list[FunctionType]) -> tuple[list[Any], list[Any]]:
+    return [one.__defaults__ for one in functions], [one.__kwdefaults__ for one in functions]
+
+
+def _lacks(table: Table, held: Table) -> bool:
+    """Whether what a table held is gone or another; what came beside it is no harm."""
+    if isinstance(table, dict) and isinstance(held, dict):
+        return any(key not in table or table[key] is not one for key, one in held.items())
+    if isinstance(table, set) and isinstance(held, set):
+        return not held <= table
+    return list(table)[: len(held)] != held
+
+
+def _fill(table: Table, held: Table) -> None:
+    """Have what a table held in it again."""
+    if isinstance(table, list):
+        table[:] = held
+    else:
+        table.update(held)

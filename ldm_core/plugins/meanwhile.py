@@ -1,0 +1,210 @@
+"""What runs are made with is not replaced by the code of another package while that code runs.
+
+What can be called of ours, of torch's layers, of Diffusers' networks and of other plugin packages,
+and our constants, are looked at before and after. What a person's own program changed in between
+is theirs to change.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Set
+from contextlib import ExitStack, contextmanager
+from itertools import chain
+from typing import Any
+
+from ldm_core.errors import LdmWarning
+from ldm_core.plugins.arrivals import Arrivals
+from ldm_core.plugins.contents import (
+    CALLED,
+    DEEP,
+    INSIDE,
+    LAYERS,
+    NONE,
+    TORCH,
+    Owner,
+    are_same,
+    called,
+    few,
+    files_of,
+    hides,
+    is_code_of,
+    owners,
+    package_of,
+    set_back,
+    take_away,
+)
+from ldm_core.plugins.inside import Inside
+from ldm_core.plugins.itself import unheard
+
+USED = DEEP | {"PIL", "builtins", "diffusers", "safetensors"}
+Packages = Mapping[str, str]
+"""The packages of plugins, in words, by their top-level modules."""
+
+
+class Meanwhile:
+    """One for a process, whose parts may run in several threads."""
+
+    def __init__(self) -> None:
+        self.neighbours: Set[str] = frozenset()
+        self._packages: Packages = {}
+        self._arrivals = Arrivals(self)
+        self._lock = threading.RLock()
+        self._open: list[str] = []
+        self._heard = ExitStack()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._count = 0
+        self._before: dict[Owner, dict[str, Any]] = {}
+        self._live: list[Any] = []
+        self._flat: list[Any] = []
+        self._inside = Inside()
+
+    def keeps(self, name: str) -> bool:
+        """Whether what is in a module is kept."""
+        top = name.partition(".")[0]
+        if top == "torch":
+            return name in TORCH or name.startswith(LAYERS)
+        return top in USED or top in self.neighbours
+
+    def take_in(self, modules: Mapping[str, Any]) -> None:
+        """Keep what is in modules that were not there before."""
+        with self._lock:
+            for owner in owners(modules, self.keeps):
+                if owner not in self._before:
+                    values = self._before[owner] = dict(vars(owner))
+                    self._live.append(vars(owner).values())
+                    self._flat += values.values()
+                    top = package_of(owner)
+                    if top in INSIDE or top in self.neighbours:
+                        self._inside.take_in(called(owner), values, deep=top in DEEP)
+
+    def begin(self, whose: str, packages: Packages) -> None:
+        """Code of another package runs from now on, beside what may run of others already, of which
+        it is said what they changed so far.
+
+        Args:
+            whose: in words.
+        """
+        with self._lock:
+            self._open.append(whose)
+            if self._open[1:]:
+                self._say(self._open[-2])
+                return
+            if packages.keys() != self._packages.keys():
+                self._packages, self.neighbours = dict(packages), {*packages}
+                self._forget()
+            if not self._inside.is_same():
+                self._forget()
+            self._adopt()
+            if len(sys.modules) != self._count:
+                self._count = len(sys.modules)
+                self.take_in(dict(sys.modules))
+            self._heard.enter_context(self._arrivals.heard(""))
+
+    def _adopt(self) -> None:
+        """Take what is there now for what is to be."""
+        flat = [*chain.from_iterable(self._live)]
+        if not are_same(flat, self._flat):
+            for owner, before in self._before.items():
+                if not are_same(vars(owner), before):
+                    before.clear()
+                    before |= vars(owner)
+            self._flat = flat
+
+    def end(self, whose: str) -> None:
+        """It has run; what it changed is put back, and said."""
+        with self._lock:
+            self._open.remove(whose)
+            if not self._open:
+                self._heard.close()
+            self._say(whose)
+
+    def _say(self, near: str) -> None:
+        """Say what was changed, which is put back, by whose code stands in its place.
+
+        Args:
+            near: whose code ran, in words.
+        """
+        for other, names in self._changes(near).items():
+            by = f"{other}, beside {near}" if other and other not in near else near
+            text = f"what others use ({few(names)}) was changed by {by}; it is put back."
+            warnings.warn(LdmWarning(text), stacklevel=5)
+
+    def _changes(self, whose: str) -> dict[str, list[str]]:
+        """What was changed, by the package whose code stands in its place, which is empty where
+        that is not known."""
+        changed: dict[str, list[str]] = {}
+        if inside := self._inside.put_back():
+            changed[""] = inside
+        if not are_same([*chain.from_iterable(self._live)], self._flat):
+            files: dict[str, Set[str]] = {}
+            for top, word in self._packages.items():
+                files[word] = files.get(word, frozenset()) | files_of([top])
+            for owner, before in self._before.items():
+                self._put_back(owner, before, files, whose, changed)
+            self._flat = [*chain.from_iterable(self._live)]
+        return changed
+
+    def _put_back(
+        self,
+        owner: Owner,
+        before: dict[str, Any],
+        files: Mapping[str, Set[str]],
+        near: str,
+        changed: dict[str, list[str]],
+    ) -> None:
+        now = vars(owner)
+        if are_same(now, before):
+            return
+        top = package_of(owner)
+        ours = top in DEEP
+
+        own = self._packages.get(top, "")
+
+        def whose(value: Any) -> str | None:
+            others = (word for word in files if word != own)
+            return next((word for word in others if is_code_of(files[word], value)), None)
+
+        for name, value in before.items():
+            new = now.get(name, NONE)
+            kept = isinstance(value, CALLED) or (ours and name[:1] != "_")
+            if new is value or not kept:
+                continue
+            lost = not (own and own in near) and not isinstance(new, CALLED)
+            if (by := whose(new)) or ours or lost:
+                set_back(owner, name, value)
+                changed.setdefault(by or "", []).append(called(owner, name))
+        for name in [name for name in now if name not in before]:
+            if (ours or hides(owner, name)) and (by := whose(now[name])):
+                take_away(owner, name)
+                changed.setdefault(by, []).append(called(owner, name))
+        before.clear()
+        before |= vars(owner)
+
+
+_meanwhile = Meanwhile()
+
+
+@contextmanager
+def nothing_replaced(whose: Callable[[], str], packages: Callable[[], Packages]) -> Iterator[None]:
+    """See that what runs are made with is afterwards what it was; what is not is put back, and
+    said.
+
+    Args:
+        whose: in words, who may have changed it.
+        packages: of plugins that are installed.
+    """
+    near = whose()
+    _meanwhile.begin(near, packages())
+    unadded: list[str] = []
+    try:
+        with unheard(unadded):
+            yield
+    finally:
+        _meanwhile.end(near)
+        for what in unadded[:1]:
+            warnings.warn(LdmWarning(f"{near} would have changed {what}."), stacklevel=3)
