@@ -45,6 +45,13 @@ def say(text: str) -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
+def say_traceback(error: BaseException) -> None:
+    """Print the whole traceback of an error, where `TRACEBACK` asks for that."""
+    if os.environ.get(TRACEBACK):
+        with suppress(Exception):  # what is shown of an error may be anybody's
+            say("".join(traceback.format_exception(error)).rstrip())
+
+
 def leave(code: int, last: LastWord) -> NoReturn:
     """End the process with an exit code, as the interpreter does: threads are waited for, but for
     such as a plugin module began, and what is to be called at the end is called. Only what torch
@@ -161,9 +168,7 @@ def say_of_thread(what: threading.ExceptHookArgs) -> None:
     error = what.exc_value
     if error is None or isinstance(error, SystemExit):
         return
-    if os.environ.get(TRACEBACK):
-        with suppress(Exception):
-            say("".join(traceback.format_exception(error)).rstrip())
+    say_traceback(error)
     whose = culprit(error, None, answering())
     name = "" if what.thread is None else f" '{what.thread.name}'"
     say(f"warning: the thread{name}{f' of {whose}' if whose else ''} failed: {with_class(error)}")
@@ -184,9 +189,7 @@ def ended(error: BaseException, signum: int | None = None) -> int:
         signum: a signal that was heard, whatever a library made of it.
     """
     notes: list[str] = list(getattr(error, "__notes__", ()))
-    if os.environ.get(TRACEBACK):
-        with suppress(Exception):  # what is shown of an error may be anybody's
-            say("".join(traceback.format_exception(error)).rstrip())
+    say_traceback(error)
     if isinstance(error, Stop):
         signum = error.signum
     elif isinstance(error, KeyboardInterrupt) or asked_to_stop(error):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ldm_core.cli.choices import RunChoices, check_folder, parse_size
-from ldm_core.cli.ends import FAILED, say
+from ldm_core.cli.ends import FAILED, say, say_traceback
 from ldm_core.cli.inputs import Flags, gather_inputs, read_flags, with_full_paths
 from ldm_core.cli.progress import Speaker
 from ldm_core.cli.seeing import check_seen, job_seen
@@ -284,6 +284,8 @@ class Report:
                 print_line(str(event.path))
         elif isinstance(event, Failed):
             self.failed += 1
+            if event.cause is not None:
+                say_traceback(event.cause)
             lines = [f"error: {self.place(event.line)}: {event.error}", event.hint]
             say("\n  ".join(filter(None, lines)))
             place = {"index": event.index, "line": event.line, "seed": event.seed}

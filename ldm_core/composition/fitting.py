@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ from ldm_core.errors import LdmError, PartError
 from ldm_core.plugins.owners import Owners
 from ldm_core.values import brief
 
+INPUT = re.compile("[A-Za-z][A-Za-z0-9_]*")
+"""Names of inputs, which become flags beside those of others: of letters that cannot be taken for
+others, as those of another alphabet can."""
 BESIDE = "while it was seen beside the other parts"
 
 
@@ -127,8 +131,9 @@ def check_inputs(part: Conditioning, owners: Owners) -> None:
             what = "a conditioning's inputs are a table of Input"
             raise PartError(part, f"{what}, not {brief(inputs)}.")
         for name in inputs:
-            if not (isinstance(name, str) and name.isidentifier()):
-                raise PartError(part, f"the name of an input is a word, not {brief(name)}.")
+            if not isinstance(name, str) or INPUT.fullmatch(name) is None or name == "self":
+                what = "the name of an input is a word of letters (a to z), digits and '_'"
+                raise PartError(part, f"{what} that begins with a letter, not {brief(name)}.")
 
 
 def check_conditioning(conditioning: Sequence[Conditioning], info: ModelInfo) -> None:

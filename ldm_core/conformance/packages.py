@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ldm_core.conformance.shipped import CERTIFICATE
-from ldm_core.plugins.entries import GROUP
+from ldm_core.plugins.ownership import GROUP
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ldm_core.errors import LdmError
-from ldm_core.plugins.entries import GROUP
+from ldm_core.plugins.ownership import GROUP
 
 
 @dataclass(frozen=True)

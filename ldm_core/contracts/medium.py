@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ldm_core.arguments import check_fields, checks_arguments
-from ldm_core.contracts.installed_modules import is_there
+from ldm_core.contracts.installed_modules import check_needs, is_there
 from ldm_core.contracts.record import Record, made, unwrapped
 from ldm_core.errors import LdmError
 from ldm_core.values import brief
@@ -56,6 +57,8 @@ class Shown:
     beside: Mapping[str, Shown] = field(default_factory=dict)
 
 
+SUFFIX = re.compile(r"\.(?!\.)[A-Za-z0-9._-]{0,15}[A-Za-z0-9_-]")
+"""How names of files end that every system can have."""
 Write = Callable[[Shown, Mapping[str, Any], Path], None]
 """``write(shown, manifest, path)`` writes the file, under a name for the time being."""
 
@@ -94,12 +97,18 @@ class Writer(Record):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_needs("a Writer", self.needs, self.extra)
         if not self.suffix.startswith("."):
             raise LdmError(
                 f"the suffix of a Writer begins with a dot, as '.png', not {self.suffix!r}."
             )
         if set(self.suffix) & {"/", "\\"} or not self.suffix.isprintable():
             raise LdmError(f"the suffix of a Writer names no folder, as {self.suffix!r} does.")
+        if SUFFIX.fullmatch(self.suffix) is None:
+            raise LdmError(
+                "the suffix of a Writer is a dot with at most 16 letters (a to z), digits, '.', "
+                f"'-' and '_' behind it that end in no dot, as '.png', not {brief(self.suffix)}."
+            )
 
     @property
     def function(self) -> Callable[..., Any]:

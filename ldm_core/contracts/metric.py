@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ldm_core.arguments import checks_arguments
-from ldm_core.contracts.installed_modules import is_there
+from ldm_core.contracts.installed_modules import check_needs, is_there
 from ldm_core.contracts.record import Record, made, unwrapped
 from ldm_core.errors import LdmError, PartError
 from ldm_core.values import brief
@@ -83,6 +83,7 @@ class Metric(Record):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_needs("a Metric", self.needs, self.extra)
         if self.against == "sets" and self.figure is None:
             raise LdmError("a Metric of sets needs a 'figure' (rows, reference_rows) -> number.")
         for name, text in (("unit", self.unit), ("label", self.label)):

@@ -58,6 +58,7 @@ class Failed:
         index, line, seed: as of `Made`.
         error: what is wrong, in a sentence.
         hint: what may help.
+        cause: what was raised, which the ledger does not keep; None where nothing was.
     """
 
     index: int
@@ -65,6 +66,7 @@ class Failed:
     seed: int
     error: str
     hint: str = ""
+    cause: BaseException | None = None
 
 
 @dataclass(frozen=True)

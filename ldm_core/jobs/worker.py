@@ -134,7 +134,7 @@ class Worker:
         except LdmError as error:
             if machine_error(error) or not self._job.several:
                 raise
-            yield from self._fail(pictures, error.message, error.hint)
+            yield from self._fail(pictures, error.message, error.hint, error)
             return
         if not self._stop():
             yield from self._make(pipe, batch, pictures)
@@ -177,7 +177,7 @@ class Worker:
             if len(left) == 1:
                 self._bear(error)
                 message, hint = _said(error)
-                yield from self._fail(left, message, hint)
+                yield from self._fail(left, message, hint, error)
                 return
             for picture in left:
                 if self._stop():
@@ -222,7 +222,7 @@ class Worker:
         for failure in output.failures:
             yield from self._fail([pictures[failure.index]], failure.message, failure.hint)
         for picture, fault in broken:
-            yield from self._fail([picture], fault.message, fault.hint)
+            yield from self._fail([picture], fault.message, fault.hint, fault)
             self._bear(fault)
 
     def _written(self, picture: Picture, entry: Entry) -> Written:
@@ -255,10 +255,16 @@ class Worker:
         head = (picture.index, picture.line, path, picture.seed, seconds, manifest)
         return Made(*head, archive=archive)
 
-    def _fail(self, pictures: Sequence[Picture], message: str, hint: str) -> Iterator[Event]:
+    def _fail(
+        self,
+        pictures: Sequence[Picture],
+        message: str,
+        hint: str,
+        cause: BaseException | None = None,
+    ) -> Iterator[Event]:
         self._record([Result(p.index, p.line, p.seed, error=message) for p in pictures])
         for picture in pictures:
-            yield Failed(picture.index, picture.line, picture.seed, message, hint)
+            yield Failed(picture.index, picture.line, picture.seed, message, hint, cause)
 
     def _record(self, results: list[Result]) -> None:
         with self._writing():

@@ -82,14 +82,17 @@ def check_shipped(model: ShippedModel) -> None:
         PluginError: its package ships none that can be read.
     """
     folder = model.folder
-    if folder.is_dir() and os.access(folder, os.R_OK | os.X_OK):
-        if (folder / INDEX).is_file():
-            return
-        there = f"has no {INDEX}"
-    else:
-        there = "cannot be read" if folder.is_dir() else "is no folder"
-    reason = f"{folder} {there if os.path.lexists(folder) else 'is not there'}"
-    raise PluginError(in_words(model), "when its folder was read", OSError(reason))
+    try:
+        if folder.is_dir() and os.access(folder, os.R_OK | os.X_OK):
+            if (folder / INDEX).is_file():
+                return
+            there = f"has no {INDEX}"
+        else:
+            there = "cannot be read" if folder.is_dir() else "is no folder"
+        reason = OSError(f"{folder} {there if os.path.lexists(folder) else 'is not there'}")
+    except OSError as error:  # such as of a name that is too long
+        reason = error
+    raise PluginError(in_words(model), "when its folder was read", reason)
 
 
 T = TypeVar("T")

@@ -24,6 +24,7 @@ from ldm_core.errors import (
     PluginError,
     cause_of,
     is_raised_by_us,
+    message_and_hint,
 )
 from ldm_core.machine import MET_BY, asked_to_stop, machine_error
 from ldm_core.plugins.folder import kept_folder, kept_output
@@ -78,10 +79,26 @@ def blamed(
     except BaseException as error:
         if typed and _ends(error):
             raise
-        told = blame(error, plugin, doing, plugins)
+        told = blame(error, plugin, doing, plugins) or named(error, plugin, doing)
         if told is None:
             raise
         raise told from error
+
+
+def named(error: BaseException, plugin: Plugin | None, doing: str) -> LdmError | None:
+    """Bad input of which another package's plugin itself says that it is, as it said it, by whom;
+    None for any other error, and for one that says already whose it is."""
+    if plugin is None or not is_of_others(plugin) or is_raised_by_us(error):
+        return None
+    if not isinstance(error, LdmError) or type(error) is not LdmError:
+        return None
+    return with_name(error, plugin.whose, doing)
+
+
+def with_name(error: LdmError, whose: str, doing: str) -> LdmError | None:
+    """Bad input, as it was said, by whom; None where it says so already."""
+    message, hint = message_and_hint(error)
+    return None if whose in message else LdmError(f"{whose}, {doing}: {message}", hint)
 
 
 def blame(

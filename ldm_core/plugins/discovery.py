@@ -312,10 +312,11 @@ def _module(file: Path) -> Any:
     there = sys.modules.get(name)
     if there is not None and file_of(there) == Path(path):
         return there
-    if not name.isidentifier() or there is not None or importlib.util.find_spec(name) is not None:
+    sound = name.isidentifier() and name != "__init__"
+    if not sound or there is not None or importlib.util.find_spec(name) is not None:
         raise LdmError(
             f"a plugin's file is called as no other module is, and '{name}' is "
-            f"{'one already' if name.isidentifier() else 'no name of one'}; call it otherwise."
+            f"{'one already' if sound else 'no name of one'}; call it otherwise."
         )
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None

@@ -13,10 +13,9 @@ from importlib.metadata import Distribution, EntryPoint, distributions
 
 from ldm_core.errors import printable
 from ldm_core.plugins.blame import OWN
-from ldm_core.plugins.ownership import Record, about, folder_of, text_of
+from ldm_core.plugins.ownership import GROUP, Record, about, folder_of, text_of
 from ldm_core.plugins.trust import LOCAL, normalised
 
-GROUP = "ldm"
 NAME = re.compile(r"[A-Z0-9]|[A-Z0-9][A-Z0-9._-]*[A-Z0-9]", re.IGNORECASE | re.ASCII)
 """A distribution's name, as the packaging standards have it."""
 NEARLY = re.compile(rf"^\W*{GROUP}\s*\]\s*$|^\W*\[\s*{GROUP}\s*$", re.IGNORECASE | re.MULTILINE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -22,6 +23,8 @@ LONGEST = 80
 """Letters of a name."""
 LONGEST_LINE = 200
 """Letters of what a model was made for."""
+LONGEST_FOLDER = 4095
+"""Bytes of a path, on Linux; elsewhere it is less."""
 WORD = r"[A-Za-z][A-Za-z0-9_.-]*"
 """Of letters that cannot be taken for others, as those of another alphabet can."""
 COMMAND = re.compile(f"{WORD}( {WORD})?")
@@ -92,6 +95,11 @@ def check_model(name: str, folder: Path, made_for: str) -> str:
         raise LdmError(
             f"the folder of the model '{name}' is {brief(str(folder))}, which lies wherever a "
             "program is run; say it in full, as Path(__file__).parent / 'model'"
+        )
+    if "\0" in str(folder) or len(os.fsencode(folder)) > LONGEST_FOLDER:
+        raise LdmError(
+            f"the folder of the model '{name}' is one that no file system can have: "
+            f"{brief(str(folder))}"
         )
     if not made_for.isprintable() or len(made_for) > LONGEST_LINE:
         raise LdmError(

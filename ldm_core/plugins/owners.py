@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-from ldm_core.errors import OURS, LdmError, PartError, PluginError, message_and_hint
+from ldm_core.errors import OURS, LdmError, PartError, PluginError
 from ldm_core.plugins.blame import (
     AS_THEY_ARE,
     asked_anew,
@@ -17,7 +17,9 @@ from ldm_core.plugins.blame import (
     is_of_a_contract,
     is_of_others,
     module_of,
+    named,
     place_of,
+    with_name,
 )
 from ldm_core.plugins.folder import kept_folder
 from ldm_core.plugins.options import plain_function
@@ -83,7 +85,7 @@ class Owners:
             with self.kept_folder(part):
                 yield
         except BaseException as error:
-            told = self.told(error, doing, part)
+            told = self.told(error, doing, part) or named(error, self.of(part), doing)
             if told is None:
                 raise
             raise told from error
@@ -136,7 +138,7 @@ class Owners:
             if not names:
                 return None
             whose = culprit(error, None, self._plugins, self._places)
-            return None if whose is None else _with_name(error, whose, doing)
+            return None if whose is None else with_name(error, whose, doing)
         return blame(error, plugin, doing, self._plugins, self._places)
 
     @property
@@ -165,9 +167,3 @@ class Owners:
         exact = [p for p in near if place_of(p) == f"{own.__module__}:{own.__qualname__}"]
         alike = [p for p in near if p.kind == kind]
         return next(iter([*exact, *alike, *near]), None)
-
-
-def _with_name(error: LdmError, whose: str, doing: str) -> LdmError:
-    """Bad input, as it was said, by whom."""
-    message, hint = message_and_hint(error)
-    return LdmError(f"{whose}, {doing}: {message}", hint)

@@ -20,6 +20,8 @@ from ldm_core.errors import OURS
 from ldm_core.plugins.blame import OWN
 from ldm_core.plugins.trust import normalised
 
+GROUP = "ldm"
+"""The group of entry points by which plugin modules are found."""
 MODULE = re.compile(r"(\w+(?:\.\w+)*)\s*(:\s*\w+(?:\.\w+)*)?\s*(\[[^\]]*\])?")
 
 
@@ -128,6 +130,22 @@ def misplaced(entry: EntryPoint) -> str | None:
             "were installed with it"
         )
     return None
+
+
+def plugin_package_of(module: str, asking: str) -> tuple[str, tuple[str, ...]]:
+    """Another distribution than the one that asks, to which a module belongs, and the names of its
+    entry points, of which one that offers no plugins has none; an empty name where there is none.
+    """
+    file = _file(module)
+    if file is None:
+        return "", ()
+    for home in distributions():
+        if Record(home).line(file) is None:
+            continue
+        if normalised(str(home.name)) == normalised(asking):
+            return "", ()
+        return str(home.name), tuple(e.name for e in home.entry_points if e.group == GROUP)
+    return "", ()
 
 
 @cache

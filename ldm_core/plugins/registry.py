@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ldm_core.arguments import checks_arguments
-from ldm_core.errors import LdmError, PluginError, did_you_mean
+from ldm_core.errors import LdmError, PluginError, did_you_mean, is_raised_by_us
 from ldm_core.machine import asked_to_stop, machine_error
 from ldm_core.plugins import hookspecs
 from ldm_core.plugins.blame import OWN, blamed, is_of_a_contract
@@ -24,7 +24,7 @@ from ldm_core.plugins.folder import kept_folder
 from ldm_core.plugins.hook_api import understood
 from ldm_core.plugins.hooks import MODELS, hooks_of
 from ldm_core.plugins.names import check_model, check_name, check_target
-from ldm_core.plugins.trust import LOCAL, Rules, normalised
+from ldm_core.plugins.trust import LOCAL, Rules, in_force, normalised
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -84,14 +84,15 @@ class Plugin:
         if not isinstance(self.target, str):
             return self.target
         module, _, attribute = self.target.partition(":")
+        self._check_admitted(module)
         try:
             with nullcontext() if self.distribution == OWN else kept_folder(lambda: self.whose):
                 target = getattr(importlib.import_module(module), attribute)
         except BaseException as error:
-            if isinstance(error, LdmError) and not is_of_a_contract(error):
-                raise LdmError(f"{self.whose}: {error.message}", error.hint) from error
             if asked_to_stop(error) or machine_error(error) is not None:
                 raise
+            if isinstance(error, LdmError) and self._says_itself(error):
+                raise LdmError(f"{self.whose}: {error.message}", error.hint) from error
             if self.distribution != OWN:
                 doing = f"while it was imported from {self.target}"
                 raise PluginError(self.whose, doing, error) from error
@@ -103,6 +104,29 @@ class Plugin:
             raise PluginError(self.whose, "when it was imported", cause)
         factory: Callable[..., Any] = target
         return factory
+
+    def _check_admitted(self, module: str) -> None:
+        """See that its target lies in no plugin package that lists leave out.
+
+        Raises:
+            PluginError: it does.
+        """
+        rules = in_force()
+        if not rules or self.distribution == OWN:
+            return
+        from ldm_core.plugins.ownership import plugin_package_of
+
+        owner, entries = plugin_package_of(module, self.distribution)
+        if entries and not any(rules.admit(owner, entry) for entry in entries):
+            what = f"its target '{self.target}' belongs to the package {owner}, which the lists of "
+            cause = LdmError(f"{what}plugins leave out.")
+            raise PluginError(self.whose, "before it was imported", cause)
+
+    def _says_itself(self, error: LdmError) -> bool:
+        """Whether an error that ended its import is what its package has to say to a person, such
+        as what is to be installed, and not what the core said of how it was called."""
+        own = self.distribution != OWN and is_raised_by_us(error)
+        return not own and not is_of_a_contract(error)
 
     @cached_property
     def options(self) -> dict[str, Option]:

@@ -22,6 +22,7 @@ from ldm_core.composition.recipe import Layer
 from ldm_core.contracts import PlaceNames, Plan
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.plugins.options import REQUIRED
+from ldm_core.run.finite import collected
 from ldm_core.run.pipeline import Pipeline
 
 PAYS = 0.98
@@ -101,6 +102,7 @@ def tune(
         clock: what time is read from, in seconds.
     Raises:
         LdmError: the pipeline itself cannot be run, or nothing has one of the names.
+        NotFiniteError: what it draws as it is is not finite.
     """
     names = [pipe.composition.registry.named(name) for name in only]
     for name, plugins in zip(only, names, strict=True):
@@ -114,7 +116,7 @@ def tune(
             )
     chosen = {plugin.id for plugins in names for plugin in plugins}
     watch = _Watch(plan, rounds, clock)
-    truth = watch.run(pipe)[1]
+    truth = watch.first(pipe)
     trials: list[Trial] = []
     for change, other in _changed(pipe, chosen):
         trial = _tried(pipe, other, change, watch, truth, lossy)
@@ -242,6 +244,17 @@ class _Watch:
         rounds."""
         pairs = [(self.run(pipe)[0], self.run(other)[0]) for _ in range(self.rounds)]
         return statistics.median(theirs / own for own, theirs in pairs)
+
+    def first(self, pipe: Pipeline) -> Tensor:
+        """The final latents of a run of the pipeline as it is, seen to be finite and shown.
+
+        Raises:
+            NotFiniteError: they are not, or what they show is not.
+        """
+        with collected() as walks:
+            latents = pipe.sample(self.plan)
+            pipe.output(latents, self.plan.request, "pt", walks).complete()
+        return latents
 
     def run(self, pipe: Pipeline) -> tuple[float, Tensor]:
         """Seconds of conditions, walk and decoding; and the final latents."""

@@ -246,12 +246,22 @@ def test_any_error_is_told_in_one_line(
     assert "\n" not in failure.value.message
 
 
-def test_bad_input_that_is_met_in_a_run_names_the_plugin(right: Pipeline) -> None:
+@pytest.mark.parametrize(
+    ("kind", "at", "doing"),
+    [moment for moment in MOMENTS if moment[:2] != ("attention", "attend")],
+)
+def test_bad_input_that_a_plugin_is_told_of_names_it(
+    right: Pipeline, kind: str, at: str, doing: str
+) -> None:
+    """Once, and as it said it, wherever it is."""
     with pytest.raises(LdmError) as bad:
-        draw(right.replace(**choice("scheduler", at="step2", how="LdmError")))
+        draw(right.replace(**choice(kind, at=at, how="LdmError")))
     assert not isinstance(bad.value, PluginError)
-    said = f"{whose('scheduler')}, at step 2 of 3: so few steps are too few."
-    assert (bad.value.message, bad.value.hint) == (said, "take more.")
+    said = bad.value.message.removeprefix(f"{whose(kind)}, ")
+    assert said.partition(": ")[2] == "so few steps are too few."
+    assert bad.value.hint == "take more."
+    if kind == "scheduler":
+        assert said.startswith(doing)
 
 
 @pytest.mark.parametrize(("kind", "at"), [("scheduler", "step2"), ("conditioning", "encode")])

@@ -21,7 +21,7 @@ from ldm_core.composition.compose import compose
 from ldm_core.composition.recipe import as_layer, read_recipe
 from ldm_core.composition.toml_text import as_toml
 from ldm_core.contracts import Call, Converter, Model, ModelInfo, Phase, PlaceNames, Speedup
-from ldm_core.errors import LdmWarning
+from ldm_core.errors import LdmWarning, NotFiniteError
 from ldm_core.plugins.registry import Registry, installed
 from ldm_core.run.tuning import Tuned, tune
 
@@ -242,6 +242,17 @@ def broken() -> Converter:
             return replace(model, network=network, remake=None)
 
     return Broken(name="broken")
+
+
+def test_what_draws_nothing_as_it_is_is_not_tuned() -> None:
+    clock = Clock()
+    registry = plugins(
+        black=clock.converter("black", 0.0, by=math.nan), slow=clock.converter("slow", 1.0)
+    )
+    pipe = Pipeline.from_pretrained("shapes", registry=registry, device="cpu", converters=["black"])
+    plan = pipe.composition.plan({"prompt": [PROMPT]}, [1], num_inference_steps=2)
+    with pytest.raises(NotFiniteError, match="came out not finite"):
+        tune(pipe, plan, rounds=1, clock=clock)
 
 
 def tuned(lossy: bool) -> Tuned:

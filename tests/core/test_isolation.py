@@ -157,6 +157,10 @@ LISTING = {
         ),
         "ZeroDivisionError",
     ),
+    "a_model_in_no_folder": (
+        offering("ldm_models", "register('m', '/a\\0b', 'tests')"),
+        "no file system",
+    ),
     "a_model_for_many_lines": (
         offering("ldm_models", "register('m', '/tmp', 'x\\n\\x1b[31my')"),
         "one line",

@@ -496,6 +496,19 @@ def test_both_variables_deny(site: Site, monkeypatch: pytest.MonkeyPatch) -> Non
     assert site.ran == []
 
 
+@pytest.mark.parametrize("lists", [{"deny": "ldm-evil"}, {"allow": "ldm-core,ldm-lazy"}])
+def test_what_is_left_out_is_not_imported_as_anothers_target(
+    lists: Mapping[str, str], site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.install("ldm-evil", EVIL)
+    offers = OFFERS.format(name="lazy")
+    site.install("ldm-lazy", re.sub(r"register\(.*\)", "register('lazy', 'ldm_evil:it')", offers))
+    plugin = listed(monkeypatch, **lists).find("scheduler", "lazy")
+    with pytest.raises(PluginError, match="lazy.*'ldm_evil:it' belongs to the package ldm-evil"):
+        _ = plugin.loaded
+    assert site.ran == []
+
+
 @pytest.mark.parametrize(
     "name",
     ["plugin", ":plugin", "ldm-evil:", "ldm-evil:Plugin", "evil", "*", "ldm-*", "ldm-evi?",

@@ -268,7 +268,10 @@ def test_an_input_that_is_gone_when_its_turn_comes_takes_no_other_with_it(
     (place / "gone.png").unlink()
     events = list(job.run())
     assert sorted(kinds(events)) == [("Failed", 1), ("Made", 0), ("Made", 2)]
-    assert "gone.png" in next(e.error for e in events if isinstance(e, Failed))
+    failed = next(e for e in events if isinstance(e, Failed))
+    assert "gone.png" in failed.error
+    assert isinstance(failed.cause, LdmError)  # with its traceback, for who asks for that
+    assert failed.cause.__traceback__ is not None
 
 
 def test_a_fault_of_a_program_ends_it_where_nothing_else_comes_of_it(

@@ -460,6 +460,22 @@ AT_USE = [
          Use(f"{GENERATE} --format mine", 1, ("writer", "mine"))),
 ]  # fmt: skip
 
+WRITERS = [
+    part(f"wrong-writer-{name}", "writer",
+         f"@contracts.writes({marks})\ndef it(shown, manifest, path): path.write_bytes(b'x')",
+         Use(f"{GENERATE} --format mine", 1, ("writer", "mine", says)))
+    for name, marks, says in [
+        ("kind", "None, '.mine'", "'kind'"),
+        ("ending", "'image', '. '", "suffix"),
+        ("extra", "'image', '.mine', needs=('no_module',), extra='x]; rm y'", "extra"),
+    ]
+]  # fmt: skip
+AT_USE += [
+    *WRITERS,
+    saying("wrong-inputs-letters", "conditioning", "inputs = {'pr\\u043empt': contracts.Input()}"),
+    saying("wrong-inputs-self", "conditioning", "inputs = {'self': contracts.Input()}"),
+]
+
 FAMILY = """
 class It(contracts.Family):
     def matches(self, index): {matches}

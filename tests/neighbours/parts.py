@@ -107,6 +107,10 @@ def too_much(x, grid, denoise, noise):
         x = there.alpha * denoise(x, here) + 1.4142 * there.sigma * noise()
     return x
 
+def from_too_much(x, grid, denoise, noise):
+    """Begins with half as much again."""
+    return right_euler(1.5 * x, grid, denoise, noise)
+
 def silent_noise(x, grid, denoise, noise):
     """Draws, and does not say so."""
     for here, there in pairwise(grid):
@@ -187,6 +191,12 @@ def views(q, k, v, mask, scale):
     """Needs what lies in one piece."""
     q = q.view(-1).view(q.shape)
     return right_plain(q, k, v, mask, scale)
+
+def first_keys(q, k, v, mask, scale):
+    """Sees a thousand keys or two, and no more."""
+    mask = mask if mask is None else mask[..., :2000]
+    k, v = k[..., :2000, :], v[..., :2000, :]
+    return scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
 
 def into_queries(q, k, v, mask, scale):
     """Writes into its queries."""
@@ -422,6 +432,18 @@ def beside(shown, manifest, path):
     """Writes another file too."""
     shown.data.save(path, format="PNG")
     path.with_suffix(".txt").write_text("more")
+
+@writes("image", ".alters", lossless=True)
+def alters(shown, manifest, path):
+    """Writes into the manifest."""
+    manifest["more"] = 1
+    shown.data.save(path, format="PNG")
+
+@writes("image", ".appends", lossless=True)
+def appends(shown, manifest, path):
+    """Writes behind what stood there."""
+    with path.open("ab") as file:
+        shown.data.save(file, format="PNG")
 
 @writes("image", ".holds", holds_manifest=True, lossless=True)
 def holds_none(shown, manifest, path):

@@ -47,14 +47,16 @@ class Bench:
     plain: Any = None
     plugins: frozenset[tuple[str, str, str]] = frozenset()
 
-    def run(self, words: list[str], *packages: Path) -> Ended:
+    def run(
+        self, words: list[str], *packages: Path, environment: dict[str, str] | None = None
+    ) -> Ended:
         folder = self.place / "run"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         if "--out" not in words and words[0] == "generate":
             words = [*words, "--out", str(folder / "out")]
             words += [] if "--model" in words else ["--model", self.model]
-        pid = self.server.start(words, folder, path=packages)
+        pid = self.server.start(words, folder, environment=environment, path=packages)
         code = self.server.wait(pid)
         out, err = output_of(folder, pid)
         files = sorted((folder / "out").glob("*.png")) if (folder / "out").is_dir() else []
@@ -213,6 +215,18 @@ def test_what_an_observer_prints_by_print_itself_is_no_result(
 def test_a_command_that_ends_with_a_word_is_heard(bench: Bench, misbehaved: Path) -> None:
     ended = bench.run(["says"], misbehaved)
     assert (ended.code, ended.err) == (1, "error: no such luck\n")
+
+
+def test_a_line_that_a_plugin_fails_at_shows_where_if_that_is_asked_for(
+    bench: Bench, misbehaved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = bench.place / "lines.txt"
+    lines.write_text("a star\n")
+    words = ["generate", "--prompts", str(lines), "--steps", "2", "--scheduler", "forges-stop"]
+    ended = bench.run(words, misbehaved, environment={"LDM_TRACEBACK": "1"})
+    assert ended.code == 1
+    assert 'misbehaved_forges_stop.py", line' in ended.err
+    assert ended.err.count("error: line 1: the scheduler 'forges-stop' of the package") == 1
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ TIMES = 4.0
 LOSSY = 0.1
 """What the error of one that says it is not lossless may be, of values of deviation one."""
 HEADS = (8, 16, 40, 64, 80, 128)
-SEQUENCES = ((1, 1), (7, 7), (64, 64), (100, 100), (1100, 77), (50, 77), (33, 5))
+SEQUENCES = ((1, 1), (7, 7), (64, 64), (100, 100), (1100, 77), (50, 77), (33, 5), (3, 4200))
 """Numbers of queries and of keys: self, cross, long and short."""
 BEYOND_EXP = 120.0
 """A score of which float32 holds no exponential."""

@@ -192,11 +192,9 @@ LEAP = 1e-4
 
 @check("scheduler")
 def moments(subject: Subject) -> str:
-    """The samples of one that draws have the mean and deviation of Gaussian data: in the limit of
-    many steps with a perfect denoiser, or after a few with a perfect consistency model."""
+    """What it ends in has the mean and deviation of Gaussian data: in the limit of many steps with
+    a perfect denoiser, or after a few with a perfect consistency model."""
     scheduler: Scheduler = subject.made()
-    if not scheduler.stochastic:
-        raise NotApplicable("it draws no noise")
     if scheduler.points is not None:
         raise NotApplicable("it walks points of its own alone")
     worst = 0.0

@@ -20,6 +20,7 @@ from ldm_core.conformance.checks import CHECKS, Check, NotApplicable, check
 from ldm_core.conformance.package.evidence import Evidence
 from ldm_core.conformance.package.listing import Listing
 from ldm_core.conformance.package.state import QUESTIONS
+from ldm_core.conformance.package.unread import is_read
 from ldm_core.conformance.packages import normalised
 from ldm_core.contracts import Record
 from ldm_core.contracts.record import Marked
@@ -159,7 +160,8 @@ def docs(seen: Evidence) -> str:
 
 @check(KIND)
 def options(seen: Evidence) -> str:
-    """Options are keyword-only and annotated, and their defaults fit that and a manifest."""
+    """Options are keyword-only and annotated, their defaults fit that and a manifest, and the code
+    reads each of them."""
     count = 0
     for plugin in _loaded(seen):
         whose = f"the {plugin.kind} '{plugin.name}'"
@@ -169,6 +171,9 @@ def options(seen: Evidence) -> str:
             count += 1
             one = f"the option '{option.name}' of {whose}"
             assert option.annotation is not Any, f"{one} has no annotation"
+            assert is_read(plugin.loaded, option.name), (
+                f"{one} is read nowhere in its code, so that nothing comes of it"
+            )
             if option.default is REQUIRED or option.default is None or option.kind:
                 if option.default is None and not option.kind:
                     option.check(None, whose)
