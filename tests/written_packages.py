@@ -45,7 +45,7 @@ def mine(x, grid, denoise, noise, *, amount: float = 1.0):
         amount: of it.
     """
     for here, there in pairwise(grid):
-        x0 = denoise(x, here)
+        x0 = amount * denoise(x, here)
         x = there.alpha * x0 + there.sigma / here.sigma * (x - here.alpha * x0)
     return x
 '''

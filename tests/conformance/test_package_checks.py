@@ -135,6 +135,7 @@ WRONG: dict[str, tuple[dict[str, str], set[str]]] = {
     ),
     "no help": ({"parts": PARTS.replace("amount: of it.", "it: helps.")}, {"docs"}),
     "no star": ({"parts": PARTS.replace("*, amount", "amount")}, {"options"}),
+    "unread": ({"parts": PARTS.replace("amount * ", "")}, {"options"}),
     "no annotation": ({"parts": PARTS.replace("amount: float = 1.0", "amount=1.0")}, {"options"}),
     "no fit": ({"parts": PARTS.replace("float = 1.0", 'float = "much"')}, {"options"}),
     "no licence": ({"project": PROJECT.replace('license = "MIT"', "")}, {"metadata"}),

@@ -246,9 +246,7 @@ def broken() -> Converter:
 
 def test_what_draws_nothing_as_it_is_is_not_tuned() -> None:
     clock = Clock()
-    registry = plugins(
-        black=clock.converter("black", 0.0, by=math.nan), slow=clock.converter("slow", 1.0)
-    )
+    registry = plugins(black=clock.converter("black", 0.0, by=math.nan))
     pipe = Pipeline.from_pretrained("shapes", registry=registry, device="cpu", converters=["black"])
     plan = pipe.composition.plan({"prompt": [PROMPT]}, [1], num_inference_steps=2)
     with pytest.raises(NotFiniteError, match="came out not finite"):

@@ -504,7 +504,7 @@ def test_what_is_left_out_is_not_imported_as_anothers_target(
     offers = OFFERS.format(name="lazy")
     site.install("ldm-lazy", re.sub(r"register\(.*\)", "register('lazy', 'ldm_evil:it')", offers))
     plugin = listed(monkeypatch, **lists).find("scheduler", "lazy")
-    with pytest.raises(PluginError, match="lazy.*'ldm_evil:it' belongs to the package ldm-evil"):
+    with pytest.raises(PluginError, match=r"lazy.*'ldm_evil:it' belongs to the package ldm-evil"):
         _ = plugin.loaded
     assert site.ran == []
 
