@@ -168,7 +168,7 @@ def _write_folder(
         for name, network in networks.items():
             halved(network).save_pretrained(fresh / name)
             if name == "text_encoder":
-                _load_as_float32(fresh / name / "config.json")
+                load_as_float32(fresh / name / "config.json")
         shutil.copytree(autoencoder / "vae", fresh / "vae")
         if tokenizer is not None:
             tokenizer.save_pretrained(fresh / "tokenizer")
@@ -205,7 +205,7 @@ def halved(network: Any) -> Any:
     return network
 
 
-def _load_as_float32(config: Path) -> None:
+def load_as_float32(config: Path) -> None:
     """Have Transformers load in float32, as Diffusers does, and not in the stored float16."""
     settings = json.loads(config.read_text())
     settings["dtype"] = "float32"

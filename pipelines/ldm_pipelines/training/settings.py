@@ -50,7 +50,6 @@ class TrainingSettings:
 
     data: str
     out: Path
-    resolution: int
     steps: int
     batch_size: int
     learning_rate: float
@@ -82,10 +81,6 @@ class TrainingSettings:
             raise LdmError(f"seed must not be negative, as {self.seed} is")
         if self.steps > MOST_STEPS:
             raise LdmError(f"steps must be at most {MOST_STEPS:,}, not {self.steps}")
-        from ldm_core.composition.limits import check_held  # which brings NumPy
-
-        side = self.resolution
-        check_held(f"a batch of {self.batch_size} at {side} pixels", self.batch_size * side**2 * 3)
 
     def check_free(self) -> None:
         """See that what is trained takes the place of nothing but an earlier state of its run.
@@ -116,7 +111,25 @@ class TrainingSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AutoencoderSettings(TrainingSettings):
+class PictureSettings(TrainingSettings):
+    """What a training on pictures takes.
+
+    Args:
+        resolution: Side of the training pictures in pixels.
+    """
+
+    resolution: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        from ldm_core.composition.limits import check_held  # which brings NumPy
+
+        side = self.resolution
+        check_held(f"a batch of {self.batch_size} at {side} pixels", self.batch_size * side**2 * 3)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoencoderSettings(PictureSettings):
     """What the autoencoder's training takes.
 
     Args:
@@ -168,7 +181,7 @@ class AutoencoderSettings(TrainingSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LatentSettings(TrainingSettings):
+class LatentSettings(PictureSettings):
     """What a training on latents takes.
 
     Args:
