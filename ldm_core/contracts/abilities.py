@@ -231,14 +231,21 @@ class ImagePromptAbility(Protocol):
     """Ability ``image_prompt``: how a family lets its network look at pictures.
 
     The network of an adapted model takes the condition ``image_embeds`` (batch, pictures, ...) and,
-    where pictures hold for a part alone, ``image_masks`` (batch, pictures, height, width).
+    where pictures hold for a part alone, ``image_masks`` (batch, pictures, height, width); of the
+    second adapter ``image_embeds_1`` and ``image_masks_1``, and so on.
     """
 
-    def adapted(self, model: Model, file: Path, scale: float | Mapping[str, Any]) -> Model:
-        """The model with an adapter's layers; shares its weights and leaves it as it was.
+    def adapted(
+        self,
+        model: Model,
+        files: Sequence[Path],
+        scales: Sequence[float | list[float] | Mapping[str, Any]],
+    ) -> Model:
+        """The model with the layers of adapters; shares its weights and leaves it as it was.
 
         Args:
-            scale: factor of what these layers add, or a table of them by the network's blocks.
+            scales: of each adapter, the factor of what its layers add, or one for each of the
+                network's blocks, or a table of them by the blocks' names.
         """
         ...
 

@@ -20,7 +20,7 @@ FLAGS = {
     "class_label": ["--class-label", "--negative-class-label"],
     "control": ["--control-image"],
     "image": ["--image", "--strength", "--denoising-start"],
-    "image_prompt": ["--prompt-image", "--prompt-image-mask"],
+    "image_prompt": ["--prompt-image", "--negative-prompt-image", "--prompt-image-mask"],
     "mask": ["--image", "--mask", "--strength", "--masked-image-latents"],
     "regions": ["--prompt", "--negative-prompt", "--regions"],
     "size": [

@@ -199,6 +199,42 @@ def test_pictures_hold_where_their_masks_are_white_as_in_diffusers(
         ours(looking, pictures[:2], prompt_image_mask=Image.new("L", (8, 8)))
 
 
+def test_several_adapters_look_at_pictures_of_their_own_as_in_diffusers(
+    folder: Path, pipe: Pipeline, adapter: Path, plus: Path, encoder: Path, pictures: list[Path]
+) -> None:
+    """The first at two pictures and the second at one, with a mask for each."""
+    scales: list[Any] = [0.7, {"up": {"block_1": [1.0, 0.2]}, "mid": 0.4}]
+    peer = load(StableDiffusionPipeline, folder, adapter, encoder, 1.0)
+    names = [adapter.name, plus.name]
+    peer.load_ip_adapter(str(adapter.parent), subfolder=[""], weight_name=names)
+    peer.set_ip_adapter_scale(scales)
+    both = opened(*pictures)
+    halves = [Image.new("L", (16, 16)) for _ in both]
+    for half, box in zip(halves, [(0, 0, 8, 16), (8, 0, 16, 16), (0, 8, 16, 16)], strict=True):
+        half.paste(255, box)
+    masks = IPAdapterMaskProcessor().preprocess(halves, height=16, width=16).reshape(1, 3, 16, 16)
+    given = {"ip_adapter_masks": [masks[:, :2], masks[:, 2:]]}
+    looking = seeing(
+        pipe, adapter, encoder, path=[str(adapter), str(plus)], scale=scales, pictures=[2, 1]
+    )
+    for own, their in (({}, {}), ({"prompt_image_mask": [halves] * 2}, given)):
+        expected = torch.cat(
+            [
+                peer(
+                    prompt,
+                    generator=torch.Generator().manual_seed(3 + number),
+                    ip_adapter_image=[both[:2], both[2]],
+                    num_inference_steps=STEPS,
+                    guidance_scale=4.0,
+                    output_type="latent",
+                    cross_attention_kwargs=their or None,
+                ).images
+                for number, prompt in enumerate(PROMPTS)
+            ]
+        )
+        assert apart(ours(looking, [pictures] * 2, **own), expected) < 1e-5
+
+
 def test_one_picture_serves_a_batch_as_in_diffusers(
     folder: Path, pipe: Pipeline, adapter: Path, encoder: Path, pictures: list[Path]
 ) -> None:

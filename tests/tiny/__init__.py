@@ -23,8 +23,11 @@ from tiny.folders import OTHER_FOLDERS as OTHER_FOLDERS
 from tiny.folders import Kind as Kind
 from tiny.hidream import write_hidream as write_hidream
 from tiny.hunyuan_video import write_hunyuan_video as write_hunyuan_video
+from tiny.ip_adapter import write_flux_ip_adapter as write_flux_ip_adapter
 from tiny.ip_adapter import write_image_encoder as write_image_encoder
 from tiny.ip_adapter import write_ip_adapter as write_ip_adapter
+from tiny.ip_adapter import write_sd3_ip_adapter as write_sd3_ip_adapter
+from tiny.ip_adapter import write_siglip_encoder as write_siglip_encoder
 from tiny.kolors import write_kolors as write_kolors
 from tiny.krea_2 import write_krea_2 as write_krea_2
 from tiny.latent_diffusion import write_latent_diffusion as write_latent_diffusion

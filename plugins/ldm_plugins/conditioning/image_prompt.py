@@ -20,7 +20,9 @@ from ldm_core.contracts import (
 )
 from ldm_core.contracts.abilities import ImagePromptAbility
 from ldm_core.errors import LdmError
+from ldm_core.values import is_number
 from ldm_plugins.conditioning.shared.ip_adapter_files import AdapterFile, find_adapter
+from ldm_plugins.conditioning.shared.ip_adapter_layouts import Scale
 from ldm_plugins.conditioning.shared.pictures import (
     check_size,
     different,
@@ -36,50 +38,81 @@ if TYPE_CHECKING:
 PICTURES = Input(
     Path | list[Path], REQUIRED, help="a picture of any size, or several, to look at: files"
 )
+NEGATIVES = Input(
+    Path | list[Path] | None,
+    None,
+    help="a picture that the image should not be like, or several, in place of none: files",
+)
 MASKS = Input(
     Path | list[Path] | None,
     None,
     help="a picture of the image's size, white where the prompt_image holds, or one for each of "
     "several: files",
 )
-NAME = "prompt_image_mask"
+NAME, NEGATIVE, MASK = "prompt_image", "negative_prompt_image", "prompt_image_mask"
 
 
 def image_prompt(
-    *, path: FileName, image_encoder: FileName, scale: float | dict[str, Any] = 1.0
+    *,
+    path: FileName | list[FileName],
+    image_encoder: FileName,
+    scale: float | list[Any] | dict[str, Any] = 1.0,
+    pictures: list[int] | None = None,
 ) -> ImagePrompt:
     """A picture whose content and style the image takes on, by an IP-Adapter (Ye et al. 2023,
     arXiv:2308.06721).
 
     Reads a ``prompt_image`` for each image, of any size: a file, PIL image, tensor (channels,
     height, width) or array (height, width, channels); or a list of several, as many for each
-    image. The negative branch sees none. A ``prompt_image_mask`` for each of the pictures says
-    where in the image it holds: white from middle grey on. Several pictures are then each looked at
-    by itself, and what they add is summed; without masks they are looked at together.
+    image. The negative branch sees none, or as many of ``negative_prompt_image``. In a UNet, a
+    ``prompt_image_mask`` for each of the pictures says where in the image it holds: white from
+    middle grey on. Several pictures are then each looked at by itself, and what they add is summed;
+    without masks they are looked at together.
 
     Args:
-        path: the adapter's safetensors file, as its authors and Diffusers lay it out.
-        image_encoder: folder of the CLIPVisionModelWithProjection that it was trained with.
-        scale: factor of what the pictures add; 0 is the model without them. Or a table by block in
-            Diffusers' words, such as ``{"up": {"block_0": [0, 1, 0]}}`` for SDXL's style; blocks
-            that it does not name have 0.
+        path: the adapter's safetensors file, as its authors and Diffusers lay it out; or several
+            adapters', which look at one picture each, in order.
+        image_encoder: folder of the CLIPVisionModelWithProjection that they were trained with; of
+            the SiglipVisionModel for Stable Diffusion 3.
+        scale: factor of what the pictures add; 0 is the model without them. For a UNet also a table
+            by block in Diffusers' words, such as ``{"up": {"block_0": [0, 1, 0]}}`` for SDXL's
+            style; blocks that it does not name have 0. For Flux and Chroma also a list of one for
+            each block of two streams. Of several adapters a list of one for each of them.
+        pictures: how many of an image's pictures each of several adapters looks at, in order.
     """
-    return ImagePrompt(path, image_encoder, scale)
+    paths = [path] if isinstance(path, str) else path
+    scales = [scale] * len(paths) if isinstance(path, str) or is_number(scale) else scale
+    counts = [1] * len(paths) if pictures is None else pictures
+    if not paths or not isinstance(scales, list) or len(scales) != len(paths):
+        raise LdmError(
+            "with several adapters, image_prompt takes a scale for all or a list of one for each "
+            f"of {len(paths)}, not {scale!r}."
+        )
+    if len(counts) != len(paths) or min(counts) < 1:
+        raise LdmError(
+            f"the option 'pictures' of image_prompt says how many pictures, at least 1, each of "
+            f"{len(paths)} adapters looks at, not {pictures}."
+        )
+    several = pictures is not None or len(paths) > 1
+    return ImagePrompt(tuple(paths), image_encoder, tuple(scales), tuple(counts) if several else ())
 
 
 @dataclass(frozen=True)
 class ImagePrompt(Conditioning):
     """
     Attributes:
-        adapter: once the model is known.
+        counts: how many of an image's pictures each adapter looks at; nothing where one looks at
+            all of them.
+        adapters: once the model is known.
     """
 
-    inputs: ClassVar[Mapping[str, Input]] = {"prompt_image": PICTURES, NAME: MASKS}
+    inputs: ClassVar[Mapping[str, Input]] = {NAME: PICTURES, NEGATIVE: NEGATIVES, MASK: MASKS}
 
-    path: str
+    paths: tuple[str, ...]
     image_encoder: str
-    scale: float | dict[str, Any]
-    adapter: AdapterFile | None = None
+    scales: tuple[Scale, ...]
+    counts: tuple[int, ...] = ()
+    adapters: tuple[AdapterFile, ...] = ()
 
     @property
     def ability(self) -> str:
@@ -89,77 +122,121 @@ class ImagePrompt(Conditioning):
         """The conditioning with its files, seen to fit the model."""
         if self.ability not in info.abilities:
             return self
-        return replace(self, adapter=find_adapter(self.path, self.image_encoder, info))
+        pairs = zip(self.paths, self.scales, strict=True)
+        adapters = [find_adapter(path, self.image_encoder, scale, info) for path, scale in pairs]
+        if self.counts not in ((), (1,)) and not adapters[0].several:
+            raise LdmError(
+                f"a model of the family {info.family} has one IP-Adapter, which looks at one "
+                "picture of an image."
+            )
+        return replace(self, adapters=tuple(adapters))
 
     def files(self) -> Sequence[Path]:
-        return () if self.adapter is None else (self.adapter.file, self.adapter.encoder)
+        return [*(one.file for one in self.adapters), *(one.encoder for one in self.adapters[:1])]
 
     def check(self, request: Request) -> None:
-        entries = request.inputs["prompt_image"]
+        entries = request.inputs[NAME]
         counts = {len(several(entry)) for entry in entries}
         if counts == {0} or len(counts) > 1:
             raise LdmError(
                 "prompt_image should have as many pictures for each image, and at least one, not "
                 f"{' or '.join(map(str, sorted(counts)))}."
             )
-        for (picture,) in different([p for entry in entries for p in several(entry)]):
-            read_picture("prompt_image", picture)
+        (count,) = counts
+        if self.counts and count != sum(self.counts):
+            raise LdmError(
+                f"an image has {count} pictures in prompt_image, and its adapters look at "
+                f"{' + '.join(map(str, self.counts))}."
+            )
+        if count > 1 and not self.adapters[0].several:
+            raise LdmError(f"this model's IP-Adapter looks at one picture, not {count}.")
+        for name in (NAME, NEGATIVE):
+            values = request.inputs[name]
+            for (picture,) in different([p for entry in values for p in several(entry)]):
+                read_picture(name, picture)
+        if any(len(several(entry)) not in (0, count) for entry in request.inputs[NEGATIVE]):
+            raise LdmError(
+                f"negative_prompt_image should have as many pictures as prompt_image, {count}."
+            )
         self._masks(request)
 
     def adapt(self, model: Model) -> Model:
-        assert self.adapter is not None
         ability: ImagePromptAbility = model.abilities["image_prompt"]
-        return ability.adapted(model, self.adapter.file, self.scale)
+        return ability.adapted(model, [one.file for one in self.adapters], self.scales)
 
     def encode(self, run: Run, branches: Sequence[str]) -> Mapping[str, Condition]:
-        """``image_embeds``, (batch, pictures, width) or (batch, pictures, tokens, width)."""
+        """``image_embeds``, (batch, pictures, width) or (batch, pictures, tokens, width), of the
+        first adapter, ``image_embeds_1`` of the second, and so on."""
+        whole: dict[str, dict[str, Tensor]] = {branch: {} for branch in branches}
+        masks = self._masks(run.request)
+        first = 0
+        for number, adapter in enumerate(self.adapters):
+            count = self.counts[number] if self.counts else None
+            own = slice(first, None if count is None else first + count)
+            first += count or 0
+            name = f"_{number}" if number else ""
+            for branch in branches:
+                embeds = self._embeds(run, adapter, branch, own)
+                whole[branch][f"image_embeds{name}"] = embeds
+                if masks is not None:
+                    whole[branch][f"image_masks{name}"] = masks[:, own].to(embeds.device)
+        return whole
+
+    def _embeds(self, run: Run, adapter: AdapterFile, branch: str, own: slice) -> Tensor:
+        """What an adapter sees of its pictures under a branch, (batch, pictures, ...)."""
         import torch
 
-        assert self.adapter is not None
         ability: ImagePromptAbility = run.model.abilities["image_prompt"]
-        each = [several(entry) for entry in run.request.inputs["prompt_image"]]
+        inputs, negative = run.request.inputs, branch == "negative"
+        instead = inputs[NEGATIVE] if negative else [None] * len(inputs[NAME])
+        rows = []
+        each = [
+            several(entry if other is None else other)[own]
+            for entry, other in zip(inputs[NAME], instead, strict=True)
+        ]
         once = {id(picture): picture for pictures in each for picture in pictures}
         places = {key: place for place, key in enumerate(once)}
-        rows = torch.tensor([[places[id(picture)] for picture in pictures] for pictures in each])
         embeds, nothing = ability.embed(
-            self.adapter.encoder,
-            [in_eight_bits("prompt_image", p) for p in once.values()],
-            self.adapter.pooled,
+            adapter.encoder, [in_eight_bits(NAME, p) for p in once.values()], adapter.pooled
         )
-        masks = self._masks(run.request)
-        more = {} if masks is None else {"image_masks": masks.to(embeds.device)}
-        return {
-            branch: {"image_embeds": (nothing if branch == "negative" else embeds)[rows], **more}
-            for branch in branches
-        }
+        for pictures, other in zip(each, instead, strict=True):
+            seen = nothing if negative and other is None else embeds
+            rows.append(seen[[places[id(picture)] for picture in pictures]])
+        return torch.stack(rows)
 
     def _masks(self, request: Request) -> Tensor | None:
         """Where each picture holds, 1 or 0, (batch, pictures, height, width); None where nothing is
         said of it.
 
         Raises:
-            LdmError: they are of another size, or not one for each picture.
+            LdmError: they are of another size, or not one for each picture, or the network's
+                layers take none.
         """
         import torch
 
-        each = [several(entry) for entry in request.inputs[NAME]]
+        each = [several(entry) for entry in request.inputs[MASK]]
         if not any(each):
             return None
+        if not self.adapters[0].masks:
+            raise LdmError(
+                f"the layers of an IP-Adapter take a {MASK} in a UNet alone; in this model's "
+                "network the pictures hold for the whole image."
+            )
         masks = []
-        for own, seen in zip(each, request.inputs["prompt_image"], strict=True):
+        for own, seen in zip(each, request.inputs[NAME], strict=True):
             pictures = several(seen)
             if not own and len(pictures) > 1:
                 raise LdmError(
-                    f"some images have a {NAME} and one with several pictures has none: with masks "
+                    f"some images have a {MASK} and one with several pictures has none: with masks "
                     "each picture is looked at by itself; give white ones."
                 )
             if own and len(own) != len(pictures):
                 raise LdmError(
-                    f"there should be a {NAME} for each prompt_image of an image, not {len(own)} "
+                    f"there should be a {MASK} for each prompt_image of an image, not {len(own)} "
                     f"for {len(pictures)}."
                 )
             for picture in own:
-                check_size(NAME, read_picture(NAME, picture, "L", mask=True), request)
+                check_size(MASK, read_picture(MASK, picture, "L", mask=True), request)
             whole = torch.ones(len(pictures), request.height, request.width)
-            masks.append(to_pixels(NAME, own, "L", mask=True)[:, 0] if own else whole)
+            masks.append(to_pixels(MASK, own, "L", mask=True)[:, 0] if own else whole)
         return (torch.stack(masks) >= 0.5).float()

@@ -13,6 +13,7 @@ from ldm_plugins.families.shared.clip_text import ClipText
 from ldm_plugins.families.shared.component import Component, read_part
 from ldm_plugins.families.shared.diffusers_folder import DiffusersFolder
 from ldm_plugins.families.shared.folder import Folder, sample_size
+from ldm_plugins.families.shared.image_prompts import ImagePrompts
 from ldm_plugins.families.shared.motion_adapter import (
     ADAPTER,
     check_adapter,
@@ -21,6 +22,7 @@ from ldm_plugins.families.shared.motion_adapter import (
     with_motion,
 )
 from ldm_plugins.families.shared.scheduler_config import read_scheduler
+from ldm_plugins.families.shared.seen_pictures import seen
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -77,7 +79,7 @@ class AnimateDiff(DiffusersFolder):
             latents=LatentSpace(channels, (frames, Axis("height", side), Axis("width", side))),
             steps=50,
             guidance={"name": "classifier_free", "scale": 7.5},
-            abilities=["text", "clip_skip"],
+            abilities=["text", "image_prompt", "clip_skip"],
             needs=frozenset({"text"}),
             conditioning=["text"],
             rate=RATE,
@@ -91,16 +93,25 @@ class AnimateDiff(DiffusersFolder):
 
         def network(call: Call) -> Tensor:
             text = call.condition["text"].to(unet.device, unet.dtype)
+            frames = call.x.shape[2]
+            embeds = seen(call.condition, "image_embeds", unet)
+            masks = [
+                mask.repeat_interleave(frames, dim=0)
+                for mask in seen(call.condition, "image_masks", unet)
+            ]
             output: Tensor = unet.module(
                 call.x.to(unet.device, unet.dtype),
                 call.t.to(unet.device),
-                encoder_hidden_states=text.repeat_interleave(call.x.shape[2], dim=0),
+                encoder_hidden_states=text.repeat_interleave(frames, dim=0),
+                added_cond_kwargs={"image_embeds": embeds} if embeds else None,
+                cross_attention_kwargs={"ip_adapter_masks": masks} if masks else None,
                 return_dict=False,
             )[0]
             return output.to(call.x.device, torch.float32)
 
         text = ClipText(parts["text_encoder"], parts["tokenizer"].module, unet.device)
-        return Model(info, network, {"text": text}, parts, place)
+        abilities = {"text": text, "image_prompt": ImagePrompts(place, unet.device)}
+        return Model(info, network, abilities, parts, place)
 
 
 class AnimatedStableDiffusion(AnimateDiff):

@@ -20,8 +20,10 @@ from ldm_plugins.families.shared.flux_tokens import (
 from ldm_plugins.families.shared.folder import Folder
 from ldm_plugins.families.shared.network_times import network_times
 from ldm_plugins.families.shared.rotary import check_axes
+from ldm_plugins.families.shared.seen_pictures import told_of_pictures
 from ldm_plugins.families.shared.t5_text import T5Text
 from ldm_plugins.families.shared.tokens import lengths
+from ldm_plugins.families.shared.transformer_image_prompts import FluxImagePrompts
 
 if TYPE_CHECKING:
     import torch
@@ -64,7 +66,7 @@ class Chroma(DiffusersFolder):
             patch=PATCH,
             steps=steps,
             guidance={"name": "classifier_free", "scale": scale},
-            abilities=["text"],
+            abilities=["text", "image_prompt"],
             needs=frozenset({"text"}),
             conditioning=["text"],
         )
@@ -84,12 +86,17 @@ class Chroma(DiffusersFolder):
                 encoder_hidden_states=states,
                 txt_ids=torch.zeros(states.shape[1], 3, device=device),
                 img_ids=positions(rows, columns, device),
+                **told_of_pictures(call.condition, transformer),
                 return_dict=False,
             )[0]
             return unpack(output.to(call.x.device, torch.float32), rows, columns)
 
         t5 = T5Text(parts["text_encoder"], parts["tokenizer"].module, WINDOW)
-        return Model(info, network, {"text": ChromaText(t5, device)}, parts, place)
+        abilities = {
+            "text": ChromaText(t5, device),
+            "image_prompt": FluxImagePrompts(place, device),
+        }
+        return Model(info, network, abilities, parts, place)
 
 
 class ChromaText(TextAbility):

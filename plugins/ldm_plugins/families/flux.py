@@ -23,7 +23,9 @@ from ldm_plugins.families.shared.network_times import network_times
 from ldm_plugins.families.shared.picture_tokens import PictureTokens
 from ldm_plugins.families.shared.reference_latents import KontextReferences
 from ldm_plugins.families.shared.rotary import check_axes
+from ldm_plugins.families.shared.seen_pictures import told_of_pictures
 from ldm_plugins.families.shared.t5_text import T5Text
+from ldm_plugins.families.shared.transformer_image_prompts import FluxImagePrompts
 from ldm_plugins.families.shared.transformer_sides import (
     BLOCK,
     SINGLE,
@@ -110,6 +112,7 @@ class Flux(DiffusersFolder):
             "text",
             "prompt_2",
             "picture_tokens",
+            "image_prompt",
             *tasks,
             *(["guidance_embeds"] if guided else []),
         ]
@@ -167,6 +170,7 @@ class Flux(DiffusersFolder):
                 txt_ids=torch.zeros(states.shape[1], 3, device=device),
                 img_ids=places,
                 **residuals_of(condition, transformer, blocks),
+                **told_of_pictures(condition, transformer),
                 return_dict=False,
             )[0]
             drawn = output[:, -rows * columns :].to(x.device, torch.float32)
@@ -182,6 +186,7 @@ class Flux(DiffusersFolder):
             "text": text,
             "control": TransformerSides(place, parts),
             "picture_tokens": PictureTokens(place, device),
+            "image_prompt": FluxImagePrompts(place, device),
         }
         if "reference" in info.abilities:
             abilities["reference"] = KontextReferences(parts["vae"], PATCH, device)

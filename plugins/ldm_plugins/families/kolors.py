@@ -12,6 +12,7 @@ from ldm_plugins.families.shared.component import Component
 from ldm_plugins.families.shared.conditioned_unet import call_unet
 from ldm_plugins.families.shared.diffusers_folder import DiffusersFolder
 from ldm_plugins.families.shared.folder import Folder, sample_size
+from ldm_plugins.families.shared.image_prompts import ImagePrompts
 from ldm_plugins.families.shared.picture_sizes import PictureSizes
 from ldm_plugins.families.shared.scheduler_config import read_scheduler
 from ldm_plugins.families.shared.t5_text import check_sentencepiece
@@ -70,7 +71,7 @@ class Kolors(DiffusersFolder):
             sample=sample_size(unet, 128),
             steps=50,
             guidance={"name": "classifier_free", "scale": 5.0},
-            abilities=["text", "size"],
+            abilities=["text", "size", "image_prompt"],
             needs=frozenset({"text", "size"}),
             conditioning=["text", "size"],
         )
@@ -89,6 +90,7 @@ class Kolors(DiffusersFolder):
         abilities: dict[str, Any] = {
             "text": ChatGlmText(parts["text_encoder"], parts["tokenizer"].module, unet.device),
             "size": PictureSizes(unet.device),
+            "image_prompt": ImagePrompts(place, unet.device),
         }
         return Model(info, network, abilities, parts, place)
 

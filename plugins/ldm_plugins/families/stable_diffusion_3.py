@@ -12,7 +12,9 @@ from ldm_plugins.families.shared.component import Component
 from ldm_plugins.families.shared.diffusers_folder import DiffusersFolder
 from ldm_plugins.families.shared.flow_scheduler_config import read_flow_scheduler
 from ldm_plugins.families.shared.folder import Folder, sample_size
+from ldm_plugins.families.shared.seen_pictures import KEY, seen
 from ldm_plugins.families.shared.t5_text import T5Text
+from ldm_plugins.families.shared.transformer_image_prompts import StableDiffusion3ImagePrompts
 from ldm_plugins.families.shared.transformer_sides import BLOCK, TransformerSides, residuals_of
 
 if TYPE_CHECKING:
@@ -67,7 +69,7 @@ class StableDiffusion3(DiffusersFolder):
             most=patch * transformer.get("pos_embed_max_size", 96),
             steps=STEPS[folder.pipeline],
             guidance={"name": "classifier_free", "scale": 7.0},
-            abilities=["text", "control", "clip_skip", *prompts],
+            abilities=["text", "control", "image_prompt", "clip_skip", *prompts],
             needs=frozenset({"text"}),
             conditioning=["text"],
         )
@@ -88,6 +90,7 @@ class StableDiffusion3(DiffusersFolder):
                 encoder_hidden_states=call.condition["text"].to(device, dtype),
                 pooled_projections=call.condition["pooled"].to(device, dtype),
                 **residuals_of(call.condition, transformer, blocks),
+                **_pictures(call.condition, transformer),
                 return_dict=False,
             )[0]
             return output.to(call.x.device, torch.float32)
@@ -96,8 +99,18 @@ class StableDiffusion3(DiffusersFolder):
         t5 = T5Text(encoder, tokenizer.module, WINDOW) if encoder and tokenizer else None
         clips = [ClipEncoder(parts[name], parts[CLIPS[name]].module) for name in CLIPS]
         text = JointText(clips, t5, transformer.module.config.joint_attention_dim, device)
-        control = TransformerSides(place, parts)
-        return Model(info, network, {"text": text, "control": control}, parts, place)
+        abilities = {
+            "text": text,
+            "control": TransformerSides(place, parts),
+            "image_prompt": StableDiffusion3ImagePrompts(place, device),
+        }
+        return Model(info, network, abilities, parts, place)
+
+
+def _pictures(condition: Condition, part: Part) -> Mapping[str, Any]:
+    """What the network is told of the picture that it looks at, of which it takes one."""
+    embeds = seen(condition, "image_embeds", part)
+    return {"joint_attention_kwargs": {KEY: embeds[0][:, 0]}} if embeds else {}
 
 
 def _check_text(folder: Folder, transformer: Mapping[str, Any]) -> None:

@@ -19,10 +19,17 @@ from ldm_core.model.files import (
 from ldm_core.model.quantised import check_unscaled
 from ldm_core.model.safetensors_header import read_header
 from ldm_core.model.weight_files import check_weights
+from ldm_plugins.conditioning.shared.ip_adapter_layouts import (
+    LAYOUTS,
+    Layout,
+    Reads,
+    Scale,
+    Shapes,
+    layers,
+)
 from ldm_plugins.shared.config_types import check_component
-
-Shapes = Mapping[str, tuple[int, ...]]
-ENCODER = "CLIPVisionModelWithProjection"
+from ldm_plugins.shared.ip_adapter_names import LAYERS, PROJECTION, own_name
+from ldm_plugins.shared.networks import network_config
 
 
 @dataclass(frozen=True)
@@ -31,19 +38,47 @@ class AdapterFile:
 
     Attributes:
         pooled: it reads one projected vector a picture; otherwise the encoder's states.
+        several: an image may look at several pictures, and have several adapters.
+        masks: a picture may hold for a part of the image.
+        scale: the factor of what it adds, or several of them.
     """
 
     file: Path
     encoder: Path
     pooled: bool
+    several: bool
+    masks: bool
+    scale: Scale
 
 
-def find_adapter(source: str, image_encoder: str, info: ModelInfo) -> AdapterFile:
-    """The adapter for a model with a UNet2DConditionModel.
+def find_adapter(source: str, image_encoder: str, scale: Scale, info: ModelInfo) -> AdapterFile:
+    """The adapter for a model.
 
     Raises:
-        LdmError: a file or folder is missing, cut off or pickled, or is of another kind or size.
+        LdmError: a file or folder is missing, cut off or pickled, or is of another kind or size;
+            or the network takes no such scale.
     """
+    network = network_config(info) or {}
+    layout = LAYOUTS.get(str(network.get("_class_name")))
+    if layout is None:
+        raise LdmError(
+            f"image_prompt knows the layers of {', '.join(LAYOUTS)}, and the network of "
+            f"'{info.source}' is none of them."
+        )
+    file, shapes = _read(source)
+    reads = layout.reads(source, shapes)
+    if misfit := layout.misfit(shapes, network):
+        raise LdmError(
+            f"the IP-Adapter '{source}' was made for another kind of model than '{info.source}' "
+            f"(family {info.family}): {misfit}."
+        )
+    layout.check_scale(scale, network)
+    encoder = _find_encoder(source, image_encoder, layout, reads)
+    return AdapterFile(file, encoder, reads.pooled, layout.several, layout.masks, scale)
+
+
+def _read(source: str) -> tuple[Path, Shapes]:
+    """An adapter's file, and the shapes of its tensors by Diffusers' names."""
     file = to_read(source)
     if file.suffix in PICKLED:
         raise LdmError(f"the IP-Adapter '{source}' is a pickled file, {PICKLE_RUNS}", CONVERT)
@@ -52,107 +87,36 @@ def find_adapter(source: str, image_encoder: str, info: ModelInfo) -> AdapterFil
     if not file.is_file():
         raise LdmError(f"there is no IP-Adapter file '{source}'.")
     header = read_header(file)
-    shapes = header.shapes
     try:
         check_unscaled(header)
     except LdmError as error:
         raise LdmError(f"the IP-Adapter '{source}': {error.message}", error.hint) from None
-    own = layers(shapes)
-    if not own or not any(name.startswith("image_proj.") for name in shapes):
+    shapes = {own_name(name) or name: shape for name, shape in header.shapes.items()}
+    if not layers(shapes) or not any(name.startswith(f"{PROJECTION}.") for name in shapes):
         raise LdmError(
-            f"'{source}' holds no IP-Adapter: its tensors should be named ip_adapter.* and "
-            "image_proj.*."
+            f"'{source}' holds no IP-Adapter: its tensors should be named {LAYERS}.* and "
+            f"{PROJECTION}.*."
         )
-    pooled, width = _reads(source, shapes)
-    unet = read_json(info.folder / "unet" / "config.json")
-    wanted = cross_attentions(unet)
-    if own != wanted:
-        raise LdmError(
-            f"the IP-Adapter '{source}' was made for another kind of model than '{info.source}' "
-            f"(family {info.family}): it has {_in_words(own)}, and the network's cross-attention "
-            f"has {_in_words(wanted)}."
-        )
+    return file.resolve(), shapes
+
+
+def _find_encoder(source: str, image_encoder: str, layout: Layout, reads: Reads) -> Path:
+    """The folder of an adapter's image encoder, seen to give what it reads."""
     folder = to_read(image_encoder)
     if not folder.is_dir():
         raise LdmError(f"there is no folder '{image_encoder}' with an image encoder.")
-    config = read_json(folder / "config.json")
+    config: Mapping[str, Any] = read_json(folder / "config.json")
     check_component(config, folder / "config.json")
-    if ENCODER not in (config.get("architectures") or []):
+    if layout.encoder not in (config.get("architectures") or []):
         other = ", ".join(config.get("architectures") or []) or "nothing"
-        raise LdmError(f"the image_encoder '{image_encoder}' should be a {ENCODER}, not {other}.")
-    gives = config.get("projection_dim", 512) if pooled else config.get("hidden_size", 768)
-    if gives != width:
         raise LdmError(
-            f"the IP-Adapter '{source}' reads {'vectors' if pooled else 'states'} of width {width} "
-            f"and the image_encoder '{image_encoder}' gives {gives}."
+            f"the image_encoder '{image_encoder}' should be a {layout.encoder}, not {other}."
+        )
+    gives = config.get("projection_dim", 512) if reads.pooled else config.get("hidden_size", 768)
+    if gives != reads.width:
+        raise LdmError(
+            f"the IP-Adapter '{source}' reads {'vectors' if reads.pooled else 'states'} of width "
+            f"{reads.width} and the image_encoder '{image_encoder}' gives {gives}."
         )
     check_weights(folder, [""])
-    return AdapterFile(file.resolve(), folder.resolve(), pooled)
-
-
-def _reads(source: str, shapes: Shapes) -> tuple[bool, int]:
-    """Whether an adapter reads one vector a picture, and the width of what it reads."""
-    kinds = {"proj.weight": True, "proj_in.weight": False}
-    # a face adapter's own projection, which Diffusers reads too, takes no picture
-    names = [*kinds, *(["proj.0.weight"] if "image_proj.proj.3.weight" in shapes else [])]
-    for name in names:
-        if (shape := shapes.get(f"image_proj.{name}")) is not None:
-            if len(shape) != 2:
-                raise LdmError(
-                    f"the IP-Adapter '{source}' is damaged: its image_proj.{name} should be a "
-                    f"matrix, and is of shape {list(shape)}."
-                )
-            return kinds.get(name, False), shape[1]
-    raise LdmError(
-        f"the IP-Adapter '{source}' reads no pictures as CLIP sees them; FaceID adapters, which "
-        "read what a face recognition network says, are not known here."
-    )
-
-
-def layers(shapes: Shapes) -> list[tuple[int, ...]]:
-    """The (width, width of the text) of an adapter's layers, in order."""
-    suffix = ".to_k_ip.weight"
-    named = {
-        name.removeprefix("ip_adapter.").removesuffix(suffix): shape
-        for name, shape in shapes.items()
-        if name.startswith("ip_adapter.") and name.endswith(suffix)
-    }
-    return [named[key] for key in sorted((k for k in named if k.isdecimal()), key=int)]
-
-
-def cross_attentions(unet: Mapping[str, Any]) -> list[tuple[int, ...]]:
-    """The (width, width of the text) of a network's cross-attention layers, in Diffusers' order:
-    encoder, decoder, then between them.
-
-    Args:
-        unet: the config of a UNet2DConditionModel.
-    """
-    widths = list(unet.get("block_out_channels", [320, 640, 1280, 1280]))
-    count, text = len(widths), unet.get("cross_attention_dim", 1280)
-    down = unet.get("down_block_types") or [*["CrossAttnDownBlock2D"] * 3, "DownBlock2D"]
-    up = unet.get("up_block_types") or ["UpBlock2D", *["CrossAttnUpBlock2D"] * 3]
-    resnets = _each(unet.get("layers_per_block", 2), count)
-    deep = _each(unet.get("transformer_layers_per_block", 1), count)
-    back = unet.get("reverse_transformer_layers_per_block") or deep[::-1]
-    layer_widths: list[int] = []
-    for cls, width, several, depth in zip(down, widths, resnets, deep, strict=True):
-        layer_widths += [width] * (_sum(depth, several) if "CrossAttn" in cls else 0)
-    for cls, width, several, depth in zip(up, widths[::-1], resnets[::-1], back, strict=True):
-        layer_widths += [width] * (_sum(depth, several + 1) if "CrossAttn" in cls else 0)
-    if "CrossAttn" in (unet.get("mid_block_type", "UNetMidBlock2DCrossAttn") or ""):
-        layer_widths += [widths[-1]] * _sum(deep[-1], 1)
-    return [(width, text) for width in layer_widths]
-
-
-def _each(value: Any, count: int) -> list[Any]:
-    return list(value) if isinstance(value, list | tuple) else [value] * count
-
-
-def _sum(depth: Any, several: int) -> int:
-    """Transformer layers in so many of a block's transformers, or as a list says of each."""
-    return sum(depth[:several]) if isinstance(depth, list | tuple) else depth * several
-
-
-def _in_words(own: list[tuple[int, ...]]) -> str:
-    widths = " and ".join(str(width) for width in sorted({shape[-1] for shape in own}))
-    return f"{len(own)} layers of {sum(s[0] for s in own)} values for texts of width {widths}"
+    return folder.resolve()

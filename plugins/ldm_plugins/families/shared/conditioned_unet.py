@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ldm_core.contracts import Call, Condition, Part
 from ldm_plugins.families.shared.folder import Folder
+from ldm_plugins.families.shared.seen_pictures import seen
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,11 +51,12 @@ def call_unet(part: Part, call: Call, added: Mapping[str, Any] | None = None) ->
             height, width), 1 where to repaint, and ``masked_image``, like x; for embedded guidance
             ``guidance`` (rows,), which is 1, none, where it is left out; for a network with an
             image prompt's layers ``image_embeds`` (rows, pictures, ...) and, where each holds for a
-            part of the picture alone, ``image_masks`` (rows, pictures, height, width); for one of
-            unCLIP ``picture_embedding`` (rows, width). What side
-            networks give is added: ``down_residual_0`` and so on to what each layer of the encoder
-            passes on to the decoder, ``mid_residual`` between them, and ``intrablock_residual_0``
-            and so on in the blocks of the encoder.
+            part of the picture alone, ``image_masks`` (rows, pictures, height, width), and for
+            several adapters ``image_embeds_1``, ``image_masks_1`` and so on; for one of unCLIP
+            ``picture_embedding`` (rows, width). What side networks give is added:
+            ``down_residual_0`` and so on to what each layer of the encoder passes on to the
+            decoder, ``mid_residual`` between them, and ``intrablock_residual_0`` and so on in the
+            blocks of the encoder.
     added: what joins the time embedding, by Diffusers' names.
     """
     import torch
@@ -68,12 +70,9 @@ def call_unet(part: Part, call: Call, added: Mapping[str, Any] | None = None) ->
     if unet.config.time_cond_proj_dim:
         scale = condition.get("guidance", torch.ones(len(x), device=x.device))
         guidance = embed_scale(scale, unet.config.time_cond_proj_dim).to(device, dtype)
-    if "image_embeds" in condition:
-        embeds = condition["image_embeds"].to(device, dtype)
-        added = {**(added or {}), "image_embeds": [embeds]}
-    masks = None
-    if "image_masks" in condition:
-        masks = {"ip_adapter_masks": [condition["image_masks"].to(device, dtype)]}
+    if embeds := seen(condition, "image_embeds", part):
+        added = {**(added or {}), "image_embeds": embeds}
+    masks = seen(condition, "image_masks", part)
     down = _numbered(condition, "down_residual", part)
     within = _numbered(condition, "intrablock_residual", part)
     output: Tensor = unet(
@@ -83,7 +82,7 @@ def call_unet(part: Part, call: Call, added: Mapping[str, Any] | None = None) ->
         class_labels=None if labels is None else labels.to(device, dtype),
         timestep_cond=guidance,
         added_cond_kwargs=added,
-        cross_attention_kwargs=masks,
+        cross_attention_kwargs={"ip_adapter_masks": masks} if masks else None,
         down_block_additional_residuals=down or None,
         mid_block_additional_residual=(
             condition["mid_residual"].to(device, dtype) if down else None

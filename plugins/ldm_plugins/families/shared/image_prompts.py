@@ -1,10 +1,10 @@
-"""IP-Adapters in a UNet2DConditionModel, and the image encoders beside them."""
+"""IP-Adapters in a UNet, and the image encoders beside them."""
 
 from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from ldm_core.model.loading import check_finite, reading
 from ldm_core.model.modules import shallow_copy
 from ldm_core.model.reading import read_json
 from ldm_plugins.families.shared.shared_parts import SharedParts
+from ldm_plugins.shared.ip_adapter_names import LAYERS, PROJECTION, own_name
 from ldm_plugins.shared.quiet import quiet
 from ldm_plugins.shared.unet_blocks import check_blocks
 
@@ -24,16 +25,22 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 KEPT = 4
+Scale = float | list[float] | Mapping[str, Any]
+Tensors = Mapping[str, Mapping[str, "Tensor"]]
+"""Those of an adapter by what they are of, ``image_proj`` or ``ip_adapter``, and by name."""
 
 
 class ImagePrompts:
-    """Ability ``image_prompt`` of models with a UNet2DConditionModel (Ye et al. 2023,
-    arXiv:2308.06721, Section 3.2.2): cross-attention layers with keys and values of their own for
-    pictures, in a copy of the network that shares its weights. The latest few copies are kept.
+    """Ability ``image_prompt`` of models with a UNet (Ye et al. 2023, arXiv:2308.06721, Section
+    3.2.2): cross-attention layers with keys and values of their own for pictures, in a copy of the
+    network that shares its weights. The latest few copies are kept.
 
     Args:
         device: where embeddings go.
     """
+
+    network = "unet"
+    encoder = "CLIPVisionModelWithProjection"
 
     def __init__(self, place: Place, device: torch.device) -> None:
         self._parts = SharedParts(place)
@@ -41,41 +48,53 @@ class ImagePrompts:
         self._adapted: OrderedDict[tuple[Any, ...], Model] = OrderedDict()
         self._one_at_a_time = Lock()
 
-    def adapted(self, model: Model, file: Path, scale: float | Mapping[str, Any]) -> Model:
+    def adapted(self, model: Model, files: Sequence[Path], scales: Sequence[Scale]) -> Model:
         """See `ldm_core.contracts.abilities.ImagePromptAbility`.
 
         Raises:
-            LdmError: the file's layers do not fit the network.
+            LdmError: a file's layers do not fit the network.
         """
-        part, about = model.parts["unet"], file.stat()
-        if isinstance(scale, Mapping):
-            check_blocks("the scale of image_prompt is", scale, part.module)
-        which = json.dumps(scale, sort_keys=True)
-        same = (part.module, file, about.st_size, about.st_mtime_ns)
+        part = model.parts[self.network]
+        for scale in scales:
+            if isinstance(scale, Mapping):
+                check_blocks("the scale of image_prompt is", scale, part.module)
+        which = json.dumps(list(scales), sort_keys=True)
+        about = ((file, file.stat()) for file in files)
+        same = (part.module, *((f, stat.st_size, stat.st_mtime_ns) for f, stat in about))
         with self._one_at_a_time:
             other = self._adapted.pop((*same, which), None)
             if other is None:
-                other = model.replaced({"unet": self._with_layers(part, file, scale, same)})
+                changed = self._with_layers(part, files, scales, same)
+                other = model.replaced({self.network: changed})
             self._adapted[(*same, which)] = other
             while len(self._adapted) > KEPT:
                 self._adapted.popitem(last=False)
         return other
 
     def _with_layers(
-        self, part: Part, file: Path, scale: float | Mapping[str, Any], same: tuple[Any, ...]
+        self, part: Part, files: Sequence[Path], scales: Sequence[Scale], same: tuple[Any, ...]
     ) -> Part:
-        """A copy of the network with the file's layers, from a copy of another scale where there
-        is one."""
+        """A copy of the network with the files' layers, from a copy of other scales where there is
+        one."""
         others = [model for key, model in self._adapted.items() if key[:-1] == same]
 
         def adapted(network: nn.Module) -> nn.Module:
             module = shallow_copy(network)
             if not others:
-                read_layers(module, file)
-            set_scale(module, scale)
+                read_layers(module, files, self.put_layers)
+            self.set_scales(module, scales)
             return module.eval().requires_grad_(False)
 
-        return (others[0].parts["unet"] if others else part).altered(adapted)
+        return (others[0].parts[self.network] if others else part).altered(adapted)
+
+    def put_layers(self, network: Any, adapters: Sequence[Tensors]) -> None:
+        """Put the layers of adapters into a network, by Diffusers' loader."""
+        network._load_ip_adapter_weights(list(adapters), low_cpu_mem_usage=False)
+
+    def set_scales(self, network: nn.Module, scales: Sequence[Scale]) -> None:
+        """Set the factors of what the layers of adapters add; a block that a table does not name
+        has 0."""
+        set_unet_scales(network, scales)
 
     def embed(
         self, encoder: Path, pictures: Sequence[Image], pooled: bool
@@ -84,7 +103,7 @@ class ImagePrompts:
         what the encoder makes of grey pixels, its zero."""
         import torch
 
-        part = self._parts.read(encoder, "CLIPVisionModelWithProjection")
+        part = self._parts.read(encoder, self.encoder)
         net = part.module
         pixels = processor_of(encoder, net)(list(pictures), return_tensors="pt").pixel_values
         pixels = pixels.to(part.device, part.dtype)
@@ -141,9 +160,8 @@ def read_processor(cls: Any, encoder: Path, side: int) -> Any:
     return processor
 
 
-def set_scale(unet: nn.Module, scale: float | Mapping[str, Any]) -> None:
-    """Set the factor of what the layers of an IP-Adapter add in a network; a block that a table
-    does not name has 0."""
+def set_unet_scales(unet: nn.Module, scales: Sequence[Scale]) -> None:
+    """Set the factors of what the layers of adapters add in a UNet."""
     from diffusers.models import attention_processor as processors
 
     kinds = (
@@ -151,32 +169,40 @@ def set_scale(unet: nn.Module, scale: float | Mapping[str, Any]) -> None:
         processors.IPAdapterAttnProcessor2_0,
         processors.IPAdapterXFormersAttnProcessor,
     )
+    tables = any(isinstance(scale, Mapping) for scale in scales)
     for layer in unet.modules():
         if isinstance(layer, kinds):
-            layer.scale = [0.0 if isinstance(scale, Mapping) else scale]
-    if isinstance(scale, Mapping):
+            layer.scale = [0.0 if isinstance(scale, Mapping) else scale for scale in scales]
+    if tables:
         from diffusers.loaders import IPAdapterMixin
 
         holder: Any = IPAdapterMixin()
         holder.unet = unet
-        holder.set_ip_adapter_scale({**scale})
+        holder.set_ip_adapter_scale([{**s} if isinstance(s, Mapping) else s for s in scales])
 
 
-def read_layers(unet: Any, file: Path) -> None:
-    """Put the layers of an IP-Adapter file into a network, by Diffusers' loader.
+def read_layers(
+    network: Any, files: Sequence[Path], put: Callable[[Any, Sequence[Tensors]], None]
+) -> None:
+    """Put the layers of IP-Adapter files into a network.
 
+    Args:
+        put: ``put(network, adapters)``, which does.
     Raises:
         LdmError: they do not fit.
     """
     from safetensors.torch import load_file
 
-    what = f"the IP-Adapter '{file}'"
+    what = "the IP-Adapter " + " and ".join(f"'{file}'" for file in files)
     hint = "it was made for a model of another kind or size."
-    parts: dict[str, dict[str, Any]] = {"image_proj": {}, "ip_adapter": {}}
+    adapters: list[Tensors] = []
     with reading(what, hint, "does not fit the network"), quiet(what):
-        tensors = load_file(file)
-        check_finite(what, tensors)
-        for name, tensor in tensors.items():
-            part, _, rest = name.partition(".")
-            parts.setdefault(part, {})[rest] = tensor
-        unet._load_ip_adapter_weights([parts], low_cpu_mem_usage=False)
+        for file in files:
+            tensors = load_file(file)
+            check_finite(f"the IP-Adapter '{file}'", tensors)
+            parts: dict[str, dict[str, Tensor]] = {PROJECTION: {}, LAYERS: {}}
+            for name, tensor in tensors.items():
+                part, _, rest = (own_name(name) or name).partition(".")
+                parts.setdefault(part, {})[rest] = tensor
+            adapters.append(parts)
+        put(network, adapters)

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ldm_core.contracts import Place
-from ldm_plugins.families.shared.image_prompts import read_processor
 from ldm_plugins.families.shared.shared_parts import SharedParts
-from ldm_plugins.shared.quiet import quiet
+from ldm_plugins.families.shared.siglip_vision import siglip_processor
 
 if TYPE_CHECKING:
     import torch
@@ -34,17 +33,9 @@ class PictureTokens:
 
     def states(self, folder: Path, pictures: Sequence[Image]) -> Tensor:
         """See `ldm_core.contracts.abilities.PictureTokensAbility`."""
-        # the one in PIL, so that pictures do not depend on whether torchvision is installed
-        try:
-            from transformers import SiglipImageProcessorPil as SiglipImageProcessor
-        except ImportError:  # in versions that have this one alone
-            from transformers import SiglipImageProcessor
-
         encoder = self._parts.read(folder / "image_encoder", ENCODER)
         embedder = self._parts.read(folder / "image_embedder", EMBEDDER)
-        side = encoder.module.config.image_size
-        with quiet(f"the image encoder in {folder}"):
-            processor = read_processor(SiglipImageProcessor, folder / "feature_extractor", side)
+        processor = siglip_processor(folder / "feature_extractor", encoder.module)
         pixels = processor(list(pictures), return_tensors="pt").pixel_values
         seen = encoder.module(pixels.to(encoder.device, encoder.dtype)).last_hidden_state
         words: Tensor = embedder.module(seen.to(embedder.device, embedder.dtype)).image_embeds

@@ -1,0 +1,259 @@
+"""IP-Adapters of networks other than Stable Diffusion's: Diffusers' own pictures from the same
+files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import diffusers
+import pytest
+import torch
+from diffusers.image_processor import IPAdapterMaskProcessor
+from PIL import Image
+from transformers import (
+    CLIPImageProcessorPil,
+    CLIPVisionModelWithProjection,
+    SiglipImageProcessorPil,
+    SiglipVisionModel,
+)
+
+import tiny
+from ldm_core import Pipeline
+from ldm_core.errors import LdmError
+from peers import apart
+
+PROMPT, NEGATIVE = "a red star", "a green square"
+STEPS = 3
+FILLED = {"max_sequence_length": 5}
+"""Of Chroma: the window that the words fill, see `test_chroma`."""
+
+
+class Kind(NamedTuple):
+    """A model, its adapter and its encoder, and what a call of Diffusers' pipeline takes beside."""
+
+    peer: str
+    model: Path
+    adapters: list[Path]
+    encoder: Path
+    theirs: dict[str, Any]
+    size: dict[str, int]
+    guidance: dict[str, Any] | None = None
+
+
+@pytest.fixture(scope="module")
+def kinds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Kind]:
+    place = tmp_path_factory.mktemp("elsewhere")
+    clip = tiny.write_image_encoder(place / "clip")
+    siglip = tiny.write_siglip_encoder(place / "siglip")
+    flux = tiny.write_flux(place / "flux", num_layers=2)
+    chroma = tiny.write_chroma(place / "chroma")
+    sd3 = tiny.write_stable_diffusion_3(place / "sd3", num_layers=2)
+    kolors = tiny.write_kolors(place / "kolors")
+    motion = tiny.write_animatediff(place / "motion")
+    of_flux = [
+        tiny.write_flux_ip_adapter(place / f"flux{n}.safetensors", flux, n, xlabs=n == 5)
+        for n in (4, 5)
+    ]
+    of_chroma = tiny.write_flux_ip_adapter(place / "chroma.safetensors", chroma)
+    of_sd3 = tiny.write_sd3_ip_adapter(place / "sd3.safetensors", sd3)
+    of_kolors = tiny.write_ip_adapter(place / "kolors.safetensors", kolors, plus=True)
+    of_motion = tiny.write_ip_adapter(place / "motion.safetensors", motion)
+    small = {"width": 32, "height": 32}
+    true = {"name": "embedded", "scale": 3.5, "true_scale": 4.0}
+    return {
+        "Flux": Kind("FluxPipeline", flux, of_flux, clip, {"true_cfg_scale": 4.0}, small, true),
+        "Chroma": Kind("ChromaPipeline", chroma, [of_chroma], clip, FILLED, small),
+        "SD 3": Kind("StableDiffusion3Pipeline", sd3, [of_sd3], siglip, {}, {}),
+        "Kolors": Kind("KolorsPipeline", kolors, [of_kolors], clip, {}, {}),
+        "AnimateDiff": Kind("AnimateDiffPipeline", motion, [of_motion], clip, {}, {}),
+    }
+
+
+@pytest.fixture(scope="module")
+def pictures() -> list[Image.Image]:
+    """Of noise, none of the size that is made."""
+    noise = torch.Generator().manual_seed(0)
+    sizes = [(20, 31), (21, 33), (22, 17)]
+    pixels = [torch.randint(256, (*size, 3), generator=noise).to(torch.uint8) for size in sizes]
+    return [Image.fromarray(one.numpy()) for one in pixels]
+
+
+def seeing(kind: Kind, *adapters: Path, **options: Any) -> Pipeline:
+    """Ours with adapters."""
+    pipe = Pipeline.from_pretrained(kind.model, num_inference_steps=STEPS)
+    paths = [str(file) for file in adapters]
+    prompt = {
+        "name": "image_prompt",
+        "path": paths if len(paths) > 1 else paths[0],
+        "image_encoder": str(kind.encoder),
+        **options,
+    }
+    guided = {"guidance": kind.guidance} if kind.guidance else {}
+    own = list(pipe.recipe["conditioning"])
+    return pipe.replace(conditioning=[*own, prompt], **guided)
+
+
+def ours(pipe: Pipeline, kind: Kind, seen: Any, **call: Any) -> torch.Tensor:
+    found: torch.Tensor = pipe(
+        PROMPT,
+        negative_prompt=NEGATIVE,
+        seed=3,
+        prompt_image=seen,
+        output_type="latent",
+        **kind.size,
+        **call,
+    ).images
+    return found
+
+
+def load(kind: Kind, adapters: list[Path], scale: Any) -> Any:
+    """A pipeline of Diffusers with the adapters."""
+    if "3" in kind.peer:
+        eyes = SiglipVisionModel.from_pretrained(kind.encoder)
+        processor = SiglipImageProcessorPil.from_pretrained(kind.encoder)
+    else:
+        eyes = CLIPVisionModelWithProjection.from_pretrained(kind.encoder)
+        processor = CLIPImageProcessorPil(size=16, crop_size=16)
+    parts = {"image_encoder": eyes, "feature_extractor": processor}
+    peer = getattr(diffusers, kind.peer).from_pretrained(kind.model, **parts)
+    peer.set_progress_bar_config(disable=True)
+    names = [file.name for file in adapters]
+    one = "3" in kind.peer
+    where = {"weight_name": names[0] if one else names, "subfolder": "" if one else [""]}
+    peer.load_ip_adapter(str(adapters[0].parent), **where)
+    peer.set_ip_adapter_scale(scale)
+    return peer
+
+
+def theirs(peer: Any, kind: Kind, seen: Any, **call: Any) -> torch.Tensor:
+    made = peer(
+        PROMPT,
+        negative_prompt=NEGATIVE,
+        num_inference_steps=STEPS,
+        generator=torch.Generator().manual_seed(3),
+        ip_adapter_image=seen,
+        output_type="latent",
+        **kind.size,
+        **kind.theirs,
+        **call,
+    )
+    latents: torch.Tensor = made.frames if "Animate" in kind.peer else made.images
+    if "Flux" in kind.peer or "Chroma" in kind.peer:
+        sides = kind.size["height"], kind.size["width"]
+        latents = type(peer)._unpack_latents(latents, *sides, peer.vae_scale_factor)
+    return latents
+
+
+@pytest.mark.parametrize("name", ["Flux", "Chroma", "SD 3", "Kolors", "AnimateDiff"])
+def test_a_picture_is_looked_at_as_in_diffusers(
+    kinds: dict[str, Kind], pictures: list[Image.Image], name: str
+) -> None:
+    kind = kinds[name]
+    adapters = kind.adapters[:1]
+    expected = theirs(load(kind, adapters, 0.7), kind, pictures[0])
+    pipe = seeing(kind, *adapters, scale=0.7)
+    assert apart(ours(pipe, kind, pictures[0]), expected) < 1e-5
+    assert apart(ours(pipe, kind, pictures[1]), expected) > 1e-4
+
+
+def test_flux_has_several_adapters_with_a_scale_for_each_block_as_in_diffusers(
+    kinds: dict[str, Kind], pictures: list[Image.Image]
+) -> None:
+    kind, seen, unseen = kinds["Flux"], pictures[:2], pictures[1:]
+    scales = [[0.3, 0.9], 0.5]
+    peer = load(kind, kind.adapters, scales)
+    expected = theirs(peer, kind, seen, negative_ip_adapter_image=unseen)
+    pipe = seeing(kind, *kind.adapters, scale=scales)
+    found = ours(pipe, kind, [seen], negative_prompt_image=[unseen])
+    assert apart(found, expected) < 1e-5
+    assert apart(ours(pipe, kind, [seen]), expected) > 1e-4
+    call = {"seed": [9, 3], "prompt_image": [unseen, seen], "negative_prompt_image": [None, unseen]}
+    two = pipe(
+        ["two blue stars", PROMPT],
+        negative_prompt=["", NEGATIVE],
+        output_type="latent",
+        **call,
+        **kind.size,
+    )
+    assert apart(two.images[1:], expected) < 1e-5
+    both = [[pictures[0], pictures[2]]]  # in Diffusers a list within the list of adapters
+    one = kind.adapters[:1]
+    expected = theirs(load(kind, one, 0.7), kind, both)
+    assert apart(ours(seeing(kind, *one, scale=0.7), kind, both), expected) < 1e-5
+
+
+def test_stable_diffusion_3_is_led_away_from_a_picture_as_in_diffusers(
+    kinds: dict[str, Kind], pictures: list[Image.Image]
+) -> None:
+    kind = kinds["SD 3"]
+    peer = load(kind, kind.adapters, 0.7)
+    embeds = [peer.encode_image(picture, "cpu") for picture in (pictures[1], pictures[0])]
+    told = {"ip_adapter_image_embeds": torch.cat(embeds)}
+    expected = theirs(peer, kind, None, **told)
+    pipe = seeing(kind, *kind.adapters, scale=0.7)
+    found = ours(pipe, kind, pictures[0], negative_prompt_image=pictures[1])
+    assert apart(found, expected) < 1e-5
+
+
+def test_a_video_sees_a_picture_where_its_mask_is_white_as_in_diffusers(
+    kinds: dict[str, Kind], pictures: list[Image.Image]
+) -> None:
+    kind = kinds["AnimateDiff"]
+    size = Pipeline.from_pretrained(kind.model).model.info.default_extent
+    mask = Image.new("L", (size["width"], size["height"]))
+    mask.paste(255, (0, 0, size["width"] // 2, size["height"]))
+    masks = IPAdapterMaskProcessor().preprocess([mask], size["height"], size["width"])
+    peer = load(kind, kind.adapters, 1.0)
+    given = {
+        "cross_attention_kwargs": {
+            "ip_adapter_masks": [masks.reshape(1, *masks.shape[:1], *masks.shape[2:])]
+        }
+    }
+    expected = theirs(peer, kind, pictures[0], **given)
+    pipe = seeing(kind, *kind.adapters)
+    assert apart(ours(pipe, kind, pictures[0], prompt_image_mask=mask), expected) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "told"),
+    [
+        ("Flux", {"scale": {"up": 1.0}}, "for Flux or Chroma is a number, or a list"),
+        ("Flux", {"scale": [0.5]}, "a number for each of the network's 2 blocks"),
+        ("SD 3", {"scale": [0.5, 0.5]}, "one number for all layers"),
+        ("SD 3", {"pictures": [2]}, "one IP-Adapter, which looks at one picture"),
+        ("Kolors", {"scale": [0.5]}, "for a UNet is a number, or a table"),
+        ("Kolors", {"pictures": [1, 1]}, "each of 1 adapters"),
+    ],
+)
+def test_what_a_network_does_not_take_is_refused_before_weights_are_read(
+    kinds: dict[str, Kind], name: str, options: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(LdmError, match=told):
+        seeing(kinds[name], *kinds[name].adapters[:1], **options)
+
+
+def test_an_adapter_of_another_network_is_refused(
+    kinds: dict[str, Kind], pictures: list[Image.Image]
+) -> None:
+    flux, sd3, kolors = (kinds[name] for name in ("Flux", "SD 3", "Kolors"))
+    for kind, file, told in (
+        (flux, sd3.adapters[0], "made for another kind of model: it has no image_proj.proj"),
+        (sd3, flux.adapters[0], "made for another kind of model: it has no image_proj.proj_in"),
+        (sd3, kolors.adapters[0], "layers of .* and the network's attention has 2 layers"),
+        (kinds["Chroma"], flux.adapters[0], "2 layers .* blocks take 1 layers"),
+    ):
+        with pytest.raises(LdmError, match=told):
+            seeing(kind, file)
+    with pytest.raises(LdmError, match="should be a SiglipVisionModel, not CLIPVision"):
+        seeing(sd3._replace(encoder=flux.encoder), *sd3.adapters)
+    looking = seeing(flux, *flux.adapters[:1])
+    mask = Image.new("L", (32, 32))
+    with pytest.raises(LdmError, match="in a UNet alone"):
+        ours(looking, flux, pictures[0], prompt_image_mask=mask)
+    with pytest.raises(LdmError, match="looks at one picture, not 2"):
+        ours(seeing(sd3, *sd3.adapters), sd3, [pictures[:2]])
+    with pytest.raises(LdmError, match="as many pictures as prompt_image, 1"):
+        ours(looking, flux, pictures[0], negative_prompt_image=[pictures[:2]])
+    with pytest.raises(LdmError, match=r"1 pictures in prompt_image, and its adapters .* 1 \+ 1"):
+        ours(seeing(flux, *flux.adapters), flux, pictures[0])
