@@ -146,7 +146,10 @@ def by_kernel(
     if scale is None:
         scale = 1.0 / math.sqrt(query.shape[-1])
     if query.dim() == 4:
-        return kernel(query, key, value, attn_mask, scale)
+        answer = kernel(query, key, value, attn_mask, scale)
+        # as torch's own lies in memory, heads within tokens, which layers count on that view it so;
+        # the others bring it there by the same copy
+        return answer.transpose(1, 2).contiguous().transpose(1, 2)
     # torch takes any number of dimensions before these, the contract's kernels two
     before = query.shape[:-2]
     if attn_mask is not None:
