@@ -29,6 +29,7 @@ def shown(file: str, *names: str) -> Cells:
     return {"text": SHOWN_ONLY, "picture": tests(file, *names)}
 
 
+STAGES = "test_both_stages_give_what_diffusers_gives"
 REPAINTS = "test_it_repaints_a_part_as_in_diffusers"
 KINDS: dict[str, Cells] = {
     "Stable Diffusion": of(
@@ -175,7 +176,11 @@ KINDS: dict[str, Cells] = {
         "ltx_2",
         picture=tests("ltx_2", "test_a_video_goes_on_from_a_picture"),
     ),
-    "LTX-2, its second stage": of("second_stage", "test_both_stages_give_what_diffusers_gives"),
+    "LTX-2, its second stage": of(
+        "second_stage",
+        f"{STAGES}[text]",
+        picture=tests("second_stage", f"{STAGES}[picture]"),
+    ),
     "AnimateDiff": of("animatediff", video=(f"{STARTS}test_a_video_from_a_video[animatediff",)),
     "AnimateDiff by an adapter": of("motion_adapters"),
     "Stable Video Diffusion": {

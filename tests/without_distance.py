@@ -27,10 +27,6 @@ OF_EIGHT = (
     "Diffusers' class draws noise for latents of 8 pixels a side, where this model's have 16, and "
     "fails."
 )
-EACH_STAGE = (
-    "Diffusers is shown one in each stage's size; `ldm two-stages` refuses one, which has a single "
-    "size, and no test measures two."
-)
 PRIOR = (
     "StableCascadePriorPipeline takes one; of that model, embeddings of a text alone are made here."
 )
@@ -41,7 +37,6 @@ WHY: dict[str, dict[str, tuple[str, ...]]] = {
         NEXT: ("Wan 2.1", "Wan 2.2", "CogVideoX", "LTX-Video", "unCLIP", "Stable unCLIP of text"),
         OTHER_CLASS: ("HunyuanVideo", "CogView 4", "Sana"),
         ADAPTED: ("AnimateDiff", "AnimateDiff by an adapter"),
-        EACH_STAGE: ("LTX-2, its second stage",),
         PRIOR: ("Stable Cascade",),
     },
     "video": {

@@ -270,6 +270,7 @@ class Composition:
         for part in self.conditioning:
             with self.owners.blamed(part, "while it saw to the inputs"):
                 check_types(part, request)
+                part.check_guidance(self.guidance, request)
         for part in self.conditioning:
             with self.owners.blamed(part, "while it chose the part of the way"):
                 grid = _cut(part, grid, request)

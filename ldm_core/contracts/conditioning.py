@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ldm_core.arguments import check_fields
 from ldm_core.contracts.family import Model, ModelInfo
@@ -17,6 +17,9 @@ from ldm_core.contracts.run import Request, Run, RunHooks
 from ldm_core.errors import LdmError
 from ldm_core.numerics.grid import Grid
 from ldm_core.values import brief, fitted, is_type, type_name
+
+if TYPE_CHECKING:
+    from ldm_core.contracts.guidance import Guidance
 
 REQUIRED = ...
 """The default of an input that must be given."""
@@ -108,6 +111,9 @@ class Conditioning:
 
     def check(self, request: Request) -> None:
         """Raise `LdmError` for inputs that cannot be used; called before weights are loaded."""
+
+    def check_guidance(self, guidance: Guidance, request: Request) -> None:
+        """Raise `LdmError` for inputs that cannot be used under a guidance; called as `check`."""
 
     def complete(self, model: Model, request: Request) -> Request:
         """The request with what a person left out of its inputs, such as words that a model writes;

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +26,7 @@ MOST_RATE = 10**6
 """Samples a second that a file may say; its sound is resampled from there."""
 LOUDEST = 1.5
 """What lossy files reach of a sound within [-1, 1], and a little more."""
+_said: ContextVar[bool] = ContextVar("said", default=False)
 ALIKE = 1e-3
 """Rates that differ by no more than this share are one: 29.97 and 30000/1001."""
 
@@ -214,5 +217,16 @@ def _of_channels(samples: Array, channels: int | None, name: str) -> Array:
     )
 
 
+@contextmanager
+def said_before() -> Iterator[None]:
+    """A block that reads what was read before: what there was to say of it is not said again."""
+    token = _said.set(True)
+    try:
+        yield
+    finally:
+        _said.reset(token)
+
+
 def _note(text: str) -> None:
-    warnings.warn(text, LdmWarning, stacklevel=3)
+    if not _said.get():
+        warnings.warn(text, LdmWarning, stacklevel=3)

@@ -10,8 +10,17 @@ from ldm_core.contracts.files import FileName
 from ldm_core.errors import LdmError
 from ldm_core.media.manifest_files import hashes_of
 from ldm_core.run.in_batches import in_batches
-from ldm_pipelines.parts import arguments, check_shown_as, finished, guided, plans, titles_of
-from ldm_pipelines.timed import check_makes, with_seconds
+from ldm_pipelines.parts import (
+    Picture,
+    arguments,
+    check_shown_as,
+    conditioned,
+    finished,
+    guided,
+    plans,
+    titles_of,
+)
+from ldm_pipelines.timed import check_makes, fitted_picture, with_seconds
 
 if TYPE_CHECKING:
     from ldm_core.contracts import Plan
@@ -21,6 +30,7 @@ if TYPE_CHECKING:
 TIMESTEPS = (909.375, 725.0, 421.875)
 """Of the second stage, for which LTX-2's distilled model was trained (HaCohen et al. 2026,
 arXiv:2601.03233; ``STAGE_2_DISTILLED_SIGMA_VALUES`` of Diffusers)."""
+FIRST_FRAME = "ldm-core:first_frame"
 FACTOR = 2
 """How many times as wide and high a second stage is."""
 
@@ -33,6 +43,7 @@ def two_stages(
     pipe: Pipeline,
     *prompts: str,
     upsampler: FileName,
+    first_frame: Picture | None = None,
     seconds: float | None = None,
     **call: Any,
 ) -> Iterator[Output]:
@@ -42,12 +53,16 @@ def two_stages(
     Args:
         prompts: What they show.
         upsampler: Folder or Hub id of the network that makes latents larger.
+        first_frame: A picture with which they begin; each stage sees it scaled to its own size, and
+            cut to its shape.
         seconds: How long they are, as near as the model can; its own length where left out.
     """
     check_makes(pipe, "video", "two-stages")
     if not prompts:
         raise LdmError("no prompt is given; say what to make.", 'as in "a red circle rolls"')
     whole = with_seconds(pipe, arguments(pipe, call, prompts), seconds)
+    if first_frame is not None:
+        pipe = conditioned(pipe, FIRST_FRAME)
     first = guided(pipe, whole)
     check_shown_as(pipe, whole)
     enlarged = {"name": "ldm-core:upsampled_latents", "upsampler": upsampler}
@@ -59,11 +74,17 @@ def two_stages(
         num_inference_steps=len(TIMESTEPS),
     )
     extent = second.composition.extent(whole.extent)
-    batches = plans(first, replace(whole, extent=_smaller(pipe, extent)))
+    half = replace(whole, extent=_smaller(pipe, extent))
+    shown = {}
+    if first_frame is not None:
+        small_frame, _ = fitted_picture(pipe, first_frame, half)
+        half = half.with_inputs(first_frame=small_frame)
+        shown["first_frame"], _ = fitted_picture(pipe, first_frame, replace(whole, extent=extent))
+    batches = plans(first, half)
 
     def made(plan: Plan) -> Output:
         small, request = first.sample(plan, whole.on_step), plan.request
-        inputs = {**request.inputs, "small_latents": list(small)}
+        inputs = {**request.inputs, **shown, "small_latents": list(small)}
         after = second.composition.plan(inputs, request.seeds, extent, None, request.frame_rate)
         latents = second.sample(after, whole.on_step)
         output = second.output(latents, after.request, whole.output_type)

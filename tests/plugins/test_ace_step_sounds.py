@@ -6,6 +6,7 @@ Diffusers draws what the autoencoder hears from torch's own generator; here both
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from diffusers.models.autoencoders.autoencoder_oobleck import OobleckDiagonalGau
 import tiny
 from altered import altered
 from ldm_core import Pipeline
-from ldm_core.composition.compose import compose
+from ldm_core.composition.compose import compose, recompose
 from ldm_core.errors import LdmError
 from ldm_core.plugins.registry import installed
 from peers import apart
@@ -190,6 +191,25 @@ def test_what_cannot_be_asked_is_refused_before_weights_are_read(
     composition = compose({"model": str(folder)}, installed())
     with pytest.raises(LdmError, match=message):
         composition.plan({"prompt": WORDS, **inputs}, [1], LENGTH, 2)
+
+
+def test_a_share_of_the_text_alone_needs_estimates_of_the_guidance(folder: Path) -> None:
+    """Refused before weights are read, in its first steps of rest too, and not without them."""
+    cover = {"prompt": WORDS, "task_type": "cover", "src_audio": SOURCE}
+    resting = compose({"model": str(folder), "guidance": "cfg_zero_star"}, installed())
+    with pytest.raises(LdmError, match="into each estimate of the guidance"):
+        resting.plan({**cover, "audio_cover_strength": 0.5}, [1], LENGTH, 2)
+    resting.plan(cover, [1], LENGTH, 2)
+    moving = recompose(resting, {"guidance": {"zero_init_steps": 0}})
+    moving.plan({**cover, "audio_cover_strength": 0.5}, [1], LENGTH, 2)
+
+
+def test_what_a_sound_is_taken_for_is_said_once(pipe: Pipeline) -> None:
+    cover = {"task_type": "cover", "src_audio": SOURCE[:, :9000], "audio_cover_strength": 0.5}
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        pipe(WORDS, seed=3, **cover, **CALL, **LENGTH, output_type="latent")
+    assert sum("silence follows it" in str(one.message) for one in said) == 1
 
 
 def test_a_folder_without_codes_covers_nothing(folder: Path, tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import LTX2LatentUpsamplePipeline, LTX2Pipeline
+from diffusers import LTX2ImageToVideoPipeline, LTX2LatentUpsamplePipeline, LTX2Pipeline
 from diffusers.pipelines.ltx2.latent_upsampler import LTX2LatentUpsamplerModel
 from diffusers.pipelines.ltx2.utils import STAGE_2_DISTILLED_SIGMA_VALUES
+from PIL import Image, ImageOps
 
 import tiny
 from ldm_core import LdmError, Pipeline
@@ -59,15 +60,44 @@ def raw(pipe: Pipeline, both: Both) -> tuple[torch.Tensor, torch.Tensor]:
     return both.video * std + mean, packed.unflatten(2, (both.sound.shape[1], -1)).transpose(1, 2)
 
 
+def noisy_picture(side: int) -> Image.Image:
+    noise = torch.Generator().manual_seed(side)
+    pixels = torch.randint(256, (side, side, 3), generator=noise).to(torch.uint8)
+    return Image.fromarray(pixels.numpy())
+
+
+def begun(peer: Any, video: torch.Tensor, image: Image.Image | None = None) -> torch.Tensor:
+    """Latents of a video that begins with a picture, as the autoencoder has them."""
+    if image is None:
+        return video
+    pixels = peer.video_processor.preprocess(image).unsqueeze(2)
+    with torch.no_grad():
+        frame = peer.vae.encode(pixels).latent_dist.mode()
+    return torch.cat([frame.expand(len(video), -1, -1, -1, -1), video[:, :, 1:]], dim=2)
+
+
+@pytest.mark.parametrize("picture", [False, True], ids=["text", "picture"])
 def test_both_stages_give_what_diffusers_gives(
-    folder: Path, upsampler: Path, stages: tuple[Pipeline, Pipeline]
+    folder: Path, upsampler: Path, stages: tuple[Pipeline, Pipeline], picture: bool
 ) -> None:
     """Its second stage adds the noise, whose numbers we hand it within its latents; the distilled
-    sigmas are its own."""
+    sigmas are its own. A picture is shown in each stage's size, as the authors do: Diffusers draws
+    with what its latents begin with."""
     first, second = stages
+    shown: dict[int, dict[str, Any]] = {32: {}, 64: {}}
+    seen: dict[int, dict[str, Any]] = {32: {}, 64: {}}
+    if picture:
+        frame = {"name": "first_frame", "crf": 0}
+        first, second = (
+            pipe.replace(conditioning=[*pipe.recipe["conditioning"], frame]) for pipe in stages
+        )
+        for side in shown:
+            shown[side] = {"first_frame": noisy_picture(side)}
+            seen[side] = {"image": noisy_picture(side)}
     space = first.model.info.latents
     assert isinstance(space, VideoAndSound)
-    peer = LTX2Pipeline.from_pretrained(folder)
+    cls = LTX2ImageToVideoPipeline if picture else LTX2Pipeline
+    peer = cls.from_pretrained(folder)
     enlarger = LTX2LatentUpsamplePipeline(
         vae=peer.vae, latent_upsampler=LTX2LatentUpsamplerModel.from_pretrained(upsampler)
     )
@@ -79,10 +109,11 @@ def test_both_stages_give_what_diffusers_gives(
     }  # fmt: skip
     video, sound = raw(first, space.split(first.noise(SEEDS, SMALL)()))
     theirs = peer(
-        **plain, height=32, width=32, num_inference_steps=2, latents=video, audio_latents=sound,
-        output_type="latent",
+        **plain, height=32, width=32, num_inference_steps=2,
+        latents=begun(peer, video, **seen[32]), audio_latents=sound, output_type="latent",
+        **seen[32],
     )  # fmt: skip
-    small = first(list(PROMPTS), seed=SEEDS, output_type="latent", **SMALL).images
+    small = first(list(PROMPTS), seed=SEEDS, output_type="latent", **SMALL, **shown[32]).images
     mine = raw(first, space.split(small))
     assert apart(mine[0], theirs.frames) < 1e-5
     large = enlarger(
@@ -100,12 +131,14 @@ def test_both_stages_give_what_diffusers_gives(
     )
     for output_type in ("latent", "np"):
         expected = peer(
-            **plain, height=64, width=64, num_inference_steps=3, latents=video,
-            audio_latents=sound, sigmas=STAGE_2_DISTILLED_SIGMA_VALUES, output_type=output_type,
+            **plain, height=64, width=64, num_inference_steps=3,
+            latents=begun(peer, video, **seen[64]), audio_latents=sound,
+            sigmas=STAGE_2_DISTILLED_SIGMA_VALUES, output_type=output_type, **seen[64],
         )  # fmt: skip
         made = second(
-            list(PROMPTS), small_latents=list(small), seed=SEEDS, output_type=output_type, **LARGE
-        )
+            list(PROMPTS), small_latents=list(small), seed=SEEDS, output_type=output_type,
+            **LARGE, **shown[64],
+        )  # fmt: skip
         if output_type == "latent":
             frames, heard = raw(second, space.split(made.images))
         else:
@@ -165,15 +198,32 @@ def test_another_model_has_no_second_stage(tmp_path: Path, upsampler: Path) -> N
 def test_the_command_does_both_and_does_it_again(
     ldm: Any, stages: tuple[Pipeline, Pipeline], folder: Path, upsampler: Path, tmp_path: Path
 ) -> None:
-    words: list[Any] = ["a red star", "--model", folder, "--upsampler", upsampler, "--seed", 3]
+    """From a picture of another shape, which each stage sees at its own size."""
+    picture = noisy_picture(50).resize((50, 40))
+    picture.save(tmp_path / "frame.png")
+    words: list[Any] = [
+        "a red star",
+        "--first-frame",
+        tmp_path / "frame.png",
+        "--model",
+        folder,
+        "--upsampler",
+        upsampler,
+        "--seed",
+        3,
+    ]
     words += ["--steps", 2, "--guidance", "none", "--frames", 9, "--format", "mkv"]
     code, _, err = ldm("two-stages", *words, "--size", "64x64", "--out", tmp_path / "made")
     assert code == 0, err
     av = pytest.importorskip("av")
     (file,) = (tmp_path / "made").glob("*.mkv")
-    first, second = stages
-    small = first("a red star", seed=3, output_type="latent", **SMALL).images
-    made = second("a red star", seed=3, small_latents=list(small), output_type="np", **LARGE)
+    first, second = (
+        pipe.replace(conditioning=[*pipe.recipe["conditioning"], "first_frame"]) for pipe in stages
+    )
+    shown = [ImageOps.fit(picture, (side, side), Image.Resampling.LANCZOS) for side in (32, 64)]
+    small = first("a red star", seed=3, first_frame=shown[0], output_type="latent", **SMALL).images
+    call = {"small_latents": list(small), "first_frame": shown[1], "output_type": "np"}
+    made = second("a red star", seed=3, **call, **LARGE)
     frames = [np.asarray(frame, np.float32) for frame in read_video(file).frames]
     assert np.abs(np.stack(frames) - 255 * made.images[0]).max() <= 1
     (sound,) = made.beside

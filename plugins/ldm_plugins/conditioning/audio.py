@@ -20,7 +20,7 @@ from ldm_core.contracts import (
     RunHooks,
 )
 from ldm_core.errors import LdmError
-from ldm_core.media.clips import read_samples
+from ldm_core.media.clips import read_samples, said_before
 from ldm_core.numerics.strength import cut, on_flow
 from ldm_plugins.conditioning.shared.blend import Blend
 from ldm_plugins.conditioning.shared.pictures import different
@@ -118,9 +118,9 @@ class AudioStart(Conditioning):
         """The sounds of a request, (batch, channels, samples)."""
         import torch
 
-        sounds = {
-            id(sound): self._read(sound, request) for (sound,) in different(request.inputs["audio"])
-        }
+        each = different(request.inputs["audio"])
+        with said_before():
+            sounds = {id(sound): self._read(sound, request) for (sound,) in each}
         several = [sounds[id(sound)] for sound in request.inputs["audio"]]
         if len({len(sound) for sound in several}) > 1:
             raise LdmError("the sounds of a run should have the same channels.")

@@ -10,6 +10,7 @@ from ldm_core.contracts import (
     REQUIRED,
     Condition,
     Conditioning,
+    Guidance,
     Input,
     ModelInfo,
     Request,
@@ -20,7 +21,7 @@ from ldm_core.contracts import (
 )
 from ldm_core.contracts.sound_abilities import Heard, Song, SongAbility
 from ldm_core.errors import LdmError
-from ldm_core.media.clips import read_all_samples, read_samples
+from ldm_core.media.clips import read_all_samples, read_samples, said_before
 from ldm_core.values import brief, is_whole
 from ldm_plugins.conditioning.shared.aside import Aside
 from ldm_plugins.conditioning.shared.calls import shapes
@@ -48,6 +49,8 @@ SAID = {
     "timesignature": Input(str, "", help="such as 4; left to the model where left out"),
 }
 INPUTS = {**SAID, **TASK_INPUTS}
+SOUNDS = ("src_audio", "reference_audio")
+SHARE = "audio_cover_strength"
 BESIDE = "positive, text alone"
 
 
@@ -103,9 +106,18 @@ class SongOf(Conditioning):
                     raise LdmError(f"a {name} should be text, not {brief(value)}.")
             assert self.info is not None
             check_task(said, seconds, places, self.info.sound_codes)
-        for name in ("src_audio", "reference_audio"):
+        for name in SOUNDS:
             for (sound,) in different(request.inputs[name]):
                 self._read(name, sound, request)
+
+    def check_guidance(self, guidance: Guidance, request: Request) -> None:
+        if not guidance.estimates_x0 and any(s < 1 for s in request.inputs[SHARE]):
+            raise LdmError(
+                f"{SHARE} mixes what the text alone gives into each estimate of the guidance, and "
+                "an answer of the one that is chosen is none.",
+                f"take another guidance, or zero_init_steps = 0 of cfg_zero_star, or leave {SHARE} "
+                "out.",
+            )
 
     def encode(self, run: Run, branches: Sequence[str]) -> Mapping[str, Condition | Unequal]:
         ability: SongAbility = run.model.abilities["song"]
@@ -118,18 +130,16 @@ class SongOf(Conditioning):
                 tracks=tracks_of(said),
                 instruction=said["instruction"],
             )
-            heard = Heard(
-                self._read("src_audio", said["src_audio"], run.request),
-                codes_of(said["audio_codes"]),
-                span_of(said),
-                self._read("reference_audio", said["reference_audio"], run.request),
-            )
+            with said_before():
+                source, reference = (self._read(n, said[n], run.request) for n in SOUNDS)
+            codes, span = codes_of(said["audio_codes"]), span_of(said)
+            heard = Heard(source, codes, span, reference)
             rows.append(ability.encode(words, seconds, places, heard))
         away = [ability.without(row) for row in rows]
         return {branch: _joined(away if branch == "negative" else rows) for branch in branches}
 
     def bind(self, run: Run) -> RunHooks:
-        shares = dict(enumerate(run.request.inputs["audio_cover_strength"]))
+        shares = dict(enumerate(run.request.inputs[SHARE]))
         shares = {image: share for image, share in shares.items() if share < 1}
         if not shares:
             return RunHooks()
@@ -138,8 +148,9 @@ class SongOf(Conditioning):
         each = pieces(run.request)
         conditions = {}
         for image in shares:
-            name = "reference_audio"
-            heard = Heard(reference=self._read(name, each[image][name], run.request))
+            with said_before():
+                reference = self._read(SOUNDS[1], each[image][SOUNDS[1]], run.request)
+            heard = Heard(reference=reference)
             told = ability.encode(words_of(each[image]), seconds, places, heard)
             conditions[image] = {"song": told["song"]}
         return Aside(run, conditions, shares, BESIDE)
@@ -158,7 +169,7 @@ class SongOf(Conditioning):
         assert self.info is not None
         assert self.info.rate is not None
         rate, channels = self.info.rate, self.info.audio_channels
-        if name == "reference_audio":
+        if name == SOUNDS[1]:
             return read_all_samples(sound, rate, channels, name)
         (axis,) = self.info.latents.axes
         return read_samples(sound, request.extent[axis.name], rate, channels, name)

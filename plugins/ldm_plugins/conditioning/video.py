@@ -20,7 +20,7 @@ from ldm_core.contracts import (
     RunHooks,
 )
 from ldm_core.errors import LdmError
-from ldm_core.media.clips import read_clip
+from ldm_core.media.clips import read_clip, said_before
 from ldm_core.numerics.strength import cut, on_flow
 from ldm_plugins.conditioning.shared.blend import Blend
 from ldm_plugins.conditioning.shared.pictures import different, mode_of
@@ -118,10 +118,9 @@ class VideoStart(Conditioning):
 
         request = run.request
         rate, channels = self._rate(request), len(self.mode)
-        clips = {
-            id(clip): read_clip(clip, request.extent, rate, channels)
-            for (clip,) in different(request.inputs["video"])
-        }
+        each = different(request.inputs["video"])
+        with said_before():
+            clips = {id(clip): read_clip(clip, request.extent, rate, channels) for (clip,) in each}
         data = torch.stack([clips[id(clip)] for clip in request.inputs["video"]]) * 2 - 1
         texts = request.inputs["repaint"]
         if not any(texts):
