@@ -161,6 +161,12 @@ class LatentSpace:
         """Raise `LdmError` for a frame rate at which latents would have another shape than `shape`
         says, such as those of a sound that lasts as long as the video."""
 
+    @property
+    def follows_rate(self) -> bool:
+        """Whether latents of videos at another frame rate are others, see `at_rate`: a tensor of
+        them then says not all that decoding needs."""
+        return False
+
     def at_rate(self, frame_rate: float) -> LatentSpace:
         """The latents of videos at this frame rate, where those have another shape than `shape`
         says; these themselves else."""

@@ -12,17 +12,20 @@ from torch import Tensor
 
 from ldm_core.composition.composition import Composition
 from ldm_core.contracts import LatentSpace, Medium, Model, Request, request_of
-from ldm_core.errors import MachineError
+from ldm_core.errors import LdmError, MachineError
 from ldm_core.model.libraries import heard
 from ldm_core.run.allowance import WOULD_HELP, allowance, attempt, note
 from ldm_core.run.attention import in_force
 from ldm_core.run.call import seeds_for
 from ldm_core.run.guards import check_medium
+from ldm_core.run.output import Output
 from ldm_core.run.part_errors import computing
 from ldm_core.run.tf32 import tf32_in_force
 
 if TYPE_CHECKING:
     from ldm_core.run.pipeline import Pipeline
+
+FRAMES = "frames"
 
 LEAST_TILE = 16
 """Latents a side: smaller tiles show little of what is around a place."""
@@ -215,3 +218,38 @@ def _joined(parts: Sequence[Medium]) -> Medium:
     data = torch.cat([part.data for part in parts])
     several = zip(*(part.beside for part in parts), strict=True)
     return replace(first, data=data, beside=tuple(_joined(others) for others in several))
+
+
+def latents_and_rate(
+    latents: Tensor | Output, frame_rate: float | None, space: LatentSpace
+) -> tuple[Tensor, float | None]:
+    """Latents by themselves, and the frame rate at which they were drawn, None for the model's own.
+
+    Raises:
+        LdmError: an output is not of latents, or says another rate, or a tensor says none and the
+            latents of each rate are others.
+    """
+    if isinstance(latents, Output):
+        if not isinstance(latents.images, Tensor):
+            raise LdmError(
+                "what is decoded of an Output are its latents, and this one has none.",
+                'output_type="latent" gives them.',
+            )
+        if frame_rate is not None and latents.rate not in (None, frame_rate):
+            raise LdmError(
+                f"the latents were drawn at {latents.rate:g} frames a second, and not at "
+                f"{frame_rate:g}; leave frame_rate out."
+            )
+        frame_rate = latents.rate if frame_rate is None else frame_rate
+        latents = latents.images
+    if frame_rate is not None and FRAMES not in space.names:
+        raise LdmError("these latents have no frames, and so no frame_rate; leave it out.")
+    if frame_rate is None and space.follows_rate:
+        raise LdmError(
+            f"in these latents {' and '.join(space.beside_each_other)} lie at places that follow "
+            "the frame rate that they were drawn at, and a tensor does not say it: of another rate "
+            "it would be read wrong.",
+            "say it, as in decode(latents, frame_rate=24), or give the Output that holds them: "
+            "decode(output).",
+        )
+    return latents, frame_rate

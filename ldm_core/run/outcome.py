@@ -114,7 +114,8 @@ def _outcome(
     records = [manifests[index] for index in good]
     if output_type == "latent":
         images = latents if not faults else latents[good]
-        return Output(images, kept, records, kind, failures=failures)
+        rate = request.frame_rate or pipe.composition.info.rate if kind == "video" else None
+        return Output(images, kept, records, kind, rate, failures=failures)
     if medium is None:
         return Output(_nothing(pipe, output_type, kind), [], [], kind, failures=failures)
     _check_shown(pipe, medium, output_type)

@@ -14,7 +14,17 @@ from ldm_core.arguments import checks_arguments
 from ldm_core.composition.compose import compose, recompose
 from ldm_core.composition.composition import Composition
 from ldm_core.composition.noise import noise_kind
-from ldm_core.contracts import Extent, Medium, Model, Noise, Plan, Request, Seed, Step
+from ldm_core.contracts import (
+    Extent,
+    FrameRate,
+    Medium,
+    Model,
+    Noise,
+    Plan,
+    Request,
+    Seed,
+    Step,
+)
 from ldm_core.errors import LdmError
 from ldm_core.media.arrays import check_latents
 from ldm_core.media.manifest import make_manifests
@@ -26,7 +36,8 @@ from ldm_core.plugins.registry import Registry
 from ldm_core.run.allowance import within_memory
 from ldm_core.run.call import CallArguments
 from ldm_core.run.completing import completed
-from ldm_core.run.decoding import decoded
+from ldm_core.run.decoding import at_rate as at_frame_rate
+from ldm_core.run.decoding import decoded, latents_and_rate
 from ldm_core.run.encoding import encoded
 from ldm_core.run.finite import Finiteness, collected
 from ldm_core.run.memory.fitting import Fitting, fitted_to_memory
@@ -320,26 +331,49 @@ class Pipeline(InNotebook):
         return encoded(self, data, seed)
 
     @checks_arguments
-    def medium(self, latents: Tensor, seed: Seed | Sequence[Seed] = 0) -> Medium:
-        """What latents (batch, channels, ...) show; where that is not finite it is said. A decoder
-        that draws does so from ``seed``, as of `encode`."""
-        return noted(self, self.decoded(latents, seed))
+    def medium(
+        self,
+        latents: Tensor | Output,
+        seed: Seed | Sequence[Seed] = 0,
+        frame_rate: FrameRate | None = None,
+    ) -> Medium:
+        """What latents show; where that is not finite it is said.
 
-    @checks_arguments
-    def decoded(self, latents: Tensor, seed: Seed | Sequence[Seed] = 0) -> Medium:
-        """What the decoder gives of latents (batch, channels, ...), finite or not; one by one or in
-        tiles where memory does not suffice otherwise, which is said."""
-        self._check_latents("latents", latents)
-        return decoded(self, latents, seed=seed)[0]
-
-    @checks_arguments
-    def decode(self, latents: Tensor, seed: Seed | Sequence[Seed] = 0) -> Tensor:
-        """The data of what latents show, as of `medium`, float32.
-        Those of a video with its sound do not say at which frame rate they were drawn, by which the
-        two lie in them: of another than the model's own, ``at_rate(frame_rate).decode(latents)``
-        reads them right, and this one wrong, without a word where their shape does not tell.
+        Args:
+            latents: (batch, channels, ...), or what a call gave of ``output_type="latent"``.
+            seed: of a decoder that draws, as of `encode`.
+            frame_rate: at which they were drawn, in frames a second. An `Output` says it itself;
+                needed of a tensor where a video's sound lies beside it at places that follow the
+                rate, as LTX-2's does.
+        Raises:
+            LdmError: they are of another shape, or their frame rate is not known and counts.
         """
-        return self.medium(latents, seed).data
+        return noted(self, self.decoded(latents, seed, frame_rate))
+
+    @checks_arguments
+    def decoded(
+        self,
+        latents: Tensor | Output,
+        seed: Seed | Sequence[Seed] = 0,
+        frame_rate: FrameRate | None = None,
+    ) -> Medium:
+        """What the decoder gives of latents, as of `medium`, finite or not; one by one or in tiles
+        where memory does not suffice otherwise, which is said."""
+        data, rate = latents_and_rate(latents, frame_rate, self.composition.info.latents)
+        pipe = self.at_rate(rate)
+        pipe._check_latents("latents", data)
+        other = None if rate == self.composition.info.rate else rate
+        return at_frame_rate(decoded(pipe, data, seed=seed)[0], other)
+
+    @checks_arguments
+    def decode(
+        self,
+        latents: Tensor | Output,
+        seed: Seed | Sequence[Seed] = 0,
+        frame_rate: FrameRate | None = None,
+    ) -> Tensor:
+        """The data of what latents show, as of `medium`, float32."""
+        return self.medium(latents, seed, frame_rate).data
 
     def _check_latents(self, name: str, latents: Tensor) -> None:
         check_latents(name, latents, self._shape(self.composition.info.default_extent))

@@ -22,7 +22,7 @@ from ldm_core.composition.recipe import Layer
 from ldm_core.contracts import PlaceNames, Plan
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.plugins.options import REQUIRED
-from ldm_core.run.finite import collected
+from ldm_core.run.decoding import decoder_for
 from ldm_core.run.pipeline import Pipeline
 
 PAYS = 0.98
@@ -260,7 +260,7 @@ class _Watch:
         """Seconds of conditions, walk and decoding; and the final latents."""
         began = self.clock()
         latents = pipe.sample(self.plan)
-        medium = pipe.decoded(latents)
+        medium = decoder_for(pipe, self.plan.request)(latents)
         if medium.data.is_cuda:
             torch.cuda.synchronize(medium.data.device)
         return self.clock() - began, latents

@@ -136,6 +136,8 @@ def test_encode_is_the_inverse_of_decode_in_shape_and_reproducible(pipe: Pipelin
     array = np.asarray(picture, dtype=np.float32)[None] / 255
     assert pipe.encode(array, seed=3).equal(pipe.encode(picture, seed=3))
     assert pipe.decode(x0).shape == (2, 3, 16, 16)
+    with pytest.raises(LdmError, match="have no frames, and so no frame_rate"):
+        pipe.decode(x0, frame_rate=8)
 
 
 @pytest.mark.parametrize(

@@ -264,6 +264,25 @@ def test_another_frame_rate_gives_what_diffusers_gives(
     assert pipe.at_rate(rate).at_rate(None).composition.info == pipe.composition.info
 
 
+def test_latents_are_decoded_at_the_rate_that_they_were_drawn_at(pipe: Pipeline) -> None:
+    """An output says it, and a tensor must; of both rates the shapes are the same."""
+    call: dict[str, Any] = {"seed": 3, "num_inference_steps": 2, "frame_rate": 30, **SMALL}
+    drawn = pipe(PROMPTS[0], output_type="latent", **call)
+    assert space(pipe).shape(SMALL) == tuple(drawn.images.shape[1:])
+    made = pipe(PROMPTS[0], output_type="np", **call)
+    for shown in (pipe.medium(drawn), pipe.medium(drawn.images, frame_rate=30)):
+        pixels = (shown.data / 2 + 0.5).clamp(0, 1).movedim(1, -1)
+        assert shown.rate == 30
+        assert apart(pixels, made.images) < 1e-6
+        assert apart(shown.beside[0].data, made.beside[0].images) < 1e-6
+    with pytest.raises(LdmError, match="a tensor does not say it"):
+        pipe.decode(drawn.images)
+    with pytest.raises(LdmError, match="at 30 frames a second, and not at 24"):
+        pipe.decode(drawn, frame_rate=24)
+    with pytest.raises(LdmError, match="this one has none"):
+        pipe.decode(pipe(PROMPTS[0], **call))
+
+
 def test_what_is_told_no_frame_rate_is_refused_another(pipe: Pipeline) -> None:
     mute = pipe.replace(conditioning=["text"])
     with pytest.raises(LdmError, match="no conditioning tells it 30"):

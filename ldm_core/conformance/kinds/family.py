@@ -36,6 +36,7 @@ from ldm_core.contracts.abilities import TextAbility
 from ldm_core.model.files import read_index
 from ldm_core.plugins.options import with_options
 from ldm_core.plugins.registry import Plugin
+from ldm_core.run.decoding import decoder_for
 
 ROLES = ("network", "autoencoder", "text", "decoder", "side", "other")
 
@@ -168,7 +169,8 @@ def as_diffusers(subject: Subject) -> str:
     name = read_index(folder).get("_class_name")
     theirs = torch.as_tensor(diffusers_pictures(folder, ground, str(name)))
     with quietly(), torch.no_grad():
-        data = ground.pipe.medium(ground.plain().draw([0])).data
+        plain = ground.plain()
+        data = decoder_for(ground.pipe, plain.plan([0]).request)(plain.draw([0])).data
     ours = (data / 2 + 0.5).clamp(0, 1).movedim(1, -1)
     see(ours.shape == theirs.shape, f"pictures of {tuple(ours.shape)}, not {tuple(theirs.shape)}")
     distance = float((ours - theirs).abs().max())

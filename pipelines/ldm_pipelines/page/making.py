@@ -18,7 +18,7 @@ from PIL import Image
 from ldm_core.composition.compose import OF_WEIGHTS, compose
 from ldm_core.composition.composition import Composition
 from ldm_core.composition.recipe import Layer
-from ldm_core.contracts import Step
+from ldm_core.contracts import Request, Step
 from ldm_core.errors import LdmWarning
 from ldm_core.jobs.making import arguments_of, plan_of
 from ldm_core.media.json_text import json_text
@@ -26,6 +26,7 @@ from ldm_core.media.pixels import from_pixels
 from ldm_core.media.writers import find_writer
 from ldm_core.model.hub_permission import HubPermission, hub_permission
 from ldm_core.plugins.registry import Registry
+from ldm_core.run.decoding import decoder_for
 from ldm_core.run.memory.foreseen import foreseen
 from ldm_core.run.output import Output
 from ldm_core.run.pipeline import Pipeline
@@ -151,7 +152,10 @@ class Maker:
             pipe = self.pipeline(asked.layer, lambda whole: _check(whole, asked, call))
             plan = plan_of(pipe.composition, arguments_of(pipe.composition, call))
             seen = Seen(steps=len(plan.grid) - 1, seed=seed, batches=len(plan.batches(BATCH)))
-            run, previews = _Run(pipe, call, asked.format, self._folders.out), _Previews(pipe)
+            run, previews = (
+                _Run(pipe, call, asked.format, self._folders.out),
+                _Previews(pipe, plan.request),
+            )
             try:
                 for step in run.stream:
                     at, preview = step.index + 1, previews(step)
@@ -207,8 +211,9 @@ class _Run:
 class _Previews:
     """The estimates of steps as pictures, no more of them than cost a share of the time."""
 
-    def __init__(self, pipe: Pipeline) -> None:
+    def __init__(self, pipe: Pipeline, request: Request) -> None:
         self._pipe = pipe
+        self._decode = decoder_for(pipe, request)
         self._next = 0.0
         self._clock: Callable[[], float] = time.perf_counter
 
@@ -219,7 +224,7 @@ class _Previews:
         if began < self._next:
             return None
         with torch.no_grad():
-            data = self._pipe.decoded(step.x0[:1]).data.cpu().float()
+            data = self._decode(step.x0[:1]).data.cpu().float()
         if data.ndim == 5:  # of a video its middle frame
             data = data[:, :, data.shape[2] // 2]
         picture: Image.Image = from_pixels(data.nan_to_num(), "pil")[0]

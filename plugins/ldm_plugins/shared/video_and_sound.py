@@ -56,6 +56,10 @@ class VideoAndSound(LatentSpace):
     def beside_each_other(self) -> tuple[str, ...]:
         return ("video", "sound")
 
+    @property
+    def follows_rate(self) -> bool:
+        return True
+
     def shape(self, extent: Extent) -> tuple[int, ...]:
         channels, frames, height, width = super().shape(extent)
         return channels, frames, height, width + self.columns(frames, height)
