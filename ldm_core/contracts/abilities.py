@@ -31,8 +31,9 @@ class TextAbility(ABC):
         reads_references: the text encoder sees the reference pictures too, so that the texts of an
             image are encoded by `encode_beside`.
 
-    `ModelInfo.abilities` says ``clip_skip`` where `skipping` is there, and ``prompt_2``,
-    ``prompt_3`` and so on where `joined` is, of as many text encoders.
+    `ModelInfo.abilities` says ``clip_skip`` where `skipping` is there, ``max_sequence_length``
+    where `windowed` is, and ``prompt_2``, ``prompt_3`` and so on where `joined` is, of as many text
+    encoders.
     """
 
     joins_windows: bool = False
@@ -71,6 +72,15 @@ class TextAbility(ABC):
             LdmError: they have no so many layers, or none of them is a CLIP.
         """
         raise LdmError("this model's text encoder cannot leave out layers.")
+
+    def windowed(self, length: int) -> TextAbility:
+        """What encodes the same texts in a window of so many tokens, in place of the one that the
+        network was trained with.
+
+        Raises:
+            LdmError: the encoder or the network takes no other.
+        """
+        raise LdmError("this model's texts have a single length.")
 
     def joined(self, conditions: Sequence[Condition]) -> Condition:
         """The condition of texts of which each text encoder reads its own.

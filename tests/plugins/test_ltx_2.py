@@ -264,6 +264,12 @@ def test_another_frame_rate_gives_what_diffusers_gives(
     assert pipe.at_rate(rate).at_rate(None).composition.info == pipe.composition.info
 
 
+def test_slow_motion_is_that_of_diffusers(pipe: Pipeline, peer: LTX2Pipeline) -> None:
+    slow = pipe.replace(conditioning=["text", {"name": "frame_rate", "motion_speed": 0.2}])
+    assert distance(slow, peer, their={"motion_speed": 0.2}) < 1e-5
+    assert distance(pipe, peer, their={"motion_speed": 0.2}) > 1e-4
+
+
 def test_latents_are_decoded_at_the_rate_that_they_were_drawn_at(pipe: Pipeline) -> None:
     """An output says it, and a tensor must; of both rates the shapes are the same."""
     call: dict[str, Any] = {"seed": 3, "num_inference_steps": 2, "frame_rate": 30, **SMALL}

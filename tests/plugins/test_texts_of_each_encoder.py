@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import pytest
 import torch
 from diffusers import (
@@ -152,3 +153,63 @@ def _with(pipe: Pipeline, **options: Any) -> list[Any]:
     """The pipeline's conditioning with options of its text."""
     rest = [one for one in pipe.recipe["conditioning"] if one["name"] != "text"]
     return [{"name": "text", **options}, *rest]
+
+
+LONG = "a large red star on the blue circle at the small square"
+WINDOWED = {
+    "Flux schnell": ("FluxPipeline", 6),
+    "SD 3": ("StableDiffusion3Pipeline", 9),
+    "Chroma": ("ChromaPipeline", 6),
+    "PixArt sigma": ("PixArtSigmaPipeline", 20),
+    "AuraFlow": ("AuraFlowPipeline", 6),
+    "LTX-Video": ("LTXPipeline", 20),
+    "FLUX.2 klein": ("Flux2KleinPipeline", 40),
+    "Z-Image": ("ZImagePipeline", 24),
+}
+
+
+@pytest.mark.parametrize("kind", WINDOWED)
+def test_a_text_is_read_in_as_many_tokens_as_is_asked(pipes: Any, kind: str) -> None:
+    """The states that the network sees are those of Diffusers' pipeline; padding that it does not
+    see apart."""
+    cls, length = WINDOWED[kind]
+    pipe = pipes(kind)
+    folder = pipe.model.info.folder
+    own = pipe.recipe["conditioning"]
+    text = {"name": "text", "max_sequence_length": length, "too_long": "warn"}
+    chosen = pipe.replace(conditioning=[text, *own[1:]], guidance="none")
+    peer = getattr(diffusers, cls).from_pretrained(folder)
+    more: dict[str, Any] = {} if cls.startswith("Flux") else {"do_classifier_free_guidance": False}
+    if cls.startswith("StableDiffusion3"):
+        more |= dict.fromkeys(["prompt_2", "prompt_3"])
+    with torch.no_grad():
+        given = peer.encode_prompt([LONG], max_sequence_length=length, **more)
+    expected = given[0][0]
+    plan = chosen.composition.plan({"prompt": [LONG]}, [1])
+    found = chosen.start(plan).conditions()["positive"]
+    assert apart(found["text"][0][: len(expected)], expected) < 1e-5
+    whole = pipe.start(pipe.composition.plan({"prompt": [LONG]}, [1])).conditions()["positive"]
+    assert whole["text"].shape != found["text"].shape or not torch.equal(
+        whole["text"], found["text"]
+    )
+
+
+def test_another_window_is_another_picture_as_in_diffusers(kinds: dict[str, Path]) -> None:
+    """T5's padding is seen by the network; a model of a single length refuses another."""
+    peer = PEERS["flux"](kinds["flux"])
+    pipe = Pipeline.from_pretrained(kinds["flux"]).replace(
+        conditioning=[{"name": "text", "max_sequence_length": 20}]
+    )
+    call = {"num_inference_steps": 2, **WIDE}
+    assert distance_to_peer(pipe, peer, their={"max_sequence_length": 20}, **call) < 1e-5
+    kept = pipe.replace(converters=["text_cache"])
+    images = [p("a star", seed=1, output_type="latent", **call).images for p in (pipe, kept, kept)]
+    assert torch.equal(images[0], images[1])
+    assert torch.equal(images[0], images[2])
+    with pytest.raises(LdmError, match="reads a text at a single length"):
+        compose(
+            {
+                "model": str(kinds["sd"]),
+                "conditioning": [{"name": "text", "max_sequence_length": 20}],
+            }
+        )

@@ -38,6 +38,8 @@ INPUTS = {
 
 BOTH = ("prompt", "negative_prompt")
 Layers = Annotated[int, Field(ge=0)]
+Tokens = Annotated[int, Field(ge=1, le=512)]
+"""Of a window: Diffusers reads none of more."""
 
 
 def text(
@@ -46,6 +48,7 @@ def text(
     weights: bool = True,
     clip_skip: Layers = 0,
     negative_clip_skip: Layers = 0,
+    max_sequence_length: Tokens | None = None,
 ) -> Conditioning:
     r"""A prompt and a negative prompt for each image, whose words may have weights.
 
@@ -68,8 +71,11 @@ def text(
             read a prompt, as in Diffusers, which reads the negative prompt with all of them.
         negative_clip_skip: the same of the negative prompt; other programs take one number for
             both.
+        max_sequence_length: tokens of the window in which a language model or T5 reads a text, in
+            place of those that the network was trained with: fewer take less time, and are another
+            picture where the network sees the padding.
     """
-    return Text(too_long, weights, clip_skip, negative_clip_skip)
+    return Text(too_long, weights, clip_skip, negative_clip_skip, max_sequence_length)
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,7 @@ class Text(Conditioning):
     weights: bool
     clip_skip: int = 0
     negative_clip_skip: int = 0
+    window: int | None = None
     encoders: int = 1
 
     @property
@@ -103,6 +110,12 @@ class Text(Conditioning):
             raise LdmError(
                 f"the model '{info.source}' (family {info.family}) reads no states of a CLIP text "
                 "encoder, of which the option clip_skip could leave out the last layers."
+            )
+        if self.window is not None and "max_sequence_length" not in info.abilities:
+            raise LdmError(
+                f"the model '{info.source}' (family {info.family}) reads a text at a single "
+                "length.",
+                "leave max_sequence_length out.",
             )
         more = takewhile(lambda n: f"prompt_{n}" in info.abilities, count(2))
         return replace(self, encoders=1 + len(list(more)))
@@ -153,7 +166,7 @@ class Text(Conditioning):
         prompts, negative = self.prompts(run), ability.for_negative()
         same = negative is ability and self.negative_clip_skip == self.clip_skip
         leading = (
-            prompts if same else self.prompts(run, _skipping(negative, self.negative_clip_skip))
+            prompts if same else self.prompts(run, self._read(negative, self.negative_clip_skip))
         )
         return {
             branch: self._encoded(leading, run.request, "negative_prompt")
@@ -184,10 +197,15 @@ class Text(Conditioning):
         Args:
             ability: with what; the model's own where None.
         """
-        reading = ability or _skipping(run.model.abilities["text"], self.clip_skip)
+        reading = ability or self._read(run.model.abilities["text"], self.clip_skip)
         references = references_of(run.request) if reading.reads_references else ()
         texts = self.texts(run.request)
         return Prompts(reading, texts, self.too_long, self.weights, references)
+
+    def _read(self, ability: TextAbility, layers: int) -> TextAbility:
+        """What reads texts, without so many layers of CLIP and in the window that is asked for."""
+        reading = ability.skipping(layers) if layers else ability
+        return reading if self.window is None else reading.windowed(self.window)
 
     def texts(self, request: Request) -> list[list[str | None]]:
         """Every text that the network may be asked under, image by image."""
@@ -206,7 +224,3 @@ class Text(Conditioning):
 def _of_encoder(name: str) -> Input:
     like, _, number = name.rpartition("_")
     return Input(str | None, None, help=f"what text encoder {number} reads in place of the {like}")
-
-
-def _skipping(ability: TextAbility, layers: int) -> TextAbility:
-    return ability.skipping(layers) if layers else ability

@@ -52,7 +52,7 @@ class AuraFlow(DiffusersFolder):
             most=most,
             steps=50,
             guidance={"name": "classifier_free", "scale": 3.5},
-            abilities=["text"],
+            abilities=["text", "max_sequence_length"],
             needs=frozenset({"text"}),
             conditioning=["text"],
         )
@@ -94,6 +94,9 @@ class AuraFlowText(TextAbility):
         """(texts, window, width)."""
         states, mask = self._t5.masked_states(texts)
         return {"text": (states * mask[..., None].to(states.dtype)).to(self._device)}
+
+    def windowed(self, length: int) -> TextAbility:
+        return AuraFlowText(self._t5.windowed(length), self._device)
 
     def overflow(self, text: str) -> str:
         return self._t5.overflow(text)

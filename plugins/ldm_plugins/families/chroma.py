@@ -66,7 +66,7 @@ class Chroma(DiffusersFolder):
             patch=PATCH,
             steps=steps,
             guidance={"name": "classifier_free", "scale": scale},
-            abilities=["text", "image_prompt"],
+            abilities=["text", "max_sequence_length", "image_prompt"],
             needs=frozenset({"text"}),
             conditioning=["text"],
         )
@@ -120,6 +120,9 @@ class ChromaText(TextAbility):
         return Unequal(
             tuple({"text": states[i : i + 1, : n + 1]} for i, n in enumerate(lengths(mask)))
         )
+
+    def windowed(self, length: int) -> TextAbility:
+        return ChromaText(self._t5.windowed(length), self._device)
 
     def overflow(self, text: str) -> str:
         return self._t5.overflow(text)

@@ -111,6 +111,7 @@ class Flux(DiffusersFolder):
         abilities = [
             "text",
             "prompt_2",
+            "max_sequence_length",
             "picture_tokens",
             "image_prompt",
             *tasks,

@@ -78,6 +78,7 @@ class Flux2(DiffusersFolder):
         abilities = ["text", "reference"]
         known = [
             *abilities,
+            "max_sequence_length",
             *(["upsampling"] if folder.class_of("text_encoder") == MISTRAL else []),
         ]
         return folder.info(

@@ -64,7 +64,8 @@ class LTXVideo(DiffusersFolder):
         check_transformer(folder, transformer)
         folder.check_channels(channels)
         frames, side = ratios(folder.autoencoder)
-        abilities = ["text", "frame_rate", "first_frame", *noise_ability(folder.autoencoder)]
+        abilities = ["text", "max_sequence_length", "frame_rate", "first_frame"]
+        abilities += noise_ability(folder.autoencoder)
         if folder.pipeline == CONDITIONED:
             abilities.append("keyframes")
         base = "linear_quadratic" if folder.pipeline == CONDITIONED else "trailing"
@@ -130,6 +131,7 @@ class LTXVideo(DiffusersFolder):
         t5 = T5Text(parts["text_encoder"], parts["tokenizer"].module, window)
         abilities = {
             "text": LTXText(t5, conditioned, device),
+            "max_sequence_length": True,
             "frame_rate": True,
             "first_frame": FramesInPlace(device),
             "keyframes": LTXKeyframes(strides, device),
@@ -198,6 +200,9 @@ class LTXText(TextAbility):
         read = self._t5.masked_states if self._masked else self._t5.states_and_mask
         states, mask = read(texts)
         return {"text": states.to(self._device), "text_mask": mask.to(self._device)}
+
+    def windowed(self, length: int) -> TextAbility:
+        return LTXText(self._t5.windowed(length), self._masked, self._device)
 
     def overflow(self, text: str) -> str:
         return self._t5.overflow(text)

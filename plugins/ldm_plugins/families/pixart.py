@@ -57,7 +57,7 @@ class PixArt(DiffusersFolder):
             patch=transformer.get("patch_size", 2),
             steps=20,
             guidance={"name": "classifier_free", "scale": 4.5},
-            abilities=abilities,
+            abilities=[*abilities, "max_sequence_length"],
             needs=frozenset(abilities),
             conditioning=abilities,
             learned_variance=returned == 2 * channels,
@@ -131,6 +131,9 @@ class PixArtText(TextAbility):
         """(texts, window, width) and (texts, window)."""
         states, mask = self._t5.masked_states([_plain(text or "") for text in texts])
         return {"text": states.to(self._device), "text_mask": mask.to(self._device)}
+
+    def windowed(self, length: int) -> TextAbility:
+        return PixArtText(self._t5.windowed(length), self._device)
 
     def overflow(self, text: str) -> str:
         return self._t5.overflow(_plain(text))

@@ -59,7 +59,11 @@ class StableDiffusion3(DiffusersFolder):
         _check_text(folder, transformer)
         folder.check_channels(channels, "; only plain text-to-image models are known")
         patch = transformer.get("patch_size", 2)
-        prompts = ["prompt_2", *(["prompt_3"] if folder.class_of(T5[0]) else [])]
+        prompts = [
+            "max_sequence_length",
+            "prompt_2",
+            *(["prompt_3"] if folder.class_of(T5[0]) else []),
+        ]
         return folder.info(
             "stable_diffusion_3",
             read_flow_scheduler(folder.scheduler, patch=patch),
@@ -69,7 +73,14 @@ class StableDiffusion3(DiffusersFolder):
             most=patch * transformer.get("pos_embed_max_size", 96),
             steps=STEPS[folder.pipeline],
             guidance={"name": "classifier_free", "scale": 7.0},
-            abilities=["text", "control", "image_prompt", "clip_skip", *prompts],
+            abilities=[
+                "text",
+                "control",
+                "image_prompt",
+                "clip_skip",
+                "max_sequence_length",
+                *prompts,
+            ],
             needs=frozenset({"text"}),
             conditioning=["text"],
         )
@@ -143,18 +154,25 @@ class JointText(TextAbility):
 
     Args:
         device: where the condition goes.
+        window: of T5.
     """
 
     def __init__(
-        self, clips: Sequence[ClipEncoder], t5: T5Text | None, width: int, device: torch.device
+        self,
+        clips: Sequence[ClipEncoder],
+        t5: T5Text | None,
+        width: int,
+        device: torch.device,
+        window: int = WINDOW,
     ) -> None:
         self._clips = clips
         self._t5 = t5
         self._width = width
         self._device = device
+        self._window = window
 
     def encode(self, texts: Sequence[str | None]) -> Condition:
-        """(texts, CLIP's window + 256, width) and (texts, both CLIPs' projections)."""
+        """(texts, CLIP's window + T5's, width) and (texts, both CLIPs' projections)."""
         import torch
         from torch.nn.functional import pad
 
@@ -165,13 +183,17 @@ class JointText(TextAbility):
         if self._t5:
             t5 = self._t5.states(texts).to(self._device)
         else:
-            t5 = clip.new_zeros(len(clip), WINDOW, self._width)
+            t5 = clip.new_zeros(len(clip), self._window, self._width)
         pooled = torch.cat([a.text_embeds.to(self._device) for a in answers], dim=-1)
         return {"text": torch.cat([clip, t5], dim=1), "pooled": pooled}
 
     def skipping(self, layers: int) -> TextAbility:
         clips = [clip.skipping(layers, more=1) for clip in self._clips]
-        return JointText(clips, self._t5, self._width, self._device)
+        return JointText(clips, self._t5, self._width, self._device, self._window)
+
+    def windowed(self, length: int) -> TextAbility:
+        t5 = self._t5 and self._t5.windowed(length)
+        return JointText(self._clips, t5, self._width, self._device, length)
 
     def joined(self, conditions: Sequence[Condition]) -> Condition:
         """Of two conditions or, where there is a T5, three."""
@@ -190,5 +212,5 @@ class JointText(TextAbility):
         return (self._t5 or self._clips[0]).overflow(text)
 
     def tokens(self, text: str) -> Mapping[str, Sequence[Span]]:
-        t5 = self._t5.spans(text) if self._t5 else [(0, 0)] * WINDOW
+        t5 = self._t5.spans(text) if self._t5 else [(0, 0)] * self._window
         return {"text": [*self._clips[0].spans(text), *t5]}

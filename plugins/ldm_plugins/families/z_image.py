@@ -62,7 +62,7 @@ class ZImage(DiffusersFolder):
             most=PATCH * min(transformer.get("axes_lens", (1024, 512, 512))[1:]),
             steps=50,
             guidance={"name": "classifier_free", "scale": 5.0, "from_positive": True},
-            abilities=["text"],
+            abilities=["text", "max_sequence_length"],
             needs=frozenset({"text"}),
             conditioning=["text"],
             data_dependent=True,

@@ -78,7 +78,7 @@ class KeptTexts(TextAbility):
         self._ability = ability
         self._limit = limit
         self._encoders = encoders
-        self._skipping: dict[int, KeptTexts] = {}
+        self._others: dict[tuple[str, int], KeptTexts] = {}
         self._store: Store = Store(limit, encoders) if before is None else before._store
         self.joins_windows = ability.joins_windows
         negative = ability.for_negative()
@@ -133,11 +133,16 @@ class KeptTexts(TextAbility):
         return self._negative or self
 
     def skipping(self, layers: int) -> TextAbility:
-        if layers not in self._skipping:
-            self._skipping[layers] = KeptTexts(
-                self._ability.skipping(layers), self._limit, self._encoders
-            )
-        return self._skipping[layers]
+        return self._other(("skipping", layers), lambda: self._ability.skipping(layers))
+
+    def windowed(self, length: int) -> TextAbility:
+        return self._other(("windowed", length), lambda: self._ability.windowed(length))
+
+    def _other(self, key: tuple[str, int], made: Callable[[], TextAbility]) -> KeptTexts:
+        """What keeps the texts of another reading of the same encoders."""
+        if key not in self._others:
+            self._others[key] = KeptTexts(made(), self._limit, self._encoders)
+        return self._others[key]
 
     def joined(self, conditions: Sequence[Condition]) -> Condition:
         return self._ability.joined(conditions)

@@ -31,6 +31,9 @@ class FluxText(TextAbility):
         condition = {"text": self._t5.states(texts), "pooled": self._clip(texts).pooler_output}
         return {key: value.to(self._device) for key, value in condition.items()}
 
+    def windowed(self, length: int) -> TextAbility:
+        return FluxText(self._clip, self._t5.windowed(length), self._device)
+
     def joined(self, conditions: Sequence[Condition]) -> Condition:
         clip, t5 = conditions
         return {"text": t5["text"], "pooled": clip["pooled"]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,6 +74,12 @@ class LanguageModel:
         kept, kept_mask = (torch.cat([v[:, :1], v[:, rest:]], dim=1) for v in (states, mask))
         return kept, kept_mask
 
+    def windowed(self, length: int) -> LanguageModel:
+        """The same encoder, of another window."""
+        other = copy(self)
+        other._window = length
+        return other
+
     def overflow(self, text: str) -> str:
         """The end of the text that the window cuts off, what stands around it apart."""
         whole = self._template(text)
@@ -126,6 +133,10 @@ class LanguageModelText(TextAbility):
         """(texts, window, width) and (texts, window)."""
         states, mask = self._model.states([self._plain(text or "") for text in texts])
         return {"text": states.to(self._device), "text_mask": mask.to(self._device)}
+
+    def windowed(self, length: int) -> TextAbility:
+        """Of a model that keeps all of its window, and a negative text that is read as others."""
+        return LanguageModelText(self._model.windowed(length), self._device, plain=self._plain)
 
     def overflow(self, text: str) -> str:
         return self._model.overflow(self._plain(text))

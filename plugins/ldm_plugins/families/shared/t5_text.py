@@ -81,6 +81,10 @@ class T5Text:
         mask = window.attention_mask
         return self._encoder.module(window.input_ids, attention_mask=mask)[0], mask
 
+    def windowed(self, length: int) -> T5Text:
+        """The same encoder, of another window."""
+        return T5Text(self._encoder, self._tokenizer, length)
+
     def overflow(self, text: str) -> str:
         return tokens.overflow(self._tokenizer, text, self._window)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from ldm_core.contracts import Condition, Part
@@ -105,6 +106,11 @@ class TemplateText(TextAbility):
         ).hidden_states
         chosen = [states[layer] for layer in self._layers]
         return {"text": torch.cat(chosen, dim=-1).to(self._device)}
+
+    def windowed(self, length: int) -> TextAbility:
+        other = copy(self)
+        other._window = length
+        return other
 
     def overflow(self, text: str) -> str:
         whole = self._whole(text)
