@@ -11,8 +11,17 @@ import torch
 from torch import Tensor
 
 from ldm_core.composition.composition import Composition
-from ldm_core.contracts import LatentSpace, Medium, Model, Request, request_of
+from ldm_core.contracts import (
+    FrameRate,
+    LatentSpace,
+    Medium,
+    Model,
+    Request,
+    Seed,
+    request_of,
+)
 from ldm_core.errors import LdmError, MachineError
+from ldm_core.media.arrays import check_latents
 from ldm_core.model.libraries import heard
 from ldm_core.run.allowance import WOULD_HELP, allowance, attempt, note
 from ldm_core.run.attention import in_force
@@ -25,6 +34,9 @@ from ldm_core.run.tf32 import tf32_in_force
 if TYPE_CHECKING:
     from ldm_core.run.pipeline import Pipeline
 
+Latents = Tensor | Output
+Seeds = Seed | Sequence[Seed]
+Rate = FrameRate | None
 FRAMES = "frames"
 
 LEAST_TILE = 16
@@ -220,8 +232,24 @@ def _joined(parts: Sequence[Medium]) -> Medium:
     return replace(first, data=data, beside=tuple(_joined(others) for others in several))
 
 
+def decoded_alone(
+    pipe: Pipeline, latents: Latents, seed: int | Sequence[int], frame_rate: float | None
+) -> Medium:
+    """What the decoder gives of latents by themselves, at the rate that they were drawn at.
+
+    Raises:
+        LdmError: as of `latents_and_rate`, or they are of another shape.
+    """
+    info = pipe.composition.info
+    data, rate = latents_and_rate(latents, frame_rate, info.latents)
+    pipe = pipe.at_rate(rate)
+    space = pipe.composition.info.latents
+    check_latents("latents", data, space.shape(info.default_extent))
+    return at_rate(decoded(pipe, data, seed=seed)[0], None if rate == info.rate else rate)
+
+
 def latents_and_rate(
-    latents: Tensor | Output, frame_rate: float | None, space: LatentSpace
+    latents: Latents, frame_rate: float | None, space: LatentSpace
 ) -> tuple[Tensor, float | None]:
     """Latents by themselves, and the frame rate at which they were drawn, None for the model's own.
 

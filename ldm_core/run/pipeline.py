@@ -14,17 +14,7 @@ from ldm_core.arguments import checks_arguments
 from ldm_core.composition.compose import compose, recompose
 from ldm_core.composition.composition import Composition
 from ldm_core.composition.noise import noise_kind
-from ldm_core.contracts import (
-    Extent,
-    FrameRate,
-    Medium,
-    Model,
-    Noise,
-    Plan,
-    Request,
-    Seed,
-    Step,
-)
+from ldm_core.contracts import Extent, Medium, Model, Noise, Plan, Request, Seed, Step
 from ldm_core.errors import LdmError
 from ldm_core.media.arrays import check_latents
 from ldm_core.media.manifest import make_manifests
@@ -36,8 +26,7 @@ from ldm_core.plugins.registry import Registry
 from ldm_core.run.allowance import within_memory
 from ldm_core.run.call import CallArguments
 from ldm_core.run.completing import completed
-from ldm_core.run.decoding import at_rate as at_frame_rate
-from ldm_core.run.decoding import decoded, latents_and_rate
+from ldm_core.run.decoding import Latents, Rate, Seeds, decoded_alone
 from ldm_core.run.encoding import encoded
 from ldm_core.run.finite import Finiteness, collected
 from ldm_core.run.memory.fitting import Fitting, fitted_to_memory
@@ -317,8 +306,7 @@ class Pipeline(InNotebook):
     @checks_arguments
     @torch.no_grad()
     def encode(self, data: Any, seed: Seed | Sequence[Seed] = 0) -> Tensor:
-        """Latents of images, or of other data as the encoder takes it, a tensor (batch, channels,
-        ...); (batch, channels, ...) float32.
+        """Latents (batch, channels, ...) float32 of images, or of a tensor of other data.
 
         Args:
             data: images are files, PIL images, arrays and tensors, one or several, as of
@@ -331,47 +319,26 @@ class Pipeline(InNotebook):
         return encoded(self, data, seed)
 
     @checks_arguments
-    def medium(
-        self,
-        latents: Tensor | Output,
-        seed: Seed | Sequence[Seed] = 0,
-        frame_rate: FrameRate | None = None,
-    ) -> Medium:
+    def medium(self, latents: Latents, seed: Seeds = 0, frame_rate: Rate = None) -> Medium:
         """What latents show; where that is not finite it is said.
 
         Args:
             latents: (batch, channels, ...), or what a call gave of ``output_type="latent"``.
             seed: of a decoder that draws, as of `encode`.
-            frame_rate: at which they were drawn, in frames a second. An `Output` says it itself;
-                needed of a tensor where a video's sound lies beside it at places that follow the
-                rate, as LTX-2's does.
+            frame_rate: at which they were drawn, which an `Output` says itself; needed of a tensor
+                where a video's sound lies in it at places that follow the rate, as LTX-2's does.
         Raises:
             LdmError: they are of another shape, or their frame rate is not known and counts.
         """
         return noted(self, self.decoded(latents, seed, frame_rate))
 
     @checks_arguments
-    def decoded(
-        self,
-        latents: Tensor | Output,
-        seed: Seed | Sequence[Seed] = 0,
-        frame_rate: FrameRate | None = None,
-    ) -> Medium:
-        """What the decoder gives of latents, as of `medium`, finite or not; one by one or in tiles
-        where memory does not suffice otherwise, which is said."""
-        data, rate = latents_and_rate(latents, frame_rate, self.composition.info.latents)
-        pipe = self.at_rate(rate)
-        pipe._check_latents("latents", data)
-        other = None if rate == self.composition.info.rate else rate
-        return at_frame_rate(decoded(pipe, data, seed=seed)[0], other)
+    def decoded(self, latents: Latents, seed: Seeds = 0, frame_rate: Rate = None) -> Medium:
+        """As `medium`, finite or not; in parts where memory does not suffice, which is said."""
+        return decoded_alone(self, latents, seed, frame_rate)
 
     @checks_arguments
-    def decode(
-        self,
-        latents: Tensor | Output,
-        seed: Seed | Sequence[Seed] = 0,
-        frame_rate: FrameRate | None = None,
-    ) -> Tensor:
+    def decode(self, latents: Latents, seed: Seeds = 0, frame_rate: Rate = None) -> Tensor:
         """The data of what latents show, as of `medium`, float32."""
         return self.medium(latents, seed, frame_rate).data
 

@@ -166,7 +166,7 @@ class Text(Conditioning):
         prompts, negative = self.prompts(run), ability.for_negative()
         same = negative is ability and self.negative_clip_skip == self.clip_skip
         leading = (
-            prompts if same else self.prompts(run, self._read(negative, self.negative_clip_skip))
+            prompts if same else self.prompts(run, self._reading(negative, self.negative_clip_skip))
         )
         return {
             branch: self._encoded(leading, run.request, "negative_prompt")
@@ -197,12 +197,12 @@ class Text(Conditioning):
         Args:
             ability: with what; the model's own where None.
         """
-        reading = ability or self._read(run.model.abilities["text"], self.clip_skip)
+        reading = ability or self._reading(run.model.abilities["text"], self.clip_skip)
         references = references_of(run.request) if reading.reads_references else ()
         texts = self.texts(run.request)
         return Prompts(reading, texts, self.too_long, self.weights, references)
 
-    def _read(self, ability: TextAbility, layers: int) -> TextAbility:
+    def _reading(self, ability: TextAbility, layers: int) -> TextAbility:
         """What reads texts, without so many layers of CLIP and in the window that is asked for."""
         reading = ability.skipping(layers) if layers else ability
         return reading if self.window is None else reading.windowed(self.window)
