@@ -5,7 +5,8 @@
 two rows at 64x64 latents, of Stable Diffusion 1.5's UNet with a quarter of its channels (56 M
 weights) and with all of them, random weights, against the same network in torch. With
 ``--compiled`` what Diffusers' own page advises stands beside them in the same rounds,
-``pipe.unet = torch.compile(pipe.unet)``; compiling is told apart, and takes minutes.
+``pipe.unet = torch.compile(pipe.unet)``; compiling, which takes minutes, is told apart. ``--cache``
+keeps what is compiled for another run, whose first calls then tell nothing.
 
 Each figure is the median of the ratios of rounds; beside seconds by the clock stand those of the
 processor, which other load moves less. Exits 1 where an aim is missed.
@@ -16,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -37,6 +39,7 @@ AIMS = {
 """Of the peer's time, at most."""
 APART = 1e-4
 """Final latents in float32 from Diffusers', relative, at most."""
+COMPILERS = ("c++", "g++", "clang++")
 
 
 def shapes(options: argparse.Namespace, cache: str, rounds: int) -> dict[str, Any]:
@@ -53,9 +56,10 @@ def shapes(options: argparse.Namespace, cache: str, rounds: int) -> dict[str, An
     for dtype in ("float32", "bfloat16"):
         chosen = [{"name": "openvino", "dtype": dtype, "cache": cache}]
         ours[dtype] = plain.replace(converters=chosen)
-    compiled = StableDiffusionPipeline.from_pretrained(plain.model.info.folder)
-    compiled.set_progress_bar_config(disable=True)
-    compiled.unet = torch.compile(compiled.unet)
+    if options.compiled:
+        compiled = StableDiffusionPipeline.from_pretrained(plain.model.info.folder)
+        compiled.set_progress_bar_config(disable=True)
+        compiled.unet = torch.compile(compiled.unet)
     report = {}
     for batch in options.batches:
         call = {"num_inference_steps": STEPS, "guidance_scale": GUIDANCE}
@@ -94,8 +98,8 @@ def networks(name: str, options: argparse.Namespace, cache: str, rounds: int) ->
     import random_networks
     from ldm_plugins.converters.shared.programs import Programs
 
-    with tempfile.TemporaryDirectory() as home:
-        network = random_networks.read(random_networks.written(name, options.folder or Path(home)))
+    place = options.folder or Path(cache, "networks")
+    network = random_networks.read(random_networks.written(name, place))
     call_of = random_networks.call_of
     ways: dict[str, Way] = {"diffusers": call_of(network)}
     for dtype in ("float32", "bfloat16"):
@@ -128,9 +132,14 @@ def main() -> None:
     machine = describe("ldm-core", "diffusers", "torch", "openvino")
     print(machine, f"{options.threads} threads", sep="\n", flush=True)
     report: dict[str, Any] = {"machine": machine, "threads": options.threads, "rounds": {}}
+    if options.compiled and not any(map(shutil.which, COMPILERS)):
+        report["without"] = f"Diffusers compiled, for want of {' or '.join(COMPILERS)}"
+        print(f"not measured: {report['without']}")
+        options.compiled = False
     missed = []
     with tempfile.TemporaryDirectory() as home:
         cache = options.cache or home
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(Path(cache, "inductor"))
         for part in options.parts:
             report["rounds"][part] = rounds = options.rounds or ROUNDS[part]
             if part == "shapes":
