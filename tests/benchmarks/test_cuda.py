@@ -193,31 +193,6 @@ def test_stages_that_run_tests_count_how_they_ended(
         assert row["end"] == "done"
 
 
-@pytest.mark.slow
-def test_every_stage_measures_on_a_cpu(tmp_path: Path) -> None:
-    ended = run(
-        "--device", "cpu", "--tiny", "--total", "3600", "--seconds", "600", OUT=str(tmp_path)
-    )
-    assert ended.returncode == 0, ended.stderr
-    measured = report(tmp_path / "cuda.json")
-    assert json.loads(ended.stdout.splitlines()[-1]) == measured
-    for name, stage in measured["stages"].items():
-        assert stage["end"] == "done", (name, stage)
-        wrong = [row for row in stage["rows"] if "error" in row and isinstance(row["error"], str)]
-        assert not wrong, (name, wrong)
-
-
-@pytest.mark.slow
-def test_large_networks_are_compared_with_diffusers(tmp_path: Path) -> None:
-    file = tmp_path / "cuda.json"
-    ended = run("--device", "cpu", "--tiny", "--stages", "large", "--json", file)
-    assert ended.returncode == 0, ended.stderr
-    rows = report(file)["stages"]["large"]["rows"]
-    assert [row["name"] for row in rows] == ["SDXL, 4 steps", "Flux, 4 steps"]
-    # what is left of bfloat16 after four steps of two programs
-    assert all(row["finite"] and row["latents_apart"] < 0.05 for row in rows)
-
-
 def test_every_converter_has_a_row(tmp_path: Path, on_gpu: Any) -> None:
     """As a stage lists them that has no time left to measure one."""
     stage, bench = on_gpu("converters"), on_gpu("bench")
@@ -231,27 +206,51 @@ def test_every_converter_has_a_row(tmp_path: Path, on_gpu: Any) -> None:
         assert name in stage.BESIDE or needed <= case.options.keys(), name
 
 
-@pytest.mark.slow
-def test_every_converter_is_compared_with_diffusers(tmp_path: Path) -> None:
-    file = tmp_path / "cuda.json"
-    ended = run("--device", "cpu", "--tiny", "--stages", "converters", "--json", file)
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Every stage's report, at tiny sizes."""
+    place = tmp_path_factory.mktemp("out")
+    ended = run("--device", "cpu", "--tiny", "--total", "3600", "--seconds", "600", OUT=str(place))
     assert ended.returncode == 0, ended.stderr
-    rows = {row["name"]: row for row in report(file)["stages"]["converters"]["rows"]}
+    found = report(place / "cuda.json")
+    assert json.loads(ended.stdout.splitlines()[-1]) == found
+    return dict(found["stages"])
+
+
+def named(stage: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {row["name"]: row for row in stage["rows"]}
+
+
+@pytest.mark.slow
+def test_every_stage_measures_on_a_cpu(measured: dict[str, Any]) -> None:
+    assert measured.keys() == SAMPLES.keys() | OTHERS.keys()
+    for name, stage in measured.items():
+        assert stage["end"] == "done", (name, stage)
+        wrong = [row for row in stage["rows"] if isinstance(row.get("error"), str)]
+        assert not wrong, (name, wrong)
+
+
+@pytest.mark.slow
+def test_large_networks_are_compared_with_diffusers(measured: dict[str, Any]) -> None:
+    rows = named(measured["large"])
+    assert list(rows) == ["SDXL, 4 steps", "Flux, 4 steps"]
+    # what is left of bfloat16 after four steps of two programs
+    assert all(row["finite"] and row["latents_apart"] < 0.05 for row in rows.values())
+
+
+@pytest.mark.slow
+def test_every_converter_is_compared_with_diffusers(measured: dict[str, Any]) -> None:
+    rows = named(measured["converters"])
     assert {plugin.name for plugin in installed().of_kind("converter")} <= {
         name.partition(" ")[0] for name in rows
     }
     assert rows["cfg_parallel"]["from_without"] < 0.02
     assert rows["none"]["diffusers_run_s"] > 0
-    assert not any("error" in row for row in rows.values())
 
 
 @pytest.mark.slow
-def test_what_makes_a_large_network_faster_keeps_its_latents(tmp_path: Path) -> None:
-    file = tmp_path / "cuda.json"
-    ended = run("--device", "cpu", "--tiny", "--stages", "fast", "--json", file)
-    assert ended.returncode == 0, ended.stderr
-    rows = {row["name"]: row for row in report(file)["stages"]["fast"]["rows"]}
-    assert not any("error" in row for row in rows.values())
+def test_what_makes_a_large_network_faster_keeps_its_latents(measured: dict[str, Any]) -> None:
+    rows = named(measured["fast"])
     assert rows["the card and the network"]["teraflop_a_run"] > 0
     for name in ("as it is", "channels_last", "fused_qkv", "prompt_cache", "compile", "whole_loop"):
         # what is left of bfloat16 after two steps of two programs
