@@ -112,6 +112,8 @@ def main() -> None:
     options = parser.parse_args()
     found: dict[str, Any] = json.loads(options.json.read_text()) if options.json.is_file() else {}
     if options.page:
+        if not found:
+            sys.exit(f"{options.json} holds no figures; measure some parts first")
         speed_page.write(found)
         return
     missed = []

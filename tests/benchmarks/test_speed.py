@@ -67,6 +67,11 @@ def test_a_part_that_fails_keeps_what_was_measured_before(
     assert json.loads((tmp_path / "speed.json").read_text()) == before
 
 
+def test_no_page_is_drawn_of_nothing(collect: Any) -> None:
+    with pytest.raises(SystemExit, match="holds no figures"):
+        collect("--page")
+
+
 def test_figures_of_two_machines_are_not_mixed(collect: Any, tmp_path: Path) -> None:
     file, other = tmp_path / "speed.json", {"figures": {"machine": "another, 2 cores, Python 3"}}
     file.write_text(json.dumps({"step": other}))
