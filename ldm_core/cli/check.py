@@ -26,7 +26,9 @@ def check_plugins(
     model: Annotated[
         Path | None, typer.Option(help="A model folder, for the checks that need one.")
     ] = None,
-    limit: Annotated[float, typer.Option(help="Seconds that one check may take.", min=0.1)] = 60.0,
+    limit: Annotated[
+        float, typer.Option(help="Seconds of work that one check may take.", min=0.1)
+    ] = 60.0,
     certificate: Annotated[
         Path | None,
         typer.Option(help="Write a certificate there, where no check fails; see the manual."),

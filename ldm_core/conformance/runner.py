@@ -18,6 +18,7 @@ from typing import IO, Any
 
 from ldm_core.conformance.checks import Result
 from ldm_core.conformance.project_folder import is_folder, read_project
+from ldm_core.conformance.time_limit import TimeLimit
 from ldm_core.conformance.worker_order import Order
 from ldm_core.errors import LdmError
 from ldm_core.plugins.discovery import named_files
@@ -79,7 +80,8 @@ def run_checks(
     Args:
         target: as `checks_of` has it, or a folder with a pyproject.toml.
         model: a model folder for the checks that need one.
-        limit: seconds that one check may take.
+        limit: seconds of the processor that one check may take, and of the clock where it does
+            nothing.
         certificate: one to hold the package against in place of the one that it ships.
         certifying: the package's certificate is about to be written, and does not count.
         package_alone: the checks of the package as a whole, and not of its plugins.
@@ -139,14 +141,17 @@ def _one_process(order: Order, place: Place, limit: float) -> Any:
             start_new_session=True,
         )
         assert process.stdout is not None
-        lines = _lines(process.stdout)
+        lines, time = _lines(process.stdout), TimeLimit(process.pid)
         under_way: tuple[int, Result] | None = None
         try:
             while True:
                 first = under_way is None or under_way[0] < 0
+                seconds = limit + (START + 2 * limit if first else 0)
                 try:
-                    line = lines.get(timeout=limit + (START + 2 * limit if first else 0))
+                    line = lines.get(timeout=seconds)
                 except queue.Empty:
+                    if not time.is_over(seconds, seconds):
+                        continue
                     reason = f"it did not end within {limit:g} seconds"
                     return (yield from _given_up(under_way, reason))
                 if line is None:
@@ -155,6 +160,7 @@ def _one_process(order: Order, place: Place, limit: float) -> Any:
                         raise LdmError(f"no check was made: {_last_line(complaints)}")
                     reason = f"it ended the process with {_ending(code)} {_last_line(complaints)}"
                     return (yield from _given_up(under_way, reason.rstrip()))
+                time.begin()
                 said = json.loads(line)
                 if "error" in said:
                     raise LdmError(said["error"])

@@ -26,6 +26,8 @@ from ldm_core.cli import main
 from ldm_core.cli.inputs import TakesInputs, split_flags
 from ldm_core.cli.later import itself
 from ldm_core.cli.main import make_app
+from ldm_core.conformance.declared import Declared
+from ldm_core.conformance.plugin_checks import as_plugin, of_plugin
 from ldm_core.plugins.options import with_options
 from ldm_core.plugins.registry import ShippedModel, discover, installed
 from ldm_core.scaffold.kinds import STARTERS
@@ -194,6 +196,22 @@ def test_what_is_shown_runs(
     page: Path, projects: Projects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_page(page, monkeypatch, projects)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", GUIDE, ids=name)
+def test_what_a_page_builds_passes_its_checks(
+    page: Path, projects: Projects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for those that it declares to fail, and those of commands, which are run as programs."""
+    run_page(page, monkeypatch, projects)
+    declared = Declared.of(["ldm_mine.plugin"])
+    everyone = [*installed().plugins, *map(as_plugin, installed().models)]
+    offered = [p for p in everyone if p.distribution == "ldm-mine" and p.kind != "command"]
+    assert offered or "command" in page.stem
+    checks = [c for p in offered for c in of_plugin(p, installed(), None, declared)]
+    results = [check.result() for check in checks]
+    assert [str(r) for r in results if r.outcome == "failed"] == []
 
 
 @pytest.mark.parametrize("page", GUIDE, ids=name)
