@@ -35,10 +35,11 @@ USED = frozenset(
     | {"typer", *OURS}
 )
 """Packages that runs and commands are made with, beside Python's own and torch."""
-INSIDE = KEPT | OURS | {"diffusers", "torch"}
-"""Packages of which it is also kept what functions are inside."""
-DEEP = OURS | {"ldm_core"}
-"""And what tables hold."""
+APART = frozenset(
+    {"_socket", "calendar", "csv", "dis", "email", "ipaddress", "opcode", "token", "tokenize"}
+    | {"zipfile"}
+)
+"""Packages of Python's by which metadata, addresses and sources are read: no run goes by them."""
 TORCH = ("torch", "torch.nn.functional", "torch.nn.init", "torch.linalg", "torch._tensor")
 """Modules of torch whose functions and classes networks call, beside those of its layers."""
 LAYERS = "torch.nn.modules"
@@ -193,20 +194,28 @@ def owners(modules: Mapping[str, Any], keeps: Callable[[str], bool]) -> Iterator
         if not isinstance(module, ModuleType) or not keeps(name):
             continue
         yield module
+        top = name.partition(".")[0]
+        pythons = top in sys.stdlib_module_names and top not in KEPT
         for value in list(vars(module).values()):
             if (
                 isinstance(value, type)
                 and not value.__flags__ & IMMUTABLE
                 and _home(value) == vars(module).get("__name__")
+                and not (pythons and _is_data(value))
             ):
                 yield value
 
 
-def called(owner: Owner, name: str = "") -> str:
-    """How a module or class is called in a message, or what it has under a name."""
-    whole = isinstance(owner, ModuleType)
-    home = owner.__name__ if whole else f"{_home(owner)}.{owner.__qualname__}"
-    return f"{home}.{name}" if name else str(home)
+def _is_data(owner: type) -> bool:
+    """Whether nothing can be called in a class of its own, as in those of Python's syntax."""
+    return not any(isinstance(value, CALLED) for value in vars(owner).values())
+
+
+def called(owner: Owner, name: str) -> str:
+    """How that is called in a message."""
+    if isinstance(owner, ModuleType):
+        return f"{owner.__name__}.{name}"
+    return f"{_home(owner)}.{owner.__qualname__}.{name}"
 
 
 def few(names: list[str]) -> str:
@@ -245,7 +254,7 @@ def is_kept(name: str, neighbours: Set[str] = frozenset()) -> bool:
     top = name.partition(".")[0]
     if top == "torch":
         return name in TORCH or name.startswith(LAYERS)
-    return top in KEPT or top in USED or top in neighbours or top in sys.stdlib_module_names
+    return top in KEPT or top in USED or (top in sys.stdlib_module_names and top not in APART)
 
 
 def package_of(owner: Owner) -> str:

@@ -176,7 +176,7 @@ def as_shapes(quick: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     registry = installed()
     others = [model for model in registry.models if model.name != "shapes"]
     shapes = ShippedModel("shapes", quick, "", "ldm-core", "0")
-    monkeypatch.setattr(registry, "models", [shapes, *others])
+    monkeypatch.setattr(registry, "models", [*others, shapes])
     monkeypatch.setattr(registry, "plugins", list(registry.plugins))
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
