@@ -181,7 +181,15 @@ KINDS: dict[str, Cells] = {
         f"{STAGES}[text]",
         picture=tests("second_stage", f"{STAGES}[picture]"),
     ),
-    "AnimateDiff": of("animatediff", video=(f"{STARTS}test_a_video_from_a_video[animatediff",)),
+    "AnimateDiff": of(
+        "animatediff",
+        picture=tests(
+            "image_prompt_elsewhere",
+            "test_a_picture_is_looked_at_as_in_diffusers[AnimateDiff]",
+            "test_a_video_sees_a_picture_where_its_mask_is_white_as_in_diffusers",
+        ),
+        video=(f"{STARTS}test_a_video_from_a_video[animatediff",),
+    ),
     "AnimateDiff by an adapter": of("motion_adapters"),
     "Stable Video Diffusion": {
         "text": NO_TEXT,

@@ -14,9 +14,9 @@ NEXT = "folders of it that are shown one are a kind of their own, in a row near 
 OTHER_CLASS = (
     "another class of Diffusers takes it, which is not opened: see [the reason](not-opened.md)."
 )
-ADAPTED = (
-    "Diffusers takes an IP-Adapter's picture, and those of side networks, which beside a motion "
-    "adapter are [not taken here](not-opened.md#what-is-not-taken-of-those-that-are-opened)."
+SEEN = (
+    "it looks at one by an IP-Adapter by the same lines as the kind before it, whose figure that "
+    "is."
 )
 LCM = "Diffusers walks all steps there, whatever the strength: see where Diffusers errs."
 FIRST_NETWORK = (
@@ -36,7 +36,7 @@ WHY: dict[str, dict[str, tuple[str, ...]]] = {
         LCM: ("LCM",),
         NEXT: ("Wan 2.1", "Wan 2.2", "CogVideoX", "LTX-Video", "unCLIP", "Stable unCLIP of text"),
         OTHER_CLASS: ("HunyuanVideo", "CogView 4", "Sana"),
-        ADAPTED: ("AnimateDiff", "AnimateDiff by an adapter"),
+        SEEN: ("AnimateDiff by an adapter",),
         PRIOR: ("Stable Cascade",),
     },
     "video": {
