@@ -326,7 +326,7 @@ class Pipeline(InNotebook):
             latents: (batch, channels, ...), or what a call gave of ``output_type="latent"``.
             seed: of a decoder that draws, as of `encode`.
             frame_rate: at which they were drawn, which an `Output` says itself; needed of a tensor
-                where a video's sound lies in it at places that follow the rate, as LTX-2's does.
+                where a video's sound lies in it at places that follow the rate.
         Raises:
             LdmError: they are of another shape, or their frame rate is not known and counts.
         """
