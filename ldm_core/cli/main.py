@@ -36,7 +36,8 @@ from ldm_core.cli.signals import StopSignals
 from ldm_core.cli.streams import open_streams
 from ldm_core.errors import LdmNote, with_class
 from ldm_core.model.own_program import begins, uncollected
-from ldm_core.plugins.discovery import left_behind, packages
+from ldm_core.plugins.discovery import packages
+from ldm_core.plugins.late import left_behind, tell_late
 from ldm_core.plugins.meanwhile import nothing_replaced
 from ldm_core.plugins.registry import installed
 from ldm_core.plugins.warned import told
@@ -143,7 +144,8 @@ def _run() -> None:
         arguments = read_ahead(sys.argv[1:])
         with uncollected():
             app = make_app()
-        others = packages()
+        if others := packages():
+            tell_late(over=True)
         with nothing_replaced(left_behind, packages) if others else nullcontext():
             app(arguments, prog_name="ldm")
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Annotated
 
 import typer
@@ -18,6 +19,7 @@ from ldm_core.conformance.shipped import certificates
 from ldm_core.errors import LdmError, PluginError, did_you_mean
 from ldm_core.plugins.blame import OWN, blamed
 from ldm_core.plugins.died import Watch
+from ldm_core.plugins.docstrings import written_docstring
 from ldm_core.plugins.hookspecs import KINDS
 from ldm_core.plugins.registry import Failure, Import, Plugin, installed
 
@@ -84,12 +86,23 @@ def _summary(plugin: Plugin, watch: Watch) -> str:
     Raises:
         LdmError: it cannot be imported, where that is needed.
     """
+    if _is_written(plugin):
+        return plugin.summary
     with blamed(plugin, "while it was listed"):
         if plugin.distribution != OWN:
             ended = watch.over(f"the summary of {plugin.kind} {plugin.id}", lambda: plugin.summary)
             if ended is not None:
                 raise LdmError(f"{plugin.whose}: a process that imported it {ended}")
         return plugin.summary
+
+
+def _is_written(plugin: Plugin) -> bool:
+    """Whether what a plugin is can be read of its source, for which no code of its package runs."""
+    if not isinstance(plugin.target, str):
+        return False
+    parent = plugin.target.partition(":")[0].rpartition(".")[0]
+    there = not parent or parent in sys.modules
+    return there and written_docstring(plugin.target) is not None
 
 
 def _row(failure: Failure) -> tuple[str, str, str, str, str, str | None]:

@@ -26,7 +26,8 @@ FROZEN = "frozen"
 """Where Python has the modules from that it holds itself."""
 COMPILED = frozenset({"numpy", "torch"})
 """Packages that a process can import once alone, for what they are compiled of."""
-NAMED = KEPT | USED | COMPILED | {"accelerate", "huggingface_hub", "peft", "tokenizers", "torchao"}
+MORE = {"accelerate", "huggingface_hub", "peft", "tokenizers", "torchao"}
+NAMED = (KEPT | USED | COMPILED | MORE) - sys.stdlib_module_names
 """Packages in whose place no module of another may stand, beside those of plugins."""
 
 

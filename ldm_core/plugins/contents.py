@@ -8,10 +8,8 @@ a library may well keep a value of its own there that changes.
 from __future__ import annotations
 
 import builtins
-import copy
-import copyreg
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from itertools import chain
 from types import (
@@ -50,15 +48,9 @@ CALLED = (
     *(MethodDescriptorType, WrapperDescriptorType),
 )
 """What can be called, or is found by a class when it is."""
-COPIES: Mapping[str, dict[Any, Any]] = {
-    "copyreg.dispatch_table": copyreg.dispatch_table,
-    "copy._copy_dispatch": vars(copy)["_copy_dispatch"],
-    "copy._deepcopy_dispatch": vars(copy)["_deepcopy_dispatch"],
-}
-"""Tables of Python's that say how things are copied."""
 FEW = 3
 NONE = object()
-BUILTINS = vars(builtins)
+_BUILT_IN = vars(builtins)
 Owner = Any
 """A module, or a class."""
 
@@ -72,11 +64,9 @@ class Contents:
 
     def __init__(self, neighbours: Set[str] = frozenset()) -> None:
         self.neighbours = neighbours
-        self._builtins = dict(BUILTINS)
+        self._builtins = built_in()
         self._before: dict[Owner, dict[str, Any]] = {}
         self._inside = Inside()
-        for name, table in COPIES.items():
-            self._inside.take_table(name, table)
         self._live: list[Any] = []
         self._flat: list[Any] = []
         self.take_in(sys.modules)
@@ -93,6 +83,8 @@ class Contents:
                 self._before[owner] = values
                 self._live.append(vars(owner).values())
                 self._flat += values.values()
+                if isinstance(owner, ModuleType):
+                    self._inside.take_kind(owner)
                 top = package_of(owner)
                 if top in INSIDE or top in self.neighbours:
                     self._inside.take_in(called(owner), values, deep=top in DEEP)
@@ -102,26 +94,29 @@ class Contents:
         """Meanwhile they may be replaced, with which nothing else can be put back."""
         try:
             yield
-        finally:  # no name of a builtin stands here
-            now, before = BUILTINS, self._builtins
-            names = [name for name in before if name not in now or now[name] is not before[name]]
-            now |= before
-            if names:
-                changed.append(f"what others use (builtins.{few(names)})")
+        finally:
+            built_in_again(self._builtins, changed)
+            changed.extend(self._inside.kinds_again())
 
-    def put_back(self, package: str, changed: list[str]) -> None:
+    def put_back(self, package: str, changed: list[str], *, late: bool = False) -> None:
         """Have them as they were, and say what was not.
 
         Args:
             package: of the plugin module, the name before the first dot.
             changed: takes what was put back.
+            late: we went on meanwhile, whose own state changes: names with a line before them.
         """
         replaced = self._inside.put_back()
         torchs: list[str] = []
         if not are_same([*chain.from_iterable(self._live)], self._flat):
-            files = files_of([package])
+            there = list(sys.modules.items())
+            files = files_of({name: m for name, m in there if name.partition(".")[0] == package})
             for owner, before in self._before.items():
-                self._put_back(owner, before, package, files, replaced, torchs)
+                top = package_of(owner)
+                if late and top not in KEPT | OURS | self.neighbours:
+                    continue
+                whole = top in KEPT and not late
+                self._put_back(owner, before, package, files, whole, replaced, torchs)
             self._flat = [*chain.from_iterable(self._live)]
         if replaced:
             changed.append(f"what others use ({few(replaced)})")
@@ -134,6 +129,7 @@ class Contents:
         before: dict[str, Any],
         package: str,
         files: Set[str],
+        whole: bool,
         replaced: list[str],
         torchs: list[str],
     ) -> None:
@@ -141,14 +137,14 @@ class Contents:
         if top == package or are_same(now, before):
             return
         names = torchs if top == "torch" else replaced
-        whole, ours = top in KEPT, top in OURS
+        ours = top in OURS
         for name, value in before.items():
             new = now.get(name, NONE)
-            if new is value or not (
-                whole or isinstance(value, CALLED) or (ours and callable(value))
-            ):
+            public = top == "ldm_core" and name[:1] != "_"
+            kept = whole or public or isinstance(value, CALLED) or (ours and callable(value))
+            if new is value or not kept:
                 continue
-            if whole or not _is_of_a_library(new, files):
+            if whole or public or not _is_of_a_library(new, files):
                 set_back(owner, name, value)
                 names.append(called(owner, name))
         for name in [name for name in now if name not in before]:
@@ -159,6 +155,20 @@ class Contents:
         before |= vars(owner)
 
 
+def built_in() -> dict[str, Any]:
+    """What is built in now."""
+    return dict(_BUILT_IN)
+
+
+def built_in_again(before: dict[str, Any], changed: list[str]) -> None:
+    """Have that built in which was, and say what was not; no name of a builtin stands here."""
+    now = _BUILT_IN
+    names = [name for name in before if name not in now or now[name] is not before[name]]
+    now |= before
+    if names:
+        changed.append(f"what others use (builtins.{few(names)})")
+
+
 def are_same(now: Any, before: Any) -> bool:
     try:
         return bool(now == before)
@@ -166,11 +176,9 @@ def are_same(now: Any, before: Any) -> bool:
         return False
 
 
-def files_of(packages: Iterable[str]) -> Set[str]:
-    """The files of packages that are imported."""
-    tops = {*packages}
-    modules = [m for n, m in list(sys.modules.items()) if n.partition(".")[0] in tops]
-    files = [vars(m).get("__file__") for m in modules if isinstance(m, ModuleType)]
+def files_of(modules: Mapping[str, Any]) -> Set[str]:
+    """The files of modules."""
+    files = [vars(m).get("__file__") for m in modules.values() if isinstance(m, ModuleType)]
     return {str(file) for file in files if file}
 
 
@@ -218,10 +226,10 @@ def called(owner: Owner, name: str) -> str:
     return f"{_home(owner)}.{owner.__qualname__}.{name}"
 
 
-def few(names: list[str]) -> str:
+def few(names: list[str], most: int = FEW) -> str:
     """The first names of several, and how many more there are."""
-    more = f" and {len(names) - FEW} others" if len(names) > FEW else ""
-    return ", ".join(sorted(names)[:FEW]) + more
+    more = f" and {len(names) - most} others" if len(names) > most else ""
+    return ", ".join(sorted(names)[:most]) + more
 
 
 def set_back(owner: Owner, name: str, value: Any) -> None:
@@ -244,7 +252,7 @@ def hides(owner: Owner, name: str) -> bool:
     """Whether a new name in a module hides what is built in, or in a class a method of one above,
     by which it is called from then on."""
     if not isinstance(owner, type):
-        return name in BUILTINS and name[:2] != "__"
+        return name in _BUILT_IN and name[:2] != "__"
     above = (vars(one)[name] for one in owner.__mro__[1:] if name in vars(one))
     return isinstance(next(above, None), CALLED)
 

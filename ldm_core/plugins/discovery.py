@@ -22,6 +22,7 @@ from ldm_core.plugins import trust
 from ldm_core.plugins.blame import OWN
 from ldm_core.plugins.died import TWICE, Watch
 from ldm_core.plugins.entries import Failure, scan
+from ldm_core.plugins.late import anyone_began, began_threads, listing_in, tell_late
 from ldm_core.plugins.moved import explained, find_moved
 from ldm_core.plugins.ownership import file_of, misplaced, who
 from ldm_core.plugins.registry import Import, Plugin, Registry
@@ -71,13 +72,6 @@ def packages() -> dict[str, str]:
     return dict(_packages)
 
 
-def left_behind() -> str:
-    """What may change something later that nobody called, in words."""
-    who = sorted({*_threads.values()})
-    whose = " or ".join(who) if who else "a package"
-    return f"what {whose} left behind at its import"
-
-
 def threads_left() -> dict[threading.Thread, str]:
     """Threads that were started while a plugin module was imported, and by whose."""
     return dict(_threads)
@@ -90,7 +84,9 @@ def _threads_of(whose: str) -> Iterator[None]:
     try:
         yield
     finally:
-        _threads.update(dict.fromkeys({*threading.enumerate()} - before, whose))
+        if begun := {*threading.enumerate()} - before:
+            _threads.update(dict.fromkeys(begun, whose))
+            began_threads(whose)
 
 
 def is_listing() -> bool:
@@ -186,6 +182,7 @@ def _take(
         distribution, version = who(entry)
         _packages.update(dict.fromkeys(modules, f"the package {distribution} {version}"))
     surroundings = Surroundings({*_packages})
+    listing_in(surroundings)
     with Watch() as watch:
         for entry in entries:
             distribution, version = who(entry)
@@ -196,6 +193,8 @@ def _take(
                 reason = reason or shadows(entry)
             except Exception as error:  # of metadata of another form than any that is known
                 reason = f"whose its module is cannot be told: {in_words(error)}"
+            if anyone_began():
+                tell_late()
             if reason is None:
                 reason = _add(registry, entry, surroundings, watch)
             if reason is not None:

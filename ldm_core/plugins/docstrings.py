@@ -19,6 +19,7 @@ NEXT = re.compile(r"^[^\s)\]}#]", re.MULTILINE)
 """Where what stands at the top of a module ends: at whatever next stands there."""
 
 
+@cache
 def written_docstring(target: str) -> str | None:
     """The docstring of ``"package.module:name"``, without importing the module.
 

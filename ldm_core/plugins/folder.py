@@ -5,27 +5,60 @@ results, what is said beside it, and what runs are made with."""
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Protocol
 
 from ldm_core.errors import LdmWarning
+from ldm_core.plugins.arithmetic import Arithmetic
+from ldm_core.plugins.interception import ModuleHooks
 from ldm_core.plugins.itself import ends_where_forked
+from ldm_core.plugins.lookup import Lookup
 from ldm_core.plugins.voices import Voices
+
+
+class Keeper(Protocol):
+    """Keeps something as it was when it was made."""
+
+    def put_back(self, changed: list[str]) -> None:
+        """Have it so again, and say what was not."""
+
+
+class Depth:
+    """How deep calls may lie in each other."""
+
+    def __init__(self) -> None:
+        self._limit = sys.getrecursionlimit()
+
+    def put_back(self, changed: list[str]) -> None:
+        """Have it as it was, and say where it was not."""
+        if sys.getrecursionlimit() != self._limit:
+            changed.append("the recursion limit")
+            sys.setrecursionlimit(self._limit)
 
 
 @contextmanager
 def kept_folder(whose: Callable[[], str]) -> Iterator[None]:
-    """See that the working folder is afterwards what it was; where it was changed, that is said.
+    """See that the working folder, where modules are looked for and how torch computes are
+    afterwards what they were; what was changed is put back, and that is said.
 
     Args:
         whose: in words, who may have changed it.
     """
     here = _folder()
+    shared: list[Keeper] = [Lookup(), Arithmetic(), ModuleHooks(), Depth()]
     try:
         with kept_output(whose):
             yield
     finally:
+        changed: list[str] = []
+        for keeper in shared:
+            keeper.put_back(changed)
+        for what in changed:
+            text = f"{what} was changed by {whose()}; it is put back."
+            warnings.warn(LdmWarning(text), stacklevel=3)
         now = _folder()
         if here and now != here:
             with suppress(OSError):  # it is gone, and there is nowhere to go back to

@@ -3,10 +3,20 @@ another thing then, and yet all is computed otherwise."""
 
 from __future__ import annotations
 
+import copy
+import copyreg
 from collections.abc import Mapping
 from types import FunctionType
 from typing import Any
 
+COPIES: Mapping[str, dict[Any, Any]] = {
+    "copyreg.dispatch_table": copyreg.dispatch_table,
+    "copy._copy_dispatch": vars(copy)["_copy_dispatch"],
+    "copy._deepcopy_dispatch": vars(copy)["_deepcopy_dispatch"],
+}
+"""Tables of Python's that say how things are copied."""
+HOLDERS = (staticmethod, classmethod, property)
+"""What holds a function in a class."""
 Table = dict[Any, Any] | set[Any] | list[Any]
 
 
@@ -16,10 +26,13 @@ class Inside:
     def __init__(self) -> None:
         self._functions: list[FunctionType] = []
         self._codes: list[Any] = []
+        self._kinds: list[tuple[Any, type]] = []
         self._deep: list[FunctionType] = []
         self._defaults: tuple[list[Any], list[Any]] = ([], [])
         self._tables: list[tuple[str, Table]] = []
         self._held: list[Table] = []
+        for name, table in COPIES.items():
+            self._take_table(name, table)
 
     def take_in(self, home: str, values: Mapping[str, Any], *, deep: bool) -> None:
         """Keep what is inside of what a module or class holds.
@@ -29,7 +42,9 @@ class Inside:
             deep: it is one of ours, of which what functions take by default and public tables are
                 kept too.
         """
-        functions = [*filter(None, map(_function, values.values()))]
+        functions = [one for one in values.values() if type(one) is FunctionType]
+        held = [_function(one) for one in values.values() if type(one) in HOLDERS]
+        functions += [one for one in held if one is not None]
         self._functions += functions
         self._codes += [one.__code__ for one in functions]
         if not deep:
@@ -40,12 +55,24 @@ class Inside:
         self._defaults[1].extend(None if one is None else dict(one) for one in named)
         for name, value in values.items():
             if type(value) in (dict, set, list) and name[:1] != "_":
-                self.take_table(f"{home}.{name}", value)
+                self._take_table(f"{home}.{name}", value)
 
-    def take_table(self, name: str, table: Table) -> None:
+    def _take_table(self, name: str, table: Table) -> None:
         """Keep what a table holds."""
         self._tables.append((name, table))
         self._held.append(table.copy())
+
+    def take_kind(self, module: Any) -> None:
+        """Keep of which class a module is, by which all is found in it."""
+        self._kinds.append((module, type(module)))
+
+    def kinds_again(self) -> list[str]:
+        """Have modules of the classes that they were of, without which nothing can be found in
+        them; what was not."""
+        other = [(module, kind) for module, kind in self._kinds if type(module) is not kind]
+        for module, kind in other:
+            object.__setattr__(module, "__class__", kind)
+        return [f"the class of {module.__name__}" for module, _ in other]
 
     def is_same(self) -> bool:
         """Whether all is as it was, but for what came into tables."""

@@ -25,7 +25,7 @@ class Interception:
     def __init__(self) -> None:
         torch: Any = sys.modules.get("torch")
         self._modes = _modes(torch)
-        self._hooks = {name: dict(table) for name, table in _hooks(torch).items()}
+        self._hooks = ModuleHooks()
         self._inference = torch is not None and torch.is_inference_mode_enabled()
         self._operators = _operators(torch)
         self._there = torch is not None
@@ -38,12 +38,7 @@ class Interception:
         if [*map(id, _modes(torch))] != [*map(id, self._modes)]:
             changed.append("what hears of each call of torch")
             self._put_back_modes(torch)
-        for name, table in _hooks(torch).items():
-            before = self._hooks.get(name, {})
-            if dict(table) != before:
-                changed.append("what hears of each module's calls")
-                table.clear()
-                table.update(before)
+        self._hooks.put_back(changed)
         if torch.is_inference_mode_enabled() and not self._inference:
             changed.append("whether torch keeps gradients")
             _guards.append(torch._C._InferenceMode(False))
@@ -74,6 +69,22 @@ class Interception:
             for mode in stack:
                 if id(mode) in known or _is_of_a_device(torch, mode):
                     push(mode)
+
+
+class ModuleHooks:
+    """What hears of every module's calls, as it was when this was made."""
+
+    def __init__(self) -> None:
+        self._before = {n: dict(table) for n, table in _hooks(sys.modules.get("torch")).items()}
+
+    def put_back(self, changed: list[str]) -> None:
+        """Have it as it was, and say what was not."""
+        for name, table in _hooks(sys.modules.get("torch")).items():
+            before = self._before.get(name, {})
+            if dict(table) != before:
+                changed.append("what hears of each module's calls")
+                table.clear()
+                table.update(before)
 
 
 def _modes(torch: Any) -> list[Any]:

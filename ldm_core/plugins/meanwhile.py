@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import ExitStack, contextmanager
 from itertools import chain
+from types import ModuleType
 from typing import Any
 
 from ldm_core.errors import LdmWarning
@@ -21,11 +22,14 @@ from ldm_core.plugins.contents import (
     CALLED,
     DEEP,
     INSIDE,
+    KEPT,
     LAYERS,
     NONE,
     TORCH,
     Owner,
     are_same,
+    built_in,
+    built_in_again,
     called,
     few,
     files_of,
@@ -39,7 +43,11 @@ from ldm_core.plugins.contents import (
 from ldm_core.plugins.inside import Inside
 from ldm_core.plugins.itself import unheard
 
-USED = DEEP | {"PIL", "builtins", "diffusers", "safetensors"}
+USED = DEEP | KEPT | {"PIL", "diffusers", "numpy", "safetensors"}
+MODULES = DEEP | {"PIL", "diffusers", "numpy", "safetensors", "transformers"}
+"""Packages whose modules stay where they are."""
+MOST = 12
+"""Names that are said of what was changed."""
 Packages = Mapping[str, str]
 """The packages of plugins, in words, by their top-level modules."""
 
@@ -53,6 +61,8 @@ class Meanwhile:
         self._arrivals = Arrivals(self)
         self._lock = threading.RLock()
         self._open: list[str] = []
+        self._modules: dict[str, ModuleType] = {}
+        self._builtins = built_in()
         self._heard = ExitStack()
         self._forget()
 
@@ -91,6 +101,8 @@ class Meanwhile:
         """
         with self._lock:
             self._open.append(whose)
+            self._builtins = self._builtins if self._open[1:] else built_in()
+            self._modules = dict(sys.modules) if not self._open[1:] else self._modules
             if self._open[1:]:
                 self._say(self._open[-2])
                 return
@@ -117,6 +129,11 @@ class Meanwhile:
 
     def end(self, whose: str) -> None:
         """It has run; what it changed is put back, and said."""
+        lost: list[str] = []
+        built_in_again(self._builtins, lost)
+        for what in lost:
+            text = f"{what} was changed by {whose}; it is put back."
+            warnings.warn(LdmWarning(text), stacklevel=4)
         with self._lock:
             self._open.remove(whose)
             if not self._open:
@@ -131,19 +148,27 @@ class Meanwhile:
         """
         for other, names in self._changes(near).items():
             by = f"{other}, beside {near}" if other and other not in near else near
-            text = f"what others use ({few(names)}) was changed by {by}; it is put back."
+            text = f"what others use ({few(names, MOST)}) was changed by {by}; it is put back."
             warnings.warn(LdmWarning(text), stacklevel=5)
 
     def _changes(self, whose: str) -> dict[str, list[str]]:
         """What was changed, by the package whose code stands in its place, which is empty where
         that is not known."""
         changed: dict[str, list[str]] = {}
+        if not self._modules.items() <= sys.modules.items():
+            gone = [n for n, one in self._modules.items() if sys.modules.get(n) is not one]
+            if lost := [name for name in gone if name.partition(".")[0] in MODULES]:
+                sys.modules.update({name: self._modules[name] for name in lost})
+                changed[""] = [f"the module {name}" for name in lost]
+            self._modules = dict(sys.modules)
         if inside := self._inside.put_back():
-            changed[""] = inside
+            changed.setdefault("", []).extend(inside)
         if not are_same([*chain.from_iterable(self._live)], self._flat):
-            files: dict[str, Set[str]] = {}
-            for top, word in self._packages.items():
-                files[word] = files.get(word, frozenset()) | files_of([top])
+            files: dict[str, set[str]] = {word: set() for word in self._packages.values()}
+            for name, module in list(sys.modules.items()):
+                word = self._packages.get(name.partition(".")[0])
+                if word is not None:
+                    files[word] |= files_of({name: module})
             for owner, before in self._before.items():
                 self._put_back(owner, before, files, whose, changed)
             self._flat = [*chain.from_iterable(self._live)]

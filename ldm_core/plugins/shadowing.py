@@ -13,7 +13,7 @@ from ldm_core.plugins.blame import OWN
 from ldm_core.plugins.ownership import Record, who
 from ldm_core.plugins.trust import normalised
 
-PLACES = (NAMED | OURS) - {"builtins", "io", "json", "os", "pathlib", "time"}
+PLACES = NAMED | OURS
 """Top-level modules that lie beside those of plugins; Python's own come before them."""
 TAKES = re.compile(
     rf'^"?(?:\./)?({"|".join(sorted(PLACES))})(?:/[^\n"]*)?(?:\.py|\.so|\.pyd)"?,', re.M

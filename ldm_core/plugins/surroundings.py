@@ -98,6 +98,12 @@ class Surroundings:
                 sys.modules.update({name: modules[name] for name in gone})
             self._put_back(traces.changed)
 
+    def late(self) -> list[str]:
+        """What was changed since of what others use, which is put back, as by a thread."""
+        changed: list[str] = []
+        self._contents.put_back("", changed, late=True)
+        return changed
+
     def _keep_neighbour(self, package: str, before: dict[str, ModuleType]) -> None:
         """Keep what is in the modules of a plugin package from the next one."""
         new = [name for name in sys.modules.keys() - before.keys() if name.startswith(package)]

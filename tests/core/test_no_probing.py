@@ -31,6 +31,7 @@ FOREIGN = {
         "_skip",
     },
     "ldm_core/plugins/contents.py": {"__file__", "__module__", "__name__"},
+    "ldm_core/plugins/inside.py": {"_copy_dispatch", "_deepcopy_dispatch"},
     "ldm_core/plugins/itself.py": {"f'__{name}__'"},
     "ldm_core/plugins/arrivals.py": {"__file__", "__path__", "__spec__"},
     "ldm_core/plugins/hook_api.py": {"ldm_api", "ldm_api_version"},

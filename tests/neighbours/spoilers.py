@@ -189,21 +189,34 @@ OBSERVED: dict[str, tuple[str, str]] = {
     # what else it does, and what is said of it
     "ours": (
         "import ldm_core.run.output as o\no.Output.save = lambda *a, **k: None",
-        "what others use (ldm_core.run.output.Output.save)",
+        "ldm_core.run.output.Output.save",
     ),
     "constant": (
         "import ldm_core.media.writers as w\nw.LdmError = None",
-        "what others use (ldm_core.media.writers.LdmError)",
+        "ldm_core.media.writers.LdmError",
     ),
     "layer": (
         "torch.nn.functional.silu = lambda x, *a, **k: x",
-        "what others use (torch.nn.functional.silu)",
+        "torch.nn.functional.silu",
     ),
     "network": (
         "import diffusers\ndiffusers.AutoencoderKL.decode = lambda *a, **k: 1 / 0",
-        ".AutoencoderKL.decode)",
+        ".AutoencoderKL.decode",
     ),
-    "other": ("import victim_parts\nvictim_parts.it = None", "what others use (victim_parts.it)"),
+    "other": ("import victim_parts\nvictim_parts.it = None", "victim_parts.it"),
+    "text": ("import json\njson.dumps = lambda *a, **k: '{}'", "json.dumps"),
+    "builtins": ("import builtins\nbuiltins.hex = None", "builtins.hex"),
+    "module": (
+        "import sys, types\nsys.modules['PIL.Image'] = types.ModuleType('PIL.Image')",
+        "the module PIL.Image",
+    ),
+    "every-module": (
+        "torch.nn.modules.module.register_module_forward_hook(lambda *a: None)",
+        "what hears of each module's calls",
+    ),
+    "type": ("torch.set_default_dtype(torch.float64)", "torch's default type"),
+    "finders": ("import sys\nsys.meta_path.clear()", "how modules are looked for"),
+    "depth": ("import sys\nsys.setrecursionlimit(5000)", "the recursion limit"),
     "audits": ("import sys\nsys.addaudithook(lambda *a: 1 / 0)", "an audit hook"),
 }
 ALL = VOICES | OBSERVED
@@ -242,3 +255,14 @@ MADE = {
     "imported": Use(f"{GENERATE} --scheduler imported", 0, ("named_writer",), True, True),
     "made": Use(f"{GENERATE} --scheduler made", 0, ("named_writer",), True, True),
 }
+LATE = importing(
+    "late",
+    "import threading\n"
+    "from ldm_core.plugins import discovery\n"
+    "def later():\n"
+    "    import ldm_core.contracts as c\n"
+    "    while discovery.is_listing(): pass\n"
+    "    c.Medium = None\n"
+    "threading.Thread(target=later).start()",
+)
+"""A package whose thread waits until it is imported."""

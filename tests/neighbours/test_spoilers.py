@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from neighbours.corpus import RIGHT
-from neighbours.spoilers import AT_IMPORT, MADE, MEANWHILE, OBSERVED, VICTIM, VOICES
+from neighbours.spoilers import AT_IMPORT, LATE, MADE, MEANWHILE, OBSERVED, VICTIM, VOICES
 from neighbours.test_neighbours import WORDS, Bench, check_use, check_words, lay_out, listed
 from neighbours.test_neighbours import bench as bench
 
@@ -52,3 +52,13 @@ def test_whoever_changes_what_others_use_at_a_step_is_named(
 @pytest.mark.parametrize("name", MADE)
 def test_whoever_changes_what_others_use_when_it_is_made_is_named(bench: Bench, name: str) -> None:
     check_use(bench, MEANWHILE, MADE[name], lay_out(bench.place, MEANWHILE))
+
+
+def test_what_is_changed_late_is_told_and_put_back(bench: Bench) -> None:
+    """As by a thread that was left at an import, while all is listed."""
+    site = lay_out(bench.place, LATE)
+    ended = bench.run(["plugins", "list", "--json"], site)
+    assert listed(ended) == bench.plugins
+    said = "warning: what the package spoils-late 1.2 left behind at its import changed "
+    what = "what others use (ldm_core.contracts.Medium); it is put back."
+    assert said + what in ended.err, ended.err

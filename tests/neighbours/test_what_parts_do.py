@@ -51,6 +51,15 @@ def writes_into_x(denoise: Any) -> Any:
     return outer
 
 
+def flips_x_unseen(denoise: Any) -> Any:
+    def outer(x: Any, point: Point) -> Any:
+        x0 = denoise(x, point)
+        x.data.neg_()  # which torch does not count, and whose squares are the same
+        return x0
+
+    return outer
+
+
 @contextmanager
 def by_numpy(grid: Any) -> Iterator[Callable[[Any], None]]:
     def tell(step: Any) -> None:
@@ -100,6 +109,12 @@ class Scales(Converter):
 
     def convert(self, model: Model) -> Model:
         model.parts["unet"].module.conv_in.weight.data.mul_(1.01)  # which torch does not count
+        return model
+
+
+class Nudges(Scales):
+    def convert(self, model: Model) -> Model:
+        model.parts["unet"].module.conv_in.weight.data.view(-1)[5] += 1e-3
         return model
 
 
@@ -163,10 +178,12 @@ class Offers:
     @hookimpl
     def ldm_denoisers(self, register: Any) -> None:
         register("writes_into_x", writes_into_x)
+        register("flips_x", flips_x_unseen)
 
     @hookimpl
     def ldm_converters(self, register: Any) -> None:
         register("scales", Scales)
+        register("nudges", Nudges)
         register("hooks", Hooks)
         register("processors", Processors)
         register("pads", Pads)
@@ -204,6 +221,7 @@ WRONG = {
     "negative": ({"spacing": "negative"}, "should lie between 0 and 3e+38"),
     "sparse": ({"decoder": "sparse"}, "it gave one of torch.sparse_coo"),
     "writes_into_x": ({"denoisers": ["writes_into_x"]}, "leaves x as it is, and it wrote into it"),
+    "flips_x": ({"denoisers": ["flips_x"]}, "leaves x as it is, and it wrote into it"),
     "by_numpy": ({"observers": ["by_numpy"]}, "it wrote into what it was shown"),
     "asks": ({"observers": ["asks"]}, "asked for noise of the run"),
     "seeds": ({"observers": ["seeds"]}, "does not support item assignment"),
@@ -223,6 +241,7 @@ def test_it_is_the_parts_failure(beside: Pipeline, name: str) -> None:
     ("name", "what"),
     [
         ("scales", "the weights unet.conv_in.weight"),
+        ("nudges", "the weights unet.conv_in.weight"),
         ("hooks", "the module unet"),
         ("processors", "the module unet."),
         ("pads", "the module unet.conv_in"),
