@@ -36,7 +36,7 @@ from ldm_core.cli.running import run_pipeline
 from ldm_core.cli.words import as_help
 from ldm_core.errors import LdmError
 from ldm_core.model.hub_permission import hub_permission
-from ldm_core.plugins.blame import blamed
+from ldm_core.plugins.blame import blamed, is_of_others
 from ldm_core.plugins.options import REQUIRED, Option, describe, plain_function, read_fields
 from ldm_core.plugins.registry import Plugin, installed
 from ldm_core.run.in_batches import Draws, InBatches
@@ -48,6 +48,10 @@ WHATEVER = {"ignore_unknown_options": True, "allow_extra_args": True}
 
 OF_EACH_CALL = frozenset({"seed", "num_images_per_prompt", "frame_rate", "skip"})
 """What a function that draws in batches is told of its flags beside its own options."""
+
+
+OF_THE_PROGRAM = frozenset({"help", "plugin"})
+"""Flags that are read before or behind any command."""
 
 
 def made_command(name: str, plugin: Plugin) -> Any:
@@ -91,8 +95,9 @@ def as_command(plugin: Plugin) -> Callable[..., None]:
         kind = inspect.Parameter.KEYWORD_ONLY
         parameters.append(inspect.Parameter("context", kind, annotation=typer.Context))
     owner = f"the command '{plugin.name}'"
-    if "help" in options:
-        raise TypeError("its option 'help' would stand in the place of --help")
+    for name in OF_THE_PROGRAM & {*options}:
+        raise TypeError(f"its option '{name}' would stand in the place of --{name}")
+    _check_flags({**options, **{n: o for group in shared.values() for n, o in group.items()}})
     if isinstance(function, InBatches) and "context" in {*options, *arguments}:
         raise TypeError("its parameter 'context' has a name that is taken; give it another")
     if isinstance(function, InBatches):
@@ -128,7 +133,7 @@ def as_command(plugin: Plugin) -> Callable[..., None]:
             else:
                 with blamed(plugin, "while it ran", installed().plugins, typed=True):
                     made = function(*positional, **objects, **checked(options))
-                print_results(owner, made)
+                print_results(plugin.whose if is_of_others(plugin) else owner, made)
 
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return run
@@ -209,11 +214,26 @@ def _argument(option: Option, several: bool) -> inspect.Parameter:
     )
 
 
+def _flags(option: Option) -> list[str]:
+    """The flag of an option, and that which turns it off, where it has one."""
+    name = option.name.replace("_", "-")
+    off = option.annotation is bool and option.default is not False
+    return [FLAGS.get(option.name, f"--{name}"), *([f"--no-{name}"] if off else [])]
+
+
+def _check_flags(options: Mapping[str, Option]) -> None:
+    """See that each option has flags of its own; `TypeError` where two have the same."""
+    owners: dict[str, str] = {}
+    for name, option in options.items():
+        for flag in _flags(option):
+            if flag in owners:
+                raise TypeError(f"its options '{owners[flag]}' and '{name}' have one flag, {flag}")
+            owners[flag] = name
+
+
 def _option(option: Option) -> inspect.Parameter:
-    flag = FLAGS.get(option.name, f"--{option.name.replace('_', '-')}")
     short = [SHORT[option.name]] if option.name in SHORT else []
-    if option.annotation is bool and option.default is not False:
-        flag += f"/--no-{option.name.replace('_', '-')}"
+    flag = "/".join(_flags(option))
     kind: Any = _typed(option.annotation)
     told: dict[str, Any] = {"help": as_help(option.help)}
     if (known := completion_of(option.name, kind)) is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,7 +23,7 @@ from ldm_core.composition.stages import options_in_words, stages_of, value_in_wo
 from ldm_core.conformance.trace import trace
 from ldm_core.contracts import Extent, OutputPath
 from ldm_core.contracts.latents import describe as describe_extent
-from ldm_core.errors import LdmError
+from ldm_core.errors import LdmError, LdmWarning
 from ldm_core.media.json_text import json_text
 from ldm_core.model import place as placement
 from ldm_core.model.lora import strength_in_words
@@ -185,6 +186,11 @@ def describe(composition: Composition) -> dict[str, Any]:
     except LdmError as error:
         not_linear = str(error)
     else:
+        forms = [*(call.x for call in walk.calls), walk.end]
+        if not all(math.isfinite(value) for form in forms for value in form.terms.values()):
+            whose = composition.owners.called(composition.scheduler, "the scheduler")
+            what = "gives coefficients that are not finite (NaN or infinite)"
+            warnings.warn(LdmWarning(f"{whose} {what}, and so is what it draws."), stacklevel=2)
         rows = [*((call.point.t, call.x) for call in walk.calls), (grid[-1].t, walk.end)]
         table = {
             "symbols": walk.symbols,

@@ -24,6 +24,7 @@ from ldm_core.errors import LdmError
 from ldm_core.media.json_text import read_json_text
 from ldm_core.media.names import write_whole
 from ldm_core.model.reading import read_bytes
+from ldm_core.plugins.entries import LONGEST_VERSION
 from ldm_core.plugins.hookspecs import HOOK_API
 
 FORMAT = 1
@@ -69,8 +70,11 @@ class Certificate:
 
     @property
     def words(self) -> str:
-        """It in a few words, as lists show it."""
-        return f"certified with ldm-core {self.host}, {self.date[:10]}"
+        """It in a few words, as lists show it: also of how many checks it is declared that they
+        fail."""
+        expected = sum(result.outcome == "expected" for result in self.results)
+        more = f", {expected} of {len(self.results)} checks failing as declared" if expected else ""
+        return f"certified with ldm-core {self.host}, {self.date[:10]}{more}"
 
 
 def certify(package: Package, results: Sequence[Result], model: Path | None = None) -> Certificate:
@@ -145,6 +149,8 @@ def read_certificate(file: Path) -> Certificate:
         raise LdmError(
             f"'{file}' is no certificate: {where}: {error.errors()[0]['msg']}."
         ) from None
+    if len(certificate.host) > LONGEST_VERSION:
+        raise LdmError(f"'{file}' is no certificate: host: it is longer than any version.")
     if digest is None:
         raise LdmError(
             f"the certificate '{file}' has no {DIGEST} of what it says, as none had once, "

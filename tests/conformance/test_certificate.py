@@ -178,6 +178,9 @@ def test_lists_show_it(
     listed = json.loads(ldm("plugins", "list", "--json")[1])
     assert {p.get("certificate") for p in listed if p["distribution"] == "ldm-mine"} == {words}
     assert not [p for p in listed if "certificate" in p and p["distribution"] != "ldm-mine"]
+    expected = Result("scheduler mine", "linear", "expected", reason="it is not")
+    write_certificate(certify(package, [*PASSED, expected]), file)
+    assert "1 of 2 checks failing as declared" in ldm("plugins", "show", "mine")[1]
     changed(package)
     assert "does not hold" in ldm("plugins", "list")[2]
 

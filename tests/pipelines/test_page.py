@@ -16,6 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 from pydantic import Field as Bounds
 
 import tiny
+import wrong_parts
 from ldm_core import hookimpl
 from ldm_core.errors import LdmError
 from ldm_core.media.png import read_png
@@ -113,6 +114,22 @@ def test_a_picture_gives_its_recipe_back(folders: Folders, wish: Filled) -> None
     assert image.tobytes() == then.tobytes()
     assert manifest == before
     assert maker.reads == 1
+
+
+def test_a_picture_that_is_none_is_said(folders: Folders, wish: Filled) -> None:
+    registry = Registry()
+    registry.plugins += installed().plugins
+    registry.models += installed().models
+    registry.add(wrong_parts, "ldm-wrong", "1.2")
+    lost = {
+        ("decoder", "ldm-wrong:wrong", key): it for key, it in (("at", "decode"), ("how", "nan"))
+    }
+    parts = {"decoder": ("ldm-wrong:wrong",)}
+    filled = replace(wish, parts=parts, options=lost, axes={}, count=1)
+    *_, last = Maker(folders, registry).make(ask(folders, filled, registry), "someone")
+    assert not last.saved
+    assert last.notes[0].startswith("error: the image of seed 7 came out not finite")
+    assert "the decoder 'wrong' of the package ldm-wrong 1.2" in progress_text(last)
 
 
 def test_what_cannot_be_taken_over_is_said(ldm: Any, folder: Path, folders: Folders) -> None:

@@ -28,7 +28,7 @@ from ldm_core.model.hub_permission import HubPermission, hub_permission
 from ldm_core.plugins.registry import Registry
 from ldm_core.run.decoding import decoder_for
 from ldm_core.run.memory.foreseen import foreseen
-from ldm_core.run.output import Output
+from ldm_core.run.output import Failure, Output
 from ldm_core.run.pipeline import Pipeline
 from ldm_core.run.stream import Stream
 from ldm_pipelines.page.filled import Asked
@@ -173,7 +173,8 @@ class Maker:
                 yield replace(seen, stopped=True)
                 return
             ours = [f"warning: {w.message}" for w in caught if issubclass(w.category, LdmWarning)]
-            notes = tuple(dict.fromkeys(ours))
+            lost = [f"error: {failure.message}" for failure in run.lost]
+            notes = tuple(dict.fromkeys([*lost, *ours]))
             yield replace(seen, batch=run.made, notes=notes)
 
 
@@ -190,11 +191,13 @@ class _Run:
         stream: its steps.
         made: batches.
         saved: files.
+        lost: pictures that are not finite, and so are none.
     """
 
     def __init__(self, pipe: Pipeline, call: dict[str, Any], format: str | None, out: Path) -> None:
         self.made = 0
         self.saved: list[Saved] = []
+        self.lost: list[Failure] = []
         tellers: list[Callable[[Step], None]] = []
         batches = pipe.batches(**call, on_step=lambda step: tellers[0](step))
 
@@ -202,6 +205,7 @@ class _Run:
             tellers.append(on_step)
             for output in batches:
                 self.saved += save(pipe, output, out, format)
+                self.lost += output.failures
                 self.made += 1
             return output
 
