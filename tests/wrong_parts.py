@@ -130,6 +130,11 @@ def act(right: Any, at: str, moment: str, how: str) -> Any:
             return right.half()
         case "nan":
             return right * float("nan")
+        case "huge":
+            return right * 1e30
+        case "nowhere":
+            x, _ = right
+            return x, Point(float("nan"), 1.0, 5.0)
         case "large":
             return right + 200
         case "small":

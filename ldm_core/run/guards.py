@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from math import inf
 from typing import Any, TypeVar
 
 import torch
@@ -103,6 +104,9 @@ def asked_by(denoise: Denoise, part: Any, like: Tensor, whose: str) -> Denoise:
         if not isinstance(point, Point):
             what = f"{whose} asks the denoiser for x0 at a Point"
             raise PartError(part, f"{what}, and it asked at {brief(point)}.")
+        if not (0 <= point.alpha < inf and 0 <= point.sigma < inf and -inf < point.t < inf):
+            what = f"{whose} asks the denoiser for x0 at a point of a noise schedule"
+            raise PartError(part, f"{what}, and it asked at {point}.")
         return denoise(x, point)
 
     return asked

@@ -104,7 +104,7 @@ def _outcome(
         _check_count(medium, len(good))
         whole = [finite_entries(part.data) for part in (medium, *medium.beside)]
         lost = [place for place in range(len(good)) if not all(part[place] for part in whole)]
-        faults |= {good[place]: Fault(DECODER) for place in lost}
+        faults |= {good[place]: Fault(_lost_by(pipe, latents[good[place]])) for place in lost}
         if lost:
             left = [place for place in range(len(good)) if place not in lost]
             medium = _part(medium, left)
@@ -217,6 +217,15 @@ def _holds(tensor: Tensor) -> bool:
         return not bool(tensor.detach().isfinite().all())
     except (RuntimeError, NotImplementedError, TypeError):
         return False  # packed, such as in 8 bits
+
+
+def _lost_by(pipe: Pipeline, latent: Tensor) -> str:
+    """What makes a picture that is not finite of one finite latent: the decoder; or a scheduler of
+    others, where the latent lies so far out that no decoder could show it."""
+    size = float(latent.detach().double().square().mean().sqrt())
+    parts = pipe.composition
+    far = size > FAR_AT_THE_END and not parts.owners.is_ours(parts.scheduler)
+    return SCHEDULER if far else DECODER
 
 
 def _failures(

@@ -127,6 +127,7 @@ def test_what_is_raised_is_the_plugins_failure(
 
 
 GIVEN = [
+    ("scheduler", "ask_all", "nowhere", "asks the denoiser for x0 at a point of a noise schedule"),
     ("scheduler", "end", "none", "gave None for an x of"),
     ("scheduler", "end", "shape", "gave a tensor of (1, 4, 8, 7) for an x of (1, 4, 8, 8)"),
     ("scheduler", "end", "half", "gave a tensor of (1, 4, 8, 8) float16"),
@@ -205,6 +206,14 @@ def test_numbers_that_are_not_finite_name_the_plugin(
     assert f"the first such numbers came from {place.format(whose=whose(kind))}" in str(
         failure.value
     ).replace("from the network's", "from network's")
+
+
+def test_what_no_decoder_can_show_is_the_schedulers(right: Pipeline) -> None:
+    with (
+        pytest.raises(NotFiniteError, match=f"numbers came from {whose('scheduler')}"),
+        pytest.warns(LdmWarning, match="the final latents have a root mean square"),
+    ):
+        draw(right.replace(**choice("scheduler", at="end", how="huge")))
 
 
 @pytest.mark.parametrize(

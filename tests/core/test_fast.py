@@ -129,7 +129,8 @@ def test_what_pays_is_taken(factories: Mapping[str, Any], fast: str, taken: list
     for name in taken:
         assert f"{name}, 0." in said
     if "jealous" in factories:
-        assert "jealous is left out: it cannot stand beside quick" in said
+        assert "jealous is left out: the converter 'jealous' of the package swift 1.0" in said
+        assert "it cannot stand beside quick; keen" in said
     assert ("20 dB" in said) == ("lossy" in taken)
     assert ("(pip install swiftest)" in said) == ("missing" in factories)
     assert ("silent is left out: it does not keep" in said) == ("silent" in factories)
