@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -110,12 +111,16 @@ def _writer(plugin: Plugin) -> Writer:
 
 
 def _seen(writer: Writer, plugin: Plugin) -> Writer:
-    """A writer whose files are seen to be there: other code may stand in the place of a library's
-    beneath one of ours."""
+    """A writer whose files are seen to be there, and manifests to stay as they are: other code may
+    stand in the place of a library's beneath one of ours."""
 
     def write(shown: Shown, manifest: Mapping[str, Any], path: Path) -> None:
+        told = deepcopy(manifest) if is_of_others(plugin) else manifest
         with blamed(plugin, "while it wrote a file"):
-            writer.write(shown, manifest, path)
+            writer.write(shown, told, path)
+        if told != manifest:
+            what = LdmError("a writer leaves the manifest as it is, and it wrote into it.")
+            raise PluginError(plugin.whose, "while it wrote a file", what)
         if not path.is_file() or path.stat().st_size == 0:
             what = "there is no file at the path it was given, or it is empty"
             if is_of_others(plugin):

@@ -289,6 +289,8 @@ def check_medium(medium: Medium, latents: Tensor, part: Decoder) -> None:
     if data.is_meta or not data.numel():
         gave = f"{described(data)} on {data.device}"
         raise PartError(part, f"a decoder gives something to be shown, and it gave {gave}.")
+    if kind == "audio" and not medium.rate:
+        raise PartError(part, "a decoder of audio says how many samples a second it gives.")
     if len(data) != len(latents):
         raise PartError(
             part,

@@ -472,6 +472,18 @@ WRITERS = [
 ]  # fmt: skip
 AT_USE += [
     *WRITERS,
+    part(
+        "wrong-writer-manifest",
+        "writer",
+        "@contracts.writes('image', '.mine')\ndef it(shown, manifest, path):\n"
+        "    path.write_bytes(b'x')\n    manifest['seed'] = 99",
+        Use(f"{GENERATE} --format mine", 1, ("writer", "mine", "the manifest as it is")),
+    ),
+    decoder(
+        "wrong-decoder-rate",
+        "return contracts.Medium('image', torch.zeros(len(x0), 3, 16, 16), beside=("
+        "contracts.Medium('audio', torch.zeros(len(x0), 1, 9)),))",
+    ),
     saying("wrong-inputs-letters", "conditioning", "inputs = {'pr\\u043empt': contracts.Input()}"),
     saying("wrong-inputs-self", "conditioning", "inputs = {'self': contracts.Input()}"),
 ]
