@@ -119,8 +119,8 @@ def _seen(writer: Writer, plugin: Plugin) -> Writer:
         with blamed(plugin, "while it wrote a file"):
             writer.write(shown, told, path)
         if told != manifest:
-            what = LdmError("a writer leaves the manifest as it is, and it wrote into it.")
-            raise PluginError(plugin.whose, "while it wrote a file", what)
+            altered = LdmError("a writer leaves the manifest as it is, and it wrote into it.")
+            raise PluginError(plugin.whose, "while it wrote a file", altered)
         if not path.is_file() or path.stat().st_size == 0:
             what = "there is no file at the path it was given, or it is empty"
             if is_of_others(plugin):

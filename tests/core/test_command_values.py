@@ -6,6 +6,7 @@ import json
 import random
 import sys
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -245,7 +246,7 @@ def ldm_commands(register):
 """
 
 
-SAID = "the command 'number' returned 3, which is neither text nor a path: not printed."
+SAID = "returned 3, which is neither text nor a path: not printed."
 
 
 def test_what_a_command_returns_is_its_result_and_what_it_prints_is_not(
@@ -254,11 +255,12 @@ def test_what_a_command_returns_is_its_result_and_what_it_prints_is_not(
     monkeypatch.setattr(discovery, "_files", ())
     file = tmp_path / "talks_to_us.py"
     file.write_text(TALKS)
+    whose = f"local 0+{sha256(file.read_bytes()).hexdigest()[:12]}"
     try:
         for words, printed, said in (
             ("counted ab c", "ab 2\nc 1\n", "a remark\n"),
             ("where", "here\n", ""),
-            ("number", "", f"warning: {SAID}\n"),
+            ("number", "", f"warning: the command 'number' of the package {whose} {SAID}\n"),
             ("printed it", "", "it\n"),
             ("in-part", "", "said\n"),
         ):
