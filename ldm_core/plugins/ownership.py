@@ -16,9 +16,9 @@ from pathlib import Path
 from types import ModuleType
 from urllib.parse import unquote, urlparse
 
-from ldm_core.errors import OURS
+from ldm_core.errors import OURS, LdmError, PluginError
 from ldm_core.plugins.blame import OWN
-from ldm_core.plugins.trust import normalised
+from ldm_core.plugins.trust import in_force, normalised
 
 GROUP = "ldm"
 """The group of entry points by which plugin modules are found."""
@@ -146,6 +146,19 @@ def plugin_package_of(module: str, asking: str) -> tuple[str, tuple[str, ...]]:
             return "", ()
         return str(home.name), tuple(e.name for e in home.entry_points if e.group == GROUP)
     return "", ()
+
+
+def check_admitted(whose: str, target: str, asking: str) -> None:
+    """See that a plugin's target lies in no other plugin package that lists leave out.
+
+    Raises:
+        PluginError: it does.
+    """
+    owner, entries = plugin_package_of(target.partition(":")[0], asking)
+    if entries and not any(in_force().admit(owner, entry) for entry in entries):
+        what = f"its target '{target}' belongs to the package {owner}"
+        cause = LdmError(f"{what}, which the lists of plugins leave out.")
+        raise PluginError(whose, "before it was imported", cause)
 
 
 @cache

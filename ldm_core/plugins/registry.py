@@ -84,7 +84,10 @@ class Plugin:
         if not isinstance(self.target, str):
             return self.target
         module, _, attribute = self.target.partition(":")
-        self._check_admitted(module)
+        if self.distribution != OWN and in_force():
+            from ldm_core.plugins.ownership import check_admitted
+
+            check_admitted(self.whose, self.target, self.distribution)
         try:
             with nullcontext() if self.distribution == OWN else kept_folder(lambda: self.whose):
                 target = getattr(importlib.import_module(module), attribute)
@@ -104,23 +107,6 @@ class Plugin:
             raise PluginError(self.whose, "when it was imported", cause)
         factory: Callable[..., Any] = target
         return factory
-
-    def _check_admitted(self, module: str) -> None:
-        """See that its target lies in no plugin package that lists leave out.
-
-        Raises:
-            PluginError: it does.
-        """
-        rules = in_force()
-        if not rules or self.distribution == OWN:
-            return
-        from ldm_core.plugins.ownership import plugin_package_of
-
-        owner, entries = plugin_package_of(module, self.distribution)
-        if entries and not any(rules.admit(owner, entry) for entry in entries):
-            what = f"its target '{self.target}' belongs to the package {owner}, which the lists of "
-            cause = LdmError(f"{what}plugins leave out.")
-            raise PluginError(self.whose, "before it was imported", cause)
 
     def _says_itself(self, error: LdmError) -> bool:
         """Whether an error that ended its import is what its package has to say to a person, such

@@ -222,10 +222,9 @@ def _holds(tensor: Tensor) -> bool:
 def _lost_by(pipe: Pipeline, latent: Tensor) -> str:
     """What makes a picture that is not finite of one finite latent: the decoder; or a scheduler of
     others, where the latent lies so far out that no decoder could show it."""
-    size = float(latent.detach().double().square().mean().sqrt())
+    far = float(latent.detach().double().square().mean().sqrt()) > FAR_AT_THE_END
     parts = pipe.composition
-    far = size > FAR_AT_THE_END and not parts.owners.is_ours(parts.scheduler)
-    return SCHEDULER if far else DECODER
+    return SCHEDULER if far and not parts.owners.is_ours(parts.scheduler) else DECODER
 
 
 def _failures(

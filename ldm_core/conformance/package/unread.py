@@ -30,7 +30,7 @@ def is_read(target: Callable[..., Any], parameter: str) -> bool:
 def _code(target: Callable[..., Any]) -> CodeType | None:
     function = plain_function(target)
     if inspect.isclass(function):
-        function = vars(function).get("__init__")
+        function = function.__init__
     function = inspect.unwrap(function) if callable(function) else None
     return function.__code__ if inspect.isfunction(function) else None
 
