@@ -169,6 +169,13 @@ def is_of_a_contract(error: LdmError) -> bool:
     return False
 
 
+def says_itself(error: LdmError, plugin: Plugin) -> bool:
+    """Whether an error that ended a plugin's import is what its package has to say to a person, and
+    not what the core said of how it was called."""
+    called_wrong = is_of_others(plugin) and is_raised_by_us(error)
+    return not called_wrong and not is_of_a_contract(error)
+
+
 def is_of_others(plugin: Plugin | None) -> bool:
     """Whether a plugin is brought by another package than ours."""
     return plugin is not None and plugin.distribution != OWN

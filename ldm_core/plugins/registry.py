@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ldm_core.arguments import checks_arguments
-from ldm_core.errors import LdmError, PluginError, did_you_mean, is_raised_by_us
+from ldm_core.errors import LdmError, PluginError, did_you_mean
 from ldm_core.machine import asked_to_stop, machine_error
 from ldm_core.plugins import hookspecs
-from ldm_core.plugins.blame import OWN, blamed, is_of_a_contract
+from ldm_core.plugins.blame import OWN, blamed, says_itself
 from ldm_core.plugins.docstrings import written_docstring
 from ldm_core.plugins.entries import Failure as Failure
 from ldm_core.plugins.entries import Import as Import
@@ -94,7 +94,7 @@ class Plugin:
         except BaseException as error:
             if asked_to_stop(error) or machine_error(error) is not None:
                 raise
-            if isinstance(error, LdmError) and self._says_itself(error):
+            if isinstance(error, LdmError) and says_itself(error, self):
                 raise LdmError(f"{self.whose}: {error.message}", error.hint) from error
             if self.distribution != OWN:
                 doing = f"while it was imported from {self.target}"
@@ -107,12 +107,6 @@ class Plugin:
             raise PluginError(self.whose, "when it was imported", cause)
         factory: Callable[..., Any] = target
         return factory
-
-    def _says_itself(self, error: LdmError) -> bool:
-        """Whether an error that ended its import is what its package has to say to a person, such
-        as what is to be installed, and not what the core said of how it was called."""
-        own = self.distribution != OWN and is_raised_by_us(error)
-        return not own and not is_of_a_contract(error)
 
     @cached_property
     def options(self) -> dict[str, Option]:
