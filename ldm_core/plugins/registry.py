@@ -76,11 +76,9 @@ class Plugin:
         if self.earlier is not None:
             self.earlier.warn()
         target = self._import()
-        if self.member is None:
-            return target
-        return partial(target, self.member)
+        return target if self.member is None else partial(target, self.member)
 
-    def _import(self) -> Callable[..., Any]:
+    def _import(self) -> Any:
         if not isinstance(self.target, str):
             return self.target
         module, _, attribute = self.target.partition(":")
@@ -105,8 +103,7 @@ class Plugin:
         if not callable(target):
             cause = TypeError(f"{self.target} is not callable")
             raise PluginError(self.whose, "when it was imported", cause)
-        factory: Callable[..., Any] = target
-        return factory
+        return target
 
     @cached_property
     def options(self) -> dict[str, Option]:
@@ -198,9 +195,8 @@ class Offer:
 
     def _kind_of(self, name: str) -> str:
         if self._kind is None:
-            raise LdmError(
-                f"'{name}' is registered after the hook has returned, in which alone it can be"
-            )
+            after = "is registered after the hook has returned, in which alone it can be"
+            raise LdmError(f"'{name}' {after}")
         return self._kind
 
 
@@ -283,7 +279,6 @@ class Registry:
         Raises:
             LdmError: there is none, or several packages offer the short name.
         """
-        of_kind = [p for p in self.plugins if p.kind == kind]
         plugins = self.named(name, kind)
         if len(plugins) == 1:
             return plugins[0]
@@ -291,7 +286,7 @@ class Registry:
         if plugins:
             ids = " or ".join(f"'{p.id}'" for p in plugins)
             raise LdmError(f"several packages offer a {kind} named '{name}': say {ids}.", look)
-        names = {p.name for p in of_kind}
+        names = {p.name for p in self.plugins if p.kind == kind}
         broken = "".join(f"\n  not loaded: {failure}" for failure in self.failures)
         from ldm_core.plugins.elsewhere_words import said_of
 

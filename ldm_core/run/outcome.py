@@ -220,8 +220,7 @@ def _holds(tensor: Tensor) -> bool:
 
 
 def _lost_by(pipe: Pipeline, latent: Tensor) -> str:
-    """What makes a picture that is not finite of one finite latent: the decoder; or a scheduler of
-    others, where the latent lies so far out that no decoder could show it."""
+    """The decoder; or a scheduler of others, whose latent lies so far out that none can show it."""
     far = float(latent.detach().double().square().mean().sqrt()) > FAR_AT_THE_END
     parts = pipe.composition
     return SCHEDULER if far and not parts.owners.is_ours(parts.scheduler) else DECODER

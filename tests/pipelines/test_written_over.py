@@ -140,6 +140,7 @@ WRITES = {"write_text", "write_bytes", "savefig", "replace", "rename", "link", "
 WRITERS = {
     "ldm_core/conformance/certificate.py",
     "ldm_core/conformance/family_folders.py",
+    "ldm_core/conformance/kinds/writer.py",
     "ldm_core/conformance/package/listing.py",
     "ldm_core/conformance/project_folder.py",
     "ldm_core/scaffold/package.py",
@@ -181,6 +182,7 @@ WRITERS = {
     "pipelines/ldm_pipelines/training/checkpoint.py",
     "pipelines/ldm_pipelines/training/folder.py",
     "pipelines/ldm_pipelines/page/saving.py",
+    "pipelines/ldm_pipelines/tones/folder.py",
 }
 """Files that write others, each into a name for the time being."""
 
