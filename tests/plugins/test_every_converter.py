@@ -150,7 +150,7 @@ OFTEN = [name for name in CASES if name not in AT_NIGHT]
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [*each_on_each(OFTEN), *by_turns(OFTEN, tiny.MORE_FOLDERS)]
+    ("name", "kind"), [*each_on_each(OFTEN, step=3), *by_turns(OFTEN, tiny.MORE_FOLDERS)]
 )
 def test_each_on_each_family(pipes: Any, kind: str, name: str, tmp_path: Path) -> None:
     draws_the_same_and_is_undone(pipes(kind), name, KINDS[kind].inputs_in(tmp_path), kind)

@@ -30,12 +30,25 @@ def in_turn(kind: str, number: int) -> bool:
     return True
 
 
-def each_on_each(things: Iterable[Any], kinds: Collection[str] = tuple(FOLDERS)) -> list[Any]:
-    """Parameters ``(thing, kind)``, all pairs, those that cover nothing new marked ``slow``."""
+def each_on_each(
+    things: Iterable[Any], kinds: Collection[str] = tuple(FOLDERS), step: int = 1
+) -> list[Any]:
+    """Parameters ``(thing, kind)``, all pairs, those that cover nothing new marked ``slow``.
+
+    Args:
+        step: each kind is tried with every so-manieth thing at every change, other kinds with
+            others.
+    """
     return [
-        pytest.param(thing, kind, marks=[] if in_turn(kind, number) else pytest.mark.slow)
+        pytest.param(
+            thing,
+            kind,
+            marks=[]
+            if in_turn(kind, number) and (number + place) % step == 0
+            else pytest.mark.slow,
+        )
         for number, thing in enumerate(things)
-        for kind in kinds
+        for place, kind in enumerate(kinds)
     ]
 
 
