@@ -9,7 +9,7 @@ JUDGES := .venv/judges/.ready
 export OMP_WAIT_POLICY := PASSIVE
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test check format nightly bench train-shapes train-digits train-moving-shapes docs clean
+.PHONY: demo test check format nightly bench train-shapes train-digits train-moving-shapes train-tones docs clean
 
 demo: $(READY)  ## pictures from the default model, on one contact sheet
 	@$(BIN)/ldm generate --seed 1 --out pictures --sheet pictures/sheet.png --overwrite \
@@ -39,6 +39,7 @@ nightly: $(READY) $(PAGE) $(JUDGES)  ## every test, the slow ones too, and the d
 	$(BIN)/python benchmarks/reconstruction.py
 	$(BIN)/python benchmarks/obedience.py
 	$(BIN)/python benchmarks/digits.py
+	$(BIN)/python benchmarks/tones_obedience.py
 
 bench: $(READY)  ## speed, memory and start-up, as ratios to named peers; an hour and more (PARTS=...)
 	$(BIN)/python benchmarks/half_precision.py
@@ -56,6 +57,9 @@ train-digits: $(READY)  ## the class-conditional model from nothing, likewise
 
 train-moving-shapes: $(READY)  ## the video model from nothing but `shapes`, likewise
 	sh benchmarks/reproduce_moving_shapes.sh
+
+train-tones: $(READY)  ## the sound model from nothing, likewise
+	sh benchmarks/reproduce_tones.sh
 
 docs: $(READY)
 	$(BIN)/pip install -q -c constraints.txt -e '.[docs]'

@@ -39,6 +39,7 @@ def ldm_models(register: RegisterModel) -> None:
         "moving-shapes", models / "moving-shapes", "text to 8 frames of one moving shape, 64x64"
     )
     register("shapes", models / "shapes", "text to 64x64 pictures of one coloured shape")
+    register("tones", models / "tones", "text to a second of tones, beeps or noise, 8 kHz")
 
 
 @hookimpl

@@ -405,7 +405,7 @@ def test_plugins_and_models_are_listed_for_programs(ldm: Any) -> None:
     (shown,) = json.loads(ldm("plugins", "show", "ddim", "--json")[1])
     assert shown["options"][0]["name"] == "eta"
     models = json.loads(ldm("models", "list", "--json")[1])
-    assert [m["name"] for m in models] == ["digits", "moving-shapes", "shapes"]
+    assert [m["name"] for m in models] == ["digits", "moving-shapes", "shapes", "tones"]
     assert ldm("plugins", "show", "dimm")[0] == 2
     assert ldm("plugins", "list", "--kind", "samplers")[0] == 2
 

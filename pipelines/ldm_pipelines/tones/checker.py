@@ -22,10 +22,12 @@ STEP = 40  # samples from one reading to the next, 5 ms
 SHORT, WINDOW, FINE = 160, 256, 2048  # samples: of loudness, of a spectrum, and with its zeros
 SILENCE = 0.03  # loudness (root mean square) of which a sound has more
 QUIET = 0.3  # of the loudness of its loud part, below which it pauses
+CLEAR = 0.5  # of it, above which its pitch is heard
 LEAST = 0.05  # seconds that a pause and a sound last
 NEAR = 80.0  # Hz from the greatest place that still belong to a tone
 TONE, HISS = 0.55, 0.35  # share of the spectrum there, above which a tone is heard, below noise
-STILL = 0.12  # octaves from the middle within which nine tenths of a steady pitch lie
+STILL = 0.2  # octaves from the middle within which nine tenths of a steady pitch lie: in 32 ms
+# frequencies are told apart by 31 Hz, which are 0.17 octaves at 250 Hz
 FAR, STRAIGHT = 0.8, 0.9  # octaves that a pitch rises; its correlation with time
 
 
@@ -58,6 +60,7 @@ def hear(samples: npt.NDArray[np.generic]) -> Hearing:
     spectra = np.abs(np.fft.rfft(_pieces(wave, WINDOW) * np.hanning(WINDOW), FINE)) ** 2
     inner = [np.arange(a, b)[2:-2] for a, b in runs]  # the ends are heard beside silence
     heard = np.concatenate([np.empty(0, np.int64), *inner])
+    heard = heard[loudness[heard] > CLEAR * usual]
     return Hearing(_pitch(heard * STEP / RATE, spectra[heard]), len(runs))
 
 
@@ -89,7 +92,7 @@ def _pitch(seconds: Floats, spectra: Floats) -> str | None:
     share = float(np.median((spectra * near).sum(1) / spectra.sum(1)))
     if share < TONE:
         return NOISE if share < HISS else None
-    octaves = np.log2(np.maximum(peaks, 1.0))
+    octaves = _smooth(np.log2(np.maximum(peaks, 1.0)))
     middle = float(np.median(octaves))
     if np.quantile(np.abs(octaves - middle), 0.9) <= STILL:
         return _level(2.0**middle)
@@ -97,6 +100,12 @@ def _pitch(seconds: Floats, spectra: Floats) -> str | None:
     if abs(rise) < FAR or abs(np.corrcoef(seconds, octaves)[0, 1]) < STRAIGHT:
         return None
     return "rising" if rise > 0 else "falling"
+
+
+def _smooth(track: Floats) -> Floats:
+    """The middle one of the 11 readings around each, which are 55 ms."""
+    around = np.pad(track, 5, mode="edge")
+    return np.asarray(np.median(np.lib.stride_tricks.sliding_window_view(around, 11), axis=1))
 
 
 def _level(frequency: float) -> str | None:

@@ -88,3 +88,24 @@ def build_network(places: int, seed: int) -> Any:
         for mixed in (transformer.preprocess_conv, transformer.postprocess_conv):
             nn.init.zeros_(mixed.weight).requires_grad_(False)
     return transformer
+
+
+@torch.no_grad()
+def even_channels(transformer: Any) -> None:
+    """Bring in and give out each channel of a trained network at least as loud as the usual one.
+
+    One that is seldom heard may have been turned down early, so far that it is hardly learnt from
+    again: its noise then stays in every sound, as a tone. What the convolutions before and after
+    do is taken into the layers beside them, and they are left nothing, as `build_network` has them.
+    """
+    same = torch.eye(CHANNELS)
+    before, after = transformer.preprocess_conv.weight, transformer.postprocess_conv.weight
+    comes = transformer.proj_in.weight @ (same + before[..., 0])
+    goes = (same + after[..., 0]) @ transformer.proj_out.weight
+    for weight, mixed, lengths in (
+        (transformer.proj_in.weight, comes, comes.norm(dim=0)),
+        (transformer.proj_out.weight, goes, goes.norm(dim=1)[:, None]),
+    ):
+        weight.copy_(mixed * (lengths.median() / lengths).clamp(min=1))
+    nn.init.zeros_(before)
+    nn.init.zeros_(after)

@@ -26,6 +26,7 @@ from ldm_pipelines.tones.network import (
     build_projection,
     build_text_encoder,
     build_tokenizer,
+    even_channels,
 )
 from ldm_pipelines.tones.world import draw_sound
 from ldm_pipelines.training.batches import CAPTION_DROPOUT
@@ -49,7 +50,7 @@ class TonesSettings(TrainingSettings):
     steps: int = 1600
     batch_size: int = 16
     learning_rate: float = 2e-3
-    warmup: int = 100
+    warmup: int = 60
     mixed_precision: str = "no"
 
 
@@ -131,6 +132,7 @@ def train(settings: TonesSettings) -> None:
     if settings.from_model is not None:
         for name, network in networks.items():
             take_weights(network, settings.from_model, name)
+        even_channels(networks["transformer"])
 
     def tokenize(captions: list[str]) -> tuple[Tensor, Tensor]:
         encoding = tokenizer(captions, padding="max_length", return_tensors="pt")
