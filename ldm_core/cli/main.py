@@ -37,7 +37,7 @@ from ldm_core.cli.streams import open_streams
 from ldm_core.errors import LdmNote, with_class
 from ldm_core.model.own_program import begins, uncollected
 from ldm_core.plugins.discovery import packages
-from ldm_core.plugins.late import left_behind, tell_late
+from ldm_core.plugins.late import anyone_began, left_behind, tell_late
 from ldm_core.plugins.meanwhile import nothing_replaced
 from ldm_core.plugins.registry import installed
 from ldm_core.plugins.warned import told
@@ -48,6 +48,8 @@ GROUPS = {
     "recipe": ("Recipes: which plugin at each hook point.", "ldm_core.cli.recipes:app"),
 }
 """Groups of commands: what each is for, and where it is."""
+LISTS = ["plugins", "list"]
+"""The command that only says what is there: what a package left behind is looked at in all others."""
 
 
 UsageError: Any = typer.BadParameter.__base__
@@ -146,7 +148,8 @@ def _run() -> None:
             app = make_app()
         if others := packages():
             tell_late(over=True)
-        with nothing_replaced(left_behind, packages) if others else nullcontext():
+        late = others and (anyone_began() or arguments[:2] != LISTS)
+        with nothing_replaced(left_behind, packages) if late else nullcontext():
             app(arguments, prog_name="ldm")
     finally:
         if sys.stdout is not None:

@@ -112,6 +112,8 @@ class Contents:
             there = list(sys.modules.items())
             files = files_of({name: m for name, m in there if name.partition(".")[0] == package})
             for owner, before in self._before.items():
+                if are_same(vars(owner), before):
+                    continue
                 top = package_of(owner)
                 if late and top not in KEPT | OURS | self.neighbours:
                     continue
@@ -134,7 +136,7 @@ class Contents:
         torchs: list[str],
     ) -> None:
         now, top = vars(owner), package_of(owner)
-        if top == package or are_same(now, before):
+        if top == package:
             return
         names = torchs if top == "torch" else replaced
         ours = top in OURS

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
 from hashlib import sha256
+from importlib import import_module
 from importlib.metadata import Distribution, EntryPoint
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,8 @@ _packages: dict[str, str] = {}
 """Packages of others that were listed in this process, in words, by their top-level modules."""
 _listed: list[Registry] = []
 """What was listed in this process, the latest last."""
+READS = "pydantic.type_adapter"
+"""What sees to the arguments that a hook is called with, which is imported when it is needed."""
 PATIENCE = 5.0
 """Seconds after which it is said whose plugin module is still being imported."""
 
@@ -181,6 +184,8 @@ def _take(
     for entry, modules in others.items():
         distribution, version = who(entry)
         _packages.update(dict.fromkeys(modules, f"the package {distribution} {version}"))
+    if others:  # what reads arguments is there before a package's own finder is asked for it
+        import_module(READS)
     surroundings = Surroundings({*_packages})
     listing_in(surroundings)
     with Watch() as watch:

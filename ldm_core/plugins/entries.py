@@ -13,7 +13,7 @@ from importlib.metadata import Distribution, EntryPoint, distributions
 
 from ldm_core.errors import printable
 from ldm_core.plugins.blame import OWN
-from ldm_core.plugins.ownership import GROUP, Record, about, folder_of, text_of
+from ldm_core.plugins.ownership import GROUP, Record, about, folder_of, record_of, text_of
 from ldm_core.plugins.trust import LOCAL, normalised
 
 NAME = re.compile(r"[A-Z0-9]|[A-Z0-9][A-Z0-9._-]*[A-Z0-9]", re.IGNORECASE | re.ASCII)
@@ -79,7 +79,7 @@ class Metadata:
 
     @cached_property
     def record(self) -> Record:
-        return Record(self.distribution)
+        return record_of(self.distribution)
 
 
 def scan(careful: bool) -> tuple[list[EntryPoint], list[Failure]]:

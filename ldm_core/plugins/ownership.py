@@ -66,6 +66,12 @@ class Record:
             return None
 
 
+@cache
+def record_of(distribution: Distribution) -> Record:
+    """What pip wrote down of a distribution, which is read once."""
+    return Record(distribution)
+
+
 def who(entry: EntryPoint) -> tuple[str, str]:
     """The distribution of an entry point by the metadata that it was read from, and its version."""
     home = entry.dist
@@ -114,7 +120,7 @@ def misplaced(entry: EntryPoint) -> str | None:
     file = _file(module)
     if file is None:
         return None
-    record = Record(entry.dist)
+    record = record_of(entry.dist)
     digest = record.line(file)
     if digest is not None:
         if not digest or digest == _digest(file):

@@ -10,7 +10,7 @@ from pathlib import Path
 from ldm_core.errors import OURS
 from ldm_core.plugins.arrivals import NAMED
 from ldm_core.plugins.blame import OWN
-from ldm_core.plugins.ownership import Record, who
+from ldm_core.plugins.ownership import record_of, who
 from ldm_core.plugins.trust import normalised
 
 PLACES = NAMED | OURS
@@ -27,7 +27,7 @@ def shadows(entry: EntryPoint) -> str | None:
     distribution = normalised(who(entry)[0])
     if not isinstance(entry.dist, Distribution) or distribution == OWN:
         return None
-    taken = {*TAKES.findall(Record(entry.dist).text)} - {distribution.replace("-", "_")}
+    taken = {*TAKES.findall(record_of(entry.dist).text)} - {distribution.replace("-", "_")}
     if not taken:
         return None
     names = ", ".join(f"'{top}'" for top in sorted(taken))
@@ -41,7 +41,7 @@ def modules_of(entry: EntryPoint) -> set[str]:
     """The top-level modules of a package, by what pip wrote down and by its entry point."""
     own = {entry.value.partition(":")[0].partition(".")[0].strip()}
     if isinstance(entry.dist, Distribution):
-        own.update(MODULES.findall(Record(entry.dist).text))
+        own.update(MODULES.findall(record_of(entry.dist).text))
     return own - PLACES
 
 
@@ -50,7 +50,7 @@ def runs_at_start(entry: EntryPoint) -> list[str]:
     see to it; a project that is installed to be edited has such for its own folder."""
     if not isinstance(entry.dist, Distribution):
         return []
-    record = Record(entry.dist)
+    record = record_of(entry.dist)
     if ".pth" not in record.text or record.project is not None:
         return []
     return [name for name in STARTS.findall(record.text) if _runs(Path(record.site) / name)]
