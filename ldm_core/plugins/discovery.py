@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
 from hashlib import sha256
-from importlib import import_module
 from importlib.metadata import Distribution, EntryPoint
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from ldm_core.plugins.registry import Import, Plugin, Registry
 from ldm_core.plugins.shadowing import modules_of, runs_at_start, shadows
 from ldm_core.plugins.surroundings import Surroundings, Traces
 from ldm_core.plugins.trust import LOCAL, Names, Rules
+from ldm_core.values import fitted
 
 _files: tuple[Path, ...] = ()
 """Of plugins that a person names."""
@@ -40,8 +40,6 @@ _packages: dict[str, str] = {}
 """Packages of others that were listed in this process, in words, by their top-level modules."""
 _listed: list[Registry] = []
 """What was listed in this process, the latest last."""
-READS = "pydantic.type_adapter"
-"""What sees to the arguments that a hook is called with, which is imported when it is needed."""
 PATIENCE = 5.0
 """Seconds after which it is said whose plugin module is still being imported."""
 
@@ -185,7 +183,7 @@ def _take(
         distribution, version = who(entry)
         _packages.update(dict.fromkeys(modules, f"the package {distribution} {version}"))
     if others:  # what reads arguments is there before a package's own finder is asked for it
-        import_module(READS)
+        fitted(int, 0)
     surroundings = Surroundings({*_packages})
     listing_in(surroundings)
     with Watch() as watch:
