@@ -49,9 +49,7 @@ GROUPS = {
 }
 """Groups of commands: what each is for, and where it is."""
 LISTS = ["plugins", "list"]
-"""The command that only says what is there: what a package left behind is looked at in all others."""
-
-
+"""The command that only says what is there: in all others it is looked at what was left behind."""
 UsageError: Any = typer.BadParameter.__base__
 """What is raised of a command line that is not understood: click's own, or typer's copy of it."""
 

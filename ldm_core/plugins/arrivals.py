@@ -78,6 +78,16 @@ class Arrivals:
             with suppress(ValueError):
                 sys.meta_path.remove(self)
 
+    @contextmanager
+    def not_heard(self) -> Iterator[None]:
+        """Meanwhile this is no finder, until it is the first again."""
+        with suppress(ValueError):
+            sys.meta_path.remove(self)
+        try:
+            yield
+        finally:
+            sys.meta_path.insert(0, self)
+
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:

@@ -29,7 +29,6 @@ from ldm_core.plugins.registry import Import, Plugin, Registry
 from ldm_core.plugins.shadowing import modules_of, runs_at_start, shadows
 from ldm_core.plugins.surroundings import Surroundings, Traces
 from ldm_core.plugins.trust import LOCAL, Names, Rules
-from ldm_core.values import fitted
 
 _files: tuple[Path, ...] = ()
 """Of plugins that a person names."""
@@ -182,8 +181,6 @@ def _take(
     for entry, modules in others.items():
         distribution, version = who(entry)
         _packages.update(dict.fromkeys(modules, f"the package {distribution} {version}"))
-    if others:  # what reads arguments is there before a package's own finder is asked for it
-        fitted(int, 0)
     surroundings = Surroundings({*_packages})
     listing_in(surroundings)
     with Watch() as watch:
@@ -252,7 +249,9 @@ def _add(
         package = _top(entry)
         begun = _threads_of(f"the package {distribution} {version}")
         with begun, surroundings.kept(package) as traces:
-            _offer(registry, entry)
+            module = entry.load()
+            surroundings.find_again(traces.changed)
+            registry.add(module, distribution, version, entry.name)
     except BaseException as error:
         if asked_to_stop(error):
             if distribution != OWN:  # it may have sent the signal itself

@@ -98,6 +98,16 @@ class Surroundings:
                 sys.modules.update({name: modules[name] for name in gone})
             self._put_back(traces.changed)
 
+    def find_again(self, changed: list[str]) -> None:
+        """Have modules looked for as before, once a plugin module is imported and asked next what
+        it offers: what reads that may have to be imported.
+
+        Args:
+            changed: takes what was put back.
+        """
+        with self._arrivals.not_heard():
+            self._lookup.put_back(changed)
+
     def late(self) -> list[str]:
         """What was changed since of what others use, which is put back, as by a thread."""
         changed: list[str] = []
