@@ -191,8 +191,8 @@ class LatentSpace:
             length = extent[axis.name]
             if axis.most is not None and axis.places(length) > axis.most:
                 raise LdmError(
-                    f"{describe(extent)} does not fit this model: it has positions for a "
-                    f"{axis.name} of up to {axis.length(axis.most)}."
+                    f"{describe(extent)} does not fit this model: the {axis.name} "
+                    f"should be at most {axis.length(axis.most)}, for which it has positions."
                 )
 
     def check_fits(self, extent: Extent, default: Extent) -> None:

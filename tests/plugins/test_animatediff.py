@@ -113,5 +113,5 @@ def test_parts_that_do_not_fit_are_refused(
 
 
 def test_more_frames_than_there_are_positions_are_refused(pipe: Pipeline) -> None:
-    with pytest.raises(LdmError, match="positions for a frames of up to 16"):
+    with pytest.raises(LdmError, match="frames should be at most 16, for which it has positions"):
         pipe("a star", seed=1, frames=17, **SMALL)

@@ -96,7 +96,7 @@ def test_several_frames_as_one_token_give_what_diffusers_gives(tmp_path: Path) -
     for frames in (5, 8, 13):
         with pytest.raises(LdmError, match="frames must be 1 and then every 8"):
             pipe(PROMPTS[0], **call | {"frames": frames})
-    with pytest.raises(LdmError, match="positions for a width of up to 32"):
+    with pytest.raises(LdmError, match="width should be at most 32, for which it has positions"):
         pipe(PROMPTS[0], **call | {"width": 48})
 
 
