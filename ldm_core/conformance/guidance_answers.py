@@ -79,6 +79,10 @@ class _Watched(Guidance):
     def estimates_x0(self) -> bool:
         return self._guidance.estimates_x0
 
+    @property
+    def altered_attention(self) -> tuple[int | str, ...]:
+        return self._guidance.altered_attention
+
     def fit(self, info: ModelInfo) -> Guidance:
         return _Watched(self._guidance.fit(info), self._seen)
 

@@ -76,6 +76,13 @@ class Guidance:
         return True
 
     @property
+    def altered_attention(self) -> tuple[int | str, ...]:
+        """Where it asks a network whose self-attention is another: numbers of a transformer's
+        blocks, or names of the network's parts. A conditioning whose own layers lie there may
+        refuse it."""
+        return ()
+
+    @property
     def neutral(self) -> Mapping[str, Any] | None:
         """Options of its factory with which it does not guide: its answer is then that of the
         positive branch, as with ``{"scale": 1.0}``. None where there are none; empty where it does

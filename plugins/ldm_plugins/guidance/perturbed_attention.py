@@ -62,6 +62,7 @@ def perturbed_attention(
         network=network,
         check=check,
         active=between(NAME, low, high),
+        attention=tuple(layers or MIDDLE),
     )
 
 

@@ -72,6 +72,7 @@ def smoothed_energy(
         network=network,
         check=check,
         active=between(NAME, low, high),
+        attention=tuple(layers or MIDDLE),
     )
 
 

@@ -30,6 +30,10 @@ class Around(Guidance, ABC):
     def estimates_x0(self) -> bool:
         return self.inner.estimates_x0
 
+    @property
+    def altered_attention(self) -> tuple[int | str, ...]:
+        return self.inner.altered_attention
+
     def fit(self, info: ModelInfo) -> Self:
         if self.inner is MODELS_OWN:  # composing puts the model's own there, for names alone
             raise LdmError(

@@ -51,6 +51,7 @@ class Weaker(Around):
         active: where on the grid.
         reads: the folder or file of another model, where the network is one's.
         off: the scale, as a person gives it, at which the weight is 0.
+        attention: where the self-attention of the weaker network is another.
     """
 
     branch: str
@@ -60,6 +61,11 @@ class Weaker(Around):
     active: Active
     reads: tuple[Path, ...] = ()
     off: float = 0.0
+    attention: tuple[int | str, ...] = ()
+
+    @property
+    def altered_attention(self) -> tuple[int | str, ...]:
+        return (*super().altered_attention, *(self.attention if self.weight else ()))
 
     @property
     def neutral(self) -> Mapping[str, Any] | None:
