@@ -17,11 +17,16 @@ if TYPE_CHECKING:
 
 LEFT_OVER = ("text_projection.weight", "lm_head.weight", "logit_scale", "position_ids")
 """Of a larger model that an encoder was taken from; the encoder itself is whole without them."""
+PICTURES = "vision_config"
+"""Where the config of a whole model, as of CLIP or SigLIP, says what its tower of pictures is."""
+OF_TEXTS = ("text_model.", "text_projection.", "logit_scale", "logit_bias")
+"""How those weights begin that a whole model has beside that tower."""
 NOT_WHOLE = "its config.json is of another model, or the weights are not whole."
 
 
 def read_module(what: str, folder: Path, cls: Any, diffusers: bool, **options: Any) -> Any:
-    """A component from its folder, with all its weights and no others.
+    """A component from its folder, with all its weights and no others. A tower of pictures may lie
+    in the folder of a whole model, whose tower of texts is then left out.
 
     The files are seen to be what they should be before the library is asked, whose own search then
     finds these and no others: it reads safetensors alone, from this folder alone.
@@ -47,7 +52,7 @@ def read_module(what: str, folder: Path, cls: Any, diffusers: bool, **options: A
         options["variant"] = variant
     with reading(what, NOT_WHOLE), no_larger(what, Size.of(headers)):
         module, report = cls.from_pretrained(folder, output_loading_info=True, **options)
-    check_report(what, report)
+    check_report(what, report, OF_TEXTS if not diffusers and _is_tower(config, cls) else ())
     return module
 
 
@@ -77,13 +82,19 @@ def shaped_module(
     with reading(what, NOT_WHOLE), no_larger(what, Size.of(headers)), torch.device("meta"):
         if diffusers:
             return cls.from_config(config).to(dtype)
-        named = cls.config_class.from_dict(config)
+        own = config[PICTURES] if _is_tower(config, cls) else config
+        named = cls.config_class.from_dict(own)
         if (attention := attention_of(config)) is not None:
             named._attn_implementation = attention
         return cls(named).to(dtype)
 
 
-def check_report(what: str, report: Mapping[str, Any]) -> None:
+def _is_tower(config: Mapping[str, Any], cls: Any) -> bool:
+    """Whether a class of Transformers is that of the tower of pictures in a config's model."""
+    return isinstance(config.get(PICTURES), dict) and cls.config_class.base_config_key == PICTURES
+
+
+def check_report(what: str, report: Mapping[str, Any], beside: tuple[str, ...] = ()) -> None:
     """See that a component got all its weights and no others.
 
     Both libraries go on with random numbers where a weight is missing.
@@ -91,10 +102,15 @@ def check_report(what: str, report: Mapping[str, Any]) -> None:
     Args:
         what: the component, for messages.
         report: ``loading_info`` of ``from_pretrained``.
+        beside: how the weights begin that may be left over.
     Raises:
         LdmError: weights are missing, of other shapes, or left over.
     """
-    extra = [name for name in report["unexpected_keys"] if not name.endswith(LEFT_OVER)]
+    extra = [
+        name
+        for name in report["unexpected_keys"]
+        if not name.endswith(LEFT_OVER) and not name.startswith(beside)
+    ]
     for names, wrong in (
         (report["missing_keys"], "lacks {} of its weights, such as {}."),
         (report["mismatched_keys"], "has {} weights of other shapes than its config says: {}."),

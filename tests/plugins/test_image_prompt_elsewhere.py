@@ -3,6 +3,7 @@ files."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,16 +12,24 @@ import pytest
 import torch
 from diffusers.image_processor import IPAdapterMaskProcessor
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from transformers import (
+    CLIPConfig,
     CLIPImageProcessorPil,
+    CLIPModel,
     CLIPVisionModelWithProjection,
+    SiglipConfig,
     SiglipImageProcessorPil,
+    SiglipModel,
     SiglipVisionModel,
 )
 
 import tiny
 from ldm_core import Pipeline
+from ldm_core.composition.compose import compose
 from ldm_core.errors import LdmError
+from ldm_core.model.from_folder import shaped_module
+from ldm_core.model.safetensors_header import read_header
 from peers import apart, far
 
 PROMPT, NEGATIVE = "a red star", "a green square"
@@ -107,8 +116,8 @@ def ours(pipe: Pipeline, kind: Kind, seen: Any, **call: Any) -> torch.Tensor:
     return found
 
 
-def load(kind: Kind, adapters: list[Path], scale: Any) -> Any:
-    """A pipeline of Diffusers with the adapters."""
+def load(kind: Kind, adapters: list[Path], scale: Any = None) -> Any:
+    """A pipeline of Diffusers with the adapters, and its own scale where none is given."""
     if "3" in kind.peer:
         eyes = SiglipVisionModel.from_pretrained(kind.encoder)
         processor = SiglipImageProcessorPil.from_pretrained(kind.encoder)
@@ -122,7 +131,8 @@ def load(kind: Kind, adapters: list[Path], scale: Any) -> Any:
     one = "3" in kind.peer
     where = {"weight_name": names[0] if one else names, "subfolder": "" if one else [""]}
     peer.load_ip_adapter(str(adapters[0].parent), **where)
-    peer.set_ip_adapter_scale(scale)
+    if scale is not None:
+        peer.set_ip_adapter_scale(scale)
     return peer
 
 
@@ -145,14 +155,107 @@ def theirs(peer: Any, kind: Kind, seen: Any, **call: Any) -> torch.Tensor:
     return latents
 
 
+@pytest.fixture(scope="module")
+def whole(kinds: dict[str, Kind], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folders of whole models of the real classes, as encoders are published."""
+    place = tmp_path_factory.mktemp("whole")
+    sees = {"hidden_size": 32, "intermediate_size": 37, "num_attention_heads": 4}
+    sees |= {"image_size": 16, "patch_size": 8, "num_hidden_layers": 3, "projection_dim": 24}
+    reads = {"hidden_size": 16, "intermediate_size": 20, "num_attention_heads": 2}
+    reads |= {"num_hidden_layers": 1, "vocab_size": 9, "max_position_embeddings": 4}
+    torch.manual_seed(8)
+    clip = CLIPConfig(vision_config=sees, text_config=reads, projection_dim=24)
+    siglip = SiglipConfig(vision_config=sees, text_config=reads)
+    CLIPModel(clip).save_pretrained(place / "Flux")
+    SiglipModel(siglip).save_pretrained(place / "SD 3")
+    SiglipImageProcessorPil.from_pretrained(kinds["SD 3"].encoder).save_pretrained(place / "SD 3")
+    return {name: place / name for name in ("Flux", "SD 3")}
+
+
+@pytest.mark.parametrize("name", ["Flux", "SD 3"])
+def test_the_half_of_a_whole_model_that_sees_pictures_is_read_as_in_diffusers(
+    kinds: dict[str, Kind],
+    whole: dict[str, Path],
+    pictures: list[Image.Image],
+    tmp_path: Path,
+    name: str,
+) -> None:
+    """With the scale that each pipeline of Diffusers has where none is set."""
+    cls = SiglipVisionModel if name == "SD 3" else CLIPVisionModelWithProjection
+    half = tmp_path / "half"
+    eyes = cls.from_pretrained(whole[name])
+    eyes.save_pretrained(half)
+    if name == "SD 3":
+        SiglipImageProcessorPil.from_pretrained(whole[name]).save_pretrained(half)
+    kind = kinds[name]._replace(encoder=whole[name])
+    expected = theirs(load(kind, kind.adapters[:1]), kind, pictures[0])
+    found = ours(seeing(kind, kind.adapters[0]), kind, pictures[0])
+    assert apart(found, expected) < 1e-5
+    alone = kind._replace(encoder=half)
+    assert torch.equal(ours(seeing(alone, kind.adapters[0]), alone, pictures[0]), found)
+    other = seeing(kind, kind.adapters[0], scale=0.75)
+    assert far(ours(other, kind, pictures[0]), expected) > 1e-4
+    headers = {"model.safetensors": read_header(whole[name] / "model.safetensors")}
+    shaped = shaped_module("it", whole[name], cls, False, torch.float32, headers)
+    shapes = {key: value.shape for key, value in eyes.state_dict().items()}
+    assert {key: value.shape for key, value in shaped.state_dict().items()} == shapes
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"vision_model.other": torch.ones(1)}, "1 weights that its config has no place for"),
+        ({"visual_projection.weight": None}, "lacks 1 of its weights, such as visual_projection"),
+    ],
+)
+def test_what_is_not_of_the_half_that_reads_texts_is_refused(
+    kinds: dict[str, Kind],
+    whole: dict[str, Path],
+    pictures: list[Image.Image],
+    tmp_path: Path,
+    changed: dict[str, Any],
+    told: str,
+) -> None:
+    tensors = load_file(whole["Flux"] / "model.safetensors") | changed
+    kept = {key: value for key, value in tensors.items() if value is not None}
+    save_file(kept, tmp_path / "model.safetensors", {"format": "pt"})
+    config = (whole["Flux"] / "config.json").read_text(encoding="utf-8")
+    (tmp_path / "config.json").write_text(config, encoding="utf-8")
+    kind = kinds["Flux"]._replace(encoder=tmp_path)
+    pipe = seeing(kind, kind.adapters[0])
+    with pytest.raises(LdmError, match=told):
+        ours(pipe, kind, pictures[0])
+
+
+@pytest.mark.parametrize("name", ["Flux", "SD 3"])
+def test_a_picture_that_looks_at_another_is_made_again_by_the_command_line(
+    ldm: Any, kinds: dict[str, Kind], pictures: list[Image.Image], tmp_path: Path, name: str
+) -> None:
+    kind = kinds[name]
+    pictures[0].save(tmp_path / "seen.png")
+    options = f'path = "{kind.adapters[0]}", image_encoder = "{kind.encoder}"'
+    prompt = f'conditioning=["text", {{ name = "image_prompt", {options} }}]'
+    sides = ["--size", "32x32"] if kind.size else []
+    words = ["generate", PROMPT, "--model", kind.model, "--steps", 2, "--seed", 7, "--json"]
+    words += ["--set", prompt, "--prompt-image", tmp_path / "seen.png", *sides]
+    code, out, err = ldm(*words, "--out", tmp_path / "made")
+    assert code == 0, err
+    made = json.loads(out)["path"]
+    code, out, err = ldm("replay", "--allow-files", made, "--json", "--out", tmp_path / "again")
+    assert code == 0, err
+    assert json.loads(out)["max_difference"] == 0
+
+
 @pytest.mark.parametrize("name", ["Flux", "Chroma", "SD 3", "Kolors", "AnimateDiff"])
 def test_a_picture_is_looked_at_as_in_diffusers(
     kinds: dict[str, Kind], pictures: list[Image.Image], name: str
 ) -> None:
+    """Without a scale too, as `test_the_half_of_a_whole_model_...` of Flux and SD 3."""
     kind = kinds[name]
     adapters = kind.adapters[:1]
-    expected = theirs(load(kind, adapters, 0.7), kind, pictures[0])
-    pipe = seeing(kind, *adapters, scale=0.7)
+    scale = 0.7 if name in ("Flux", "SD 3") else None
+    expected = theirs(load(kind, adapters, scale), kind, pictures[0])
+    pipe = seeing(kind, *adapters, **({} if scale is None else {"scale": scale}))
     assert apart(ours(pipe, kind, pictures[0]), expected) < 1e-5
     assert far(ours(pipe, kind, pictures[1]), expected) > 1e-4
 
@@ -236,6 +339,28 @@ def test_what_a_network_does_not_take_is_refused_before_weights_are_read(
         seeing(kinds[name], *kinds[name].adapters[:1], **options)
 
 
+@pytest.mark.parametrize(("name", "layers"), [("Flux", [1]), ("SD 3", ["transformer_blocks.0"])])
+def test_another_self_attention_where_an_adapters_layers_lie_is_refused_by_a_plan(
+    kinds: dict[str, Kind], pictures: list[Image.Image], name: str, layers: list[Any]
+) -> None:
+    kind = kinds[name]
+    prompt = {"path": str(kind.adapters[0]), "image_encoder": str(kind.encoder)}
+    recipe: dict[str, Any] = {
+        "model": str(kind.model),
+        "conditioning": ["text", {"name": "image_prompt", **prompt}],
+        "guidance": {"name": "perturbed_attention", "layers": layers, "beside": "none"},
+    }
+    inputs = {"prompt": PROMPT, "prompt_image": pictures[0]}
+    perturbed = recipe["guidance"]
+    for guidance in (perturbed, {"name": "dynamic_threshold", "inner": perturbed}):
+        with pytest.raises(LdmError, match="where the layers of the IP-Adapter lie"):
+            compose({**recipe, "guidance": guidance}).plan(inputs, [1], kind.size)
+    # a scale of 0 asks no such network, and block 2 of Flux is the first of one stream
+    for options in ({"scale": 0.0}, *([{"layers": [2]}] if name == "Flux" else [])):
+        other = compose({**recipe, "guidance": {**perturbed, **options}})
+        assert other.plan(inputs, [1], kind.size)
+
+
 def test_an_adapter_of_another_network_is_refused(
     kinds: dict[str, Kind], pictures: list[Image.Image]
 ) -> None:
@@ -248,7 +373,7 @@ def test_an_adapter_of_another_network_is_refused(
     ):
         with pytest.raises(LdmError, match=told):
             seeing(kind, file)
-    with pytest.raises(LdmError, match="should be a SiglipVisionModel, not CLIPVision"):
+    with pytest.raises(LdmError, match="SiglipVisionModel or a SiglipModel, not CLIPVision"):
         seeing(sd3._replace(encoder=flux.encoder), *sd3.adapters)
     looking = seeing(flux, *flux.adapters[:1])
     mask = Image.new("L", (32, 32))

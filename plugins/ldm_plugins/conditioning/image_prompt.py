@@ -12,6 +12,7 @@ from ldm_core.contracts import (
     Condition,
     Conditioning,
     FileName,
+    Guidance,
     Input,
     Model,
     ModelInfo,
@@ -21,7 +22,11 @@ from ldm_core.contracts import (
 from ldm_core.contracts.abilities import ImagePromptAbility
 from ldm_core.errors import LdmError
 from ldm_core.values import is_number
-from ldm_plugins.conditioning.shared.ip_adapter_files import AdapterFile, find_adapter
+from ldm_plugins.conditioning.shared.ip_adapter_files import (
+    AdapterFile,
+    check_attention,
+    find_adapter,
+)
 from ldm_plugins.conditioning.shared.ip_adapter_layouts import Scale
 from ldm_plugins.conditioning.shared.pictures import (
     check_size,
@@ -56,7 +61,7 @@ def image_prompt(
     *,
     path: FileName | list[FileName],
     image_encoder: FileName,
-    scale: float | list[Any] | dict[str, Any] = 1.0,
+    scale: float | list[Any] | dict[str, Any] | None = None,
     pictures: list[int] | None = None,
 ) -> ImagePrompt:
     """A picture whose content and style the image takes on, by an IP-Adapter (Ye et al. 2023,
@@ -73,15 +78,18 @@ def image_prompt(
         path: the adapter's safetensors file, as its authors and Diffusers lay it out; or several
             adapters', which look at one picture each, in order.
         image_encoder: folder of the CLIPVisionModelWithProjection that they were trained with; of
-            the SiglipVisionModel for Stable Diffusion 3.
-        scale: factor of what the pictures add; 0 is the model without them. For a UNet also a table
+            the SiglipVisionModel for Stable Diffusion 3. In that of a whole CLIPModel or
+            SiglipModel it is found.
+        scale: factor of what the pictures add; 0 is the model without them. Where it is left out it
+            is Diffusers' own: 0.5 for Stable Diffusion 3, and else 1. For a UNet also a table
             by block in Diffusers' words, such as ``{"up": {"block_0": [0, 1, 0]}}`` for SDXL's
             style; blocks that it does not name have 0. For Flux and Chroma also a list of one for
             each block of two streams. Of several adapters a list of one for each of them.
         pictures: how many of an image's pictures each of several adapters looks at, in order.
     """
     paths = [path] if isinstance(path, str) else path
-    scales = [scale] * len(paths) if isinstance(path, str) or is_number(scale) else scale
+    for_all = isinstance(path, str) or scale is None or is_number(scale)
+    scales = [scale] * len(paths) if for_all else scale
     counts = [1] * len(paths) if pictures is None else pictures
     if not paths or not isinstance(scales, list) or len(scales) != len(paths):
         raise LdmError(
@@ -101,6 +109,7 @@ def image_prompt(
 class ImagePrompt(Conditioning):
     """
     Attributes:
+        scales: of each adapter; None for the one that Diffusers takes.
         counts: how many of an image's pictures each adapter looks at; nothing where one looks at
             all of them.
         adapters: once the model is known.
@@ -110,7 +119,7 @@ class ImagePrompt(Conditioning):
 
     paths: tuple[str, ...]
     image_encoder: str
-    scales: tuple[Scale, ...]
+    scales: tuple[Scale | None, ...]
     counts: tuple[int, ...] = ()
     adapters: tuple[AdapterFile, ...] = ()
 
@@ -160,9 +169,13 @@ class ImagePrompt(Conditioning):
             )
         self._masks(request)
 
+    def check_guidance(self, guidance: Guidance, request: Request) -> None:
+        check_attention(self.adapters[0], guidance.altered_attention)
+
     def adapt(self, model: Model) -> Model:
         ability: ImagePromptAbility = model.abilities["image_prompt"]
-        return ability.adapted(model, [one.file for one in self.adapters], self.scales)
+        files, scales = zip(*((one.file, one.scale) for one in self.adapters), strict=True)
+        return ability.adapted(model, files, scales)
 
     def encode(self, run: Run, branches: Sequence[str]) -> Mapping[str, Condition]:
         """``image_embeds``, (batch, pictures, width) or (batch, pictures, tokens, width), of the

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ldm_core.contracts.family import ModelInfo
 from ldm_core.contracts.files import to_read
@@ -16,11 +15,13 @@ from ldm_core.model.files import (
     PICKLED,
     read_json,
 )
+from ldm_core.model.from_folder import PICTURES
 from ldm_core.model.quantised import check_unscaled
 from ldm_core.model.safetensors_header import read_header
 from ldm_core.model.weight_files import check_weights
 from ldm_plugins.conditioning.shared.ip_adapter_layouts import (
     LAYOUTS,
+    WHOLE,
     Layout,
     Reads,
     Scale,
@@ -30,6 +31,9 @@ from ldm_plugins.conditioning.shared.ip_adapter_layouts import (
 from ldm_plugins.shared.config_types import check_component
 from ldm_plugins.shared.ip_adapter_names import LAYERS, PROJECTION, own_name
 from ldm_plugins.shared.networks import network_config
+
+BLOCKS = "transformer_blocks"
+"""The first list of a transformer's blocks."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class AdapterFile:
         several: an image may look at several pictures, and have several adapters.
         masks: a picture may hold for a part of the image.
         scale: the factor of what it adds, or several of them.
+        blocks: in the self-attention of how many of a transformer's first blocks its layers lie.
     """
 
     file: Path
@@ -49,11 +54,16 @@ class AdapterFile:
     several: bool
     masks: bool
     scale: Scale
+    blocks: int
 
 
-def find_adapter(source: str, image_encoder: str, scale: Scale, info: ModelInfo) -> AdapterFile:
+def find_adapter(
+    source: str, image_encoder: str, scale: Scale | None, info: ModelInfo
+) -> AdapterFile:
     """The adapter for a model.
 
+    Args:
+        scale: None for the one that Diffusers takes where none is set.
     Raises:
         LdmError: a file or folder is missing, cut off or pickled, or is of another kind or size;
             or the network takes no such scale.
@@ -72,9 +82,29 @@ def find_adapter(source: str, image_encoder: str, scale: Scale, info: ModelInfo)
             f"the IP-Adapter '{source}' was made for another kind of model than '{info.source}' "
             f"(family {info.family}): {misfit}."
         )
+    scale = layout.scale if scale is None else scale
     layout.check_scale(scale, network)
     encoder = _find_encoder(source, image_encoder, layout, reads)
-    return AdapterFile(file, encoder, reads.pooled, layout.several, layout.masks, scale)
+    blocks = layout.blocks(network)
+    return AdapterFile(file, encoder, reads.pooled, layout.several, layout.masks, scale, blocks)
+
+
+def check_attention(adapter: AdapterFile, altered: Sequence[int | str]) -> None:
+    """See that no layer of an adapter lies where a guidance asks for another self-attention.
+
+    Args:
+        altered: see `ldm_core.contracts.Guidance.altered_attention`.
+    Raises:
+        LdmError: one does.
+    """
+    for layer in altered:
+        numbered = isinstance(layer, int) and layer < adapter.blocks
+        if numbered or (adapter.blocks and str(layer).partition(".")[0] == BLOCKS):
+            raise LdmError(
+                f"the guidance asks a network whose self-attention is another in {layer!r}, where "
+                "the layers of the IP-Adapter lie, and what those would see then is not known.",
+                "choose other layers for it, or another guidance.",
+            )
 
 
 def _read(source: str) -> tuple[Path, Shapes]:
@@ -105,13 +135,20 @@ def _find_encoder(source: str, image_encoder: str, layout: Layout, reads: Reads)
     folder = to_read(image_encoder)
     if not folder.is_dir():
         raise LdmError(f"there is no folder '{image_encoder}' with an image encoder.")
-    config: Mapping[str, Any] = read_json(folder / "config.json")
+    config = read_json(folder / "config.json")
     check_component(config, folder / "config.json")
-    if layout.encoder not in (config.get("architectures") or []):
-        other = ", ".join(config.get("architectures") or []) or "nothing"
+    named = config.get("architectures") or []
+    whole = WHOLE[layout.encoder]
+    if layout.encoder not in named and whole not in named:
         raise LdmError(
-            f"the image_encoder '{image_encoder}' should be a {layout.encoder}, not {other}."
+            f"the image_encoder '{image_encoder}' should be a {layout.encoder} or a {whole}, "
+            f"not {', '.join(named) or 'nothing'}."
         )
+    if layout.encoder not in named:
+        config = config.get(PICTURES)  # what lies beside it is not read
+        if not isinstance(config, dict):
+            raise LdmError(f"{folder / 'config.json'} should have a table {PICTURES}.")
+        check_component(config, folder / "config.json")
     gives = config.get("projection_dim", 512) if reads.pooled else config.get("hidden_size", 768)
     if gives != reads.width:
         raise LdmError(

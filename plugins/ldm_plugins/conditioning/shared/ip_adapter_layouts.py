@@ -13,6 +13,8 @@ from ldm_plugins.conditioning.shared.unet_attentions import cross_attentions
 Shapes = Mapping[str, tuple[int, ...]]
 Scale = float | list[Any] | Mapping[str, Any]
 CLIP, SIGLIP = "CLIPVisionModelWithProjection", "SiglipVisionModel"
+WHOLE = {CLIP: "CLIPModel", SIGLIP: "SiglipModel"}
+"""The model that such an encoder is the tower of pictures of, as its authors publish it."""
 MANY_TOKENS = 65536
 """Diffusers takes so high a projection of Flux to give 16 tokens of a picture, and others 4."""
 
@@ -36,11 +38,13 @@ class Layout(ABC):
         encoder: the class of the image encoder that goes with them.
         several: an image may look at several pictures, and a network have several adapters.
         masks: a picture may hold for a part of the image.
+        scale: the factor of what an adapter adds where none is chosen, which is Diffusers'.
     """
 
     encoder = CLIP
     several = True
     masks = False
+    scale = 1.0
 
     @abstractmethod
     def reads(self, source: str, shapes: Shapes) -> Reads:
@@ -53,6 +57,10 @@ class Layout(ABC):
     @abstractmethod
     def check_scale(self, scale: Scale, network: Mapping[str, Any]) -> None:
         """Raise `LdmError` where a scale is not of the kind that such a network takes."""
+
+    def blocks(self, network: Mapping[str, Any]) -> int:
+        """In the self-attention of how many of a transformer's first blocks the layers lie."""
+        return 0
 
 
 class UNetLayout(Layout):
@@ -104,6 +112,9 @@ class FluxLayout(Layout):
             return f"its projection gives {high} values, and {tokens} tokens take {tokens * text}"
         return None
 
+    def blocks(self, network: Mapping[str, Any]) -> int:
+        return _count(network, 19)
+
     def check_scale(self, scale: Scale, network: Mapping[str, Any]) -> None:
         count = _count(network, 19)
         if isinstance(scale, Mapping):
@@ -124,6 +135,7 @@ class StableDiffusion3Layout(Layout):
 
     encoder = SIGLIP
     several = False
+    scale = 0.5
 
     def reads(self, source: str, shapes: Shapes) -> Reads:
         return Reads(False, width_of(source, shapes, "proj_in.weight"))
@@ -137,6 +149,9 @@ class StableDiffusion3Layout(Layout):
         if (gives := shapes.get("image_proj.proj_out.weight", (0,))[0]) != inner:
             return f"its resampler gives states of width {gives}, and the network takes {inner}"
         return None
+
+    def blocks(self, network: Mapping[str, Any]) -> int:
+        return _count(network, 18)
 
     def check_scale(self, scale: Scale, network: Mapping[str, Any]) -> None:
         if isinstance(scale, list | Mapping):
