@@ -85,7 +85,8 @@ def two_stages(
     def made(plan: Plan) -> Output:
         small, request = first.sample(plan, whole.on_step), plan.request
         inputs = {**request.inputs, **shown, "small_latents": list(small)}
-        after = second.composition.plan(inputs, request.seeds, extent, None, request.frame_rate)
+        rate = pipe.composition.info.rate if request.frame_rate is None else request.frame_rate
+        after = second.composition.plan(inputs, request.seeds, extent, None, rate)
         latents = second.sample(after, whole.on_step)
         output = second.output(latents, after.request, whole.output_type)
         # what is asked for again is the first stage, of which the command makes the second

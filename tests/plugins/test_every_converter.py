@@ -186,7 +186,7 @@ def of_two_folders(tmp_path_factory: pytest.TempPathFactory) -> Any:
             num_inference_steps=3,
         )
         large = {"small_latents": list(small), "frames": 9, "height": 64, "width": 64}
-        return second, {**TEXT, **large}
+        return second, {**TEXT, **large, "frame_rate": 24}
 
     return cache(lambda kind: {"animated": animated, "second stage": second_stage}[kind]())
 

@@ -66,7 +66,8 @@ def second_stage(at: Path) -> Ready:
     small = {"frames": 9, "height": 32, "width": 32}
     shape = pipe.model.info.latents.shape(small)
     latents = [torch.randn(shape, generator=torch.Generator().manual_seed(s)) for s in (1, 2)]
-    return pipe, {**TEXT, "small_latents": latents, "frames": 9, "height": 64, "width": 64}
+    large = {"frames": 9, "height": 64, "width": 64, "frame_rate": 24}
+    return pipe, {**TEXT, "small_latents": latents, **large}
 
 
 FURTHER: dict[str, Callable[[Path], Ready]] = {

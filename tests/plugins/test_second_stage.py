@@ -137,7 +137,7 @@ def test_both_stages_give_what_diffusers_gives(
         )  # fmt: skip
         made = second(
             list(PROMPTS), small_latents=list(small), seed=SEEDS, output_type=output_type,
-            **LARGE, **shown[64],
+            frame_rate=24, **LARGE, **shown[64],
         )  # fmt: skip
         if output_type == "latent":
             frames, heard = raw(second, space.split(made.images))
@@ -154,7 +154,7 @@ def test_a_video_depends_on_its_own_start_prompt_and_seed(
     prompts = [*PROMPTS, "", "the star and the circle"]
     small = first(prompts, seed=7, output_type="latent", **SMALL).images
     inputs = {"prompt": prompts, "small_latents": [*small]}
-    assert alone(second, inputs, num_inference_steps=3, **LARGE) < 1e-5
+    assert alone(second, inputs, num_inference_steps=3, frame_rate=24, **LARGE) < 1e-5
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,9 @@ def test_latents_that_do_not_become_what_is_made_are_refused(
     extent = {**LARGE, **{k: v for k, v in inputs.items() if k in LARGE}}
     values = {"prompt": "a star", "small_latents": inputs.get("small_latents", torch.zeros(1))}
     with pytest.raises(LdmError, match=why):
-        made.plan(values, [1], extent)
+        made.plan(values, [1], extent, frame_rate=24.0)
+    with pytest.raises(LdmError, match="follow the frame rate of the first stage"):
+        made.plan(values, [1], LARGE)
 
 
 def test_another_model_has_no_second_stage(tmp_path: Path, upsampler: Path) -> None:
@@ -222,7 +224,12 @@ def test_the_command_does_both_and_does_it_again(
     )
     shown = [ImageOps.fit(picture, (side, side), Image.Resampling.LANCZOS) for side in (32, 64)]
     small = first("a red star", seed=3, first_frame=shown[0], output_type="latent", **SMALL).images
-    call = {"small_latents": list(small), "first_frame": shown[1], "output_type": "np"}
+    call = {
+        "small_latents": list(small),
+        "first_frame": shown[1],
+        "output_type": "np",
+        "frame_rate": 24,
+    }
     made = second("a red star", seed=3, **call, **LARGE)
     frames = [np.asarray(frame, np.float32) for frame in read_video(file).frames]
     assert np.abs(np.stack(frames) - 255 * made.images[0]).max() <= 1

@@ -48,8 +48,8 @@ def upsampled_latents(*, upsampler: FileName) -> Conditioning:
     trained for. A sound beside the video goes on from its own latents.
 
     A tensor says nothing of the rate that its video was made at, and its sound lies in it at places
-    that follow the rate: the second stage needs the ``frame_rate`` of the first. Latents of another
-    rate are refused where their shape tells so, and else are read wrong without a word.
+    that follow the rate: the run has to be told the ``frame_rate`` of the first stage, also where
+    that is the model's own. A wrong one is refused where the shape tells so.
 
     Args:
         upsampler: folder or Hub id of an LTX2LatentUpsamplerModel.
@@ -93,6 +93,14 @@ class UpsampledLatents(Conditioning):
         return () if self.folder is None else (self.folder,)
 
     def check(self, request: Request) -> None:
+        assert self.space is not None
+        if request.frame_rate is None and self.space.follows_rate:
+            raise LdmError(
+                f"in the {NAME} {' and '.join(self.space.beside_each_other)} lie at places that "
+                "follow the frame rate of the first stage, and a tensor does not say it: of "
+                "another rate it would be read wrong.",
+                "say it, as in frame_rate=24, also where it is the model's own.",
+            )
         shape = self._small(request)
         for (value,) in different(request.inputs[NAME]):
             one_shape(NAME, read_tensor(NAME, value), shape)
