@@ -145,9 +145,10 @@ def _find_encoder(source: str, image_encoder: str, layout: Layout, reads: Reads)
             f"not {', '.join(named) or 'nothing'}."
         )
     if layout.encoder not in named:
-        config = config.get(PICTURES)  # what lies beside it is not read
-        if not isinstance(config, dict):
+        tower = config.get(PICTURES)  # what lies beside it is not read
+        if not isinstance(tower, dict):
             raise LdmError(f"{folder / 'config.json'} should have a table {PICTURES}.")
+        config = tower
         check_component(config, folder / "config.json")
     gives = config.get("projection_dim", 512) if reads.pooled else config.get("hidden_size", 768)
     if gives != reads.width:
