@@ -34,10 +34,14 @@ USED = frozenset(
 )
 """Packages that runs and commands are made with, beside Python's own and torch."""
 APART = frozenset(
-    {"_socket", "calendar", "csv", "dis", "email", "ipaddress", "opcode", "token", "tokenize"}
-    | {"zipfile"}
+    {"_ast", "_socket", "ast", "calendar", "csv", "dis", "email", "ipaddress", "opcode", "socket"}
+    | {"token", "tokenize", "zipfile"}
 )
 """Packages of Python's by which metadata, addresses and sources are read: no run goes by them."""
+INSIDE = KEPT | OURS | {"diffusers", "torch"}
+"""Packages of which it is also kept what functions are inside."""
+DEEP = OURS | {"ldm_core"}
+"""And what tables hold."""
 TORCH = ("torch", "torch.nn.functional", "torch.nn.init", "torch.linalg", "torch._tensor")
 """Modules of torch whose functions and classes networks call, beside those of its layers."""
 LAYERS = "torch.nn.modules"
@@ -264,7 +268,9 @@ def is_kept(name: str, neighbours: Set[str] = frozenset()) -> bool:
     top = name.partition(".")[0]
     if top == "torch":
         return name in TORCH or name.startswith(LAYERS)
-    return top in KEPT or top in USED or (top in sys.stdlib_module_names and top not in APART)
+    if top in KEPT or top in USED or top in neighbours:
+        return True
+    return top in sys.stdlib_module_names and top not in APART
 
 
 def package_of(owner: Owner) -> str:
