@@ -41,6 +41,7 @@ def tune(
     lossy: bool = False,
     only: list[str] | None = None,
     rounds: Annotated[int, Field(ge=1, le=1000)] = 5,
+    limit: Annotated[float, Field(gt=0)] | None = None,
     batch_size: Annotated[int, Field(ge=1)] = 1,
     out: OutputPath = Path("tuned.toml"),
     overwrite: bool = False,
@@ -61,6 +62,8 @@ def tune(
         lossy: Also take what moves the picture; by how much is said.
         only: Name of a converter or attention kernel that is tried, in place of all; repeatable.
         rounds: Of each comparison; the median counts.
+        limit: Seconds that the first run with a converter may take, in which programs are compiled;
+            what takes longer is left. As long as 20 runs take, and 30 s at least, where left out.
         batch_size: Images at once.
         out: The recipe that is written, a .toml file.
         overwrite: Replace a file of that name.
@@ -95,7 +98,13 @@ def tune(
         else:
             print_line(f"tried {trial.name}: {trial.verdict or f'{trial.factor:.2f} of the time'}")
 
-    tuned = measure(pipe, plan, lossy=lossy, only=only or (), rounds=rounds, tell=tell)
+    def say(text: str) -> None:
+        if not quiet:
+            print_line(text, error=True)
+
+    tuned = measure(
+        pipe, plan, lossy=lossy, only=only or (), rounds=rounds, limit=limit, tell=tell, say=say
+    )
     if not any(math.isfinite(trial.factor) for trial in tuned.trials):
         raise LdmError(
             "nothing was measured: what could be tried does not run here, or is in the recipe.",

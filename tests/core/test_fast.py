@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 import tomllib
 import warnings
 from collections.abc import Mapping, Sequence
@@ -267,6 +268,7 @@ def tuned(lossy: bool) -> Tuned:
         liar=clock.converter("liar", -0.9, by=0.9),
         black=clock.converter("black", -0.95, by=math.nan),
         kept=clock.converter("kept", -0.9),
+        heavy=clock.converter("heavy", 20.0),
         broken=broken,
     )
     pipe = Pipeline.from_pretrained("shapes", registry=registry, device="cpu", converters=["slow"])
@@ -293,10 +295,42 @@ def test_what_is_measured_to_pay_is_put_together(lossy: bool) -> None:
     )
     assert "cannot stand beside half" in trials["jealous"].verdict
     assert trials["worse"].verdict == "not faster here"
+    assert trials["heavy"].verdict == (  # 20 runs
+        "not here: its first run takes longer than the 80 s that it may."
+    )
     assert trials["kept"].verdict.startswith("not measured: it saves where an input comes again")
     assert (result.error > 0.01) is lossy
     names = [entry["name"] for entry in result.pipe.recipe["converters"]]
     assert names == ["slow", "swift:half", "swift:third", *(["swift:lossy"] if lossy else [])]
+
+
+def endless() -> Converter:
+    """One whose network never answers."""
+
+    class Endless(Claims):
+        def convert(self, model: Model) -> Model:
+            def network(call: Call) -> torch.Tensor:
+                while True:
+                    time.sleep(0.01)
+
+            return replace(model, network=network, remake=None)
+
+    return Endless(name="endless")
+
+
+def test_what_takes_too_long_is_left_and_named(tmp_path: Path, capsys: Any) -> None:
+    clock = Clock()
+    registry = plugins(half=clock.converter("half", -0.5), endless=endless)
+    pipe = Pipeline.from_pretrained(
+        "shapes", registry=registry, device="cpu", num_inference_steps=1
+    )
+    out, only = tmp_path / "tuned.toml", ["endless", "half"]
+    assert [*tune_command(pipe, PROMPT, only=only, rounds=1, limit=0.5, out=out)] == [out]
+    printed = capsys.readouterr()
+    assert "tried swift:endless: not here: its first run takes longer than the 0.5 s" in printed.out
+    assert "measuring a run as it is" in printed.err
+    assert "trying swift:endless (" in printed.err
+    assert "tried swift:half: " in printed.out
 
 
 def test_the_command_writes_a_recipe_that_composes(tmp_path: Path, capsys: Any) -> None:
