@@ -5,22 +5,25 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ldm_core.errors import LdmError
+from ldm_core.model.copied import note_copy
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
 def shallow_copy(module: nn.Module, keep: Iterable[nn.Module] = ()) -> nn.Module:
-    """A module tree of its own around the very parameters and buffers of the original.
+    """A module tree of its own around the very parameters and buffers of the original. Where
+    others are put in their place there, runs of a model with the copy see to it, see
+    `ldm_core.model.copied`.
 
     Args:
         keep: modules within it that are not copied either; both trees have them.
     """
     shared = chain(module.parameters(), module.buffers(), keep)
-    return copy.deepcopy(module, {id(part): part for part in shared})
+    return _copied(module, {id(part): part for part in shared})
 
 
 def movable_copy(module: nn.Module) -> nn.Module:
@@ -32,7 +35,17 @@ def movable_copy(module: nn.Module) -> nn.Module:
         LdmError: weights are of a kind that knows more than its numbers, which would be lost.
     """
     tensors = chain(module.parameters(), module.buffers())
-    return copy.deepcopy(module, {id(tensor): _alias(tensor) for tensor in tensors})
+    return _copied(module, {id(tensor): _alias(tensor) for tensor in tensors})
+
+
+def _copied(module: nn.Module, copies: dict[int, Any]) -> nn.Module:
+    """
+    Args:
+        copies: what stands in the copy, by the id of what stands in the original.
+    """
+    other = copy.deepcopy(module, copies)
+    note_copy(module, {**copies, id(module): other})
+    return other
 
 
 def _alias(tensor: Tensor) -> Tensor:

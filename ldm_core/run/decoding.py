@@ -22,6 +22,7 @@ from ldm_core.contracts import (
 )
 from ldm_core.errors import LdmError, MachineError
 from ldm_core.media.arrays import check_latents
+from ldm_core.model.copied import follow_originals
 from ldm_core.model.libraries import heard
 from ldm_core.run.allowance import WOULD_HELP, allowance, attempt, note
 from ldm_core.run.attention import in_force
@@ -112,6 +113,7 @@ def _is_of(request: Request, latents: Tensor, space: LatentSpace) -> bool:
 
 def _decode(pipe: Pipeline, latents: Tensor, request: Request | None, tile: int | None) -> Medium:
     parts = pipe.composition
+    follow_originals(pipe.model.parts.values())
     tf32 = tf32_in_force(parts.recipe)
     with in_force(parts.attention), tf32, heard(), computing(pipe.model):
         decode = partial(_medium, parts, pipe.model, request)

@@ -11,6 +11,7 @@ from ldm_core.composition.composition import Composition
 from ldm_core.contracts import Model, Noise, Seed
 from ldm_core.errors import LdmError, NotFiniteError, PartError
 from ldm_core.media import pixels
+from ldm_core.model.copied import follow_originals
 from ldm_core.model.libraries import heard
 from ldm_core.numerics.seeded_noise import white
 from ldm_core.run.allowance import in_halves
@@ -45,6 +46,8 @@ def encoded(pipe: Pipeline, data: Any, seed: Seed | Sequence[Seed]) -> Tensor:
     extent = dict(zip(latents.names, data.shape[2:], strict=True))
     latents.check_fits(extent, parts.info.default_extent)
     seeds, device = seeds_for(len(data), seed), pipe.model.latents_device
+
+    follow_originals(pipe.model.parts.values())
 
     def several(start: int, stop: int) -> Tensor:
         noise = pipe.noise(seeds[start:stop], extent)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ldm_core.contracts import Noise, Plan, Run
 from ldm_core.contracts.record import check_takes
+from ldm_core.model.copied import follow_originals
 from ldm_core.model.libraries import heard
 from ldm_core.numerics.seeded_noise import is_on
 from ldm_core.run.attention import in_force
@@ -32,6 +33,7 @@ def started(pipe: Pipeline, plan: Plan, noise: Noise | None, x: Tensor | None) -
     """
     if pipe.fitting is not None:
         pipe.fitting.see(pipe.composition, plan)
+    follow_originals(pipe.model.parts.values())
     parts, plan = pipe.composition, completed(pipe, plan)
     device = pipe.model.latents_device
     if noise is not None:

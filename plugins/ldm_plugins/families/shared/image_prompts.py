@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ldm_core.contracts import Model, Part, Place
 from ldm_core.errors import LdmError
+from ldm_core.model.copied import follow_originals
 from ldm_core.model.loading import check_finite, reading
 from ldm_core.model.modules import shallow_copy
 from ldm_core.model.reading import read_json
@@ -69,6 +70,7 @@ class ImagePrompts:
             self._adapted[(*same, which)] = other
             while len(self._adapted) > KEPT:
                 self._adapted.popitem(last=False)
+        follow_originals([other.parts[self.network]])
         return other
 
     def _with_layers(
