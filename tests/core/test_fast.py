@@ -8,6 +8,7 @@ import tomllib
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -302,6 +303,30 @@ def test_what_is_measured_to_pay_is_put_together(lossy: bool) -> None:
     assert (result.error > 0.01) is lossy
     names = [entry["name"] for entry in result.pipe.recipe["converters"]]
     assert names == ["slow", "swift:half", "swift:third", *(["swift:lossy"] if lossy else [])]
+
+
+def test_what_paid_by_chance_is_not_written() -> None:
+    """A converter that is fast in its first two runs alone."""
+    clock, calls = Clock(), count()
+
+    def lucky() -> Converter:
+        class Lucky(Claims):
+            def convert(self, model: Model) -> Model:
+                def network(call: Call) -> torch.Tensor:
+                    clock.now += -0.5 if next(calls) < 2 else 0.5
+                    return model.network(call)
+
+                return replace(model, network=network, remake=None)
+
+        return Lucky(name="lucky")
+
+    registry = plugins(slow=clock.converter("slow", 1.0), lucky=lucky)
+    pipe = Pipeline.from_pretrained("shapes", registry=registry, device="cpu", converters=["slow"])
+    plan = pipe.composition.plan({"prompt": [PROMPT]}, [1], num_inference_steps=1)
+    result = tune(pipe, plan, only=["lucky"], rounds=1, clock=clock)
+    assert result.pipe is pipe
+    assert (result.factor, [trial.taken for trial in result.trials]) == (1.0, [False])
+    assert result.trials[0].verdict == "not faster when measured again: 1.25 of the time"
 
 
 def endless() -> Converter:
