@@ -29,7 +29,8 @@ from ldm_core.plugins.schemas import as_json
 
 if TYPE_CHECKING:
     from ldm_core.run.pipeline import Pipeline
-    from ldm_core.run.tuning import Trial, Tuned
+    from ldm_core.run.trials import Trial
+    from ldm_core.run.tuning import Tuned
 
 SUFFIX = ".toml"
 
