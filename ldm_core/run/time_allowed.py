@@ -27,7 +27,7 @@ def at_most(seconds: float) -> Iterator[None]:
     Raises:
         TookTooLong: it was stopped.
     """
-    own = threading.current_thread() is threading.main_thread() and hasattr(signal, "setitimer")
+    own = threading.current_thread() is threading.main_thread() and "setitimer" in signal.__dict__
     if not own or signal.getitimer(signal.ITIMER_REAL)[0]:
         yield
         return
