@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +28,7 @@ def at_most(seconds: float) -> Iterator[None]:
     Raises:
         TookTooLong: it was stopped.
     """
-    own = threading.current_thread() is threading.main_thread() and "setitimer" in signal.__dict__
+    own = threading.current_thread() is threading.main_thread() and sys.platform != "win32"
     if not own or signal.getitimer(signal.ITIMER_REAL)[0]:
         yield
         return
