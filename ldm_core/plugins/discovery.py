@@ -32,8 +32,9 @@ from ldm_core.plugins.trust import LOCAL, Names, Rules
 
 _files: tuple[Path, ...] = ()
 """Of plugins that a person names."""
-_asking: list[str] = []
-"""The packages whose plugin modules are being imported."""
+_asking: list[tuple[str, float]] = []
+"""The packages whose plugin modules are being imported, and since when, by a clock that only goes
+forward."""
 _threads: MutableMapping[threading.Thread, str] = WeakKeyDictionary()
 _packages: dict[str, str] = {}
 """Packages of others that were listed in this process, in words, by their top-level modules."""
@@ -105,7 +106,7 @@ def installed(rules: Rules | None = None) -> Registry:
     """
     if _asking:
         raise LdmError(
-            f"the package {_asking[-1]} asks for the installed plugins while they are listed; "
+            f"the package {_asking[-1][0]} asks for the installed plugins while they are listed; "
             "what needs them is called later"
         )
     both = trust.in_force() if rules is None else trust.in_force().also(rules)
@@ -143,8 +144,10 @@ def _watched() -> Iterator[None]:
 
 def _say_who_imports(over: threading.Event) -> None:
     told = {OWN}
-    while not over.wait(PATIENCE):
-        for distribution in {*_asking[-1:]} - told:
+    while not over.wait(PATIENCE / 10):
+        for distribution, since in _asking[-1:]:
+            if distribution in told or time.monotonic() - since < PATIENCE:
+                continue
             told.add(distribution)
             text = f"the package {distribution} is still being imported after {PATIENCE:.0f} s"
             way = f"LDM_DISABLE_PLUGINS={distribution} in the environment leaves it out"
@@ -240,7 +243,7 @@ def _add(
     distribution, version = who(entry)
     since = time.perf_counter()
     plugins, models = len(registry.plugins), len(registry.models)
-    _asking.append(distribution)
+    _asking.append((distribution, time.monotonic()))
     traces = Traces()
     try:
         if distribution != OWN and (reason := _death(entry, watch)) is not None:
@@ -289,7 +292,7 @@ def _add_file(registry: Registry, file: Path, rules: Rules) -> None:
         )
     version = "0+" + sha256(file.read_bytes()).hexdigest()[:12]
     whose = f"the plugin {file}"
-    _asking.append(LOCAL)
+    _asking.append((LOCAL, time.monotonic()))
     try:
         with _threads_of(whose), Surroundings().kept(file.stem):
             registry.add(_module(file), LOCAL, version, file.stem)

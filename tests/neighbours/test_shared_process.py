@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -137,6 +139,23 @@ def test_whoever_is_waited_for_is_named(
     assert code == 0
     (line,) = [line for line in err.splitlines() if "ldm-slow is still being imported" in line]
     assert "LDM_DISABLE_PLUGINS=ldm-slow in the environment leaves it out" in line
+
+
+def test_whoever_began_just_now_is_not_blamed_for_the_time_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A package is slow, and a quick one follows, at which the clock ticks."""
+    now = time.monotonic()
+    monkeypatch.setattr(discovery.time, "monotonic", lambda: now)
+    for since, told in ((now - discovery.PATIENCE, 1), (now - 0.1, 0)):
+        monkeypatch.setattr(discovery, "_asking", [("ldm-next", since)])
+        ticks = iter([False, True])
+        over = threading.Event()
+        monkeypatch.setattr(over, "wait", lambda _, ticks=ticks: next(ticks))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            discovery._say_who_imports(over)
+        assert len(caught) == told
 
 
 SCHEDULERS = f"""{HEAD}
