@@ -554,7 +554,8 @@ def test_a_recipe_and_the_environment_both_hold(
         assert site.ran == ["ldm_sound"]
     recipe.write_text('model = "shapes"\n[plugins]\ndeny = ["ldm-sound"]\n')
     discovery.once.cache_clear()
-    code, _, err = ldm("explain", f"--recipe={recipe}", "--scheduler", "sound")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    code, _, err = ldm("explain", "--recipe=~/r.toml", "--scheduler", "sound")
     assert code == 2
     assert "no scheduler named 'sound'" in err
     assert site.ran == ["ldm_sound"]
