@@ -16,6 +16,7 @@ from dataclasses import fields
 from functools import cache, wraps
 from typing import Any, ParamSpec, TypeVar, cast
 
+from ldm_core.annotations import evaluated, is_quoted
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.values import brief, fitted, type_name
 
@@ -158,11 +159,12 @@ def _evaluated(annotation: Any, namespace: Mapping[str, Any]) -> Any:
     what is none of `_LATER`."""
     if annotation is inspect.Parameter.empty:
         return Any
-    if not isinstance(annotation, str):
+    if not is_quoted(annotation):
         return annotation
-    names = {n: later() for n, later in _LATER.items() if n in annotation and n not in namespace}
+    said = str(annotation)
+    names = {n: later() for n, later in _LATER.items() if n in said and n not in namespace}
     try:
-        return eval(annotation, {**namespace}, names)  # noqa: S307 - our own source, or a plugin's
+        return evaluated(annotation, namespace, names)
     except NameError:
         return Any
 

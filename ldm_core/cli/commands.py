@@ -18,6 +18,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 import typer
 
+from ldm_core.annotations import is_quoted, names_pipeline
 from ldm_core.cli.asking import hub_for
 from ldm_core.cli.choices import (
     FLAGS,
@@ -75,7 +76,7 @@ def as_command(plugin: Plugin) -> Callable[..., None]:
     """A function with the signature that typer reads."""
     function = plugin.loaded
     signature = list(inspect.signature(function).parameters.values())
-    takes_pipeline = bool(signature) and _type_name(signature[0]) == "Pipeline"
+    takes_pipeline = bool(signature) and names_pipeline(signature[0].annotation)
     arguments, choices = _arguments(function, signature[1:] if takes_pipeline else signature)
     options = describe(function, [p for p in signature if p.kind is p.KEYWORD_ONLY])
     choices |= {n: o.annotation for n, o in options.items() if is_dataclass(o.annotation)}
@@ -159,7 +160,10 @@ def _check_runs(function: Any, takes_pipeline: bool) -> None:
 
 
 def _check_default(option: Option) -> None:
-    """See that an option can be what it is where nobody says it; `TypeError` where it cannot."""
+    """See that an option is of a type, and can be what it is where nobody says it; `TypeError`
+    where it cannot."""
+    if is_quoted(option.annotation):
+        raise TypeError(f"its '{option.name}' is annotated {brief(option.annotation)}, no type")
     if option.default is REQUIRED or option.default is None:
         return
     try:
@@ -242,12 +246,6 @@ def _option(option: Option) -> inspect.Parameter:
     return inspect.Parameter(
         option.name, inspect.Parameter.KEYWORD_ONLY, default=option.default, annotation=annotation
     )
-
-
-def _type_name(parameter: inspect.Parameter) -> str:
-    kind: Any = parameter.annotation
-    name = kind if isinstance(kind, str) else kind.__name__ if inspect.isclass(kind) else ""
-    return name.rpartition(".")[2]
 
 
 def _broken(error: LdmError) -> Callable[..., None]:

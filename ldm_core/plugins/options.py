@@ -14,6 +14,7 @@ from types import UnionType
 from typing import Annotated, Any, Union, cast, get_args, get_origin
 
 from ldm_core import contracts
+from ldm_core.annotations import evaluated, is_quoted, names_pipeline
 from ldm_core.contracts.files import expanded
 from ldm_core.contracts.record import Marked, Record
 from ldm_core.errors import LdmError, did_you_mean
@@ -183,7 +184,8 @@ def command_options(target: Callable[..., Any]) -> dict[str, Option]:
     is a dataclass."""
     options = read_options(target)
     for parameter in inspect.signature(target).parameters.values():
-        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD and parameter.annotation != "Pipeline":
+        by_place = parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+        if by_place and not names_pipeline(parameter.annotation):
             annotation = describe(target, [parameter])[parameter.name].annotation
             options |= (
                 read_fields(annotation)
@@ -202,8 +204,8 @@ def describe(
     options = {}
     for parameter in parameters:
         annotation = parameter.annotation
-        if isinstance(annotation, str):
-            annotation = eval(annotation, namespace)  # noqa: S307 - the plugin's own source
+        if is_quoted(annotation):
+            annotation = evaluated(annotation, namespace)
         elif annotation is inspect.Parameter.empty:
             annotation = Any
         name = parameter.name

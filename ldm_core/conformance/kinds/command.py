@@ -15,6 +15,7 @@ from typing import Any
 
 from PIL import Image
 
+from ldm_core.annotations import names_pipeline
 from ldm_core.conformance.checks import NotApplicable, Subject, check
 from ldm_core.contracts.files import NAMES_FILE, READ, WRITTEN, parts_of
 from ldm_core.plugins.command_names import listed_as
@@ -129,6 +130,4 @@ def _takes(function: Callable[..., Any]) -> dict[str, Option]:
 
 
 def _is_pipeline(parameter: inspect.Parameter) -> bool:
-    kind: Any = parameter.annotation
-    name = kind if isinstance(kind, str) else kind.__name__ if inspect.isclass(kind) else ""
-    return name.rpartition(".")[2] == "Pipeline"
+    return names_pipeline(parameter.annotation)
