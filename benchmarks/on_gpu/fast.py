@@ -1,13 +1,17 @@
 """Runs of 30 steps with guidance of a network of SDXL's size in bfloat16, at 1024x1024 (latents of
 128x128): what keeps the picture and makes it faster, against Diffusers as it is and compiled.
 
-The modules are those of the stage ``large``. The card's own limit is what a product of two large
+The modules are those of the stage ``large``. What the row ``--fast`` takes is what converters name
+for a card, and none does before one has measured it; so the row ``lossless`` stacks by name what
+keeps the picture and is meant for cards. Peaks are measured first, while nothing else is on the
+device. The card's own limit is what a product of two large
 matrices reaches on it in the same run; the run's share of it is by the operations of the network,
 counted on shapes alone.
 """
 
 from __future__ import annotations
 
+import gc
 import tempfile
 from collections.abc import Callable
 from functools import cached_property
@@ -18,12 +22,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from ldm_core import Pipeline
 from on_gpu import large
 from on_gpu.bench import Bench, Figures, apart, finite, median, noise, ratio
 
-STEPS, SCALE, ROUNDS = 30, 5.0, 3
+STEPS, SCALE, ROUNDS = 30, 5.0, 1
 AIMS = {"over_diffusers": 1 / 1.7, "over_compiled": 1 / 1.25, "peak_gib": 5.6}
-"""Of the best of ours, at most; the peak with the text encoders waiting in the main memory."""
+"""Of the best of ours, at most; the peak, weights and all, of a run to its latents with the text
+encoders waiting in the main memory."""
 
 
 def choices(bench: Bench) -> dict[str, list[Any]]:
@@ -31,14 +37,20 @@ def choices(bench: Bench) -> dict[str, list[Any]]:
     backend = {"backend": "eager"} if bench.quick else {}
     program = {"name": "compile", **backend}
     loop = {"name": "whole_loop", **backend}
-    several: dict[str, list[Any]] = {
+    together = ["channels_last", "fused_qkv", program]
+    several: dict[str, list[Any]] = {"lossless": together}
+    if bench.cuda:
+        tuned = {"name": "compile", "mode": "max-autotune-no-cudagraphs"}
+        several["lossless, cuda_graph"] = [*together, "cuda_graph"]
+        several["lossless, tuned"] = ["channels_last", "fused_qkv", tuned]
+    several |= {
         "as it is": [],
-        "channels_last": ["channels_last"],
-        "fused_qkv": ["fused_qkv"],
-        "prompt_cache": ["prompt_cache"],
         "compile": [program],
         "compile, channels_last": [program, "channels_last"],
         "whole_loop": [loop],
+        "channels_last": ["channels_last"],
+        "fused_qkv": ["fused_qkv"],
+        "prompt_cache": ["prompt_cache"],
     }
     if bench.cuda:
         several["cuda_graph"] = ["cuda_graph"]
@@ -71,12 +83,14 @@ def reached(bench: Bench) -> float:
 def run(bench: Bench) -> None:
     with tempfile.TemporaryDirectory() as place:
         runs = Runs(bench, Path(place) / "model")
+        bench.measure("all parts offloaded", lambda: runs.offloaded(None))
+        bench.measure("text encoders offloaded", lambda: runs.offloaded(["text"]))
         bench.measure("the card and the network", runs.about)
         bench.measure("Diffusers", lambda: runs.measured("diffusers", runs.theirs))
         bench.measure("Diffusers, compiled", lambda: runs.measured("compiled", runs.compiled))
+        bench.measure("--fast", runs.chosen)
         for name, converters in choices(bench).items():
             bench.measure(name, lambda n=name, c=converters: runs.ours(n, c))
-        bench.measure("text encoders offloaded", runs.offloaded)
         bench.row("aims", **AIMS)
 
 
@@ -88,10 +102,23 @@ class Runs:
         self._side = large.side_of(bench)
         self._steps = 2 if bench.quick else STEPS
         call = {"guidance_scale": SCALE, "num_inference_steps": self._steps}
-        self._call: dict[str, Any] = {**call, **large.size(2 * self._side)}
-        self._pipe, self._peer, self._network = large.sdxl_pipelines(bench, place)
+        self._call: dict[str, Any] = {**call, **large.sdxl_size(bench)}
+        self._folder, self._modules = large.sdxl_modules(bench, place)
+        self._network = self._modules["unet"]
         self._truth: Tensor | None = None
         self._compiled: Callable[[], Tensor] | None = None
+
+    @cached_property
+    def _pipe(self) -> Pipeline:
+        return large.ours_with(self._folder, self._bench.device, self._there())
+
+    @cached_property
+    def _peer(self) -> Any:
+        return large.theirs_with(self._folder, self._bench.device, self._there())
+
+    def _there(self) -> dict[str, nn.Module]:
+        """The modules, on the device."""
+        return {name: module.to(self._bench.device) for name, module in self._modules.items()}
 
     @cached_property
     def _operations(self) -> float:
@@ -133,11 +160,11 @@ class Runs:
     def measured(self, name: str, program: Callable[[], Tensor]) -> Figures:
         """The first run and the others, and what is between its latents and Diffusers'."""
         first = self._bench.seconds(program)
+        latents, peak = self._bench.peak(program)
         turns = {"diffusers": self.theirs, name: program}
         if self._compiled is not None:
             turns["compiled"] = self.compiled
-        times = self._bench.in_turn(turns, 1 if self._bench.quick else ROUNDS)
-        latents, peak = self._bench.peak(program)
+        times = self._bench.in_turn(turns, ROUNDS, warm=self._truth is not None)
         if self._truth is None:
             self._truth = self.theirs()
         figures: dict[str, Any] = {
@@ -156,17 +183,36 @@ class Runs:
         pipe = self._pipe.replace(converters=converters)
         return self.measured(name, large.drawing(pipe, self._call))
 
-    def offloaded(self) -> Figures:
-        """The most that the device holds, weights and all, with the text encoders elsewhere."""
-        parts = ["text"]
-        pipe = self._pipe.replace(converters=[{"name": "model_offload", "parts": parts}])
-        run = large.drawing(pipe, self._call)
-        run()
-        if not self._bench.cuda:
-            return {"finite": finite(run())}
-        self._bench.wait()
-        torch.cuda.reset_peak_memory_stats()
-        latents = run()
-        self._bench.wait()
-        peak = torch.cuda.max_memory_allocated() / 2**30
-        return {"peak_gib": peak, "finite": finite(latents)}
+    def chosen(self) -> Figures:
+        """As a person has it with ``--fast``, and which converters that takes here."""
+        pipe = self._pipe.replace(fast="lossless")
+        taken = [str(c["name"]) for c in pipe.recipe.get("converters", [])]
+        figures = self.measured("--fast", large.drawing(pipe, self._call))
+        return {"taken": ", ".join(taken) or "nothing", **figures}
+
+    def offloaded(self, parts: list[str] | None) -> Figures:
+        """The most that the device holds, weights and all, in a run to its latents and in one to
+        its picture; parts that wait do so in the main memory, and nowhere on the device.
+
+        Args:
+            parts: which take turns on the device; all where None.
+        """
+        bench = self._bench
+        waiting = [n for n in self._modules if parts is None or n.startswith("text")]
+        modules = {**self._there(), **{n: self._modules[n].to("cpu") for n in waiting}}
+        offload = {"name": "model_offload", **({} if parts is None else {"parts": parts})}
+        pipe = large.ours_with(self._folder, bench.device, modules).replace(converters=[offload])
+        weights = {n: sum(w.nbytes for w in m.parameters()) / 2**30 for n, m in modules.items()}
+        figures: dict[str, Any] = {f"{name}_gib": gib for name, gib in weights.items()}
+        for key, form in (("peak_gib", "latent"), ("peak_with_decoding_gib", "pt")):
+            if bench.cuda:
+                gc.collect()
+                bench.wait()
+                torch.cuda.empty_cache()
+                torch.cuda.reset_peak_memory_stats()
+            images = pipe(large.PROMPT, seed=0, output_type=form, **self._call).images
+            figures["finite"] = figures.get("finite", True) and finite(images)
+            if bench.cuda:
+                bench.wait()
+                figures[key] = torch.cuda.max_memory_allocated() / 2**30
+        return figures

@@ -2,8 +2,9 @@
 128x128): seconds and peak memory of a run against Diffusers' own pipeline on the same modules.
 
 Weights are random, made on the device; no file of their size is written. Folders are the tests'
-tiny ones but for the networks, and for text encoders as wide as these take, of two layers; an
-autoencoder is not asked. Flux has as many of its 19 and 38 blocks as the memory of the card allows.
+tiny ones but for the networks, and for text encoders as wide as these take: the CLIPs with all of
+their 12 and 32 layers, Flux's T5 with two. SDXL's autoencoder is of its published size, and is not asked
+here. Flux has as many of its 19 and 38 blocks as the memory of the card allows.
 """
 
 from __future__ import annotations
@@ -24,15 +25,24 @@ import tiny
 from ldm_core import Pipeline
 from ldm_core.run.weights import Weights
 from on_gpu.bench import Bench, Figures, apart, finite, median, noise, ratio
+from tiny.autoencoder import write_autoencoder
 
 STEPS, ROUNDS, LATENTS = 4, 2, 128
 PROMPT = "a large red star on the blue background"
 DTYPE = torch.bfloat16
-CLIP = {"hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072}
+CLIP = {
+    "hidden_size": 768,
+    "num_attention_heads": 12,
+    "intermediate_size": 3072,
+    "num_hidden_layers": 12,
+    "vocab_size": 49408,
+}
 LARGE_CLIP = {
     "hidden_size": 1280,
     "num_attention_heads": 20,
     "intermediate_size": 5120,
+    "num_hidden_layers": 32,
+    "vocab_size": 49408,
     "projection_dim": 1280,
 }
 T5 = {"d_model": 4096, "d_kv": 64, "num_heads": 64, "d_ff": 10240, "num_layers": 2}
@@ -49,6 +59,16 @@ SDXL: dict[str, Any] = {
     "addition_time_embed_dim": 256,
     "projection_class_embeddings_input_dim": 2816,
 }
+SDXL_VAE: dict[str, Any] = {
+    "block_out_channels": (128, 256, 512, 512),
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+    "layers_per_block": 2,
+    "norm_num_groups": 32,
+    "sample_size": 1024,
+    "scaling_factor": 0.13025,
+}
+"""Of 83.7 million weights; as the tests' tiny one where it is quick."""
 SMALL_SDXL = {
     "block_out_channels": (32, 64, 64),
     "transformer_layers_per_block": 1,
@@ -88,13 +108,16 @@ def ready(module: nn.Module) -> nn.Module:
 
 
 def wide(bench: Bench, folder: Path, cls: str, sizes: Mapping[str, int]) -> nn.Module:
-    """A text encoder of a folder's config but for its size."""
+    """A text encoder of a folder's config but for its size; of one layer where it is quick."""
     import transformers
 
     config = AutoConfig.from_pretrained(folder)
-    layers = {"num_layers" if "d_model" in sizes else "num_hidden_layers": 1 if bench.quick else 2}
-    config.update({**sizes, **layers})
-    return ready(getattr(transformers, cls)(config).to(bench.device, DTYPE))
+    small = {"num_layers": 1} if "d_model" in sizes else {"num_hidden_layers": 1}
+    if bench.quick and "vocab_size" in sizes:
+        small["vocab_size"] = config.vocab_size
+    config.update({**sizes, **(small if bench.quick else {})})
+    with made_on(bench.device):
+        return ready(getattr(transformers, cls)(config).to(bench.device, DTYPE))
 
 
 def ours_with(folder: Path, device: str, modules: Mapping[str, nn.Module]) -> Pipeline:
@@ -113,34 +136,43 @@ def theirs_with(folder: Path, device: str, modules: Mapping[str, nn.Module]) -> 
     return pipe.to(device)
 
 
-def sdxl_pipelines(bench: Bench, place: Path) -> tuple[Pipeline, Any, nn.Module]:
-    """Ours and Diffusers' on the same modules, and the network among them."""
+def sdxl_modules(bench: Bench, place: Path) -> tuple[Path, dict[str, nn.Module]]:
+    """A folder of SDXL, and the modules that take the place of its own, on the device."""
     folder = tiny.write_stable_diffusion_xl(place)
+    if not bench.quick:
+        write_autoencoder(folder, 4, **SDXL_VAE)
     config = {**SDXL, **(SMALL_SDXL if bench.quick else {})}
     with made_on(bench.device):
         unet = ready(diffusers.UNet2DConditionModel(**config))
-    modules = {
+    vae = diffusers.AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=DTYPE)
+    return folder, {
         "unet": unet,
+        "vae": ready(vae.to(bench.device)),
         "text_encoder": wide(bench, folder / "text_encoder", "CLIPTextModel", CLIP),
         "text_encoder_2": wide(
             bench, folder / "text_encoder_2", "CLIPTextModelWithProjection", LARGE_CLIP
         ),
     }
-    ours, theirs = (f(folder, bench.device, modules) for f in (ours_with, theirs_with))
-    return ours, theirs, unet
+
+
+def sdxl_size(bench: Bench) -> dict[str, int]:
+    """Of a picture; the tiny autoencoder has two pixels for a latent, the published one eight."""
+    return size((2 if bench.quick else 8) * side_of(bench))
 
 
 def sdxl(bench: Bench, place: Path) -> tuple[Programs, nn.Module, dict[str, Any]]:
-    ours, theirs, unet = sdxl_pipelines(bench, place)
-    side = 2 * side_of(bench)
-    call: dict[str, Any] = {"guidance_scale": 5.0, "num_inference_steps": STEPS, **size(side)}
+    folder, modules = sdxl_modules(bench, place)
+    ours, theirs = (f(folder, bench.device, modules) for f in (ours_with, theirs_with))
+    side = side_of(bench)
+    call: dict[str, Any] = {"guidance_scale": 5.0, "num_inference_steps": STEPS}
+    call |= sdxl_size(bench)
 
     def run_theirs() -> Tensor:
-        x = noise(range(1), (4, side // 2, side // 2), bench.device, DTYPE)
+        x = noise(range(1), (4, side, side), bench.device, DTYPE)
         latents: Tensor = theirs(PROMPT, latents=x, output_type="latent", **call).images
         return latents
 
-    return {"ldm": drawing(ours, call), "diffusers": run_theirs}, unet, {}
+    return {"ldm": drawing(ours, call), "diffusers": run_theirs}, modules["unet"], {}
 
 
 def flux(bench: Bench, place: Path) -> tuple[Programs, nn.Module, dict[str, Any]]:
@@ -154,7 +186,7 @@ def flux(bench: Bench, place: Path) -> tuple[Programs, nn.Module, dict[str, Any]
         "text_encoder_2": wide(bench, folder / "text_encoder_2", "T5EncoderModel", T5),
     }
     ours, theirs = (f(folder, bench.device, modules) for f in (ours_with, theirs_with))
-    side = 2 * side_of(bench)
+    side = 2 * side_of(bench)  # the tiny autoencoder has two pixels for a latent
     call: dict[str, Any] = {"guidance_scale": 3.5, "num_inference_steps": STEPS, **size(side)}
 
     def run_theirs() -> Tensor:
@@ -182,7 +214,7 @@ def side_of(bench: Bench) -> int:
 
 
 def size(side: int) -> dict[str, int]:
-    """Of a picture; the tiny autoencoders have two pixels for a latent."""
+    """Of a picture."""
     return {"width": side, "height": side}
 
 

@@ -47,7 +47,8 @@ IN_UNETS = 0.57, "a UNet of 53 M weights", "pictures of 'shapes' by 41 to 44 dB 
 IN_TRANSFORMERS = 0.58, "a Flux of 9 blocks", "pictures of 'digits' by 42 to 44 dB PSNR at 25 steps"
 """Time of a run over that without, of which network, and how far pictures move."""
 WITH_LIBRARY = ("FluxTransformer2DModel",)
-"""Diffusers' classes of networks, of those that families here know, which have its caches."""
+"""Diffusers' classes of networks for which its caches were compared with its own pipeline; it has
+them for more."""
 
 
 def feature_cache(
@@ -77,8 +78,8 @@ def feature_cache(
             layers at the start which these look at; of a transformer so many of the first blocks.
         start, stop: features are used again within this part of the steps, of all of which 1 is
             the end; outside it every call computes the whole network.
-        method: ``blocks`` is the above. The others are caches of Diffusers for transformers that
-            have them, such as Flux, row by row: ``taylorseer`` (Liu et al. 2025, arXiv:2503.06923)
+        method: ``blocks`` is the above. The others are caches of Diffusers, here for Flux
+            alone, as no other network was compared with Diffusers' own, row by row: ``taylorseer`` (Liu et al. 2025, arXiv:2503.06923)
             extrapolates the answer in all but one of ``every`` calls, after three; ``first_block``
             and, with the ratios of Flux dev, ``magcache`` (Ma et al. 2025, arXiv:2506.09045) leave
             blocks out while the change that they foresee is below a ``threshold``.
@@ -147,8 +148,8 @@ class FeatureCache(Converter):
         if self.library is not None:
             if config.get("_class_name") not in WITH_LIBRARY:
                 raise LdmError(
-                    f"{fitted._wrong}: Diffusers has '{self.library.method}' for transformers such "
-                    f"as {', '.join(WITH_LIBRARY)}, and its network is a "
+                    f"{fitted._wrong}: the cache '{self.library.method}' of Diffusers is here for "
+                    f"{', '.join(WITH_LIBRARY)} alone, and its network is a "
                     f"{config.get('_class_name')}.",
                     'method = "blocks" is for all of them.',
                 )
