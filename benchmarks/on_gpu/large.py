@@ -3,8 +3,8 @@
 
 Weights are random, made on the device; no file of their size is written. Folders are the tests'
 tiny ones but for the networks, and for text encoders as wide as these take: the CLIPs with all of
-their 12 and 32 layers, Flux's T5 with two. SDXL's autoencoder is of its published size, and is not asked
-here. Flux has as many of its 19 and 38 blocks as the memory of the card allows.
+their 12 and 32 layers, Flux's T5 with two. SDXL's autoencoder is of its published size, and is not
+asked here. Flux has as many of its 19 and 38 blocks as the memory of the card allows.
 """
 
 from __future__ import annotations
