@@ -80,7 +80,8 @@ def feature_cache(
             the end; outside it every call computes the whole network.
         method: ``blocks`` is the above. The others are caches of Diffusers, here for Flux
             alone, as no other network was compared with Diffusers' own, row by row:
-            ``taylorseer`` (Liu et al. 2025, arXiv:2503.06923) extrapolates the answer in all but one of ``every`` calls, after three; ``first_block``
+            ``taylorseer`` (Liu et al. 2025, arXiv:2503.06923) extrapolates the answer in all
+            but one of ``every`` calls, after three; ``first_block``
             and, with the ratios of Flux dev, ``magcache`` (Ma et al. 2025, arXiv:2506.09045) leave
             blocks out while the change that they foresee is below a ``threshold``.
         threshold: of ``first_block``, 0.05 where not given, of which 0 leaves nothing out; and of
