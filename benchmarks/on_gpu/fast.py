@@ -185,8 +185,11 @@ class Runs:
 
     def chosen(self) -> Figures:
         """As a person has it with ``--fast``, and which converters that takes here."""
-        pipe = self._pipe.replace(fast="lossless")
-        taken = [str(c["name"]) for c in pipe.recipe.get("converters", [])]
+        place = {"device": self._bench.device, "dtype": "bfloat16", "compute_dtype": "bfloat16"}
+        asked = Pipeline.from_pretrained(self._folder, fast="lossless", **place)
+        converters = asked.recipe.get("converters", [])
+        taken = [c if isinstance(c, str) else str(c["name"]) for c in converters]
+        pipe = self._pipe.replace(converters=converters)
         figures = self.measured("--fast", large.drawing(pipe, self._call))
         return {"taken": ", ".join(taken) or "nothing", **figures}
 
