@@ -233,6 +233,7 @@ class ToyText(TextAbility):
     """A vector for each of eight words, by its letters; of what is no word, zeros."""
 
     joins_windows = True
+    any_length = frozenset({"text"})
 
     def encode(self, texts: Sequence[str | None]) -> Condition:
         states = torch.zeros(len(texts), WORDS, 4)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -28,6 +28,8 @@ class TextAbility(ABC):
         joins_windows: the network only attends to the tokens, wherever they are, so that the
             conditions of several windows can be joined, and seeing all of them twice is seeing
             them once.
+        any_length: the keys of the condition in which a text may have any number of tokens,
+            dimension 1, the same in all of them; others keep the length of the family's window.
         reads_references: the text encoder sees the reference pictures too, so that the texts of an
             image are encoded by `encode_beside`.
 
@@ -37,6 +39,7 @@ class TextAbility(ABC):
     """
 
     joins_windows: bool = False
+    any_length: Set[str] = frozenset()
     reads_references: bool = False
 
     @abstractmethod

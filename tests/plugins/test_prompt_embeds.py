@@ -23,11 +23,13 @@ from safetensors.torch import save_file
 import tiny
 from ldm_core import LdmError, Pipeline
 from ldm_core.composition.compose import compose
+from ldm_core.contracts import Unequal
 from ldm_core.media.manifest import recipe_of
 from peers import Unpacked, apart
 
 PROMPTS = ["a red star", "a blue circle"]
 NAMES = ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds")
+TOKENS = 48
 CALL: dict[str, Any] = {"num_inference_steps": 2, "output_type": "latent"}
 
 
@@ -69,7 +71,11 @@ def test_any_embeddings_are_taken_as_in_diffusers(
         for name, key in (("prompt_embeds", "text"), ("pooled_prompt_embeds", "pooled")):
             if key in like:
                 place = name if not sign else f"negative_{name}"
-                embeds[place] = random(2, *like[key].shape[1:], seed=len(embeds))
+                shape = list(like[key].shape[1:])
+                if key == "text":
+                    assert shape[0] != TOKENS
+                    shape[0] = TOKENS
+                embeds[place] = random(2, *shape, seed=len(embeds))
     theirs = peer(folder)
     theirs.set_progress_bar_config(disable=True)
     generators = [torch.Generator().manual_seed(seed) for seed in (3, 4)]
@@ -97,6 +103,44 @@ def test_what_the_encoder_gives_is_what_the_prompts_give(folder: Path, tmp_path:
     out = told(pipe)(seed=3, prompt_embeds=str(file), **CALL)
     assert apart(out.images, want[:1]) < 1e-5
     assert out.manifests[0]["inputs"]["prompt_embeds"] == str(file)
+
+
+@pytest.mark.parametrize("kind", ["qwen_image", "krea_2", "chroma", "cogview_4"])
+def test_what_has_as_many_states_as_words_is_told_a_text_of_any_length(
+    tmp_path: Path, kind: str
+) -> None:
+    """The empty text's states are fewer, and those of two images need not be as many."""
+    pipe = Pipeline.from_pretrained(getattr(tiny, f"write_{kind}")(tmp_path))
+    prompts = ["a red star on a blue field " * 4, "green"]
+    encode = pipe.model.abilities["text"].encode
+    states = [encoded_row(encode([text]))["text"][0] for text in prompts]
+    assert states[0].shape[0] > states[1].shape[0]
+    assert states[0].shape[0] > encoded_row(encode([None]))["text"].shape[1]
+    want = pipe(prompts, seed=3, **CALL).images
+    assert apart(told(pipe)(seed=3, prompt_embeds=states, **CALL).images, want) < 1e-6
+
+
+@pytest.mark.parametrize("kind", ["aura_flow", "flux_2", "ltx_video"])
+def test_a_window_of_another_length_may_be_told_as_it_may_be_read(
+    tmp_path: Path, kind: str
+) -> None:
+    pipe = Pipeline.from_pretrained(getattr(tiny, f"write_{kind}")(tmp_path))
+    row = pipe.model.abilities["text"].windowed(TOKENS).encode(["a red star"])
+    assert row["text"].shape[1] == TOKENS
+    conditioning = [
+        {"name": "text", "max_sequence_length": TOKENS} if one["name"] == "text" else one
+        for one in pipe.recipe["conditioning"]
+    ]
+    want = pipe.replace(conditioning=conditioning)("a red star", seed=3, **CALL)
+    table = {key: value[0] for key, value in row.items()}
+    found = told(pipe)(seed=3, prompt_embeds=table, **CALL)
+    field = "images" if want.images is not None else "videos"
+    assert apart(getattr(found, field), getattr(want, field)) < 1e-6
+
+
+def encoded_row(encoded: Any) -> Any:
+    """What an encoder gave of a single text."""
+    return encoded.each[0] if isinstance(encoded, Unequal) else encoded
 
 
 def test_a_manifest_says_which_tensors_arrays_and_pictures_they_were(folder: Path) -> None:
@@ -142,8 +186,14 @@ def test_all_that_a_network_is_told_may_come_in_one(tmp_path: Path) -> None:
     table = {key: value[0] for key, value in row.items()}
     want = pipe("a red star", seed=3, **CALL).images
     assert apart(told(pipe)(seed=3, prompt_embeds=table, **CALL).images, want) < 1e-6
+    words = int(table["text_mask"].sum())
+    short = {key: value[:words] for key, value in table.items()}
+    assert apart(told(pipe)(seed=3, prompt_embeds=short, **CALL).images, want) < 1e-5
     with pytest.raises(LdmError, match=r"is told .* of a text, and the prompt_embeds lack"):
         told(pipe)(seed=3, prompt_embeds=table["text"], **CALL)
+    uneven = {**table, "text_mask": short["text_mask"]}
+    with pytest.raises(LdmError, match=r"of a different number of tokens: 120 for 'text' and"):
+        told(pipe)(seed=3, prompt_embeds=uneven, **CALL)
 
 
 def test_what_does_not_fit_is_refused(folder: Path, tmp_path: Path) -> None:
@@ -156,8 +206,10 @@ def test_what_does_not_fit_is_refused(folder: Path, tmp_path: Path) -> None:
         with pytest.raises(LdmError, match=match):
             made.plan({"prompt_embeds": value}, [1])
     pipe = told(Pipeline.from_pretrained(folder))
-    with pytest.raises(LdmError, match=r"\('text'\) of one image should have the shape"):
-        pipe(seed=1, prompt_embeds=random(16, 8, seed=1), **CALL)
+    for shape in (16, 8), (0, pipe.model.abilities["text"].encode([None])["text"].shape[-1]):
+        match = r"\('text'\) of one image should have the shape \(tokens, \d+\)|no numbers|empty"
+        with pytest.raises(LdmError, match=match):
+            pipe(seed=1, prompt_embeds=random(*shape, seed=1), **CALL)
     width = pipe.model.abilities["text"].encode([None])["text"].shape[-1]
     states = random(16, width, seed=1)
     with pytest.raises(LdmError, match="is told 'text' of a text, and not 'pooled'"):

@@ -43,7 +43,8 @@ def prompt_embeds() -> Conditioning:
     and ``negative_pooled_prompt_embeds`` are what guidance leads away from, the empty text where
     they are left out. Tensors, or safetensors files, which alone can be named in a manifest. A file
     or a table of tensors may hold all that a network is told of a text, by the keys of its
-    condition: ``text``, ``pooled``, and what else its family has, such as a mask.
+    condition: ``text``, ``pooled``, and what else its family has, such as a mask. The number of
+    tokens is any where the family says so (`TextAbility.any_length`), and else that of its window.
     """
     return PromptEmbeds()
 
@@ -115,7 +116,7 @@ def _row(
     """The condition of a single row, seen to be as the empty text's.
 
     Raises:
-        LdmError: something is missing, is too much, or has another width.
+        LdmError: something is missing, is too much, or has another width or length.
     """
     told = _told(names[0], states)
     if pooled is not None:
@@ -133,22 +134,30 @@ def _row(
         raise LdmError(
             f"this model's network is told {_words(empty)} of a text, and not {_words(strange)}."
         )
-    return {key: _fitting(names, key, told[key], own, ability) for key, own in empty.items()}
+    free = ability.any_length
+    row = {key: _fitting(names, key, told[key], own, key in free) for key, own in empty.items()}
+    lengths = {key: row[key].shape[1] for key in row if key in free}
+    if len(set(lengths.values())) > 1:
+        each = " and ".join(f"{length} for '{key}'" for key, length in lengths.items())
+        raise LdmError(f"the {names[0]} of one image are of a different number of tokens: {each}.")
+    return row
 
 
-def _fitting(
-    names: tuple[str, str], key: str, value: Tensor, own: Tensor, ability: TextAbility
-) -> Tensor:
-    """A tensor of one image as a row of what the network takes."""
+def _fitting(names: tuple[str, str], key: str, value: Tensor, own: Tensor, free: bool) -> Tensor:
+    """A tensor of one image as a row of what the network takes.
+
+    Args:
+        free: the number of its tokens, dimension 1 of the row, is any but 0.
+    """
     name = names[1] if key == POOLED else names[0]
     row = value if value.ndim == own.ndim and len(value) == 1 else value[None]
-    # the length of a text, dimension 1, is free where the network only attends to its tokens
-    free = key == TEXT and ability.joins_windows
     kept = slice(2 if free else 1, None)
-    if row.ndim != own.ndim or row.shape[kept] != own.shape[kept]:
+    if row.ndim != own.ndim or row.shape[kept] != own.shape[kept] or row.shape[1] == 0:
+        shape = ["tokens" if free else own.shape[1], *own.shape[2:]]
         raise LdmError(
-            f"the {name} ('{key}') of one image should have the shape {tuple(own.shape[1:])}, not "
-            f"{tuple(value.shape)}; give those of several images as a list."
+            f"the {name} ('{key}') of one image should have the shape "
+            f"({', '.join(map(str, shape))}), not {tuple(value.shape)}; give those of several "
+            "images as a list."
         )
     return row.to(own.device, own.dtype)
 

@@ -123,6 +123,8 @@ class GlmText(TextAbility):
         device: where the condition goes.
     """
 
+    any_length = frozenset({"text"})
+
     def __init__(self, encoder: Part, tokenizer: Any, device: torch.device) -> None:
         self._encoder = encoder
         self._tokenizer = tokenizer

@@ -74,6 +74,7 @@ class BertText(TextAbility):
     """
 
     joins_windows = True
+    any_length = frozenset({"text"})
 
     def __init__(self, encoder: Part, tokenizer: Any, device: torch.device) -> None:
         self._encoder = encoder

@@ -189,6 +189,7 @@ class LTXText(TextAbility):
     """
 
     joins_windows = True
+    any_length = frozenset({"text", "text_mask"})
 
     def __init__(self, t5: T5Text, masked: bool, device: torch.device) -> None:
         self._t5 = t5

@@ -122,6 +122,7 @@ class PixArtText(TextAbility):
     """
 
     joins_windows = True
+    any_length = frozenset({"text", "text_mask"})
 
     def __init__(self, t5: T5Text, device: torch.device) -> None:
         self._t5 = t5

@@ -157,6 +157,8 @@ class JointText(TextAbility):
         window: of T5.
     """
 
+    any_length = frozenset({"text"})
+
     def __init__(
         self,
         clips: Sequence[ClipEncoder],

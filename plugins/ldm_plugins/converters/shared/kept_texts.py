@@ -81,6 +81,7 @@ class KeptTexts(TextAbility):
         self._others: dict[tuple[str, int], KeptTexts] = {}
         self._store: Store = Store(limit, encoders) if before is None else before._store
         self.joins_windows = ability.joins_windows
+        self.any_length = ability.any_length
         negative = ability.for_negative()
         self._negative: KeptTexts | None = None
         if negative is not ability:

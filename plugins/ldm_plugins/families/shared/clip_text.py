@@ -97,6 +97,7 @@ class ClipText(TextAbility):
     """
 
     joins_windows = True
+    any_length = frozenset({"text"})
 
     def __init__(self, encoder: Part, tokenizer: Any, device: torch.device, skip: int = 0) -> None:
         self._clip = ClipEncoder(encoder, tokenizer).skipping(skip)
@@ -130,6 +131,7 @@ class ClipTexts(TextAbility):
     """
 
     joins_windows = True
+    any_length = frozenset({"text"})
 
     def __init__(
         self, encoders: Sequence[ClipEncoder], zeros_for_none: bool, device: torch.device

@@ -21,6 +21,8 @@ class FluxText(TextAbility):
         device: where the condition goes.
     """
 
+    any_length = frozenset({"text"})
+
     def __init__(self, clip: ClipEncoder, t5: T5Text, device: torch.device) -> None:
         self._clip = clip
         self._t5 = t5

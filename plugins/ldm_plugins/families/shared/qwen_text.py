@@ -62,6 +62,8 @@ class QwenText(TextAbility):
         device: where the condition goes.
     """
 
+    any_length = frozenset({"text"})
+
     def __init__(
         self,
         encoder: Part,
