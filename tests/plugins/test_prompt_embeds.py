@@ -120,24 +120,6 @@ def test_what_has_as_many_states_as_words_is_told_a_text_of_any_length(
     assert apart(told(pipe)(seed=3, prompt_embeds=states, **CALL).images, want) < 1e-6
 
 
-@pytest.mark.parametrize("kind", ["aura_flow", "flux_2", "ltx_video"])
-def test_a_window_of_another_length_may_be_told_as_it_may_be_read(
-    tmp_path: Path, kind: str
-) -> None:
-    pipe = Pipeline.from_pretrained(getattr(tiny, f"write_{kind}")(tmp_path))
-    row = pipe.model.abilities["text"].windowed(TOKENS).encode(["a red star"])
-    assert row["text"].shape[1] == TOKENS
-    conditioning = [
-        {"name": "text", "max_sequence_length": TOKENS} if one["name"] == "text" else one
-        for one in pipe.recipe["conditioning"]
-    ]
-    want = pipe.replace(conditioning=conditioning)("a red star", seed=3, **CALL)
-    table = {key: value[0] for key, value in row.items()}
-    found = told(pipe)(seed=3, prompt_embeds=table, **CALL)
-    field = "images" if want.images is not None else "videos"
-    assert apart(getattr(found, field), getattr(want, field)) < 1e-6
-
-
 def encoded_row(encoded: Any) -> Any:
     """What an encoder gave of a single text."""
     return encoded.each[0] if isinstance(encoded, Unequal) else encoded
