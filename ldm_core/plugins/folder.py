@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import Protocol
 
 from ldm_core.errors import LdmWarning
+from ldm_core.machine import asked_to_stop
 from ldm_core.plugins.arithmetic import Arithmetic
 from ldm_core.plugins.interception import ModuleHooks
 from ldm_core.plugins.itself import ends_where_forked
@@ -80,12 +81,16 @@ def kept_output(whose: Callable[[], str]) -> Iterator[None]:
 
     process = os.getpid()
     voices = Voices()
+    stopped = False
     try:
         with nothing_replaced(whose, packages):
             yield
+    except BaseException as error:
+        stopped = asked_to_stop(error)  # of which how signals are heard is changed by ourselves
+        raise
     finally:
         ends_where_forked(process)
-        for what in voices.put_back():
+        for what in voices.put_back(signals=not stopped):
             warnings.warn(LdmWarning(what.format(whose())), stacklevel=3)
 
 

@@ -36,8 +36,12 @@ class Voices:
         self._logged = logged() if "logging" in sys.modules else None
         self._mutes, self._filters = _mutes(), list(warnings.filters)
 
-    def put_back(self) -> list[str]:
-        """Have them as they were; what was not, each with a place for who changed it."""
+    def put_back(self, *, signals: bool = True) -> list[str]:
+        """Have them as they were; what was not, each with a place for who changed it.
+
+        Args:
+            signals: how these are heard too, which the first of them changes.
+        """
         said = []
         for number, copy in self._copies.items():
             if _place(number) != self._places[number]:
@@ -56,7 +60,7 @@ class Voices:
         for what, changed in (
             ("how warnings and errors are shown", self._shown_anew()),
             ("what is logged", self._logged_anew()),
-            ("what signals do", self._heard_anew()),
+            ("what signals do", signals and self._heard_anew()),
         ):
             if changed:
                 said.append(f"{what} was changed by {{}}; it is put back.")

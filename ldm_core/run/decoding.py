@@ -129,11 +129,11 @@ def _medium(parts: Composition, model: Model, request: Request | None, latents: 
         request = request_of(latents, space, request.seeds)
     with parts.owners.blamed(parts.decoder, "while latents were decoded"):
         medium = parts.decoder.medium(model, latents, request)
+        if medium.rate is None and medium.kind != "image":
+            medium = replace(medium, rate=parts.info.rate)
         check_medium(medium, latents, parts.decoder)
         if medium.data.requires_grad:
             medium = replace(medium, data=medium.data.detach())
-        if medium.rate is None and medium.kind != "image":
-            medium = replace(medium, rate=parts.info.rate)
     if not parts.owners.is_ours(parts.decoder):
         name = parts.owners.called(parts.decoder, "the decoder")
         for odd in _oddities(medium, latents, parts):

@@ -290,7 +290,9 @@ def check_medium(medium: Medium, latents: Tensor, part: Decoder) -> None:
         gave = f"{described(data)} on {data.device}"
         raise PartError(part, f"a decoder gives something to be shown, and it gave {gave}.")
     if kind == "audio" and not medium.rate:
-        raise PartError(part, "a decoder of audio says how many samples a second it gives.")
+        raise PartError(
+            part, "a decoder of audio, or its family, says how many samples a second it gives."
+        )
     if len(data) != len(latents):
         raise PartError(
             part,

@@ -20,6 +20,7 @@ from ldm_core import LdmError, Pipeline
 from ldm_core.contracts import (
     Axis,
     LatentSpace,
+    Medium,
     Run,
     RunObserver,
     Step,
@@ -152,7 +153,7 @@ def test_a_video_is_a_strip_and_a_sound_its_spectrogram(
 ) -> None:
     def drawn(model: Any, x0: Tensor) -> Tensor:
         if kind == "audio":
-            return x0.repeat_interleave(4, 2)
+            return Medium("audio", x0.repeat_interleave(4, 2), rate=8000.0)
         return x0.mean(1, keepdim=True).expand(-1, 3, -1, -1, -1)
 
     family = Toy(gaussian_velocity, space, extent, defaults={"num_inference_steps": 3})

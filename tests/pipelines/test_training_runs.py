@@ -29,7 +29,7 @@ from ldm_pipelines.training.pool import PoolOfStep
 from ldm_pipelines.training.settings import (
     AutoencoderSettings,
     DenoiserSettings,
-    TrainingSettings,
+    PictureSettings,
     TransformerSettings,
 )
 from ldm_pipelines.training.telling import Telling
@@ -85,7 +85,7 @@ def toy_run(
             raise Killed
         return (torch.randn(4, 3, 5, 5, generator=torch.Generator().manual_seed(step)),)
 
-    settings = TrainingSettings(
+    settings = PictureSettings(
         data="none",
         out=folder,
         resolution=16,
@@ -554,7 +554,7 @@ def test_a_process_that_has_begun_in_one_precision_refuses_another() -> None:
 def test_its_lines_go_where_standard_error_is_now(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    settings = TrainingSettings(
+    settings = PictureSettings(
         data="none",
         out=tmp_path,
         resolution=16,

@@ -397,7 +397,7 @@ def test_a_scale_without_layers_is_refused(folder: Path, scale: str) -> None:
 
 def test_what_its_decoder_was_not_trained_for_is_refused(folder: Path, pipe: Pipeline) -> None:
     with pytest.raises(LdmError, match="takes no timestep"):
-        pipe.replace(decoder={"timestep": 0.05}).decode(pipe.noise([3], SMALL)())
+        pipe.replace(decoder={"timestep": 0.05}).decode(pipe.noise([3], SMALL)(), frame_rate=24)
     with pytest.raises(LdmError, match="decode_noise"):
         compose({"model": str(folder), "conditioning": ["text", "decode_noise"]}, installed())
 
