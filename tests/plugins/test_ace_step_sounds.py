@@ -205,7 +205,7 @@ def test_a_share_of_the_text_alone_needs_estimates_of_the_guidance(folder: Path)
 
 
 def test_what_a_sound_is_taken_for_is_said_once(pipe: Pipeline) -> None:
-    cover = {"task_type": "cover", "src_audio": SOURCE[:, :9000], "audio_cover_strength": 0.5}
+    cover = {"task_type": "cover", "src_audio": SOURCE[:, :90], "audio_cover_strength": 0.5}
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         pipe(WORDS, seed=3, **cover, **CALL, **LENGTH, output_type="latent")
