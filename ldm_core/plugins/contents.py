@@ -208,28 +208,20 @@ def owners(modules: Mapping[str, Any], keeps: Callable[[str], bool]) -> Iterator
         if not isinstance(module, ModuleType) or not keeps(name):
             continue
         yield module
-        top = name.partition(".")[0]
-        pythons = top in sys.stdlib_module_names and top not in KEPT
         for value in list(vars(module).values()):
             if (
                 isinstance(value, type)
                 and not value.__flags__ & IMMUTABLE
                 and _home(value) == vars(module).get("__name__")
-                and not (pythons and _is_data(value))
             ):
                 yield value
 
 
-def _is_data(owner: type) -> bool:
-    """Whether nothing can be called in a class of its own, as in those of Python's syntax."""
-    return not any(isinstance(value, CALLED) for value in vars(owner).values())
-
-
-def called(owner: Owner, name: str) -> str:
-    """How that is called in a message."""
-    if isinstance(owner, ModuleType):
-        return f"{owner.__name__}.{name}"
-    return f"{_home(owner)}.{owner.__qualname__}.{name}"
+def called(owner: Owner, name: str = "") -> str:
+    """How a module or class is called in a message, or what it has under a name."""
+    whole = isinstance(owner, ModuleType)
+    home = owner.__name__ if whole else f"{_home(owner)}.{owner.__qualname__}"
+    return f"{home}.{name}" if name else str(home)
 
 
 def few(names: list[str], most: int = FEW) -> str:
