@@ -75,6 +75,7 @@ def test_every_room_has_its_place_in_the_order() -> None:
     assert names == {
         "__init__.py",
         "__main__.py",
+        "annotations.py",
         "arguments.py",
         "cache.py",
         "compose.py",

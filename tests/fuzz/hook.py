@@ -47,7 +47,7 @@ GENERATORS = (
     "functools.py",
     "inspect.py",
     "numpy/f2py",
-    "ldm_core/arguments.py",  # the annotations of installed functions
+    "ldm_core/annotations.py",  # of installed functions
     "ldm_core/plugins/options.py",  # and those of plugins
     "pydantic/",
     "scipy/_lib",

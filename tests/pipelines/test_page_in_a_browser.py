@@ -445,7 +445,7 @@ def test_two_people_and_two_pages_of_one_do_not_see_each_other(
     other = Hand(browser, url)
     for person, words in ((hand, "a first star"), (other, "a second star")):
         person.fill("field-input-prompt", words)
-        person.fill("steps", "400")
+        person.fill("steps", "900")
         person.page.click("#make")
     for person in (hand, other):
         person.said("step ")
