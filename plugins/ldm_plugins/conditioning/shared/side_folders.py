@@ -15,17 +15,10 @@ from ldm_core.model.files import class_name, read_json
 from ldm_core.model.weight_files import check_weights
 from ldm_core.values import brief, is_number, is_whole
 from ldm_plugins.conditioning.shared.pictures import mode_of
-from ldm_plugins.conditioning.shared.transformer_side_folders import (
-    FLUX,
-    NETWORKS,
-    SD3,
-    misfits_of,
-)
+from ldm_plugins.conditioning.shared.transformer_side_folders import NETWORKS, misfits_of
 from ldm_plugins.shared.config_types import check_component
+from ldm_plugins.shared.side_networks import ADAPTER, CONTROLNET, FLUX, KNOWN
 
-CONTROLNET, ADAPTER = "ControlNetModel", "T2IAdapter"
-KNOWN = {CONTROLNET: "unet", ADAPTER: "unet", SD3: "transformer", FLUX: "transformer"}
-"""The classes of side networks, each with the folder of the network that it stands beside."""
 OPTIONS = {
     **{"path": None, "weight": 1.0, "start": 0.0, "end": 1.0},
     **{"guess_mode": False, "mode": None},

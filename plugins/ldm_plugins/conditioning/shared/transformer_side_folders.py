@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ldm_core.contracts.family import ModelInfo
+from ldm_plugins.shared.side_networks import FLUX, SD3, masked_channels
 
-SD3, FLUX = "SD3ControlNetModel", "FluxControlNetModel"
 NETWORKS = {SD3: "SD3Transformer2DModel", FLUX: "FluxTransformer2DModel"}
 """The network that each class of ControlNet stands beside."""
 HEADS = {SD3: (18, 64), FLUX: (24, 128)}
@@ -42,7 +42,7 @@ def misfits_of(
     theirs, ours = _width(cls, config), _width(cls, network)
     if theirs != ours:
         misfits.append(f"its blocks are {theirs} wide and the network's {ours}")
-    if extra := config.get("extra_conditioning_channels", 0):
+    if extra := masked_channels(config):
         misfits.append(f"it reads {extra} channels beside the picture's latents, such as a mask")
     stride = info.latents.axis("height").stride
     if config.get("conditioning_embedding_channels") and stride != HINT_STRIDE:

@@ -35,6 +35,7 @@ from ldm_plugins.families.shared.single_file import (
 )
 from ldm_plugins.families.shared.t5_text import check_tokenizer
 from ldm_plugins.families.shared.tokenizer_files import check_files, check_numbers
+from ldm_plugins.shared.side_networks import KNOWN, masked_channels
 
 DATA_ERRORS = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
 """What ordinary code raises where a value is of another kind than it expects."""
@@ -196,13 +197,19 @@ def _check_tokens(info: ModelInfo, parts: Mapping[str, Part]) -> None:
 def warn_of_unused(folder: Folder) -> None:
     """Say what a folder of another task's class has beside the model, or does by itself there."""
     for name in ("controlnet", "adapter"):
-        if folder.class_of(name) is not None:
-            warnings.warn(
-                f"'{folder.source}' has a {name} beside the model, which is not used unless it is "
-                f'named: {{ name = "control", models = ["{folder.path / name}"] }}.',
-                LdmWarning,
-                stacklevel=2,
-            )
+        cls = folder.class_of(name)
+        if cls is None:
+            continue
+        there = (folder.path / name / "config.json").is_file()
+        if cls in KNOWN and not (there and masked_channels(folder.config(name))):
+            how = f'unless it is named: {{ name = "control", models = ["{folder.path / name}"] }}.'
+        else:
+            how = f"and cannot be: a {cls} such as that is not known here."
+        warnings.warn(
+            f"'{folder.source}' has a {name} beside the model, which is not used {how}",
+            LdmWarning,
+            stacklevel=2,
+        )
     if "PAG" in folder.pipeline:
         warnings.warn(
             f"'{folder.source}' was saved from {folder.pipeline}; its guidance by perturbed "
