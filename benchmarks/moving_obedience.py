@@ -9,8 +9,6 @@ it. Steps and guidance are the model's own unless others are named.
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ import numpy as np
 from ldm_pipelines.moving_shapes.checker import read
 from ldm_pipelines.moving_shapes.scenes import FRAMES, Motion, motions
 from machine import describe
+from obeyed import Shares, choices, parser, shares, write
 
 DEFAULT = Path(__file__).parent.parent / "pipelines/ldm_pipelines/models/moving-shapes"
 WORDS = ("colour", "direction", "background", "shape")
@@ -59,7 +58,7 @@ def with_diffusers(model: Path, choices: dict[str, Any]) -> Generate:
 
 def score(
     generate: Generate, asked: list[Motion], seed: int, batch: int = 20
-) -> dict[str, dict[str, float]]:
+) -> Shares:
     """The share of videos that obey each word, and all, over all prompts and by direction."""
     obeyed = []
     for start in range(0, len(asked), batch):
@@ -67,37 +66,18 @@ def score(
         videos = generate([motion.caption for motion in part], seed + start)
         readings = [read(video).agrees(m) for m, video in zip(part, videos, strict=True)]
         obeyed += [[reading[word] for word in WORDS] for reading in readings]
-    table = np.array(obeyed)
-    names = np.array([motion.direction for motion in asked])
-    parts = {"every": np.full(len(asked), True)} | {n: names == n for n in sorted(set(names))}
-    return {
-        name: {
-            **{word: float(table[rows, i].mean()) for i, word in enumerate(WORDS)},
-            "colour and direction": float(table[rows, :2].all(1).mean()),
-            "all": float(table[rows].all(1).mean()),
-            "videos": float(rows.sum()),
-        }
-        for name, rows in parts.items()
-    }
+    names = [motion.direction for motion in asked]
+    return shares(obeyed, WORDS, names, "videos", together=WORDS[:2])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", type=Path, default=DEFAULT)
-    parser.add_argument("--prompts", type=int, default=100, help="of each kind")
-    parser.add_argument("--steps", type=int)
-    parser.add_argument("--guidance-scale", type=float)
-    parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--with", dest="library", choices=["ldm", "diffusers"], default="ldm")
-    parser.add_argument("--json", type=Path)
-    args = parser.parse_args()
-    library = with_ldm if args.library == "ldm" else with_diffusers
-    named = {"num_inference_steps": args.steps, "guidance_scale": args.guidance_scale}
-    choices = {name: value for name, value in named.items() if value is not None}
-    generate = library(args.model, choices)
+    flags = parser(__doc__, DEFAULT, seed=7)
+    flags.add_argument("--prompts", type=int, default=100, help="of each kind")
+    args = flags.parse_args()
+    generate = (with_ldm if args.library == "ldm" else with_diffusers)(args.model, choices(args))
     machine = describe("torch", "diffusers", "transformers")
     print(machine)
-    figures: dict[str, dict[str, dict[str, float]]] = {}
+    figures: dict[str, Shares] = {}
     columns = (*WORDS, "colour and direction", "all", "videos")
     print(f"{'':18}" + "".join(f"{column:>22}" for column in columns))
     for kind, held_out in (("seen", False), ("held out", True)):
@@ -108,10 +88,7 @@ def main() -> None:
         for name, row in figures[kind].items():
             cells = "".join(f"{100 * row[column]:21.1f}%" for column in columns[:-1])
             print(f"{kind:10}{name:8}{cells}{row['videos']:22.0f}")
-    if args.json:
-        settings = {k: v for k, v in vars(args).items() if k not in ("json", "model")}
-        report = {"machine": machine, "settings": settings, **figures}
-        args.json.write_text(json.dumps(report, indent=2) + "\n")
+    write(args, machine, figures)
 
 
 if __name__ == "__main__":

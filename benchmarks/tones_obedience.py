@@ -10,8 +10,6 @@ than nine in ten are what was asked for.
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ import numpy as np
 from ldm_pipelines.tones.captions import Sound, sounds
 from ldm_pipelines.tones.checker import hear
 from machine import describe
+from obeyed import Shares, choices, parser, shares, write
 
 DEFAULT = Path(__file__).parent.parent / "pipelines/ldm_pipelines/models/tones"
 WORDS = ("pitch", "times")
@@ -59,42 +58,23 @@ def with_diffusers(model: Path, choices: dict[str, Any]) -> Generate:
     return generate
 
 
-def score(generate: Generate, asked: list[Sound], seed: int, batch: int = 12) -> dict[str, Any]:
+def score(generate: Generate, asked: list[Sound], seed: int, batch: int = 12) -> Shares:
     """The share of sounds that obey each word and all, for every sound and for each caption."""
-    heard, obeyed = [], []
+    obeyed = []
     for start in range(0, len(asked), batch):
         part = asked[start : start + batch]
         seeds = [seed + start + i for i in range(len(part))]
         made = generate([sound.caption for sound in part], seeds)
-        heard += [hear(samples) for samples in made]
-    obeyed = [hearing.agrees(sound) for hearing, sound in zip(heard, asked, strict=True)]
-    table = np.array([[one[word] for word in WORDS] for one in obeyed])
-    names = np.array([sound.caption for sound in asked])
-    parts = {"every": np.full(len(asked), True)} | {n: names == n for n in dict.fromkeys(names)}
-    return {
-        name: {
-            **{word: float(table[rows, i].mean()) for i, word in enumerate(WORDS)},
-            "all": float(table[rows].all(1).mean()),
-            "sounds": float(rows.sum()),
-        }
-        for name, rows in parts.items()
-    }
+        heard = [hear(one).agrees(sound) for one, sound in zip(made, part, strict=True)]
+        obeyed += [[one[word] for word in WORDS] for one in heard]
+    return shares(obeyed, WORDS, [sound.caption for sound in asked], "sounds")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", type=Path, default=DEFAULT)
-    parser.add_argument("--each", type=int, default=5, help="sounds of each caption")
-    parser.add_argument("--steps", type=int)
-    parser.add_argument("--guidance-scale", type=float)
-    parser.add_argument("--seed", type=int, default=1000)
-    parser.add_argument("--with", dest="library", choices=["ldm", "diffusers"], default="ldm")
-    parser.add_argument("--json", type=Path)
-    args = parser.parse_args()
-    library = with_ldm if args.library == "ldm" else with_diffusers
-    named = {"num_inference_steps": args.steps, "guidance_scale": args.guidance_scale}
-    choices = {name: value for name, value in named.items() if value is not None}
-    generate = library(args.model, choices)
+    flags = parser(__doc__, DEFAULT, seed=1000)
+    flags.add_argument("--each", type=int, default=5, help="sounds of each caption")
+    args = flags.parse_args()
+    generate = (with_ldm if args.library == "ldm" else with_diffusers)(args.model, choices(args))
     machine = describe("torch", "diffusers", "transformers")
     print(machine)
     figures = score(generate, sounds() * args.each, args.seed)
@@ -103,10 +83,7 @@ def main() -> None:
     for name, row in figures.items():
         cells = "".join(f"{100 * row[column]:9.1f}%" for column in columns[:-1])
         print(f"{name:20}{cells}{row['sounds']:10.0f}")
-    if args.json:
-        settings = {k: v for k, v in vars(args).items() if k not in ("json", "model")}
-        report = {"machine": machine, "settings": settings, **figures}
-        args.json.write_text(json.dumps(report, indent=2) + "\n")
+    write(args, machine, figures)
     raise SystemExit(figures["every"]["all"] < LEAST)
 
 

@@ -213,7 +213,7 @@ def _write_batches(
         except BaseException as error:
             writer.notes()
             theirs = isinstance(error, KeyboardInterrupt | PluginError) or machine_error(error)
-            if writer.count or theirs:
+            if writer.count or writer.began or theirs:
                 error.add_note(writer.summary())
             raise
         writer.notes()

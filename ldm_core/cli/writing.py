@@ -65,6 +65,7 @@ class BatchWriter:
         self._asked = 0
         self._left: deque[int] = deque()
         self._since = time.perf_counter()
+        self.began = False
 
     def open(self) -> None:
         """Make the folders; called once all that can be checked is checked."""
@@ -75,7 +76,8 @@ class BatchWriter:
             make_folder(self._choices.frames_to)
 
     def rest(self) -> None:
-        """Begin to measure time anew."""
+        """Begin to measure time anew, once weights are read."""
+        self.began = True
         self._since = time.perf_counter()
 
     def skip(self, manifest: Mapping[str, Any]) -> bool:

@@ -21,14 +21,17 @@ def checksum(tensor: Tensor) -> int:
         flat = tensor.detach().reshape(-1)
         if flat.is_complex():
             flat = torch.view_as_real(flat).reshape(-1)
-        if flat.is_cpu:
-            return zlib.crc32(flat.view(torch.uint8).numpy().data)
-        bits = flat.view(WHOLE[flat.dtype.itemsize])
-        whole = len(bits) // WIDTH * WIDTH
-        sums = bits[:whole].view(-1, WIDTH).sum(0, dtype=torch.int64)
-        sums[: len(bits) - whole] += bits[whole:]
-        places = torch.arange(1, 2 * WIDTH, 2, device=bits.device)
-        return int((sums * places).sum().item())
+        return zlib.crc32(flat.view(torch.uint8).numpy().data) if flat.is_cpu else weighed(flat)
+
+
+def weighed(flat: Tensor) -> int:
+    """The sum of numbers as whole ones, shape (any,), each by the factor of its place in a row."""
+    bits = flat.view(WHOLE[flat.dtype.itemsize])
+    whole = len(bits) // WIDTH * WIDTH
+    sums = bits[:whole].view(-1, WIDTH).sum(0, dtype=torch.int64)
+    sums[: len(bits) - whole] += bits[whole:]
+    places = torch.arange(1, 2 * WIDTH, 2, device=bits.device)
+    return int((sums * places).sum().item())
 
 
 def state(tensor: Tensor) -> tuple[int, int]:

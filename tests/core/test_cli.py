@@ -536,3 +536,19 @@ def test_no_name_steers_a_terminal(monkeypatch):
     monkeypatch.setattr(sys, "stdout", terminal)
     print_line("pictures/\x1b[2Jé.png")
     assert terminal.getvalue() == "pictures/\\x1b[2Jé.png\n"
+
+
+def test_what_a_plugin_refuses_in_a_run_says_what_is_kept(ldm, folder, tmp_path):
+    file = tmp_path / "picky_ones.py"
+    file.write_text(
+        "from ldm_core import LdmError, hookimpl\nldm_api = '>=2,<3'\n"
+        "def picky(x, grid, denoise, noise):\n"
+        "    raise LdmError('so few steps are too few')\n"
+        "@hookimpl\n"
+        "def ldm_schedulers(register):\n"
+        "    register('picky', picky)\n"
+    )
+    words = ("generate", "a star", "--model", folder, "--scheduler", "picky", "--steps", 2)
+    code, _, err = ldm("--plugin", file, *words)
+    assert code == 2
+    assert "so few steps are too few\n  no picture of this run is in" in err, err
