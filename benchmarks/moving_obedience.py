@@ -56,9 +56,7 @@ def with_diffusers(model: Path, choices: dict[str, Any]) -> Generate:
     return generate
 
 
-def score(
-    generate: Generate, asked: list[Motion], seed: int, batch: int = 20
-) -> Shares:
+def score(generate: Generate, asked: list[Motion], seed: int, batch: int = 20) -> Shares:
     """The share of videos that obey each word, and all, over all prompts and by direction."""
     obeyed = []
     for start in range(0, len(asked), batch):

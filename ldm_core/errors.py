@@ -99,6 +99,10 @@ class LdmWarning(UserWarning):
     """Something that is done, though perhaps not as it was meant; the command line shows these."""
 
 
+class PutBackWarning(LdmWarning):
+    """What a package changed that others use too, and which is put back."""
+
+
 class LdmNote(LdmWarning):
     """What was chosen where a person left the choice to the program."""
 

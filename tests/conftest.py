@@ -26,6 +26,7 @@ import tiny
 from forked import Server
 from ldm_core import Pipeline
 from ldm_core.cli import main
+from ldm_core.plugins.meanwhile import _meanwhile
 from tiny.kept import PLACE
 
 torch.set_num_threads(1)
@@ -95,6 +96,9 @@ def torch_as_it_was() -> Iterator[None]:
     read at once, the second puts back what the first had made of it.
     """
     yield
+    running = [*_meanwhile._open]
+    _meanwhile._open.clear()
+    assert not running, f"this test leaves running: {running}"
     changed = nn.Module.register_parameter is not OF_TORCH or torch.empty(1).is_meta
     nn.Module.register_parameter = OF_TORCH  # type: ignore[method-assign]
     assert not changed, "this test leaves what makes networks without numbers behind"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,9 @@ EDGES: Mapping[str, Callable[[Any], Any]] = {
     "family": contracts.as_family,
 }
 """Where what a plugin gives becomes the typed part that the core holds, by kind."""
+DEEPEST = 50
+"""Parts within parts; what is made of itself would have no last one."""
+_depth = ContextVar("_depth", default=0)
 Fitter = Callable[[str, Any], Any]
 """``fit(kind, part)``: the part for a model."""
 
@@ -116,13 +120,17 @@ def make(
             return EDGES[kind](_ready_made(key, name, options, inner))
         except LdmError as error:
             raise LdmError(f"'{key}': {error.message}", error.hint) from error
-    try:
-        return _plugin(kind, choice, registry, used, own, fit, owners)
-    except RecursionError:
+    depth = _depth.get()
+    if depth > DEEPEST:
         raise LdmError(
             f"the {kind} '{name}' is made of others that are made of it, without end.",
             "an option that names another one is to have another default.",
-        ) from None
+        )
+    before = _depth.set(depth + 1)
+    try:
+        return _plugin(kind, choice, registry, used, own, fit, owners)
+    finally:
+        _depth.reset(before)
 
 
 def _plugin(

@@ -18,7 +18,7 @@ from ldm_core.conformance.examples import example_inputs
 from ldm_core.conformance.toy import TOYS
 from ldm_core.conformance.traces import global_seed, untouched
 from ldm_core.contracts import Plan
-from ldm_core.errors import LdmError, LdmWarning, PartError, PluginError
+from ldm_core.errors import LdmError, LdmWarning, PartError, PluginError, PutBackWarning
 from ldm_core.plugins.registry import Registry
 from ldm_core.run.pipeline import Pipeline
 from ldm_core.run.sampling import Sampling
@@ -208,9 +208,10 @@ def only_refusals(where: str) -> Iterator[None]:
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Without what is said of odd options and the like."""
+    """Without what is said of odd options and the like; what is put back is said."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LdmWarning)
+        warnings.simplefilter("always", PutBackWarning)
         yield
 
 

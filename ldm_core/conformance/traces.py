@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 from torch.nn.modules import module
 
 from ldm_core.conformance.package.state import changes, state
+from ldm_core.errors import PutBackWarning
 
 SHARED = ("random_state", "default_dtype", "torch_settings")
 """What of `state` a call may not change either, beside hooks and threads."""
@@ -50,7 +52,8 @@ def untouched(where: str = "") -> Iterator[None]:
     with global_seed(90210), torch.no_grad():
         before, hooks, threads = state(), {k: {*v} for k, v in HOOKS.items()}, _threads()
         try:
-            yield
+            with warnings.catch_warnings(record=True) as heard:
+                yield
             after = state()
             left = {k: {*v} - hooks[k] for k, v in HOOKS.items()}
             more = _threads() - threads
@@ -61,6 +64,11 @@ def untouched(where: str = "") -> Iterator[None]:
         f"{len(keys)} global {name} of modules are left" for name, keys in left.items() if keys
     ]
     said += [f"the thread {thread.name} is left" for thread in more]
+    for one in heard:
+        if issubclass(one.category, PutBackWarning):
+            said.append(str(one.message).removesuffix("."))
+        else:
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
     assert not said, f"{where} it changes what all share: {'; '.join(said)}".strip()
 
 

@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from ldm_core.plugins.contents import KEPT, NONE, OURS, USED
+from ldm_core.plugins.moved import is_moved
 
 FILES = (SourceFileLoader, SourcelessFileLoader, ExtensionFileLoader)
 """What reads a module of a file, one for each module."""
@@ -159,7 +160,7 @@ class Arrivals:
 
     def _is_true(self, name: str, module: Any) -> bool:
         """Whether a module is Python's own of its name, or Python has none of it."""
-        if module is self._come.get(name, NONE):
+        if module is self._come.get(name, NONE) or is_moved(name, module):
             return True
         top, inner, _ = name.partition(".")
         if top not in NAMED and top not in self._contents.neighbours:

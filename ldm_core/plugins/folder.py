@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Protocol
 
-from ldm_core.errors import LdmWarning
+from ldm_core.errors import PutBackWarning
 from ldm_core.machine import asked_to_stop
 from ldm_core.plugins.arithmetic import Arithmetic
 from ldm_core.plugins.interception import ModuleHooks
@@ -59,13 +59,13 @@ def kept_folder(whose: Callable[[], str]) -> Iterator[None]:
             keeper.put_back(changed)
         for what in changed:
             text = f"{what} was changed by {whose()}; it is put back."
-            warnings.warn(LdmWarning(text), stacklevel=3)
+            warnings.warn(PutBackWarning(text), stacklevel=3)
         now = _folder()
         if here and now != here:
             with suppress(OSError):  # it is gone, and there is nowhere to go back to
                 os.chdir(here)
                 what = f"the working folder was changed to {now or 'one that is gone'}"
-                warnings.warn(LdmWarning(f"{what} by {whose()}; it is put back."), stacklevel=3)
+                warnings.warn(PutBackWarning(f"{what} by {whose()}; it is put back."), stacklevel=3)
 
 
 @contextmanager
@@ -91,7 +91,7 @@ def kept_output(whose: Callable[[], str]) -> Iterator[None]:
     finally:
         ends_where_forked(process)
         for what in voices.put_back(signals=not stopped):
-            warnings.warn(LdmWarning(what.format(whose())), stacklevel=3)
+            warnings.warn(PutBackWarning(what.format(whose())), stacklevel=3)
 
 
 def _folder() -> str:

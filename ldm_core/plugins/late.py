@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import warnings
 
-from ldm_core.errors import LdmWarning
+from ldm_core.errors import PutBackWarning
 from ldm_core.plugins.surroundings import Surroundings
 
 _listed: list[Surroundings] = []
@@ -42,6 +42,6 @@ def tell_late(*, over: bool = False) -> None:
     """
     for changed in (what for one in _listed for what in one.late()):
         text = f"{left_behind()} changed {changed}; it is put back."
-        warnings.warn(LdmWarning(text), stacklevel=2)
+        warnings.warn(PutBackWarning(text), stacklevel=2)
     if over:
         _listed.clear()

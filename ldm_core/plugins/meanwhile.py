@@ -16,7 +16,7 @@ from itertools import chain
 from types import ModuleType
 from typing import Any
 
-from ldm_core.errors import LdmWarning
+from ldm_core.errors import LdmWarning, PutBackWarning
 from ldm_core.plugins.arrivals import Arrivals
 from ldm_core.plugins.contents import (
     CALLED,
@@ -133,9 +133,10 @@ class Meanwhile:
         built_in_again(self._builtins, lost)
         for what in lost:
             text = f"{what} was changed by {whose}; it is put back."
-            warnings.warn(LdmWarning(text), stacklevel=4)
+            warnings.warn(PutBackWarning(text), stacklevel=4)
         with self._lock:
-            self._open.remove(whose)
+            if whose in self._open:  # where it was stopped as it began, it is not
+                self._open.remove(whose)
             if not self._open:
                 self._heard.close()
             self._say(whose)
@@ -149,7 +150,7 @@ class Meanwhile:
         for other, names in self._changes(near).items():
             by = f"{other}, beside {near}" if other and other not in near else near
             text = f"what others use ({few(names, MOST)}) was changed by {by}; it is put back."
-            warnings.warn(LdmWarning(text), stacklevel=5)
+            warnings.warn(PutBackWarning(text), stacklevel=5)
 
     def _changes(self, whose: str) -> dict[str, list[str]]:
         """What was changed, by the package whose code stands in its place, which is empty where
@@ -224,9 +225,10 @@ def nothing_replaced(whose: Callable[[], str], packages: Callable[[], Packages])
         packages: of plugins that are installed.
     """
     near = whose()
-    _meanwhile.begin(near, packages())
+    theirs = packages()
     unadded: list[str] = []
     try:
+        _meanwhile.begin(near, theirs)
         with unheard(unadded):
             yield
     finally:

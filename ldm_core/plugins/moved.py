@@ -48,6 +48,14 @@ RENAMED: Mapping[str, str] = {
 """Names of ``ldm_core.contracts`` of hook API 1, each with what takes its place."""
 
 
+_found: dict[str, ModuleType] = {}
+
+
+def is_moved(name: str, module: object) -> bool:
+    """Whether a module is what is found by a name of hook API 1."""
+    return _found.get(name) is module
+
+
 class _Moved(Loader):
     """Makes a module of the names of another."""
 
@@ -67,6 +75,7 @@ class _Moved(Loader):
         for name, value in vars(import_module(self._home)).items():
             if not name.startswith("__"):
                 setattr(module, name, value)
+        _found[module.__name__] = module
 
 
 class _Finder(MetaPathFinder):

@@ -182,7 +182,7 @@ def test_one_that_refuses_all_is_told_to_name_a_folder(kind: str, target: Any) -
 
     said = {*outcomes(of_package(kind, none)).values()}
     assert all(s.startswith("skipped: refuses ") for s in said), said
-    ends = "it is for no such model, and no other of 3 that ship takes it; give --model FOLDER"
+    ends = "it is for no such model, and no other of 4 that ship takes it; give --model FOLDER"
     assert all(s.endswith(ends) for s in said), said
 
 

@@ -91,7 +91,9 @@ def test_every_kind_of_folder_gives_what_diffusers_gives(
     folder = tiny.write_pixart(tmp_path, scheduler={**TRAILING, **scheduler}, **variation)
     pipe = Pipeline.from_pretrained(folder)
     told = variation == {"sample_size": 128}
-    assert pipe.model.info.abilities == ({"text", "size"} if told else {"text"})
+    assert pipe.model.info.abilities == (
+        {"text", "max_sequence_length"} | ({"size"} if told else set())
+    )
     assert pipe.model.info.learned_variance == ("out_channels" not in variation)
     assert distance_to_peer(pipe, peer(folder), their=PLAIN, **SMALL) < 1e-5
 

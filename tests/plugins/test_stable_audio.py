@@ -207,7 +207,7 @@ def test_parts_that_do_not_fit_are_refused(
     ("inputs", "message"),
     [
         ({"samples": 100}, "a multiple of 8"),
-        ({"samples": 200}, "a samples of up to 192"),
+        ({"samples": 200}, "samples should be at most 192"),
         ({"seconds_start": -1.0}, "at least 0, not -1"),
         ({"seconds_start": 2.0, "seconds_total": 1.0}, "beyond seconds_start, 2, not 1"),
         ({"seconds_total": 513.0}, "from 0 to 512 seconds, not 513"),

@@ -423,7 +423,7 @@ def test_frames_that_cannot_be_shown_are_refused(
     [
         ({"frames": 6, **SMALL}, "its frames must be 1 and then every 4"),
         ({"frames": 5, "height": 12, "width": 32}, "its height must be a multiple of 8"),
-        ({"frames": 5, "height": 16, "width": 8 * 1025}, "up to 8192"),
+        ({"frames": 5, "height": 16, "width": 8 * 1025}, "at most 8192"),
     ],
 )
 def test_a_size_that_no_latent_has_is_refused(
