@@ -97,7 +97,7 @@ def folders(inside: Path) -> list[Path]:
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [*each_on_each(PLACEMENTS, step=2), *by_turns(PLACEMENTS, tiny.MORE_FOLDERS, 11)],
+    [*each_on_each(PLACEMENTS, step=3), *by_turns(PLACEMENTS, tiny.MORE_FOLDERS, 11)],
 )
 def test_every_family_draws_the_same(pipes: Any, kind: str, name: str, tmp_path: Path) -> None:
     placement = PLACEMENTS[name]

@@ -69,21 +69,19 @@ def by_turns(things: Iterable[Any], others: Collection[Any], first: int = 0) -> 
     ]
 
 
-def some_of(kinds: Collection[str], first: int, step: int) -> list[Any]:
-    """Parameters ``kind``, of which every so-manieth, from the one of that number on, is tried at
-    every change."""
-    return [
-        pytest.param(kind, marks=[] if number % step == first else pytest.mark.slow)
-        for number, kind in enumerate(kinds)
-    ]
+def some_of(cases: Iterable[Any], first: int, step: int) -> list[Any]:
+    """Parameters of which every so-manieth, from the one of that number on, is tried at every
+    change: of two tests, each takes what the other leaves out.
 
-
-def every_second(things: Iterable[Any], first: int) -> list[Any]:
-    """Parameters of which every second, from the one of that number on, is tried at every change:
-    of two tests, each takes what the other leaves out."""
+    Args:
+        cases: a tuple of values each, or a single one.
+    """
     return [
-        pytest.param(thing, marks=[] if number % 2 == first else pytest.mark.slow)
-        for number, thing in enumerate(things)
+        pytest.param(
+            *(case if isinstance(case, tuple) else (case,)),
+            marks=[] if number % step == first else pytest.mark.slow,
+        )
+        for number, case in enumerate(cases)
     ]
 
 

@@ -42,6 +42,9 @@ SHARE = 5
 """A preview is made at most so often that it costs one part in so many of the time."""
 BATCH = 8
 """Pictures that are computed at once, as of the commands."""
+APART = 0.1
+"""Seconds between two steps that are told at least: what a browser shows of a fast run would pile
+up, and a stop be seen behind all of it."""
 SIDE = 512
 """Pixels of a preview's longer side at most."""
 
@@ -157,12 +160,14 @@ class Maker:
                 _Previews(pipe, plan.request),
             )
             try:
+                told = 0.0
                 for step in run.stream:
-                    at, preview = step.index + 1, previews(step)
-                    saved, fresh = tuple(run.saved), len(run.saved) > len(seen.saved)
-                    seen = replace(seen, step=at, batch=run.made, saved=saved, fresh=fresh)
-                    seen = replace(seen, preview=preview)
-                    yield seen
+                    fresh = len(run.saved) > len(seen.saved)
+                    seen = replace(seen, step=step.index + 1, batch=run.made, fresh=fresh)
+                    if fresh or step.index == 0 or time.perf_counter() - told >= APART:
+                        seen = replace(seen, saved=tuple(run.saved), preview=previews(step))
+                        yield seen
+                        told = time.perf_counter()
                     if stopped.is_set():
                         break
             finally:
