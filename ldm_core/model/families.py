@@ -33,6 +33,7 @@ class Families:
     def __init__(self, registry: Registry) -> None:
         plugins = sorted(registry.of_kind("family"), key=lambda p: p.distribution != OWN)
         self._silent: list[str] = []
+        self._around: Surroundings | None = None
         self._made: list[tuple[Plugin, Family]] = []
         for plugin in plugins:
             family = self._ask(plugin, "made", partial(made, plugin))
@@ -107,8 +108,10 @@ class Families:
         if plugin.distribution == OWN:
             return question()
         traces = Traces()
+        if self._around is None:
+            self._around = Surroundings()  # all there is is gone through: once for all questions
         try:
-            with Watch() as watch, Surroundings().kept(plugin.package) as traces:
+            with Watch() as watch, self._around.kept(plugin.package) as traces:
                 what = f"{name}, a question to the family {plugin.id} of {plugin.distribution}"
                 if (ended := watch.over(what, question, plugin.version)) is None:
                     return question()
