@@ -21,7 +21,6 @@ REFUSALS = frozenset(
         errno.EMFILE,
         errno.ENFILE,
         errno.ENOMEM,
-        errno.EPIPE,
         errno.EBADF,
         errno.ENODEV,
         errno.ENXIO,
@@ -59,15 +58,56 @@ def machine_error(error: BaseException) -> MachineError | None:
     if isinstance(error, MachineError):
         return error
     for cause in _causes(error):
-        number = _number(cause)
-        if _is_memory(cause) or number == errno.ENOMEM:
-            return TooLittleMemory(
-                f"the memory does not suffice: {_line(cause)}.",
-                "smaller pictures or a smaller batch size need less.",
-            )
-        if number in REFUSALS or (number in OF_PLACES and cause is error):
-            return MachineError(f"the machine refuses: {os_words(cause, number)}.")
+        if isinstance(cause, BaseExceptionGroup):  # of tasks, each of which the machine refused
+            faults = [_refusal(one, itself=cause is error) for one in _members(cause)]
+            fault = faults[0] if all(faults) else None
+        else:
+            fault = _refusal(cause, itself=cause is error)
+        if fault is not None:
+            return fault
     return None
+
+
+def _refusal(error: BaseException, *, itself: bool) -> MachineError | None:
+    """What the machine refused where an error says so, whatever it came from.
+
+    Args:
+        itself: nobody has said more of it.
+    """
+    if isinstance(error, MachineError):
+        return error
+    number = _number(error)
+    if _is_memory(error) or number == errno.ENOMEM:
+        return TooLittleMemory(
+            f"the memory does not suffice: {_line(error)}.",
+            "smaller pictures or a smaller batch size need less.",
+        )
+    unread = number == errno.EPIPE and _is_unread()
+    if number in REFUSALS or (number in OF_PLACES and itself) or unread:
+        return MachineError(f"the machine refuses: {os_words(error, number)}.")
+    return None
+
+
+def _members(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    """The errors in a group, and in groups in it."""
+    for one in group.exceptions:
+        if isinstance(one, BaseExceptionGroup):
+            yield from _members(one)
+        else:
+            yield one
+
+
+def _is_unread() -> bool:
+    """Whether who read the standard output or the standard error stream has gone: a broken pipe of
+    another kind is that of who wrote to it."""
+    import select
+
+    if sys.platform == "win32":
+        return True
+    outputs = select.poll()
+    for number in (1, 2):
+        outputs.register(number, 0)  # what is wrong is told unasked
+    return any(said & select.POLLERR for _, said in outputs.poll(0))
 
 
 def asked_to_stop(error: BaseException) -> bool:
@@ -86,7 +126,9 @@ def memory_refusal(error: BaseException) -> str | None:
     """What was said when memory did not suffice, in one line, where that is what an error says or
     came from; else None."""
     for cause in _causes(error):
-        if _is_memory(cause) or _number(cause) == errno.ENOMEM:
+        several = [*_members(cause)] if isinstance(cause, BaseExceptionGroup) else [cause]
+        if all(_is_memory(one) or _number(one) == errno.ENOMEM for one in several):
+            cause = several[0]
             line = _line(cause)
             line = f"{line[:LONGEST]}…" if len(line) > LONGEST else f"{line}."
             notes = [note for note in vars(error).get("__notes__", ()) if note.startswith(MET_BY)]

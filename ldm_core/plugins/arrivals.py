@@ -15,6 +15,7 @@ from importlib.machinery import (
     SourceFileLoader,
     SourcelessFileLoader,
 )
+from operator import is_
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -141,10 +142,11 @@ class Arrivals:
             before: the modules that were there.
         """
         package = self._package
-        new = [name for name in sys.modules.keys() - before.keys() if _top(name) != package]
+        come, whole = come_since(before)
+        new = [name for name in come if _top(name) != package]
         false = [name for name in new if not self._is_true(name, sys.modules[name])]
         replaced = []
-        if not before.items() <= sys.modules.items():
+        if not whole:
             replaced = [name for name, module in before.items() if self._takes(name, module)]
             replaced = [name for name in replaced if _top(name) != package]
         if false:
@@ -191,6 +193,15 @@ class Arrivals:
         for name in false:
             if name in self._come:
                 sys.modules[name] = self._come[name]
+
+
+def come_since(before: Mapping[str, ModuleType]) -> tuple[list[str], bool]:
+    """The names of the modules that were not there, and whether those that were still stand where
+    they stood, as they nearly always do."""
+    there = len(before)
+    names = [*sys.modules]
+    whole = names[:there] == [*before] and all(map(is_, sys.modules.values(), before.values()))
+    return (names[there:] if whole else [n for n in names if n not in before]), whole
 
 
 def _top(name: str) -> str:

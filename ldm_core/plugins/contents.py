@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import builtins
 import sys
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
-from itertools import chain
+from gc import get_referents
 from types import (
     BuiltinFunctionType,
     FunctionType,
@@ -71,7 +71,7 @@ class Contents:
         self._builtins = built_in()
         self._before: dict[Owner, dict[str, Any]] = {}
         self._inside = Inside()
-        self._live: list[Any] = []
+        self._live: list[dict[str, Any]] = []
         self._flat: list[Any] = []
         self.take_in(sys.modules)
 
@@ -85,7 +85,7 @@ class Contents:
             if owner not in self._before:
                 values = dict(vars(owner))
                 self._before[owner] = values
-                self._live.append(vars(owner).values())
+                self._live.append(table_of(owner))
                 self._flat += values.values()
                 if isinstance(owner, ModuleType):
                     self._inside.take_kind(owner)
@@ -112,7 +112,7 @@ class Contents:
         """
         replaced = self._inside.put_back()
         torchs: list[str] = []
-        if not are_same([*chain.from_iterable(self._live)], self._flat):
+        if not are_same(held_in(self._live), self._flat):
             there = list(sys.modules.items())
             files = files_of({name: m for name, m in there if name.partition(".")[0] == package})
             for owner, before in self._before.items():
@@ -123,7 +123,7 @@ class Contents:
                     continue
                 whole = top in KEPT and not late
                 self._put_back(owner, before, package, files, whole, replaced, torchs)
-            self._flat = [*chain.from_iterable(self._live)]
+            self._flat = held_in(self._live)
         if replaced:
             changed.append(f"what others use ({few(replaced)})")
         if torchs:
@@ -173,6 +173,18 @@ def built_in_again(before: dict[str, Any], changed: list[str]) -> None:
     now |= before
     if names:
         changed.append(f"what others use (builtins.{few(names)})")
+
+
+def table_of(owner: Owner) -> dict[str, Any]:
+    """What a module or a class keeps its names in, itself."""
+    names: Any = vars(owner)  # of a class it only shows it
+    return names if type(names) is dict else get_referents(names)[0]
+
+
+def held_in(tables: Sequence[dict[str, Any]]) -> list[Any]:
+    """The values of several tables, in their order, read in one go where Python goes through them
+    itself: there are many thousands, and they are compared after each package."""
+    return get_referents(*tables)
 
 
 def are_same(now: Any, before: Any) -> bool:

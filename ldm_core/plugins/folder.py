@@ -1,6 +1,7 @@
 """What a process has once for all that run in it, which no plugin is to change while it is used:
-the working folder, which relative names of files mean, the standard output, which belongs to
-results, what is said beside it, and what runs are made with."""
+the working folder, which relative names of files mean, what later processes and files inherit, how
+torch computes, the standard output, which belongs to results, what is said beside it, and what runs
+are made with."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from typing import Protocol
 from ldm_core.errors import PutBackWarning
 from ldm_core.machine import asked_to_stop
 from ldm_core.plugins.arithmetic import Arithmetic
+from ldm_core.plugins.inherited import Environment, Rights
 from ldm_core.plugins.interception import ModuleHooks
 from ldm_core.plugins.itself import ends_where_forked
 from ldm_core.plugins.lookup import Lookup
@@ -42,14 +44,16 @@ class Depth:
 
 @contextmanager
 def kept_folder(whose: Callable[[], str]) -> Iterator[None]:
-    """See that the working folder, where modules are looked for and how torch computes are
-    afterwards what they were; what was changed is put back, and that is said.
+    """See that the working folder, the environment, the rights of new files, where modules are
+    looked for and how torch computes are afterwards what they were; what was changed is put back,
+    and that is said.
 
     Args:
         whose: in words, who may have changed it.
     """
     here = _folder()
     shared: list[Keeper] = [Lookup(), Arithmetic(), ModuleHooks(), Depth()]
+    shared += [Environment(run=True), Rights()]
     try:
         with kept_output(whose):
             yield

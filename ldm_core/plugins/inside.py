@@ -26,7 +26,8 @@ class Inside:
     def __init__(self) -> None:
         self._functions: list[FunctionType] = []
         self._codes: list[Any] = []
-        self._kinds: list[tuple[Any, type]] = []
+        self._modules: list[Any] = []
+        self._kinds: list[type] = []
         self._deep: list[FunctionType] = []
         self._defaults: tuple[list[Any], list[Any]] = ([], [])
         self._tables: list[tuple[str, Table]] = []
@@ -64,12 +65,16 @@ class Inside:
 
     def take_kind(self, module: Any) -> None:
         """Keep of which class a module is, by which all is found in it."""
-        self._kinds.append((module, type(module)))
+        self._modules.append(module)
+        self._kinds.append(type(module))
 
     def kinds_again(self) -> list[str]:
         """Have modules of the classes that they were of, without which nothing can be found in
         them; what was not."""
-        other = [(module, kind) for module, kind in self._kinds if type(module) is not kind]
+        if [*map(type, self._modules)] == self._kinds:
+            return []
+        pairs = zip(self._modules, self._kinds, strict=True)
+        other = [(module, kind) for module, kind in pairs if type(module) is not kind]
         for module, kind in other:
             object.__setattr__(module, "__class__", kind)
         return [f"the class of {module.__name__}" for module, _ in other]

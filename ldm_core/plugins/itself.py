@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 STREAMS = ("stdin", "stdout", "stderr")
@@ -71,21 +71,18 @@ def open_streams(changed: list[str]) -> Iterator[None]:
     Args:
         changed: takes what was put back.
     """
-    kept: dict[int, int] = {}
-    for number in range(3):
-        with suppress(OSError):  # it is not open
-            same = [copy for copy in kept.values() if os.path.sameopenfile(number, copy)]
-            kept[number] = same[0] if same else os.dup(number)
+    places = {number: place for number in range(3) if (place := place_of(number)) is not None}
+    copies = {place: os.dup(number) for place, number in {p: n for n, p in places.items()}.items()}
     streams = [vars(sys)[name] for name in STREAMS]
     set_before = [own(stream) for stream in streams]
     open_before = [stream is not None and not stream.closed for stream in streams]
     try:
         yield
     finally:
-        moved = [number for number, copy in kept.items() if not _is_same(number, copy)]
+        moved = [number for number, place in places.items() if place_of(number) != place]
         for number in moved:
-            os.dup2(kept[number], number)
-        for copy in {*kept.values()}:
+            os.dup2(copies[places[number]], number)
+        for copy in copies.values():
             os.close(copy)
         others = False
         for number, (name, stream) in enumerate(zip(STREAMS, streams, strict=True)):
@@ -121,8 +118,10 @@ def restored(stream: object, before: dict[str, Any]) -> bool:
     return bool(false)
 
 
-def _is_same(number: int, other: int) -> bool:
+def place_of(number: int) -> tuple[int, int] | None:
+    """Which file a descriptor leads to; None where it is not open."""
     try:
-        return os.path.sameopenfile(number, other)
+        status = os.fstat(number)
     except OSError:
-        return False
+        return None
+    return status.st_dev, status.st_ino

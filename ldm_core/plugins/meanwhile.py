@@ -12,7 +12,6 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import ExitStack, contextmanager
-from itertools import chain
 from types import ModuleType
 from typing import Any
 
@@ -33,11 +32,13 @@ from ldm_core.plugins.contents import (
     called,
     few,
     files_of,
+    held_in,
     hides,
     is_code_of,
     owners,
     package_of,
     set_back,
+    table_of,
     take_away,
 )
 from ldm_core.plugins.inside import Inside
@@ -69,7 +70,7 @@ class Meanwhile:
     def _forget(self) -> None:
         self._count = 0
         self._before: dict[Owner, dict[str, Any]] = {}
-        self._live: list[Any] = []
+        self._live: list[dict[str, Any]] = []
         self._flat: list[Any] = []
         self._inside = Inside()
 
@@ -86,7 +87,7 @@ class Meanwhile:
             for owner in owners(modules, self.keeps):
                 if owner not in self._before:
                     values = self._before[owner] = dict(vars(owner))
-                    self._live.append(vars(owner).values())
+                    self._live.append(table_of(owner))
                     self._flat += values.values()
                     top = package_of(owner)
                     if top in INSIDE or top in self.neighbours:
@@ -119,7 +120,7 @@ class Meanwhile:
 
     def _adopt(self) -> None:
         """Take what is there now for what is to be."""
-        flat = [*chain.from_iterable(self._live)]
+        flat = held_in(self._live)
         if not are_same(flat, self._flat):
             for owner, before in self._before.items():
                 if not are_same(vars(owner), before):
@@ -164,7 +165,7 @@ class Meanwhile:
             self._modules = dict(sys.modules)
         if inside := self._inside.put_back():
             changed.setdefault("", []).extend(inside)
-        if not are_same([*chain.from_iterable(self._live)], self._flat):
+        if not are_same(held_in(self._live), self._flat):
             files: dict[str, set[str]] = {word: set() for word in self._packages.values()}
             for name, module in list(sys.modules.items()):
                 word = self._packages.get(name.partition(".")[0])
@@ -172,7 +173,7 @@ class Meanwhile:
                     files[word] |= files_of({name: module})
             for owner, before in self._before.items():
                 self._put_back(owner, before, files, whose, changed)
-            self._flat = [*chain.from_iterable(self._live)]
+            self._flat = held_in(self._live)
         return changed
 
     def _put_back(

@@ -7,15 +7,15 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Set
+from collections.abc import Iterable, Iterator, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any
 
 from ldm_core.plugins.arithmetic import Arithmetic
-from ldm_core.plugins.arrivals import Arrivals
+from ldm_core.plugins.arrivals import Arrivals, come_since
 from ldm_core.plugins.contents import Contents, few
+from ldm_core.plugins.inherited import Environment
 from ldm_core.plugins.interception import Interception
 from ldm_core.plugins.itself import open_streams, stays_itself, unheard
 from ldm_core.plugins.lookup import Lookup
@@ -57,7 +57,7 @@ class Surroundings:
     """
 
     def __init__(self, neighbours: Set[str] = frozenset()) -> None:
-        self._variables, self._arguments = dict(_variables()), list(sys.argv)
+        self._environment, self._arguments = Environment(), list(sys.argv)
         self._shown = warnings.showwarning, list(warnings.filters), sys.excepthook
         self._heard = {number: signal.getsignal(number) for number in SIGNALS}
         self._limit = sys.getrecursionlimit()
@@ -90,10 +90,11 @@ class Surroundings:
                 sys.setrecursionlimit(self._limit)
             traces.false = self._arrivals.put_back(modules)
             self._contents.put_back(package, traces.changed)
-            self._keep_neighbour(package, modules)
+            new, whole = come_since(modules)
+            self._keep_neighbour(package, new)
             traces.heavy = [name for name in HEAVY if self._came_with(name, modules)]
-            if sys.modules | modules != sys.modules:
-                gone = [name for name, one in modules.items() if sys.modules.get(name) is not one]
+            gone = [] if whole else [n for n, m in modules.items() if sys.modules.get(n) is not m]
+            if gone:
                 traces.changed.append(f"modules that others use ({few(gone)})")
                 sys.modules.update({name: modules[name] for name in gone})
             self._put_back(traces.changed)
@@ -114,9 +115,8 @@ class Surroundings:
         self._contents.put_back("", changed, late=True)
         return changed
 
-    def _keep_neighbour(self, package: str, before: dict[str, ModuleType]) -> None:
+    def _keep_neighbour(self, package: str, new: Iterable[str]) -> None:
         """Keep what is in the modules of a plugin package from the next one."""
-        new = [name for name in sys.modules.keys() - before.keys() if name.startswith(package)]
         own = {name: sys.modules[name] for name in new if name.partition(".")[0] == package}
         self._contents.take_in(own)
 
@@ -137,11 +137,7 @@ class Surroundings:
         self._pictures.put_back(changed)
         self._arithmetic.put_back(changed)
         self._process.put_back(changed)
-        if (now := _variables()) != self._variables:
-            names = {os.fsdecode(name) for name, _ in self._variables.items() ^ now.items()}
-            changed.append(f"the environment ({few(sorted(names))})")
-            os.environ.clear()
-            os.environ.update({os.fsdecode(n): os.fsdecode(v) for n, v in self._variables.items()})
+        self._environment.put_back(changed)
         if sys.argv != self._arguments:
             changed.append("the command line's arguments")
             sys.argv = list(self._arguments)
@@ -162,9 +158,3 @@ class Surroundings:
                 if handler is not None and signal.getsignal(number) != handler:
                     changed.append(f"what {number.name} does")
                     signal.signal(number, handler)
-
-
-def _variables() -> dict[Any, Any]:
-    """The environment as the system has it: reading each of it as text takes long."""
-    raw: dict[Any, Any] = vars(os.environ)["_data"]
-    return raw

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 from ldm_core.errors import LdmWarning
-from ldm_core.plugins.itself import own, restored
+from ldm_core.plugins.itself import own, place_of, restored
 from ldm_core.plugins.process import logged, set_logged
 
 STREAMS = {"stdout": "the standard output", "stderr": "the standard error stream"}
@@ -29,7 +29,7 @@ class Voices:
     def __init__(self) -> None:
         self._streams = {name: vars(sys)[name] for name in STREAMS}
         self._own = {name: own(stream) for name, stream in self._streams.items()}
-        self._places = {number: _place(number) for number in (1, 2)}
+        self._places = {number: place_of(number) for number in (1, 2)}
         self._copies = {n: os.dup(n) for n, place in self._places.items() if place is not None}
         self._hooks = _hooks()
         self._heard = {number: signal.getsignal(number) for number in SIGNALS}
@@ -44,7 +44,7 @@ class Voices:
         """
         said = []
         for number, copy in self._copies.items():
-            if _place(number) != self._places[number]:
+            if place_of(number) != self._places[number]:
                 os.dup2(copy, number)
                 what = list(STREAMS.values())[number - 1]
                 said.append(f"where {what} leads was changed by {{}}; it is put back.")
@@ -97,15 +97,6 @@ class Voices:
             with suppress(ValueError, TypeError):  # of C's own, or in another thread
                 signal.signal(number, self._heard[number])
         return bool(new) and threading.current_thread() is threading.main_thread()
-
-
-def _place(number: int) -> tuple[int, int] | None:
-    """Which file a descriptor leads to; None where it is not open."""
-    try:
-        status = os.fstat(number)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
 
 
 def _hooks() -> tuple[Any, ...]:

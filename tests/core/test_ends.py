@@ -55,6 +55,13 @@ ERRORS: list[tuple[BaseException, int, str]] = [
     (OSError(errno.ENAMETOOLONG, "File name too long"), 3, "too long"),
     (OSError(errno.EMFILE, "Too many open files"), 3, "Too many open files"),
     (MemoryError(), 3, "the memory does not suffice: MemoryError"),
+    (
+        ExceptionGroup("of tasks", [MemoryError(), ExceptionGroup("more", [MemoryError()])]),
+        3,
+        "the memory does not suffice: MemoryError",
+    ),
+    (ExceptionGroup("of tasks", [MemoryError(), KeyError("x")]), 1, "a fault of ldm"),
+    (BrokenPipeError(errno.EPIPE, "Broken pipe"), 1, "a fault of ldm"),
     (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), 3, "memory does not"),
     (torch.OutOfMemoryError("CUDA out of memory. Tried"), 3, "memory does not suffice"),
     (RuntimeError("Error: Cannot allocate memory (os error 12)"), 3, "memory does not suffice"),

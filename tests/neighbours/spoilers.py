@@ -215,6 +215,12 @@ OBSERVED: dict[str, tuple[str, str]] = {
         "what hears of each module's calls",
     ),
     "type": ("torch.set_default_dtype(torch.float64)", "torch's default type"),
+    "threads": ("torch.set_num_threads(3)", "how many threads torch has"),
+    "variables": (
+        "import os\nos.environ['OMP_NUM_THREADS'] = '7'\nos.environ['TRITON_OF_TORCH'] = ''",
+        "the environment (OMP_NUM_THREADS)",
+    ),
+    "rights": ("import os\nos.umask(0o007)", "the rights of new files"),
     "finders": ("import sys\nsys.meta_path.clear()", "how modules are looked for"),
     "depth": ("import sys\nsys.setrecursionlimit(5000)", "the recursion limit"),
     "audits": ("import sys\nsys.addaudithook(lambda *a: 1 / 0)", "an audit hook"),
