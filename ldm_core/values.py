@@ -58,6 +58,15 @@ def _is_plain(annotation: Any, value: Any) -> bool:
     kind = type(value)
     if kind not in PLAIN or not str(value).isascii():
         return False
+    try:
+        return _takes_plain(annotation, kind)
+    except TypeError:  # an annotation may be unhashable
+        return _takes_plain.__wrapped__(annotation, kind)
+
+
+@cache
+def _takes_plain(annotation: Any, kind: type) -> bool:
+    """Whether a value of that type, one of those in `PLAIN`, needs no reading."""
     union = get_origin(annotation) in (Union, UnionType)
     parts = [_plainly(part) for part in (get_args(annotation) if union else (annotation,))]
     return kind in parts and all(part in PLAIN or get_origin(part) is Callable for part in parts)

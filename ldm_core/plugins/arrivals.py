@@ -21,6 +21,7 @@ from typing import Any, Protocol
 
 from ldm_core.plugins.contents import KEPT, NONE, OURS, USED
 from ldm_core.plugins.moved import is_moved
+from ldm_core.plugins.ownership import found
 
 FILES = (SourceFileLoader, SourcelessFileLoader, ExtensionFileLoader)
 """What reads a module of a file, one for each module."""
@@ -93,9 +94,12 @@ class Arrivals:
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """As Python's own finder of files, for what is kept; nothing for others."""
+        """As Python's own finder of files, for what is kept; for the plugin module what was found
+        as its owner was looked for; nothing for others."""
         top = _top(name)
-        if top == self._package or not (top in NAMED or self._contents.keeps(name)):
+        if top == self._package:
+            return found(name)
+        if not (top in NAMED or self._contents.keeps(name)):
             return None
         spec = PathFinder.find_spec(name, path, target)
         if spec is not None and isinstance(spec.loader, FILES):
@@ -172,10 +176,10 @@ class Arrivals:
             return True
         parent = sys.modules.get(name.rpartition(".")[0])
         path = vars(parent).get("__path__") if isinstance(parent, ModuleType) else None
-        found = PathFinder.find_spec(name, path) if path or not inner else None
-        if found is None or found.origin is None:  # nothing, or a folder of other files
+        place = PathFinder.find_spec(name, path) if path or not inner else None
+        if place is None or place.origin is None:  # nothing, or a folder of other files
             return top not in OURS | {"ldm_core"}
-        return found.origin == _file(module)
+        return place.origin == _file(module)
 
     def _forget(self, false: Sequence[str], before: Mapping[str, Any]) -> None:
         """Have them, and what came with them, imported anew when it is next needed; but for what

@@ -9,7 +9,7 @@ import os
 import re
 import sys
 from functools import cache, cached_property
-from importlib.machinery import PathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import Distribution, EntryPoint, distributions
 from importlib.util import find_spec
 from pathlib import Path
@@ -117,7 +117,7 @@ def misplaced(entry: EntryPoint) -> str | None:
         return f"its module '{module}' belongs to the package {OWN}"
     if top in sys.stdlib_module_names:
         return f"its module '{module}' belongs to Python itself"
-    file = _file(module)
+    file = _file(module, _found)
     if file is None:
         return None
     record = record_of(entry.dist)
@@ -167,27 +167,49 @@ def check_admitted(whose: str, target: str, asking: str) -> None:
         raise PluginError(whose, "before it was imported", cause)
 
 
+_found: dict[str, ModuleSpec] = {}
+"""Where modules were found whose owner was looked for, until they are imported."""
+
+
+def found(module: str) -> ModuleSpec | None:
+    """Where a module was found when its owner was looked for, which is where it is to be imported
+    from; said once."""
+    return _found.pop(module, None)
+
+
 @cache
 def _real(folder: str) -> str:
-    return os.path.realpath(folder)
+    """A folder without links; of those in one folder that is asked once."""
+    above, name = os.path.split(folder)
+    if not above or name in ("", ".", ".."):
+        return os.path.realpath(folder)
+    whole = os.path.join(_real(above), name)
+    return os.path.realpath(whole) if os.path.islink(whole) else whole
 
 
-def _file(module: str) -> str | None:
-    """The file that would be imported as a module, its packages not being imported for it."""
+def _file(module: str, found: dict[str, ModuleSpec] | None = None) -> str | None:
+    """The file that would be imported as a module, its packages not being imported for it.
+
+    Args:
+        found: takes where it and its packages are, but for what is imported already.
+    """
     top, *rest = module.split(".")
+    specs = {}
     try:
-        spec = find_spec(top)
+        specs[top] = spec = find_spec(top)
         name = top
         for part in rest:
             if spec is None or spec.submodule_search_locations is None:
                 return None
             name = f"{name}.{part}"
-            spec = PathFinder.find_spec(name, list(spec.submodule_search_locations))
+            specs[name] = spec = PathFinder.find_spec(name, [*spec.submodule_search_locations])
     except Exception:
         return None
     if spec is None or not spec.has_location or spec.origin is None:
         return None
-    return os.path.realpath(spec.origin)
+    if found is not None:
+        found.update((n, one) for n, one in specs.items() if one and n not in sys.modules)
+    return _real(spec.origin)
 
 
 def file_of(module: ModuleType) -> Path | None:
