@@ -58,10 +58,11 @@ def _is_plain(annotation: Any, value: Any) -> bool:
     kind = type(value)
     if kind not in PLAIN or not str(value).isascii():
         return False
+    whose: Any = kind
     try:
-        return _takes_plain(annotation, kind)
+        return _takes_plain(annotation, whose)
     except TypeError:  # an annotation may be unhashable
-        return _takes_plain.__wrapped__(annotation, kind)
+        return _takes_plain.__wrapped__(annotation, whose)
 
 
 @cache

@@ -105,6 +105,7 @@ ERRORS: dict[str, BaseException] = {
     "long": RuntimeError("x" * 5000),
     "interrupt": KeyboardInterrupt(),
     "PermissionError": PermissionError(13, "Permission denied", "/own/cache"),
+    "BrokenPipeError": BrokenPipeError(32, "Broken pipe"),
     "LdmError": LdmError("so few steps are too few.", "take more."),
 }
 

@@ -55,6 +55,10 @@ OF_THE_PROGRAM = frozenset({"help", "plugin"})
 """Flags that are read before or behind any command."""
 
 
+OF_THE_PIPELINE = frozenset({"model", "recipe", "set"})
+"""Flags by which a person says what the pipeline of a command is, whosever command it is."""
+
+
 def made_command(name: str, plugin: Plugin) -> Any:
     """One command as typer has it; of one that cannot be made, one that says why."""
     try:
@@ -98,6 +102,11 @@ def as_command(plugin: Plugin) -> Callable[..., None]:
     owner = f"the command '{plugin.name}'"
     for name in OF_THE_PROGRAM & {*options}:
         raise TypeError(f"its option '{name}' would stand in the place of --{name}")
+    for name in OF_THE_PIPELINE & {*options, *arguments} if takes_pipeline else ():
+        raise TypeError(
+            f"its parameter '{name}' would stand in the place of --{name}, which says what the "
+            "pipeline is that it is given; give it another name"
+        )
     _check_flags({**options, **{n: o for group in shared.values() for n, o in group.items()}})
     if isinstance(function, InBatches) and "context" in {*options, *arguments}:
         raise TypeError("its parameter 'context' has a name that is taken; give it another")

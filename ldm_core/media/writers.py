@@ -11,6 +11,7 @@ from typing import Any
 from ldm_core.composition.composition import Composition
 from ldm_core.contracts import Shown, Writer, as_writer
 from ldm_core.errors import LdmError, LdmWarning, MachineError, PluginError
+from ldm_core.media.picture_manifests import manifest_in
 from ldm_core.media.pixels import check_shown
 from ldm_core.plugins.blame import blamed, is_of_others
 from ldm_core.plugins.options import with_options
@@ -111,8 +112,9 @@ def _writer(plugin: Plugin) -> Writer:
 
 
 def _seen(writer: Writer, plugin: Plugin) -> Writer:
-    """A writer whose files are seen to be there, and manifests to stay as they are: other code may
-    stand in the place of a library's beneath one of ours."""
+    """A writer whose files are seen to be there, with the manifest where one of another package says
+    that it is inside, and manifests to stay as they are: other code may stand in the place of a
+    library's beneath one of ours."""
 
     def write(shown: Shown, manifest: Mapping[str, Any], path: Path) -> None:
         told = deepcopy(manifest) if is_of_others(plugin) else manifest
@@ -129,5 +131,10 @@ def _seen(writer: Writer, plugin: Plugin) -> Writer:
                 f"the writer '{plugin.id}' wrote nothing, and no library beneath it said why.",
                 "a package may have changed such a library; LDM_DISABLE_PLUGINS leaves it out.",
             )
+        if is_of_others(plugin) and writer.holds(manifest) and manifest_in(path) is None:
+            lacking = LdmError(
+                "the writer says holds_manifest=True, and no manifest can be read of its file."
+            )
+            raise PluginError(plugin.whose, "while it wrote a file", lacking)
 
     return writer.with_function(write)

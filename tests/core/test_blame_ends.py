@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 import wrong_parts
+from ldm_core.contracts import writes
 from ldm_core.errors import PluginError
 from ldm_core.jobs.job import Job
-from ldm_core.plugins.registry import Registry, installed
+from ldm_core.plugins.registry import Plugin, Registry, installed
 
 LOOK = "\n  it is for that package to mend; LDM_TRACEBACK=1 in the environment shows where.\n"
 
@@ -49,6 +50,36 @@ def test_what_the_machine_refuses_a_plugin_says_which(ldm: Any, folder: Path) ->
     assert code == 3
     assert "error: the machine refuses: Permission denied: '/own/cache'." in err
     assert "by the scheduler 'wrong' of the package ldm-wrong 1.2 at step 2 of 2" in err
+    code, _, err = generate(ldm, folder, *scheduler, "--set", "scheduler.how=BrokenPipeError")
+    assert (code, "failed at step 2 of 2: BrokenPipeError: [Errno 32]" in err) == (1, True)
+
+
+def test_bad_input_that_a_scheduler_is_told_of_in_a_walk_names_it_and_what_is_kept(
+    ldm: Any, folder: Path
+) -> None:
+    scheduler = ("--scheduler", "ldm-wrong:wrong", "--set", "scheduler.at=step2")
+    scheduler += ("--set", "scheduler.how=LdmError", "--set", "scheduler.call=2")
+    code, _, err = generate(ldm, folder, *scheduler, "--num-images", 2, "--batch-size", 1)
+    assert code == 2
+    assert "of the package ldm-wrong 1.2, at step 2 of 2: so few steps are too few." in err
+    assert "1 picture is in pictures" in err
+
+
+@writes("image", ".claims", holds_manifest=True)
+def claims(shown: Any, manifest: Any, path: Path) -> None:
+    shown.data.save(path, format="PNG")
+
+
+def test_a_file_without_the_manifest_that_its_writer_says_is_inside_is_told(
+    ldm: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = Plugin("writer", "claims", "ldm-wrong", "1.2", claims)
+    monkeypatch.setattr(installed(), "plugins", [*installed().plugins, theirs])
+    code, _, err = generate(ldm, folder, "--format", "claims")
+    assert code == 1
+    assert "the writer 'claims' of the package ldm-wrong 1.2 failed while it wrote a file" in err
+    assert "no manifest can be read of its file" in err
+    assert not [*(tmp_path / "pictures").glob("*.claims")]
 
 
 def test_a_writer_that_fails_takes_no_other_picture_with_it(

@@ -16,6 +16,7 @@ from ldm_core.cli.inputs import gather_inputs
 from ldm_core.composition.recipe import override, read_value
 from ldm_core.errors import LdmError
 from ldm_core.plugins import discovery
+from ldm_core.plugins.registry import Plugin
 
 DEEP = "[" * 20_000
 LONG = "9" * 5_000
@@ -267,3 +268,28 @@ def test_what_a_command_returns_is_its_result_and_what_it_prints_is_not(
             assert ldm("--plugin", file, *words.split()) == (0, printed, said)
     finally:
         sys.modules.pop("talks_to_us", None)
+
+
+@pytest.mark.parametrize("name", ["model", "recipe", "set"])
+def test_a_command_takes_no_flag_that_says_what_its_pipeline_is(name: str) -> None:
+    from ldm_core.cli.commands import as_command
+
+    made: dict[str, Any] = {}
+    for function, parameters in (
+        ("given", f"pipe: Pipeline, *, {name}: str = 'a'"),
+        ("placed", f"pipe: Pipeline, {name}: str"),
+        ("alone", f"*, {name}: str = 'a'"),
+        ("another", "pipe: Pipeline, *, scheduler: str = 'a'"),
+    ):
+        lines = [
+            "from ldm_core import Pipeline",
+            f"def {function}({parameters}) -> None:",
+            "  pass",
+        ]
+        exec("\n".join(lines), made)
+        plugin = Plugin("command", function, "ldm-mine", "1", made[function])
+        if function in ("given", "placed"):
+            with pytest.raises(TypeError, match=f"'{name}' would stand in the place of --{name}"):
+                as_command(plugin)
+        else:
+            assert as_command(plugin)

@@ -726,6 +726,48 @@ def test_lists_hold_in_the_processes_of_a_job(
         assert {*(ran.read_text() if ran.exists() else "").split()} == imported
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "ways",
+    [
+        (["-m", "ldm_core"], ["--workers", "2"]),
+        (["-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "ldm_core"], []),
+    ],
+    ids=["workers", "torchrun"],
+)
+def test_what_is_denied_is_imported_in_no_process_that_makes_pictures(
+    folder: Path, tmp_path: Path, ways: tuple[list[str], list[str]]
+) -> None:
+    """A file says how often the package was imported: by two processes at least where it may be,
+    and never where the list is the environment's or a recipe's."""
+    site, ran = tmp_path / "site", tmp_path / "ran"
+    packages.install(
+        site, "ldm-other", modules={"ldm_other.py": EVIL}, entry_points={"ldm": {"x": "ldm_other"}}
+    )
+    (tmp_path / "a.txt").write_text("a star\na moon\n")
+    recipe = tmp_path / "r.toml"
+    recipe.write_text('[plugins]\ndeny = ["LDM.other"]\n')
+    own = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
+    path = os.pathsep.join([*map(os.path.abspath, own), str(site)])
+    variables = {**os.environ, "LDM_TEST_RAN": str(ran), "PYTHONPATH": path}
+    denied = {**variables, "LDM_DENY_PLUGINS": "ldm_other"}
+    for name, more, asked in (
+        ("by-all", [], variables),
+        ("by-variable", [], denied),
+        ("by-recipe", ["--recipe", str(recipe)], variables),
+    ):
+        run = ["generate", "--prompts", "a.txt", "--model", str(folder), "--steps", "1", "--out"]
+        words = [*ways[0], *run, name, "--seed", "1", *ways[1], *more]
+        end = subprocess.run(
+            [sys.executable, *words], cwd=tmp_path, env=asked, capture_output=True, text=True
+        )
+        assert end.returncode == 0, end.stderr
+        assert len([*(tmp_path / name).glob("*.png")]) == 2
+        imported = ran.read_text().split() if ran.exists() else []
+        assert (len(imported) >= 2) == (asked is variables and not more), (name, imported)
+        ran.unlink(missing_ok=True)
+
+
 def test_rules_read_as_they_are_written() -> None:
     rules = Rules((Names(("a", "b:x"), "one"),), (Names(("A_a", "b:y"), "two"),))
     admitted = [(d, e) for d in ("a", "b", "a-a") for e in ("x", "y") if rules.admit(d, e)]

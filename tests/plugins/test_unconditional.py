@@ -42,10 +42,17 @@ def drawn(pipe: Pipeline, **inputs: Any) -> Tensor:
     return images
 
 
-@pytest.mark.parametrize("kind", [kind for kind in tiny.FOLDERS if kind not in ALIKE])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *(kind for kind in tiny.FOLDERS if kind not in ALIKE),
+        *(pytest.param(kind, marks=pytest.mark.slow) for kind in tiny.MORE_FOLDERS),
+    ],
+)
 def test_it_is_the_answer_to_no_condition_on_every_family(kind: str, pipes: Any) -> None:
     pipe = pipes(kind)
-    inputs = tiny.FOLDERS[kind].inputs_in(pipe.composition.info.folder)
+    folders = {**tiny.FOLDERS, **tiny.MORE_FOLDERS}
+    inputs = folders[kind].inputs_in(pipe.composition.info.folder)
     from_nothing = pipe.replace(guidance=FromNothing())
     plain = pipe.replace(guidance={"name": "ldm-core:classifier_free", "scale": 3.0})
     expected = drawn(plain, **inputs)
