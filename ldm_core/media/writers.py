@@ -112,9 +112,9 @@ def _writer(plugin: Plugin) -> Writer:
 
 
 def _seen(writer: Writer, plugin: Plugin) -> Writer:
-    """A writer whose files are seen to be there, with the manifest where one of another package says
-    that it is inside, and manifests to stay as they are: other code may stand in the place of a
-    library's beneath one of ours."""
+    """A writer whose files are seen to be there, with the manifest inside where another's says so,
+    and manifests to stay as they are: other code may stand in the place of a library's beneath one
+    of ours."""
 
     def write(shown: Shown, manifest: Mapping[str, Any], path: Path) -> None:
         told = deepcopy(manifest) if is_of_others(plugin) else manifest
