@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -42,15 +43,39 @@ class Depth:
             sys.setrecursionlimit(self._limit)
 
 
+class _Within(threading.local):
+    """Whose code runs in this thread, in words."""
+
+    def __init__(self) -> None:
+        self.words: list[str] = []
+
+
+_within = _Within()
+
+
 @contextmanager
 def kept_folder(whose: Callable[[], str]) -> Iterator[None]:
     """See that the working folder, the environment, the rights of new files, where modules are
     looked for and how torch computes are afterwards what they were; what was changed is put back,
-    and that is said.
+    and that is said. Of calls within each other that is done once the outermost has ended.
 
     Args:
         whose: in words, who may have changed it.
     """
+    word = whose()
+    if word in _within.words:
+        yield
+        return
+    _within.words.append(word)
+    try:
+        with _kept_once(whose):
+            yield
+    finally:
+        _within.words.remove(word)
+
+
+@contextmanager
+def _kept_once(whose: Callable[[], str]) -> Iterator[None]:
     here = _folder()
     shared: list[Keeper] = [Lookup(), Arithmetic(), ModuleHooks(), Depth()]
     shared += [Environment(run=True), Rights()]
