@@ -58,19 +58,36 @@ def as_in_context() -> Iterator[None]:
 
 
 def reaching(network: Network, kernel: Kernel) -> Network:
-    """A network whose first call is seen to ask the kernel for attention.
+    """A network whose first call is seen to ask the kernel for attention; the network itself where
+    the kernel is the model's own."""
+    return network if kernel.native else Reaching(network, kernel)
 
-    Raises:
-        LdmError: at that call, none of its layers did, so that the choice would be one in name.
+
+class Reaching:
+    """A network that asks a kernel for attention.
+
+    Attributes:
+        network: that is called.
     """
-    if kernel.native:
-        return network
-    reached = False
 
-    def answer(call: Call) -> Tensor:
-        nonlocal reached
-        if reached:
-            return network(call)
+    def __init__(self, network: Network, kernel: Kernel) -> None:
+        self.network = network
+        self._kernel = kernel
+        self._reached = False
+
+    def around(self, other: Network) -> Reaching:
+        """The same of another network, such as one with hooks of its own."""
+        return Reaching(other, self._kernel)
+
+    def __call__(self, call: Call) -> Tensor:
+        """The network's answer.
+
+        Raises:
+            LdmError: at the first call, none of its layers asked, so that the choice would be one
+                in name.
+        """
+        if self._reached:
+            return self.network(call)
         asked: list[bool] = []
 
         def counted(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float) -> Tensor:
@@ -78,17 +95,15 @@ def reaching(network: Network, kernel: Kernel) -> Network:
             return scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
 
         with in_force(counted):
-            output = network(call)
+            output = self.network(call)
         if not asked:
             raise LdmError(
-                f"the attention '{kernel.label}' reaches no layer of the network: it has none that "
-                "ends in torch's scaled_dot_product_attention.",
+                f"the attention '{self._kernel.label}' reaches no layer of the network: it has "
+                "none that ends in torch's scaled_dot_product_attention.",
                 "leave the choice to the model: --attention native",
             )
-        reached = True
+        self._reached = True
         return output
-
-    return answer
 
 
 class _Reroute(TorchFunctionMode):

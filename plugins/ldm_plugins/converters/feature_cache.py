@@ -25,8 +25,9 @@ from ldm_plugins.converters.compile import Compile
 from ldm_plugins.converters.shared.cached_transformer import cache_transformer, check_depth
 from ldm_plugins.converters.shared.cached_unet import cache_unet, check_blocks
 from ldm_plugins.converters.shared.compilation import blocks_of
-from ldm_plugins.converters.shared.kept_features import Due, KeptFeatures, Seen
-from ldm_plugins.converters.shared.library_cache import LibraryCache, Settings
+from ldm_plugins.converters.shared.due_calls import Span, by_scheduler, evenly
+from ldm_plugins.converters.shared.kept_features import KeptFeatures
+from ldm_plugins.converters.shared.library_cache import LibraryCache, Settings, check_known
 from ldm_plugins.converters.shared.processor import is_processor
 from ldm_plugins.converters.shared.reclassed import check_layers_are_called
 from ldm_plugins.converters.shared.together import WITHIN_LAYERS
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 NAME = "feature_cache"
 AtLeastOne = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Ratio = Annotated[float, Field(gt=0)]
 THRESHOLDS = {"first_block": 0.05, "magcache": 0.06}
 """Where none is chosen, as in Diffusers."""
 MANY_STEPS = 20
@@ -46,9 +48,6 @@ MANY_STEPS = 20
 IN_UNETS = 0.57, "a UNet of 53 M weights", "pictures of 'shapes' by 41 to 44 dB PSNR at 25 steps"
 IN_TRANSFORMERS = 0.58, "a Flux of 9 blocks", "pictures of 'digits' by 42 to 44 dB PSNR at 25 steps"
 """Time of a run over that without, of which network, and how far pictures move."""
-WITH_LIBRARY = ("FluxTransformer2DModel",)
-"""Diffusers' classes of networks for which its caches were compared with its own pipeline; it has
-them for more."""
 
 
 def feature_cache(
@@ -60,6 +59,7 @@ def feature_cache(
     stop: Share = 1.0,
     method: Literal["blocks", "first_block", "taylorseer", "magcache"] = "blocks",
     threshold: Annotated[float, Field(ge=0)] | None = None,
+    ratios: Literal["measure"] | list[Ratio] | None = None,
 ) -> Converter:
     """Compute the deep part of the network in one of so many calls, and use what it gave again in
     the others, in which its outermost layers alone are computed: DeepCache (Ma et al. 2023,
@@ -78,20 +78,27 @@ def feature_cache(
             layers at the start which these look at; of a transformer so many of the first blocks.
         start, stop: features are used again within this part of the steps, of all of which 1 is
             the end; outside it every call computes the whole network.
-        method: ``blocks`` is the above. The others are caches of Diffusers, here for Flux
-            alone, as no other network was compared with Diffusers' own, row by row:
-            ``taylorseer`` (Liu et al. 2025, arXiv:2503.06923) extrapolates the answer in all
-            but one of ``every`` calls, after three; ``first_block``
-            and, with the ratios of Flux dev, ``magcache`` (Ma et al. 2025, arXiv:2506.09045) leave
-            blocks out while the change that they foresee is below a ``threshold``.
+        method: ``blocks`` is the above. The others are caches of Diffusers, for transformers that
+            each of them knows: ``taylorseer`` (Liu et al. 2025, arXiv:2503.06923) extrapolates the
+            answer in all but one of ``every`` calls, after three; ``first_block`` and ``magcache``
+            (Ma et al. 2025, arXiv:2506.09045) leave blocks out while the change that they foresee
+            is below a ``threshold``.
         threshold: of ``first_block``, 0.05 where not given, of which 0 leaves nothing out; and of
             ``magcache``, 0.06.
+        ratios: of ``magcache``: how many times as large what the blocks add is as in the call
+            before, from the first call to the last, which other numbers of steps take the nearest
+            of. Flux has those of Flux dev where none are given; any other model needs its own.
+            ``measure`` computes all, and says them at the end of a run.
     """
     if not start < stop:
         raise LdmError(
             f"{NAME} uses features again from start to stop, with start < stop, not from "
             f"{start:g} to {stop:g}."
         )
+    if method != "magcache":
+        _refuse(method, ratios=ratios is not None)
+    elif ratios == []:
+        raise LdmError(f"{NAME}: magcache needs the ratios of at least one call.")
     if method == "blocks":
         _refuse(method, threshold=threshold is not None)
         return FeatureCache(every, choose, depth, start, stop)
@@ -103,7 +110,9 @@ def feature_cache(
         _refuse(method, every=every != 3)
     if threshold is None:
         threshold = THRESHOLDS.get(method, 0.0)
-    return FeatureCache(every, choose, depth, start, stop, Settings(method, every, threshold))
+    own = () if ratios is None or ratios == "measure" else tuple(ratios)
+    settings = Settings(method, every, threshold, own, ratios == "measure")
+    return FeatureCache(every, choose, depth, start, stop, settings)
 
 
 def _refuse(method: str, **options: bool) -> None:
@@ -147,13 +156,8 @@ class FeatureCache(Converter):
         if config is None:
             raise LdmError(f"{fitted._wrong}: it has no network of a kind that is known.")
         if self.library is not None:
-            if config.get("_class_name") not in WITH_LIBRARY:
-                raise LdmError(
-                    f"{fitted._wrong}: the cache '{self.library.method}' of Diffusers is here for "
-                    f"{', '.join(WITH_LIBRARY)} alone, and its network is a "
-                    f"{config.get('_class_name')}.",
-                    'method = "blocks" is for all of them.',
-                )
+            networks = sum(part.role == "network" for part in info.parts)
+            check_known(config, self.library, networks, fitted._wrong)
         elif is_unet(config):
             check_blocks(config, self.depth, fitted._wrong)
         else:
@@ -214,46 +218,12 @@ class FeatureCache(Converter):
             return LibraryCache(run, self.library)
         if self.every == 1:
             return RunHooks()
-        due = self._by_scheduler(run) if self.choose == "scheduler" else self._evenly
+        span = Span(self.start, self.stop)
+        if self.choose == "scheduler":
+            due = by_scheduler(run, self.every, span, NAME)
+        else:
+            due = evenly(self.every, span)
         return KeptFeatures(due, NAME, self._reused())
-
-    def _inside(self, step: int, steps: int) -> bool:
-        """Whether features may be used again in this interval of the grid."""
-        return self.start <= step / steps < self.stop
-
-    def _evenly(self, seen: Seen) -> bool:
-        assert seen.age is not None
-        return seen.age >= self.every or not self._inside(seen.row.step, seen.row.steps)
-
-    def _by_scheduler(self, run: Run) -> Due:
-        """The calls for which the final latents err least, as many as every so many would be."""
-        from ldm_core.conformance.trace import trace
-        from ldm_core.numerics.grid import intervals_behind
-        from ldm_plugins.converters.shared.reuse_plan import calls_to_compute
-
-        if run.scheduler is None:
-            raise LdmError(f"{NAME} chooses by the scheduler, and this run names none.")
-        try:
-            traced = trace(run.scheduler, run.grid)
-        except LdmError as error:
-            raise LdmError(
-                f"{NAME} cannot choose by this scheduler: {error.message}",
-                'choose = "evenly" asks nothing of it.',
-            ) from error
-        steps = max(len(run.grid) - 1, 1)
-        points = [call.point for call in traced.calls]
-        free = [self._inside(intervals_behind(run.grid, point), steps) for point in points]
-        chosen = calls_to_compute(traced, run.model.info.prediction_type, self.every, free)
-        places: set[tuple[object, int]] = set()
-        for number in chosen:
-            places.add((points[number], points[:number].count(points[number])))
-        all_places = {(point, points[:i].count(point)) for i, point in enumerate(points)}
-
-        def due(seen: Seen) -> bool:
-            place = (seen.row.point, seen.times)
-            return place in places or place not in all_places
-
-        return due
 
     def _reused(self) -> Callable[[Call], Call]:
         """What a call is without what is added in layers that are left out, such as an adapter's
