@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import wraps
 from threading import RLock
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
-from ldm_core.contracts import Converter, Model, Part
+from ldm_core.contracts import (
+    Converter,
+    Model,
+    ModelInfo,
+    Network,
+    Part,
+    PlaceNames,
+    Run,
+    RunHooks,
+)
 from ldm_plugins.converters.shared.placement import Place, Placement, guarded
+
+NETWORK = "network"
 
 
 def model_offload(*, parts: list[str] | None = None) -> Converter:
@@ -22,34 +34,6 @@ def model_offload(*, parts: list[str] | None = None) -> Converter:
             where left out.
     """
     return ModelOffload(chosen=None if parts is None else tuple(parts))
-
-
-class ModelOffload(Placement):
-    """Its parts take turns on the device, each as a whole."""
-
-    name: ClassVar[str] = "model_offload"
-
-    def begin(self, model: Model) -> Place:
-        turn = Turn()
-
-        def place(part: Part) -> Part:
-            hook = offloaded(part)
-            seat: Any = "network" if part.role in ("network", "side") else part.module
-            side = part.role == "side"
-
-            def around(call: Callable[..., Any]) -> Callable[..., Any]:
-                @wraps(call)
-                def in_turn(*args: Any, **options: Any) -> Any:
-                    with turn.lock:
-                        turn.take(seat, side, hook)
-                        return call(*args, **options)
-
-                return in_turn
-
-            guarded(part, around)
-            return part
-
-        return place
 
 
 class Turn:
@@ -81,6 +65,68 @@ class Turn:
                 entry[1].offload()
         self._there = [*stays, (side, hook)]
         self._seat = seat
+
+    def end(self) -> None:
+        """Bring all away."""
+        with self.lock:
+            for _, hook in self._there:
+                hook.offload()
+            self._there = []
+
+
+@dataclass(frozen=True)
+class ModelOffload(Placement):
+    """Its parts take turns on the device, each as a whole.
+
+    Attributes:
+        turn: which of them are there.
+    """
+
+    name: ClassVar[str] = "model_offload"
+    turn: Turn = field(default_factory=Turn, repr=False, compare=False)
+
+    def fit(self, info: ModelInfo, place: PlaceNames) -> Self:
+        return replace(super().fit(info, place), turn=Turn())
+
+    def bind(self, run: Run) -> RunHooks:
+        network = any(
+            self.takes(n, p.role) for n, p in run.model.parts.items() if p.role == NETWORK
+        )
+        return RunHooks() if network else MakesRoom(self.turn)
+
+    def begin(self, model: Model) -> Place:
+        turn = self.turn
+
+        def place(part: Part) -> Part:
+            hook = offloaded(part)
+            seat: Any = NETWORK if part.role in ("network", "side") else part.module
+            side = part.role == "side"
+
+            def around(call: Callable[..., Any]) -> Callable[..., Any]:
+                @wraps(call)
+                def in_turn(*args: Any, **options: Any) -> Any:
+                    with turn.lock:
+                        turn.take(seat, side, hook)
+                        return call(*args, **options)
+
+                return in_turn
+
+            guarded(part, around)
+            return part
+
+        return place
+
+
+class MakesRoom(RunHooks):
+    """For a network that stays on the device: what was called before it, such as the last text
+    encoder, is brought away, which the network's own turn does elsewhere."""
+
+    def __init__(self, turn: Turn) -> None:
+        self._turn = turn
+
+    def network(self, network: Network) -> Network:
+        self._turn.end()
+        return network
 
 
 def offloaded(part: Part) -> Any:
