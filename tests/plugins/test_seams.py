@@ -7,13 +7,13 @@ import torch
 
 from ldm_core import Pipeline
 
-SIDE, SIZE, OVERLAP = 16, 512, 0.25
+SIDE, SIZE, OVERLAP = 32, 512, 0.25
 
 
 @pytest.mark.slow
 def test_seams_of_the_default_model_are_below_one_level_in_the_mean() -> None:
-    """A sheet of 16 x 16 pictures, 1024 pixels a side, in tiles of 512 that have a quarter in
-    common with the next: 0.7 of 255 levels; in tiles of 256 it was 1.3."""
+    """A sheet of 32 x 32 pictures, 2048 pixels a side, in tiles of 512 that have a quarter in
+    common with the next."""
     pipe = Pipeline.from_pretrained("shapes", device="cpu", num_inference_steps=6)
     shapes = ("circle", "square", "triangle", "star")
     prompts = [
@@ -34,5 +34,7 @@ def test_seams_of_the_default_model_are_below_one_level_in_the_mean() -> None:
         for edge in range(step, whole.shape[-1], step)
         for part in (levels[..., edge - 1 : edge + 1], levels[..., edge - 1 : edge + 1, :])
     ]
-    assert len(borders) == 4
-    assert 0 < torch.stack(borders).mean() < 1
+    assert len(borders) == 10
+    mean = float(torch.stack(borders).mean())
+    print(f"{mean:.2f} levels")
+    assert 0 < mean < 1
