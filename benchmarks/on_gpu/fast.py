@@ -2,8 +2,8 @@
 128x128): what keeps the picture and makes it faster, against Diffusers as it is and compiled.
 
 The modules are those of the stage ``large``. What the row ``--fast`` takes is what converters name
-for a card, and none does before one has measured it; so the row ``lossless`` stacks by name what
-keeps the picture and is meant for cards. Peaks are measured first, while nothing else is on the
+for a card, which is what is published to pay; the row ``lossless`` stacks by name all that keeps
+the picture and is meant for cards. Peaks are measured first, while nothing else is on the
 device. The card's own limit is what a product of two large
 matrices reaches on it in the same run; the run's share of it is by the operations of the network,
 counted on shapes alone.
@@ -25,6 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ldm_core import Pipeline
 from on_gpu import large
 from on_gpu.bench import Bench, Figures, apart, finite, median, noise, ratio
+from on_gpu.random_modules import DTYPE
 
 STEPS, SCALE, ROUNDS = 30, 5.0, 1
 AIMS = {"over_diffusers": 1 / 1.7, "over_compiled": 1 / 1.25, "peak_gib": 5.6}
@@ -63,10 +64,10 @@ def operations(network: nn.Module, side: int) -> float:
 
     with torch.device("meta"):
         shaped = copy.deepcopy(network).to("meta")
-        x = torch.empty(2, 4, side, side, dtype=large.DTYPE)
-        text = torch.empty(2, 77, shaped.config["cross_attention_dim"], dtype=large.DTYPE)
-        pooled = torch.empty(2, 1280, dtype=large.DTYPE)
-        added = {"text_embeds": pooled, "time_ids": torch.empty(2, 6, dtype=large.DTYPE)}
+        x = torch.empty(2, 4, side, side, dtype=DTYPE)
+        text = torch.empty(2, 77, shaped.config["cross_attention_dim"], dtype=DTYPE)
+        pooled = torch.empty(2, 1280, dtype=DTYPE)
+        added = {"text_embeds": pooled, "time_ids": torch.empty(2, 6, dtype=DTYPE)}
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         shaped(x, torch.empty((), device="meta"), text, added_cond_kwargs=added)
     return float(counter.get_total_flops())
@@ -75,7 +76,7 @@ def operations(network: nn.Module, side: int) -> float:
 def reached(bench: Bench) -> float:
     """Operations a second of a product of two large matrices in bfloat16."""
     side = 256 if bench.quick else 8192
-    one, other = (torch.randn(side, side, device=bench.device, dtype=large.DTYPE) for _ in "ab")
+    one, other = (torch.randn(side, side, device=bench.device, dtype=DTYPE) for _ in "ab")
     times = bench.in_turn({"product": lambda: one @ other}, 5)["product"]
     return 2.0 * side**3 / median(times)
 
@@ -135,7 +136,7 @@ class Runs:
         }
 
     def theirs(self) -> Tensor:
-        x = noise(range(1), (4, self._side, self._side), self._bench.device, large.DTYPE)
+        x = noise(range(1), (4, self._side, self._side), self._bench.device, DTYPE)
         latents: Tensor = self._peer(
             large.PROMPT, latents=x, output_type="latent", **self._call
         ).images

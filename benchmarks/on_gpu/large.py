@@ -10,8 +10,7 @@ asked here. Flux has as many of its 19 and 38 blocks as the memory of the card a
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,17 +18,16 @@ from typing import Any
 import diffusers
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig
 
 import tiny
 from ldm_core import Pipeline
 from ldm_core.run.weights import Weights
 from on_gpu.bench import Bench, Figures, apart, finite, median, noise, ratio
+from on_gpu.random_modules import DTYPE, made_on, ready, wide
 from tiny.autoencoder import write_autoencoder
 
 STEPS, ROUNDS, LATENTS = 4, 2, 128
 PROMPT = "a large red star on the blue background"
-DTYPE = torch.bfloat16
 CLIP = {
     "hidden_size": 768,
     "num_attention_heads": 12,
@@ -88,36 +86,6 @@ SMALL_FLUX = {
 BLOCK_GIB = 0.63, 0.27
 """Of a block of Flux in bfloat16, of either kind."""
 Programs = dict[str, Callable[[], Tensor]]
-
-
-@contextmanager
-def made_on(device: str) -> Iterator[None]:
-    """Modules made here have their weights there, in bfloat16 from the beginning."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(DTYPE)
-    torch.manual_seed(0)
-    try:
-        with torch.device(device):
-            yield
-    finally:
-        torch.set_default_dtype(before)
-
-
-def ready(module: nn.Module) -> nn.Module:
-    return module.eval().requires_grad_(False)
-
-
-def wide(bench: Bench, folder: Path, cls: str, sizes: Mapping[str, int]) -> nn.Module:
-    """A text encoder of a folder's config but for its size; of one layer where it is quick."""
-    import transformers
-
-    config = AutoConfig.from_pretrained(folder)
-    small = {"num_layers": 1} if "d_model" in sizes else {"num_hidden_layers": 1}
-    if bench.quick and "vocab_size" in sizes:
-        small["vocab_size"] = config.vocab_size
-    config.update({**sizes, **(small if bench.quick else {})})
-    with made_on(bench.device):
-        return ready(getattr(transformers, cls)(config).to(bench.device, DTYPE))
 
 
 def ours_with(folder: Path, device: str, modules: Mapping[str, nn.Module]) -> Pipeline:

@@ -50,6 +50,9 @@ class Candidate:
         if self.refusal:
             return f"{name} is left out: {self.refusal}"
         error = f", lossy: {self.speedup.error}" if self.speedup.error else ""
+        if self.speedup.factor is None:
+            said = f"{self.speedup.why}; not measured here, which `ldm tune` does"
+            return f"{name}, published to pay{error} ({said})"
         return f"{name}, {self.speedup.factor:.2f} of the time{error} ({self.speedup.why})"
 
 
@@ -113,10 +116,13 @@ def faster(
     named = _named(composition, allowed)
     unasked = [p for p in composition.registry.of_kind("converter") if not named(p)]
     several = _candidates(composition, fast, named)
-    for candidate in sorted(several, key=lambda c: c.speedup.factor):
+    steps = composition.recipe.get("num_inference_steps", 1)
+    for candidate in sorted(several, key=_time):
         if any(c.plugin is candidate.plugin and not c.refusal for c in candidates):
             continue  # with other options, faster
         try:
+            if (least := candidate.speedup.least_steps) > steps:
+                raise LdmError(f"it pays from {least} steps on, and a run has {steps}.")
             more = with_converters(composition, [*taken, candidate.choice])
             if candidate.speedup.error is None and not _stays_lossless(composition, more):
                 raise LdmError(
@@ -130,6 +136,12 @@ def faster(
             taken.append(candidate.choice)
         candidates.append(candidate)
     return Faster(composition, tuple(candidates), tuple(unasked))
+
+
+def _time(candidate: Candidate) -> float:
+    """Of which the least comes first; of what was not measured, that of the whole."""
+    factor = candidate.speedup.factor
+    return 1.0 if factor is None else factor
 
 
 def _named(composition: Composition, allowed: Set[str]) -> Callable[[Plugin], bool]:
@@ -153,7 +165,8 @@ def _candidates(
     names = place.names(composition.recipe)
     for plugin, converter in unchosen(composition, named):
         for speedup in speedups(plugin, converter, composition, names):
-            if speedup.factor < 1 and (speedup.error is None or fast == "lossy"):
+            pays = speedup.factor is None or speedup.factor < 1
+            if pays and (speedup.error is None or fast == "lossy"):
                 yield Candidate(plugin, speedup)
 
 
@@ -180,7 +193,9 @@ def _is_sound(speedup: Any) -> bool:
     """Whether that is a speedup, of the types that it should be of."""
     if not isinstance(speedup, Speedup) or not isinstance(speedup.options, Mapping):
         return False
-    number = isinstance(speedup.factor, int | float) and speedup.factor > 0
+    factor, steps = speedup.factor, speedup.least_steps
+    number = factor is None or (isinstance(factor, int | float) and factor > 0)
+    number = number and isinstance(steps, int) and steps > 0
     error = speedup.error is None or isinstance(speedup.error, str)
     return number and error and isinstance(speedup.why, str)
 

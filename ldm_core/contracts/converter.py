@@ -52,16 +52,19 @@ class Speedup:
 
     Attributes:
         options: of the converter's factory, beyond those it was made with.
-        factor: the time with it over that without, of what `why` says; below 1.
-        why: what was measured, in words that a person reads.
+        factor: the time with it over that without, of what `why` says; below 1. None where it is
+            published to pay and was not measured.
+        why: what was measured, or who says so, in words that a person reads.
         error: for options that are not lossless, how far the picture moves, as it was measured;
             None where the converter with these options is lossless.
+        least_steps: of a run, below which it does not pay, as what it first makes takes time.
     """
 
     options: Mapping[str, Any]
-    factor: float
+    factor: float | None
     why: str
     error: str | None = None
+    least_steps: int = 1
 
 
 class Converter:
@@ -111,10 +114,11 @@ class Converter:
         """
 
     def speedups(self, info: ModelInfo, place: PlaceNames) -> Sequence[Speedup]:
-        """With which options it makes this model faster on this device, as far as was measured;
-        what `ldm generate --fast` and `--faster` choose from. Asked of a converter that is made
-        without options, before it is fitted; nothing heavy is imported and no weights are read.
-        Empty where it does not pay, or cannot run on this machine."""
+        """With which options it makes this model faster on this device, as was measured or, of
+        what is lossless, as is published; what `ldm generate --fast` and `--faster` choose from.
+        Asked of a converter that is made without options, before it is fitted; nothing heavy is
+        imported and no weights are read. Empty where it does not pay, or cannot run on this
+        machine."""
         return ()
 
     def files(self) -> Sequence[Path]:

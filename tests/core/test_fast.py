@@ -98,6 +98,8 @@ LOSSY = claims("lossy", Speedup({}, 0.3, "a clock", "20 dB"), lossless=False)
 JEALOUS = claims("jealous", Speedup({}, 0.6, "a clock"), hates="quick")
 KEEN = claims("keen", Speedup({}, 0.7, "a clock"))
 ELSEWHERE = claims("elsewhere")
+TOLD = claims("told", Speedup({}, None, "a guide"))
+LONG = claims("long", Speedup({}, 0.1, "a clock", least_steps=99))
 SILENT = claims("silent", Speedup({}, 0.4, "a clock"), lossless=False)
 
 
@@ -123,13 +125,18 @@ def missing() -> Converter:
         ({"missing": missing, "quick": QUICK}, "lossless", ["quick"]),
         ({"silent": SILENT, "quick": QUICK}, "lossless", ["quick"]),
         ({"silent": SILENT, "quick": QUICK}, "lossy", ["quick"]),
+        ({"told": TOLD, "quick": QUICK}, "lossless", ["quick", "told"]),
+        ({"long": LONG, "quick": QUICK}, "lossless", ["quick"]),
     ],
 )
 def test_what_pays_is_taken(factories: Mapping[str, Any], fast: str, taken: list[str]) -> None:
     names, said = composed(plugins(**factories), fast=fast)
     assert names == [f"swift:{name}" for name in taken]
     for name in taken:
-        assert f"{name}, 0." in said
+        assert f"{name}, {'published to pay (a guide; not m' if name == 'told' else '0.'}" in said
+    assert ("long is left out: it pays from 99 steps on, and a run has" in said) == (
+        "long" in factories
+    )
     if "jealous" in factories:
         assert "jealous is left out: the converter 'jealous' of the package swift 1.0" in said
         assert "it cannot stand beside quick; keen" in said

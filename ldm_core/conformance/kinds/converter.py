@@ -53,7 +53,8 @@ def declared(subject: Subject) -> str:
 @check("converter")
 def speedups(subject: Subject) -> str:
     """What it says that it makes faster are `Speedup`s whose options it has, whose factor lies
-    between 0 and 1, and whose reason is in words; the files that it names are there."""
+    between 0 and 1 or, of what is lossless, was not measured, and whose reason is in words; the
+    files that it names are there."""
     part: Converter = subject.made()
     count = 0
     for ground in toys(subject):
@@ -63,8 +64,13 @@ def speedups(subject: Subject) -> str:
                 see(isinstance(one, Speedup), f"speedups gives {one!r}, which is no Speedup")
                 strange = {*one.options} - {*subject.plugin.options}
                 see(not strange, f"a speedup has options that it lacks: {', '.join(strange)}")
-                right = isinstance(one.factor, float) and 0 < one.factor <= 1
-                see(right, f"a speedup has a factor of {one.factor!r}, and below 1 is faster")
+                factor, least = one.factor, one.least_steps
+                right = factor is None or (isinstance(factor, float) and 0 < factor <= 1)
+                see(right, f"a speedup has a factor of {factor!r}, and below 1 is faster")
+                right = type(least) is int and least > 0
+                see(right, f"a speedup pays from {least!r} steps on, which is no number of them")
+                right = factor is not None or one.error is None
+                see(right, "a speedup moves the picture, and was not measured")
                 see(isinstance(one.why, str) and one.why, "a speedup does not say why")
                 count += 1
         fitted, _ = tried(part.fit, info, PlaceNames("cpu", "float32", "float32"))

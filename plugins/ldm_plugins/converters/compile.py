@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ldm_core.contracts import Converter, ModelInfo, Part, Phase, PlaceNames
+from ldm_core.contracts import Converter, ModelInfo, Part, Phase, PlaceNames, Speedup
 from ldm_core.errors import LdmError
 from ldm_core.model.modules import shallow_copy
 from ldm_plugins.converters.openvino import OpenVino
@@ -16,9 +16,11 @@ from ldm_plugins.converters.shared.compilation import (
     Mode,
     blocks_of,
     check_backend,
+    check_triton,
     with_program,
 )
 from ldm_plugins.converters.shared.placement import stay_at_home
+from ldm_plugins.converters.shared.processor import is_cuda_in_half
 from ldm_plugins.converters.shared.together import (
     EACH_A_PROGRAM,
     WITHIN_LAYERS,
@@ -30,6 +32,27 @@ from ldm_plugins.converters.token_merging import TokenMerging
 from ldm_plugins.shared.classes import find_class
 
 NAME = "compile"
+REPEATED = (
+    "ChromaTransformer2DModel",
+    "Flux2Transformer2DModel",
+    "FluxTransformer2DModel",
+    "HunyuanVideoTransformer3DModel",
+    "Krea2Transformer2DModel",
+    "LTX2VideoTransformer3DModel",
+    "LTXVideoTransformer3DModel",
+    "QwenImageTransformer2DModel",
+    "StableAudio3DiTModel",
+    "UNet2DConditionModel",
+    "WanTransformer3DModel",
+    "ZImageTransformer2DModel",
+)
+"""Networks of families here of which Diffusers names the repeated blocks."""
+WHY = (
+    "Diffusers' guide to torch.compile, of repeated blocks on CUDA in half precision: their "
+    "program takes seconds to make, for which the first picture waits"
+)
+MANY_STEPS = 20
+"""Below, a picture takes too few calls for a program to be made for it."""
 
 
 def compile(
@@ -74,7 +97,16 @@ class Compile(Converter):
     lossless = True
 
     def fit(self, info: ModelInfo, place: PlaceNames) -> Converter:
+        if self.backend == INDUCTOR and is_cuda_in_half(place):
+            check_triton()
         return replace(self, place=place)
+
+    def speedups(self, info: ModelInfo, place: PlaceNames) -> Sequence[Speedup]:
+        """On CUDA, as is published; no card measured it here. On a processor it did not pay."""
+        network = next((part.cls for part in info.parts if part.role == "network"), "")
+        if network not in REPEATED or not is_cuda_in_half(place):
+            return ()
+        return (Speedup({}, None, WHY, least_steps=MANY_STEPS),)
 
     def beside(self, others: Sequence[Converter]) -> None:
         stay_at_home(f"'{NAME}'", others)

@@ -12,6 +12,7 @@ from ldm_core.errors import LdmError
 from ldm_core.model.modules import shallow_copy
 from ldm_plugins.converters.lora import WithLoras
 from ldm_plugins.converters.quantize import Quantize
+from ldm_plugins.converters.shared.processor import is_cuda_in_half
 from ldm_plugins.converters.shared.together import check_once
 from ldm_plugins.converters.shared.watched_weights import Originals
 from ldm_plugins.shared.classes import find_class
@@ -33,8 +34,8 @@ def fused_qkv() -> Converter:
 class FusedQkv(Converter):
     """Fuses projections in a copy of the network.
 
-    It names no speed-up: on a processor it takes as long as without, and on CUDA it was not
-    measured.
+    It names no speed-up: on a processor it takes as long as without, and of CUDA nothing is
+    published that it saves by itself.
 
     Attributes:
         originals: of which it fused the weights.
@@ -61,7 +62,8 @@ class FusedQkv(Converter):
                 )
 
     def fit(self, info: ModelInfo, place: PlaceNames) -> Converter:
-        if place.dtype not in ("auto", "float32") and place.compute_dtype in ("auto", "float32"):
+        narrow = place.dtype not in ("auto", "float32") and not is_cuda_in_half(place)
+        if narrow and place.compute_dtype in ("auto", "float32"):
             raise LdmError(
                 f"fused_qkv joins weights that are computed with as they are, and the recipe keeps "
                 f"them in {place.dtype} to compute in float32.",

@@ -48,7 +48,17 @@ def check_backend(backend: str, place: PlaceNames) -> None:
             f"{', '.join(COMPILERS)}.",
             "install one, such as the package g++, or leave the converter out.",
         )
-    if device.type == "cuda" and find_spec("triton") is None:
+    if device.type == "cuda":
+        check_triton()
+
+
+def check_triton() -> None:
+    """See that what torch.compile writes for CUDA can be compiled.
+
+    Raises:
+        LdmError: it cannot.
+    """
+    if find_spec("triton") is None:
         raise LdmError(
             "torch.compile writes Triton for this device, and the package triton is missing.",
             "`pip install triton`, or leave the converter out.",

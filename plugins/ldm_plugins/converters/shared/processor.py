@@ -19,6 +19,16 @@ def is_processor(place: PlaceNames) -> bool:
     return sys.platform == "linux" and not Path("/dev/nvidiactl").exists()
 
 
+def is_cuda_in_half(place: PlaceNames) -> bool:
+    """Whether a model computes in half precision on CUDA, as far as can be told without torch."""
+    if place.device == "auto":
+        there = sys.platform == "linux" and Path("/dev/nvidiactl").exists()
+    else:
+        there = place.device.partition(":")[0] == "cuda"
+    types = {place.dtype, place.compute_dtype} - {"auto"}
+    return there and "float32" not in types
+
+
 @cache
 def computes_bfloat16() -> bool:
     """Whether the processor says that it has arithmetic in bfloat16."""
