@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate.hooks import UserCpuOffloadHook
 from torch import nn
 
 import tiny
@@ -418,6 +419,29 @@ def test_parts_of_one_role_may_lie_in_different_places(pipes: Any) -> None:
     assert [name for name, part in parts.items() if part.beneath is None] == [
         name for name in parts if name not in ("text_encoder", "text_encoder_2", "vae")
     ]
+
+
+def test_text_encoders_that_alone_take_turns_leave_before_the_network(
+    pipes: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them, the last one too, which no other of them sends away."""
+    pipe = pipes("SDXL").replace(converters=[{"name": "model_offload", "parts": ["text"]}])
+    names = {id(part.module): name for name, part in pipe.model.parts.items()}
+    events: list[str] = []
+    away = UserCpuOffloadHook.offload
+
+    def noted(hook: Any) -> None:
+        events.append(names[id(hook.model)])
+        away(hook)
+
+    monkeypatch.setattr(UserCpuOffloadHook, "offload", noted)
+    unet = pipe.model.parts["unet"].module
+    handle = unet.register_forward_pre_hook(lambda *_: events.append("unet"))
+    pipe(**CALL)
+    handle.remove()
+    before = events[: events.index("unet")]
+    assert {*before} == {"text_encoder", "text_encoder_2"}
+    assert before[-1] == "text_encoder_2"
 
 
 def test_a_second_placement_is_refused_where_the_family_names_no_parts(pipes: Any) -> None:
