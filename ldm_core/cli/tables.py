@@ -12,8 +12,7 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table; piped into another program, plain columns with tabs between."""
     rows = [[printable(" ".join(cell.split())) for cell in row] for row in rows]
     if not sys.stdout.isatty():
-        for row in (head, *rows):
-            print("\t".join(row))
+        print("\n".join("\t".join(row) for row in (head, *rows)))
         return
     from rich.console import Console
     from rich.table import Table

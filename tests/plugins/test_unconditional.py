@@ -54,7 +54,8 @@ def test_it_is_the_answer_to_no_condition_on_every_family(kind: str, pipes: Any)
     folders = {**tiny.FOLDERS, **tiny.MORE_FOLDERS}
     inputs = folders[kind].inputs_in(pipe.composition.info.folder)
     from_nothing = pipe.replace(guidance=FromNothing())
-    plain = pipe.replace(guidance={"name": "ldm-core:classifier_free", "scale": 3.0})
+    away = {"name": "ldm-core:classifier_free", "scale": 3.0, "from_positive": False}
+    plain = pipe.replace(guidance=away)
     expected = drawn(plain, **inputs)
     assert expected.isfinite().all()
     said = next((more for name, more in NEGATIVES.items() if name in inputs), {})
