@@ -138,6 +138,10 @@ class ClassLabelAbility(Protocol):
         ...
 
 
+Weight = float | tuple[float, ...]
+"""Of what a side network gives, or of each of the pictures that it reads."""
+
+
 class SideNetwork(Protocol):
     """A network beside the model's own that reads a picture, and gives the other residuals."""
 
@@ -148,17 +152,20 @@ class SideNetwork(Protocol):
 
     def read(self, pictures: Tensor) -> Condition:
         """Its features of pictures (batch, channels, height, width) in [0, 1] that depend on
-        neither x nor t; batch first in each tensor."""
+        neither x nor t; batch first in each tensor. The channels of all the pictures that it reads
+        for an image lie one behind the other, and behind them, of a network that reads one, those
+        of a mask."""
         ...
 
-    def __call__(self, call: Call, features: Condition, weight: float, guess: bool) -> Condition:
+    def __call__(self, call: Call, features: Condition, weight: Weight, guess: bool) -> Condition:
         """What the model's network takes beside its condition, a row for each of the call; that of
         several side networks is summed.
 
         Args:
             call: what the model's network is asked.
             features: what `read` gave, a row for each of the call.
-            weight: factor of the residuals.
+            weight: factor of the residuals; a network that reads several pictures may be given one
+                for each.
             guess: smaller residuals in the outer layers, for a prompt that says nothing.
         """
         ...
@@ -167,12 +174,14 @@ class SideNetwork(Protocol):
 class ControlAbility(Protocol):
     """Ability ``control``: how a family reads a network that is asked beside its own."""
 
-    def load(self, folder: Path, name: str, mode: int | None = None) -> SideNetwork:
+    def load(
+        self, folder: Path, name: str, mode: int | tuple[int, ...] | None = None
+    ) -> SideNetwork:
         """The side network in a folder, of the class of this name.
 
         Args:
-            mode: which of its kinds of picture a network for several reads; not handed over where
-                it reads one.
+            mode: which of its kinds of picture a network for several reads, or the kind of each
+                where it reads several at once; not handed over where it reads one.
         """
         ...
 

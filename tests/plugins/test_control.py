@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import numpy as np
 import pytest
 import torch
@@ -31,7 +32,7 @@ from ldm_core import Pipeline
 from ldm_core.contracts import Call, Condition, Network, Row, RunHooks
 from ldm_core.errors import LdmError
 from ldm_core.numerics.point import Point
-from peers import apart
+from peers import apart, far
 
 STEPS = 5
 PROMPTS = ["a red star", "a blue circle"]
@@ -45,6 +46,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def sdxl(place: Path) -> Path:
     return tiny.write_stable_diffusion_xl(place / "sdxl")
+
+
+@pytest.fixture(scope="module")
+def union(place: Path, sdxl: Path) -> Path:
+    return tiny.write_controlnet(place / "union", sdxl, cls="ControlNetUnionModel")
 
 
 @pytest.fixture(scope="module")
@@ -201,6 +207,111 @@ def test_an_sdxl_controlnet_is_told_sizes_as_in_diffusers(
         others=("text", "size"),
     )
     assert apart(ours(controlled, pictures[:2]), expected) < 1e-5
+
+
+UNIONS: dict[str, tuple[dict[str, Any], Any, dict[str, Any]]] = {
+    "one picture": (
+        {"mode": 4, "weight": 0.7, "end": 0.8, "guess_mode": True},
+        [0],
+        {
+            "control_mode": [4],
+            "controlnet_conditioning_scale": 0.7,
+            "control_guidance_end": 0.8,
+            "guess_mode": True,
+        },
+    ),
+    "two pictures": (
+        {"mode": [0, 3], "weight": [0.4, 0.9]},
+        [0, 1],
+        {"control_mode": [0, 3], "controlnet_conditioning_scale": [0.4, 0.9]},
+    ),
+}
+"""Of each: our options, which pictures an image is shown, and what Diffusers is called with."""
+
+
+@pytest.mark.parametrize("task", ["", "Img2Img", "Inpaint"])
+@pytest.mark.parametrize("kind", UNIONS)
+def test_a_union_reads_pictures_of_several_kinds(
+    union: Path, sdxl: Path, pictures: list[Path], kind: str, task: str
+) -> None:
+    options, shown, their = UNIONS[kind]
+    cls = getattr(diffusers, f"StableDiffusionXLControlNetUnion{task}Pipeline")
+    net = diffusers.ControlNetUnionModel.from_pretrained(union)
+    inner = net.forward
+
+    def forward(sample: torch.Tensor, *args: Any, control_type: torch.Tensor, **more: Any) -> Any:
+        # under guidance its guess mode hands over the rows of both branches, and fails
+        return inner(sample, *args, control_type=control_type[: len(sample)], **more)
+
+    net.forward = forward
+    peer = cls.from_pretrained(sdxl, controlnet=net, add_watermarker=False)
+    images = opened(*pictures[:2])
+    call: dict[str, Any] = {"strength": 0.6} if task else {}
+    mask = Image.new("L", (16, 16))
+    mask.paste(255, (4, 4, 12, 12))
+    masks = {"mask_image": [mask] * 2, "image": images} if task == "Inpaint" else {"image": images}
+    given = [images[number] for number in shown]
+    peer.set_progress_bar_config(disable=True)
+    expected = peer(
+        PROMPTS,
+        control_image=given,
+        generator=[torch.Generator().manual_seed(seed) for seed in (3, 4)],
+        num_inference_steps=STEPS,
+        guidance_scale=4.0,
+        output_type="latent",
+        **({**masks, "height": 16, "width": 16} if task == "Inpaint" else masks if task else {}),
+        **their,
+        **call,
+    ).images
+    more = {"": (), "Img2Img": ("image",), "Inpaint": ("mask",)}[task]
+    pipe = Pipeline.from_pretrained(sdxl)
+    pipe = with_control(pipe, {"path": str(union), **options}, others=("text", "size", *more))
+    own = {"image": images} if task else {}
+    own |= {"mask": mask} if task == "Inpaint" else {}
+    found = ours(pipe, [given] * 2, **own, **call)
+    assert apart(found, expected) < 1e-5
+    assert "control_mask" not in pipe.composition.inputs
+
+
+def test_a_union_is_silent_outside_its_share(union: Path, sdxl: Path, pictures: list[Path]) -> None:
+    """With several pictures too, where Diffusers goes on adding what the network says of none."""
+    net = diffusers.ControlNetUnionModel.from_pretrained(union)
+    cls = diffusers.StableDiffusionXLControlNetUnionPipeline
+    peer = cls.from_pretrained(sdxl, controlnet=net, add_watermarker=False)
+    peer.set_progress_bar_config(disable=True)
+    call: dict[str, Any] = {"num_inference_steps": 2, "output_type": "latent"}
+    never = {"control_guidance_end": 0.1, "guidance_scale": 4.0}
+    plain = Pipeline.from_pretrained(sdxl)
+    expected = plain("a star", seed=3, **call).images
+    noise = torch.Generator().manual_seed(3)
+    images = opened(*pictures[:2])
+    found = peer(
+        "a star", control_image=images, control_mode=[0, 3], generator=noise, **call, **never
+    )
+    assert far(found.images, expected) > 1e-2
+    table = {"path": str(union), "mode": [0, 3], "end": 0.1}
+    pipe = with_control(plain, table, others=("text", "size"))
+    assert pipe("a star", seed=3, control_image=[images], **call).images.equal(expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({}, "reads 6 kinds of pictures: say which by its mode, a number from 0 to 5, or a list"),
+        ({"mode": [0, 6]}, "reads 6 kinds of pictures"),
+        ({"mode": "depth"}, "should be a number, or a list of one for each of its pictures"),
+        ({"mode": []}, "should be a number, or a list"),
+        ({"mode": [0, 1], "weight": [1.0]}, "has 1 weights and 2 modes"),
+        ({"mode": 0, "weight": [1.0]}, "the weight of the control model .* should be a number"),
+    ],
+)
+def test_modes_that_a_union_does_not_have_are_refused(
+    union: Path, sdxl: Path, options: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(LdmError, match=told):
+        with_control(
+            Pipeline.from_pretrained(sdxl), {"path": str(union), **options}, others=("text", "size")
+        )
 
 
 def test_a_t2i_adapter_adds_what_it_adds_in_diffusers(

@@ -215,10 +215,10 @@ def test_a_folder_of_another_task_says_what_is_beside_the_model(copied: Path) ->
     with pytest.warns(LdmWarning, match="controlnet beside the model, which is not used unless"):
         compose({"model": str(copied)}, installed())
     (copied / "controlnet").mkdir()
-    (copied / "controlnet" / "config.json").write_text('{"extra_conditioning_channels": 1}')
+    (copied / "controlnet" / "config.json").write_text('{"extra_conditioning_channels": 2}')
     with pytest.warns(LdmWarning, match="not used and cannot be: a ControlNetModel such as that"):
         compose({"model": str(copied)}, installed())
-    table["controlnet"] = ["diffusers", "ControlNetUnionModel"]
+    table["controlnet"] = ["diffusers", "SparseControlNetModel"]
     index.write_text(json.dumps(table))
-    with pytest.warns(LdmWarning, match="not used and cannot be: a ControlNetUnionModel"):
+    with pytest.warns(LdmWarning, match="not used and cannot be: a SparseControlNetModel"):
         compose({"model": str(copied)}, installed())

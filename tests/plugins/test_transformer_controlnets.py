@@ -106,6 +106,27 @@ def test_beside_stable_diffusion_3(
     assert distance_to_peer(ours, peer_of_sd3(sd3, net), their=their, **call) < 1e-5
 
 
+def test_one_that_inpaints_beside_stable_diffusion_3(
+    tmp_path: Path, sd3: Path, pictures: list[Image.Image]
+) -> None:
+    """It is shown the picture, black where its mask is white, and the mask."""
+    side = tiny.write_transformer_controlnet(tmp_path, sd3, extra_conditioning_channels=1)
+    ours = with_control(sd3, {"path": str(side), "weight": 0.7, "end": 0.8})
+    net = diffusers.SD3ControlNetModel.from_pretrained(side)
+    cls = diffusers.StableDiffusion3ControlNetInpaintingPipeline
+    their = {"controlnet_conditioning_scale": 0.7, "control_guidance_end": 0.8}
+    grey = Image.new("L", (24, 16), 127)
+    grey.paste(128, (4, 4, 14, 10))
+    call: dict[str, Any] = {"control_image": pictures, "control_mask": [grey] * 2, **SMALL}
+    peer = cls.from_pretrained(sd3, controlnet=net)
+    assert distance_to_peer(ours, peer, their=their, **call) < 1e-5
+    call = {**SMALL, "seed": 3, "control_image": pictures[0]}
+    with pytest.raises(LdmError, match="needs 'control_mask'"):
+        ours("a star", **call)
+    with pytest.raises(LdmError, match="the control_mask is empty"):
+        ours("a star", control_mask=Image.new("L", (24, 16)), **call)
+
+
 @pytest.mark.parametrize(
     ("config", "mode"),
     [
@@ -189,13 +210,14 @@ Write = Callable[..., Path]
     ("beside", "config", "options", "message"),
     [
         ("sd3", {"in_channels": 8}, {}, "its in_channels is 8 and the network's 4"),
-        ("sd3", {"extra_conditioning_channels": 1}, {}, "reads 1 channels beside the picture"),
+        ("sd3", {"extra_conditioning_channels": 2}, {}, "reads 2 channels beside the picture"),
         ("sd3", {"num_attention_heads": 2, "caption_projection_dim": 16}, {}, "are 16 wide"),
         ("sd3", {}, {"guess_mode": True}, "has no guess_mode"),
         ("sd3", {}, {"mode": 1}, "reads one kind of picture, and has no mode"),
         ("flux", {}, {}, "is a FluxControlNetModel, which stands beside a Flux"),
         ("of flux", {"num_mode": 4}, {}, "say which by its mode, a number from 0 to 3"),
         ("of flux", {"num_mode": 4}, {"mode": 4}, "say which by its mode"),
+        ("of flux", {"num_mode": 4}, {"mode": [1, 2]}, "its mode should be a number"),
         ("of flux", {"conditioning_embedding_channels": 4}, {}, "shrinks its picture by 8"),
     ],
 )

@@ -6,25 +6,33 @@ from pathlib import Path
 from typing import Any
 
 
-def write_controlnet(folder: Path, model: Path, seed: int = 1, **config: Any) -> Path:
+def write_controlnet(
+    folder: Path, model: Path, seed: int = 1, cls: str = "ControlNetModel", **config: Any
+) -> Path:
     """A ControlNet for a folder with a UNet2DConditionModel, of an autoencoder that halves sides.
 
     Its outer layers, zero before training, are random too, so that it tells something.
 
     Args:
+        cls: of it: ``ControlNetUnionModel`` is one for six kinds of pictures.
         config: what it should be otherwise, such as ``cross_attention_dim=64``.
     """
+    import diffusers
     import torch
-    from diffusers import ControlNetModel, UNet2DConditionModel
+    from diffusers import UNet2DConditionModel
 
     torch.manual_seed(seed)
     unet = UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(model / "unet"))
     embedding = {"conditioning_embedding_out_channels": (8, 16)}
+    made = getattr(diffusers, cls)
+    if cls == "ControlNetUnionModel":
+        config = {"num_trans_channel": 16, "num_trans_head": 2, "num_proj_channel": 16, **config}
     if config:
-        known = ControlNetModel.from_unet(unet, **embedding).config
-        net = ControlNetModel.from_config({**known, **config})
+        known = dict(made.from_unet(unet, **embedding).config)
+        known.pop("_use_default_values", None)  # else what stands there is taken from the defaults
+        net = made.from_config({**known, **config})
     else:
-        net = ControlNetModel.from_unet(unet, load_weights_from_unet=False, **embedding)
+        net = made.from_unet(unet, load_weights_from_unet=False, **embedding)
     for parameter in net.parameters():
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.3)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from ldm_core.contracts import (
     LED_FROM,
@@ -33,12 +34,8 @@ from ldm_plugins.conditioning.shared.pictures import (
     size_of,
     to_pixels,
 )
-from ldm_plugins.conditioning.shared.side_folders import (
-    SideChoice,
-    SideFolder,
-    find_side_folder,
-    read_choices,
-)
+from ldm_plugins.conditioning.shared.side_choices import SideChoice, read_choices
+from ldm_plugins.conditioning.shared.side_folders import SideFolder, find_side_folder
 
 if TYPE_CHECKING:
     import torch
@@ -49,6 +46,12 @@ PICTURES = Input(
     REQUIRED,
     help="a picture of the image's size, such as edges: a file, or one for each control model",
 )
+MASK = Input(
+    Path,
+    REQUIRED,
+    help="for a control model that inpaints, white where the control_image is to be made anew: a "
+    "file",
+)
 
 
 def control(*, models: list[FileName | dict[str, Any]]) -> Control:
@@ -57,14 +60,16 @@ def control(*, models: list[FileName | dict[str, Any]]) -> Control:
 
     Reads a ``control_image`` for each image, of its size: a file, PIL image, tensor (channels,
     height, width) or array (height, width, channels); or a list of them, one for each model. What
-    several models give is summed.
+    several models give is summed. A model that inpaints, of Stable Diffusion 3, reads a
+    ``control_mask`` for each image too.
 
     Args:
-        models: folders of ControlNetModel or T2IAdapter, and for Stable Diffusion 3 and Flux of
-            SD3ControlNetModel or FluxControlNetModel, by path, or as tables of ``path``,
-            ``weight`` (1.0), ``start`` (0.0) and ``end`` (1.0), the shares of the steps between
-            which it is asked, ``guess_mode`` (false), and ``mode``, the number of the kind of
-            picture for a network that reads several.
+        models: folders of ControlNetModel, ControlNetUnionModel or T2IAdapter, and for Stable
+            Diffusion 3 and Flux of SD3ControlNetModel or FluxControlNetModel, by path, or as tables
+            of ``path``, ``weight`` (1.0), ``start`` (0.0) and ``end`` (1.0), the shares of the
+            steps between which it is asked, ``guess_mode`` (false), and ``mode``, the number of the
+            kind of picture for a network that reads several. For ControlNetUnionModel it may be a
+            list, and ``weight`` too: then an image has a picture for each.
     """
     return Control(read_choices(models))
 
@@ -76,14 +81,17 @@ class Control(Conditioning):
         folders: those of the choices, once the model is known.
     """
 
-    inputs: ClassVar[Mapping[str, Input]] = {"control_image": PICTURES}
-
     choices: tuple[SideChoice, ...]
     folders: tuple[SideFolder, ...] = ()
 
     @property
     def ability(self) -> str:
         return "control"
+
+    @property
+    def inputs(self) -> Mapping[str, Input]:
+        masked = not self.folders or any(side.masked for side in self.folders)
+        return {"control_image": PICTURES, **({"control_mask": MASK} if masked else {})}
 
     def fit(self, info: ModelInfo) -> Control:
         """The conditioning with its folders, seen to fit the model."""
@@ -98,7 +106,7 @@ class Control(Conditioning):
     def check(self, request: Request) -> None:
         each = [self._each(entry) for entry in request.inputs["control_image"]]
         for number, side in enumerate(self.folders):
-            for (value,) in different([pictures[number] for pictures in each]):
+            for (value,) in different([one for pictures in each for one in pictures[number]]):
                 picture = read_picture("control_image", value, side.mode)
                 check_size("control_image", picture, request)
                 if any(length % side.unit for length in picture.shape[:2]):
@@ -106,6 +114,11 @@ class Control(Conditioning):
                         f"the control_image is {size_of(picture)} pixels, and the control model "
                         f"'{side.folder}' reads multiples of {side.unit}."
                     )
+        for (value,) in different(request.inputs.get("control_mask", ())):
+            mask = read_picture("control_mask", value, "L", mask=True)
+            check_size("control_mask", mask, request)
+            if not (mask >= 0.5).any():
+                raise LdmError("the control_mask is empty; paint white what should be made anew.")
 
     def bind(self, run: Run) -> RunHooks:
         ability: ControlAbility = run.model.abilities["control"]
@@ -115,19 +128,24 @@ class Control(Conditioning):
             mode = {} if choice.mode is None else {"mode": choice.mode}
             network = ability.load(folder.folder, folder.cls, **mode)
             pictures = [several[number] for several in each]
-            sides.append(Side(choice, network, pictures, folder.mode, run.device))
+            masks = run.request.inputs["control_mask"] if folder.masked else ()
+            sides.append(Side(choice, network, pictures, masks, folder.mode, run.device))
         return Beside(sides)
 
-    def _each(self, entry: Any) -> list[Any]:
-        """An image's pictures, one for each model; one alone serves them all."""
+    def _each(self, entry: Any) -> list[list[Any]]:
+        """An image's pictures, those of each model; one alone serves them all."""
+        counts = [side.pictures for side in self.folders]
         if not isinstance(entry, list | tuple):
-            return [entry] * len(self.choices)
-        if len(entry) != len(self.choices):
+            return [[entry] * count for count in counts]
+        if len(entry) != sum(counts):
+            several = sum(counts) != len(counts)
+            modes = f" of {sum(counts)} modes" if several else ""
             raise LdmError(
                 f"an image has {len(entry)} pictures in control_image, and there are "
-                f"{len(self.choices)} control models; give one for each, or one for all."
+                f"{len(counts)} control models{modes}; give one for each, or one for all."
             )
-        return list(entry)
+        left = iter(entry)
+        return [list(islice(left, count)) for count in counts]
 
 
 class Beside(RunHooks):
@@ -152,7 +170,8 @@ class Side:
     """One side network in a run; its pictures are read once, when rows first need them.
 
     Args:
-        pictures: one for each image of the run.
+        pictures: of each image of the run.
+        masks: one for each image, of a network that reads them.
         mode: how they are read, see `mode_of`.
         device: where x and the conditions are.
     """
@@ -161,13 +180,15 @@ class Side:
         self,
         choice: SideChoice,
         network: SideNetwork,
-        pictures: Sequence[Any],
+        pictures: Sequence[Sequence[Any]],
+        masks: Sequence[Any],
         mode: str,
         device: torch.device,
     ) -> None:
         self._choice = choice
         self._network = network
         self._pictures = pictures
+        self._masks = masks
         self._mode = mode
         self._device = device
         self._features: dict[tuple[int, ...], Condition] = {}
@@ -201,12 +222,21 @@ class Side:
         """The features of each row's pictures, by its image."""
         every = tuple(range(len(self._pictures)))
         if not self._features:
-            pixels = to_pixels("control_image", self._pictures, self._mode)
-            self._features[every] = self._network.read(pixels.to(self._device))
+            self._features[every] = self._network.read(self._pixels().to(self._device))
         images = tuple([row.image for row in rows])
         if images not in self._features:
             self._features[images] = take(self._features[every], list(images))
         return self._features[images]
+
+    def _pixels(self) -> Tensor:
+        """The pictures of each image and its mask, their channels one behind the other."""
+        import torch
+
+        each = zip(*self._pictures, strict=True)
+        pixels = [to_pixels("control_image", pictures, self._mode) for pictures in each]
+        if self._masks:
+            pixels.append(to_pixels("control_mask", self._masks, "L", mask=True))
+        return torch.cat(pixels, dim=1)
 
 
 def _spread(values: Tensor, places: Sequence[int], count: int) -> Tensor:

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 from ldm_core.contracts.family import ModelInfo
-from ldm_core.errors import LdmError, did_you_mean
+from ldm_core.errors import LdmError
 from ldm_core.model.component_folder import component_folder
 from ldm_core.model.files import class_name, read_json
 from ldm_core.model.weight_files import check_weights
-from ldm_core.values import brief, is_number, is_whole
 from ldm_plugins.conditioning.shared.pictures import mode_of
+from ldm_plugins.conditioning.shared.side_choices import SideChoice
 from ldm_plugins.conditioning.shared.transformer_side_folders import NETWORKS, misfits_of
 from ldm_plugins.shared.config_types import check_component
-from ldm_plugins.shared.side_networks import ADAPTER, CONTROLNET, FLUX, KNOWN
+from ldm_plugins.shared.side_networks import (
+    ADAPTER,
+    CONTROLNET,
+    FLUX,
+    KNOWN,
+    SD3,
+    UNION,
+    masked_channels,
+)
 
-OPTIONS = {
-    **{"path": None, "weight": 1.0, "start": 0.0, "end": 1.0},
-    **{"guess_mode": False, "mode": None},
-}
 DEFAULTS = {
     "cross_attention_dim": 1280,
     "block_out_channels": [320, 640, 1280, 1280],
@@ -33,30 +37,11 @@ DEFAULTS = {
     "projection_class_embeddings_input_dim": None,
 }
 """What a ControlNet must have in common with its network, as Diffusers takes it to be."""
-
-
-@dataclass(frozen=True)
-class SideChoice:
-    """A side network as a person chose it.
-
-    Attributes:
-        path: its folder or Hub id.
-        weight: factor of what it gives.
-        start, end: it is asked between these shares of the grid's steps.
-        guess_mode: speak to the positive branch alone, and less in the outer layers.
-        mode: which of its kinds of picture a network for several reads.
-    """
-
-    path: str
-    weight: float
-    start: float
-    end: float
-    guess_mode: bool
-    mode: int | None = None
-
-    def covers(self, step: int, steps: int) -> bool:
-        """Whether it is asked in a step, the first being 0, of so many."""
-        return step / steps >= self.start and (step + 1) / steps <= self.end
+READS = {**dict.fromkeys((CONTROLNET, UNION), "conditioning_channels"), ADAPTER: "in_channels"}
+"""Where the config of those that read the picture itself says of how many channels."""
+MODES = {FLUX: ("num_mode", None), UNION: ("num_control_type", 6)}
+"""Where the config of a network for several kinds of picture says how many, and what it means where
+it does not."""
 
 
 @dataclass(frozen=True)
@@ -67,66 +52,16 @@ class SideFolder:
         cls: one of `KNOWN`.
         mode: of the pictures that it reads, see `pictures.mode_of`.
         unit: both sides of a picture must be multiples of it.
+        pictures: so many it reads for each image.
+        masked: it reads with its picture where that is to be made anew.
     """
 
     folder: Path
     cls: str
     mode: str
     unit: int
-
-
-def read_choices(entries: Sequence[Any]) -> tuple[SideChoice, ...]:
-    """The entries of the option ``models``.
-
-    Raises:
-        LdmError: there is none, or one is no path or table, or has a value that cannot be.
-    """
-    if not entries:
-        raise LdmError(
-            "the conditioning 'control' has no models.",
-            'name one: { name = "control", models = ["FOLDER"] }',
-        )
-    return tuple(_read_choice(entry) for entry in entries)
-
-
-def _read_choice(entry: Any) -> SideChoice:
-    table = {"path": entry} if isinstance(entry, str) else dict(entry)
-    for key in table:
-        if key not in OPTIONS:
-            raise LdmError(
-                f"a control model has no '{key}'.{did_you_mean(key, OPTIONS)} "
-                f"It has {', '.join(OPTIONS)}."
-            )
-    if not isinstance(table.get("path"), str):
-        raise LdmError(
-            f"a control model needs the path of its folder, and {brief(entry)} has none."
-        )
-    path = table["path"]
-    numbers = {}
-    for key in ("weight", "start", "end"):
-        value: Any = table.get(key, OPTIONS[key])
-        if not is_number(value):
-            raise LdmError(
-                f"the {key} of the control model '{path}' should be a number, not {brief(value)}."
-            )
-        numbers[key] = float(value)
-    if not 0 <= numbers["start"] < numbers["end"] <= 1:
-        raise LdmError(
-            f"the control model '{path}' should start before it ends, both being shares of the "
-            f"steps from 0 to 1, not start {numbers['start']} and end {numbers['end']}."
-        )
-    guess = table.get("guess_mode", False)
-    if not isinstance(guess, bool):
-        raise LdmError(
-            f"the guess_mode of the control model '{path}' should be true or false, not "
-            f"{brief(guess)}."
-        )
-    mode: Any = table.get("mode")
-    if mode is not None and not is_whole(mode):
-        raise LdmError(
-            f"the mode of the control model '{path}' should be a number, not {brief(mode)}."
-        )
-    return SideChoice(path, guess_mode=guess, mode=mode, **numbers)
+    pictures: int = 1
+    masked: bool = False
 
 
 def find_side_folder(choice: SideChoice, info: ModelInfo) -> SideFolder:
@@ -154,24 +89,33 @@ def find_side_folder(choice: SideChoice, info: ModelInfo) -> SideFolder:
             f"(family {info.family}): {'; '.join(misfits)}."
         )
     check_weights(folder, [""])
-    reads = {CONTROLNET: "conditioning_channels", ADAPTER: "in_channels"}.get(cls)
-    channels = info.image_channels if reads is None else config.get(reads, 3)
-    return SideFolder(folder, cls, mode_of(channels), unit)
+    channels = config.get(READS[cls], 3) if cls in READS else info.image_channels
+    pictures = len(choice.mode) if isinstance(choice.mode, tuple) else 1
+    masked = cls == SD3 and masked_channels(config) > 0
+    return SideFolder(folder, cls, mode_of(channels), unit, pictures, masked)
 
 
 def _check_options(choice: SideChoice, cls: str, config: Mapping[str, Any]) -> None:
     """See that a side network of this class and config has what is chosen."""
     if choice.guess_mode and cls in NETWORKS:
         raise LdmError(f"the control model '{choice.path}' is a {cls}, which has no guess_mode.")
-    modes = config.get("num_mode") if cls == FLUX else None
-    if modes is None and choice.mode is not None:
+    key, default = MODES.get(cls, ("", None))
+    kinds = config.get(key, default)
+    if kinds is None and choice.mode is not None:
         raise LdmError(
             f"the control model '{choice.path}' reads one kind of picture, and has no mode."
         )
-    if modes is not None and (choice.mode is None or not 0 <= choice.mode < modes):
+    if cls == FLUX and isinstance(choice.mode, tuple):
         raise LdmError(
-            f"the control model '{choice.path}' reads {modes} kinds of pictures: say which by its "
-            f"mode, a number from 0 to {modes - 1}, as its own page lists them."
+            f"the control model '{choice.path}' is a {cls}, which reads one picture: its mode "
+            "should be a number. Name it twice for two kinds."
+        )
+    each = choice.mode if isinstance(choice.mode, tuple) else (choice.mode,)
+    if kinds is not None and not all(mode is not None and 0 <= mode < kinds for mode in each):
+        several = ", or a list of such for several pictures" if cls == UNION else ""
+        raise LdmError(
+            f"the control model '{choice.path}' reads {kinds} kinds of pictures: say which by its "
+            f"mode, a number from 0 to {kinds - 1}{several}, as its own page lists them."
         )
 
 
@@ -184,7 +128,7 @@ def _misfits(
         return [f"it is a {cls}, which stands beside a {expected}"], 1
     if cls in NETWORKS:
         return misfits_of(cls, config, network, info)
-    return (_controlnet if cls == CONTROLNET else _adapter)(config, network, info)
+    return (_adapter if cls == ADAPTER else _controlnet)(config, network, info)
 
 
 def _controlnet(

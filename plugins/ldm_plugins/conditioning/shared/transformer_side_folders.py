@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ldm_core.contracts.family import ModelInfo
-from ldm_plugins.shared.side_networks import FLUX, SD3, masked_channels
+from ldm_plugins.shared.side_networks import FLUX, MASK, SD3, masked_channels
 
 NETWORKS = {SD3: "SD3Transformer2DModel", FLUX: "FluxTransformer2DModel"}
 """The network that each class of ControlNet stands beside."""
@@ -42,8 +42,8 @@ def misfits_of(
     theirs, ours = _width(cls, config), _width(cls, network)
     if theirs != ours:
         misfits.append(f"its blocks are {theirs} wide and the network's {ours}")
-    if extra := masked_channels(config):
-        misfits.append(f"it reads {extra} channels beside the picture's latents, such as a mask")
+    if cls == SD3 and (extra := masked_channels(config)) not in (0, MASK):
+        misfits.append(f"it reads {extra} channels beside the picture's latents, and a mask is one")
     stride = info.latents.axis("height").stride
     if config.get("conditioning_embedding_channels") and stride != HINT_STRIDE:
         misfits.append(f"it shrinks its picture by {HINT_STRIDE} and the autoencoder by {stride}")

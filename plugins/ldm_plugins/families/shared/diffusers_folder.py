@@ -35,7 +35,7 @@ from ldm_plugins.families.shared.single_file import (
 )
 from ldm_plugins.families.shared.t5_text import check_tokenizer
 from ldm_plugins.families.shared.tokenizer_files import check_files, check_numbers
-from ldm_plugins.shared.side_networks import KNOWN, masked_channels
+from ldm_plugins.shared.side_networks import KNOWN, MASK, masked_channels
 
 DATA_ERRORS = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
 """What ordinary code raises where a value is of another kind than it expects."""
@@ -201,7 +201,7 @@ def warn_of_unused(folder: Folder) -> None:
         if cls is None:
             continue
         there = (folder.path / name / "config.json").is_file()
-        if cls in KNOWN and not (there and masked_channels(folder.config(name))):
+        if cls in KNOWN and not (there and masked_channels(folder.config(name)) > MASK):
             how = f'unless it is named: {{ name = "control", models = ["{folder.path / name}"] }}.'
         else:
             how = f"and cannot be: a {cls} such as that is not known here."

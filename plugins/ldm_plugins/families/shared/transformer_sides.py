@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ldm_core.contracts import Call, Condition, Part, Place
-from ldm_core.contracts.abilities import SideNetwork
+from ldm_core.contracts.abilities import SideNetwork, Weight
 from ldm_plugins.families.shared.network_times import network_times
 from ldm_plugins.families.shared.shared_parts import SharedParts
+from ldm_plugins.shared.side_networks import masked_channels
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,22 +33,26 @@ class TransformerSides:
         self._shared = SharedParts(place)
         self._parts = parts
 
-    def load(self, folder: Path, name: str, mode: int | None = None) -> SideNetwork:
+    def load(
+        self, folder: Path, name: str, mode: int | tuple[int, ...] | None = None
+    ) -> SideNetwork:
         """The side network in a folder.
 
         Args:
             name: its class: ``SD3ControlNetModel`` or ``FluxControlNetModel``.
-            mode: which of its kinds of picture a network for several reads.
+            mode: which of its kinds of picture a network for several reads, which is one.
         """
         side = self._shared.read(folder, name)
         network, vae = self._parts["transformer"], self._parts["vae"]
         if name == "SD3ControlNetModel":
             return SD3ControlNet(side, network, vae)
+        assert not isinstance(mode, tuple)
         return FluxControlNet(side, network, vae, mode)
 
 
 class SD3ControlNet:
-    """A ControlNet of Stable Diffusion 3 or 3.5."""
+    """A ControlNet of Stable Diffusion 3 or 3.5; one for inpainting reads a picture, black where it
+    is to be made anew, and what of it is kept."""
 
     guess = False
 
@@ -55,13 +60,22 @@ class SD3ControlNet:
         self._side = side
         self._network = network
         self._vae = vae
+        self._masked = masked_channels(side.module.config) > 0
+        # one for inpainting is told no summary of the text, whatever its config says
+        self._silent = self._masked or side.module.config.force_zeros_for_pooled_projection
 
     def read(self, pictures: Tensor) -> Condition:
-        # those that are told no summary of the text were trained on latents that are not shifted
-        shifted = not self._side.module.config.force_zeros_for_pooled_projection
-        return {"picture": latents_of(self._vae, pictures, shifted)}
+        import torch
 
-    def __call__(self, call: Call, features: Condition, weight: float, guess: bool) -> Condition:
+        if not self._masked:
+            # those told no summary of the text were trained on latents that are not shifted
+            return {"picture": latents_of(self._vae, pictures, shifted=not self._silent)}
+        white = (pictures[:, -1:] >= 0.5).float()
+        latents = latents_of(self._vae, pictures[:, :-1] * (1 - white))
+        kept = 1 - torch.nn.functional.interpolate(white, size=latents.shape[-2:])
+        return {"picture": torch.cat([latents, kept], dim=1)}
+
+    def __call__(self, call: Call, features: Condition, weight: Weight, guess: bool) -> Condition:
         side, device, dtype = self._side.module, self._side.device, self._side.dtype
         x = call.x.to(device, dtype)
         if not side.config.use_pos_embed:  # it shares that of the network
@@ -73,7 +87,7 @@ class SD3ControlNet:
             hidden_states=x,
             timestep=call.t.to(device),
             encoder_hidden_states=call.condition["text"].to(device, dtype) if reads else None,
-            pooled_projections=pooled * (not side.config.force_zeros_for_pooled_projection),
+            pooled_projections=pooled * (not self._silent),
             controlnet_cond=features["picture"].to(device, dtype),
             conditioning_scale=weight,
             return_dict=False,
@@ -115,7 +129,7 @@ class FluxControlNet:
             return {"picture": pictures * 2 - 1}
         return {"picture": pack(latents_of(self._vae, pictures))}
 
-    def __call__(self, call: Call, features: Condition, weight: float, guess: bool) -> Condition:
+    def __call__(self, call: Call, features: Condition, weight: Weight, guess: bool) -> Condition:
         import torch
 
         from ldm_plugins.families.shared.flux_tokens import PATCH, pack, positions
