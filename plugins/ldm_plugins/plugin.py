@@ -192,6 +192,10 @@ def ldm_conditioning(register: Register) -> None:
     register("image_embeddings", "ldm_plugins.conditioning.image_embeddings:image_embeddings")
     register("image_latents", "ldm_plugins.conditioning.image_latents:image_latents")
     register("image_prompt", "ldm_plugins.conditioning.image_prompt:image_prompt")
+    register(
+        "image_prompt_embeds",
+        "ldm_plugins.conditioning.image_prompt_embeds:image_prompt_embeds",
+    )
     register("keyframes", "ldm_plugins.conditioning.keyframes:keyframes")
     register("low_resolution", "ldm_plugins.conditioning.low_resolution:low_resolution")
     register("mask", "ldm_plugins.conditioning.mask:mask")

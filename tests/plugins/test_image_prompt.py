@@ -77,10 +77,16 @@ def seeing(
 
 def ours(pipe: Pipeline, prompt_image: Any, **call: Any) -> torch.Tensor:
     call = {"num_inference_steps": STEPS, "guidance_scale": 4.0, **call}
-    found: torch.Tensor = pipe(
-        PROMPTS, seed=3, prompt_image=prompt_image, output_type="latent", **call
-    ).images
+    if prompt_image is not None:
+        call["prompt_image"] = prompt_image
+    found: torch.Tensor = pipe(PROMPTS, seed=3, output_type="latent", **call).images
     return found
+
+
+def by_embeds(looking: Pipeline) -> Pipeline:
+    """The same, told what the encoder saw."""
+    *others, prompt = looking.recipe["conditioning"]
+    return looking.replace(conditioning=[*others, {**prompt, "name": "image_prompt_embeds"}])
 
 
 def load(cls: Any, folder: Path, file: Path, encoder: Path, scale: Any, **parts: Any) -> Any:
@@ -233,6 +239,46 @@ def test_several_adapters_look_at_pictures_of_their_own_as_in_diffusers(
             ]
         )
         assert apart(ours(looking, [pictures] * 2, **own), expected) < 1e-5
+    told = peer.prepare_ip_adapter_image_embeds([both[:2], both[2]], None, "cpu", 1, True)
+    away, seen = zip(*(one.chunk(2) for one in told), strict=True)
+    computed = by_embeds(looking)
+    own |= {"negative_prompt_image_embeds": [list(away)] * 2}
+    found = ours(computed, None, prompt_image_embeds=[list(seen)] * 2, **own)
+    assert apart(found, expected) < 1e-5
+    with pytest.raises(LdmError, match=r"should have the shape \(2, 24\), not \(1, 1, 24\)"):
+        ours(computed, None, prompt_image_embeds=[[seen[0][:, :1], seen[1]]] * 2)
+    with pytest.raises(LdmError, match="should be one tensor for each of 2 adapters, not 1"):
+        ours(computed, None, prompt_image_embeds=[seen[0]] * 2)
+
+
+def test_what_an_encoder_saw_stands_in_the_place_of_pictures(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    pipe: Pipeline,
+    plus: Path,
+    encoder: Path,
+    pictures: list[Path],
+) -> None:
+    """Its weights are read for the negative branch alone, where nothing is given of that."""
+    looking = seeing(pipe, plus, encoder)
+    ability = looking.model.abilities["image_prompt"]
+    states, nothing = ability.embed(encoder.resolve(), opened(*pictures[:2]), False)
+    file = tmp_path / "seen.safetensors"
+    save_file({"states": states[1].contiguous()}, file)
+    computed = by_embeds(looking)
+    expected = ours(looking, pictures[:2])
+    found = ours(computed, None, prompt_image_embeds=[states[:1], str(file)])
+    assert apart(found, expected) < 1e-6
+    monkeypatch.setattr(type(ability), "embed", None)
+    told = {"negative_prompt_image_embeds": nothing[0]}
+    found = ours(computed, None, prompt_image_embeds=list(states), **told)
+    assert apart(found, expected) < 1e-6
+    with pytest.raises(LdmError, match="of what Diffusers has in one for both branches the first"):
+        ours(computed, None, prompt_image_embeds=torch.stack([nothing[:1], states[:1]]))
+    with pytest.raises(LdmError, match="of an image should be of the shape of its prompt_image_em"):
+        ours(computed, None, prompt_image_embeds=states[0], negative_prompt_image_embeds=states)
+    with pytest.raises(LdmError, match="needs 'prompt_image_embeds'"):
+        ours(computed, None)
 
 
 def test_one_picture_serves_a_batch_as_in_diffusers(

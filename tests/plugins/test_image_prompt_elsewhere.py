@@ -104,11 +104,12 @@ def seeing(kind: Kind, *adapters: Path, **options: Any) -> Pipeline:
 
 
 def ours(pipe: Pipeline, kind: Kind, seen: Any, **call: Any) -> torch.Tensor:
+    if seen is not None:
+        call["prompt_image"] = seen
     found: torch.Tensor = pipe(
         PROMPT,
         negative_prompt=NEGATIVE,
         seed=3,
-        prompt_image=seen,
         output_type="latent",
         **kind.size,
         **call,
@@ -297,6 +298,10 @@ def test_stable_diffusion_3_is_led_away_from_a_picture_as_in_diffusers(
     pipe = seeing(kind, *kind.adapters, scale=0.7)
     found = ours(pipe, kind, pictures[0], negative_prompt_image=pictures[1])
     assert apart(found, expected) < 1e-5
+    *own, prompt = pipe.recipe["conditioning"]
+    computed = pipe.replace(conditioning=[*own, {**prompt, "name": "image_prompt_embeds"}])
+    told = dict(zip(("negative_prompt_image_embeds", "prompt_image_embeds"), embeds, strict=True))
+    assert apart(ours(computed, kind, None, **told), expected) < 1e-5
     other = pipe.replace(attention="chunked")  # whose answers lie otherwise in memory
     found = ours(other, kind, pictures[0], negative_prompt_image=pictures[1])
     assert apart(found, expected) < 1e-5

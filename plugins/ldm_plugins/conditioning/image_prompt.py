@@ -87,6 +87,17 @@ def image_prompt(
             each block of two streams. Of several adapters a list of one for each of them.
         pictures: how many of an image's pictures each of several adapters looks at, in order.
     """
+    return ImagePrompt(*read_options(path, image_encoder, scale, pictures))
+
+
+def read_options(
+    path: str | list[str], image_encoder: str, scale: Any, pictures: list[int] | None
+) -> tuple[tuple[str, ...], str, tuple[Scale | None, ...], tuple[int, ...]]:
+    """The first fields of an `ImagePrompt` by its options.
+
+    Raises:
+        LdmError: there are more scales or numbers of pictures than adapters, or fewer.
+    """
     paths = [path] if isinstance(path, str) else path
     for_all = isinstance(path, str) or scale is None or is_number(scale)
     scales = [scale] * len(paths) if for_all else scale
@@ -102,7 +113,7 @@ def image_prompt(
             f"{len(paths)} adapters looks at, not {pictures}."
         )
     several = pictures is not None or len(paths) > 1
-    return ImagePrompt(tuple(paths), image_encoder, tuple(scales), tuple(counts) if several else ())
+    return tuple(paths), image_encoder, tuple(scales), tuple(counts) if several else ()
 
 
 @dataclass(frozen=True)
@@ -127,6 +138,11 @@ class ImagePrompt(Conditioning):
     def ability(self) -> str:
         return "image_prompt"
 
+    @property
+    def _name(self) -> str:
+        """The input that tells of the pictures."""
+        return NAME
+
     def fit(self, info: ModelInfo) -> ImagePrompt:
         """The conditioning with its files, seen to fit the model."""
         if self.ability not in info.abilities:
@@ -144,21 +160,7 @@ class ImagePrompt(Conditioning):
         return [*(one.file for one in self.adapters), *(one.encoder for one in self.adapters[:1])]
 
     def check(self, request: Request) -> None:
-        entries = request.inputs[NAME]
-        counts = {len(several(entry)) for entry in entries}
-        if counts == {0} or len(counts) > 1:
-            raise LdmError(
-                "prompt_image should have as many pictures for each image, and at least one, not "
-                f"{' or '.join(map(str, sorted(counts)))}."
-            )
-        (count,) = counts
-        if self.counts and count != sum(self.counts):
-            raise LdmError(
-                f"an image has {count} pictures in prompt_image, and its adapters look at "
-                f"{' + '.join(map(str, self.counts))}."
-            )
-        if count > 1 and not self.adapters[0].several:
-            raise LdmError(f"this model's IP-Adapter looks at one picture, not {count}.")
+        count = self._count(request)
         for name in (NAME, NEGATIVE):
             values = request.inputs[name]
             for (picture,) in different([p for entry in values for p in several(entry)]):
@@ -168,6 +170,32 @@ class ImagePrompt(Conditioning):
                 f"negative_prompt_image should have as many pictures as prompt_image, {count}."
             )
         self._masks(request)
+
+    def _numbers(self, request: Request) -> list[int]:
+        """At how many pictures each image looks."""
+        return [len(several(entry)) for entry in request.inputs[self._name]]
+
+    def _count(self, request: Request) -> int:
+        """At how many pictures the images look.
+
+        Raises:
+            LdmError: they do not all look at as many, or not at as many as the adapters.
+        """
+        name, counts = self._name, {*self._numbers(request)}
+        if counts == {0} or len(counts) > 1:
+            raise LdmError(
+                f"{name} should have as many pictures for each image, and at least one, not "
+                f"{' or '.join(map(str, sorted(counts)))}."
+            )
+        (count,) = counts
+        if self.counts and count != sum(self.counts):
+            raise LdmError(
+                f"an image has {count} pictures in {name}, and its adapters look at "
+                f"{' + '.join(map(str, self.counts))}."
+            )
+        if count > 1 and not self.adapters[0].several:
+            raise LdmError(f"this model's IP-Adapter looks at one picture, not {count}.")
+        return count
 
     def check_guidance(self, guidance: Guidance, request: Request) -> None:
         check_attention(self.adapters[0], guidance.altered_attention)
@@ -183,22 +211,24 @@ class ImagePrompt(Conditioning):
         whole: dict[str, dict[str, Tensor]] = {branch: {} for branch in branches}
         masks = self._masks(run.request)
         first = 0
-        for number, adapter in enumerate(self.adapters):
+        for number in range(len(self.adapters)):
             count = self.counts[number] if self.counts else None
             own = slice(first, None if count is None else first + count)
             first += count or 0
             name = f"_{number}" if number else ""
             for branch in branches:
-                embeds = self._embeds(run, adapter, branch, own)
+                embeds = self._embeds(run, number, branch, own)
                 whole[branch][f"image_embeds{name}"] = embeds
                 if masks is not None:
                     whole[branch][f"image_masks{name}"] = masks[:, own].to(embeds.device)
         return whole
 
-    def _embeds(self, run: Run, adapter: AdapterFile, branch: str, own: slice) -> Tensor:
-        """What an adapter sees of its pictures under a branch, (batch, pictures, ...)."""
+    def _embeds(self, run: Run, number: int, branch: str, own: slice) -> Tensor:
+        """What an adapter, by its number, sees of its pictures under a branch, (batch, pictures,
+        ...)."""
         import torch
 
+        adapter = self.adapters[number]
         ability: ImagePromptAbility = run.model.abilities["image_prompt"]
         inputs, negative = run.request.inputs, branch == "negative"
         instead = inputs[NEGATIVE] if negative else [None] * len(inputs[NAME])
@@ -236,20 +266,19 @@ class ImagePrompt(Conditioning):
                 "network the pictures hold for the whole image."
             )
         masks = []
-        for own, seen in zip(each, request.inputs[NAME], strict=True):
-            pictures = several(seen)
-            if not own and len(pictures) > 1:
+        for own, count in zip(each, self._numbers(request), strict=True):
+            if not own and count > 1:
                 raise LdmError(
                     f"some images have a {MASK} and one with several pictures has none: with masks "
                     "each picture is looked at by itself; give white ones."
                 )
-            if own and len(own) != len(pictures):
+            if own and len(own) != count:
                 raise LdmError(
-                    f"there should be a {MASK} for each prompt_image of an image, not {len(own)} "
-                    f"for {len(pictures)}."
+                    f"there should be a {MASK} for each {self._name} of an image, not {len(own)} "
+                    f"for {count}."
                 )
             for picture in own:
                 check_size(MASK, read_picture(MASK, picture, "L", mask=True), request)
-            whole = torch.ones(len(pictures), request.height, request.width)
+            whole = torch.ones(count, request.height, request.width)
             masks.append(to_pixels(MASK, own, "L", mask=True)[:, 0] if own else whole)
         return (torch.stack(masks) >= 0.5).float()

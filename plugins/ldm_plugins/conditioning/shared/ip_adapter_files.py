@@ -42,6 +42,7 @@ class AdapterFile:
 
     Attributes:
         pooled: it reads one projected vector a picture; otherwise the encoder's states.
+        width: of a vector or a state.
         several: an image may look at several pictures, and have several adapters.
         masks: a picture may hold for a part of the image.
         scale: the factor of what it adds, or several of them.
@@ -51,6 +52,7 @@ class AdapterFile:
     file: Path
     encoder: Path
     pooled: bool
+    width: int
     several: bool
     masks: bool
     scale: Scale
@@ -86,7 +88,9 @@ def find_adapter(
     layout.check_scale(scale, network)
     encoder = _find_encoder(source, image_encoder, layout, reads)
     blocks = layout.blocks(network)
-    return AdapterFile(file, encoder, reads.pooled, layout.several, layout.masks, scale, blocks)
+    return AdapterFile(
+        file, encoder, reads.pooled, reads.width, layout.several, layout.masks, scale, blocks
+    )
 
 
 def check_attention(adapter: AdapterFile, altered: Sequence[int | str]) -> None:
