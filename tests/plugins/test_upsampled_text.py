@@ -1,14 +1,20 @@
-"""Prompts that FLUX.2's own text model writes out: what Diffusers writes and draws."""
+"""Prompts that FLUX.2's and LTX-2's own text models write out: what Diffusers writes and draws."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import diffusers
 import pytest
 import torch
-from transformers import Mistral3ForConditionalGeneration, PreTrainedTokenizerFast
+from transformers import (
+    Gemma3ForConditionalGeneration,
+    GemmaTokenizer,
+    Mistral3ForConditionalGeneration,
+    PreTrainedTokenizerFast,
+)
 
 import tiny
 from ldm_core import LdmError, Pipeline
@@ -86,6 +92,49 @@ def test_a_picture_is_made_again_of_what_was_written(
     assert replayed.manifests[0]["inputs"] == manifest["inputs"]
 
 
+GEMMA = (
+    "{{ bos_token }}<start_of_turn>user\n{{ messages[0]['content'] }}\n\n"
+    "{{ messages[1]['content'] }}<end_of_turn>\n"
+    "{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
+)
+"""As that of Gemma 3, of a text alone."""
+TOLD = "Write a shot list."
+
+
+class Processor:
+    """What Gemma's processor makes of a text, without what makes pictures ready."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+
+    def __call__(self, text: str, images: None, return_tensors: str) -> Any:
+        return self.tokenizer([text], return_tensors=return_tensors)
+
+
+def test_ltx_2_writes_what_diffusers_does(tmp_path: Path) -> None:
+    """It is told what to do by a person, as there."""
+    folder = tiny.write_ltx_2(tmp_path)
+    (folder / "tokenizer" / "chat_template.jinja").write_text(GEMMA)
+    tokenizer = GemmaTokenizer.from_pretrained(folder / "tokenizer")
+    encoder = Gemma3ForConditionalGeneration.from_pretrained(folder / "text_encoder")
+    parts = {"text_encoder": encoder, "processor": Processor(tokenizer), "prompt_enhancer": None}
+    peer: Any = SimpleNamespace(_execution_device="cpu", **parts)
+    own = {**STAGE, "system_prompt": TOLD}
+    pipe = Pipeline.from_pretrained(folder, conditioning=[own, "frame_rate"])
+    call: dict[str, Any] = {"num_inference_steps": 1, "frames": 3, "width": 32, "height": 32}
+    for seed in (3, 4):
+        enhance = diffusers.LTX2Pipeline.enhance_prompt
+        (expected,) = enhance(peer, "a red star", TOLD, max_new_tokens=FEW, seed=seed)
+        out = pipe("a red star", seed=seed, **call)
+        assert out.manifests[0]["inputs"]["upsampled_prompt"] == expected != ""
+    both = [own, "frame_rate", "first_frame"]
+    frame, shown = torch.rand(3, 32, 32), pipe.replace(conditioning=both)
+    with pytest.raises(LdmError, match="beside pictures of its frames is not written out"):
+        shown("a star", first_frame=frame, seed=1, **call)
+    with pytest.raises(LdmError, match="does not say what its text model is told to do"):
+        compose({"model": str(folder), "conditioning": [STAGE, "frame_rate"]})
+
+
 def test_what_cannot_be_written_out_is_refused(
     folder: Path, pipe: Pipeline, tmp_path: Path
 ) -> None:
@@ -97,6 +146,9 @@ def test_what_cannot_be_written_out_is_refused(
     klein = tiny.write_flux_2(tmp_path / "klein")
     with pytest.raises(LdmError, match="has no text model that writes prompts out"):
         compose({"model": str(klein), "conditioning": ["upsampled_text", "reference"]})
+    told = {**STAGE, "system_prompt": TOLD}
+    with pytest.raises(LdmError, match="knows what to do, and takes no system_prompt"):
+        compose({"model": str(folder), "conditioning": [told, "reference"]})
     with pytest.raises(LdmError, match="temperature"):
         compose(
             {"model": str(folder), "conditioning": [{"name": "upsampled_text", "temperature": 0}]}

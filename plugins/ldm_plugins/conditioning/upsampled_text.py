@@ -29,6 +29,8 @@ NAME = "upsampled_prompt"
 UPSAMPLED = Input(
     str | None, None, help="the prompt in more words, which the model writes where it is left out"
 )
+SHOWN = {"reference": "reference pictures", "first_frame": "pictures of its frames"}
+"""Inputs that the text model of an author's own code sees when it writes, by name, in words."""
 Temperature = Annotated[float, Field(gt=0, le=10)]
 
 
@@ -38,9 +40,11 @@ def upsampled_text(
     weights: bool = True,
     temperature: Temperature | None = None,
     tokens: Annotated[int, Field(ge=1, le=4096)] = 512,
+    system_prompt: Annotated[str, Field(min_length=1)] | None = None,
 ) -> Conditioning:
     """A prompt that the model's own text model writes out in more words, and then reads, as the
-    ``caption_upsample_temperature`` of FLUX.2 (Black Forest Labs 2025).
+    ``caption_upsample_temperature`` of FLUX.2 (Black Forest Labs 2025) and the
+    ``enable_prompt_enhancement`` of LTX-2 (Lightricks 2026).
 
     Does all that ``text`` does, and takes its place. What is written is drawn from each image's
     seed, and stands in its manifest as ``upsampled_prompt``, of which a picture is made again
@@ -52,14 +56,19 @@ def upsampled_text(
         temperature: lower ones keep to the likeliest words; the one that the model's authors take
             where left out.
         tokens: so many are written at most.
+        system_prompt: what the text model is told to do. LTX-2 needs it, as no folder of it says
+            what its authors tell it; FLUX.2 knows, and takes none.
     """
-    return UpsampledText(too_long, weights, temperature=temperature, tokens=tokens)
+    return UpsampledText(
+        too_long, weights, temperature=temperature, tokens=tokens, system_prompt=system_prompt
+    )
 
 
 @dataclass(frozen=True)
 class UpsampledText(Text):
     temperature: float | None = None
     tokens: int = 512
+    system_prompt: str | None = None
 
     @property
     def inputs(self) -> Mapping[str, Input]:
@@ -72,6 +81,18 @@ class UpsampledText(Text):
                 "prompts out.",
                 "choose the conditioning 'text', and write the prompt as it is to be read.",
             )
+        told = "system_prompt" in info.abilities
+        if told and self.system_prompt is None:
+            raise LdmError(
+                f"the folder '{info.source}' (family {info.family}) does not say what its text "
+                "model is told to do before it writes prompts out.",
+                'say it: { name = "upsampled_text", system_prompt = "..." }.',
+            )
+        if not told and self.system_prompt is not None:
+            raise LdmError(
+                f"the text model of '{info.source}' (family {info.family}) knows what to do, and "
+                "takes no system_prompt; leave it out."
+            )
         fitted = super().fit(info)
         assert isinstance(fitted, UpsampledText)
         return fitted
@@ -80,12 +101,14 @@ class UpsampledText(Text):
         super().check(request)
         for text in request.inputs[NAME]:
             self.check_prompt(f"negative_{NAME}" if text is None else NAME, text)
-        shown = request.inputs.get("reference", ())
-        pairs = zip(shown, request.inputs[NAME], strict=False)
-        if any(several(pictures) and text is None for pictures, text in pairs):
+        for kind, words in SHOWN.items():
+            shown = request.inputs.get(kind, ())
+            pairs = zip(shown, request.inputs[NAME], strict=False)
+            if not any(several(pictures) and text is None for pictures, text in pairs):
+                continue
             raise LdmError(
-                "a prompt beside reference pictures is not written out here, as what writes would "
-                "have to see them.",
+                f"a prompt beside {words} is not written out here, as what writes would have to "
+                "see them.",
                 f"leave the pictures out, give an {NAME}, or choose the conditioning 'text'.",
             )
 
@@ -96,8 +119,9 @@ class UpsampledText(Text):
             return request
         texts = zip(request.inputs["prompt"], given, request.seeds, strict=True)
         warmth = ability.temperature if self.temperature is None else self.temperature
+        told = {} if self.system_prompt is None else {"system": self.system_prompt}
         written = [
-            ability.write(read_prompt(prompt, self.weights).text, seed, warmth, self.tokens)
+            ability.write(read_prompt(prompt, self.weights).text, seed, warmth, self.tokens, **told)
             if text is None
             else text
             for prompt, text, seed in texts

@@ -166,7 +166,8 @@ def _to_qwen(text: str) -> list[dict[str, Any]]:
     return [{"role": "user", "content": text}]
 
 
-def _to_writer(text: str) -> list[dict[str, Any]]:
+def _to_writer(text: str, system: str) -> list[dict[str, Any]]:
+    """What its authors tell it to do stands in the place of what a person would."""
     from diffusers.pipelines.flux2.system_messages import SYSTEM_MESSAGE_UPSAMPLING_T2I
 
     return _to_mistral(text, SYSTEM_MESSAGE_UPSAMPLING_T2I)

@@ -22,6 +22,7 @@ from ldm_plugins.families.shared.ltx_2_folder import (
     guidance_of,
     video_and_sound,
 )
+from ldm_plugins.families.shared.ltx_2_writer import prompt_writer
 from ldm_plugins.families.shared.ltx_latents import noise_ability, seen_from, with_first
 from ldm_plugins.families.shared.tokens import ONE_AT_A_TIME
 from ldm_plugins.shared.video_and_sound import SOUND_PLACES, Both, VideoAndSound
@@ -76,6 +77,7 @@ class LTX2(DiffusersFolder):
             guidance=guidance_of(transformer),
             abilities=[
                 *("text", "frame_rate", "first_frame", "compressed_frames", "latent_upsampler"),
+                *("upsampling", "system_prompt"),
                 *noise_ability(folder.autoencoder),
             ],
             needs=frozenset({"text"}),
@@ -97,8 +99,8 @@ class LTX2(DiffusersFolder):
                 parts["connectors"],
                 transformer.device,
             ),
-            "frame_rate": True,
-            "compressed_frames": True,
+            **dict.fromkeys(("frame_rate", "compressed_frames", "system_prompt"), True),
+            "upsampling": prompt_writer(parts["text_encoder"], parts["tokenizer"].module),
             **of_latents(space, parts, place),
         }
         abilities = {name: abilities[name] for name in info.abilities}

@@ -21,35 +21,46 @@ class PromptWriter:
     generator of the prompt's own, so that nothing else that runs has a part in it.
 
     Args:
-        messages: the conversation to whose last message the answer is the prompt.
+        messages: ``messages(prompt, system)``, the conversation to whose last message the answer is
+            the prompt.
         temperature: the one that its authors take.
+        cleaned: what of an answer is the prompt.
+        marked_again: before the mark with which the conversation begins stands another, as in what
+            its authors run.
     """
 
     def __init__(
         self,
         encoder: Part,
         tokenizer: Any,
-        messages: Callable[[str], list[dict[str, Any]]],
+        messages: Callable[[str, str], list[dict[str, Any]]],
         temperature: float,
+        cleaned: Callable[[str], str] = str,
+        marked_again: bool = False,
     ) -> None:
         self._encoder = encoder
         self._tokenizer = tokenizer
         self._messages = messages
         self.temperature = temperature
+        self._cleaned = cleaned
+        self._marked_again = marked_again
 
-    def write(self, prompt: str, seed: int, temperature: float, tokens: int) -> str:
+    def write(
+        self, prompt: str, seed: int, temperature: float, tokens: int, system: str = ""
+    ) -> str:
         """What the model answers, without the marks of its conversation."""
         import torch
         from transformers import LogitsProcessorList, TemperatureLogitsWarper
 
-        messages = self._messages(prompt)
+        messages = self._messages(prompt, system)
         whole = in_template(self._tokenizer, messages, add_generation_prompt=True)
         bos = self._tokenizer.bos_token
+        marked = bos is not None and whole.startswith(bos)
         with ONE_AT_A_TIME:
             read = self._tokenizer(
                 [whole],
                 return_tensors="pt",
-                add_special_tokens=bos is None or not whole.startswith(bos),
+                add_special_tokens=self._marked_again or not marked,
             )
         device, module = self._encoder.device, self._encoder.module
         steps = [*_truncating(module.generation_config)]
@@ -70,7 +81,7 @@ class PromptWriter:
         )
         said = answer[0, read.input_ids.shape[1] :]
         text: str = self._tokenizer.decode(said, skip_special_tokens=True)
-        return text
+        return self._cleaned(text)
 
 
 def _truncating(config: Any) -> list[Any]:
