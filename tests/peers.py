@@ -171,3 +171,24 @@ class Unpacked:
         factor = self.pipeline.vae_scale_factor
         unpacked = self.pipeline._unpack_latents(made.images, height, width, factor)
         return SimpleNamespace(images=unpacked)
+
+
+class Flux2Peer:
+    """A pipeline of FLUX.2, with the final latents as the network sees them: dev gives tokens, and
+    klein the autoencoder's own latents."""
+
+    def __init__(self, pipeline: Any) -> None:
+        self.pipeline = pipeline
+        self.set_progress_bar_config = pipeline.set_progress_bar_config
+
+    def __call__(self, *, output_type: str, **call: Any) -> Any:
+        made = self.pipeline(output_type=output_type, **call).images
+        if output_type != "latent":
+            return SimpleNamespace(images=made)
+        if made.ndim == 3:
+            rows, columns = call["height"] // 4, call["width"] // 4
+            return SimpleNamespace(images=made.transpose(1, 2).unflatten(2, (rows, columns)))
+        norm, eps = self.pipeline.vae.bn, self.pipeline.vae.config.batch_norm_eps
+        mean, var = (v.reshape(1, -1, 1, 1) for v in (norm.running_mean, norm.running_var))
+        latents = torch.nn.functional.pixel_unshuffle(made, 2)
+        return SimpleNamespace(images=(latents - mean) / (var + eps).sqrt())

@@ -172,6 +172,7 @@ def theirs(pipe: Pipeline, cls: str, **options: Any) -> Any:
         ("Stable Diffusion", "StableDiffusionPAGPipeline", None, "mid"),
         ("Stable Diffusion", "StableDiffusionPAGPipeline", ["up_blocks.1"], "up_blocks.1"),
         ("SDXL", "StableDiffusionXLPAGPipeline", None, "mid"),
+        ("Kolors", "KolorsPAGPipeline", None, "mid"),
         ("SD 3", "StableDiffusion3PAGPipeline", [1], "blocks.1"),
         ("PixArt sigma", "PixArtSigmaPAGPipeline", [1], "blocks.1"),
     ],

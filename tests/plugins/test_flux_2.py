@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import diffusers
@@ -27,7 +26,7 @@ from ldm_core.plugins.options import with_options
 from ldm_core.plugins.registry import installed
 from ldm_plugins.families.shared.reference_latents import Flux2References
 from ldm_plugins.spacings.trailing import trailing
-from peers import apart, distance_to_peer
+from peers import Flux2Peer, apart, distance_to_peer
 
 SMALL = {"width": 24, "height": 16, "num_inference_steps": 3}
 
@@ -40,27 +39,6 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "klein": tiny.write_flux_2(place / "klein"),
         "distilled": tiny.write_flux_2(place / "distilled", distilled=True),
     }
-
-
-class Peer:
-    """A pipeline of FLUX.2, with the final latents as the network sees them: dev gives tokens, and
-    klein the autoencoder's own latents."""
-
-    def __init__(self, folder: Path, cls: str) -> None:
-        made = _dev if cls == "Flux2Pipeline" else getattr(diffusers, cls).from_pretrained
-        self.pipeline = made(folder)
-        self.set_progress_bar_config = self.pipeline.set_progress_bar_config
-
-    def __call__(self, *, output_type: str, **call: Any) -> Any:
-        made = self.pipeline(output_type=output_type, **call).images
-        if output_type != "latent":
-            return SimpleNamespace(images=made)
-        if made.ndim == 3:
-            rows, columns = call["height"] // 4, call["width"] // 4
-            return SimpleNamespace(images=made.transpose(1, 2).unflatten(2, (rows, columns)))
-        norm, eps = self.pipeline.vae.bn, self.pipeline.vae.config.batch_norm_eps
-        mean, var = (v.reshape(1, -1, 1, 1) for v in (norm.running_mean, norm.running_var))
-        return SimpleNamespace(images=(pixel_unshuffle(made, 2) - mean) / (var + eps).sqrt())
 
 
 def _dev(folder: Path) -> Any:
@@ -77,8 +55,9 @@ def _dev(folder: Path) -> Any:
     return diffusers.Flux2Pipeline(**read)
 
 
-def peer(folders: dict[str, Path], name: str) -> Peer:
-    return Peer(folders[name], "Flux2Pipeline" if name == "dev" else "Flux2KleinPipeline")
+def peer(folders: dict[str, Path], name: str) -> Flux2Peer:
+    made = _dev if name == "dev" else diffusers.Flux2KleinPipeline.from_pretrained
+    return Flux2Peer(made(folders[name]))
 
 
 def picture(seed: int, width: int = 64, height: int = 64) -> Image.Image:
@@ -148,7 +127,7 @@ def test_repainting_is_that_of_diffusers(folders: dict[str, Path], strength: flo
     gives."""
     pipe = Pipeline.from_pretrained(folders["klein"])
     pipe = pipe.replace(conditioning=["text", "reference", "mask"])
-    theirs = Peer(folders["klein"], "Flux2KleinInpaintPipeline")
+    theirs = Flux2Peer(diffusers.Flux2KleinInpaintPipeline.from_pretrained(folders["klein"]))
     theirs.set_progress_bar_config(disable=True)
     mask = Image.new("L", (64, 64))
     mask.paste(255, (16, 16, 48, 40))

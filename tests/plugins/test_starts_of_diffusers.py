@@ -56,30 +56,62 @@ def test_kolors_from_a_picture(tmp_path: Path, strength: float) -> None:
     assert distance_to_peer(pipe, peer, **call) < 1e-5
 
 
+def sixteen_channels(folder: Path) -> Path:
+    """Stable Diffusion 3, whose pipeline repaints no others."""
+    tiny.write_stable_diffusion_3(folder, in_channels=16, out_channels=16)
+    no: dict[str, Any] = {"use_quant_conv": False, "use_post_quant_conv": False}
+    factors = {"scaling_factor": 1.5305, "shift_factor": 0.0609}
+    tiny.autoencoder.write_autoencoder(folder, channels=16, **no, **factors)
+    return folder
+
+
 @pytest.mark.parametrize("strength", [0.6, 1.0])
-def test_flux_repaints(tmp_path: Path, strength: float) -> None:
-    folder = tiny.write_flux(tmp_path)
+@pytest.mark.parametrize(
+    ("write", "peer", "scale"),
+    [
+        (tiny.write_flux, diffusers.FluxInpaintPipeline, 3.5),
+        (sixteen_channels, diffusers.StableDiffusion3InpaintPipeline, 7.0),
+    ],
+    ids=["flux", "stable diffusion 3"],
+)
+def test_a_flow_model_repaints(
+    tmp_path: Path, write: Any, peer: Any, scale: float, strength: float
+) -> None:
+    folder = write(tmp_path)
     pipe = Pipeline.from_pretrained(folder, conditioning=["text", "mask"])
-    peer = Unpacked(diffusers.FluxInpaintPipeline.from_pretrained(folder))
-    call: dict[str, Any] = {"width": 16, "height": 16, "guidance_scale": 3.5, "image": TWO}
+    theirs = peer.from_pretrained(folder)
+    if peer is diffusers.FluxInpaintPipeline:
+        theirs = Unpacked(theirs)
+    else:  # it decodes without the shift
+        decode, shift = theirs.vae.decode, theirs.vae.config.shift_factor
+        theirs.vae.decode = lambda z, **more: decode(z + shift, **more)
+    call: dict[str, Any] = {"width": 16, "height": 16, "guidance_scale": scale, "image": TWO}
     call |= {"strength": strength, "num_inference_steps": 3}
     masks = [box(16)] * 2
-    assert distance_to_peer(pipe, peer, {"mask": masks}, {"mask_image": masks}, **call) < 1e-5
+    assert distance_to_peer(pipe, theirs, {"mask": masks}, {"mask_image": masks}, **call) < 1e-5
 
 
 @pytest.mark.usefixtures("means")
-def test_flux_beside_a_controlnet_from_a_picture(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("cls", "start"),
+    [
+        (diffusers.FluxControlNetImg2ImgPipeline, "image"),
+        (diffusers.FluxControlNetInpaintPipeline, "mask"),
+    ],
+)
+def test_flux_beside_a_controlnet_from_a_picture(tmp_path: Path, cls: Any, start: str) -> None:
     folder = tiny.write_flux(tmp_path / "model")
     side = tiny.write_transformer_controlnet(tmp_path / "side", folder)
     net = diffusers.FluxControlNetModel.from_pretrained(side)
-    cls = diffusers.FluxControlNetImg2ImgPipeline
     peer = Unpacked(cls.from_pretrained(folder, controlnet=net))
     control = {"name": "control", "models": [str(side)]}
-    pipe = Pipeline.from_pretrained(folder, conditioning=["text", "image", control])
+    pipe = Pipeline.from_pretrained(folder, conditioning=["text", start, control])
     pipe = pipe.replace(encoder={"sample": False})
     call: dict[str, Any] = {"width": 16, "height": 16, "guidance_scale": 3.5, "image": TWO}
     call |= {"control_image": TWO[::-1], "strength": 0.6, "num_inference_steps": 3}
-    assert distance_to_peer(pipe, peer, **call) < 1e-5
+    masks = [box(16)] * 2 if start == "mask" else None
+    own, their = ({"mask": masks}, {"mask_image": masks}) if masks else ({}, {})
+    assert distance_to_peer(pipe, peer, own, their, **call) < 1e-5
 
 
 @pytest.mark.usefixtures("means")

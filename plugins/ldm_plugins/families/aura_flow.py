@@ -86,6 +86,8 @@ class AuraFlowText(TextAbility):
         device: where the condition goes.
     """
 
+    any_length = frozenset({"text"})
+
     def __init__(self, t5: T5Text, device: torch.device) -> None:
         self._t5 = t5
         self._device = device

@@ -112,6 +112,8 @@ class LanguageModelText(TextAbility):
             ends, where it may take spaces away.
     """
 
+    any_length = frozenset({"text", "text_mask"})
+
     def __init__(
         self,
         model: LanguageModel,

@@ -67,6 +67,8 @@ class TemplateText(TextAbility):
         LdmError: the tokenizer has no template.
     """
 
+    any_length = frozenset({"text"})
+
     def __init__(
         self,
         encoder: Part,
