@@ -63,13 +63,16 @@ KINDS: dict[str, Cells] = {
         "stable_diffusion_3",
         NOTHING,
         "test_the_3_5_network_gives_what_diffusers_gives",
-        picture=tests("image", "test_flow_models_start_from_pictures_as_in_diffusers"),
+        picture=(
+            *tests("image", "test_flow_models_start_from_pictures_as_in_diffusers"),
+            f"{STARTS}test_a_flow_model_repaints[stable",
+        ),
     ),
     "Flux dev": of(
         "flux",
         f"{NOTHING}_with_dev",
         picture=(
-            f"{STARTS}test_flux_repaints",
+            f"{STARTS}test_a_flow_model_repaints[flux",
             f"{STARTS}test_flux_beside_a_controlnet_from_a_picture",
         ),
     ),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "plugins.md"
 FLAGS = {
     "class_label": ["--class-label", "--negative-class-label"],
-    "control": ["--control-image"],
+    "control": ["--control-image", "--control-mask"],
     "image": ["--image", "--strength", "--denoising-start"],
     "image_prompt": ["--prompt-image", "--negative-prompt-image", "--prompt-image-mask"],
     "mask": ["--image", "--mask", "--strength", "--masked-image-latents"],

@@ -121,7 +121,7 @@ def test_one_that_inpaints_beside_stable_diffusion_3(
     peer = cls.from_pretrained(sd3, controlnet=net)
     assert distance_to_peer(ours, peer, their=their, **call) < 1e-5
     call = {**SMALL, "seed": 3, "control_image": pictures[0]}
-    with pytest.raises(LdmError, match="needs 'control_mask'"):
+    with pytest.raises(LdmError, match="that inpaints needs a control_mask for each image"):
         ours("a star", **call)
     with pytest.raises(LdmError, match="the control_mask is empty"):
         ours("a star", control_mask=Image.new("L", (24, 16)), **call)
