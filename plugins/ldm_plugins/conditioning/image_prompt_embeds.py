@@ -12,7 +12,8 @@ from PIL import Image
 from ldm_core.contracts import REQUIRED, Conditioning, FileName, Input, Request, Run
 from ldm_core.contracts.abilities import ImagePromptAbility
 from ldm_core.errors import LdmError
-from ldm_plugins.conditioning.image_prompt import MASK, MASKS, ImagePrompt, read_options
+from ldm_plugins.conditioning.image_prompt import MASK, MASKS, ImagePrompt
+from ldm_plugins.conditioning.shared.image_prompt_options import read_options
 from ldm_plugins.conditioning.shared.ip_adapter_files import AdapterFile
 from ldm_plugins.conditioning.shared.pictures import different, several
 from ldm_plugins.conditioning.shared.tensors import read_tensor
