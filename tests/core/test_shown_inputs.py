@@ -21,6 +21,11 @@ FLAGS = {
     "control": ["--control-image", "--control-mask"],
     "image": ["--image", "--strength", "--denoising-start"],
     "image_prompt": ["--prompt-image", "--negative-prompt-image", "--prompt-image-mask"],
+    "image_prompt_embeds": [
+        "--prompt-image-embeds",
+        "--negative-prompt-image-embeds",
+        "--prompt-image-mask",
+    ],
     "mask": ["--image", "--mask", "--strength", "--masked-image-latents"],
     "regions": ["--prompt", "--negative-prompt", "--regions"],
     "size": [

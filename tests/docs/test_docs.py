@@ -41,6 +41,7 @@ ALL = [*PAGES, *DOCS.glob("examples/*/*.md"), ROOT / "README.md"]
 NEEDS: dict[str, dict[str, Any]] = {
     "control": {"models": ["edges"]},
     "image_prompt": {"path": "adapter.safetensors", "image_encoder": "encoder"},
+    "image_prompt_embeds": {"path": "adapter.safetensors", "image_encoder": "encoder"},
     "redux": {"path": "redux"},
     "upsampled_latents": {"upsampler": "upsampler"},
 }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from PIL import Image
 
-from ldm_core.contracts import REQUIRED, Conditioning, FileName, Input, Request, Run
+from ldm_core.contracts import REQUIRED, FileName, Input, Request, Run
 from ldm_core.contracts.abilities import ImagePromptAbility
 from ldm_core.errors import LdmError
 from ldm_plugins.conditioning.image_prompt import MASK, MASKS, ImagePrompt
@@ -32,7 +32,7 @@ def image_prompt_embeds(
     image_encoder: FileName,
     scale: float | list[Any] | dict[str, Any] | None = None,
     pictures: list[int] | None = None,
-) -> Conditioning:
+) -> ImagePromptEmbeds:
     """What an IP-Adapter's image encoder saw in pictures, computed before, in place of the pictures
     of ``image_prompt``; Diffusers' argument ``ip_adapter_image_embeds``.
 
