@@ -1,12 +1,13 @@
 #!/bin/sh
-# Train the `digits` model from nothing, on one CPU core or a GPU; measure it and put it in place.
+# Train the `digits` model from nothing, on one CPU core or a GPU; put it in place, or
+# into a folder that is named, and measure it.
 # Interrupt it whenever you like; run again, it continues from the last checkpoint.
 #
-#   benchmarks/reproduce_digits.sh [WORKING_FOLDER]
+#   benchmarks/reproduce_digits.sh [WORKING_FOLDER [MODEL_FOLDER]]
 set -eu
 cd "$(dirname "$0")/.."
 runs=${1:-runs/digits}
-model=pipelines/ldm_pipelines/models/digits
+model=${2:-pipelines/ldm_pipelines/models/digits}
 bin=.venv/bin
 [ -x "$bin/ldm" ] || bin=$(dirname "$(command -v ldm)")
 
@@ -18,6 +19,7 @@ export OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=1
 [ -d "$runs/transformer/model" ] ||
     "$bin/ldm" train transformer --autoencoder "$runs/autoencoder" --out "$runs/transformer"
 
+mkdir -p "$model"
 for part in model_index.json scheduler transformer vae; do
     rm -rf "${model:?}/$part"
     cp -R "$runs/transformer/model/$part" "$model/$part"

@@ -1,15 +1,16 @@
 #!/bin/sh
-# Train the `moving-shapes` model from nothing but `shapes`, on one CPU core; measure it and put it in place.
+# Train the `moving-shapes` model from nothing but `shapes`, on one CPU core; put it in place, or
+# into a folder that is named, and measure it.
 # Interrupt it whenever you like; run again, it continues from the last checkpoint.
 #
-#   benchmarks/reproduce_moving_shapes.sh [WORKING_FOLDER]
+#   benchmarks/reproduce_moving_shapes.sh [WORKING_FOLDER [MODEL_FOLDER]]
 #
 # The first of the three parts teaches directions, the second to draw, the third colours and shapes. The
 # model that ships was made likewise, but its first part had a second background: its card tells how.
 set -eu
 cd "$(dirname "$0")/.."
 runs=${1:-runs/moving-shapes}
-model=pipelines/ldm_pipelines/models/moving-shapes
+model=${2:-pipelines/ldm_pipelines/models/moving-shapes}
 bin=.venv/bin
 [ -x "$bin/ldm" ] || bin=$(dirname "$(command -v ldm)")
 

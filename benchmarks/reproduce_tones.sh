@@ -1,15 +1,16 @@
 #!/bin/sh
-# Train the `tones` model from nothing, on one CPU core; measure it and put it in place.
+# Train the `tones` model from nothing, on one CPU core; put it in place, or
+# into a folder that is named, and measure it.
 # Interrupt it whenever you like; run again, it continues from the last checkpoint.
 #
-#   benchmarks/reproduce_tones.sh [WORKING_FOLDER]
+#   benchmarks/reproduce_tones.sh [WORKING_FOLDER [MODEL_FOLDER]]
 #
 # The model that ships was made likewise, but its first part saw tones between the middles of the
 # channels too: its card tells how.
 set -eu
 cd "$(dirname "$0")/.."
 runs=${1:-runs/tones}
-model=pipelines/ldm_pipelines/models/tones
+model=${2:-pipelines/ldm_pipelines/models/tones}
 bin=.venv/bin
 [ -x "$bin/ldm" ] || bin=$(dirname "$(command -v ldm)")
 
