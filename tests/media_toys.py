@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -24,6 +25,7 @@ from ldm_core.contracts import (
     decodes,
     encodes,
 )
+from ldm_core.plugins import discovery, late
 from ldm_core.plugins.registry import Registry, installed
 from third_party import Toy, gaussian_velocity
 
@@ -165,6 +167,12 @@ def registry() -> Registry:
     whole.plugins += installed().plugins
     whole.add(Package(), "ldm-toy", "1.0")
     return whole
+
+
+def be_listed(monkeypatch: pytest.MonkeyPatch, registry: Registry) -> None:
+    """Let the program find the plugins of a registry, whatever a test before it listed and left."""
+    monkeypatch.setattr(late, "_listed", [])
+    monkeypatch.setattr(discovery, "installed", lambda rules=None: registry)
 
 
 def write_model(path: Path, name: str) -> Path:

@@ -16,7 +16,6 @@ import media_toys as toys
 from ldm_core import LdmError, Pipeline
 from ldm_core.errors import LdmWarning
 from ldm_core.media.picture_manifests import manifest_in, read_manifest
-from ldm_core.plugins import discovery
 
 av = pytest.importorskip("av")
 soundfile = pytest.importorskip("soundfile")
@@ -29,7 +28,7 @@ def registry() -> Any:
 
 @pytest.fixture(autouse=True)
 def with_toys(registry: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(discovery, "installed", lambda rules=None: registry)
+    toys.be_listed(monkeypatch, registry)
 
 
 @pytest.fixture

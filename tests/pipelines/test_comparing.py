@@ -24,7 +24,6 @@ from ldm_core import LdmError, Pipeline
 from ldm_core.contracts import Grid
 from ldm_core.jobs.events import Event, Made
 from ldm_core.media.present import state
-from ldm_core.plugins import discovery
 from ldm_core.run import pipeline
 from ldm_pipelines.comparing import Cell, compare
 from ldm_pipelines.comparing.against import read_against
@@ -418,7 +417,7 @@ def test_videos_and_sounds_are_shown_as_strips(
     pytest.importorskip("av")
     pytest.importorskip("soundfile")
     registry = toys.registry()
-    monkeypatch.setattr(discovery, "installed", lambda rules=None: registry)
+    toys.be_listed(monkeypatch, registry)
     model = toys.write_model(tmp_path / "model", kind)
     code, _, err = ldm(
         "compare", "a star", "--model", model, "--over", "steps=1,2", "--sheet", "s.png",
