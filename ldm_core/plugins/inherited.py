@@ -38,7 +38,7 @@ class Environment:
             word, before = os.fsdecode(name), self._before.get(name)
             if before is not None:
                 ENVIRONMENT[word] = os.fsdecode(before)
-            elif self._run and word.startswith(OF_LIBRARIES):
+            elif self._run and word.lstrip("_").startswith(OF_LIBRARIES):
                 continue
             else:
                 del ENVIRONMENT[word]
