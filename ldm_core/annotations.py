@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import SimpleNamespace
-from typing import Annotated, Any, ForwardRef, Literal, get_args, get_origin, get_type_hints
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from types import NoneType, SimpleNamespace, UnionType
+from typing import (
+    Annotated,
+    Any,
+    ForwardRef,
+    Literal,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+PLAIN = (str, bool, NoneType, type(Path()))
+"""Types whose values fit as they are, and are none of each other's."""
 
 
 def evaluated(
@@ -50,3 +64,16 @@ def names_pipeline(annotation: Any) -> bool:
     if isinstance(annotation, type):
         name = annotation.__name__
     return name.strip("'\" ").rpartition(".")[2] == "Pipeline"
+
+
+@cache
+def takes_plain(annotation: Any, kind: type) -> bool:
+    """Whether a value of a type, one of those in `PLAIN`, fits an annotation as it is."""
+    union = get_origin(annotation) in (Union, UnionType)
+    parts = [_plainly(part) for part in (get_args(annotation) if union else (annotation,))]
+    return kind in parts and all(part in PLAIN or get_origin(part) is Callable for part in parts)
+
+
+def _plainly(part: Any) -> Any:
+    """A type as that of its values."""
+    return NoneType if part is None else type(Path()) if part is Path else part

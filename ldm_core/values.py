@@ -12,6 +12,8 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
+from ldm_core.annotations import PLAIN, takes_plain
+
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
@@ -45,10 +47,6 @@ def fitted(annotation: Any, value: Any, text: bool = False) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
-PLAIN = (str, bool, NoneType, type(Path()))
-"""Types whose values fit as they are, and are none of each other's."""
-
-
 def _is_plain(annotation: Any, value: Any) -> bool:
     """Whether a value needs no reading, so that pydantic, which takes long to import, is left out:
     anything is declared, or its type is, of those in `PLAIN`, beside none but such and functions.
@@ -60,22 +58,9 @@ def _is_plain(annotation: Any, value: Any) -> bool:
         return False
     whose: Any = kind
     try:
-        return _takes_plain(annotation, whose)
+        return takes_plain(annotation, whose)
     except TypeError:  # an annotation may be unhashable
-        return _takes_plain.__wrapped__(annotation, whose)
-
-
-@cache
-def _takes_plain(annotation: Any, kind: type) -> bool:
-    """Whether a value of that type, one of those in `PLAIN`, needs no reading."""
-    union = get_origin(annotation) in (Union, UnionType)
-    parts = [_plainly(part) for part in (get_args(annotation) if union else (annotation,))]
-    return kind in parts and all(part in PLAIN or get_origin(part) is Callable for part in parts)
-
-
-def _plainly(part: Any) -> Any:
-    """A type as that of its values."""
-    return NoneType if part is None else type(Path()) if part is Path else part
+        return takes_plain.__wrapped__(annotation, whose)
 
 
 def _adapter(annotation: Any, text: bool) -> TypeAdapter[Any]:
