@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 
@@ -131,6 +132,28 @@ OURS = frozenset({"ldm_core", "ldm_plugins", "ldm_pipelines"})
 """Our own packages."""
 
 
+def notes_of(error: BaseException) -> list[str]:
+    """What was noted on an error, whatever its class makes of that."""
+    try:
+        return [one for one in vars(error).get("__notes__", ()) if type(one) is str]
+    except Exception:  # they are another package's, and no notes
+        return []
+
+
+def add_note(error: BaseException, text: str) -> None:
+    """Note something on an error, also on one whose notes are none that can be added to."""
+    try:
+        error.add_note(text)
+    except Exception:
+        with suppress(Exception):
+            vars(error)["__notes__"] = [*notes_of(error), text]
+
+
+def home_of(kind: type) -> str:
+    """The top-level package that a class says it is from."""
+    return str(kind.__module__).partition(".")[0]
+
+
 def is_raised_by_us(error: BaseException) -> bool:
     """Whether an error was raised by our own code, and not by another's as if it had been. One that
     was never raised, or whose traceback is gone, is taken for ours."""
@@ -166,9 +189,14 @@ def message_and_hint(error: LdmError) -> tuple[str, str]:
     """What an error says is wrong, and where to look; also of one of another's class, which may
     have neither."""
     try:
-        return error.message, error.hint
-    except AttributeError:
+        message, hint = error.message, error.hint
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # even an end of the program
         return with_class(error), ""
+    if type(message) is not str or type(hint) is not str:
+        return with_class(error), ""
+    return message, hint
 
 
 def with_class(error: BaseException) -> str:

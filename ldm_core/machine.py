@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Iterator
 
-from ldm_core.errors import MachineError, TooLittleMemory, cause_of, is_raised_by_us
+from ldm_core.errors import MachineError, TooLittleMemory, cause_of, is_raised_by_us, notes_of
 
 REFUSALS = frozenset(
     {
@@ -131,7 +131,7 @@ def memory_refusal(error: BaseException) -> str | None:
             cause = several[0]
             line = _line(cause)
             line = f"{line[:LONGEST]}…" if len(line) > LONGEST else f"{line}."
-            notes = [note for note in vars(error).get("__notes__", ()) if note.startswith(MET_BY)]
+            notes = [note for note in notes_of(error) if note.startswith(MET_BY)]
             return " ".join([line, *(f"{note[0].upper()}{note[1:]}." for note in notes)])
     return None
 

@@ -16,7 +16,14 @@ from typing import NoReturn, TextIO
 
 from ldm_core.cli.signals import Stop
 from ldm_core.cli.streams import ClosedOutput
-from ldm_core.errors import LdmError, NotFiniteError, PluginError, printable, with_class
+from ldm_core.errors import (
+    LdmError,
+    NotFiniteError,
+    PluginError,
+    notes_of,
+    printable,
+    with_class,
+)
 from ldm_core.machine import asked_to_stop, machine_error
 from ldm_core.media.json_text import json_text
 from ldm_core.plugins.blame import blame, culprit
@@ -188,7 +195,7 @@ def ended(error: BaseException, signum: int | None = None) -> int:
         error: what was raised. Its notes (`BaseException.add_note`) say what is on disk.
         signum: a signal that was heard, whatever a library made of it.
     """
-    notes: list[str] = list(getattr(error, "__notes__", ()))
+    notes = notes_of(error)
     say_traceback(error)
     if isinstance(error, Stop):
         signum = error.signum

@@ -18,7 +18,7 @@ from ldm_core.cli.signals import PatientSignals, Stop
 from ldm_core.cli.streams import print_line
 from ldm_core.cli.workers import Start, run_workers, starter, summary
 from ldm_core.composition.compose import compose
-from ldm_core.errors import LdmError, LdmWarning
+from ldm_core.errors import LdmError, LdmWarning, add_note
 from ldm_core.jobs.checking import bad_lines
 from ldm_core.jobs.events import Begun, Event, Failed, Made, Packed
 from ldm_core.jobs.functions import FunctionMaking
@@ -101,7 +101,7 @@ def carry_out(
                 _run(job, report, speaker, signals, check_hashes)
         except BaseException as error:
             report.notes()
-            error.add_note(summary(job, error))
+            add_note(error, summary(job, error))
             raise
     _, failed = job.standing()  # by others too, whose pictures are this job's as well
     return FAILED if failed or job.asked.bad else 0

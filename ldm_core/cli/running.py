@@ -31,7 +31,7 @@ from ldm_core.composition.composition import Composition
 from ldm_core.composition.full_recipe import OVERWRITE
 from ldm_core.contracts import Model, Writer
 from ldm_core.contracts.files import in_full
-from ldm_core.errors import LdmError, LdmNote, LdmWarning, NotFiniteError, PluginError
+from ldm_core.errors import LdmError, LdmNote, LdmWarning, NotFiniteError, PluginError, add_note
 from ldm_core.machine import machine_error
 from ldm_core.media.json_text import json_text
 from ldm_core.media.manifest_files import command_record
@@ -214,7 +214,7 @@ def _write_batches(
             writer.notes()
             theirs = isinstance(error, KeyboardInterrupt | PluginError) or machine_error(error)
             if writer.count or writer.began or theirs:
-                error.add_note(writer.summary())
+                add_note(error, writer.summary())
             raise
         writer.notes()
         writer.write_sheet()

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from ldm_core.cli.ends import FAILED, MACHINE, say
 from ldm_core.cli.signals import PatientSignals, Stop
 from ldm_core.cli.streams import print_line
-from ldm_core.errors import LdmError, did_you_mean
+from ldm_core.errors import LdmError, add_note, did_you_mean
 from ldm_core.jobs.events import Event
 from ldm_core.jobs.job import Changed, Job
 from ldm_core.jobs.ledger import size_of
@@ -101,7 +101,7 @@ def run_workers(
                     workers.send(signals.signum)
         except BaseException as error:
             workers.end()
-            error.add_note(summary(job, error))
+            add_note(error, summary(job, error))
             raise
     if signals.signum is not None:
         stop = Stop(signals.signum)

@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from ldm_core.plugins.contents import KEPT, NONE, OURS, USED
+from ldm_core.plugins.looked_at import is_a
 from ldm_core.plugins.moved import is_moved
 from ldm_core.plugins.ownership import found
 
@@ -150,7 +151,7 @@ class Arrivals:
         new = [name for name in come if _top(name) != package]
         false = [name for name in new if not self._is_true(name, sys.modules[name])]
         replaced = []
-        if not whole:
+        if any(sys.modules.get(name) is not module for name, module in before.items()):
             replaced = [name for name, module in before.items() if self._takes(name, module)]
             replaced = [name for name in replaced if _top(name) != package]
         if false:
@@ -171,13 +172,13 @@ class Arrivals:
         top, inner, _ = name.partition(".")
         if top not in NAMED and top not in self._contents.neighbours:
             return True
-        spec = vars(module).get("__spec__") if isinstance(module, ModuleType) else None
-        if isinstance(spec, ModuleSpec) and spec.name == name and spec.origin == FROZEN:
+        spec = vars(module).get("__spec__") if is_a(module, ModuleType) else None
+        if is_a(spec, ModuleSpec) and spec.name == name and spec.origin == FROZEN:
             return True
         parent = sys.modules.get(name.rpartition(".")[0])
-        path = vars(parent).get("__path__") if isinstance(parent, ModuleType) else None
-        place = PathFinder.find_spec(name, path) if path or not inner else None
-        if place is None or place.origin is None:  # nothing, or a folder of other files
+        path = vars(parent).get("__path__") if is_a(parent, ModuleType) else None
+        found = PathFinder.find_spec(name, path) if path or not inner else None
+        if found is None or found.origin is None:  # nothing, or a folder of other files
             return top not in OURS | {"ldm_core"}
         return place.origin == _file(module)
 
@@ -192,7 +193,7 @@ class Arrivals:
                 del sys.modules[name]
                 parent, _, last = name.rpartition(".")
                 there = sys.modules.get(parent)
-                if isinstance(there, ModuleType) and vars(there).get(last) is module:
+                if is_a(there, ModuleType) and vars(there).get(last) is module:
                     del vars(there)[last]
         for name in false:
             if name in self._come:
@@ -213,5 +214,5 @@ def _top(name: str) -> str:
 
 
 def _file(module: Any) -> str | None:
-    file = vars(module).get("__file__") if isinstance(module, ModuleType) else None
-    return file if isinstance(file, str) else None
+    file = vars(module).get("__file__") if is_a(module, ModuleType) else None
+    return file if is_a(file, str) else None

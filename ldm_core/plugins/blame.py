@@ -22,9 +22,12 @@ from ldm_core.errors import (
     NotFiniteError,
     PartError,
     PluginError,
+    add_note,
     cause_of,
+    home_of,
     is_raised_by_us,
     message_and_hint,
+    notes_of,
 )
 from ldm_core.machine import MET_BY, asked_to_stop, machine_error
 from ldm_core.plugins.folder import kept_folder, kept_output
@@ -127,8 +130,8 @@ def _word(plugin: Plugin | None) -> str:
 
 def _note(error: Exception, whose: str | None, doing: str) -> None:
     """Have what the machine refused say which plugin met it, such as its own folder's rights."""
-    if whose is not None and not any(whose in note for note in vars(error).get("__notes__", ())):
-        error.add_note(f"{MET_BY} {whose} {doing}")
+    if whose is not None and not any(whose in one for one in notes_of(error)):
+        add_note(error, f"{MET_BY} {whose} {doing}")
 
 
 def failed(
@@ -323,7 +326,7 @@ def _passes(error: BaseException) -> bool:
         return asked_to_stop(error)
     if _closes(error) or asked_to_stop(error):
         return True
-    own = type(error).__module__.partition(".")[0] in OURS
+    own = home_of(type(error)) in OURS
     if own and not isinstance(error, Exception):
         return is_raised_by_us(error)
     return machine_error(error) is not None
@@ -339,7 +342,7 @@ def _closes(error: BaseException) -> bool:
 
 def _ends(error: BaseException) -> bool:
     """Whether an error is a command's way to end: ``sys.exit``, or what typer makes of it."""
-    return isinstance(error, SystemExit) or type(error).__module__.partition(".")[0] in (
+    return isinstance(error, SystemExit) or home_of(type(error)) in (
         "click",
         "typer",
     )

@@ -23,6 +23,7 @@ from types import (
 from typing import Any
 
 from ldm_core.plugins.inside import Inside
+from ldm_core.plugins.looked_at import are_same, are_told_apart, is_a
 
 KEPT = frozenset({"builtins", "io", "json", "ldm_core", "os", "pathlib", "pluggy", "time"})
 """Packages that list plugins, and what those do it with."""
@@ -147,7 +148,7 @@ class Contents:
         for name, value in before.items():
             new = now.get(name, NONE)
             public = top == "ldm_core" and name[:1] != "_"
-            kept = whole or public or isinstance(value, CALLED) or (ours and callable(value))
+            kept = whole or public or is_a(value, CALLED) or (ours and callable(value))
             if new is value or not kept:
                 continue
             if whole or public or not _is_of_a_library(new, files):
@@ -175,35 +176,16 @@ def built_in_again(before: dict[str, Any], changed: list[str]) -> None:
         changed.append(f"what others use (builtins.{few(names)})")
 
 
-def table_of(owner: Owner) -> dict[str, Any]:
-    """What a module or a class keeps its names in, itself."""
-    names: Any = vars(owner)  # of a class it only shows it
-    return names if type(names) is dict else get_referents(names)[0]
-
-
-def held_in(tables: Sequence[dict[str, Any]]) -> list[Any]:
-    """The values of several tables, in their order, read in one go where Python goes through them
-    itself: there are many thousands, and they are compared after each package."""
-    return get_referents(*tables)
-
-
-def are_same(now: Any, before: Any) -> bool:
-    try:
-        return bool(now == before)
-    except Exception:  # of what does not like to be compared
-        return False
-
-
 def files_of(modules: Mapping[str, Any]) -> Set[str]:
     """The files of modules."""
-    files = [vars(m).get("__file__") for m in modules.values() if isinstance(m, ModuleType)]
+    files = [vars(m).get("__file__") for m in modules.values() if is_a(m, ModuleType)]
     return {str(file) for file in files if file}
 
 
 def _is_of_a_library(value: Any, files: Set[str]) -> bool:
     """Whether that is code of other files than these, as where torch, which is imported now, has a
     function of its own in the place of one of Python's."""
-    return isinstance(value, FunctionType) and value.__code__.co_filename not in files
+    return type(value) is FunctionType and value.__code__.co_filename not in files
 
 
 def is_code_of(files: Set[str], value: Any) -> bool:
@@ -211,18 +193,19 @@ def is_code_of(files: Set[str], value: Any) -> bool:
     held = {staticmethod: "__func__", classmethod: "__func__", property: "fget"}
     if type(value) in held:
         value = value.fget if isinstance(value, property) else value.__func__
-    return isinstance(value, FunctionType) and value.__code__.co_filename in files
+    return type(value) is FunctionType and value.__code__.co_filename in files
 
 
 def owners(modules: Mapping[str, Any], keeps: Callable[[str], bool]) -> Iterator[Owner]:
     """Those modules that are kept, and their own classes."""
     for name, module in list(modules.items()):
-        if not isinstance(module, ModuleType) or not keeps(name):
+        if not is_a(module, ModuleType) or not keeps(name):
             continue
         yield module
         for value in list(vars(module).values()):
             if (
-                isinstance(value, type)
+                is_a(value, type)
+                and are_told_apart(type(value))
                 and not value.__flags__ & IMMUTABLE
                 and _home(value) == vars(module).get("__name__")
             ):
@@ -264,7 +247,7 @@ def hides(owner: Owner, name: str) -> bool:
     if not isinstance(owner, type):
         return name in _BUILT_IN and name[:2] != "__"
     above = (vars(one)[name] for one in owner.__mro__[1:] if name in vars(one))
-    return isinstance(next(above, None), CALLED)
+    return is_a(next(above, None), CALLED)
 
 
 def is_kept(name: str, neighbours: Set[str] = frozenset()) -> bool:

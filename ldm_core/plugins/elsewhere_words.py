@@ -100,8 +100,10 @@ def argument_said(name: str, flags: Collection[str] = ()) -> str:
     Args:
         flags: see `in_words`.
     """
-    from ldm_core.plugins.registry import installed
+    from ldm_core.plugins.discovery import installed, is_listing
 
+    if is_listing():  # of a plugin module's call, and what others offer is not yet known
+        return ""
     return said_of(name, "argument", installed(), flags=flags)
 
 

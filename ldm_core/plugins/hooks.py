@@ -58,7 +58,7 @@ class _Manager(pluggy.PluginManager):
     """One that passes by what a module holds and no hook can be, which is most of it."""
 
     def parse_hookimpl_opts(self, plugin: object, name: str) -> pluggy.HookimplOpts | None:
-        if type(plugin) is ModuleType and not isinstance(vars(plugin).get(name), MARKED):
+        if type(plugin) is ModuleType and not issubclass(type(vars(plugin).get(name)), MARKED):
             return None
         return super().parse_hookimpl_opts(plugin, name)
 

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from types import FunctionType
 from typing import Any
 
+from ldm_core.plugins.looked_at import are_same
+
 COPIES: Mapping[str, dict[Any, Any]] = {
     "copyreg.dispatch_table": copyreg.dispatch_table,
     "copy._copy_dispatch": vars(copy)["_copy_dispatch"],
@@ -83,8 +85,8 @@ class Inside:
         """Whether all is as it was, but for what came into tables."""
         return (
             [one.__code__ for one in self._functions] == self._codes
-            and _defaults_of(self._deep) == self._defaults
-            and [table for _, table in self._tables] == self._held
+            and are_same(_defaults_of(self._deep), self._defaults)
+            and are_same([table for _, table in self._tables], self._held)
         )
 
     def put_back(self) -> list[str]:
@@ -95,13 +97,13 @@ class Inside:
                 if one.__code__ is not code:
                     one.__code__ = code
                     names.append(f"the code of {one.__module__}.{one.__qualname__}")
-        if _defaults_of(self._deep) != self._defaults:
+        if not are_same(_defaults_of(self._deep), self._defaults):
             for one, usual, named in zip(self._deep, *self._defaults, strict=True):
-                if one.__defaults__ != usual or one.__kwdefaults__ != named:
+                if not are_same((one.__defaults__, one.__kwdefaults__), (usual, named)):
                     one.__defaults__ = usual
                     one.__kwdefaults__ = None if named is None else dict(named)
                     names.append(f"what {one.__module__}.{one.__qualname__} takes by default")
-        if [table for _, table in self._tables] != self._held:
+        if not are_same([table for _, table in self._tables], self._held):
             for place, ((name, table), held) in enumerate(
                 zip(self._tables, self._held, strict=True)
             ):
@@ -130,7 +132,7 @@ def _lacks(table: Table, held: Table) -> bool:
         return any(key not in table or table[key] is not one for key, one in held.items())
     if isinstance(table, set) and isinstance(held, set):
         return not held <= table
-    return list(table)[: len(held)] != held
+    return not are_same(list(table)[: len(held)], held)
 
 
 def _fill(table: Table, held: Table) -> None:

@@ -26,7 +26,6 @@ from ldm_core.plugins.contents import (
     NONE,
     TORCH,
     Owner,
-    are_same,
     built_in,
     built_in_again,
     called,
@@ -43,6 +42,7 @@ from ldm_core.plugins.contents import (
 )
 from ldm_core.plugins.inside import Inside
 from ldm_core.plugins.itself import unheard
+from ldm_core.plugins.looked_at import are_same, is_a
 
 USED = DEEP | KEPT | {"PIL", "diffusers", "numpy", "safetensors"}
 MODULES = DEEP | {"PIL", "diffusers", "numpy", "safetensors", "transformers"}
@@ -157,8 +157,7 @@ class Meanwhile:
         """What was changed, by the package whose code stands in its place, which is empty where
         that is not known."""
         changed: dict[str, list[str]] = {}
-        if not self._modules.items() <= sys.modules.items():
-            gone = [n for n, one in self._modules.items() if sys.modules.get(n) is not one]
+        if gone := [n for n, one in self._modules.items() if sys.modules.get(n) is not one]:
             if lost := [name for name in gone if name.partition(".")[0] in MODULES]:
                 sys.modules.update({name: self._modules[name] for name in lost})
                 changed[""] = [f"the module {name}" for name in lost]
@@ -198,10 +197,10 @@ class Meanwhile:
 
         for name, value in before.items():
             new = now.get(name, NONE)
-            kept = isinstance(value, CALLED) or (ours and name[:1] != "_")
+            kept = is_a(value, CALLED) or (ours and name[:1] != "_")
             if new is value or not kept:
                 continue
-            lost = not (own and own in near) and not isinstance(new, CALLED)
+            lost = not (own and own in near) and not is_a(new, CALLED)
             if (by := whose(new)) or ours or lost:
                 set_back(owner, name, value)
                 changed.setdefault(by or "", []).append(called(owner, name))

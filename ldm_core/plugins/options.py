@@ -17,7 +17,7 @@ from ldm_core import contracts
 from ldm_core.annotations import evaluated, is_quoted, names_pipeline
 from ldm_core.contracts.files import expanded
 from ldm_core.contracts.record import Marked, Record
-from ldm_core.errors import LdmError, did_you_mean
+from ldm_core.errors import LdmError, did_you_mean, home_of
 from ldm_core.values import brief, fitted, is_type, type_name
 
 TYPING = ("types", "typing", "typing_extensions")
@@ -303,7 +303,7 @@ def check_declared(kind: str, target: Callable[..., Any], options: Mapping[str, 
 
 def _is_of_typing(annotation: Any) -> bool:
     """Whether that is one of the forms that stand for types, such as a variable of them."""
-    return type(annotation).__module__.partition(".")[0] in TYPING
+    return home_of(type(annotation)) in TYPING
 
 
 def argument_help(doc: str) -> dict[str, str]:

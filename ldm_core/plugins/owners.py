@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-from ldm_core.errors import OURS, LdmError, PartError, PluginError
+from ldm_core.errors import OURS, LdmError, PartError, PluginError, home_of
 from ldm_core.plugins.blame import (
     AS_THEY_ARE,
     asked_anew,
@@ -160,7 +160,7 @@ class Owners:
     def _by_class(self, part: Any, kind: str) -> Plugin | None:
         """The plugin from whose package a part's class comes, such as of a family."""
         own = type(part)
-        top = own.__module__.partition(".")[0]
+        top = home_of(own)
         near = [p for p in self._plugins if module_of(p).partition(".")[0] == top]
         if top in OURS:
             return next((plugin for plugin in near if not is_of_others(plugin)), None)

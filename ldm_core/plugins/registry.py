@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ldm_core.arguments import checks_arguments
-from ldm_core.errors import LdmError, PluginError, did_you_mean
+from ldm_core.errors import LdmError, PluginError, did_you_mean, with_class
 from ldm_core.machine import asked_to_stop, machine_error
 from ldm_core.plugins import hookspecs
 from ldm_core.plugins.blame import OWN, blamed, says_itself
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 
     from ldm_core.plugins.earlier import Earlier
     from ldm_core.plugins.options import Option
+
+
+MOST = 1000
+"""Plugins that one module can offer: each takes a moment to be listed."""
 
 
 @dataclass(frozen=True)
@@ -183,6 +187,10 @@ class Offer:
         kind = self._kind_of(name)
         name = check_name(kind, name, self._whose[0])
         check_target(name, target)
+        if len(self.plugins) == MOST:
+            raise LdmError(
+                f"it offers more than {MOST:,} plugins; a name that ends in ':' is a set"
+            )
         plugin = Plugin(kind, name, *self._whose, target, None, self._entry, self._earlier)
         self.plugins.append(plugin)
 
@@ -346,4 +354,4 @@ def _earlier(api: str, module: object, package: str, hooks: Sequence[str]) -> Ea
 
 
 def _cause(error: BaseException) -> str:
-    return str(error) if isinstance(error, LdmError) else f"{type(error).__name__}: {error}"
+    return str(error) if isinstance(error, LdmError) else with_class(error)

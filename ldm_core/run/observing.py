@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ldm_core.contracts import Observer, Run, RunObserver, Step
-from ldm_core.errors import PartError, PluginError, with_class
+from ldm_core.errors import PartError, PluginError, add_note, with_class
 from ldm_core.machine import asked_to_stop
 from ldm_core.plugins.blame import is_of_others
 from ldm_core.plugins.owners import Owners
@@ -73,7 +73,7 @@ class Audience:
                     if asked_to_stop(other):
                         raise
                     whose = self._owners.called(observer, f"{type(of_run).__name__}, an observer,")
-                    error.add_note(f"{whose} failed when it was told: {with_class(other)}")
+                    add_note(error, f"{whose} failed when it was told: {with_class(other)}")
 
 
 def seen(run: Run, observer: Observer) -> Run:

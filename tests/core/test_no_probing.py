@@ -12,7 +12,6 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PROBES = {"getattr", "hasattr", "setattr", "delattr"}
 FOREIGN = {
-    "ldm_core/cli/ends.py": {"__notes__"},
     "ldm_core/conformance/declared.py": {"check_options", "expected_failures"},
     "ldm_core/plugins/earlier.py": {
         "bind",
@@ -36,9 +35,8 @@ FOREIGN = {
     "ldm_core/plugins/arrivals.py": {"__file__", "__path__", "__spec__"},
     "ldm_core/plugins/hook_api.py": {"ldm_api", "ldm_api_version"},
     "ldm_core/plugins/ownership.py": {"_path"},
-    "ldm_core/plugins/inherited.py": {"_data"},
-    "ldm_core/machine.py": {"__notes__"},
-    "ldm_core/plugins/blame.py": {"__notes__"},
+    "ldm_core/plugins/surroundings.py": {"_data"},
+    "ldm_core/errors.py": {"__notes__"},
     "plugins/ldm_plugins/converters/shared/compilation.py": {"forward"},
     "plugins/ldm_plugins/schedulers/shared/diffusers_classes.py": {"_backends", "step"},
     "plugins/ldm_plugins/schedulers/shared/diffusers_walk.py": {
