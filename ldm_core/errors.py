@@ -125,7 +125,7 @@ def cause_of(error: BaseException, hidden: bool = False) -> BaseException | None
     cause: BaseException | None = slots["__cause__"].__get__(error)
     if cause is None and (hidden or not slots["__suppress_context__"].__get__(error)):
         cause = slots["__context__"].__get__(error)
-    return cause
+    return None if cause is None else plainly(cause)
 
 
 OURS = frozenset({"ldm_core", "ldm_plugins", "ldm_pipelines"})
@@ -147,6 +147,15 @@ def add_note(error: BaseException, text: str) -> None:
     except Exception:
         with suppress(Exception):
             vars(error)["__notes__"] = [*notes_of(error), text]
+
+
+def plainly(error: BaseException) -> BaseException:
+    """An error, or where its class makes up of which class it is, one that says so in its place:
+    whatever asks that would run code of another package."""
+    if not any("__class__" in vars(one) for one in type.mro(type(error)) if one is not object):
+        return error
+    plain = TypeError(f"{printable(type(error).__name__)} hides of which class it is")
+    return plain.with_traceback(error.__traceback__)
 
 
 def home_of(kind: type) -> str:
@@ -204,3 +213,8 @@ def with_class(error: BaseException) -> str:
     words = said(error)
     name = printable(" ".join(type(error).__name__.split()))[:LONGEST]
     return f"{name}: {words}" if words else name
+
+
+def in_full(error: BaseException) -> str:
+    """What an error of ours says, with where to look, and another's after its class."""
+    return str(error) if isinstance(error, LdmError) else with_class(error)

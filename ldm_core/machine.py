@@ -43,6 +43,8 @@ OS_ERROR = re.compile(r"\(os error (\d+)\)")
 TORCH_ERROR = re.compile(r": ([^:]+) \((\d+)\)")
 """How torch does, in an error without a number: in the system's own words, by which it is known."""
 
+SLOTS = vars(OSError)
+"""Where such an error has its number and its file, whatever a class of another's makes of those."""
 MET_BY = "that was met by"
 """How a note on an error begins that says in whose code it was."""
 LONGEST = 200
@@ -147,7 +149,7 @@ def refused(what: str, error: BaseException) -> MachineError:
 def os_words(error: BaseException, number: int | None) -> str:
     """What the system says, and of which file."""
     said = os.strerror(number) if number is not None else _line(error)
-    file = error.filename if isinstance(error, OSError) else None
+    file = SLOTS["filename"].__get__(error) if isinstance(error, OSError) else None
     if not isinstance(file, str | bytes | os.PathLike):
         return said
     name = os.fsdecode(file)
@@ -167,7 +169,8 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 def _number(error: BaseException) -> int | None:
     """The system's number of an error."""
     if isinstance(error, OSError):
-        return error.errno
+        number = SLOTS["errno"].__get__(error)
+        return number if type(number) is int else None
     text = _text(error)
     match = OS_ERROR.search(text)
     if match or not isinstance(error, RuntimeError):

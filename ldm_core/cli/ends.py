@@ -21,6 +21,7 @@ from ldm_core.errors import (
     NotFiniteError,
     PluginError,
     notes_of,
+    plainly,
     printable,
     with_class,
 )
@@ -195,6 +196,7 @@ def ended(error: BaseException, signum: int | None = None) -> int:
         error: what was raised. Its notes (`BaseException.add_note`) say what is on disk.
         signum: a signal that was heard, whatever a library made of it.
     """
+    error = plainly(error)
     notes = notes_of(error)
     say_traceback(error)
     if isinstance(error, Stop):

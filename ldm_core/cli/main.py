@@ -115,13 +115,14 @@ def main() -> None:
                 if error.code is not None and not isinstance(error.code, int):
                     say(f"error: {with_class(error).removeprefix('SystemExit: ')}")
                     say_in_json(str(error.code), "", FAILED)
-                    sys.exit(FAILED)
+                    raise SystemExit(FAILED) from None
                 raise
-            sys.exit(ended(error, signals.signum))  # typer took what was raised for its own
+            code = ended(error, signals.signum)  # typer took what was raised for its own
+            raise SystemExit(code) from None
         except _Carried as carried:
-            sys.exit(ended(carried.error, signals.signum))
+            raise SystemExit(ended(carried.error, signals.signum)) from None
         except BaseException as error:
-            sys.exit(ended(error, signals.signum))
+            raise SystemExit(ended(error, signals.signum)) from None
 
 
 def program() -> NoReturn:

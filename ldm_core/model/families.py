@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from ldm_core.contracts import Family
-from ldm_core.errors import LdmError, LdmWarning
+from ldm_core.errors import LdmError, LdmWarning, plainly
 from ldm_core.machine import asked_to_stop
 from ldm_core.model.files import class_name
 from ldm_core.plugins.blame import OWN
@@ -116,7 +116,8 @@ class Families:
                 if (ended := watch.over(what, question, plugin.version)) is None:
                     return question()
                 raise LdmError(f"a process that asked it {ended}")
-        except BaseException as error:
+        except BaseException as raised:
+            error = plainly(raised)
             if asked_to_stop(error):
                 raise
             said = f"{plugin.whose}: {' '.join(in_words(error).split())}"

@@ -28,6 +28,7 @@ from ldm_core.errors import (
     is_raised_by_us,
     message_and_hint,
     notes_of,
+    plainly,
 )
 from ldm_core.machine import MET_BY, asked_to_stop, machine_error
 from ldm_core.plugins.folder import kept_folder, kept_output
@@ -79,7 +80,8 @@ def blamed(
     try:
         with kept:
             yield
-    except BaseException as error:
+    except BaseException as raised:
+        error = plainly(raised)
         if typed and _ends(error):
             raise
         told = blame(error, plugin, doing, plugins) or named(error, plugin, doing)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from ldm_core.errors import LdmError, LdmWarning, PluginError, printable, with_class
+from ldm_core.errors import LdmError, LdmWarning, PluginError, plainly, printable, with_class
 from ldm_core.machine import asked_to_stop
 from ldm_core.plugins import trust
 from ldm_core.plugins.blame import OWN
@@ -255,7 +255,8 @@ def _add(
             module = entry.load()
             surroundings.find_again(traces.changed)
             registry.add(module, distribution, version, entry.name)
-    except BaseException as error:
+    except BaseException as raised:
+        error = plainly(raised)
         if asked_to_stop(error):
             if distribution != OWN:  # it may have sent the signal itself
                 error.add_note(f"while the package {distribution} {version} was imported")
@@ -298,7 +299,8 @@ def _add_file(registry: Registry, file: Path, rules: Rules) -> None:
             registry.add(_module(file), LOCAL, version, file.stem)
     except LdmError as error:
         raise LdmError(f"{whose}: {error.message}", error.hint) from error
-    except BaseException as error:
+    except BaseException as raised:
+        error = plainly(raised)
         if asked_to_stop(error):
             raise
         raise PluginError(whose, "while it was imported", error) from error

@@ -11,6 +11,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Protocol
 
 from ldm_core.errors import PutBackWarning
@@ -21,6 +22,9 @@ from ldm_core.plugins.interception import ModuleHooks
 from ldm_core.plugins.itself import ends_where_forked
 from ldm_core.plugins.lookup import Lookup
 from ldm_core.plugins.voices import Voices
+
+STATUS = Path("/proc/self/status")
+"""What Linux says of the process, its mask of rights too."""
 
 
 class Keeper(Protocol):
@@ -43,21 +47,23 @@ class Depth:
             sys.setrecursionlimit(self._limit)
 
 
-class _Within(threading.local):
-    """Whose code runs in this thread, in words."""
+class Rights:
+    """Those that new files have, with which a picture is written that somebody may read."""
 
     def __init__(self) -> None:
-        self.words: list[str] = []
+        self._mask = _mask()
 
-
-_within = _Within()
+    def put_back(self, changed: list[str]) -> None:
+        """Have them as they were, and say where they were not."""
+        if self._mask is not None and _mask() != self._mask:
+            changed.append("what new files may be used for (umask)")
+            os.umask(self._mask)
 
 
 @contextmanager
 def kept_folder(whose: Callable[[], str]) -> Iterator[None]:
-    """See that the working folder, the environment, the rights of new files, where modules are
-    looked for and how torch computes are afterwards what they were; what was changed is put back,
-    and that is said. Of calls within each other that is done once the outermost has ended.
+    """See that the working folder, the rights of new files, where modules are looked for and how
+    torch computes are afterwards what they were; what was changed is put back, and that is said.
 
     Args:
         whose: in words, who may have changed it.
@@ -77,8 +83,7 @@ def kept_folder(whose: Callable[[], str]) -> Iterator[None]:
 @contextmanager
 def _kept_once(whose: Callable[[], str]) -> Iterator[None]:
     here = _folder()
-    shared: list[Keeper] = [Lookup(), Arithmetic(), ModuleHooks(), Depth()]
-    shared += [Environment(run=True), Rights()]
+    shared: list[Keeper] = [Lookup(), Arithmetic(), ModuleHooks(), Depth(), Rights()]
     try:
         with kept_output(whose):
             yield
@@ -121,6 +126,14 @@ def kept_output(whose: Callable[[], str]) -> Iterator[None]:
         ends_where_forked(process)
         for what in voices.put_back(signals=not stopped):
             warnings.warn(PutBackWarning(what.format(whose())), stacklevel=3)
+
+
+def _mask() -> int | None:
+    """The mask of new files' rights; None where no system says it. `os.umask` tells it by setting
+    another, with which a file of another thread's would be written."""
+    with suppress(OSError, ValueError, IndexError):
+        return int(STATUS.read_text().partition("Umask:")[2].split()[0], 8)
+    return None
 
 
 def _folder() -> str:

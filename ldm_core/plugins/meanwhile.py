@@ -158,7 +158,7 @@ class Meanwhile:
         that is not known."""
         changed: dict[str, list[str]] = {}
         if gone := [n for n, one in self._modules.items() if sys.modules.get(n) is not one]:
-            if lost := [name for name in gone if name.partition(".")[0] in MODULES]:
+            if lost := [name for name in gone if _stays(name)]:
                 sys.modules.update({name: self._modules[name] for name in lost})
                 changed[""] = [f"the module {name}" for name in lost]
             self._modules = dict(sys.modules)
@@ -210,6 +210,14 @@ class Meanwhile:
                 changed.setdefault(by, []).append(called(owner, name))
         before.clear()
         before |= vars(owner)
+
+
+def _stays(name: str) -> bool:
+    """Whether a module that is another now, or gone, has to be where it was: of torch and Python
+    one that is gone, as those put others in the place of their own."""
+    top = name.partition(".")[0]
+    gone = name not in sys.modules
+    return top in MODULES or (gone and (top == "torch" or top in sys.stdlib_module_names))
 
 
 _meanwhile = Meanwhile()

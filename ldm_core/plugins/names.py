@@ -19,6 +19,8 @@ CORE_COMMANDS = frozenset(
     {"explain", "generate", "models", "plugins", "recipe", "replay", "show", "tune"}
 )
 """The first word of each command, or group of commands, that is the core's own."""
+MOST = 1000
+"""Plugins that one module can offer: each takes a moment to be listed."""
 LONGEST = 80
 """Letters of a name."""
 LONGEST_LINE = 200

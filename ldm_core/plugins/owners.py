@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-from ldm_core.errors import OURS, LdmError, PartError, PluginError, home_of
+from ldm_core.errors import OURS, LdmError, PartError, PluginError, home_of, plainly
 from ldm_core.plugins.blame import (
     AS_THEY_ARE,
     asked_anew,
@@ -84,7 +84,8 @@ class Owners:
         try:
             with self.kept_folder(part):
                 yield
-        except BaseException as error:
+        except BaseException as raised:
+            error = plainly(raised)
             told = self.told(error, doing, part) or named(error, self.of(part), doing)
             if told is None:
                 raise

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ldm_core.arguments import checks_arguments
-from ldm_core.errors import LdmError, PluginError, did_you_mean, with_class
+from ldm_core.errors import LdmError, PluginError, did_you_mean, in_full, plainly
 from ldm_core.machine import asked_to_stop, machine_error
 from ldm_core.plugins import hookspecs
 from ldm_core.plugins.blame import OWN, blamed, says_itself
@@ -23,7 +23,7 @@ from ldm_core.plugins.entries import Import as Import
 from ldm_core.plugins.folder import kept_folder
 from ldm_core.plugins.hook_api import understood
 from ldm_core.plugins.hooks import MODELS, hooks_of
-from ldm_core.plugins.names import check_model, check_name, check_target
+from ldm_core.plugins.names import MOST, check_model, check_name, check_target
 from ldm_core.plugins.trust import LOCAL, Rules, in_force, normalised
 
 if TYPE_CHECKING:
@@ -31,10 +31,6 @@ if TYPE_CHECKING:
 
     from ldm_core.plugins.earlier import Earlier
     from ldm_core.plugins.options import Option
-
-
-MOST = 1000
-"""Plugins that one module can offer: each takes a moment to be listed."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +89,8 @@ class Plugin:
         try:
             with nullcontext() if self.distribution == OWN else kept_folder(lambda: self.whose):
                 target = getattr(importlib.import_module(module), attribute)
-        except BaseException as error:
+        except BaseException as raised:
+            error = plainly(raised)
             if asked_to_stop(error) or machine_error(error) is not None:
                 raise
             if isinstance(error, LdmError) and says_itself(error, self):
@@ -102,7 +99,7 @@ class Plugin:
                 doing = f"while it was imported from {self.target}"
                 raise PluginError(self.whose, doing, error) from error
             raise LdmError(
-                f"{self.whose} cannot be imported from {self.target}: {_cause(error)}"
+                f"{self.whose} cannot be imported from {self.target}: {in_full(error)}"
             ) from error
         if not callable(target):
             cause = TypeError(f"{self.target} is not callable")
@@ -203,8 +200,7 @@ class Offer:
 
     def _kind_of(self, name: str) -> str:
         if self._kind is None:
-            after = "is registered after the hook has returned, in which alone it can be"
-            raise LdmError(f"'{name}' {after}")
+            raise LdmError(f"'{name}' is registered after the hook in which alone it can be")
         return self._kind
 
 
@@ -250,8 +246,9 @@ class Registry:
                     with offer.open_for("model"):
                         hooks[MODELS](offer.register_model)
             self._check_once(offer.plugins, offer.models)
-        except Exception as error:
-            raise LdmError(_cause(error)) from error
+        except Exception as raised:
+            error = plainly(raised)
+            raise LdmError(in_full(error)) from error
         for plugin in offer.plugins:
             words = None if earlier is None else earlier.refused(hookspecs.KINDS[plugin.kind])
             if words is None:
@@ -351,7 +348,3 @@ def _earlier(api: str, module: object, package: str, hooks: Sequence[str]) -> Ea
     from ldm_core.plugins.earlier import Earlier
 
     return Earlier(package, module, tuple(hooks))
-
-
-def _cause(error: BaseException) -> str:
-    return str(error) if isinstance(error, LdmError) else with_class(error)

@@ -14,6 +14,7 @@ from ldm_core.media import pixels
 from ldm_core.model.copied import follow_originals
 from ldm_core.model.libraries import heard
 from ldm_core.numerics.seeded_noise import white
+from ldm_core.plugins.looked_at import is_a
 from ldm_core.run.allowance import in_halves
 from ldm_core.run.attention import in_force
 from ldm_core.run.call import seeds_for
@@ -40,7 +41,7 @@ def encoded(pipe: Pipeline, data: Any, seed: Seed | Sequence[Seed]) -> Tensor:
     parts, latents = pipe.composition, pipe.composition.info.latents
     if parts.encoder.kind == "image":
         data = pixels.to_pixels(data, parts.info.image_channels)
-    elif not isinstance(data, Tensor) or data.ndim != len(latents.names) + 2:
+    elif not is_a(data, Tensor) or data.ndim != len(latents.names) + 2:
         axes = ", ".join(("batch", "channels", *latents.names))
         raise LdmError(f"the data should be a tensor ({axes}), not {brief(data)}.")
     extent = dict(zip(latents.names, data.shape[2:], strict=True))
@@ -70,7 +71,7 @@ def by_encoder(parts: Composition, model: Model, data: Tensor, noise: Noise) -> 
         latents = encoder(model, data, white(noise))
     extent = dict(zip(space.names, data.shape[2:], strict=True))
     shape = (len(data), *space.shape(extent))
-    right = isinstance(latents, Tensor) and latents.is_floating_point()
+    right = is_a(latents, Tensor) and latents.is_floating_point()
     right = right and not (latents.is_meta or latents.layout is not strided)
     if not right or tuple(latents.shape) != shape:
         name = parts.recipe["encoder"]["name"]

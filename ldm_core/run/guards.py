@@ -31,6 +31,7 @@ from ldm_core.contracts import (
 )
 from ldm_core.errors import PartError
 from ldm_core.numerics.point import Point
+from ldm_core.plugins.looked_at import is_a
 from ldm_core.plugins.owners import Owners
 from ldm_core.run.checksum import state
 from ldm_core.run.met import Met
@@ -67,7 +68,7 @@ def as_x(part: Any, gave: Any, x: Tensor, what: str) -> Tensor:
     Raises:
         PartError: it is none, or of another shape, type or device.
     """
-    if isinstance(gave, Tensor) and gave.shape == x.shape and gave.dtype is x.dtype:
+    if is_a(gave, Tensor) and gave.shape == x.shape and gave.dtype is x.dtype:
         if gave.layout is not x.layout:
             raise PartError(part, f"{what}, laid out as x is, and it gave one of {gave.layout}.")
         if gave.device == x.device:
@@ -78,7 +79,7 @@ def as_x(part: Any, gave: Any, x: Tensor, what: str) -> Tensor:
 
 def described(value: Any) -> str:
     """A tensor by its shape and type; anything else in brief."""
-    if not isinstance(value, Tensor):
+    if not is_a(value, Tensor):
         return brief(value)
     return f"a tensor of {tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}"
 
@@ -92,7 +93,7 @@ def asked_by(denoise: Denoise, part: Any, like: Tensor, whose: str) -> Denoise:
     shape, device = like.shape, like.device
 
     def asked(x: Tensor, point: Point) -> Tensor:
-        if not isinstance(x, Tensor) or x.shape != shape:
+        if not is_a(x, Tensor) or x.shape != shape:
             raise PartError(
                 part,
                 f"{whose} asks the denoiser for x0 of x, {described(like)}, and it asked of "
@@ -125,7 +126,7 @@ def given_by(denoise: Denoise, part: Any, whose: str, met: Met) -> Denoise:
         except BaseException as error:
             met.hear(error, part)
             raise
-        if first or not isinstance(x0, Tensor) or x0.shape != x.shape:
+        if first or not is_a(x0, Tensor) or x0.shape != x.shape:
             as_x(part, x0, x, f"{whose} gives x0 as x is")
             first = False
         if state(x) != written:
@@ -167,10 +168,10 @@ def answered_by(network: Network, part: Any, whose: str, factor: int, met: Met |
             if met is not None:
                 met.hear(error, part)
             raise
-        if not isinstance(output, Tensor) or output.shape != call.x.shape:
+        if not is_a(output, Tensor) or output.shape != call.x.shape:
             rows, channels, *rest = call.x.shape
             shape = (rows, channels * factor, *rest)
-            if not isinstance(output, Tensor) or output.shape != shape:
+            if not is_a(output, Tensor) or output.shape != shape:
                 raise PartError(
                     part,
                     f"{whose} answers with a tensor of {shape}, a row for each of the call, and it "
@@ -226,13 +227,13 @@ def bound_by(bound: Bound, part: Any, met: Met) -> Bound:
             raise
         x = at.x
         if (
-            not isinstance(combined, Tensor)
+            not is_a(combined, Tensor)
             or combined.shape != x.shape
             or combined.dtype is not x.dtype
             or combined.device != x.device
         ):
             like = next(iter(outputs.values()), x)  # of which type a network answers in
-            like = like if isinstance(like, Tensor) and like.shape == x.shape else x
+            like = like if is_a(like, Tensor) and like.shape == x.shape else x
             as_x(part, combined, like, "a guidance combines answers to one tensor as x is")
         return combined
 
@@ -260,7 +261,7 @@ def encoded_by(
                 )
             for one in condition.each if isinstance(condition, Unequal) else (condition,):
                 tensors = isinstance(one, Mapping) and all(
-                    isinstance(value, Tensor) for value in one.values()
+                    is_a(value, Tensor) for value in one.values()
                 )
                 if not tensors:
                     raise PartError(part, f"{what}, and of {brief(branch)} it gave {brief(one)}.")
@@ -309,8 +310,8 @@ def check_end(end: Any, x: Tensor, scheduler: Scheduler) -> None:
     Raises:
         PartError: it cannot.
     """
-    if not isinstance(end, Tensor) or end.shape != x.shape:
-        what = f"a tensor of {tuple(end.shape)}" if isinstance(end, Tensor) else brief(end)
+    if not is_a(end, Tensor) or end.shape != x.shape:
+        what = f"a tensor of {tuple(end.shape)}" if is_a(end, Tensor) else brief(end)
         raise PartError(
             scheduler,
             f"the scheduler gave {what} for an x of {tuple(x.shape)}; x is walked on.",

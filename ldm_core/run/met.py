@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ldm_core.contracts import Step
-from ldm_core.errors import LdmError, PluginError
+from ldm_core.errors import LdmError, PluginError, plainly
 from ldm_core.numerics.point import Point
 from ldm_core.plugins.owners import Owners
 
@@ -25,11 +25,15 @@ class Met:
         self._owners = owners
         self._heard: list[tuple[BaseException, str | None]] = []
 
-    def hear(self, error: BaseException, part: Any) -> None:
-        """Hear of an error that came out of a part's call."""
+    def hear(self, raised: BaseException, part: Any) -> None:
+        """Hear of an error that came out of a part's call, and is raised again by who heard it; but
+        one of which nobody may ask what it is, in whose place another is raised here."""
+        error = plainly(raised)
         whose = self._owners.whose(error, part)
         if whose is not None and not any(own is error for own, _ in self._heard):
             self._heard.append((error, whose))
+        if error is not raised:
+            raise error from None
 
     def callers(self, on_step: Tell) -> Tell:
         """A caller's own function, whose errors are the caller's, whoever's code is around it."""

@@ -35,6 +35,7 @@ from ldm_core.model.libraries import heard
 from ldm_core.model.what_families_say import check_model
 from ldm_core.numerics.grid import Grid, intervals_behind
 from ldm_core.numerics.point import Point
+from ldm_core.plugins.looked_at import is_a
 from ldm_core.run import guards
 from ldm_core.run.attention import in_force, reaching
 from ldm_core.run.conditions import Conditions
@@ -141,7 +142,7 @@ class Sampling:
                     continue
                 request, latents = self.run.request, self.run.model.info.latents
                 shape = (len(request.seeds), *latents.shape(request.extent))
-                if not isinstance(start, Tensor) or start.shape != shape:
+                if not is_a(start, Tensor) or start.shape != shape:
                     gave = guards.described(start)
                     raise PartError(hooks, f"the first x is a tensor of {shape}, and not {gave}.")
                 starts.append(start)
@@ -238,7 +239,7 @@ class Sampling:
         """
         if on_step is not None:
             check_takes(on_step, ("step",), "on_step")
-        if not isinstance(x, Tensor) or x.shape != self.x.shape or not x.is_floating_point():
+        if not is_a(x, Tensor) or x.shape != self.x.shape or not x.is_floating_point():
             raise LdmError(
                 f"x should be a tensor of floating-point numbers of shape {tuple(self.x.shape)}, "
                 f"not {brief(x)}."

@@ -10,7 +10,7 @@ from typing import Any
 
 from ldm_core.contracts import Observer, Step
 from ldm_core.contracts.observer import Tell
-from ldm_core.errors import LdmWarning, PartError, with_class
+from ldm_core.errors import LdmWarning, PartError, plainly, with_class
 from ldm_core.numerics.grid import Grid
 from ldm_core.plugins.itself import ends_where_forked
 from ldm_core.plugins.owners import Owners
@@ -39,7 +39,8 @@ def blaming(tell: Tell, observer: Observer, grid: Grid, owners: Owners) -> Tell:
                     "an observer leaves x and x0 as they are, and it wrote "
                     "into what it was shown, which changes the picture.",
                 )
-        except BaseException as error:
+        except BaseException as raised:
+            error = plainly(raised)
             where = f"at step {step.index + 1} of {len(grid) - 1}"
             other = owners.told(error, where, observer, names=True)
             if other is None:

@@ -233,6 +233,13 @@ AT_IMPORT = [
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + HEAD,
     ),
     Wrong("wrong-double", "import torch\ntorch.set_default_dtype(torch.float64)\n" + HEAD),
+    Wrong(
+        "wrong-object",
+        f"{HEAD}class Any:\n    def __getattribute__(self, name): raise SystemExit(0)\n"
+        "    def __eq__(self, other): raise SystemExit(0)\n    __hash__ = None\n"
+        "class Kind(type):\n    __getattribute__ = __eq__ = Any.__eq__\n    __hash__ = None\n"
+        "any = Any()\nclass It(metaclass=Kind): pass\n",
+    ),
     Wrong("wrong-seed", "import torch\ntorch.manual_seed(5)\n" + HEAD),
 ]
 
@@ -250,7 +257,12 @@ AT_HOOKS = [
     Wrong("wrong-none", hooked(ldm_schedulers='register(None, "a.b:c")'), True),
     Wrong("wrong-empty", hooked(ldm_schedulers='register("", "a.b:c")'), True),
     Wrong("wrong-blank", hooked(ldm_schedulers='register("  ", "a.b:c")'), True),
-    Wrong("wrong-number", hooked(ldm_schedulers='register(3, "a.b:c")'), True),
+    Wrong("wrong-number", hooked(ldm_schedulers='register(3, factory="a.b:c")'), True),
+    Wrong(
+        "wrong-many",
+        hooked(ldm_schedulers='[register(f"m{i}", "a.b:c") for i in range(1001)]'),
+        True,
+    ),
     Wrong("wrong-line", hooked(ldm_schedulers='register("a\\nb", "a.b:c")'), True),
     Wrong("wrong-escape", hooked(ldm_schedulers='register("\\x1b[31m", "a.b:c")'), True),
     Wrong("wrong-space", hooked(ldm_schedulers='register("a b", "a.b:c")'), True),
@@ -283,7 +295,6 @@ AT_METADATA = [
     Wrong("wrong-entry-form", HEAD, True, entry="not a module!"),
     Wrong("wrong-entry-thing", HEAD + "thing = None\n", True, entry="wrong_entry_thing:thing"),
     Wrong("wrong-label", HEAD, entry_name="ldm-core"),
-    Wrong("wrong-label-too", HEAD, entry_name="plugins"),
 ]
 
 AT_USE = [
@@ -344,7 +355,15 @@ AT_USE = [
     walk("wrong-walk-none", "pass"),
     walk("wrong-walk-shape", "return x[:, :2]"),
     walk("wrong-walk-double", "return x.double()"),
-    walk("wrong-walk-whole", "return x.int()"),
+    scheduler("wrong-walk-class",
+              "class Mine(Exception):\n    __class__ = property(lambda self: exit(0))\n"
+              "def it(x, grid, denoise, noise): raise Mine"),
+    scheduler("wrong-walk-number",
+              "class Mine(OSError):\n    errno = property(lambda self: exit(0))\n"
+              "def it(x, grid, denoise, noise): raise Mine(2, 'no')"),
+    walk("wrong-walk-proxy",
+         "class It:\n        def __getattribute__(self, name): return getattr(x, name)\n"
+         "    return It()"),
     walk("wrong-walk-array", "return x.numpy()"),
     walk("wrong-walk-meta", "return x.to('meta')"),
     walk("wrong-walk-nan", "return x * torch.nan"),
@@ -362,7 +381,6 @@ AT_USE = [
     guidance("wrong-combine-none", "return None"),
     guidance("wrong-combine-meta", "return outputs['positive'].to('meta')"),
     guidance("wrong-combine-half", "return outputs['positive'].half()"),
-    guidance("wrong-combine-double", "return outputs['positive'].double()"),
     guidance("wrong-combine-shape", "return outputs['positive'][:, :1]"),
     guidance("wrong-combine-nan", "return outputs['positive'] * torch.nan"),
     guidance("wrong-branch", "return outputs['positve']", '("negative", "positve")'),
@@ -383,7 +401,6 @@ AT_USE = [
             "def it(denoise):\n    def f(x, p): raise SystemExit(0)\n    return f"),
     attention("wrong-kernel", "raise ValueError('no')"),
     attention("wrong-kernel-none", "return None"),
-    attention("wrong-kernel-double", "return q.double()"),
     attention("wrong-kernel-half", "return q.half()"),
     attention("wrong-kernel-meta", "return q.to('meta')"),
     attention("wrong-kernel-shape", "return q[:, :, :1]"),

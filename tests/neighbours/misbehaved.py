@@ -100,7 +100,8 @@ PARTS: Sequence[tuple[str, str, str, str]] = [
 ]  # fmt: skip
 
 OTHERS: Sequence[tuple[str, str, str]] = [
-    ("scheduler", "moves", EULER + "    import os\n    os.chdir('/')\n    return x\n"),
+    ("scheduler", "moves",
+     EULER + "    import os\n    os.chdir('/')\n    os.umask(0o777)\n    return x\n"),
     ("scheduler", "interrupted",
      "import signal\n"
      "def it(x, grid, denoise, noise):\n"

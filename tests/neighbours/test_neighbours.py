@@ -191,11 +191,13 @@ def test_a_working_folder_that_a_walk_leaves_is_put_back(bench: Bench, misbehave
     ended = bench.run([*WORDS, "--scheduler", "moves", "--model", bench.model], misbehaved)
     assert (ended.code, len(ended.pictures)) == (0, 1), ended.err
     assert "the working folder was changed to / by the scheduler 'moves'" in ended.err
+    assert "what new files may be used for (umask) was changed by the scheduler" in ended.err
     folder = bench.place / "run"
     words = [*WORDS, "--scheduler", "moves", "--model", bench.model, "--out", "beside"]
     ended = bench.run(words, misbehaved)  # a name that the working folder gives its meaning
     assert ended.code == 0, ended.err
-    assert len(list((folder / "beside").glob("*.png"))) == 1
+    (picture,) = (folder / "beside").glob("*.png")
+    assert picture.stat().st_mode & 0o600 == 0o600
 
 
 def test_an_interrupt_among_other_errors_is_an_interrupt(bench: Bench, misbehaved: Path) -> None:
