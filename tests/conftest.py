@@ -26,6 +26,7 @@ import tiny
 from forked import Server
 from ldm_core import Pipeline
 from ldm_core.cli import main
+from ldm_core.plugins import late
 from ldm_core.plugins.meanwhile import _meanwhile
 from tiny.kept import PLACE
 
@@ -140,6 +141,7 @@ def ldm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
     def run(*arguments: str | Path) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["ldm", *map(str, arguments)])
         code: Any = 0
+        late._listed.clear()  # nothing was listed before a program began
         try:
             main()
         except SystemExit as end:

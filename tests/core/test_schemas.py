@@ -38,6 +38,8 @@ def accepts(schema: Mapping[str, Any], value: Any) -> bool:
         return False
     if "enum" in schema and value not in schema["enum"]:
         return False
+    if "const" in schema and value != schema["const"]:
+        return False
     if isinstance(value, list):
         items = schema.get("items", {})
         within = schema.get("minItems", 0) <= len(value) <= schema.get("maxItems", 999)
