@@ -111,9 +111,9 @@ def test_every_number_of_every_option_is_taken_or_refused(pipe: Pipeline, flow: 
 
             said = quickly(composed, str(change))
             if not math.isfinite(number):
-                assert re.search("finite|number|needs|whole|integer|should be (a list|Literal)", said), str(
-                    change
-                )
+                assert re.search(
+                    "finite|number|needs|whole|integer|should be (a list|Literal)", said
+                ), str(change)
             runs += 1
     assert runs > 600
 

@@ -127,7 +127,7 @@ def check_use(bench: Bench, wrong: Wrong, use: Use, site: Path) -> None:
         assert VERSION in said, said
 
 
-@pytest.mark.parametrize("wrong", some_of([*WRONG, *ALL], 0, 3), ids=lambda wrong: wrong.name)
+@pytest.mark.parametrize("wrong", some_of([*WRONG, *ALL], 0, 4), ids=lambda wrong: wrong.name)
 def test_a_wrong_neighbour_changes_nothing_but_its_own_use(bench: Bench, wrong: Wrong) -> None:
     site = lay_out(bench.place, wrong)
     ended = bench.run(["plugins", "list", "--json"], site)

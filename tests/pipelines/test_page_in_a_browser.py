@@ -158,6 +158,7 @@ def test_stop_ends_a_run_and_the_next_one_is_made(hand: Hand, room: Path) -> Non
     assert len([*room.glob("out/a-blue-star*.png")]) == 1
 
 
+@pytest.mark.slow
 def test_a_page_that_is_closed_frees_the_machine(browser: Any, url: str, hand: Hand) -> None:
     other = Hand(browser, url)
     other.fill("field-input-prompt", "a star")
@@ -190,6 +191,7 @@ def test_a_third_partys_plugin_shows_up_with_its_options(hand: Hand, room: Path)
     assert scheduler == {"name": "ldm-theirs:theirs", "share": 0.5, "loud": False}
 
 
+@pytest.mark.slow
 def test_an_option_of_every_type_is_filled_in(hand: Hand, room: Path) -> None:
     hand.fill("field-input-prompt", "a violet star")
     hand.choose("hook-scheduler", "every")
@@ -314,6 +316,7 @@ def uploaded(hand: Hand, name: str, file: Path) -> None:
     hand.page.wait_for_function(f"{value}.value.includes('/given/')")
 
 
+@pytest.mark.slow
 def test_a_control_network_and_a_mask_are_given_pictures(
     hand: Hand, folder: Path, room: Path
 ) -> None:
@@ -347,6 +350,7 @@ def test_a_control_network_and_a_mask_are_given_pictures(
     assert given == {room / "out" / "given"}
 
 
+@pytest.mark.slow
 def test_a_video_that_is_dropped_gives_its_recipe(hand: Hand, room: Path) -> None:
     hand.choose("model", str(room / "models" / "moving"))
     hand.page.wait_for_selector("#axis-frames")
@@ -419,6 +423,7 @@ def test_a_plugin_inside_another_opens_its_fields(hand: Hand, room: Path) -> Non
     assert (chosen["name"], chosen["order"]) == ("ldm-core:unipc", 1)
 
 
+@pytest.mark.slow
 def test_what_was_made_is_told_and_laid_side_by_side(hand: Hand, room: Path) -> None:
     """Of two pictures, one over the other, each is the file itself."""
     hand.fill("field-input-prompt", f"a grey star {SCRIPT}")
@@ -438,6 +443,7 @@ def test_what_was_made_is_told_and_laid_side_by_side(hand: Hand, room: Path) -> 
     assert {hand.page.request.get(one).body() for one in shown} == files
 
 
+@pytest.mark.slow
 def test_two_people_and_two_pages_of_one_do_not_see_each_other(
     browser: Any, url: str, hand: Hand, room: Path
 ) -> None:
@@ -462,7 +468,7 @@ def test_two_people_and_two_pages_of_one_do_not_see_each_other(
     other.page.close()
 
 
-@pytest.mark.parametrize("width", [390, 1400])
+@pytest.mark.parametrize("width", [pytest.param(390, marks=pytest.mark.slow), 1400])
 def test_all_that_is_on_the_page_has_a_name_and_is_reached_by_keys(
     width: int, hand: Hand, room: Path
 ) -> None:
