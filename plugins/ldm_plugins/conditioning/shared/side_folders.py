@@ -99,8 +99,7 @@ def _check_options(choice: SideChoice, cls: str, config: Mapping[str, Any]) -> N
     """See that a side network of this class and config has what is chosen."""
     if choice.guess_mode and cls in NETWORKS:
         raise LdmError(f"the control model '{choice.path}' is a {cls}, which has no guess_mode.")
-    key, default = MODES.get(cls, ("", None))
-    kinds = config.get(key, default)
+    kinds = config.get(*MODES[cls]) if cls in MODES else None
     if kinds is None and choice.mode is not None:
         raise LdmError(
             f"the control model '{choice.path}' reads one kind of picture, and has no mode."
