@@ -151,7 +151,7 @@ class Arrivals:
         new = [name for name in come if _top(name) != package]
         false = [name for name in new if not self._is_true(name, sys.modules[name])]
         replaced = []
-        if any(sys.modules.get(name) is not module for name, module in before.items()):
+        if not whole:
             replaced = [name for name, module in before.items() if self._takes(name, module)]
             replaced = [name for name in replaced if _top(name) != package]
         if false:
@@ -177,8 +177,8 @@ class Arrivals:
             return True
         parent = sys.modules.get(name.rpartition(".")[0])
         path = vars(parent).get("__path__") if is_a(parent, ModuleType) else None
-        found = PathFinder.find_spec(name, path) if path or not inner else None
-        if found is None or found.origin is None:  # nothing, or a folder of other files
+        place = PathFinder.find_spec(name, path) if path or not inner else None
+        if place is None or place.origin is None:  # nothing, or a folder of other files
             return top not in OURS | {"ldm_core"}
         return place.origin == _file(module)
 

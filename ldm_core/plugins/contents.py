@@ -176,6 +176,18 @@ def built_in_again(before: dict[str, Any], changed: list[str]) -> None:
         changed.append(f"what others use (builtins.{few(names)})")
 
 
+def table_of(owner: Owner) -> dict[str, Any]:
+    """What a module or a class keeps its names in, itself."""
+    names: Any = vars(owner)  # of a class it only shows it
+    return names if type(names) is dict else get_referents(names)[0]
+
+
+def held_in(tables: Sequence[dict[str, Any]]) -> list[Any]:
+    """The values of several tables, in their order, read in one go where Python goes through them
+    itself: there are many thousands, and they are compared after each package."""
+    return get_referents(*tables)
+
+
 def files_of(modules: Mapping[str, Any]) -> Set[str]:
     """The files of modules."""
     files = [vars(m).get("__file__") for m in modules.values() if is_a(m, ModuleType)]

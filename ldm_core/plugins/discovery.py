@@ -300,10 +300,10 @@ def _add_file(registry: Registry, file: Path, rules: Rules) -> None:
     except LdmError as error:
         raise LdmError(f"{whose}: {error.message}", error.hint) from error
     except BaseException as raised:
-        error = plainly(raised)
-        if asked_to_stop(error):
+        cause = plainly(raised)
+        if asked_to_stop(cause):
             raise
-        raise PluginError(whose, "while it was imported", error) from error
+        raise PluginError(whose, "while it was imported", cause) from cause
     finally:
         _asking.pop()
 

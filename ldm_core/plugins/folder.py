@@ -11,7 +11,6 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Protocol
 
 from ldm_core.errors import PutBackWarning
@@ -22,9 +21,6 @@ from ldm_core.plugins.interception import ModuleHooks
 from ldm_core.plugins.itself import ends_where_forked
 from ldm_core.plugins.lookup import Lookup
 from ldm_core.plugins.voices import Voices
-
-STATUS = Path("/proc/self/status")
-"""What Linux says of the process, its mask of rights too."""
 
 
 class Keeper(Protocol):
@@ -47,23 +43,21 @@ class Depth:
             sys.setrecursionlimit(self._limit)
 
 
-class Rights:
-    """Those that new files have, with which a picture is written that somebody may read."""
+class _Within(threading.local):
+    """Whose code runs in this thread, in words."""
 
     def __init__(self) -> None:
-        self._mask = _mask()
+        self.words: list[str] = []
 
-    def put_back(self, changed: list[str]) -> None:
-        """Have them as they were, and say where they were not."""
-        if self._mask is not None and _mask() != self._mask:
-            changed.append("what new files may be used for (umask)")
-            os.umask(self._mask)
+
+_within = _Within()
 
 
 @contextmanager
 def kept_folder(whose: Callable[[], str]) -> Iterator[None]:
-    """See that the working folder, the rights of new files, where modules are looked for and how
-    torch computes are afterwards what they were; what was changed is put back, and that is said.
+    """See that the working folder, the environment, the rights of new files, where modules are
+    looked for and how torch computes are afterwards what they were; what was changed is put back,
+    and that is said. Of calls within each other that is done once the outermost has ended.
 
     Args:
         whose: in words, who may have changed it.
@@ -83,7 +77,8 @@ def kept_folder(whose: Callable[[], str]) -> Iterator[None]:
 @contextmanager
 def _kept_once(whose: Callable[[], str]) -> Iterator[None]:
     here = _folder()
-    shared: list[Keeper] = [Lookup(), Arithmetic(), ModuleHooks(), Depth(), Rights()]
+    shared: list[Keeper] = [Lookup(), Arithmetic(), ModuleHooks(), Depth()]
+    shared += [Environment(run=True), Rights()]
     try:
         with kept_output(whose):
             yield
@@ -126,14 +121,6 @@ def kept_output(whose: Callable[[], str]) -> Iterator[None]:
         ends_where_forked(process)
         for what in voices.put_back(signals=not stopped):
             warnings.warn(PutBackWarning(what.format(whose())), stacklevel=3)
-
-
-def _mask() -> int | None:
-    """The mask of new files' rights; None where no system says it. `os.umask` tells it by setting
-    another, with which a file of another thread's would be written."""
-    with suppress(OSError, ValueError, IndexError):
-        return int(STATUS.read_text().partition("Umask:")[2].split()[0], 8)
-    return None
 
 
 def _folder() -> str:

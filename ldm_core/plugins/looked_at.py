@@ -7,15 +7,16 @@ module makes up.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeGuard, TypeVar
 
 from ldm_core.machine import asked_to_stop
 
+T = TypeVar("T")
 LOOKED_BY = ("__eq__", "__getattribute__", "__hash__")
 """Methods by which classes are told apart and looked into."""
 
 
-def is_a(value: Any, kinds: type | tuple[type, ...]) -> bool:
+def is_a(value: Any, kinds: type[T] | tuple[type[T], ...]) -> TypeGuard[T]:
     """Whether a value is of one of these classes, whatever it says of its class itself."""
     return issubclass(type(value), kinds)
 

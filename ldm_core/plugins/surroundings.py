@@ -93,7 +93,7 @@ class Surroundings:
             new, whole = come_since(modules)
             self._keep_neighbour(package, new)
             traces.heavy = [name for name in HEAVY if self._came_with(name, modules)]
-            gone = [name for name, one in modules.items() if sys.modules.get(name) is not one]
+            gone = [] if whole else [n for n, m in modules.items() if sys.modules.get(n) is not m]
             if gone:
                 traces.changed.append(f"modules that others use ({few(gone)})")
                 sys.modules.update({name: modules[name] for name in gone})

@@ -35,7 +35,7 @@ FOREIGN = {
     "ldm_core/plugins/arrivals.py": {"__file__", "__path__", "__spec__"},
     "ldm_core/plugins/hook_api.py": {"ldm_api", "ldm_api_version"},
     "ldm_core/plugins/ownership.py": {"_path"},
-    "ldm_core/plugins/surroundings.py": {"_data"},
+    "ldm_core/plugins/inherited.py": {"_data"},
     "ldm_core/errors.py": {"__class__", "__notes__"},
     "plugins/ldm_plugins/converters/shared/compilation.py": {"forward"},
     "plugins/ldm_plugins/schedulers/shared/diffusers_classes.py": {"_backends", "step"},

@@ -191,7 +191,7 @@ def test_a_working_folder_that_a_walk_leaves_is_put_back(bench: Bench, misbehave
     ended = bench.run([*WORDS, "--scheduler", "moves", "--model", bench.model], misbehaved)
     assert (ended.code, len(ended.pictures)) == (0, 1), ended.err
     assert "the working folder was changed to / by the scheduler 'moves'" in ended.err
-    assert "what new files may be used for (umask) was changed by the scheduler" in ended.err
+    assert "the rights of new files was changed by the scheduler" in ended.err
     folder = bench.place / "run"
     words = [*WORDS, "--scheduler", "moves", "--model", bench.model, "--out", "beside"]
     ended = bench.run(words, misbehaved)  # a name that the working folder gives its meaning
