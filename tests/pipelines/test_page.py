@@ -22,6 +22,7 @@ from ldm_core.errors import LdmError
 from ldm_core.media.png import read_png
 from ldm_core.plugins.options import REQUIRED
 from ldm_core.plugins.registry import Registry, installed
+from ldm_pipelines.page import making
 from ldm_pipelines.page.comparing import compared, read_over
 from ldm_pipelines.page.copying import as_command, as_python, as_recipe
 from ldm_pipelines.page.description import all_names, describe
@@ -369,6 +370,18 @@ def test_stop_ends_after_the_step_and_frees_the_machine(folders: Folders, wish: 
     next(left), next(left)
     left.close()  # as where the page is closed
     assert len(made(maker, wanted)) == 2
+
+
+@pytest.mark.parametrize(
+    ("apart", "told"), [(0.0, [0, 1, 2, 3, 3]), (float("inf"), [0, 1, 3])], ids=["slow", "fast"]
+)
+def test_of_a_fast_run_not_every_step_is_told(
+    folders: Folders, wish: Filled, monkeypatch: pytest.MonkeyPatch, apart: float, told: list[int]
+) -> None:
+    """The first is, and the last number is right: a browser would show the others too late."""
+    monkeypatch.setattr(making, "APART", apart)
+    run = Maker(folders, installed()).make(ask(folders, wish), "someone")
+    assert [one.step for one in run] == told
 
 
 def test_a_comparison_makes_what_single_runs_make(folders: Folders, folder: Path) -> None:
