@@ -116,7 +116,6 @@ def installed(rules: Rules | None = None) -> Registry:
 @cache
 def once(rules: Rules, files: tuple[Path, ...]) -> Registry:
     """The plugins that rules admit, and those in some files."""
-    find_moved()
     entries, failures = scan(careful=bool(rules))
     registry = Registry()
     registry.failures += failures
@@ -178,6 +177,7 @@ def _take(
     more: Sequence[tuple[str, str]] = (),
 ) -> None:
     """Take in what may be imported, whatever becomes of each."""
+    find_moved()
     registry.entries += [*((who(entry)[0], entry.name) for entry in entries), *more]
     registry.unknown += rules.unknown(registry.entries)
     others = {entry: modules_of(entry) for entry in entries if who(entry)[0] != OWN}

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import ldm_core
 from ldm_core import LdmError, Pipeline
 from ldm_core.composition.compose import compose
 from ldm_core.composition.parts import make
@@ -24,6 +25,7 @@ from third_party import Toy, folder_in, gaussian_velocity, registry_of
 
 PLUGIN = """
 from ldm_core import hookimpl
+from ldm_core.point import Point
 
 ldm_api_version = 1
 
@@ -225,6 +227,8 @@ def forgotten() -> Iterator[None]:
     names = [n for n in sys.modules if n.partition(".")[0] == "ldm_old" or n in moved.MOVED]
     for name in names:
         del sys.modules[name]
+        if name in moved.MOVED:
+            delattr(ldm_core, name.rpartition(".")[2])
 
 
 @pytest.fixture
@@ -310,7 +314,7 @@ def test_an_even_spacing_of_it_is_walked(old: Pipeline) -> None:
 def test_it_is_told_all_that_is_to_change_in_one_warning(old: Pipeline) -> None:
     with pytest.warns(LdmWarning) as heard:
         old.replace(guidance="interval", scheduler="twice").replace(guidance="interval")
-    [message] = [str(one.message) for one in heard if one.category is LdmWarning]
+    [message] = [str(one.message) for one in heard if issubclass(one.category, LdmWarning)]
     assert message == (
         "the package unknown 0 was written for the hook API 1, which ldm-core understands until "
         f"{ENDS['hook API 1'].gone}, and now is 2. To change: state ldm_api = '>=2,<3'; "
