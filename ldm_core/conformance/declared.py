@@ -38,6 +38,9 @@ class Declared:
                 module = sys.modules.get(name)
                 failures |= _table(getattr(module, "expected_failures", {}), str, name)
                 options |= _table(getattr(module, "check_options", {}), Mapping, name)
+            for check, reason in failures.items():
+                if not reason.strip():
+                    raise LdmError(f"expected_failures gives no reason why '{check}' fails.")
         except LdmError as error:
             return cls(problem=error.message)
         return cls(failures, options)

@@ -72,6 +72,26 @@ def _values(name: str, one: Input, classes: int, extent: Mapping[str, int]) -> l
     return values if one.each else values[:1] * IMAGES
 
 
+def other_values(name: str, one: Input, extent: Mapping[str, int]) -> list[Any] | None:
+    """Values for three images of an input that may be left out: its default and others, so that
+    what it does is seen, and that each image has its own; None where there is no example."""
+    kinds = {one.type, *get_args(one.type)}
+    others: list[Any]
+    if one.required or "class" in name:
+        return None
+    if bool in kinds:
+        others = [not one.default] * 2
+    elif float in kinds:
+        others = [0.25, 0.75]
+    elif int in kinds:
+        others = [1, 2]
+    elif Path in kinds:
+        others = [example_picture(extent, number) for number in range(2)]
+    else:
+        return None
+    return [one.default, *others] if one.each else others[:1] * IMAGES
+
+
 def example_picture(extent: Mapping[str, int], number: int) -> Any:
     """A picture, smooth and in colour, that is white in a part, so that it serves as a mask too."""
     import numpy as np

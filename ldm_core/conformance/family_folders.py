@@ -129,7 +129,11 @@ def diffusers_pictures(folder: Path, ground: Ground, cls: str) -> Any:
     kind = _class_of_diffusers(cls)
     if kind is None:
         raise NotApplicable(f"Diffusers has no class {cls}")
-    pipe = kind.from_pretrained(folder)
+    try:
+        pipe = kind.from_pretrained(folder)
+    except ImportError as error:
+        said = next(iter(str(error).strip().splitlines()), "a library is missing")
+        raise NotApplicable(f"Diffusers cannot read it here: {said}") from None
     pipe.set_progress_bar_config(disable=True)
     takes = inspect.signature(pipe.__call__).parameters
     guidance = ground.pipe.recipe.get("guidance")  # a folder may say its own

@@ -11,11 +11,12 @@ from typing import Any, TypeVar
 from ldm_core.conformance.checks import CHECKS, Check, NotApplicable, Result
 from ldm_core.conformance.declared import Declared
 from ldm_core.conformance.package import checks as package_checks
-from ldm_core.conformance.packages import Package, find_package
+from ldm_core.conformance.packages import Package, find_package, normalised
 from ldm_core.conformance.plugin_checks import PluginCheck, checks_of
 from ldm_core.conformance.project_folder import is_folder, read_project
 from ldm_core.conformance.runner import run_checks
 from ldm_core.errors import LdmError
+from ldm_core.plugins.registry import installed
 
 T = TypeVar("T")
 
@@ -103,7 +104,28 @@ def _looked_up(name: str, distribution: str) -> str:
     if result.outcome == "skipped":
         raise NotApplicable(result.reason)
     assert result.outcome == "passed", result.reason
+    if name == "listing":
+        _listed_here(distribution)
     return result.figure
+
+
+def _listed_here(distribution: str) -> None:
+    """Hold that this process, too, has the plugins, of which else no check is made.
+
+    It may import the package from elsewhere: ``python -m pytest`` puts the folder that it is run
+    in first on Python's path, and a module there is not the installed one.
+    """
+    registry = installed()
+    for failure in registry.failures:
+        ours = normalised(failure.distribution) == normalised(distribution)
+        assert not ours, (
+            f"in this process its plugins cannot be checked: {failure.reason}; where that is the "
+            "project's own folder, `pip install -e` it, or run `pytest` in place of `python -m "
+            "pytest`, which puts it on Python's path"
+        )
+    offered = {plugin.distribution for plugin in registry.plugins}
+    offered |= {model.distribution for model in registry.models}
+    assert distribution in offered, "in this process it offers nothing"
 
 
 @cache

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import threading
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -13,8 +12,7 @@ import numpy as np
 import torch
 from torch.nn.modules import module
 
-from ldm_core.conformance.package.state import changes, state
-from ldm_core.errors import PutBackWarning
+from ldm_core.conformance.package.state import changes, put_back_into, state
 
 SHARED = ("random_state", "default_dtype", "torch_settings")
 """What of `state` a call may not change either, beside hooks and threads."""
@@ -51,24 +49,20 @@ def untouched(where: str = "") -> Iterator[None]:
     """
     with global_seed(90210), torch.no_grad():
         before, hooks, threads = state(), {k: {*v} for k, v in HOOKS.items()}, _threads()
+        said: list[str] = []
         try:
-            with warnings.catch_warnings(record=True) as heard:
+            with put_back_into(said):
                 yield
             after = state()
             left = {k: {*v} - hooks[k] for k, v in HOOKS.items()}
             more = _threads() - threads
         finally:
             _put_back(hooks)
-    said = [text for name, text in changes(before, after).items() if name in SHARED]
+    said[:0] = [text for name, text in changes(before, after).items() if name in SHARED]
     said += [
         f"{len(keys)} global {name} of modules are left" for name, keys in left.items() if keys
     ]
     said += [f"the thread {thread.name} is left" for thread in more]
-    for one in heard:
-        if issubclass(one.category, PutBackWarning):
-            said.append(str(one.message).removesuffix("."))
-        else:
-            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
     assert not said, f"{where} it changes what all share: {'; '.join(said)}".strip()
 
 

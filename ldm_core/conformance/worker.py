@@ -18,7 +18,7 @@ from ldm_core.conformance.checks import CHECKS, Check, Result
 from ldm_core.conformance.package import checks as package_checks
 from ldm_core.conformance.package.evidence import gather, warm_up
 from ldm_core.conformance.package.listing import Listing, fresh_listing, output_to
-from ldm_core.conformance.package.state import QUESTIONS, State, changes, state
+from ldm_core.conformance.package.state import QUESTIONS, State, changes, put_back_into, state
 from ldm_core.conformance.packages import find_package
 from ldm_core.conformance.plugin_checks import PluginCheck, checks_of
 from ldm_core.conformance.worker_order import Order
@@ -66,13 +66,15 @@ def _with_traces(checks: list[PluginCheck]) -> Iterator[PluginCheck]:
     """The checks, with one behind those of each plugin that looks at what they left behind."""
     before: dict[str, State] = {}
     printed: dict[str, Listing] = {}
+    put_back: dict[str, list[str]] = {}
 
     def looked(check: PluginCheck) -> PluginCheck:
         function = check.check.function
 
         def first(subject: Any) -> str | None:
             before.setdefault(check.plugin, state())
-            with output_to(printed.setdefault(check.plugin, Listing())):
+            printed_here = printed.setdefault(check.plugin, Listing())
+            with output_to(printed_here), put_back_into(put_back.setdefault(check.plugin, [])):
                 return function(subject)
 
         return replace(check, check=replace(check.check, function=first))
@@ -81,22 +83,27 @@ def _with_traces(checks: list[PluginCheck]) -> Iterator[PluginCheck]:
         yield looked(check)
         last = i + 1 == len(checks) or checks[i + 1].plugin != check.plugin
         if last and check.check.name != "made":
-            seen = _traces(before, printed, check.plugin)
+            seen = _traces(before, printed, put_back, check.plugin)
             traces = Check(check.check.kind, "leaves_no_trace", seen)
             yield replace(check, check=traces, expected=None)
 
 
 def _traces(
-    before: dict[str, State], printed: dict[str, Listing], plugin: str
+    before: dict[str, State],
+    printed: dict[str, Listing],
+    put_back: dict[str, list[str]],
+    plugin: str,
 ) -> Callable[[Any], str | None]:
     def leaves_no_trace(subject: Any) -> str | None:
-        """What all code of a process shares is as it was before it was used, and nothing is on the
-        standard output, which belongs to results."""
+        """What all code of a process shares is as it was before it was used, also where the host
+        put it back, and nothing is on the standard output, which belongs to results."""
         said = " ".join(printed.get(plugin, Listing()).printed.split())
         assert not said, f"used, it printed {said[:60]!r} to the standard output"
         kept = [q for q in QUESTIONS if q not in ("random_state", "warning_filters", "logging")]
         for name, change in changes(before.get(plugin, state()), state()).items():
             assert name not in kept, f"used, it changed what all share: {name}: {change}"
+        for what in put_back.get(plugin, ())[:1]:
+            raise AssertionError(f"used, it is told of at each use: {what}")
         return None
 
     return leaves_no_trace

@@ -127,6 +127,30 @@ class Denoises(Conditioning):
         return Own()
 
 
+class Amount(Conditioning):
+    """Off where nothing is said.
+
+    Args:
+        change: ``change(x0, amounts)``, of each image's amount.
+    """
+
+    def __init__(self, change: Any) -> None:
+        self.change = change
+
+    @property
+    def inputs(self) -> Any:
+        return {"amount": Input(float, 0.0, help="how much, 0 to 1")}
+
+    def bind(self, run: Any) -> RunHooks:
+        change, amounts = self.change, run.request.inputs["amount"]
+
+        class Own(RunHooks):
+            def denoise(self, denoise: Any) -> Any:
+                return lambda x, point: change(denoise(x, point), amounts)
+
+        return Own()
+
+
 def counting(part: Any, x0: Any) -> Any:
     part.calls += 1
     return x0 * (1 + 0.01 * part.calls)
@@ -153,6 +177,14 @@ WRONG: dict[str, tuple[Any, str]] = {
     "a mean of the batch": (
         lambda: Denoises(lambda part, x0: x0 + x0.mean(0, keepdim=True)),
         "each_alone",
+    ),
+    "the first image's input for all": (
+        lambda: Amount(lambda x0, amounts: x0 * (1 - amounts[0])),
+        "each_alone",
+    ),
+    "noise of its own, once it is on": (
+        lambda: Amount(lambda x0, amounts: x0 + max(amounts) * torch.randn_like(x0)),
+        "no_other_randomness",
     ),
     "noise of its own": (
         lambda: Denoises(lambda part, x0: x0 + 0.1 * torch.randn_like(x0)),

@@ -24,6 +24,7 @@ from ldm_core.contracts import (
 )
 from ldm_core.contracts.abilities import TextAbility
 from ldm_core.numerics.noise_schedule import FlowSchedule
+from ldm_core.plugins.registry import installed
 
 NETWORK = PartInfo("network", "Linear", "network")
 
@@ -172,6 +173,10 @@ WRONG: dict[str, tuple[Any, str]] = {
         other(answer=lambda self, output, call: output + call.x.mean(0, keepdim=True)),
         "batch",
     ),
+    "the first row's timestep for all": (
+        other(answer=lambda self, output, call: output * call.t[0] / 1000),
+        "batch",
+    ),
     "noise of its own": (
         other(answer=lambda self, output, call: output + 0.1 * torch.randn_like(output)),
         "same_seed",
@@ -301,9 +306,13 @@ def test_nor_does_a_further_one(name: str, tmp_path: Path) -> None:
     assert not [word for word in said.values() if word.startswith("failed")], said
 
 
-def test_every_shipped_family_is_here() -> None:
-    from ldm_core.plugins.registry import installed
+def test_a_sound_is_not_held_against_pictures() -> None:
+    (tones,) = (one.folder for one in installed().models if one.name == "tones")
+    said = outcome(shipped("family", "stable_audio", tones), "as_diffusers")
+    assert said.startswith("skipped: it draws audio"), said
 
+
+def test_every_shipped_family_is_here() -> None:
     assert {plugin.name for plugin in installed().of_kind("family")} == {*FAMILIES, *FURTHER}
 
 

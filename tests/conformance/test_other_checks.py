@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from ldm_core.conformance.kinds import checks_of_kind
 from ldm_core.conformance.project_folder import read_project
@@ -256,9 +258,16 @@ def by_step(grid: Any) -> Iterator[Any]:
     yield lambda step: left.remove(step.index)
 
 
+@contextmanager
+def seeding_runs(grid: Any) -> Iterator[Any]:
+    torch.manual_seed(0)
+    yield lambda step: None
+
+
 OBSERVERS: dict[str, tuple[Callable[[], Any], set[str]]] = {
     "right": (lambda: watching, set()),
     "touching": (lambda: touching, {"changes_nothing"}),
+    "seeding": (lambda: seeding_runs, {"changes_nothing"}),
     "swallowing": (lambda: swallowing, {"errors_pass"}),
     "no context manager": (
         lambda: lambda grid: print,
@@ -308,6 +317,10 @@ def telling(shown: Any, manifest: Any, path: Path) -> None:
     png(shown, manifest, path)
 
 
+def slower(shown: Any, manifest: Any, path: Path) -> None:
+    soundfile.write(path, shown.data.T, int(shown.rate) // 2, "PCM_24", format="WAV")
+
+
 WRITERS: dict[str, tuple[Any, set[str]]] = {
     "right": (writes("image", ".png", holds_manifest=True)(png), set()),
     "no writer": (
@@ -326,6 +339,7 @@ WRITERS: dict[str, tuple[Any, set[str]]] = {
     ),
     "no manifest": (writes("image", ".png", holds_manifest=True)(without), {"holds_manifest"}),
     "a manifest unsaid": (writes("image", ".png")(png), {"holds_manifest"}),
+    "slower": (writes("audio", ".wav")(slower), {"readable"}),
     "numbered": (writes("image", ".png", holds_manifest=True)(numbered), {"repeats"}),
     "into the picture": (
         writes("image", ".png", holds_manifest=True)(telling),
@@ -586,6 +600,12 @@ def test_a_model_that_ships_is_a_folder_of_safetensors_that_a_family_knows(
             copy.write_bytes(path.read_bytes())
     (tmp_path / "copy" / "unet" / "diffusion_pytorch_model.bin").write_bytes(b"pickle")
     assert set(reasons(tmp_path / "copy")) == {"safetensors_alone"}
+    weights = tmp_path / "copy" / "unet" / "diffusion_pytorch_model.safetensors"
+    held = load_file(weights)
+    save_file({name: held[name] for name in sorted(held)[1:]}, weights)
+    assert set(reasons(tmp_path / "copy")) == {"safetensors_alone", "draws"}
     index = tmp_path / "copy" / "model_index.json"
     index.write_text('{"_class_name": "Nobodys"}')
-    assert set(reasons(tmp_path / "copy")) == {"safetensors_alone", "recognised", "composes"}
+    assert set(reasons(tmp_path / "copy")) == {
+        *("safetensors_alone", "recognised", "composes", "draws")
+    }

@@ -148,6 +148,11 @@ WRONG: dict[str, tuple[dict[str, str], set[str]]] = {
         {"project": PROJECT.replace('version = "0.1"', 'version = "first"')},
         {"metadata"},
     ),
+    "another version": ({"project": PROJECT.replace(">=0.2,<1", ">=5")}, {"metadata"}),
+    "no reason": (
+        {"plugin": PLUGIN + '\nexpected_failures = {"scheduler mine: order": " "}\n'},
+        {"declarations"},
+    ),
     "unknown failure": (
         {"plugin": PLUGIN + '\nexpected_failures = {"scheduler mine: ordr": "it is new"}\n'},
         {"declarations"},

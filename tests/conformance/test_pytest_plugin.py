@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 
@@ -69,6 +70,10 @@ def test_those_of_a_package_are_made_in_a_process_of_its_own(
     assert "ldm-check[package: logging]" in failed
     assert "level: 30 became 10" in run.stdout
     assert "1 xpassed" in run.stdout
+    # `python -m pytest` puts the folder that it is run in first: another copy of the package there
+    copytree(tmp_path / "p" / "mine_by_pytest", tmp_path / "q" / "mine_by_pytest")
+    run = run_pytest(tmp_path / "q", "--ldm-check", "ldm-mine", "-rf")
+    assert "in this process its plugins cannot be checked" in run.stdout, run.stdout
 
 
 @parametrize_with_checks("observer:progress_bar")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ldm_core.conformance.checks import NotApplicable, Subject, check
+from ldm_core.conformance.examples import other_values
 from ldm_core.conformance.grounds import (
     Ground,
     apart,
@@ -26,6 +29,7 @@ from ldm_core.conformance.grounds import (
 )
 from ldm_core.conformance.model_state import differences, model_state
 from ldm_core.contracts import NEGATIVE, POSITIVE, Condition, Conditioning, Input, Unequal
+from ldm_core.errors import LdmError
 from ldm_core.values import fitted, type_name
 
 ASKED = (POSITIVE, NEGATIVE)
@@ -234,7 +238,22 @@ def _clash(one: Conditioning, other: Conditioning) -> bool:
 
 
 def _grounds(subject: Subject) -> Iterator[Ground]:
-    return fitting(subject, _beside(subject))
+    return map(_spoken_to, fitting(subject, _beside(subject)))
+
+
+def _spoken_to(ground: Ground) -> Ground:
+    """The ground where each input that it reads and takes other values of has such, an image each:
+    by default many are off, or the same for all."""
+    extent = ground.pipe.composition.extent()
+    for name, one in _own(ground).inputs.items():
+        values = other_values(name, one, extent) if isinstance(one, Input) else None
+        if values is None or name not in ground.inputs:
+            continue
+        other = replace(ground, inputs={**ground.inputs, name: values})
+        with suppress(LdmError), quietly():  # what it makes of odd values others see to
+            other.start()
+            ground = other
+    return ground
 
 
 def _own(ground: Ground) -> Conditioning:

@@ -31,7 +31,7 @@ from ldm_core.conformance.grounds import (
     see_runs_apart,
     tried,
 )
-from ldm_core.contracts import Family, ModelInfo, Part, Unequal
+from ldm_core.contracts import POSITIVE, Call, Family, ModelInfo, Part, Row, Unequal
 from ldm_core.contracts.abilities import TextAbility
 from ldm_core.model.files import read_index
 from ldm_core.plugins.options import with_options
@@ -139,8 +139,39 @@ def parts(subject: Subject) -> str:
 
 @check("family")
 def batch(subject: Subject) -> str:
-    """Each image of a batch is what it is alone."""
-    return f"within {see_each_alone(_ground(subject)):.1g}"
+    """Each image of a batch is what it is alone, and so is each row of a call, whose rows may lie
+    at different points."""
+    ground = _ground(subject)
+    return f"within {max(see_each_alone(ground), _see_rows_alone(ground)):.1g}"
+
+
+def _see_rows_alone(ground: Ground) -> float:
+    """See that the network answers rows at different points as it answers each alone; how far they
+    lie apart at most."""
+    worst = 0.0
+    with quietly(), torch.no_grad():
+        sampling = ground.start()
+        condition, grid = next(iter(sampling.conditions().values())), sampling.run.grid
+        if isinstance(condition, Unequal):
+            return worst
+        points = [grid[i % (len(grid) - 1)] for i in range(len(sampling.x))]
+        rows = tuple(
+            Row(i, POSITIVE, p, grid.index(p), len(grid) - 1) for i, p in enumerate(points)
+        )
+        t = torch.tensor([float(point.t) for point in points]).to(sampling.x)
+        call = Call(sampling.x, t, condition, rows)
+        together = sampling.run.model.network(call)
+        for i, row in enumerate(rows):
+            own = {key: value[i : i + 1] for key, value in condition.items()}
+            one = Call(sampling.x[i : i + 1], t[i : i + 1], own, (row,))
+            distance = apart(together[i : i + 1], sampling.run.model.network(one))
+            worst = max(worst, distance)
+            see(
+                distance <= FAR,
+                f"row {i + 1} of a call whose rows lie at different points is answered otherwise "
+                f"alone (by {distance:.2g}): each row has its own timestep, call.t (rows,)",
+            )
+    return worst
 
 
 @check("family")
@@ -166,6 +197,9 @@ def as_diffusers(subject: Subject) -> str:
     """With nothing chosen a folder gives the picture that Diffusers' own pipeline gives, where
     Diffusers has its class."""
     ground, folder = _ground(subject), _folder(subject)
+    medium = ground.pipe.composition.decoder.kind
+    if medium not in ("image", "video"):
+        raise NotApplicable(f"it draws {medium}, and pictures are compared")
     name = read_index(folder).get("_class_name")
     theirs = torch.as_tensor(diffusers_pictures(folder, ground, str(name)))
     with quietly(), torch.no_grad():

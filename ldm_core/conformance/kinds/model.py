@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
+
+import torch
 
 from ldm_core.composition.compose import compose
 from ldm_core.conformance.checks import Subject, check
+from ldm_core.conformance.grounds import on_folder, quietly, see_latents
 from ldm_core.model.recognition import inspect_model
+from ldm_core.run.decoding import decoder_for
 
 UNPICKLED = frozenset({".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle", ".msgpack", ".h5"})
 """Suffixes of weights that other programs read by running them, or that nothing here reads."""
@@ -50,3 +55,16 @@ def composes(subject: Subject) -> str:
     said = subject.plugin.loaded().made_for
     assert said.strip(), "it does not say what it draws"
     return str(composition.recipe["scheduler"]["name"])
+
+
+@check("model")
+def draws(subject: Subject) -> str:
+    """Its weights are whole and fit what its files say of them: two steps with it come to finite
+    latents, and those to finite data."""
+    ground = on_folder(replace(subject, model=subject.plugin.loaded().folder))
+    latents = ground.draw([0])
+    see_latents(latents, ground, 1)
+    with quietly(), torch.no_grad():
+        medium = decoder_for(ground.pipe, ground.plan([0]).request)(latents)
+    assert medium.data.isfinite().all(), "what its latents are decoded to is not finite"
+    return f"{medium.kind} {tuple(medium.data.shape[1:])}"

@@ -19,11 +19,15 @@ from ldm_core.media.integers import to_integers
 from ldm_core.media.made_files import read_data
 from ldm_core.media.picture_manifests import read_manifest
 from ldm_core.media.pictures import open_picture
+from ldm_core.media.sound_files import read_sound
+from ldm_core.media.video_files import read_video
 from ldm_core.plugins.options import with_options
 
 MANIFEST: Mapping[str, Any] = {"seed": 7, "prompt": "ein Stern – 星", "steps": [1, 2]}
 THERE = b"what stood there before\n" * 2000
 """Longer than what a writer writes of such small entries."""
+NEAR = 0.1
+"""How far a rate may be off, as a share of it: a GIF counts hundredths of a second."""
 SIZES = ((16, 24), (1, 1), (33, 7))
 
 
@@ -123,8 +127,12 @@ def _readable_in_time(writer: Writer) -> str:
             manifest = {"extent": {"frames": len(shown.data)}} if writer.kind == "video" else {}
             try:
                 back = read_data(path, writer.kind, {**manifest, "rate": shown.rate})
+                rate = (read_sound if writer.kind == "audio" else read_video)(path).rate
             except LdmError as error:
                 raise NotApplicable(f"there is no reader of it here: {error.message}") from None
+        assert rate is None or abs(rate / (shown.rate or rate) - 1) <= NEAR, (
+            f"it has {shown.rate:g} frames or samples a second, and {rate:g} a second are read"
+        )
         if writer.kind == "audio":
             own, read = to_integers(shown.data)[0], to_integers(back)[0]
         else:

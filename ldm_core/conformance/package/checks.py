@@ -222,6 +222,11 @@ def metadata(seen: Evidence) -> str:
     assert ours, 'it does not say that it needs ldm-core; dependencies = ["ldm-core>=0.2"]'
     low = [s for need in ours for s in need.specifier if s.operator in (">=", "==", "~=", ">")]
     assert low, f"it needs any {ours[0]}; say from which version on, as ldm-core>=0.2"
+    host = importlib.metadata.version(OWN)
+    for need in ours:
+        assert need.specifier.contains(host, prereleases=True), (
+            f"it needs {need}, and this is ldm-core {host}, beside which pip would not install it"
+        )
     return f"{said}, {ours[0]}"
 
 

@@ -94,9 +94,15 @@ def gather(
 
 
 def _make(plugin: Plugin, registry: Registry, declared: Declared) -> None:
-    """What is wrong with it its own check says."""
+    """What is wrong with it its own check says.
+
+    Its module is imported as Python does it: the host puts back what an import of its own changes,
+    and warns of that at each use.
+    """
     if plugin.kind == "model":
         return
+    if isinstance(plugin.target, str):
+        importlib.import_module(plugin.target.partition(":")[0])
     options = declared.options(f"{plugin.kind} {plugin.name}")
     plugin.options  # noqa: B018 - reads them, and so imports it
     if why_not_made(plugin, options) is None and plugin.kind not in NOT_MADE:

@@ -12,8 +12,11 @@ import socket
 import sys
 import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
+
+from ldm_core.errors import PutBackWarning
 
 State = Mapping[str, Mapping[str, Any]]
 """By the name of a check, what it looks at: ``{"environment": {"PATH": "/bin"}}``."""
@@ -37,6 +40,24 @@ OF_A_COMPILER = "_TORCHINDUCTOR_"
 """How variables begin that torch sets for code that it compiled."""
 BUNDLED = os.path.join("setuptools", "_vendor")
 """What setuptools, by which torch finds that compiler, puts on Python's path."""
+
+
+@contextmanager
+def put_back_into(said: list[str]) -> Iterator[None]:
+    """Take what the host says meanwhile that a plugin changed and that it put back; other warnings
+    go on their way.
+
+    Args:
+        said: gets a line for each.
+    """
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always", PutBackWarning)
+        yield
+    for one in heard:
+        if issubclass(one.category, PutBackWarning):
+            said.append(str(one.message).removesuffix("."))
+        else:
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
 
 
 def state() -> State:
