@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
@@ -11,6 +12,7 @@ from ldm_core.composition.composition import Composition
 from ldm_core.conformance.checks import NotApplicable
 from ldm_core.contracts import Input
 from ldm_core.contracts.files import FileName
+from ldm_core.errors import LdmError, LdmWarning, PartError, PluginError
 
 IMAGES = 3
 TEXTS = ("a red circle", "a large blue star on a white ground", "green")
@@ -40,17 +42,35 @@ def _example(annotation: Any) -> Any:
 
 
 def example_inputs(composition: Composition) -> dict[str, list[Any]]:
-    """A value of each input for each of three images: its default where it has one, but for texts.
+    """A value of each input for each of three images: its default where it has one, but for texts
+    that it does not refuse, as those that name one of a few.
 
     Raises:
         NotApplicable: one must be given, and is of a type of which there is no example.
     """
-    info = composition.info
-    extent = composition.extent()
-    return {
-        name: _values(name, one, len(info.classes), extent)
-        for name, one in composition.inputs.items()
-    }
+    declared, extent = composition.inputs, composition.extent()
+    classes = len(composition.info.classes)
+    values = {name: _values(name, one, classes, extent) for name, one in declared.items()}
+    if _refused(composition, values):
+        defaults = {n: [one.default] * IMAGES for n, one in declared.items() if not one.required}
+        for name, default in defaults.items():
+            odd = {**values, **defaults, name: values[name]}
+            if values[name] != default and _refused(composition, odd):
+                values[name] = default
+    return values
+
+
+def _refused(composition: Composition, values: Mapping[str, Sequence[Any]]) -> bool:
+    """Whether such inputs are refused when they are planned."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", LdmWarning)
+            composition.plan(values, [*range(IMAGES)], None, None)
+    except (PartError, PluginError):  # which is no refusal
+        return False
+    except LdmError:
+        return True
+    return False
 
 
 def _values(name: str, one: Input, classes: int, extent: Mapping[str, int]) -> list[Any]:

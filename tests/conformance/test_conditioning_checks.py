@@ -210,13 +210,18 @@ def test_what_is_right_passes_all() -> None:
 
 
 class Symmetry(Conditioning):
-    """Reads a number, which it compares without a look at what it is."""
+    """Reads a number, which it compares without a look at what it is, and one of two words."""
 
     @property
     def inputs(self) -> Any:
-        return {"mirror": Input(float, 1.0, help="how symmetrical the picture is to be, 0 to 1")}
+        return {
+            "mirror": Input(float, 1.0, help="how symmetrical the picture is to be, 0 to 1"),
+            "side": Input(str, "left", help="which side is mirrored, left or right"),
+        }
 
     def check(self, request: Any) -> None:
+        if not {*request.inputs["side"]} <= {"left", "right"}:
+            raise LdmError("side should be left or right.")
         for share in request.inputs["mirror"]:
             if not 0 <= share <= 1:
                 raise LdmError("mirror should be a number from 0 to 1.")
@@ -238,7 +243,8 @@ class Symmetry(Conditioning):
 def test_another_that_is_right_raises_no_alarm() -> None:
     said = outcomes(subject("conditioning", Symmetry))
     assert {name for name, word in said.items() if word.startswith("failed")} == set(), said
-    assert said["refuses_wrong_inputs"] == "passed of mirror"
+    assert said["each_alone"].startswith("passed"), said
+    assert said["refuses_wrong_inputs"] == "passed of mirror, side"
 
 
 NAMES = [
