@@ -38,6 +38,7 @@ from ldm_core.cli.words import as_help
 from ldm_core.errors import LdmError
 from ldm_core.model.hub_permission import hub_permission
 from ldm_core.plugins.blame import blamed, is_of_others
+from ldm_core.plugins.command_names import UNUSABLE
 from ldm_core.plugins.options import REQUIRED, Option, describe, plain_function, read_fields
 from ldm_core.plugins.registry import Plugin, installed
 from ldm_core.run.in_batches import Draws, InBatches
@@ -66,7 +67,7 @@ def made_command(name: str, plugin: Plugin) -> Any:
             run, in_batches = as_command(plugin), isinstance(plugin.loaded, InBatches)
             return _command(name, help_of(plugin), run, TakesInputs if in_batches else Command)
     except LdmError as error:
-        help = f"{help_of(plugin)}\n\n{as_help(f'(cannot be used: {error.message})')}"
+        help = f"{help_of(plugin)}\n\n{as_help(f'({UNUSABLE}: {error.message})')}"
         return _command(name, help, _broken(error), None, **WHATEVER)
 
 

@@ -14,7 +14,7 @@ from ldm_core.cli.words import as_help
 from ldm_core.errors import LdmError
 from ldm_core.model.own_program import uncollected
 from ldm_core.plugins.blame import blamed
-from ldm_core.plugins.command_names import listed_as
+from ldm_core.plugins.command_names import UNUSABLE, listed_as
 from ldm_core.plugins.docstrings import written_docstring
 from ldm_core.plugins.registry import Plugin, Registry
 
@@ -103,7 +103,7 @@ def help_of(plugin: Plugin) -> str:
         with blamed(plugin, "while it was listed"):
             return as_help(plugin.written_doc.partition("Args:")[0])
     except LdmError as error:
-        return as_help(f"(cannot be used: {error})")
+        return as_help(f"({UNUSABLE}: {error})")
 
 
 def add_plugin_commands(app: typer.Typer, registry: Registry) -> None:

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from ldm_core.plugins.blame import OWN
 from ldm_core.plugins.registry import Plugin
 
+UNUSABLE = "cannot be used"
+"""What the help of a command begins its reason with that cannot be made."""
+
 
 def listed_as(plugin: Plugin, commands: Sequence[Plugin]) -> tuple[str, str]:
     """The group and the name by which a command is typed.

@@ -444,7 +444,7 @@ ldm_api = ">=2,<3"
 
 @hookimpl
 def ldm_commands(register):
-    for name in ("measure", "inpaint", "upscale twice", "collect", "draw", "quiet"):
+    for name in ("measure", "inpaint", "upscale twice", "collect", "draw", "quiet", "taken"):
         register(name, "{module}.parts:" + name.split()[-1])
     register("early", "{module}.early:early")
     register("late", "{module}.late:late")
@@ -486,6 +486,14 @@ def collect(words: Path):
 
     Args:
         words: A file.
+    """
+
+
+def taken(*, help: str = ""):
+    """Take the core's own flag.
+
+    Args:
+        help: What is asked.
     """
 
 
@@ -537,6 +545,7 @@ WRONG_COMMANDS: dict[str, tuple[str, set[str]]] = {
     "collect": ("parts", {"paths"}),
     "draw": ("parts", {"readable_types"}),
     "quiet": ("parts", {"helps"}),
+    "taken": ("parts", {"helps"}),
 }
 """By name: the module, and the checks that fail."""
 

@@ -18,7 +18,8 @@ from PIL import Image
 from ldm_core.annotations import names_pipeline
 from ldm_core.conformance.checks import NotApplicable, Subject, check
 from ldm_core.contracts.files import NAMES_FILE, READ, WRITTEN, parts_of
-from ldm_core.plugins.command_names import listed_as
+from ldm_core.plugins.command_names import UNUSABLE, listed_as
+from ldm_core.plugins.discovery import named_files
 from ldm_core.plugins.options import Option, describe
 
 LIMIT = 50.0
@@ -37,9 +38,10 @@ def helps(subject: Subject) -> str:
     """Asked for its ``--help``, it says what it does and takes, and ends with 0."""
     plugin = subject.plugin
     typed = _typed(subject)
+    files = [word for file in named_files() for word in ("--plugin", str(file))]
     began = time.perf_counter()
     run = subprocess.run(  # noqa: S603 - this program itself
-        [sys.executable, "-P", "-m", "ldm_core", *typed.split(), "--help"],
+        [sys.executable, "-P", "-m", "ldm_core", *files, *typed.split(), "--help"],
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
@@ -53,6 +55,8 @@ def helps(subject: Subject) -> str:
     assert "Usage" in run.stdout, f"`ldm {typed} --help` says {run.stdout[:60]!r}"
     first = plugin.summary.split()[:3]
     said = " ".join(run.stdout.split())
+    _, broken, reason = said.partition(f"({UNUSABLE}:")
+    assert not broken, f"it {UNUSABLE}:{reason.partition(')')[0]}"
     assert first, f"the command '{plugin.name}' has no docstring"
     assert " ".join(first) in said, (
         f"`ldm {typed} --help` does not say what it does; its docstring begins with that"

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ldm_core.conformance.checks import Subject, check
 from ldm_core.conformance.gaussian import SCHEDULES
-from ldm_core.conformance.grounds import toys
+from ldm_core.conformance.grounds import Ground, toys
 from ldm_core.conformance.traces import untouched
 from ldm_core.conformance.walks import SEEDS, seeded, smooth
 from ldm_core.contracts import Grid, Observer, Step
@@ -34,7 +34,8 @@ def changes_nothing(subject: Subject) -> str:
     alone = _run(_grid(), lambda step: None)
     with _opened(subject, _grid()) as tell:  # what is imported once may change such things once
         heard = _run(_grid(), tell)
-    with untouched("from before it is opened"), _opened(subject, _grid()) as tell:
+    ground = toys(subject)[0]  # whose weights are drawn
+    with untouched("from before it is opened"), _opened(subject, _grid(), ground) as tell:
         again = _run(_grid(), tell)
     assert heard.equal(alone), "it changes the run that it hears of"
     assert again.equal(alone), "it changes the second run that it hears of"
@@ -90,14 +91,20 @@ def _grid(steps: int = 4) -> Grid:
 
 
 @contextmanager
-def _opened(subject: Subject, grid: Grid) -> Iterator[Callable[[Step], None]]:
-    """What hears of one run along a grid, of three images of a toy model."""
+def _opened(
+    subject: Subject, grid: Grid, ground: Ground | None = None
+) -> Iterator[Callable[[Step], None]]:
+    """What hears of one run along a grid, of three images of a toy model.
+
+    Args:
+        ground: with that model, where it is made already.
+    """
     observer: Observer = subject.made()
     if not observer.sees_run:
         with observer.of_walk(grid) as tell:
             yield tell
         return
-    ground = toys(subject)[0]
+    ground = ground or toys(subject)[0]
     of_run = observer.of_run(replace(ground.start().run, grid=grid))
     try:
         yield of_run.step
