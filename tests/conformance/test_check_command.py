@@ -261,6 +261,38 @@ def test_a_plugin_in_a_file_is_checked(
     assert [p.id for p in plugins_of("mine", installed())] == ["local:mine"]
 
 
+COMMAND = """
+from ldm_core import hookimpl
+
+ldm_api = ">=2,<3"
+
+
+def say(*, word: str = "x"):
+    '''Say it.
+
+    Args:
+        word: What.
+    '''
+    return word
+
+
+@hookimpl
+def ldm_commands(register):
+    register("say", say)
+"""
+
+
+@pytest.mark.slow
+def test_a_command_of_a_file_is_asked_for_its_help_with_that_file(
+    ldm: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(discovery, "_files", ())
+    (file := tmp_path / "mine_has_a_command.py").write_text(COMMAND)
+    code, out, err = ldm("plugins", "check", "command:say", "--plugin", file)
+    assert code == 0, out + err
+    assert "PASS  command say  helps" in out
+
+
 @pytest.mark.slow
 def test_a_plugin_that_ends_the_process_is_a_failure(ldm: Any, tmp_path: Path) -> None:
     folder = write_package(tmp_path / "p", "mine_ends", PLUGIN + OBSERVER, PARTS + ENDS)

@@ -6,15 +6,17 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from shutil import copytree
 
 import pytest
 
-from ldm_core.conformance import every_test, parametrize_with_checks
+from ldm_core.conformance import every_test, parametrize_with_checks, suites
+from ldm_core.conformance.checks import Result
 from ldm_core.conformance.plugin_checks import PluginCheck
 from ldm_core.conformance.project_folder import read_project
 from ldm_core.errors import LdmError
 from ldm_core.plugins.discovery import once
+from ldm_core.plugins.entries import Failure
+from ldm_core.plugins.registry import Registry
 from written_packages import PLUGIN as WRITTEN
 from written_packages import write_package
 
@@ -70,10 +72,21 @@ def test_those_of_a_package_are_made_in_a_process_of_its_own(
     assert "ldm-check[package: logging]" in failed
     assert "level: 30 became 10" in run.stdout
     assert "1 xpassed" in run.stdout
-    # `python -m pytest` puts the folder that it is run in first: another copy of the package there
-    copytree(tmp_path / "p" / "mine_by_pytest", tmp_path / "q" / "mine_by_pytest")
-    run = run_pytest(tmp_path / "q", "--ldm-check", "ldm-mine", "-rf")
-    assert "in this process its plugins cannot be checked" in run.stdout, run.stdout
+
+
+def test_a_process_that_has_not_its_plugins_fails_the_listing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As `python -m pytest` in a folder with another copy of the package: no check would be made
+    of its plugins, and all tests pass."""
+    registry, listed = Registry(), Result("package", "listing", "passed", "1 plugins")
+    monkeypatch.setattr(suites, "_results", lambda distribution: {"listing": listed})
+    monkeypatch.setattr(suites, "installed", lambda: registry)
+    with pytest.raises(AssertionError, match="it offers nothing"):
+        suites._looked_up("listing", "ldm-mine")
+    registry.failures.append(Failure("mine", "LDM_mine", "its module is another's"))
+    with pytest.raises(AssertionError, match="cannot be checked: its module is another's"):
+        suites._looked_up("listing", "ldm-mine")
 
 
 @parametrize_with_checks("observer:progress_bar")
