@@ -11,7 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from types import FrameType, TracebackType
+from types import FrameType, FunctionType, MethodType, TracebackType
 from typing import NoReturn, TextIO
 
 from ldm_core.cli.signals import Stop
@@ -28,7 +28,7 @@ from ldm_core.errors import (
 from ldm_core.machine import asked_to_stop, machine_error
 from ldm_core.media.json_text import json_text
 from ldm_core.plugins.blame import blame, culprit
-from ldm_core.plugins.discovery import answering, threads_left
+from ldm_core.plugins.discovery import answering, packages, threads_left
 
 FAILED = 1
 """A plugin failed, or this program did, or what came out is not finite."""
@@ -76,7 +76,7 @@ def leave(code: int, last: LastWord) -> NoReturn:
     timer.cancel()
     _flush(sys.stdout)
     sys.stdout = sys.stderr  # the results are out
-    sys.unraisablehook = _say_unraised
+    sys.unraisablehook = _say_at_the_end
     atexit._run_exitfuncs()
     for stream in (sys.stderr, sys.__stdout__, sys.__stderr__):
         _flush(stream)
@@ -162,7 +162,16 @@ def _whose(frame: FrameType | None) -> str | None:
     while frame is not None:
         trace = TracebackType(trace, frame, frame.f_lasti, frame.f_lineno or 1)
         frame = frame.f_back
-    return culprit(SystemExit().with_traceback(trace), None, answering())
+    return _who_failed(SystemExit().with_traceback(trace))
+
+
+def _who_failed(error: BaseException) -> str | None:
+    """Whose plugin's code an error is of, in words; while plugins are listed, whose package's."""
+    if (whose := culprit(error, None, answering())) is not None:
+        return whose
+    known = packages()
+    names = (str(f.f_globals.get("__name__")) for f, _ in traceback.walk_tb(error.__traceback__))
+    return next((known[top] for n in names if (top := n.partition(".")[0]) in known), None)
 
 
 def _flush(stream: TextIO | None) -> None:
@@ -177,16 +186,27 @@ def say_of_thread(what: threading.ExceptHookArgs) -> None:
     if error is None or isinstance(error, SystemExit):
         return
     say_traceback(error)
-    whose = culprit(error, None, answering())
+    whose = _who_failed(error)
     name = "" if what.thread is None else f" '{what.thread.name}'"
     say(f"warning: the thread{name}{f' of {whose}' if whose else ''} failed: {with_class(error)}")
 
 
-def _say_unraised(what: sys.UnraisableHookArgs) -> None:
-    """Say in a line what failed of that which was to be called at the end."""
-    if what.exc_value is not None:
-        failed = with_class(what.exc_value)
-        say(f"warning: {what.object} failed at the end of the program: {failed}")
+def say_unraised(what: sys.UnraisableHookArgs, when: str = "where nobody called it") -> None:
+    """Say in a line what failed that Python called by itself, such as the finalizer of an object
+    that a plugin left behind."""
+    error = what.exc_value
+    if error is None:
+        return
+    say_traceback(error)
+    whose = _who_failed(error)
+    called = what.object.__func__ if type(what.object) is MethodType else what.object
+    name = called.__qualname__ if type(called) is FunctionType else f"a {type(called).__name__}"
+    name = printable(name.replace("<locals>.", ""))
+    say(f"warning: {name}{f' of {whose}' if whose else ''} failed {when}: {with_class(error)}")
+
+
+def _say_at_the_end(what: sys.UnraisableHookArgs) -> None:
+    say_unraised(what, "at the end of the program")
 
 
 def ended(error: BaseException, signum: int | None = None) -> int:

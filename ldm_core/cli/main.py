@@ -23,6 +23,7 @@ from ldm_core.cli.ends import (
     say,
     say_in_json,
     say_of_thread,
+    say_unraised,
 )
 from ldm_core.cli.folder import leave_folder
 from ldm_core.cli.later import (
@@ -40,6 +41,7 @@ from ldm_core.plugins.discovery import packages
 from ldm_core.plugins.late import anyone_began, left_behind, tell_late
 from ldm_core.plugins.meanwhile import nothing_replaced
 from ldm_core.plugins.registry import installed
+from ldm_core.plugins.timers import unended
 from ldm_core.plugins.warned import told
 
 GROUPS = {
@@ -106,7 +108,7 @@ def main() -> None:
     begins()
     warnings.showwarning = _show_warning
     leave_folder()
-    with StopSignals() as signals:
+    with StopSignals(say_unraised) as signals, unended(left_behind):
         try:
             with open_streams():
                 _run()

@@ -39,16 +39,21 @@ class StopSignals:
     Outside the main thread, which alone hears of signals, it does nothing. Raised where nothing can
     be, as in a callback of a library, which Python only tells of, it comes again a moment later.
 
+    Args:
+        unraised: hears of other errors that went nowhere, where Python's own would.
+
     Attributes:
         signum: the signal that was heard; None while there was none.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, unraised: Callable[[Any], Any] | None = None) -> None:
         self.signum: int | None = None
         self._process = os.getpid()
         self._before: dict[int, Any] = {}
         self._usual: dict[int, Any] = {}
+        self._given = unraised
         self._hook: Callable[[Any], Any] = sys.unraisablehook
+        self._hears = self._unraised  # the one that is set
         self._over = threading.Event()
 
     def __enter__(self) -> StopSignals:
@@ -60,11 +65,11 @@ class StopSignals:
                 if signum is not None and (before := signal.getsignal(signum)) in usual:
                     self._before[signum] = self._usual[signum] = before
                     signal.signal(signum, self._hear)
-            self._hook, sys.unraisablehook = sys.unraisablehook, self._unraised
+            self._hook, sys.unraisablehook = sys.unraisablehook, self._hears
         return self
 
     def __exit__(self, *_: object) -> None:
-        if sys.unraisablehook == self._unraised:
+        if sys.unraisablehook is self._hears:
             sys.unraisablehook = self._hook
         self._over.set()
         self._let_go()
@@ -81,7 +86,8 @@ class StopSignals:
     def _unraised(self, told: Any) -> None:
         """Hear of an error that went nowhere."""
         if not isinstance(told.exc_value, Stop):
-            self._hook(told)
+            usual = self._given is not None and self._hook is sys.__unraisablehook__
+            (self._given if usual and self._given else self._hook)(told)
             return
         signum = told.exc_value.signum
         self._before[signum] = signal.getsignal(signum)

@@ -43,6 +43,8 @@ def partial(folder: Path) -> Iterator[Path]:
     try:
         yield path
     finally:
+        if path.is_dir() and not path.is_symlink():  # a writer of another package made one of it
+            shutil.rmtree(path, ignore_errors=True)
         path.unlink(missing_ok=True)
         os.close(descriptor)
 

@@ -14,6 +14,7 @@ from ldm_core.errors import LdmError, LdmWarning, MachineError, PluginError
 from ldm_core.media.picture_manifests import manifest_in
 from ldm_core.media.pixels import check_shown
 from ldm_core.plugins.blame import blamed, is_of_others
+from ldm_core.plugins.looked_at import are_identical
 from ldm_core.plugins.options import with_options
 from ldm_core.plugins.registry import Plugin, Registry
 
@@ -120,7 +121,7 @@ def _seen(writer: Writer, plugin: Plugin) -> Writer:
         told = deepcopy(manifest) if is_of_others(plugin) else manifest
         with blamed(plugin, "while it wrote a file"):
             writer.write(shown, told, path)
-        if told != manifest:
+        if not are_identical(told, manifest):
             altered = LdmError("a writer leaves the manifest as it is, and it wrote into it.")
             raise PluginError(plugin.whose, "while it wrote a file", altered)
         if not path.is_file() or path.stat().st_size == 0:

@@ -23,7 +23,6 @@ from ldm_core.errors import (
     PartError,
     PluginError,
     add_note,
-    cause_of,
     home_of,
     is_raised_by_us,
     message_and_hint,
@@ -31,6 +30,7 @@ from ldm_core.errors import (
     plainly,
 )
 from ldm_core.machine import MET_BY, asked_to_stop, machine_error
+from ldm_core.plugins.aftermath import causes, whose_change
 from ldm_core.plugins.folder import kept_folder, kept_output
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def blame(
     """
     if isinstance(error, Exception) and machine_error(error) is not None:
         _note(error, culprit(error, plugin, plugins, places), doing)
-    whose = failed(error, plugin, plugins, places)
+    whose = failed(error, plugin, plugins, places) or whose_change(error)
     return None if whose is None else PluginError(whose, doing, error)
 
 
@@ -206,7 +206,7 @@ def culprit(
     for other in several:
         packages.setdefault(module_of(other).partition(".")[0], []).append(other)
     returned = False
-    for cause in _causes(error):
+    for cause in causes(error):
         frames, called_back = _frames(cause, packages)
         if frames:
             return _named(frames, packages, edge, places)
@@ -310,16 +310,6 @@ def _shared(name: str, other: str) -> int:
             break
         count += 1
     return count
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An error, and those that it was raised from or while they were handled."""
-    seen: set[int] = set()
-    cause: BaseException | None = error
-    while cause is not None and id(cause) not in seen:
-        seen.add(id(cause))
-        yield cause
-        cause = cause_of(cause)
 
 
 def _passes(error: BaseException) -> bool:

@@ -15,11 +15,13 @@ from typing import Protocol
 
 from ldm_core.errors import PutBackWarning
 from ldm_core.machine import asked_to_stop
+from ldm_core.plugins.aftermath import came_after, causes
 from ldm_core.plugins.arithmetic import Arithmetic
 from ldm_core.plugins.inherited import Environment, Rights
-from ldm_core.plugins.interception import ModuleHooks
+from ldm_core.plugins.interception import Modes, ModuleHooks
 from ldm_core.plugins.itself import ends_where_forked
 from ldm_core.plugins.lookup import Lookup
+from ldm_core.plugins.timers import Timers
 from ldm_core.plugins.voices import Voices
 
 
@@ -77,14 +79,25 @@ def kept_folder(whose: Callable[[], str]) -> Iterator[None]:
 @contextmanager
 def _kept_once(whose: Callable[[], str]) -> Iterator[None]:
     here = _folder()
-    shared: list[Keeper] = [Lookup(), Arithmetic(), ModuleHooks(), Depth()]
-    shared += [Environment(run=True), Rights()]
+    computing: list[Keeper] = [Modes(), Lookup(), Arithmetic(), ModuleHooks()]
+    shared: list[Keeper] = [Environment(run=True), Rights(), Timers()]
+    depth, changed = Depth(), list[str]()
     try:
         with kept_output(whose):
-            yield
+            try:
+                yield
+            finally:  # before anything else is called
+                depth.put_back(changed)
+    except BaseException as error:
+        lowered = bool(changed) and any(isinstance(one, RecursionError) for one in causes(error))
+        came = [*changed] if lowered else []
+        for keeper in computing:
+            keeper.put_back(came)
+        changed += [what for what in came if what not in changed]
+        came_after(error, whose, came)
+        raise
     finally:
-        changed: list[str] = []
-        for keeper in shared:
+        for keeper in (*computing, *shared):
             keeper.put_back(changed)
         for what in changed:
             text = f"{what} was changed by {whose()}; it is put back."
@@ -111,11 +124,13 @@ def kept_output(whose: Callable[[], str]) -> Iterator[None]:
     process = os.getpid()
     voices = Voices()
     stopped = False
+    replaced: list[str] = []
     try:
-        with nothing_replaced(whose, packages):
+        with nothing_replaced(whose, packages, replaced):
             yield
     except BaseException as error:
         stopped = asked_to_stop(error)  # of which how signals are heard is changed by ourselves
+        came_after(error, whose, replaced)
         raise
     finally:
         ends_where_forked(process)

@@ -39,6 +39,9 @@ def hooks_of(module: object) -> Iterator[dict[str, Call]]:
         there = {*dir(module)} & {*hookspecs.KINDS.values(), MODELS}
         for name in sorted(there - marked):
             raise LdmError(f"its {name} is not marked as a hook, by ldm_core.hookimpl above it")
+        for caller in callers:
+            if not all(map(_takes, caller.get_hookimpls())):
+                raise LdmError(f"its {caller.name} takes no 'register', and so offers nothing")
         yield {caller.name: _call(caller) for caller in callers}
         manager.unregister(module)
         _free.append(manager)  # of one in which something failed nobody knows what is left there
@@ -71,6 +74,12 @@ def _new() -> pluggy.PluginManager:
     manager = _Manager("ldm")
     manager.add_hookspecs(hookspecs)
     return manager
+
+
+def _takes(own: pluggy.HookImpl) -> bool:
+    """Whether an implementation is given what takes its offers; one that wraps others' offers
+    nothing itself."""
+    return "register" in own.argnames or own.wrapper or own.hookwrapper
 
 
 def _call(caller: pluggy.HookCaller) -> Call:

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ldm_core.plugins.looked_at import are_identical
+
 ALL_MODULES = "_global_"
 """How the tables of hooks that hear of all modules are called."""
 OPERATORS = "aten/"
@@ -24,9 +26,7 @@ class Interception:
 
     def __init__(self) -> None:
         torch: Any = sys.modules.get("torch")
-        self._modes = _modes(torch)
-        self._hooks = ModuleHooks()
-        self._inference = torch is not None and torch.is_inference_mode_enabled()
+        self._modes, self._hooks = Modes(), ModuleHooks()
         self._operators = _operators(torch)
         self._there = torch is not None
 
@@ -35,19 +35,35 @@ class Interception:
         torch: Any = sys.modules.get("torch")
         if torch is None:
             return
-        if [*map(id, _modes(torch))] != [*map(id, self._modes)]:
-            changed.append("what hears of each call of torch")
-            self._put_back_modes(torch)
+        self._modes.put_back(changed)
         self._hooks.put_back(changed)
-        if torch.is_inference_mode_enabled() and not self._inference:
-            changed.append("whether torch keeps gradients")
-            _guards.append(torch._C._InferenceMode(False))
         if self._there and (new := _operators(torch) - self._operators):
             names = sorted(key.removeprefix(OPERATORS) for key in new)
             changed.append(f"torch's own operators ({', '.join(names[:3])})")
             _take_away(torch, new)
 
-    def _put_back_modes(self, torch: Any) -> None:
+
+class Modes:
+    """What hears of each call of torch, and whether that is inference, as when this was made."""
+
+    def __init__(self) -> None:
+        torch: Any = sys.modules.get("torch")
+        self._modes = _modes(torch)
+        self._inference = torch is not None and torch.is_inference_mode_enabled()
+
+    def put_back(self, changed: list[str]) -> None:
+        """Have it as it was, and say what was not."""
+        torch: Any = sys.modules.get("torch")
+        if torch is None:
+            return
+        if [*map(id, _modes(torch))] != [*map(id, self._modes)]:
+            changed.append("what hears of each call of torch")
+            self._put_back(torch)
+        if torch.is_inference_mode_enabled() and not self._inference:
+            changed.append("whether torch keeps gradients")
+            _guards.append(torch._C._InferenceMode(False))
+
+    def _put_back(self, torch: Any) -> None:
         own = torch._C
         for stack, length, pop, push in (
             (
@@ -81,7 +97,7 @@ class ModuleHooks:
         """Have it as it was, and say what was not."""
         for name, table in _hooks(sys.modules.get("torch")).items():
             before = self._before.get(name, {})
-            if dict(table) != before:
+            if not are_identical(dict(table), before):
                 changed.append("what hears of each module's calls")
                 table.clear()
                 table.update(before)

@@ -7,6 +7,8 @@ module makes up.
 
 from __future__ import annotations
 
+import re
+from types import NoneType
 from typing import Any, TypeGuard, TypeVar
 
 from ldm_core.machine import asked_to_stop
@@ -14,6 +16,8 @@ from ldm_core.machine import asked_to_stop
 T = TypeVar("T")
 LOOKED_BY = ("__eq__", "__getattribute__", "__hash__")
 """Methods by which classes are told apart and looked into."""
+PLAIN = (bool, int, float, str, bytes, NoneType, re.Pattern)
+"""What Python itself compares."""
 
 
 def is_a(value: Any, kinds: type[T] | tuple[type[T], ...]) -> TypeGuard[T]:
@@ -25,6 +29,21 @@ def are_told_apart(kind: type) -> bool:
     """Whether classes of a kind are told apart and looked into as usual, by no code of its own."""
     own = (vars(one) for one in type.mro(kind) if one not in (type, object))
     return not any(name in there for there in own for name in LOOKED_BY)
+
+
+def are_identical(now: Any, before: Any) -> bool:
+    """Whether two values are one, or plain and equal, or lists, tuples or tables of such. An object
+    of another package is not asked: it may say that it equals what it stands in the place of."""
+    if now is before:
+        return True
+    kind = type(now)
+    if kind is not type(before):
+        return False
+    if kind is dict:
+        now, before = [*now.items()], [*before.items()]
+    elif kind not in (list, tuple):
+        return kind in PLAIN and bool(now == before)
+    return len(now) == len(before) and all(map(are_identical, now, before))
 
 
 def are_same(now: Any, before: Any) -> bool:

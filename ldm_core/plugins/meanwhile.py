@@ -128,8 +128,8 @@ class Meanwhile:
                     before |= vars(owner)
             self._flat = flat
 
-    def end(self, whose: str) -> None:
-        """It has run; what it changed is put back, and said."""
+    def end(self, whose: str) -> list[str]:
+        """It has run; what it changed is put back, and said; the names of that."""
         lost: list[str] = []
         built_in_again(self._builtins, lost)
         for what in lost:
@@ -140,18 +140,20 @@ class Meanwhile:
                 self._open.remove(whose)
             if not self._open:
                 self._heard.close()
-            self._say(whose)
+            return [*lost, *self._say(whose)]
 
-    def _say(self, near: str) -> None:
+    def _say(self, near: str) -> list[str]:
         """Say what was changed, which is put back, by whose code stands in its place.
 
         Args:
             near: whose code ran, in words.
         """
-        for other, names in self._changes(near).items():
+        changes = self._changes(near)
+        for other, names in changes.items():
             by = f"{other}, beside {near}" if other and other not in near else near
             text = f"what others use ({few(names, MOST)}) was changed by {by}; it is put back."
             warnings.warn(PutBackWarning(text), stacklevel=5)
+        return [name for names in changes.values() for name in names]
 
     def _changes(self, whose: str) -> dict[str, list[str]]:
         """What was changed, by the package whose code stands in its place, which is empty where
@@ -213,24 +215,30 @@ class Meanwhile:
 
 
 def _stays(name: str) -> bool:
-    """Whether a module that is another now, or gone, has to be where it was: of torch and Python
-    one that is gone, as those put others in the place of their own."""
+    """Whether a module that is another now, or gone, has to be where it was: of torch one that is
+    gone, as it puts others in the place of its own."""
     top = name.partition(".")[0]
-    gone = name not in sys.modules
-    return top in MODULES or (gone and (top == "torch" or top in sys.stdlib_module_names))
+    if top in MODULES or top in sys.stdlib_module_names:
+        return True
+    return top == "torch" and name not in sys.modules
 
 
 _meanwhile = Meanwhile()
 
 
 @contextmanager
-def nothing_replaced(whose: Callable[[], str], packages: Callable[[], Packages]) -> Iterator[None]:
+def nothing_replaced(
+    whose: Callable[[], str],
+    packages: Callable[[], Packages],
+    replaced: list[str] | None = None,
+) -> Iterator[None]:
     """See that what runs are made with is afterwards what it was; what is not is put back, and
     said.
 
     Args:
         whose: in words, who may have changed it.
         packages: of plugins that are installed.
+        replaced: takes the names of what was put back.
     """
     near = whose()
     theirs = packages()
@@ -240,6 +248,8 @@ def nothing_replaced(whose: Callable[[], str], packages: Callable[[], Packages])
         with unheard(unadded):
             yield
     finally:
-        _meanwhile.end(near)
+        names = _meanwhile.end(near)
+        if replaced is not None:
+            replaced += names
         for what in unadded[:1]:
             warnings.warn(LdmWarning(f"{near} would have changed {what}."), stacklevel=3)

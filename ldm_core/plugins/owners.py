@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from ldm_core.errors import OURS, LdmError, PartError, PluginError, home_of, plainly
+from ldm_core.plugins.aftermath import whose_change
 from ldm_core.plugins.blame import (
     AS_THEY_ARE,
     asked_anew,
@@ -133,7 +134,7 @@ class Owners:
             if plugin is not None and is_of_others(plugin) and is_of_a_contract(error):
                 whose = culprit(error, plugin, self._plugins, self._places)
                 return None if whose is None else PluginError(whose, doing, error)
-            anew = asked_anew(error, self._plugins, self._places)
+            anew = whose_change(error) or asked_anew(error, self._plugins, self._places)
             if anew is not None:
                 return PluginError(anew, doing, error)
             if not names:

@@ -6,6 +6,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from ldm_core.plugins.looked_at import are_identical
+
 TABLES = ("OPEN", "SAVE", "SAVE_ALL", "EXTENSION", "MIME", "DECODERS", "ENCODERS")
 """Of `PIL.Image`: what reads and writes each format."""
 CHUNK = 2**20
@@ -35,7 +37,7 @@ class PictureLibrary:
                 table.update(before)
         for place, there in _bounds().items():
             before_it = self._bounds.get(place, BOUNDS[place])
-            if there[place[1]] != before_it:
+            if not are_identical(there[place[1]], before_it):
                 changed.append(f"what Pillow refuses ({place[1]})")
                 there[place[1]] = before_it
 

@@ -14,12 +14,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from ldm_core.plugins.looked_at import are_identical
+
 LIMITS = ("RLIMIT_AS", "RLIMIT_CPU", "RLIMIT_DATA", "RLIMIT_FSIZE", "RLIMIT_NOFILE", "RLIMIT_STACK")
 """Of memory, seconds, the size and the number of files."""
 
 
-TIMERS = ("ITIMER_REAL", "ITIMER_VIRTUAL", "ITIMER_PROF")
-"""Each of which ends the process by a signal of its own where nobody hears that."""
 OF_TEXT = (
     *("strict", "ignore", "replace", "backslashreplace", "xmlcharrefreplace"),
     *("namereplace", "surrogateescape", "surrogatepass"),
@@ -39,19 +39,18 @@ USUAL = {
 
 
 class Process:
-    """The soft limits of a process, whether a timer runs that sends it a signal, and settings of
-    Python, as they were when this was made. Systems without either have nothing to keep."""
+    """The soft limits of a process, and settings of Python, as they were when this was made.
+    Systems without limits have none to keep."""
 
     def __init__(self) -> None:
         self._limits = _limits()
-        self._timers = _timers()
         self._settings = {name: get() for name, (get, _) in _settings().items()}
 
     def put_back(self, changed: list[str]) -> None:
         """Have them as they were, as far as the system lets, and say what was not."""
         for name, (get, put) in _settings().items():
             before = self._settings.get(name, USUAL.get(name))
-            if get() != before:
+            if not are_identical(get(), before):
                 put(before)
                 changed.append(name)
         if sys.platform == "win32":
@@ -67,9 +66,6 @@ class Process:
                     resource.setrlimit(number, limits)
         if lowered:
             changed.append(f"the limits of the process ({', '.join(lowered)})")
-        for name in sorted(_timers() - self._timers):
-            changed.append(f"the timer {name}, which sends a signal")
-            signal.setitimer(signal.__dict__[name], 0)
         faulthandler.cancel_dump_traceback_later()  # which may end the process
 
 
@@ -80,13 +76,6 @@ def _limits() -> dict[str, tuple[int, int]]:
 
     numbers = vars(resource)
     return {name: resource.getrlimit(numbers[name]) for name in LIMITS if name in numbers}
-
-
-def _timers() -> set[str]:
-    """Those that run."""
-    if sys.platform == "win32":
-        return set()
-    return {name for name in TIMERS if signal.getitimer(signal.__dict__[name])[0] > 0}
 
 
 def _errors_of_text() -> tuple[Any, ...]:
@@ -150,11 +139,11 @@ def _set_collected(what: tuple[Any, int, tuple[Any, ...]]) -> None:
     gc.callbacks[:] = what[2]
 
 
-def _blocked() -> set[Any]:
-    return signal.pthread_sigmask(signal.SIG_BLOCK, ())
+def _blocked() -> tuple[int, ...]:
+    return tuple(sorted(map(int, signal.pthread_sigmask(signal.SIG_BLOCK, ()))))
 
 
-def _set_blocked(signals: set[Any]) -> None:
+def _set_blocked(signals: tuple[int, ...]) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, signals)
 
 

@@ -18,9 +18,11 @@ from ldm_core.plugins.contents import Contents, few
 from ldm_core.plugins.inherited import Environment
 from ldm_core.plugins.interception import Interception
 from ldm_core.plugins.itself import open_streams, stays_itself, unheard
+from ldm_core.plugins.looked_at import are_identical
 from ldm_core.plugins.lookup import Lookup
 from ldm_core.plugins.picture_library import PictureLibrary
 from ldm_core.plugins.process import Process
+from ldm_core.plugins.timers import Timers
 
 HEAVY = ("torch", "diffusers", "transformers")
 """Packages that no listing should have to import."""
@@ -66,9 +68,7 @@ class Surroundings:
         self._process, self._contents = Process(), Contents(neighbours)
         self._arrivals = Arrivals(self._contents)
         self._large = {name for name in HEAVY if name in sys.modules}
-        self._folder = ""
-        with suppress(OSError):  # it may be gone
-            self._folder = os.getcwd()
+        self._folder = _folder()
 
     @contextmanager
     def kept(self, package: str) -> Iterator[Traces]:
@@ -77,7 +77,7 @@ class Surroundings:
         Args:
             package: of the plugin module, the name before the first dot.
         """
-        traces = Traces()
+        traces, timers = Traces(), Timers()
         modules = dict(sys.modules)
         try:
             builtins = self._contents.builtins_kept(traces.changed)
@@ -88,6 +88,7 @@ class Surroundings:
             if sys.getrecursionlimit() != self._limit:
                 traces.changed.append("the recursion limit")
                 sys.setrecursionlimit(self._limit)
+            timers.put_back(traces.changed)
             traces.false = self._arrivals.put_back(modules)
             self._contents.put_back(package, traces.changed)
             new, whole = come_since(modules)
@@ -138,23 +139,32 @@ class Surroundings:
         self._arithmetic.put_back(changed)
         self._process.put_back(changed)
         self._environment.put_back(changed)
-        if sys.argv != self._arguments:
+        if not are_identical(sys.argv, self._arguments):
             changed.append("the command line's arguments")
             sys.argv = list(self._arguments)
         filters = list(warnings.filters)
         if theirs := self._arrivals.filters:
-            filters = [one for one in filters if one in self._shown[1] or one not in theirs]
-        if (warnings.showwarning, filters, sys.excepthook) != self._shown:
+            own, new = {*map(id, self._shown[1])}, {*map(id, theirs)}
+            filters = [one for one in filters if id(one) in own or id(one) not in new]
+        if not are_identical((warnings.showwarning, filters, sys.excepthook), self._shown):
             changed.append("how warnings and errors are shown")
             warnings.showwarning, sys.excepthook = self._shown[0], self._shown[2]
             warnings.filters[:] = self._shown[1]  # type: ignore[index]
             warnings._filters_mutated()  # type: ignore[attr-defined]
-        with suppress(OSError):
-            if self._folder and os.getcwd() != self._folder:
-                changed.append("the working folder")
+        if self._folder and _folder() != self._folder:
+            with suppress(OSError):  # it is gone, and there is nowhere to go back to
                 os.chdir(self._folder)
+                changed.append("the working folder")
         if threading.current_thread() is threading.main_thread():
             for number, handler in self._heard.items():
-                if handler is not None and signal.getsignal(number) != handler:
+                if handler is not None and signal.getsignal(number) is not handler:
                     changed.append(f"what {number.name} does")
                     signal.signal(number, handler)
+
+
+def _folder() -> str:
+    """The working folder; nothing where it is gone."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return ""

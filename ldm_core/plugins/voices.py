@@ -13,6 +13,7 @@ from typing import Any
 
 from ldm_core.errors import LdmWarning
 from ldm_core.plugins.itself import own, place_of, restored
+from ldm_core.plugins.looked_at import are_identical
 from ldm_core.plugins.process import logged, set_logged
 
 STREAMS = {"stdout": "the standard output", "stderr": "the standard error stream"}
@@ -67,7 +68,7 @@ class Voices:
         return said
 
     def _shown_anew(self) -> bool:
-        changed = _hooks() != self._hooks
+        changed = not are_identical(_hooks(), self._hooks)
         if changed:
             hooks = self._hooks
             warnings.showwarning, sys.excepthook, sys.unraisablehook = hooks[:3]
@@ -86,13 +87,13 @@ class Voices:
         before = self._logged
         if before is None:  # it came meanwhile, and is as it is at first
             before = (0, 30, ())
-        if logged() == before:
+        if are_identical(logged(), before):
             return False
         set_logged(before)
         return True
 
     def _heard_anew(self) -> bool:
-        new = [one for one, what in self._heard.items() if signal.getsignal(one) != what]
+        new = [one for one, what in self._heard.items() if signal.getsignal(one) is not what]
         for number in new:
             with suppress(ValueError, TypeError):  # of C's own, or in another thread
                 signal.signal(number, self._heard[number])
@@ -106,9 +107,9 @@ def _hooks() -> tuple[Any, ...]:
 
 def _mutes() -> bool:
     """Whether the first filter that holds for every warning of ours has none of them heard."""
-    every = (
-        one[0]
-        for one in warnings.filters
-        if one[1] is one[3] is None and issubclass(LdmWarning, one[2])
-    )
-    return next(every, "") in MUTES
+    for one in list(warnings.filters):
+        if type(one) is not tuple or len(one) != 5:  # with which Python warns of nothing at all
+            return True
+        if one[1] is one[3] is None and any(one[2] is kind for kind in LdmWarning.__mro__):
+            return type(one[0]) is not str or one[0] in MUTES
+    return False

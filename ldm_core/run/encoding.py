@@ -18,7 +18,7 @@ from ldm_core.plugins.looked_at import is_a
 from ldm_core.run.allowance import in_halves
 from ldm_core.run.attention import in_force
 from ldm_core.run.call import seeds_for
-from ldm_core.run.guards import described
+from ldm_core.run.guards import described, has_shape
 from ldm_core.run.outcome import finite_entries, likely_cause
 from ldm_core.run.output import Failure
 from ldm_core.run.part_errors import computing
@@ -71,7 +71,7 @@ def by_encoder(parts: Composition, model: Model, data: Tensor, noise: Noise) -> 
         latents = encoder(model, data, white(noise))
     extent = dict(zip(space.names, data.shape[2:], strict=True))
     shape = (len(data), *space.shape(extent))
-    right = is_a(latents, Tensor) and latents.is_floating_point()
+    right = has_shape(latents) and latents.is_floating_point()
     right = right and not (latents.is_meta or latents.layout is not strided)
     if not right or tuple(latents.shape) != shape:
         name = parts.recipe["encoder"]["name"]

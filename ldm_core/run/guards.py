@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from math import inf
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 import torch
 from torch import Tensor
@@ -68,7 +68,7 @@ def as_x(part: Any, gave: Any, x: Tensor, what: str) -> Tensor:
     Raises:
         PartError: it is none, or of another shape, type or device.
     """
-    if is_a(gave, Tensor) and gave.shape == x.shape and gave.dtype is x.dtype:
+    if has_shape(gave) and gave.shape == x.shape and gave.dtype is x.dtype:
         if gave.layout is not x.layout:
             raise PartError(part, f"{what}, laid out as x is, and it gave one of {gave.layout}.")
         if gave.device == x.device:
@@ -77,10 +77,15 @@ def as_x(part: Any, gave: Any, x: Tensor, what: str) -> Tensor:
     raise PartError(part, f"{what}, {described(x)}, and it gave {described(gave)}.")
 
 
+def has_shape(value: Any) -> TypeGuard[Tensor]:
+    """Whether a value is a tensor of one shape, which a nested one has not."""
+    return is_a(value, Tensor) and not value.is_nested
+
+
 def described(value: Any) -> str:
     """A tensor by its shape and type; anything else in brief."""
-    if not is_a(value, Tensor):
-        return brief(value)
+    if not has_shape(value):
+        return "a nested tensor" if is_a(value, Tensor) else brief(value)
     return f"a tensor of {tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}"
 
 
@@ -93,7 +98,7 @@ def asked_by(denoise: Denoise, part: Any, like: Tensor, whose: str) -> Denoise:
     shape, device = like.shape, like.device
 
     def asked(x: Tensor, point: Point) -> Tensor:
-        if not is_a(x, Tensor) or x.shape != shape:
+        if not has_shape(x) or x.shape != shape:
             raise PartError(
                 part,
                 f"{whose} asks the denoiser for x0 of x, {described(like)}, and it asked of "
@@ -126,7 +131,7 @@ def given_by(denoise: Denoise, part: Any, whose: str, met: Met) -> Denoise:
         except BaseException as error:
             met.hear(error, part)
             raise
-        if first or not is_a(x0, Tensor) or x0.shape != x.shape:
+        if first or not has_shape(x0) or x0.shape != x.shape:
             as_x(part, x0, x, f"{whose} gives x0 as x is")
             first = False
         if state(x) != written:
@@ -168,10 +173,10 @@ def answered_by(network: Network, part: Any, whose: str, factor: int, met: Met |
             if met is not None:
                 met.hear(error, part)
             raise
-        if not is_a(output, Tensor) or output.shape != call.x.shape:
+        if not has_shape(output) or output.shape != call.x.shape:
             rows, channels, *rest = call.x.shape
             shape = (rows, channels * factor, *rest)
-            if not is_a(output, Tensor) or output.shape != shape:
+            if not has_shape(output) or output.shape != shape:
                 raise PartError(
                     part,
                     f"{whose} answers with a tensor of {shape}, a row for each of the call, and it "
@@ -220,14 +225,17 @@ def bound_by(bound: Bound, part: Any, met: Met) -> Bound:
         return names
 
     def combine(outputs: Mapping[str, Tensor], at: Evaluation) -> Tensor:
+        x = at.x
+        written = state(x)
         try:
             combined = bound.combine(outputs, at)
         except BaseException as error:
             met.hear(error, part)
             raise
-        x = at.x
+        if state(x) != written:
+            raise PartError(part, "a guidance leaves x as it is, and it wrote into it.")
         if (
-            not is_a(combined, Tensor)
+            not has_shape(combined)
             or combined.shape != x.shape
             or combined.dtype is not x.dtype
             or combined.device != x.device
@@ -261,7 +269,7 @@ def encoded_by(
                 )
             for one in condition.each if isinstance(condition, Unequal) else (condition,):
                 tensors = isinstance(one, Mapping) and all(
-                    is_a(value, Tensor) for value in one.values()
+                    has_shape(value) for value in one.values()
                 )
                 if not tensors:
                     raise PartError(part, f"{what}, and of {brief(branch)} it gave {brief(one)}.")
@@ -282,8 +290,8 @@ def check_medium(medium: Medium, latents: Tensor, part: Decoder) -> None:
             f"a decoder of {kind} gives a tensor of {DIMENSIONS.get(kind)} dimensions in floating "
             f"point, and it gave {described(data)}.",
         )
-    if data.layout is not torch.strided:
-        gave = f"one of {data.layout}"
+    if data.layout is not torch.strided or data.is_nested:
+        gave = f"one of {data.layout}" if not data.is_nested else described(data)
         raise PartError(part, f"a decoder gives a tensor as torch lays it out, and it gave {gave}.")
     if data.dtype.itemsize < 2:
         raise PartError(part, f"a decoder gives numbers to compute with, not {described(data)}.")
@@ -310,8 +318,8 @@ def check_end(end: Any, x: Tensor, scheduler: Scheduler) -> None:
     Raises:
         PartError: it cannot.
     """
-    if not is_a(end, Tensor) or end.shape != x.shape:
-        what = f"a tensor of {tuple(end.shape)}" if is_a(end, Tensor) else brief(end)
+    if not has_shape(end) or end.shape != x.shape:
+        what = f"a tensor of {tuple(end.shape)}" if has_shape(end) else described(end)
         raise PartError(
             scheduler,
             f"the scheduler gave {what} for an x of {tuple(x.shape)}; x is walked on.",

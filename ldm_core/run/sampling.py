@@ -142,7 +142,7 @@ class Sampling:
                     continue
                 request, latents = self.run.request, self.run.model.info.latents
                 shape = (len(request.seeds), *latents.shape(request.extent))
-                if not is_a(start, Tensor) or start.shape != shape:
+                if not guards.has_shape(start) or start.shape != shape:
                     gave = guards.described(start)
                     raise PartError(hooks, f"the first x is a tensor of {shape}, and not {gave}.")
                 starts.append(start)

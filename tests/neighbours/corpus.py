@@ -223,6 +223,22 @@ AT_IMPORT = [
     Wrong("wrong-closes", "import sys\nsys.stdout.close()\n" + HEAD),
     Wrong("wrong-moves", "import os\nos.chdir('/')\n" + HEAD),
     Wrong(
+        "wrong-moves-away",
+        "import os, tempfile\nplace = tempfile.mkdtemp()\nos.chdir(place)\nos.rmdir(place)\n"
+        + HEAD,
+        True,
+    ),
+    Wrong(
+        "wrong-path",
+        "import sys\nclass Any(str):\n    __hash__ = None\n"
+        "    def __eq__(self, other): raise SystemExit(0)\nsys.path.append(Any('a'))\n" + HEAD,
+        True,
+    ),
+    Wrong("wrong-alarm", "import signal\nsignal.alarm(1)\n" + HEAD, True),
+    Wrong(
+        "wrong-finalizer", "class Any:\n    def __del__(self): raise KeyError\nAny()\n" + HEAD, True
+    ),
+    Wrong(
         "wrong-warns",
         "import warnings\nwarnings.simplefilter('error')\n"
         "warnings.showwarning = lambda *a, **k: None\n" + HEAD,
@@ -249,6 +265,7 @@ AT_HOOKS = [
     Wrong("wrong-hook-prints", hooked(ldm_schedulers="print('[]')")),
     Wrong("wrong-hook-name", hooked(ldm_sheduler="pass"), True, USE),
     Wrong("wrong-hook-takes", HEAD + "@hookimpl\ndef ldm_schedulers(registry): pass", True, USE),
+    Wrong("wrong-hook-any", HEAD + "@hookimpl\ndef ldm_schedulers(*given): pass", True, USE),
     Wrong("wrong-wraps", HEAD + "@hookimpl(wrapper=True)\ndef ldm_schedulers(): return (yield)"),
     Wrong(
         "wrong-swallows",
@@ -348,6 +365,7 @@ AT_USE = [
               "def it(x, grid, denoise, noise): raise Mine"),
     scheduler("wrong-walk-closes", "def it(x, grid, denoise, noise): raise GeneratorExit"),
     walk("wrong-walk-sparse", "return x.to_sparse()"),
+    walk("wrong-walk-nested", "return torch.nested.nested_tensor([*x])"),
     scheduler("wrong-walk-asks-meta",
               "def it(x, grid, denoise, noise): return denoise(x.to('meta'), grid[0])"),
     walk("wrong-walk-pair", "return (x, x)"),
@@ -382,6 +400,7 @@ AT_USE = [
     guidance("wrong-combine-meta", "return outputs['positive'].to('meta')"),
     guidance("wrong-combine-half", "return outputs['positive'].half()"),
     guidance("wrong-combine-shape", "return outputs['positive'][:, :1]"),
+    guidance("wrong-combine-writes", "at.x.zero_(); return outputs['positive']"),
     guidance("wrong-combine-nan", "return outputs['positive'] * torch.nan"),
     guidance("wrong-branch", "return outputs['positve']", '("negative", "positve")'),
     guidance("wrong-branch-text", "return outputs['p']", '"positive"'),
@@ -471,6 +490,10 @@ AT_USE = [
     part("wrong-writer", "writer",
          "@contracts.writes('image', '.mine')\n"
          "def it(shown, manifest, path): raise ValueError('no')",
+         Use(f"{GENERATE} --format mine", 1, ("writer", "mine"))),
+    part("wrong-writer-folder", "writer",
+         "@contracts.writes('image', '.mine')\n"
+         "def it(shown, manifest, path): path.unlink(); path.mkdir()",
          Use(f"{GENERATE} --format mine", 1, ("writer", "mine"))),
     part("wrong-writer-none", "writer",
          "@contracts.writes('image', '.mine')\ndef it(shown, manifest, path): pass",

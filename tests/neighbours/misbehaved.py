@@ -94,6 +94,14 @@ PARTS: Sequence[tuple[str, str, str, str]] = [
      "@contracts.writes('image', '.a/b')\ndef it(shown, manifest, path): ...", "names no folder"),
     ("observer", "writes", f"{OBSERVER}    yield lambda step: step.x0.zero_()",
      "at step 1 of 4"),
+    ("observer", "shallow", f"{OBSERVER}    import sys\n    def tell(step):\n"
+     "        frame, deep = sys._getframe(), 8\n"
+     "        while frame := frame.f_back: deep += 1\n"
+     "        sys.setrecursionlimit(deep)\n    yield tell", "RecursionError"),
+    ("scheduler", "forgets", "import sys\ndef it(x, grid, denoise, noise):\n"
+     "    torch.Tensor.add_ = None\n"
+     "    for n in ('os', 'torch', 'warnings'): del sys.modules[n]\n"
+     "    return denoise(x, grid[0])", "at step 1 of 4"),
     ("command", "seed", f"{COMMAND}@in_batches\n"
      "def it(pipe: Pipeline, prompt: str, *, seed: int = 4, **call: Any):\n"
      "    '''One.'''\n    yield from pipe.batches(prompt, **call)", "'seed'"),

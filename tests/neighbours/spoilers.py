@@ -177,7 +177,8 @@ VOICES: dict[str, tuple[str, str]] = {
         "how warnings and errors are shown",
     ),
     "shown": (
-        "import warnings\nwarnings.showwarning = lambda *a, **k: None",
+        "import warnings\nclass Any:\n    def __eq__(self, other): raise SystemExit(0)\n"
+        "    def __call__(self, *a, **k): pass\nwarnings.showwarning = Any()",
         "how warnings and errors are shown",
     ),
     "signals": (
@@ -214,6 +215,12 @@ OBSERVED: dict[str, tuple[str, str]] = {
         "torch.nn.modules.module.register_module_forward_hook(lambda *a: None)",
         "what hears of each module's calls",
     ),
+    "modes": (
+        "from torch.overrides import TorchFunctionMode\nclass M(TorchFunctionMode):\n"
+        "    def __torch_function__(self, f, types, a=(), k=None): return f(*a, **(k or {}))\n"
+        "held.append(M())\nheld[0].__enter__()",
+        "what hears of each call of torch",
+    ),
     "type": ("torch.set_default_dtype(torch.float64)", "torch's default type"),
     "threads": ("torch.set_num_threads(3)", "how many threads torch has"),
     "variables": (
@@ -224,10 +231,21 @@ OBSERVED: dict[str, tuple[str, str]] = {
     "finders": ("import sys\nsys.meta_path.clear()", "how modules are looked for"),
     "depth": ("import sys\nsys.setrecursionlimit(5000)", "the recursion limit"),
     "audits": ("import sys\nsys.addaudithook(lambda *a: 1 / 0)", "an audit hook"),
+    "alarms": ("import signal\nsignal.alarm(1000)", "the timer that sends SIGALRM"),
+    "nothing": ("import sys\nsys.modules['tomllib'] = None", "the module tomllib"),
+    "finalizer": (
+        "class D:\n    def __del__(self): raise SystemExit(7)\nD()",
+        "tell.D.__del__ of the observer 'finalizer'",
+    ),
+    "callback": (
+        "import weakref\ndef gone(ref): raise KeyError\none = set()\n"
+        "ref = weakref.ref(one, gone)\ndel one",
+        "tell.gone of the observer 'callback'",
+    ),
 }
 ALL = VOICES | OBSERVED
 OBSERVER = (
-    "from contextlib import contextmanager\n@contextmanager\ndef it(grid):\n"
+    "from contextlib import contextmanager\nheld = []\n@contextmanager\ndef it(grid):\n"
     "    def tell(step):\n        {}\n    yield tell\n"
 )
 

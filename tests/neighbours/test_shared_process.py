@@ -24,7 +24,7 @@ from ldm_core.cli.ends import FAILED, ended
 from ldm_core.errors import LdmWarning, MachineError
 from ldm_core.media.writers import named_writer
 from ldm_core.plugins import discovery
-from ldm_core.plugins.folder import kept_output
+from ldm_core.plugins.folder import kept_folder, kept_output
 from ldm_core.plugins.itself import open_streams
 from neighbours.wrong_modules import HEAD, install
 
@@ -109,8 +109,7 @@ def test_what_the_process_is_told_for_later_is_taken_back(site: Path, ldm: Any) 
     assert code == 0
     (line,) = [line for line in err.splitlines() if "ldm-later 1.0 changed" in line]
     for words in (
-        "the timer ITIMER_PROF",
-        "the timer ITIMER_VIRTUAL",
+        "the timer that sends SIGPROF and SIGVTALRM",
         "which signals wait",
         "what watches threads",
         "how memory is collected",
@@ -280,6 +279,25 @@ def test_a_method_that_is_set_on_a_stream_is_taken_away(
         print("after a call")
     assert changed == ["the standard streams"]
     assert (tmp_path / "out").read_text() == "after an import\nafter a call\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no timers")
+def test_a_timer_that_a_part_sets_ends_nothing() -> None:
+    def waits() -> None:
+        with kept_folder(lambda: "it"):
+            signal.setitimer(signal.ITIMER_REAL, 0.001)
+            time.sleep(0.01)
+
+    with pytest.warns(LdmWarning, match="the timer that sends SIGALRM was changed by it"):
+        waits()
+    assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
+    heard: list[int] = []
+    before = signal.signal(signal.SIGALRM, lambda number, frame: heard.append(number))
+    try:
+        waits()  # whoever hears of one goes on doing so
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert heard == [signal.SIGALRM]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
