@@ -62,6 +62,7 @@ class Meanwhile:
         self._arrivals = Arrivals(self)
         self._lock = threading.RLock()
         self._open: list[str] = []
+        self._lost: list[str] = []
         self._modules: dict[str, ModuleType] = {}
         self._builtins = built_in()
         self._heard = ExitStack()
@@ -93,9 +94,9 @@ class Meanwhile:
                     if top in INSIDE or top in self.neighbours:
                         self._inside.take_in(called(owner), values, deep=top in DEEP)
 
-    def begin(self, whose: str, packages: Packages) -> None:
+    def begin(self, whose: str, packages: Packages) -> int:
         """Code of another package runs from now on, beside what may run of others already, of which
-        it is said what they changed so far.
+        it is said what they changed so far; how much that is, for `end`.
 
         Args:
             whose: in words.
@@ -105,8 +106,9 @@ class Meanwhile:
             self._builtins = self._builtins if self._open[1:] else built_in()
             self._modules = dict(sys.modules) if not self._open[1:] else self._modules
             if self._open[1:]:
-                self._say(self._open[-2])
-                return
+                self._lost += self._say(self._open[-2])
+                return len(self._lost)
+            self._lost = []
             if packages.keys() != self._packages.keys():
                 self._packages, self.neighbours = dict(packages), {*packages}
                 self._forget()
@@ -117,6 +119,7 @@ class Meanwhile:
                 self._count = len(sys.modules)
                 self.take_in(dict(sys.modules))
             self._heard.enter_context(self._arrivals.heard(""))
+            return 0
 
     def _adopt(self) -> None:
         """Take what is there now for what is to be."""
@@ -128,8 +131,14 @@ class Meanwhile:
                     before |= vars(owner)
             self._flat = flat
 
-    def end(self, whose: str) -> list[str]:
-        """It has run; what it changed is put back, and said; the names of that."""
+    def end(self, whose: str, since: int) -> list[str]:
+        """It has run; what it changed is put back, and said.
+
+        Args:
+            since: what `begin` gave.
+        Returns:
+            The names of what was changed since it began.
+        """
         lost: list[str] = []
         built_in_again(self._builtins, lost)
         for what in lost:
@@ -140,7 +149,8 @@ class Meanwhile:
                 self._open.remove(whose)
             if not self._open:
                 self._heard.close()
-            return [*lost, *self._say(whose)]
+            self._lost += [*lost, *self._say(whose)]
+            return self._lost[since:]
 
     def _say(self, near: str) -> list[str]:
         """Say what was changed, which is put back, by whose code stands in its place.
@@ -243,12 +253,13 @@ def nothing_replaced(
     near = whose()
     theirs = packages()
     unadded: list[str] = []
+    since = 0
     try:
-        _meanwhile.begin(near, theirs)
+        since = _meanwhile.begin(near, theirs)
         with unheard(unadded):
             yield
     finally:
-        names = _meanwhile.end(near)
+        names = _meanwhile.end(near, since)
         if replaced is not None:
             replaced += names
         for what in unadded[:1]:

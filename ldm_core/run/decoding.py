@@ -27,7 +27,7 @@ from ldm_core.model.libraries import heard
 from ldm_core.run.allowance import WOULD_HELP, allowance, attempt, note
 from ldm_core.run.attention import in_force
 from ldm_core.run.call import seeds_for
-from ldm_core.run.guards import check_medium
+from ldm_core.run.guards import check_medium, left_alone
 from ldm_core.run.output import Output
 from ldm_core.run.part_errors import computing
 from ldm_core.run.tf32 import tf32_in_force
@@ -128,7 +128,8 @@ def _medium(parts: Composition, model: Model, request: Request | None, latents: 
     if request is not None and not _is_of(request, latents, space):
         request = request_of(latents, space, request.seeds)
     with parts.owners.blamed(parts.decoder, "while latents were decoded"):
-        medium = parts.decoder.medium(model, latents, request)
+        with left_alone(parts.owners, parts.decoder, latents, "latents"):
+            medium = parts.decoder.medium(model, latents, request)
         if medium.rate is None and medium.kind != "image":
             medium = replace(medium, rate=parts.info.rate)
         check_medium(medium, latents, parts.decoder)

@@ -18,7 +18,7 @@ from ldm_core.plugins.looked_at import is_a
 from ldm_core.run.allowance import in_halves
 from ldm_core.run.attention import in_force
 from ldm_core.run.call import seeds_for
-from ldm_core.run.guards import described, has_shape
+from ldm_core.run.guards import described, has_shape, left_alone
 from ldm_core.run.outcome import finite_entries, likely_cause
 from ldm_core.run.output import Failure
 from ldm_core.run.part_errors import computing
@@ -67,7 +67,7 @@ def by_encoder(parts: Composition, model: Model, data: Tensor, noise: Noise) -> 
         LdmError: it gave something else, as an encoder for another kind of model does.
     """
     encoder, space = parts.encoder, parts.info.latents
-    with parts.owners.blamed(encoder, ENCODING):
+    with parts.owners.blamed(encoder, ENCODING), left_alone(parts.owners, encoder, data, "data"):
         latents = encoder(model, data, white(noise))
     extent = dict(zip(space.names, data.shape[2:], strict=True))
     shape = (len(data), *space.shape(extent))
@@ -83,7 +83,7 @@ def by_encoder(parts: Composition, model: Model, data: Tensor, noise: Noise) -> 
                 f"latents should be of {shape}; it is not for this model.",
                 "leave the encoder out: the model's own is then taken.",
             )
-    return latents
+    return latents.detach()
 
 
 def _finite(pipe: Pipeline, latents: Tensor, seeds: Sequence[int]) -> Tensor:

@@ -6,7 +6,8 @@ shapes, so that what is wrong is told where it comes from and not where it first
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from math import inf
 from typing import Any, TypeGuard, TypeVar
@@ -276,6 +277,19 @@ def encoded_by(
         return several
 
 
+@contextmanager
+def left_alone(owners: Owners, part: Any, given: Tensor, what: str) -> Iterator[None]:
+    """See that a part leaves what it is given, which may be a person's own, as it is.
+
+    Raises:
+        PartError: another package's wrote into it.
+    """
+    written = None if owners.is_ours(part) else state(given)
+    yield
+    if written is not None and state(given) != written:
+        raise PartError(part, f"it leaves the {what} that it is given alone, and it wrote there.")
+
+
 def check_medium(medium: Medium, latents: Tensor, part: Decoder) -> None:
     """See that what a decoder gave is one medium for each of the latents, and so is what is beside
     it.
@@ -312,8 +326,8 @@ def check_medium(medium: Medium, latents: Tensor, part: Decoder) -> None:
         check_medium(other, latents, part)
 
 
-def check_end(end: Any, x: Tensor, scheduler: Scheduler) -> None:
-    """See that what a scheduler gave can be x.
+def check_end(end: Any, x: Tensor, scheduler: Scheduler) -> Tensor:
+    """What a scheduler gave, once it is seen that it can be x; it keeps no gradients.
 
     Raises:
         PartError: it cannot.
@@ -324,4 +338,5 @@ def check_end(end: Any, x: Tensor, scheduler: Scheduler) -> None:
             scheduler,
             f"the scheduler gave {what} for an x of {tuple(x.shape)}; x is walked on.",
         )
-    as_x(scheduler, end, x, "the scheduler gives x as it was")
+    walked = as_x(scheduler, end, x, "the scheduler gives x as it was")
+    return walked.detach() if walked.requires_grad else walked

@@ -9,6 +9,7 @@ from typing import Any
 from ldm_core.contracts import Step
 from ldm_core.errors import LdmError, PluginError, plainly
 from ldm_core.numerics.point import Point
+from ldm_core.plugins.aftermath import whose_change
 from ldm_core.plugins.owners import Owners
 
 Tell = Callable[[Step], None]
@@ -54,6 +55,9 @@ class Met:
             where: in the walk.
         """
         heard, self._heard = self._heard, []
+        whose_limit = whose_change(error) if isinstance(error, RecursionError) else None
+        if whose_limit is not None:  # whoever was called as it was reached
+            return PluginError(whose_limit, where, error)
         for own, whose in heard:
             if own is error:
                 return None if whose is None else PluginError(whose, where, error)

@@ -290,9 +290,8 @@ class Sampling:
                 loop = self._loop(self._program)
                 self._doing = None
                 end = loop.walk(x, part, self.finite, tellers)
-            guards.check_end(end, x, scheduler)
-            self.finite.ended(end)
-            x = end
+            x = guards.check_end(end, x, scheduler)
+            self.finite.ended(x)
         self._doing = AFTER
         if last == len(grid) - 1 and self._hooks:
             for hooks in self._hooks:

@@ -432,6 +432,7 @@ AT_USE = [
     decoder("wrong-decoder-medium", "return contracts.Medium('image', None)"),
     decoder("wrong-decoder-flat", "return x0.flatten()"),
     decoder("wrong-decoder-few", "return torch.zeros(0, 3, 8, 8)"),
+    decoder("wrong-decoder-writes", "x0.zero_(); return torch.zeros(len(x0), 3, 16, 16)"),
     decoder("wrong-decoder-nan", "return torch.full((len(x0), 3, 16, 16), torch.nan)"),
     decoder("wrong-decoder-kind", "return contracts.Medium('sound', x0)"),
     observer("wrong-observer", "def it(grid): raise ValueError('no')"),

@@ -24,6 +24,7 @@ from ldm_core.cli.ends import FAILED, ended
 from ldm_core.errors import LdmWarning, MachineError
 from ldm_core.media.writers import named_writer
 from ldm_core.plugins import discovery
+from ldm_core.plugins.aftermath import whose_change
 from ldm_core.plugins.folder import kept_folder, kept_output
 from ldm_core.plugins.itself import open_streams
 from neighbours.wrong_modules import HEAD, install
@@ -279,6 +280,25 @@ def test_a_method_that_is_set_on_a_stream_is_taken_away(
         print("after a call")
     assert changed == ["the standard streams"]
     assert (tmp_path / "out").read_text() == "after an import\nafter a call\n"
+
+
+@pytest.mark.filterwarnings("ignore::ldm_core.errors.PutBackWarning")
+def test_what_fails_after_a_change_says_whose_the_change_was() -> None:
+    """Wherever it is raised, and whoever else is called on its way."""
+
+    def computes() -> None:
+        with kept_folder(lambda: "the one"):
+            torch.nn.functional.silu = None  # type: ignore[assignment]
+            try:
+                torch.nn.SiLU()(torch.zeros(1))
+            finally:
+                with kept_folder(lambda: "another"):  # as it is told of the end
+                    pass
+
+    with pytest.raises(TypeError) as caught:
+        computes()
+    assert whose_change(caught.value) == "the one"
+    assert torch.nn.SiLU()(torch.zeros(1)).item() == 0
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no timers")

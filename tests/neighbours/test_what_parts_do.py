@@ -42,6 +42,10 @@ def sparse(model: Any, x0: Any) -> Any:
     return torch.zeros(len(x0), 3, 16, 16).to_sparse()
 
 
+def erases(model: Any, data: Any, noise: Any) -> Any:
+    return torch.zeros_like(data.zero_())[:, :1]
+
+
 def writes_into_x(denoise: Any) -> Any:
     def outer(x: Any, point: Point) -> Any:
         x0 = denoise(x, point)
@@ -176,6 +180,10 @@ class Offers:
         register("sparse", sparse)
 
     @hookimpl
+    def ldm_encoders(self, register: Any) -> None:
+        register("erases", erases)
+
+    @hookimpl
     def ldm_denoisers(self, register: Any) -> None:
         register("writes_into_x", writes_into_x)
         register("flips_x", flips_x_unseen)
@@ -235,6 +243,11 @@ def test_it_is_the_parts_failure(beside: Pipeline, name: str) -> None:
         beside.replace(**choices)("star", seed=1)
     assert f"'{name}' of the package ldm-wrong 1.2 failed" in str(caught.value)
     assert words in str(caught.value)
+
+
+def test_an_encoder_leaves_what_a_person_gives_it(beside: Pipeline) -> None:
+    with pytest.raises(PluginError, match=r"'erases' of the package ldm-wrong 1\.2 .* wrote there"):
+        beside.replace(encoder="erases").encode(torch.ones(1, 3, 16, 16), seed=1)
 
 
 @pytest.mark.parametrize(
