@@ -24,6 +24,7 @@ class Timers:
     def __init__(self) -> None:
         self._ran = running()
         self._came: set[int] = set()
+        self._hears = self._hear  # the one that is set
         self._before: dict[int, Any] = {}
         if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
             return  # which alone may say what is heard
@@ -31,7 +32,7 @@ class Timers:
             number = signal.__dict__[name]
             before = signal.getsignal(number)
             if before is signal.SIG_DFL or _is_ours(before):
-                signal.signal(number, self._hear)
+                signal.signal(number, self._hears)
                 self._before[number] = before
 
     def _hear(self, number: int, _: object) -> None:
@@ -46,7 +47,8 @@ class Timers:
         if names:
             changed.append(f"the timer that sends {' and '.join(sorted(names))}")
         for number, before in self._before.items():
-            signal.signal(number, before)
+            if signal.getsignal(number) is self._hears:  # else another's, which others put back
+                signal.signal(number, before)
 
 
 @contextmanager
