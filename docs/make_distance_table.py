@@ -32,7 +32,7 @@ brackets says why there is no figure.
 The tests of each family assert these distances at every change; `docs/make_distance_table.py` runs
 them and writes this page. Where the two are meant to differ, both were brought to the same, as the
 test and [Diffusers' schedulers](../explanation/diffusers.md) say; the most frequent case is the
-mean of a posterior in place of a draw from it. Measured on 2026-11-28, AMD EPYC, 2 cores.
+mean of a posterior in place of a draw from it. Measured on 2026-11-29, AMD EPYC, 2 cores.
 """
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -192,13 +193,17 @@ def _sound(container: Any, source: Path | str, name: str) -> Sound | None:
 
 
 def _samples(container: Any, stream: Any) -> Iterator[np.ndarray[Any, Any]]:
-    """(channels, samples) float32, piece by piece, bounded by the memory that is free."""
+    """(channels, samples) float32, piece by piece, bounded by the memory that is free. A packet
+    whose file says that it lasts shorter than what is in it, as the last one of AAC, is cut there,
+    which FFmpeg leaves to its callers."""
     av = pyav("a sound")
     resampler = av.AudioResampler(format="fltp")
     held, free = 0, available_bytes()
     for frame in container.decode(stream):
+        in_samples = frame.time_base == Fraction(1, frame.sample_rate)
+        lasts = frame.duration if in_samples and frame.duration else frame.samples
         for part in resampler.resample(frame):
-            array = part.to_ndarray()
+            array = part.to_ndarray()[:, :lasts]
             held += array.nbytes
             if held * 3 > free:
                 raise ValueError("it would fill the memory")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -69,7 +70,10 @@ def write_video(shown: Shown, manifest: Mapping[str, Any], path: Path, coding: C
     rate = Fraction(said_rate(shown.rate)).limit_denominator(100_000)
     frames = list(_even(shown.data, coding))
     sound = shown.beside.get("audio")
+    heard = None if sound is None else _rate_of(av, sound, coding)
     flags = {"fflags": "+bitexact"}  # nothing of the day or the machine in the file
+    if coding.container == "mp4":
+        flags["movie_timescale"] = str(_ticks(rate, heard))
     with path.open("wb") as file, av.open(file, "w", coding.container, options=flags) as container:
         container.metadata[TAG] = comment_of(manifest)
         video = container.add_stream(codec, rate=rate)
@@ -81,12 +85,22 @@ def write_video(shown: Shown, manifest: Mapping[str, Any], path: Path, coding: C
             context = video.codec_context
             context.color_range, context.colorspace = LIMITED, BT709
             context.color_primaries, context.color_trc = BT709, BT709
-        parts = None if sound is None else _Track(av, container, coding, sound)
-        if parts is not None:
-            parts.write()
+        if sound is not None and heard is not None:
+            _Track(av, container, coding, sound, heard).write()
         for index, image in enumerate(frames):
             container.mux(video.encode(_frame(av, image, coding, index)))
         container.mux(video.encode(None))
+
+
+def _ticks(rate: Fraction, heard: int | None) -> int:
+    """Ticks a second of an MP4's clock, in whole numbers of which it says how long each track is:
+    FFmpeg's thousand would cut the sound to a millisecond.
+
+    Args:
+        rate, heard: frames and samples a second.
+    """
+    both = math.lcm(rate.numerator, heard or 1)
+    return both if both < 2**31 else heard or rate.numerator
 
 
 def _codec(av: Any, coding: Coding) -> str:
@@ -150,13 +164,12 @@ class _Track:
 
     Args:
         container: to which a stream is added.
+        to: its rate there, see `_rate_of`.
     """
 
-    def __init__(self, av: Any, container: Any, coding: Coding, sound: Shown) -> None:
+    def __init__(self, av: Any, container: Any, coding: Coding, sound: Shown, to: int) -> None:
         self._av, self._container = av, container
         name, self._form = coding.sound
-        rate = whole_rate(sound.rate)
-        rates = av.Codec(name, "w").audio_rates
         samples = np.asarray(sound.data, dtype=np.float32)
         if samples.shape[0] not in (1, 2):
             raise LdmError(
@@ -164,8 +177,8 @@ class _Track:
             )
         note_cut_off(float((np.abs(samples) > 1).mean()) if not coding.lossless else 0.0)
         self._samples = samples if coding.lossless else samples.clip(-1, 1)
-        self._rate, self._layout = rate, "mono" if len(samples) == 1 else "stereo"
-        self._to = rate if not rates or rate in rates else _nearest(rate, rates, name)
+        self._rate, self._layout = whole_rate(sound.rate), "mono" if len(samples) == 1 else "stereo"
+        self._to = to
         self._stream = container.add_stream(name, rate=self._to, layout=self._layout)
         self._stream.format = self._form
 
@@ -186,10 +199,15 @@ class _Track:
         self._container.mux(self._stream.encode(None))
 
 
-def _nearest(rate: int, rates: Sequence[int], name: str) -> int:
-    """The rate of a codec that loses nothing of a sound of another, which is said."""
+def _rate_of(av: Any, sound: Shown, coding: Coding) -> int:
+    """The rate of a sound in a file: its own, or the codec's that loses nothing of it, which is
+    said."""
+    name, rate = coding.sound[0], whole_rate(sound.rate)
+    rates: Sequence[int] | None = av.Codec(name, "w").audio_rates
+    if not rates or rate in rates:
+        return rate
     higher = [other for other in rates if other > rate]
-    to = min(higher) if higher else max(rates)
+    to: int = min(higher) if higher else max(rates)
     warnings.warn(
         f"{name} has no rate of {rate:,} samples a second, and the video's sound is written at "
         f"{to:,}; --format mkv keeps it as it is",

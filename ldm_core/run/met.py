@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from torch import Tensor
+
 from ldm_core.contracts import Step
-from ldm_core.errors import LdmError, PluginError, plainly
+from ldm_core.errors import LdmError, LdmWarning, PluginError, plainly
 from ldm_core.numerics.point import Point
-from ldm_core.plugins.aftermath import whose_change
+from ldm_core.plugins.looked_at import is_a
 from ldm_core.plugins.owners import Owners
+from ldm_core.run.checksum import state
+from ldm_core.values import brief
 
 Tell = Callable[[Step], None]
+CHANGE = (
+    "x is changed between two steps of a run in your hands: `x = change(run.walk(x, start=i, "
+    "stop=i + 1))`, as docs/how-to/compose-in-python.md shows."
+)
 
 
 class Met:
@@ -37,14 +46,27 @@ class Met:
             raise error from None
 
     def callers(self, on_step: Tell) -> Tell:
-        """A caller's own function, whose errors are the caller's, whoever's code is around it."""
+        """A caller's own function, whose errors are the caller's, whoever's code is around it. It
+        watches: one that writes into x, or hands something back, is refused or told so."""
+        asked: Callable[[Step], Any] = on_step
+        warned = False
 
         def told(step: Step) -> None:
+            nonlocal warned
             try:
-                on_step(step)
+                before = state(step.x), state(step.x0)
+                answer = asked(step)
+                if is_a(answer, Tensor) or is_a(answer, Mapping):
+                    raise LdmError(f"on_step watches, and it gave back {brief(answer)}.", CHANGE)
+                if (state(step.x), state(step.x0)) != before:
+                    raise LdmError("on_step watches, and it wrote into what it was shown.", CHANGE)
             except BaseException as error:
                 self._heard.append((error, None))
                 raise
+            if answer is not None and not warned:
+                warned = True
+                message = f"on_step watches, and what it gave back is passed over: {brief(answer)}"
+                warnings.warn(message, LdmWarning, stacklevel=2)
 
         return told
 

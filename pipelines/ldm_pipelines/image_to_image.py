@@ -16,17 +16,27 @@ if TYPE_CHECKING:
 
 @skipping
 def image_to_image(
-    pipe: Pipeline, image: Picture, *prompts: str, strength: float = 0.8, **call: Any
+    pipe: Pipeline,
+    image: Picture,
+    *prompts: str,
+    strength: float | None = None,
+    denoising_start: float | None = None,
+    **call: Any,
 ) -> Iterator[Output]:
     """Make pictures that start from a given one (Meng et al. 2021, arXiv:2108.01073).
 
     Args:
         image: The picture to start from; it is scaled to --size where that is given.
         prompts: What the new pictures should show.
-        strength: Share of the way from noise that is walked, 0 to 1; 0 changes nothing.
+        strength: Share of the way from noise that is walked, 0 to 1 (0.8); 0 changes nothing.
+        denoising_start: In its place, how far the picture is on its way already, from 0 to below 1;
+            no noise is added.
     """
     check_makes(pipe, "image", "image-to-image")
     whole = arguments(pipe, call, prompts)
     picture, size = scaled(pipe, image, whole)
-    whole = with_size(whole, size).with_inputs(image=picture, strength=strength)
+    start = {} if denoising_start is None else {"denoising_start": denoising_start}
+    if strength is not None or not start:
+        start["strength"] = 0.8 if strength is None else strength
+    whole = with_size(whole, size).with_inputs(image=picture, **start)
     return conditioned(pipe, "ldm-core:image").batches_of(whole)

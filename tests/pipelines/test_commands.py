@@ -283,6 +283,10 @@ BAD = [
     (["text-to-image", "a star", "--model", "{classes}"], "takes no 'prompt'"),
     (["unconditional"], "is not unconditional: it needs 'prompt'"),
     (["image-to-image", "photo.png", "a star", "--strength", "1.5"], "from 0 to 1, not 1.5"),
+    (
+        ["image-to-image", "photo.png", "a", "--strength", "0.5", "--denoising-start", "0.5"],
+        "both say where to begin",
+    ),
     (["image-to-image", "missing.png", "a star"], "'missing.png' cannot be read: No such file"),
     (["image-to-image", "text.png", "a star"], "it is no picture"),
     (["image-to-image", "odd.png", "a star"], "17x16 pixels.*multiples of"),

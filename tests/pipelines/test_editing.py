@@ -315,3 +315,12 @@ def test_a_file_and_the_picture_in_it_give_the_same(pipe: Pipeline, tmp_path: Pa
     by_image = image_to_image(pipe, noise(), "a star", seed=1)
     assert by_file.images == by_image.images
     assert by_file.manifests[0]["inputs"]["image"] == str(tmp_path / "x.png")
+
+
+def test_a_picture_may_be_a_part_of_the_way_already(pipe: Pipeline) -> None:
+    steps = {"num_inference_steps": 4, "seed": 1}
+    begun = image_to_image(pipe, noise(), "a star", denoising_start=0.5, **steps)
+    image = pipe.replace(conditioning=["text", "image"])
+    call = {"image": noise(), "denoising_start": 0.5, **steps}
+    assert begun.images == image("a star", width=16, height=16, **call).images
+    assert begun.images != image_to_image(pipe, noise(), "a star", strength=0.5, **steps).images

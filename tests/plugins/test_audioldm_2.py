@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from diffusers import AudioLDM2Pipeline
 
 import tiny
@@ -45,6 +46,7 @@ def distance(
     peer: Any,
     own: dict[str, Any] | None = None,
     their: dict[str, Any] | None = None,
+    prompt: str | None = PROMPT,
 ) -> float:
     """Relative distance to Diffusers in latents and samples, whichever is larger, of a sound by
     itself: in a batch, Diffusers has the language model go on behind the longest text."""
@@ -54,9 +56,9 @@ def distance(
     for output_type in ("latent", "np"):
         both: dict[str, Any] = {"num_inference_steps": 3, "output_type": output_type}
         expected = peer(
-            PROMPT, latents=noise, audio_length_in_s=0.16, max_new_tokens=8, **both, **(their or {})
+            prompt, latents=noise, audio_length_in_s=0.16, max_new_tokens=8, **both, **(their or {})
         ).audios
-        made = pipe(PROMPT, seed=3, **both, **LENGTH, **(own or {})).images
+        made = pipe(prompt, seed=3, **both, **LENGTH, **(own or {})).images
         distances.append(apart(made if output_type == "latent" else made[:, 0], expected))
     return max(distances)
 
@@ -79,6 +81,30 @@ def test_a_negative_prompt_that_is_longer_or_shorter(
             assert distance(pipe, peer, said, said) < 1e-4
     else:
         assert distance(pipe, peer, said, said) < 1e-4
+
+
+def test_embeddings_in_place_of_prompts_give_what_diffusers_gives(
+    pipe: Pipeline, peer: Any
+) -> None:
+    """T5's states, which of them are words, and what the language model adds: any numbers."""
+    draw = torch.Generator().manual_seed(1)
+    ability = pipe.model.abilities["sound_text"]
+    texts = [ability.encode(text) for text in (PROMPT, NEGATIVE)]
+    for away in (texts[1], None):
+        own, their = {}, {}
+        for start, text in (("", texts[0]), ("negative_", away)):
+            if text is not None:
+                text = {key: text[key][:, : texts[0][key].shape[1]] for key in text}
+                heard = {key: torch.randn(text[key].shape, generator=draw) for key in text}
+                heard["text_mask"] = text["text_mask"]
+                own[f"{start}prompt_embeds"] = {key: value[0] for key, value in heard.items()}
+                their[f"{start}prompt_embeds"] = heard["text"]
+                their[f"{start}attention_mask"] = heard["text_mask"]
+                their[f"{start}generated_prompt_embeds"] = heard["spoken"]
+        told = pipe.replace(conditioning=["prompt_embeds"])
+        assert distance(told, peer, own, their, prompt=None) < 1e-4
+    with pytest.raises(LdmError, match="lack 'spoken' and 'text_mask'"):
+        told(prompt_embeds=texts[0]["text"], seed=3, **LENGTH)
 
 
 def test_no_guidance(pipe: Pipeline, peer: Any) -> None:

@@ -9,10 +9,16 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, EulerDiscreteScheduler, StableDiffusionPipeline
 
-from ldm_core import Pipeline
+from ldm_core import LdmError, Pipeline
+from ldm_core.contracts import Step
+from ldm_core.errors import LdmWarning
 from peers import apart
 
 STEPS = 4
+
+
+def in_place(step: Step) -> None:
+    step.x.mul_(0.9)
 
 
 def changed(latents: torch.Tensor) -> torch.Tensor:
@@ -48,3 +54,23 @@ def test_x_is_changed_between_steps_as_in_diffusers(folder: Path, ours: str, the
         x = changed(run.walk(x, start=i, stop=i + 1))
     assert apart(x, expected) < 1e-5
     assert apart(run.walk(plain), expected) > 1e-2
+
+
+@pytest.mark.parametrize(
+    ("on_step", "said"),
+    [
+        (lambda step: changed(step.x), "gave back Tensor"),
+        (lambda step: {"latents": changed(step.x)}, "gave back"),
+        (in_place, "wrote into"),
+    ],
+    ids=["tensor", "their table", "in place"],
+)
+def test_what_only_watches_cannot_change_x_without_a_word(
+    folder: Path, on_step: Any, said: str
+) -> None:
+    pipe = Pipeline.from_pretrained(folder)
+    with pytest.raises(LdmError, match=said) as error:
+        pipe("a red star", seed=3, num_inference_steps=1, on_step=on_step)
+    assert "run.walk" in error.value.hint
+    with pytest.warns(LdmWarning, match="passed over: False"):
+        pipe("a red star", seed=3, num_inference_steps=1, on_step=lambda step: False)

@@ -21,7 +21,7 @@ from torch import nn
 
 import tiny
 from ldm_core import LdmError, Pipeline
-from ldm_core.contracts import Converter, Part, PartInfo, Phase
+from ldm_core.contracts import Converter, Part, PartInfo, Phase, Step
 from ldm_core.errors import LdmWarning
 from ldm_core.model.modules import movable_copy
 from ldm_core.model.place import resolve
@@ -128,8 +128,11 @@ def in_two_threads(two: list[Pipeline], call: dict[str, Any]) -> list[torch.Tens
     """The latents of two pipelines that step side by side."""
     turn = threading.Barrier(2, timeout=300)
 
+    def take_turns(step: Step) -> None:
+        turn.wait()
+
     def draw(one: Pipeline) -> torch.Tensor:
-        images: torch.Tensor = one(**call, on_step=lambda step: turn.wait()).images
+        images: torch.Tensor = one(**call, on_step=take_turns).images
         return images
 
     with ThreadPoolExecutor(2) as threads:

@@ -37,9 +37,9 @@ CALL: dict[str, Any] = {"num_inference_steps": 2, "output_type": "latent"}
 
 def told(pipe: Pipeline) -> Pipeline:
     """A pipeline that takes embeddings in place of prompts."""
-    names = [one["name"] for one in pipe.recipe["conditioning"]]
+    own = pipe.recipe["conditioning"]
     return pipe.replace(
-        conditioning=["prompt_embeds" if name == "text" else name for name in names]
+        conditioning=["prompt_embeds" if one["name"] == "text" else one for one in own]
     )
 
 
@@ -206,6 +206,31 @@ def test_all_that_a_network_is_told_may_come_in_one(tmp_path: Path, write: Any) 
     uneven = {**table, "text_mask": short["text_mask"]}
     with pytest.raises(LdmError, match=r"of a different number of tokens: \d+ for 'text' and"):
         told(pipe)(seed=3, prompt_embeds=uneven, **CALL)
+
+
+def test_so_it_may_where_that_is_more_or_other_than_states(tmp_path: Path) -> None:
+    """Stable Audio's network is told a single number too, and unCLIP's prior reads the prompt
+    itself; Stable Cascade is told nothing but of the text as a whole, which a file may name."""
+    sound = Pipeline.from_pretrained(tiny.write_stable_audio(tmp_path / "sound"))
+    prior = Pipeline.from_pretrained(tiny.write_unclip(tmp_path / "prior"))
+    for pipe, inputs in ((sound, {"samples": 64}), (prior, {"prompt": "a red star"})):
+        row = pipe.model.abilities["text"].encode(["a red star"])
+        call = {"prompt": "a red star", "seed": 3, **inputs, **CALL}
+        want = pipe(**call).images
+        if pipe is sound:
+            del call["prompt"]
+        table = {key: value[0] for key, value in row.items()}
+        assert apart(told(pipe)(prompt_embeds=table, **call).images, want) < 1e-6
+    with pytest.raises(LdmError, match="this pipeline needs 'prompt'"):
+        told(prior)(prompt_embeds=table, seed=3, **CALL)
+    cascade = Pipeline.from_pretrained(tiny.write_stable_cascade(tmp_path / "cascade"))
+    row = cascade.model.abilities["text"].encode(["a red star"])
+    save_file({"pooled": row["pooled"]}, tmp_path / "pooled.safetensors")
+    embeddings = tiny.folders.write_embeddings(tmp_path / "e.safetensors", height=32, width=48)
+    call = {"image_embeddings": embeddings, "width": 48, "height": 32, "seed": 3, **CALL}
+    want = cascade("a red star", **call).images
+    for value in (tmp_path / "pooled.safetensors", row["pooled"][0]):
+        assert apart(told(cascade)(prompt_embeds=value, **call).images, want) < 1e-6
 
 
 def test_what_does_not_fit_is_refused(folder: Path, tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ def test_flux_beside_a_controlnet_from_a_picture(tmp_path: Path, cls: Any, start
             tiny.write_cogvideox,
             diffusers.CogVideoXVideoToVideoPipeline,
             cogvideox,
-            {"frames": 5, "height": 16, "width": 32},
+            {"frames": 9, "height": 16, "width": 32},
         ),
     ],
     ids=["animatediff", "cogvideox"],

@@ -30,7 +30,7 @@ def test_tiles_are_those_of_diffusers(kind: str, tmp_path: Path) -> None:
     pipe = Pipeline.from_pretrained(write(tmp_path))
     tiled = pipe.replace(converters=[{"name": "vae_tiling", "size": 32}])
     side = 64 // pipe.model.info.latents.axis("height").stride
-    latents = torch.randn(1, 4, 2, side, side, generator=torch.Generator().manual_seed(1))
+    latents = torch.randn(1, 4, 3, side, side, generator=torch.Generator().manual_seed(1))
     peer = cls.from_pretrained(tmp_path / "vae")
     sides = {f"tile_sample_min_{side}": 32 for side in ("height", "width")}
     peer.enable_tiling(**sides, **steps)

@@ -55,12 +55,26 @@ def decode(model: Model, x0: Tensor, *, timestep: Timestep = 0.0) -> Tensor:
     """
     part = decoder_of(model, NAME)
     _check(part, x0)
-    x0 = x0[:, :, model.info.latents.axis("frames").ahead :]
+    axis = model.info.latents.axis("frames")
+    length = axis.length(x0.shape[2])
+    x0 = _whole_pairs(part, x0[:, :, axis.ahead :])
     scale, shift = normalisation(buffered(part), x0)
     z = (x0 / scale + shift).to(part.device, part.dtype)
     with alone(part.module):
         frames = part.module.decode(*with_timestep(part, z, timestep), return_dict=False)[0]
-    return cast("Tensor", frames.float().to(x0.device))
+    return cast("Tensor", frames[:, :, :length].float().to(x0.device))
+
+
+def _whole_pairs(part: Part, x0: Tensor) -> Tensor:
+    """Latents with the last one twice where CogVideoX's decoder would take the first for one that
+    stands for as many frames as the others: it takes two at a time, and makes a single frame of the
+    first where three are left to it. What the copy gives is cut off."""
+    import torch
+    from diffusers import AutoencoderKLCogVideoX
+
+    if not isinstance(part.module, AutoencoderKLCogVideoX) or x0.shape[2] % 2:
+        return x0
+    return torch.cat([x0, x0[:, :, -1:]], dim=2)
 
 
 def _check(part: Part, data: Tensor) -> None:

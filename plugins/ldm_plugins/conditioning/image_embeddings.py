@@ -29,6 +29,7 @@ from ldm_plugins.conditioning.shared.pictures import different
 from ldm_plugins.conditioning.shared.prior_folder import find_prior
 from ldm_plugins.conditioning.shared.prompts import Prompts, as_long
 from ldm_plugins.conditioning.shared.tensors import one_shape, read_tensor
+from ldm_plugins.conditioning.text import INPUTS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -90,7 +91,7 @@ class ImageEmbeddings(Conditioning):
 
     @property
     def inputs(self) -> Mapping[str, Input]:
-        return {} if self.prior else {NAME: replace(EMBEDDINGS, example=self._example)}
+        return INPUTS if self.prior else {NAME: replace(EMBEDDINGS, example=self._example)}
 
     def fit(self, info: ModelInfo) -> ImageEmbeddings:
         folder = None if self.prior is None else find_prior(self.prior, info, self.channels)

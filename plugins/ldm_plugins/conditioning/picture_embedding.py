@@ -16,6 +16,7 @@ from ldm_core.errors import LdmError
 from ldm_core.values import brief, is_whole
 from ldm_plugins.conditioning.shared.pictures import different, in_eight_bits, read_picture
 from ldm_plugins.conditioning.shared.prompts import Prompts, as_long
+from ldm_plugins.conditioning.text import INPUTS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -68,7 +69,7 @@ class PictureEmbedding(Conditioning):
 
     @property
     def inputs(self) -> Mapping[str, Input]:
-        shown = {} if self.prior else {"prompt_image": PICTURE}
+        shown = {"prompt": INPUTS["prompt"]} if self.prior else {"prompt_image": PICTURE}
         return {**shown, "noise_level": LEVEL} if self.noisy else shown
 
     def fit(self, info: ModelInfo) -> PictureEmbedding:

@@ -49,9 +49,11 @@ def read_tensors(name: str, value: Any) -> dict[str, Tensor]:
     if is_array(value):
         value = {"": value}
     if not isinstance(value, Mapping) or not all(is_array(one) for one in value.values()):
+        tables = isinstance(value, list | tuple) and all(isinstance(one, Mapping) for one in value)
         raise LdmError(
             f"the {name} should be a tensor, or a .safetensors file that holds one, not "
-            f"{brief(value)}."
+            f"{brief(value)}.",
+            "tables of several images are files, one for each." if tables else "",
         )
     tensors = {str(key): torch.as_tensor(one).detach() for key, one in value.items()}
     for key, tensor in tensors.items():
