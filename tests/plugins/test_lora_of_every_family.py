@@ -4,6 +4,7 @@ networks, layer by layer."""
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from peft.utils import get_peft_model_state_dict
 import tiny
 from ldm_core import LdmError, Pipeline
 from ldm_core.composition.compose import compose
+from ldm_core.errors import LdmWarning
 from ldm_plugins.converters.lora import find_loader
 from tiny.lora import ATTENTION, write_lora
 
@@ -102,7 +104,9 @@ def test_a_file_for_the_second_network(tmp_path: Path) -> None:
     peer.load_lora_weights(str(file), adapter_name="second", load_into_transformer_2=True)
     peer.transformer_2.set_adapters(["second"], [0.3])
     entry = {"path": str(file), "scale": 0.3, "component": "transformer_2"}
-    both = Pipeline.from_pretrained(two, loras=[str(file), entry])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", LdmWarning)  # each network has one
+        both = Pipeline.from_pretrained(two, loras=[str(file), entry])
     parts = both.model.parts
     for name, ours, theirs in (
         ("transformer", "lora_0", "first"),

@@ -173,16 +173,17 @@ def with_loras(
                 LdmWarning,
                 stacklevel=2,
             )
-        networks = [n for n in copies if parts[n].role == "network"]
-        plain = [n for n in networks if not has_adapter(modules[n], name)]
-        if plain and len(plain) < len(networks):
-            warnings.warn(
-                f"the LoRA '{lora.source}' changes one network of the model '{info.source}' alone; "
-                f"the {' and '.join(plain)} beside it answers as it was; 'component' in a table of "
-                "'loras' names the one that a file is for.",
-                LdmWarning,
-                stacklevel=2,
-            )
+    networks = [n for n in copies if parts[n].role == "network"]
+    plain = [n for n in networks if not any(has_adapter(modules[n], name) for name in names)]
+    if plain and len(plain) < len(networks) and not all(lora.component for lora in loras):
+        files = " and ".join(f"'{lora.source}'" for lora in loras)
+        warnings.warn(
+            f"of the networks of the model '{info.source}' the LoRA {files} change one alone; "
+            f"the {' and '.join(plain)} beside it answers as it was; 'component' in a table of "
+            "'loras' names the one that a file is for.",
+            LdmWarning,
+            stacklevel=2,
+        )
     for name, lora in zip(names, loras, strict=True):
         check_scales(lora, name, modules)
     with quiet("the LoRA"):
