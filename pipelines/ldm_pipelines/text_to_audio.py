@@ -26,6 +26,6 @@ def text_to_audio(
         seconds: How long they are, as near as the model can; its own length where left out.
     """
     check_makes(pipe, "audio", "text-to-audio")
-    if not prompts:
+    if not prompts and "prompt" in pipe.composition.inputs:
         raise LdmError("no prompt is given; say what to make.", 'as in "rain on a tin roof"')
     return pipe.batches_of(with_seconds(pipe, arguments(pipe, call, prompts), seconds))

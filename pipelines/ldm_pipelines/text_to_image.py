@@ -23,6 +23,6 @@ def text_to_image(pipe: Pipeline, *prompts: str, **call: Any) -> Iterator[Output
         prompts: What to draw.
     """
     check_makes(pipe, "image", "text-to-image")
-    if not prompts:
+    if not prompts and "prompt" in pipe.composition.inputs:
         raise LdmError("no prompt is given; say what to draw.", 'as in "a red circle"')
     return pipe.batches_of(arguments(pipe, call, prompts))

@@ -15,6 +15,7 @@ from ldm_core import Pipeline
 from ldm_core.composition.compose import compose
 from ldm_core.errors import LdmError, LdmWarning
 from ldm_core.plugins.registry import installed
+from ldm_pipelines.timed import check_reads
 from peers import apart
 from video_peers import alone
 
@@ -149,6 +150,8 @@ def test_chunked_attention_gives_the_same(pipe: Pipeline) -> None:
 def test_it_cannot_start_from_a_sound(pipe: Pipeline) -> None:
     with pytest.raises(LdmError, match="cannot start from a sound"):
         pipe.encode(pipe.noise([0], LENGTH)()[:, :2, :, 0], seed=0)
+    with pytest.raises(LdmError, match="it has no encoder for sounds"):  # before weights are read
+        check_reads(pipe, "audio")
 
 
 @pytest.mark.parametrize(

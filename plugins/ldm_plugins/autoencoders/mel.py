@@ -17,7 +17,7 @@ NAME = "mel"
 
 
 @fits(for_models(NAME))
-@encodes("audio")
+@encodes("spectrogram")
 def encode(model: Model, data: Tensor, noise: Noise) -> Tensor:
     """Nothing: how a sound becomes the spectrogram of such a model, its folder does not say.
 
