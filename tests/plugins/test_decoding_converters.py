@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,22 @@ import torch
 import tiny
 from ldm_core import LdmError, Pipeline
 from ldm_core.composition.compose import compose
+from ldm_core.contracts import Part
 from ldm_core.media.manifest import recipe_of
 from ldm_core.media.manifest_files import file_differences
 from ldm_core.media.manifest_record import Manifest
 from ldm_core.plugins.registry import installed
+from ldm_plugins.converters.vae_tiling import vae_tiling
 from peers import apart
 from tiny.covering import one_of_each
 
 CALL: dict[str, Any] = {"seed": 3, "num_inference_steps": 2}
 TEXT = {"prompt": ["a red star", "a blue circle", "a star"], "width": 48, "height": 32}
 TILES = {"name": "vae_tiling", "size": 16}
+FOUR_LEVELS: dict[str, Any] = {
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+}
 AUTOENCODER_KL = [
     kind for kind in tiny.FOLDERS if kind not in ("LDM", "LDM text", "DDPM")
 ]  # the others quantise vectors, or draw pixels
@@ -103,6 +110,34 @@ def test_tiles_are_those_of_diffusers(folder: Path, pipe: Pipeline) -> None:
     assert torch.equal(tiled.decode(within), pipe.decode(within))
     other = pipe.replace(converters=["vae_tiling"])  # the tile that the autoencoder was trained on
     assert torch.equal(other.decode(latents), tiled.decode(latents))
+
+
+@pytest.mark.parametrize(
+    ("trained", "overlap", "size"),
+    [(1024, 0.25, 768), (512, 0.25, 512), (256, 0.25, 256), (32, 0.25, 512), (1024, 0.3, 720)],
+)
+def test_a_tile_is_what_was_trained_on_where_that_is_said_and_not_too_large(
+    trained: int, overlap: float, size: int
+) -> None:
+    """32 is what Diffusers writes where nothing was said."""
+    converter = replace(vae_tiling(overlap=overlap), stride=8)
+    with torch.device("meta"):
+        module = diffusers.AutoencoderKL(
+            sample_size=trained, block_out_channels=(32,) * 4, **FOUR_LEVELS
+        )
+    tiled = converter.part(Part(module, "autoencoder", torch.device("meta"), torch.float32)).module
+    assert (tiled.tile_sample_min_size, tiled.tile_latent_min_size) == (size, size // 8)
+
+
+def test_the_tile_of_a_video_is_one_that_fits() -> None:
+    """CogVideoX's own, 240 pixels, has no quarter in whole latents."""
+    with torch.device("meta"):
+        module = diffusers.AutoencoderKLCogVideoX(sample_height=480, sample_width=720)
+    assert module.tile_sample_min_height == 240
+    part = Part(module, "autoencoder", torch.device("meta"), torch.float32)
+    tiled = replace(vae_tiling(), stride=8).part(part).module
+    assert tiled.use_tiling
+    assert tiled.tile_sample_min_height == tiled.tile_sample_min_width == 224
 
 
 def test_a_tiny_decoder_decodes_and_the_models_own_encodes(pipe: Pipeline, decoder: Path) -> None:

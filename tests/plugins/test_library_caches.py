@@ -105,7 +105,13 @@ KINDS = {
         written={"n_layers": 3},
         within=True,
     ),
-    "Chroma": Kind(tiny.write_chroma, "ChromaPipeline", both=ONE_ROW, within=True),
+    "Chroma": Kind(
+        tiny.write_chroma,
+        "ChromaPipeline",
+        their={"max_sequence_length": 5},  # which the words fill: in a longer one padding speaks
+        both=ONE_ROW,
+        within=True,
+    ),
     "AuraFlow": Kind(tiny.write_aura_flow, "AuraFlowPipeline", both=ONE_ROW, within=True),
     "PixArt": Kind(
         tiny.write_pixart,

@@ -16,6 +16,13 @@ from ldm_plugins.converters.shared.decoding import (
 )
 
 NAME = "vae_tiling"
+LARGEST = 768
+"""Pixels of a tile's side at the most, where none is chosen: at 2048 pixels those of 1024, which
+SDXL's and Flux's autoencoders were trained on, take more than a quarter of the memory of the
+whole."""
+UNSAID, USUAL = 32, 512
+"""What Diffusers writes into a config where nobody said what an AutoencoderKL was trained on, and
+the pixels of a tile's side then. In tiles of 32, pictures fall to pieces."""
 
 
 def vae_tiling(*, size: int | None = None, overlap: float = 0.25) -> Converter:
@@ -26,7 +33,9 @@ def vae_tiling(*, size: int | None = None, overlap: float = 0.25) -> Converter:
     ``enable_tiling``, on a copy of the autoencoder that shares its weights.
 
     Args:
-        size: pixels of a tile's side; what the autoencoder was trained on where nothing is said.
+        size: pixels of a tile's side. Where nothing is said, what the autoencoder was trained on,
+            or 512 where its config does not say that; at most 768, and so many that the overlap is
+            a whole number of latents.
         overlap: share of a tile that it has in common with the next, from 0 to 0.9.
     """
     if not 0 <= overlap <= 0.9:
@@ -62,6 +71,17 @@ class VaeTiling(Converter):
     def part(self, part: Part) -> Part:
         return switched(part, NAME, self._tile)
 
+    def _largest(self, own: int) -> int:
+        """Pixels of the largest tile that fits, up to an autoencoder's own; that one where none
+        does."""
+        most = min(own, LARGEST)
+        return next(filter(self._fits, range(most, self.stride, -1)), most)
+
+    def _fits(self, size: int) -> bool:
+        latents = size // self.stride
+        shared = latents * self.overlap
+        return size % self.stride == 0 and latents >= 2 and shared == int(shared)
+
     def check(self, size: int) -> None:
         """See that tiles of so many pixels a side, and their steps, are whole numbers of latents;
         Diffusers would join them in the wrong places.
@@ -69,9 +89,8 @@ class VaeTiling(Converter):
         Raises:
             LdmError: they are not.
         """
-        latents, stride = size // self.stride, self.stride
-        shared = latents * self.overlap
-        if size % stride or latents < 2 or shared != int(shared):
+        stride = self.stride
+        if not self._fits(size):
             raise LdmError(
                 f"a tile of {size} pixels a side with an overlap of {self.overlap:g} does not fit "
                 f"this model: its side is a multiple of {stride}, at least {2 * stride}, and what "
@@ -84,7 +103,9 @@ class VaeTiling(Converter):
             self._tile_sides(autoencoder)
             return
         autoencoder.enable_tiling()
-        size = self.size or int(autoencoder.tile_sample_min_size)
+        own = int(autoencoder.tile_sample_min_size)
+        said = autoencoder.config.get("sample_size") != UNSAID
+        size = self.size or self._largest(own if said else USUAL)
         self.check(size)
         if size * self.overlap <= 1 and _is_tiny(autoencoder):
             raise LdmError("tiles of a tiny decoder have an overlap of more than one pixel.")
@@ -105,7 +126,7 @@ class VaeTiling(Converter):
         begin or which share of them overlaps."""
         from diffusers import AutoencoderKLCogVideoX
 
-        size = self.size or int(autoencoder.tile_sample_min_height)
+        size = self.size or self._largest(int(autoencoder.tile_sample_min_height))
         self.check(size)
         step, shared = size - int(size * self.overlap), self.overlap
         options: dict[str, Any] = {f"tile_sample_min_{side}": size for side in SIDES}

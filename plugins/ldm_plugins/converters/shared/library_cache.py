@@ -32,6 +32,7 @@ BETWEEN_BLOCKS = ("block_residual_", "single_residual_")
 ALL = ("first_block", "taylorseer", "magcache")
 KNOWN = {
     "AuraFlowTransformer2DModel": ("taylorseer",),
+    "ChromaTransformer2DModel": ("taylorseer",),
     "CogVideoXTransformer3DModel": ALL,
     "CogView4Transformer2DModel": ALL,
     "Flux2Transformer2DModel": ("taylorseer", "magcache"),
