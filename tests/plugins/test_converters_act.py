@@ -121,7 +121,11 @@ ACTS: dict[str, tuple[dict[str, Any], set[str], str]] = {
         {*KINDS} - {"LDM", "DiT", "DDPM", "Stable Video Diffusion", "ACE-Step", "AudioLDM 2"},
         "reads no text|encodes more than a text at once",
     ),
-    "token_merging": ({}, {*UNETS}, "merges the tokens of a UNet2DCond|no self-attention to merge"),
+    "token_merging": (
+        {},
+        {*UNETS, *PIXART, "AnimateDiff", "DiT"},
+        "merges the tokens of a UNet2DCond|no self-attention to merge",
+    ),
     "vae_slicing": (
         {},
         {*KINDS}

@@ -136,8 +136,6 @@ def test_a_network_that_is_read_quantised_is_refused(home: Path) -> None:
     pytest.importorskip("torchao")
     with pytest.raises(LdmError, match="cannot be quantised while it is read"):
         animated(home, converters=["quantize"])("a star", seed=1, frames=2)
-    with pytest.raises(LdmError, match="'token_merging' merges the tokens of"):
-        compose(named(home, converters=["token_merging"]))
 
 
 def test_the_adapter_belongs_to_the_weights(home: Path) -> None:

@@ -12,7 +12,7 @@ from ldm_core.composition.compose import compose
 from ldm_core.plugins.registry import installed
 from ldm_plugins.converters.shared.merging import Merge
 from peers import apart
-from tiny.folders import FOLDERS
+from tiny.folders import FOLDERS, MORE_FOLDERS
 
 CALL: dict[str, Any] = {"num_inference_steps": 2, "output_type": "latent"}
 
@@ -112,7 +112,40 @@ def test_it_stands_beside_offloading_and_refuses_guidance_that_counts_tokens(pip
         )(**call)
 
 
-@pytest.mark.parametrize("kind", ["DiT", "SD 3", "Flux dev", "DDPM"])
+@pytest.mark.parametrize("kind", ["DiT", "PixArt alpha"])
+def test_a_transformer_of_the_pictures_tokens_alone_merges_in_all_layers(
+    pipes: Any, kind: str
+) -> None:
+    """As many tokens as the ratio leaves; none where it is of less than one."""
+    pipe, call = pipes(kind), {"seed": [1, 2], **{**FOLDERS, **MORE_FOLDERS}[kind].inputs, **CALL}
+    lengths: list[tuple[int, int]] = []
+
+    def counting(q: Any, k: Any, v: Any, mask: Any, scale: float) -> Any:
+        lengths.append((q.shape[-2], k.shape[-2]))
+        attend = torch.nn.functional.scaled_dot_product_attention
+        return attend(q, k, v, attn_mask=mask, scale=scale)
+
+    seen = {}
+    for name, converters in {
+        "plain": [],
+        "none": [{"name": "token_merging", "ratio": 0.01}],
+        "half": ["token_merging"],
+    }.items():
+        lengths.clear()
+        latents = pipe.replace(converters=converters, attention=counting)(**call).images
+        seen[name] = latents, [q for q, k in lengths if q == k]
+    tokens = max(seen["plain"][1])
+    layers = len(pipe.model.parts["transformer"].module.transformer_blocks)
+    assert seen["half"][1].count(tokens // 2) == seen["plain"][1].count(tokens) >= layers
+    assert tokens not in seen["half"][1]
+    assert apart(seen["none"][0], seen["plain"][0]) < 1e-5  # in another order
+    assert 0 < apart(seen["half"][0], seen["plain"][0]) < 1
+    assert torch.equal(pipe(**call).images, seen["plain"][0])
+    with pytest.raises(LdmError, match="levels = 2 are of a UNet"):
+        pipe.replace(converters=[{"name": "token_merging", "levels": 2}])
+
+
+@pytest.mark.parametrize("kind", ["SD 3", "Flux dev", "DDPM"])
 def test_other_networks_are_refused(kind: str, tmp_path: Any) -> None:
     folder = FOLDERS[kind].write(tmp_path / "model")
     with pytest.raises(LdmError, match=r"'token_merging' merges the tokens of a UNet2DCond"):

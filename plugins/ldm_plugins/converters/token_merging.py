@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 NAME = "token_merging"
 NETWORK = "UNet2DConditionModel"
+UNETS = (NETWORK, "UNetMotionModel")
+TRANSFORMERS = ("DiTTransformer2DModel", "PixArtTransformer2DModel")
+"""Those whose self-attention is among the picture's tokens alone, which have their places added
+before the first block. Others join them with the text's, or turn them by their places in each
+layer, which tokens that share one would not have."""
 TOKENS, FACTOR = 4096, 0.52
 """Of the largest layers of what was measured, and the time of a step over that without."""
 WHY = "a UNet of 57 M weights, 4096 tokens, batch 2, float32, one thread, CPU seconds"
@@ -33,8 +38,8 @@ def token_merging(
     levels: Annotated[int, Field(ge=1)] = 1,
 ) -> Converter:
     """Token merging for Stable Diffusion (Bolya & Hoffman 2023, arXiv:2303.17604): in the
-    self-attention of a UNet's largest layers, tokens that are alike are averaged, and what comes of
-    them is given to each. What is drawn differs a little.
+    self-attention of a UNet's largest layers, and of all layers of a DiT or PixArt, tokens that are
+    alike are averaged, and what comes of them is given to each. What is drawn differs a little.
 
     One token of each square of four is kept, the upper left one, and others are merged into the one
     of those that is most like them, the most alike first. Nothing is drawn by chance, and each
@@ -43,7 +48,7 @@ def token_merging(
 
     Args:
         ratio: share of the tokens that are merged into others, 0.75 at most.
-        levels: of the UNet's resolutions with attention, so many from the largest on.
+        levels: of a UNet's resolutions with attention, so many from the largest on.
     """
     return TokenMerging(ratio, levels)
 
@@ -63,10 +68,18 @@ class TokenMerging(Converter):
 
     def fit(self, info: ModelInfo, place: PlaceNames) -> Converter:
         classes = part_classes(info)
-        if NETWORK not in classes:
+        if not {*UNETS, *TRANSFORMERS} & {*classes}:
             raise LdmError(
-                f"the converter '{NAME}' merges the tokens of a {NETWORK}, and the model "
-                f"'{info.source}' (family {info.family}) has none: {', '.join(classes)}."
+                f"the converter '{NAME}' merges the tokens of a {NETWORK} or another network whose "
+                f"self-attention is among the picture's tokens alone, and the model "
+                f"'{info.source}' (family {info.family}) has none: {', '.join(classes)}.",
+                f"there are {', '.join((*UNETS, *TRANSFORMERS))}.",
+            )
+        if self.levels > 1 and {*TRANSFORMERS} & {*classes}:
+            raise LdmError(
+                f"the converter '{NAME}': levels = {self.levels} are of a UNet, and all layers of "
+                f"the model '{info.source}' are of one size.",
+                "leave levels out.",
             )
         return self
 
@@ -94,7 +107,7 @@ class TokenMerging(Converter):
         return part.altered(self._merging)
 
     def _merging(self, network: nn.Module) -> nn.Module:
-        """A copy of a UNet, of the same tensors, some of whose layers merge tokens.
+        """A copy of a network, of the same tensors, some of whose layers merge tokens.
 
         Raises:
             LdmError: it has no such layers.
@@ -102,17 +115,26 @@ class TokenMerging(Converter):
         from ldm_plugins.converters.shared.merging import merging_classes
 
         classes = merging_classes()
-        copied = shallow_copy(network)
+        copied: Any = shallow_copy(network)
+        if type(network).__name__ in TRANSFORMERS:
+            copied.pos_embed.__class__ = classes.patches
+            self._merge_in(copied.transformer_blocks)
+            return copied  # type: ignore[no-any-return]
         blocks = _by_level(copied)
         if not blocks:
             raise LdmError(f"the converter '{NAME}': the UNet has no self-attention to merge for.")
         for transformers in blocks[: self.levels]:
             for transformer in transformers:
                 transformer.__class__ = classes.transformer
-                for block in transformer.transformer_blocks:
-                    block.attn1.__class__ = classes.attention
-                    block.attn1.merged = self.ratio
-        return copied
+                self._merge_in(transformer.transformer_blocks)
+        return copied  # type: ignore[no-any-return]
+
+    def _merge_in(self, blocks: Any) -> None:
+        from ldm_plugins.converters.shared.merging import merging_classes
+
+        for block in blocks:
+            block.attn1.__class__ = merging_classes().attention
+            block.attn1.merged = self.ratio
 
 
 def _by_level(unet: Any) -> Sequence[Sequence[Any]]:

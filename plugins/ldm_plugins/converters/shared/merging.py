@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 PIECE = 1024
 """Tokens that are compared with the kept ones at a time."""
 _size: ContextVar[tuple[int, int] | None] = ContextVar("size", default=None)
-"""(rows, columns) of the tokens in the transformer that is under way in this thread."""
+"""(rows, columns) of the tokens in the transformer that is under way in this thread. A network of
+one transformer says it anew at each call, before its first block."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ class Classes:
     weights stay."""
 
     transformer: type[Any]
+    patches: type[Any]
     attention: type[Any]
 
 
@@ -105,6 +107,7 @@ def merging_classes() -> Classes:
     """The classes, made when diffusers is needed anyway."""
     from diffusers.models import Transformer2DModel
     from diffusers.models.attention_processor import Attention
+    from diffusers.models.embeddings import PatchEmbed
 
     class Transformer(Transformer2DModel):  # type: ignore[misc]
         """Says how its tokens lie."""
@@ -116,6 +119,14 @@ def merging_classes() -> Classes:
                 return super().forward(hidden_states, *args, **options)
             finally:
                 _size.reset(token)
+
+    class Patches(PatchEmbed):  # type: ignore[misc]
+        """Says how the tokens lie that it makes of a latent."""
+
+        def forward(self, latent: Tensor) -> Any:
+            rows, columns = latent.shape[-2:]
+            _size.set((rows // self.patch_size, columns // self.patch_size))
+            return super().forward(latent)
 
     class Merging(Attention):  # type: ignore[misc]
         """Self-attention among merged tokens."""
@@ -130,4 +141,4 @@ def merging_classes() -> Classes:
             merge = Merge.of(hidden_states, *size, self.merged)
             return merge.unmerge(super().forward(merge.merge(hidden_states), **options))
 
-    return Classes(Transformer, Merging)
+    return Classes(Transformer, Patches, Merging)
