@@ -8,10 +8,15 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import AutoencoderKLCogVideoX, AutoencoderKLHunyuanVideo, AutoencoderKLWan
+from diffusers import (
+    AutoencoderKLCogVideoX,
+    AutoencoderKLHunyuanVideo,
+    AutoencoderKLLTX2Video,
+    AutoencoderKLWan,
+)
 
 import tiny
-from ldm_core import Pipeline
+from ldm_core import LdmError, Pipeline
 from peers import apart
 
 STRIDES = {f"tile_sample_stride_{side}": 24 for side in ("height", "width")}
@@ -45,3 +50,24 @@ def test_tiles_are_those_of_diffusers(kind: str, tmp_path: Path) -> None:
         theirs = peer.decode(z).sample
     assert apart(tiled.decode(latents), theirs) < 1e-5
     assert apart(pipe.decode(latents), theirs) > 1e-4
+
+
+def test_a_latent_is_not_left_alone_where_edges_are_mirrored(tmp_path: Path) -> None:
+    """Of ten latents, tiles of four that begin at every third would leave one, on which LTX-2's
+    decoder fails in Diffusers."""
+    pipe = Pipeline.from_pretrained(tiny.write_ltx_2(tmp_path))
+    stride = pipe.model.info.latents.axis("height").stride
+    tiling = {"name": "vae_tiling", "size": 4 * stride}
+    tiled = pipe.replace(converters=[tiling])
+    own = tiled.model.part("autoencoder").module
+    assert own.config.decoder_spatial_padding_mode == "reflect"
+    z = torch.randn(1, 4, 2, 10, 10, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad(), pytest.raises(RuntimeError, match="Padding size"):
+        AutoencoderKLLTX2Video.tiled_decode(own, z, None)
+    with torch.no_grad():
+        whole, parts = (p.model.part("autoencoder").module.decode(z).sample for p in (pipe, tiled))
+    assert parts.shape == whole.shape
+    assert 0 < apart(parts, whole) < 1
+    assert own.tile_sample_stride_width == 3 * stride
+    with pytest.raises(LdmError, match="of 13 latents a side, tiles of 4 leave one alone"):
+        own.tiled_decode(z.new_zeros(1, 4, 2, 13, 13), None)

@@ -14,6 +14,7 @@ from ldm_plugins.converters.shared.decoding import (
     check_has_sides,
     switched,
 )
+from ldm_plugins.converters.shared.mirrored_tiles import of_two_latents
 
 NAME = "vae_tiling"
 LARGEST = 768
@@ -124,7 +125,7 @@ class VaeTiling(Converter):
     def _tile_sides(self, autoencoder: Any) -> None:
         """Tiles of an autoencoder whose class takes a tile's sides apart, and how far apart tiles
         begin or which share of them overlaps."""
-        from diffusers import AutoencoderKLCogVideoX
+        from diffusers import AutoencoderKLCogVideoX, AutoencoderKLLTX2Video
 
         size = self.size or self._largest(int(autoencoder.tile_sample_min_height))
         self.check(size)
@@ -135,6 +136,8 @@ class VaeTiling(Converter):
         else:
             options |= {f"tile_sample_stride_{side}": step for side in SIDES}
         autoencoder.enable_tiling(**options)
+        if isinstance(autoencoder, AutoencoderKLLTX2Video):
+            autoencoder.__class__ = of_two_latents()
 
 
 def _takes_sides(autoencoder: Any) -> bool:
