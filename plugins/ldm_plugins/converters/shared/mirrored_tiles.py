@@ -19,7 +19,8 @@ def step_of(length: int, tile: int, step: int) -> int:
     Raises:
         LdmError: there is none.
     """
-    for other in (*range(step, 1, -1), *range(step + 1, tile + 1)):
+    steps: tuple[int, ...] = (*range(step, 1, -1), *range(step + 1, tile + 1))
+    for other in steps:
         if length <= tile or length % other != 1:
             return other
     raise LdmError(
