@@ -217,7 +217,7 @@ def test_every_converter_has_a_row(tmp_path: Path, on_gpu: Any) -> None:
 def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Every stage's report, at tiny sizes."""
     place = tmp_path_factory.mktemp("out")
-    ended = run("--device", "cpu", "--tiny", "--total", "3600", "--seconds", "600", OUT=str(place))
+    ended = run("--device", "cpu", "--tiny", "--total", "7200", "--seconds", "1800", OUT=str(place))
     assert ended.returncode == 0, ended.stderr
     found = report(place / "cuda.json")
     assert json.loads(ended.stdout.splitlines()[-1]) == found
