@@ -11,13 +11,10 @@ SIDE = 32
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("options", "size"), [({}, 512), ({"size": 768}, 768)])
-def test_seams_of_the_default_model_are_below_one_level_in_the_mean(
-    options: dict[str, int], size: int
-) -> None:
+def test_seams_of_the_default_model_are_below_one_level_in_the_mean() -> None:
     """A sheet of 32 x 32 pictures, 2048 pixels a side, in tiles that have a quarter in common with
     the next: those that the converter takes by itself, 0.52 of 255 levels, and those that it takes
-    of SDXL's autoencoder."""
+    of SDXL's autoencoder, 0.35."""
     pipe = Pipeline.from_pretrained("shapes", device="cpu", num_inference_steps=6)
     shapes = ("circle", "square", "triangle", "star")
     prompts = [
@@ -29,16 +26,17 @@ def test_seams_of_the_default_model_are_below_one_level_in_the_mean(
     generator = torch.Generator().manual_seed(0)
     places = torch.randint(0, len(prompts), (SIDE, SIDE), generator=generator)
     sheet = torch.cat([torch.cat([*latents[row]], -1) for row in places], -2)[None]
-    tiling = pipe.replace(converters=[{"name": "vae_tiling", **options}])
-    whole, tiled = (p.decode(sheet) for p in (pipe, tiling))
-    levels = (tiled - whole).abs() / 2 * 255
-    step = size * 3 // 4
-    borders = [
-        part.mean()
-        for edge in range(step, whole.shape[-1], step)
-        for part in (levels[..., edge - 1 : edge + 1], levels[..., edge - 1 : edge + 1, :])
-    ]
-    assert len(borders) == 2 * len(range(step, 2048, step))
-    mean = float(torch.stack(borders).mean())
-    print(f"{mean:.2f} levels")
-    assert 0 < mean < 1
+    whole = pipe.decode(sheet)
+    for options, size in (({}, 512), ({"size": 768}, 768)):
+        tiled = pipe.replace(converters=[{"name": "vae_tiling", **options}]).decode(sheet)
+        levels = (tiled - whole).abs() / 2 * 255
+        edges = range(size * 3 // 4, whole.shape[-1], size * 3 // 4)
+        borders = [
+            part.mean()
+            for edge in edges
+            for part in (levels[..., edge - 1 : edge + 1], levels[..., edge - 1 : edge + 1, :])
+        ]
+        assert len(borders) == 2 * len(edges) >= 6
+        mean = float(torch.stack(borders).mean())
+        print(f"{mean:.2f} levels in tiles of {size}")
+        assert 0 < mean < 1
