@@ -200,7 +200,7 @@ def of_two_folders(tmp_path_factory: pytest.TempPathFactory) -> Any:
 @pytest.mark.parametrize("name", CASES)
 def test_each_on_models_of_two_folders(of_two_folders: Any, kind: str, name: str) -> None:
     pipe, inputs = of_two_folders(kind)
-    draws_the_same_and_is_undone(pipe, name, inputs)
+    draws_the_same_and_is_undone(pipe, name, inputs, kind)
 
 
 def draws_the_same_and_is_undone(
@@ -219,7 +219,8 @@ def draws_the_same_and_is_undone(
         # the first steps of unCLIP divide by an alpha of 5e-5
         assert apart(latents, expected) <= case.apart * (5 if kind.startswith("unCLIP") else 1)
     assert all(c.lossless for c in other.composition.converters) == (name not in LOSSY)
-    rate = {"frame_rate": 24} if kind == "LTX-2" else {}  # which a tensor does not say
+    # of LTX-2, which a tensor does not say
+    rate = {"frame_rate": 24} if kind in ("LTX-2", "second stage") else {}
     assert other.decode(latents, **rate).shape == pipe.decode(expected, **rate).shape
     del other
     gc.collect()
