@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ import tiny
 from forked import Server
 from ldm_core import Pipeline
 from ldm_core.cli import main
-from ldm_core.plugins import late
+from ldm_core.plugins import contents, late, meanwhile
 from ldm_core.plugins.meanwhile import _meanwhile
 from tiny.kept import PLACE
 
@@ -55,18 +56,71 @@ TOGETHER = {
 takes long to start, and some that are not to come last, as files with few tests do."""
 
 
+WHOLE = (
+    *("tests/core/test_blame.py", "tests/core/test_isolation.py", "tests/core/test_kept_folder.py"),
+    *("tests/docs/", "tests/neighbours/test_shared_torch.py", "tests/neighbours/test_spoilers.py"),
+)
+"""Files in which all is looked at that other packages' code could replace as it is imported or
+called, as in a program. Elsewhere that is so at night alone: these processes have imported several
+times what a program has, and would spend a quarter of their time on looking."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def looked_at(request: pytest.FixtureRequest) -> Iterator[None]:
+    """How much is looked at, see `WHOLE`: of torch and of what lists plugins it always is."""
+    quick = request.config.getoption("markexpr") == "not slow"
+    if not quick or request.node.nodeid.startswith(WHOLE):
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(meanwhile, "USED", frozenset())
+        patch.setattr(contents, "USED", contents.OURS)
+        patch.setattr(contents, "APART", sys.stdlib_module_names)
+        _meanwhile._forget()
+        yield
+    _meanwhile._forget()
+
+
+LONG = (
+    *("tests/plugins/test_recipes_on_other_families.py", "tests/core/test_media_commands.py"),
+    *("tests/neighbours/", "tests/conformance/test_guidance_checks.py", "tests/core/test_fast.py"),
+    *("tests/conformance/test_conditioning_checks.py", "tests/plugins/test_openvino.py"),
+    "tests/docs/",
+)
+"""Files with few tests that take long, which come first: behind the others a worker would wait."""
+
+
+def unit(nodeid: str) -> str:
+    """What goes to one worker: a file, or those that belong together."""
+    names = [name for start, name in TOGETHER.items() if nodeid.startswith(start)]
+    return names[0] if names else nodeid.partition("::")[0]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long ones first, and then those of most tests."""
+    sizes = Counter(unit(item.nodeid) for item in items)
+    first = {unit(item.nodeid) for item in items if item.nodeid.startswith(LONG)}
+
+    def place(item: pytest.Item) -> tuple[bool, int, str]:
+        name = unit(item.nodeid)
+        return name not in first, -sizes[name], name
+
+    items.sort(key=place)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Tests are given out by the file, and files that belong together to one worker."""
+    """Tests are given out by the file, in their order."""
     if config.getvalue("dist") != "loadfile":
         return None
     from xdist.scheduler import LoadFileScheduling
 
     class Together(LoadFileScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
-            names = [name for start, name in TOGETHER.items() if nodeid.startswith(start)]
-            return names[0] if names else str(super()._split_scope(nodeid))
+            return unit(nodeid)
 
+    config.option.loadscopereorder = False
     return Together(config, log)
 
 

@@ -23,7 +23,6 @@ from ldm_core.plugins.blame import AS_THEY_ARE, blamed, is_of_others
 from ldm_core.plugins.options import (
     REQUIRED,
     Option,
-    check_declared,
     check_options,
     described,
     read_options,
@@ -146,12 +145,11 @@ def _plugin(
     plugin = registry.find(kind, choice["name"])
     used.append(plugin)
     within = len(used)
-    with blamed(plugin, "while its options were read"):
-        _check_declared(plugin)
+    declared = plugin.settable
     values = {k: v for k, v in choice.items() if k != "name"}
     hint = f"`ldm plugins show {plugin.name}` describes it."
-    options = check_options(plugin.options, values, f"the {kind} '{plugin.name}'", hint)
-    options |= _inner(plugin, plugin.options, options, registry, used, own, fit, owners)
+    options = check_options(declared, values, f"the {kind} '{plugin.name}'", hint)
+    options |= _inner(plugin, declared, options, registry, used, own, fit, owners)
     with blamed(plugin, "while it was made", used):
         part = with_options(plugin.loaded, options)
         if plugin.earlier is not None:
@@ -161,22 +159,6 @@ def _plugin(
         inside = next(filter(is_of_others, used[within:]), plugin)
         owners.add(part, plugin if is_of_others(plugin) else inside)
     return part
-
-
-def _check_declared(plugin: Plugin) -> None:
-    """See that another package's plugin declares options that can be set; ours are tested.
-
-    Raises:
-        PluginError: it does not.
-    """
-    target = plugin.loaded
-    if is_of_others(plugin):
-        try:
-            check_declared(plugin.kind, target, plugin.options)
-        except PluginError:
-            raise
-        except LdmError as error:
-            raise PluginError(plugin.whose, "while its options were read", error) from error
 
 
 def _as_part(kind: str, part: Any, plugin: Plugin) -> Any:

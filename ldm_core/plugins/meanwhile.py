@@ -12,6 +12,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import ExitStack, contextmanager
+from operator import is_
 from types import ModuleType
 from typing import Any
 
@@ -169,7 +170,9 @@ class Meanwhile:
         """What was changed, by the package whose code stands in its place, which is empty where
         that is not known."""
         changed: dict[str, list[str]] = {}
-        if gone := [n for n, one in self._modules.items() if sys.modules.get(n) is not one]:
+        here = map(sys.modules.get, self._modules)
+        if not all(map(is_, here, self._modules.values())):
+            gone = [n for n, one in self._modules.items() if sys.modules.get(n) is not one]
             if lost := [name for name in gone if _stays(name)]:
                 sys.modules.update({name: self._modules[name] for name in lost})
                 changed[""] = [f"the module {name}" for name in lost]

@@ -24,6 +24,7 @@ from ldm_core.plugins.folder import kept_folder
 from ldm_core.plugins.hook_api import understood
 from ldm_core.plugins.hooks import MODELS, hooks_of
 from ldm_core.plugins.names import MOST, check_model, check_name, check_target
+from ldm_core.plugins.shipped_model import ShippedModel as ShippedModel
 from ldm_core.plugins.trust import LOCAL, Rules, in_force, normalised
 
 if TYPE_CHECKING:
@@ -115,6 +116,21 @@ class Plugin:
         with blamed(self, "while its options were read"):
             return read(target)
 
+    @cached_property
+    def settable(self) -> dict[str, Option]:
+        """Its options, each seen to be one that can be set; a `PluginError` where one cannot."""
+        if self.distribution != OWN:
+            from ldm_core.plugins.options import check_declared
+
+            with blamed(self, "while its options were read"):
+                try:
+                    check_declared(self.kind, self.loaded, self.options)
+                except PluginError:
+                    raise
+                except LdmError as error:
+                    raise PluginError(self.whose, "while its options were read", error) from error
+        return self.options
+
     @property
     def doc(self) -> str:
         from ldm_core.plugins.options import documentation
@@ -134,22 +150,6 @@ class Plugin:
     def summary(self) -> str:
         """The first paragraph of the doc, in one line; see `written_doc`."""
         return " ".join(self.written_doc.partition("\n\n")[0].split())
-
-
-@dataclass(frozen=True)
-class ShippedModel:
-    """A model folder that comes with an installed package."""
-
-    name: str
-    folder: Path
-    made_for: str
-    distribution: str
-    version: str
-    entry: str | None = None
-
-    @property
-    def id(self) -> str:
-        return f"{self.distribution}:{self.name}"
 
 
 class Offer:

@@ -193,7 +193,7 @@ def test_stages_that_run_tests_count_how_they_ended(
         stage, bench = on_gpu(name), on_gpu("bench").Bench
         monkeypatch.setattr(stage, "ROOT", tmp_path)
         monkeypatch.setattr(on_gpu("suite"), "ROOT", tmp_path)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 600
         (row,) = rows_of(stage, bench("cpu", True, tmp_path / name, deadline)).values()
         assert {how: row.get(how, 0) for how in counted} == counted
         assert len(row["failures"]) == counted.get("failed", 0)

@@ -272,7 +272,7 @@ def test_a_lock_of_somebody_else_holds_nobody_up(
     with partial.locked(tmp_path):
         began = time.monotonic()
         write_new(tmp_path, "star", ".png", word("x"), beside=(".json", word("{}")))
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 9
 
 
 def test_the_longest_names_can_have_their_manifest_beside_them(tmp_path: Path) -> None:

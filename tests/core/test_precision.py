@@ -183,7 +183,7 @@ def test_tf32_is_put_back_when_an_error_passes(pipe: Pipeline) -> None:
 
 
 def test_tf32_stays_while_one_of_two_threads_wants_it() -> None:
-    before, both, first_left = settings(), threading.Barrier(2, timeout=30), threading.Event()
+    before, both, first_left = settings(), threading.Barrier(2, timeout=300), threading.Event()
 
     def first() -> None:
         with tf32_in_force({"tf32": True}):
@@ -193,7 +193,7 @@ def test_tf32_stays_while_one_of_two_threads_wants_it() -> None:
     def second() -> bool:
         with tf32_in_force({"tf32": True}):
             both.wait()
-            first_left.wait(30)
+            first_left.wait(300)
             return torch.backends.cuda.matmul.allow_tf32
 
     with ThreadPoolExecutor(2) as pool:

@@ -137,7 +137,7 @@ def test_a_plugin_that_ends_the_program_or_keeps_it_from_its_end_is_named(tmp_pa
     around = {**os.environ, "PYTHONPATH": paths, "XDG_CACHE_HOME": str(tmp_path / "cache")}
     command = [sys.executable, "-c", WITH_LITTLE_PATIENCE, "end-it"]
     ended = subprocess.run(
-        command, capture_output=True, text=True, check=False, env=around, timeout=60
+        command, capture_output=True, text=True, check=False, env=around, timeout=300
     )
     assert ended.returncode == 1, ended.stderr
     lines = ended.stderr.splitlines()

@@ -57,7 +57,7 @@ def test_each_thread_has_its_own_kernel_and_its_own_images(
     pipes = [pipe.replace(attention=kernel) for kernel in alone]
     expected = [p("a red star", seed=7, **CALL).images for p in pipes]
     together = [kind() for kind in kinds]
-    turn = threading.Barrier(2, timeout=60)
+    turn = threading.Barrier(2, timeout=300)
 
     def draw(kernel: Kernel) -> Any:
         def meet(step: Step) -> None:

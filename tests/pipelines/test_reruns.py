@@ -405,10 +405,10 @@ def test_a_lock_is_let_go_of_by_whoever_ends(tmp_path: Path) -> None:
     if child == 0:
         with held(tmp_path):
             if os.fork() == 0:
-                time.sleep(20)
+                time.sleep(60)
                 os._exit(0)
             os.write(writer, b"held")
-            time.sleep(20)
+            time.sleep(60)
         os._exit(0)
     os.read(reader, 4)
     with pytest.raises(LdmError, match=f"process {child} on"), held(tmp_path):

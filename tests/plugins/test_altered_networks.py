@@ -480,7 +480,7 @@ def test_one_altered_network_serves_two_threads_with_latents_of_two_sizes(pipes:
     network, point = guidance.networks["smoothed"], pipe.composition.grid(3)[1]
     latents_of_two = [torch.randn(2, 4, 8, 8), torch.randn(2, 4, 12, 16)]
     expected = [ask(network, x, point, condition) for x in latents_of_two]
-    both = threading.Barrier(2, timeout=60)
+    both = threading.Barrier(2, timeout=300)
     answers: dict[int, torch.Tensor] = {}
 
     def work(index: int) -> None:

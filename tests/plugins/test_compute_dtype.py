@@ -94,7 +94,7 @@ def test_a_manifest_says_what_auto_came_to(folder: Path, pipe: Pipeline) -> None
 def test_two_threads_share_the_weights(folder: Path) -> None:
     pipe = Pipeline.from_pretrained(folder, dtype="bfloat16")
     expected = [pipe("a red star", **{**CALL, "seed": seed}).images for seed in (1, 2)]
-    turn = threading.Barrier(2, timeout=60)
+    turn = threading.Barrier(2, timeout=300)
 
     def wait(step: Step) -> None:
         turn.wait()

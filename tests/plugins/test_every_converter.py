@@ -257,7 +257,7 @@ def test_two_in_two_threads(pipes: Any, kind: str, name: str) -> None:
             assert any(word in refusal for word in CASES[name].refusal.split("|") if word)
             return
     two = [changed(pipe, name) for _ in range(2)]
-    turn = Barrier(2, timeout=120)
+    turn = Barrier(2, timeout=300)
 
     def run(one: Pipeline, call: dict[str, Any]) -> Tensor:
         turn.wait()
