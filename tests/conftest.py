@@ -62,7 +62,7 @@ WHOLE = (
 )
 """Files in which all is looked at that other packages' code could replace as it is imported or
 called, as in a program. Elsewhere that is so at night alone: these processes have imported several
-times what a program has, and would spend a quarter of their time on looking."""
+times what a program has, and would spend a fifth of their time on looking."""
 
 
 @pytest.fixture(autouse=True, scope="module")
