@@ -12,6 +12,7 @@ from torch import Tensor
 from ldm_core.contracts import Step
 from ldm_core.errors import LdmError, LdmWarning, PluginError, plainly
 from ldm_core.numerics.point import Point
+from ldm_core.plugins.aftermath import whose_change
 from ldm_core.plugins.looked_at import is_a
 from ldm_core.plugins.owners import Owners
 from ldm_core.run.checksum import state
