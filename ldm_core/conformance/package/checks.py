@@ -3,39 +3,33 @@
 from __future__ import annotations
 
 import importlib.metadata
-import inspect
 import json
 from collections.abc import Iterator
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import InvalidVersion, Version
 
-from ldm_core.composition.parts import EDGES
 from ldm_core.conformance.certificate import holds_for
 from ldm_core.conformance.checks import CHECKS, Check, NotApplicable, check
 from ldm_core.conformance.package.evidence import Evidence
 from ldm_core.conformance.package.listing import Listing
+from ldm_core.conformance.package.places import check_places
 from ldm_core.conformance.package.state import QUESTIONS
 from ldm_core.conformance.package.unread import is_read
 from ldm_core.conformance.packages import normalised
-from ldm_core.contracts import Record
-from ldm_core.contracts.record import Marked
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.plugins.blame import OWN
 from ldm_core.plugins.hook_api import stated_range, understood
 from ldm_core.plugins.names import CORE_COMMANDS
-from ldm_core.plugins.options import REQUIRED, described
+from ldm_core.plugins.options import REQUIRED
 from ldm_core.plugins.registry import Plugin
 
 KIND = "package"
 MOST_CPU, MOST_WALL = 0.5, 2.0
 """Seconds that listing may take: of the processor, and by the clock, for one that waits."""
-FACTORIES = frozenset({"guidance", "conditioning", "converter", "family"})
-"""Kinds whose targets are always factories, with nothing by place."""
 
 
 @check(KIND)
@@ -166,7 +160,7 @@ def options(seen: Evidence) -> str:
     for plugin in _loaded(seen):
         whose = f"the {plugin.kind} '{plugin.name}'"
         if plugin.kind != "command":
-            _check_places(plugin, whose)
+            check_places(plugin, whose)
         for option in plugin.options.values():
             count += 1
             one = f"the option '{option.name}' of {whose}"
@@ -312,29 +306,6 @@ def _see_target(plugin: Plugin) -> None:
         raise AssertionError(
             f"the {plugin.kind} '{plugin.name}' raises {type(error).__name__}: {error}"
         ) from None
-
-
-def _check_places(plugin: Plugin, whose: str) -> None:
-    """See that nothing with a default stands where only what the contract gives by place does."""
-    part: Any = plugin.loaded
-    while isinstance(part, partial):
-        part = part.func
-    if isinstance(part, Marked) and plugin.kind in EDGES:
-        with suppress(LdmError):
-            part = EDGES[plugin.kind](part)  # what it is marked by says what else it gets by place
-    function = described(part)
-    parameters = inspect.signature(function).parameters.values()
-    places = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    member = plugin.member is not None or plugin.name.endswith(":")
-    of_a_kind = isinstance(part, Record) and not isinstance(part, Marked)
-    taken = len(part.arguments) if of_a_kind else int(member)
-    optional = [p.name for p in places if p.default is not p.empty]
-    if plugin.kind in FACTORIES or of_a_kind:
-        optional = [p.name for p in places[taken:]]
-    assert not optional, (
-        f"{whose} takes {', '.join(optional)} by place, so that no recipe can set it; options "
-        "stand behind a `*`"
-    )
 
 
 def _plain(value: Any) -> str:
