@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,9 @@ CLOSE = 1e-3
 """How far two float32 runs may lie apart, over the largest number in them, that differ in the order
 of rounding alone: where a network predicts noise and there is little signal, rounding grows a
 hundredfold."""
+PLACES = 4096
+"""About how many places the latents of a model folder's runs have at the most: as many as those of
+a picture of 512 pixels. A video of a family's own length and size has a hundred times as many."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,8 @@ _read: WeakKeyDictionary[Registry, dict[Path, Pipeline]] = WeakKeyDictionary()
 
 
 def on_folder(subject: Subject, fresh: bool = False, **choices: Any) -> Ground:
-    """The model folder as it is drawn from by itself, on the CPU in float32.
+    """The model folder as it is drawn from by itself, on the CPU in float32; what is larger than
+    `PLACES` is drawn smaller.
 
     Args:
         fresh: its weights are read anew, for a plugin that could change them; else they are those
@@ -120,10 +125,21 @@ def on_folder(subject: Subject, fresh: bool = False, **choices: Any) -> Ground:
     if pipe is None:
         chosen = {"device": "cpu", "dtype": "float32", **choices}
         with quietly():
-            pipe = Pipeline.from_pretrained(folder, registry=subject.registry, **chosen)
+            pipe = _small(Pipeline.from_pretrained(folder, registry=subject.registry, **chosen))
         if kept:
             pipes[folder] = pipe
     return Ground(str(folder), pipe, example_inputs(pipe.composition), steps=2)
+
+
+def _small(pipe: Pipeline) -> Pipeline:
+    """A pipeline whose latents have about `PLACES` places at the most, all axes shortened alike."""
+    latents, extent = pipe.model.info.latents, pipe.composition.extent()
+    share = PLACES / math.prod(latents.shape(extent)[1:])
+    if share >= 1:
+        return pipe
+    factor = share ** (1 / len(latents.axes))
+    lengths = {axis.name: axis.nearest(extent[axis.name] * factor) for axis in latents.axes}
+    return pipe.replace(extent={**extent, **lengths})
 
 
 def grounds(subject: Subject, fresh: bool = False) -> list[Ground]:
