@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, NoReturn, get_args
 
 from ldm_core.errors import LdmError
 
@@ -27,6 +27,29 @@ def expanded(path: str | Path) -> Path:
     """A path whose leading ``~`` is the home folder that it stands for; as it is where it stands
     for none, as in ``~a.png``, for which `Path.expanduser` raises."""
     return Path(os.path.expanduser(path))
+
+
+def walked(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """As `os.walk`, which passes over a folder that cannot be looked into as if nothing lay there.
+
+    Raises:
+        OSError: there is such a folder.
+    """
+
+    def fail(error: OSError) -> NoReturn:
+        raise error
+
+    return os.walk(folder, onerror=fail)
+
+
+def files_in(folder: Path) -> Iterator[Path]:
+    """All files in a folder, and in folders within it to which no link leads.
+
+    Raises:
+        OSError: one of the folders cannot be looked into, which `Path.rglob` passes over.
+    """
+    paths = (Path(place, name) for place, _, names in walked(folder) for name in names)
+    return (path for path in paths if path.is_file())
 
 
 def is_there(path: str | Path) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from ldm_core.contracts.files import files_in
 from ldm_core.errors import LdmError
 from ldm_core.jobs.lines import Lines, Row, gathered
 from ldm_core.media.names import write_named
@@ -101,7 +102,7 @@ def _rows(datasets: Any, path: Path, cache: str) -> tuple[Any, list[str]]:
 
 def _named(path: Path) -> dict[str, Any]:
     """What reads a folder, by the files in it."""
-    suffixes = {file.suffix.lower() for file in path.rglob("*") if file.is_file()}
+    suffixes = {file.suffix.lower() for file in files_in(path)}
     for suffix, builder in BUILDERS.items():
         if suffix in suffixes:
             return {"path": builder}

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ldm_core.contracts.files import walked
 from ldm_core.errors import LdmError
 from ldm_core.jobs.claims import Claims
 from ldm_core.media.json_text import json_text, read_json_text
@@ -125,7 +126,7 @@ class JobFolder:
         with suppress(FileNotFoundError):
             if b'"sha256"' in self.ledger.read_bytes():
                 return True
-        for _, folders, names in os.walk(self.path):
+        for _, folders, names in walked(self.path):
             folders[:] = [name for name in folders if name != INPUTS]
             if any(name.endswith((suffix, ".tar")) for name in names):
                 return True

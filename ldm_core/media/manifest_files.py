@@ -13,7 +13,7 @@ from ldm_core.composition.full_recipe import recipe_in_full, saved_options
 from ldm_core.composition.named_files import option_files
 from ldm_core.composition.recipe import Layer
 from ldm_core.contracts import Input
-from ldm_core.contracts.files import WRITTEN, in_full, is_there, parts_of, with_full_paths
+from ldm_core.contracts.files import WRITTEN, files_in, in_full, is_there, parts_of, with_full_paths
 from ldm_core.media.manifest_record import Manifest
 from ldm_core.model.files import file_hash, model_hash
 from ldm_core.model.lora import strength
@@ -121,7 +121,7 @@ def source_differences(then: Manifest) -> list[str]:
 def _hash(path: Path) -> str:
     if path.is_file():
         return file_hash(path)
-    files = sorted(file for file in path.rglob("*") if file.is_file())
+    files = sorted(files_in(path))
     lines = [f"{file.relative_to(path).as_posix()} {file_hash(file)}\n" for file in files]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 

@@ -6,6 +6,8 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
+from ldm_core.contracts.files import walked
+
 
 def files_under(folder: Path, suffixes: Collection[str]) -> list[Path]:
     """The files whose names end so, in small letters or capitals, in their order; links to folders
@@ -13,10 +15,13 @@ def files_under(folder: Path, suffixes: Collection[str]) -> list[Path]:
 
     Args:
         suffixes: in small letters, such as ``.png``.
+
+    Raises:
+        OSError: one of the folders cannot be looked into.
     """
     return sorted(
         Path(top, name)
-        for top, _, names in os.walk(folder)
+        for top, _, names in walked(folder)
         for name in names
         if os.path.splitext(name)[1].lower() in suffixes
     )
