@@ -15,6 +15,7 @@ from ldm_core.model.files import class_name
 from ldm_core.plugins.blame import OWN
 from ldm_core.plugins.died import Watch
 from ldm_core.plugins.discovery import in_words
+from ldm_core.plugins.elsewhere_words import why_not_opened
 from ldm_core.plugins.options import with_options
 from ldm_core.plugins.registry import Plugin, Registry
 from ldm_core.plugins.surroundings import Surroundings, Traces
@@ -32,6 +33,7 @@ class Families:
 
     def __init__(self, registry: Registry) -> None:
         plugins = sorted(registry.of_kind("family"), key=lambda p: p.distribution != OWN)
+        self._registry = registry
         self._silent: list[str] = []
         self._around: Surroundings | None = None
         self._made: list[tuple[Plugin, Family]] = []
@@ -65,9 +67,11 @@ class Families:
             if self._ask(plugin, "matches", partial(_matches, family, index))
         ]
         if not claims:
+            name = class_name(index)
+            why = why_not_opened(name, self._registry)
             raise LdmError(
-                f"no installed family knows the model '{source}': its {class_name(index)} is of "
-                "another kind.",
+                f"no installed family knows the model '{source}': its {name} is of another kind"
+                f"{why and f': {why}'}.",
                 "\n  ".join(
                     [
                         "`ldm plugins list --kind family` shows the families there are.",

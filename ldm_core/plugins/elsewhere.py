@@ -24,7 +24,8 @@ LONGEST = 2**20
 """Bytes of a table that is read."""
 CHOICES = ("scheduler", "spacing", "guidance")
 """The kinds of plugin that a name may stand for."""
-KINDS = (*CHOICES, "argument")
+KINDS = (*CHOICES, "argument", "model")
+"""And what else a table names: arguments, and classes of models that no family opens."""
 TEXTS = ("missing", "note", "automatic", "instead")
 MOST_LETTERS = 200
 """Letters of a name that is looked up."""

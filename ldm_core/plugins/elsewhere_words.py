@@ -115,3 +115,9 @@ def _of(sources: Iterable[str], what: str, kind: str) -> str:
     if what.startswith("--"):
         return f"In {whose}, this is {what}."
     return f"It is of {whose}. {what}."
+
+
+def why_not_opened(pipeline: str, registry: Registry) -> str:
+    """Why no family opens models of this class; nothing where no table says it."""
+    hits = looked_up(pipeline, tables_of(registry)[0], "model")
+    return next((hit.note for hit in hits if pipeline in (hit.name, *hit.also)), "")

@@ -96,6 +96,16 @@ def test_true_guidance_gives_what_diffusers_gives(tmp_path: Path, guided: bool) 
     assert distance_to_peer(pipe, Peer(folder), their={"true_cfg_scale": 4.0}, **call) < 1e-5
 
 
+def test_the_times_of_a_list_are_shifted_as_diffusers_shifts_its_sigmas(
+    dev: Path, pipe: Pipeline
+) -> None:
+    base = {"name": "explicit", "timesteps": [1000, 700, 500]}
+    listed = pipe.replace(spacing={"name": "flow_shift", "base": base})
+    call: dict[str, Any] = {"their": {"sigmas": [1.0, 0.7, 0.5]}, **SMALL}
+    call["num_inference_steps"] = 3
+    assert distance_to_peer(listed, Peer(dev), **call) < 1e-5
+
+
 def test_guidance_that_is_not_told_is_one(dev: Path, pipe: Pipeline) -> None:
     plain = pipe.replace(guidance="none")
     assert distance_to_peer(plain, Peer(dev), their={"guidance_scale": 1.0}, **SMALL) < 1e-5

@@ -20,7 +20,8 @@ def explicit(
 
     Args:
         timesteps: training timesteps, noisiest first.
-        sigmas: noise ratios sigma/alpha instead, greatest first.
+        sigmas: noise ratios sigma/alpha instead, greatest first; that of a flow time s, from 1 to
+            0, is s/(1 - s), and its timestep 1000 times it.
     """
     if (timesteps is None) == (sigmas is None):
         raise LdmError("explicit needs either timesteps or sigmas.")
