@@ -398,10 +398,19 @@ def leads_somewhere(page: Path, target: str) -> bool:
         return False
     if anchor.startswith("ldm_core."):
         try:
-            return pkgutil.resolve_name(anchor) is not None
+            there = pkgutil.resolve_name(anchor) is not None
         except (ImportError, AttributeError):
             return False
+        return there and (not path or is_documented(file, anchor))
     return not anchor or anchor in anchors(file)
+
+
+def is_documented(page: Path, name: str) -> bool:
+    """Whether a page shows what has this name: by itself, or its module, where it is defined."""
+    shown = re.findall(r"^::: (\S+)$", page.read_text(), re.MULTILINE)
+    return name in shown or getattr(pkgutil.resolve_name(name), "__module__", "") in [
+        module for module in shown if name.startswith(f"{module}.")
+    ]
 
 
 def test_every_relative_link_leads_somewhere() -> None:

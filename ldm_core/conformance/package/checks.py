@@ -35,12 +35,12 @@ MOST_CPU, MOST_WALL = 0.5, 2.0
 @check(KIND)
 def listing(seen: Evidence) -> str:
     """Its modules are imported and its hooks called without an error, and the host admits all."""
-    for error in dict.fromkeys(one.error for one in _listings(seen)):
-        assert not error, error
     own = {entry.name for entry in seen.package.entries}
     for failure in seen.registry.failures:
         ours = normalised(failure.distribution) == normalised(seen.package.name)
         assert not (ours and failure.plugin in own), failure.reason
+    for error in dict.fromkeys(one.error for one in _listings(seen)):
+        assert not error, error
     admitted = {(plugin.kind, plugin.name) for plugin in seen.plugins}
     lost = [f"{k} {n!r}" for k, n, _ in seen.warm.offers if (k, n) not in admitted]
     assert not lost, f"the host does not admit {', '.join(lost)}"
