@@ -12,7 +12,7 @@ from unittest import SkipTest
 from ldm_core.conformance.checks import Check, NotApplicable, Result, Subject
 from ldm_core.conformance.declared import Declared
 from ldm_core.conformance.packages import find_package, packages
-from ldm_core.errors import LdmError, did_you_mean
+from ldm_core.errors import LdmError, did_you_mean, message_and_hint
 from ldm_core.plugins.hookspecs import KINDS
 from ldm_core.plugins.options import REQUIRED
 from ldm_core.plugins.registry import Plugin, Registry, installed
@@ -66,6 +66,8 @@ class PluginCheck:
             return replace(named, outcome="skipped", reason=one_line(error))
         except (AssertionError, LdmError) as error:
             reason = one_line(error) or f"{type(error).__name__}{_where(error)}"
+            if self.check.function is not _made and reason == self._not_made():
+                reason = "it cannot be made, as its check 'made' says"
         except (Exception, SystemExit) as error:
             reason = f"{type(error).__name__}: {one_line(error)}{_where(error)}"
         else:
@@ -80,9 +82,22 @@ class PluginCheck:
             return replace(named, outcome="expected", reason=f"{self.expected} ({reason})")
         return replace(named, outcome="failed", reason=reason)
 
+    def _not_made(self) -> str | None:
+        """Why the plugin as it is cannot be made; None where it can, and of a package."""
+        if not isinstance(self.subject, Subject):
+            return None
+        try:
+            _made(self.subject)
+        except (Exception, SystemExit) as error:
+            return one_line(error)
+        return None
+
 
 def one_line(error: object) -> str:
-    """What an error says, in one line."""
+    """What an error says, in one line; one of ours with where to look."""
+    if isinstance(error, LdmError):
+        message, hint = message_and_hint(error)
+        error = f"{message.rstrip('.')}; {hint}" if hint else message
     return " ".join(str(error).split())
 
 

@@ -29,6 +29,8 @@ LONGEST_FOLDER = 4095
 """Bytes of a path, on Linux; elsewhere it is less."""
 WORD = r"[A-Za-z][A-Za-z0-9_.-]*"
 """Of letters that cannot be taken for others, as those of another alphabet can."""
+VALUES = frozenset({"true", "false", "inf", "nan"})
+"""Words that ``--set decoder=WORD`` does not read as text, as TOML reads them."""
 COMMAND = re.compile(f"{WORD}( {WORD})?")
 MODEL = re.compile(WORD)
 
@@ -68,6 +70,10 @@ def check_name(kind: str, name: str, package: str) -> str:
         raise LdmError(
             f"the name of a {kind} is a word of letters (a to z), digits, '.', '-' and '_' that "
             f"begins with a letter, not {brief(name)}"
+        )
+    if name in VALUES:
+        raise LdmError(
+            f"the name of a {kind} is no word that `--set` takes for a value, as it does '{name}'"
         )
     return name
 

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from keyword import iskeyword
 
 from ldm_core.errors import LdmError
+from ldm_core.plugins.names import VALUES
 from ldm_core.plugins.registry import Registry
 from ldm_core.plugins.trust import LOCAL
 
@@ -68,6 +69,8 @@ def names_of(name: str) -> Names:
         raise LdmError(f"'{module}' is the name of something else in a project.", other)
     if not plugin.isidentifier() or plugin.startswith("_"):
         raise LdmError(f"plugins cannot be called '{plugin}', after '{distribution}'.", RULE)
+    if plugin in VALUES:
+        raise LdmError(f"'{plugin}' is a value, as in --set encoder={plugin}, and no name.", other)
     return Names(distribution, module, plugin)
 
 

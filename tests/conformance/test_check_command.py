@@ -22,7 +22,7 @@ from ldm_core.plugins import discovery
 from ldm_core.plugins.hookspecs import HOOK_API
 from ldm_core.plugins.registry import installed
 from written_packages import PARTS, PLUGIN, PROJECT, write_package
-from wrong_plugins import results_of
+from wrong_plugins import failed, results_of
 
 WORKER = """
 import json, os, sys, time
@@ -153,6 +153,16 @@ def test_the_order_of_checks_is_always_the_same() -> None:
     assert ids == [check.id for check in checks_of("heun")]
     assert ids[:2] == ["scheduler heun: made", "scheduler heun: shape_and_type"]
     assert len(ids) == len(set(ids))
+
+
+def test_why_a_plugin_cannot_be_made_is_said_once() -> None:
+    def early(x: Any, grid: Any, denoise: Any, noise: Any, at: float = 0.5) -> Any:
+        return x
+
+    reasons = failed("scheduler", early)
+    assert "stands before the '*'" in reasons["made"]
+    assert "0.5); it is for that package to mend" in reasons.pop("made")
+    assert {*reasons.values()} == {"it cannot be made, as its check 'made' says"}
 
 
 def test_a_set_and_a_plugin_that_needs_options_say_what_is_to_be_said() -> None:

@@ -124,6 +124,7 @@ LISTING = {
     "named_in_full_width": (schedulers(f"register('\\uff45uler', {WALK})"), "a to z"),
     "named_by_dots": (schedulers(f"register('...', {WALK})"), "a to z"),
     "named_as_a_path": (schedulers(f"register('../x/y.toml', {WALK})"), "a to z"),
+    "named_as_a_value": (schedulers(f"register('nan', {WALK})"), "takes for a value"),
     "named_by_digits": (schedulers(f"register('3', {WALK})"), "a to z"),
     "named_as_a_list": (schedulers(f"register('a[b]{{{{c}}}}=d,e', {WALK})"), "a to z"),
     "named_twice": (

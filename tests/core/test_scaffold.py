@@ -49,6 +49,7 @@ LONG = "-".join(["ldm", *["abcdefghij"] * 5, "z"])
         ("pictures", "something else in a project"),
         ("Tests", "something else in a project"),
         ("ldm-2nd", "plugins cannot be called '2nd'"),
+        ("ldm-true", "'true' is a value"),
         ("PyTest", "is installed already"),
         ("projects", "there is a module 'projects' already"),
         ("ldm-ddim", "the scheduler 'ddim' of the package ldm-core"),
