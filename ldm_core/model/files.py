@@ -69,7 +69,8 @@ def find_model(source: str, registry: Registry, weights: bool = True) -> Path:
     if (hub := as_folder(source)) is not None:
         ask = partial(download_model, hub, (INDEX, MODULAR_INDEX), [MODEL_RECIPE], weights)
         return Path(from_hub(source, "folder", ask))
-    if os.sep in source or source.startswith((".", "~")):
+    looks_like_one = source.startswith((".", "~")) or path.suffix in (".safetensors", SUFFIX)
+    if os.sep in source or looks_like_one:
         raise LdmError(f"there is no folder or file '{source}'.", LOOK)
     names = [m.name for m in registry.models]
     raise LdmError(f"no model named '{source}'.{did_you_mean(source, names)}", LOOK)

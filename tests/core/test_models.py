@@ -93,6 +93,7 @@ def test_a_network_and_a_text_encoder_that_do_not_fit(copied: Path) -> None:
 
 def test_a_place_that_is_no_folder(tmp_path: Path) -> None:
     refuses("./nowhere", "no folder or file './nowhere'")
+    refuses("sd15.safetensors", "no folder or file 'sd15.safetensors'")
     file = tmp_path / "model.txt"
     file.write_bytes(b"")
     refuses(file, "a file of another kind")

@@ -361,6 +361,13 @@ def test_every_command_line_has_commands_and_flags_that_exist(inputs: set[str]) 
     assert checked > 30
 
 
+def test_options_are_set_where_one_kernel_is_named() -> None:
+    """Of several, an option of each stands in its own table."""
+    several = [line for _, line, _ in command_lines() if re.search(r"--attention \S+,", line)]
+    assert several
+    assert [line for line in several if "--set attention." in line] == []
+
+
 FLAGS: dict[str, set[str]] = {
     "generate star --strength 0.5 --control-image=edges.png --seed 7": set(),
     "inpaint star.png --mask-box 0,0,8,8 --then-prompt ring --no-paste": set(),

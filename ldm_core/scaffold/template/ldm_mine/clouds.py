@@ -20,7 +20,8 @@ WEIGHTS = Path("network", "clouds.safetensors")
 
 
 class Clouds(Family):
-    """Clouds by a network of one weight: folders whose model_index.json names `PIPELINE`."""
+    """Clouds by a network of one weight, in folders whose model_index.json says
+    MinePipeline."""
 
     def matches(self, index: Mapping[str, Any]) -> bool:
         return index.get("_class_name") == PIPELINE
