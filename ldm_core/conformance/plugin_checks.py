@@ -66,7 +66,7 @@ class PluginCheck:
             return replace(named, outcome="skipped", reason=one_line(error))
         except (AssertionError, LdmError) as error:
             reason = one_line(error) or f"{type(error).__name__}{_where(error)}"
-            if self.check.function is not _made and reason == self._not_made():
+            if self.check.name != "made" and reason == self._not_made():
                 reason = "it cannot be made, as its check 'made' says"
         except (Exception, SystemExit) as error:
             reason = f"{type(error).__name__}: {one_line(error)}{_where(error)}"

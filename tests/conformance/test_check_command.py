@@ -22,7 +22,7 @@ from ldm_core.plugins import discovery
 from ldm_core.plugins.hookspecs import HOOK_API
 from ldm_core.plugins.registry import installed
 from written_packages import PARTS, PLUGIN, PROJECT, write_package
-from wrong_plugins import failed, results_of
+from wrong_plugins import results_of
 
 WORKER = """
 import json, os, sys, time
@@ -155,14 +155,17 @@ def test_the_order_of_checks_is_always_the_same() -> None:
     assert len(ids) == len(set(ids))
 
 
-def test_why_a_plugin_cannot_be_made_is_said_once() -> None:
-    def early(x: Any, grid: Any, denoise: Any, noise: Any, at: float = 0.5) -> Any:
-        return x
-
-    reasons = failed("scheduler", early)
-    assert "stands before the '*'" in reasons["made"]
-    assert "0.5); it is for that package to mend" in reasons.pop("made")
-    assert {*reasons.values()} == {"it cannot be made, as its check 'made' says"}
+def test_why_a_plugin_cannot_be_made_is_said_once(tmp_path: Path, ldm: Any) -> None:
+    file = tmp_path / "mine_early.py"
+    register = 'register("mine", "{module}.parts:mine")'
+    offers = PLUGIN.replace(register, 'register("mine", "mine_early:mine")')
+    file.write_text(offers + PARTS.replace("*, amount", "amount"))
+    _, out, _ = ldm("plugins", "check", "local", "--plugin", file)
+    made, *others = [line for line in out.splitlines() if line.startswith("FAIL")]
+    assert "stands before the '*'" in made
+    assert "; it is for that package to mend" in made
+    assert len(others) > 10
+    assert all(line.endswith("  it cannot be made, as its check 'made' says") for line in others)
 
 
 def test_a_set_and_a_plugin_that_needs_options_say_what_is_to_be_said() -> None:
