@@ -17,7 +17,7 @@ from ldm_core.composition.companions import accompanied
 from ldm_core.composition.composition import OF_A_CALL, Composition
 from ldm_core.composition.fast import faster
 from ldm_core.composition.fitting import BESIDE, check_conditioning, check_inputs, fitted
-from ldm_core.composition.linear import check_linear
+from ldm_core.composition.linear import check_walk
 from ldm_core.composition.named_files import in_full_everywhere
 from ldm_core.composition.nested import only
 from ldm_core.composition.noise import check_noise
@@ -261,8 +261,7 @@ def assemble(
         loras=loras,
         owners=owners,
     )
-    if any(converter.by_table for converter in converters):
-        check_linear(composition)
+    check_walk(composition)
     return composition
 
 

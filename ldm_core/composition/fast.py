@@ -129,7 +129,8 @@ def faster(
                     "it does not keep the picture, and does not say by how much it moves."
                 )
         except LdmError as error:
-            refusal = error.message.rstrip(".") + (f" ({error.hint})" if error.hint else "")
+            hint = f" ({error.hint.rstrip('.')})" if error.hint else ""
+            refusal = error.message.rstrip(".") + hint
             candidate = Candidate(candidate.plugin, candidate.speedup, refusal)
         else:
             composition = more

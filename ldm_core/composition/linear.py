@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, cast
 
 from ldm_core.composition.composition import Composition
-from ldm_core.contracts import Bound, Evaluation, Guidance, Scheduler
+from ldm_core.composition.fitting import BESIDE
+from ldm_core.contracts import Bound, Converter, Evaluation, Guidance, Scheduler
 from ldm_core.contracts.recurrence import Recurrence, recurrence
 from ldm_core.errors import LdmError
 from ldm_core.numerics.grid import Grid
@@ -19,6 +20,24 @@ most, up to eight."""
 NOISES = 2
 """How many times it may draw noise in a step."""
 EDGE = "choose others, or leave the converter out that runs all steps as one program."
+
+
+def check_walk(composition: Composition) -> None:
+    """See that the converters of a composition can act on the runs of its scheduler.
+
+    Raises:
+        LdmError: one cannot.
+        PluginError: one of another package fails.
+    """
+    if any(converter.by_table for converter in composition.converters):
+        check_linear(composition)
+    asked = [c for c in composition.converters if type(c).along is not Converter.along]
+    if not asked:
+        return
+    grid = composition.grid(composition.recipe["num_inference_steps"])
+    for converter in asked:
+        with composition.owners.blamed(converter, BESIDE):
+            converter.along(composition.scheduler, grid)
 
 
 def check_linear(composition: Composition) -> None:

@@ -13,6 +13,8 @@ from ldm_core.contracts.family import Model, ModelInfo
 from ldm_core.contracts.place import Part, PartInfo
 from ldm_core.contracts.record import as_instance
 from ldm_core.contracts.run import Run, RunHooks
+from ldm_core.contracts.scheduler import Scheduler
+from ldm_core.numerics.grid import Grid
 
 
 class Phase(IntEnum):
@@ -57,7 +59,8 @@ class Speedup:
         why: what was measured, or who says so, in words that a person reads.
         error: for options that are not lossless, how far the picture moves, as it was measured;
             None where the converter with these options is lossless.
-        least_steps: of a run, below which it does not pay, as what it first makes takes time.
+        least_steps: of a run, below which it does not pay, as what it first makes takes time,
+            or the picture moves farther than was measured.
     """
 
     options: Mapping[str, Any]
@@ -111,6 +114,13 @@ class Converter:
         Args:
             recipe: every choice in force.
             attention: the kernel that the network's attention layers are to call.
+        """
+
+    def along(self, scheduler: Scheduler, grid: Grid) -> None:
+        """Raise `LdmError` where it cannot act on runs of a scheduler. Called when composing.
+
+        Args:
+            grid: of as many steps as the recipe says.
         """
 
     def speedups(self, info: ModelInfo, place: PlaceNames) -> Sequence[Speedup]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ldm_core.composition.recipe import Layer
-from ldm_core.contracts import Plan
+from ldm_core.contracts import Converter, Plan
 from ldm_core.errors import LdmError
 from ldm_core.run.decoding import decoder_for
 from ldm_core.run.finite import collected
@@ -127,6 +127,9 @@ def tried(
     if any(c.between_runs and type(c) not in had for c in other.composition.converters):
         why = "it saves where an input comes again, and these runs have one input alone"
         return Trial(change, verdict=f"not measured: {why}")
+    added = [c for c in other.composition.converters if type(c) not in had]
+    if added and other.model is pipe.model and all(type(c).bind is Converter.bind for c in added):
+        return Trial(change, verdict="not here: it changes nothing of the model as it is")
     lossless = _lossless(other)
     if not lossless and not lossy:
         return Trial(change, lossless=False, verdict="lossy, which was not asked for")

@@ -313,6 +313,15 @@ def test_what_is_measured_to_pay_is_put_together(lossy: bool) -> None:
     assert names == ["slow", "swift:half", "swift:third", *(["swift:lossy"] if lossy else [])]
 
 
+def test_what_changes_nothing_is_not_measured() -> None:
+    """Such as `stored_weights`, where weights are kept as they are computed with."""
+    pipe = Pipeline.from_pretrained("shapes", device="cpu")
+    plan = pipe.composition.plan({"prompt": [PROMPT]}, [1], num_inference_steps=1)
+    (trial,) = tune(pipe, plan, only=["stored_weights"], rounds=1).trials
+    assert trial.verdict == "not here: it changes nothing of the model as it is"
+    assert math.isnan(trial.factor)
+
+
 def test_what_paid_by_chance_is_not_written() -> None:
     """A converter that is fast in its first two runs alone."""
     clock, calls = Clock(), count()

@@ -14,7 +14,11 @@ from torch import Tensor, nn
 
 import tiny
 from ldm_core import LdmError, Pipeline, chain
-from ldm_core.contracts import Call, Converter, Network, Phase, PlaceNames
+from ldm_core.composition.compose import compose
+from ldm_core.contracts import Call, Converter, Network, Phase, PlaceNames, as_converter
+from ldm_core.plugins.registry import installed
+from ldm_plugins.converters.cfg_parallel import CfgParallel, cfg_parallel
+from ldm_plugins.converters.feature_cache import MANY_STEPS
 from peers import apart
 from recorded import Recorder
 from tiny.covering import one_of_each
@@ -314,8 +318,16 @@ def test_another_program_in_place_of_the_network_is_noticed(pipe: Pipeline) -> N
 
 
 def test_calls_that_are_parted_are_noticed(pipe: Pipeline) -> None:
+    """Before weights are read where the converter is known, or else in the first call."""
     halves = {"name": "cfg_parallel", "devices": ["cpu", "cpu"]}
-    both = pipe.replace(converters=["feature_cache", halves])
+    with pytest.raises(LdmError, match="the second parts them"):
+        compose({"model": "shapes", "converters": ["feature_cache", halves]}, installed())
+
+    class Parting(CfgParallel):
+        """Of another package."""
+
+    own = as_converter(cfg_parallel(devices=["cpu", "cpu"]))
+    both = pipe.replace(converters=["feature_cache", Parting(**vars(own))])
     with pytest.raises(LdmError, match="another converter parts them"):
         both("a star", **CALL)
 
@@ -381,4 +393,5 @@ def test_what_it_says_of_its_speed(pipes: Any, kind: str, device: str, pays: boo
     assert bool(speedups) == pays
     assert all(speedup.factor < 1 and speedup.error for speedup in speedups)
     for speedup in speedups:
+        assert speedup.least_steps == MANY_STEPS  # of a run, whatever the model's own are
         cached(pipes(kind), **speedup.options)

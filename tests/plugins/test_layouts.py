@@ -56,6 +56,25 @@ def test_joined_products_draw_the_same(name: str, tmp_path: Path) -> None:
     assert products(pipe.replace(converters=[])) == products(pipe)
 
 
+@pytest.mark.parametrize(
+    ("name", "guidance"),
+    [
+        ("Stable Diffusion", {"name": "perturbed_attention"}),
+        ("SD 3", {"name": "perturbed_attention", "layers": [0]}),
+        ("Stable Diffusion", {"name": "smoothed_energy"}),
+    ],
+)
+def test_guidance_that_alters_attention_alters_joined_products_too(
+    name: str, guidance: Any, tmp_path: Path
+) -> None:
+    kind = tiny.FOLDERS[name]
+    pipe = Pipeline.from_pretrained(kind.write(tmp_path / "model"), guidance=guidance)
+    call = {**kind.inputs_in(tmp_path / "model"), **CALL}
+    plain = pipe(**call).images
+    assert apart(pipe.replace(guidance="classifier_free")(**call).images, plain) > 1e-3
+    assert apart(pipe.replace(converters=["fused_qkv"])(**call).images, plain) < 1e-5
+
+
 def products(pipe: Pipeline) -> int:
     """How many linear layers one call of the network asks."""
     part = pipe.model.part("network")

@@ -400,6 +400,7 @@ BESIDE: dict[str, tuple[Any, str]] = {
     "quantised": ({"name": "quantize"}, "keeps those of the unet in fewer bits"),
     "two devices": ({"name": "cfg_parallel", "devices": ["cpu", "cpu"]}, "among devices"),
     "channels_last": ({"name": "channels_last"}, "arranges weights by itself"),
+    "freeu": ({"name": "freeu"}, "cannot convert the Fourier transforms"),
     "twice": ({"name": "openvino", "parts": ["unet"]}, "both would compile network"),
 }
 

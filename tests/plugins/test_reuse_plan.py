@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ldm_core import LdmError, Pipeline
+from ldm_core.composition.compose import compose
 from ldm_core.composition.parts import make
 from ldm_core.conformance.trace import trace
 from ldm_core.contracts import Scheduler
@@ -116,4 +117,7 @@ def test_a_scheduler_that_is_not_linear_is_refused(pipe: Pipeline) -> None:
 
     choice = {"name": "feature_cache", "choose": "scheduler"}
     with pytest.raises(LdmError, match="cannot choose by this scheduler"):
-        pipe.replace(scheduler=bent, converters=[choice])("a star", seed=1)
+        pipe.replace(scheduler=bent, converters=[choice])
+    with pytest.raises(LdmError, match="cannot choose by this scheduler"):  # no weights are read
+        compose({"model": "shapes", "scheduler": "dpm_adaptive", "converters": [choice]})
+    pipe.replace(scheduler=bent, converters=[{**choice, "every": 1}])  # which computes all

@@ -105,7 +105,7 @@ def test_it_stands_beside_offloading_and_refuses_guidance_that_counts_tokens(pip
     alone = pipe.replace(converters=["token_merging"])(**call).images
     offloaded = pipe.replace(converters=["token_merging", "sequential_offload"])
     assert apart(offloaded(**call).images, alone) < 1e-6
-    with pytest.raises(LdmError, match="tokens are no latent"):
+    with pytest.raises(LdmError, match="which are no such picture's"):
         pipe.replace(
             converters=[{"name": "token_merging", "levels": 2}],
             guidance={"name": "perturbed_attention", "layers": ["down_blocks.0"]},

@@ -17,25 +17,29 @@ from ldm_core.contracts import (
     PlaceNames,
     Run,
     RunHooks,
+    Scheduler,
     Speedup,
 )
 from ldm_core.errors import LdmError
+from ldm_plugins.converters.cfg_parallel import CfgParallel
 from ldm_plugins.converters.compile import NAME as COMPILE
 from ldm_plugins.converters.compile import Compile
 from ldm_plugins.converters.shared.cached_transformer import cache_transformer, check_depth
 from ldm_plugins.converters.shared.cached_unet import cache_unet, check_blocks
 from ldm_plugins.converters.shared.compilation import blocks_of
-from ldm_plugins.converters.shared.due_calls import Span, by_scheduler, evenly
+from ldm_plugins.converters.shared.due_calls import Span, by_scheduler, coefficients, evenly
 from ldm_plugins.converters.shared.kept_features import KeptFeatures
 from ldm_plugins.converters.shared.library_cache import LibraryCache, Settings, check_known
 from ldm_plugins.converters.shared.processor import is_processor
 from ldm_plugins.converters.shared.reclassed import check_layers_are_called
-from ldm_plugins.converters.shared.together import WITHIN_LAYERS
+from ldm_plugins.converters.shared.together import WITHIN_LAYERS, check_apart
 from ldm_plugins.shared.classes import find_class
 from ldm_plugins.shared.networks import is_unet, network_config
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from ldm_core.numerics.grid import Grid
 
 NAME = "feature_cache"
 AtLeastOne = Annotated[int, Field(ge=1)]
@@ -166,6 +170,8 @@ class FeatureCache(Converter):
 
     def beside(self, others: Sequence[Converter]) -> None:
         check_layers_are_called(NAME, others)
+        parted = "features are kept of whole calls, and the second parts them"
+        check_apart(NAME, others, {CfgParallel: ("cfg_parallel", parted)})
         for other in others:
             if isinstance(other, Compile) and self.info is not None:
                 self._check_blocks_are_compiled_alone(other)
@@ -177,6 +183,10 @@ class FeatureCache(Converter):
                     "exclude each other.",
                     'method = "blocks" goes with placements.',
                 )
+
+    def along(self, scheduler: Scheduler, grid: Grid) -> None:
+        if self.library is None and self.every > 1 and self.choose == "scheduler":
+            coefficients(scheduler, grid, NAME)
 
     def _check_blocks_are_compiled_alone(self, other: Compile) -> None:
         cls = str(self.config["_class_name"])
@@ -197,7 +207,7 @@ class FeatureCache(Converter):
             return ()
         factor, network, error = IN_UNETS if is_unet(config) else IN_TRANSFORMERS
         why = f"{network}, one of two calls computed in whole"
-        return (Speedup({"every": 2}, factor, why, error),)
+        return (Speedup({"every": 2}, factor, why, error, least_steps=MANY_STEPS),)
 
     def part(self, part: Part) -> Part:
         own = part.role == "network" and self.library is None

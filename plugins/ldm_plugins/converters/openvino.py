@@ -23,6 +23,7 @@ from ldm_core.model import place as placement
 from ldm_plugins.converters.cfg_parallel import CfgParallel
 from ldm_plugins.converters.channels_last import ChannelsLast
 from ldm_plugins.converters.context_parallel import ContextParallel
+from ldm_plugins.converters.freeu import FreeU
 from ldm_plugins.converters.quantize import Quantize
 from ldm_plugins.converters.shared.compiled_parts import UNKNOWN, check_weights, in_place
 from ldm_plugins.converters.shared.graph_cache import usual_folder
@@ -148,6 +149,11 @@ class OpenVino(Converter):
                 raise LdmError(
                     "openvino computes on the processor, and another converter shares the network "
                     "among devices; leave one of the two out."
+                )
+            if isinstance(other, FreeU) and self._at("network"):
+                raise LdmError(
+                    "OpenVINO cannot convert the Fourier transforms with which freeu changes a "
+                    "UNet; leave one of the two out."
                 )
             if isinstance(other, ChannelsLast) and self._at("network"):
                 raise LdmError(

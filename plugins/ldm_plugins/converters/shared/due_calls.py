@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from ldm_core.contracts import Run
+from ldm_core.contracts import Run, Scheduler
 from ldm_core.errors import LdmError
 from ldm_plugins.converters.shared.kept_features import Due, Seen
+
+if TYPE_CHECKING:
+    from ldm_core.conformance.trace import Trace
+    from ldm_core.numerics.grid import Grid
 
 
 class Span(NamedTuple):
@@ -30,6 +34,25 @@ def evenly(every: int, span: Span) -> Due:
     return due
 
 
+def coefficients(scheduler: Scheduler, grid: Grid, name: str) -> Trace:
+    """A scheduler's coefficients.
+
+    Args:
+        name: of the converter, for messages.
+    Raises:
+        LdmError: it is not linear, and has none.
+    """
+    from ldm_core.conformance.trace import trace
+
+    try:
+        return trace(scheduler, grid)
+    except LdmError as error:
+        raise LdmError(
+            f"{name} cannot choose by this scheduler: {error.message}",
+            'choose = "evenly" asks nothing of it.',
+        ) from error
+
+
 def by_scheduler(run: Run, every: int, span: Span, name: str) -> Due:
     """The calls for which the final latents err least, as many as every so many would be.
 
@@ -38,19 +61,12 @@ def by_scheduler(run: Run, every: int, span: Span, name: str) -> Due:
     Raises:
         LdmError: the run names no scheduler, or one that is not linear.
     """
-    from ldm_core.conformance.trace import trace
     from ldm_core.numerics.grid import intervals_behind
     from ldm_plugins.converters.shared import reuse_plan
 
     if run.scheduler is None:
         raise LdmError(f"{name} chooses by the scheduler, and this run names none.")
-    try:
-        traced = trace(run.scheduler, run.grid)
-    except LdmError as error:
-        raise LdmError(
-            f"{name} cannot choose by this scheduler: {error.message}",
-            'choose = "evenly" asks nothing of it.',
-        ) from error
+    traced = coefficients(run.scheduler, run.grid, name)
     steps = max(len(run.grid) - 1, 1)
     points = [call.point for call in traced.calls]
     free = [span.holds(intervals_behind(run.grid, point), steps) for point in points]

@@ -53,7 +53,11 @@ class Picture:
             rows, columns = math.ceil(height / factor), math.ceil(width / factor)
             if rows * columns == count:
                 return 0, rows, columns
-        raise LdmError(f"an attention layer's {count} tokens are no latent of {height}x{width}.")
+        raise LdmError(
+            f"a guidance changes what a layer of attention sees of a latent of {height}x{width}, "
+            f"and the layer has {count} tokens, which are no such picture's.",
+            "a converter that leaves tokens out, such as token_merging, does not go with it there.",
+        )
 
 
 def altered(model: Model, names: Callable[[nn.Module], Sequence[str]], change: Change) -> Network:

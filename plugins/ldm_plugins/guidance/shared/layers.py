@@ -24,7 +24,9 @@ numbers of blocks go on from one list to the next."""
 MIDDLE = ("mid_block",)
 TEXT = {
     "AttnProcessor2_0": None,
+    "FusedAttnProcessor2_0": None,
     "JointAttnProcessor2_0": "after",
+    "FusedJointAttnProcessor2_0": "after",
     "FluxAttnProcessor": "before",
     "Flux2AttnProcessor": "before",
     "Flux2ParallelSelfAttnProcessor": "before",
