@@ -16,6 +16,7 @@ from ldm_core.contracts.files import (
     parts_of,
     with_full_paths,
 )
+from ldm_core.errors import LdmError
 from ldm_core.plugins.options import Option
 from ldm_core.plugins.registry import Registry
 
@@ -68,4 +69,9 @@ def option_files(layer: Layer, registry: Registry) -> set[Path]:
 
 
 def _lasting(name: str) -> str:
+    if not name:  # which would be the folder that one is in
+        raise LdmError(
+            "an option that names a file or folder has an empty text, which names none.",
+            "leave the option out, or name one; '.' is the folder that you are in.",
+        )
     return in_full(name) if is_there(name) else name

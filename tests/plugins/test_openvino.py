@@ -393,6 +393,9 @@ REFUSED = {
     "memory": ({"memory": "2GB"}, {}, "the plan for the recipe's memory does not know"),
     "no part": ({}, {"parts": []}, "needs at least one part"),
     "unknown part": ({}, {"parts": ["unett"]}, "Did you mean 'unet'"),
+    "cache of no name": ({}, {"cache": ""}, "an empty text, which names none"),
+    "cache that cannot be": ({}, {"cache": "a" * 300}, "is the name of no file"),
+    "cache with NUL": ({}, {"cache": "a\0b"}, "is the name of no file"),
     "unknown dtype": ({}, {"dtype": "float16"}, "not in 'float16'"),
 }
 BESIDE: dict[str, tuple[Any, str]] = {

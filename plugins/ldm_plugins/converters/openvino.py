@@ -17,7 +17,7 @@ from ldm_core.contracts import (
     PlaceNames,
     Speedup,
 )
-from ldm_core.contracts.files import FileName
+from ldm_core.contracts.files import FileName, to_read
 from ldm_core.errors import LdmError, did_you_mean
 from ldm_core.model import place as placement
 from ldm_plugins.converters.cfg_parallel import CfgParallel
@@ -70,7 +70,7 @@ def openvino(
         )
     if parts is not None and not parts:
         raise LdmError("the converter openvino needs at least one part; leave it out for none.")
-    folder = None if cache is None else Path(cache).expanduser().absolute()
+    folder = None if cache is None else to_read(cache, "openvino's cache").absolute()
     return OpenVino(dtype, None if parts is None else tuple(parts), folder, dtype == "float32")
 
 
