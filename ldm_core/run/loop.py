@@ -12,6 +12,7 @@ from ldm_core.composition.linear import EDGE, NOISES, as_recurrence
 from ldm_core.contracts import Bound, Call, Grid, Network, Run, RunHooks, Scheduler, Step
 from ldm_core.errors import LdmError
 from ldm_core.numerics.grid import intervals_behind
+from ldm_core.plugins.owners import Owners
 from ldm_core.run.conditions import Conditions
 from ldm_core.run.finite import Finiteness
 from ldm_core.run.loop_table import Table, start_of, table
@@ -170,19 +171,23 @@ class Loop:
         return tuple(Asked(network, dict(group.condition), len(group.branches)) for group in groups)
 
 
-def check_hooks(owners: Sequence[RunHooks]) -> None:
+def check_hooks(several: Sequence[RunHooks], owners: Owners) -> None:
     """See that nothing surrounds the network or the denoiser of a run step by step.
 
     Args:
-        owners: the hooks of conditionings and converters.
+        several: the hooks of conditionings and converters.
+        owners: whose they are.
     Raises:
         LdmError: something does.
     """
-    for hooks in owners:
-        own = type(hooks)
+    for hooks in several:
+        own, plugin = type(hooks), owners.of(hooks)
         if own.network is not RunHooks.network or own.denoise is not RunHooks.denoise:
+            what = f"{own.__module__}.{own.__qualname__}"
+            if plugin is not None:
+                what = f"the {plugin.kind} '{plugin.name}'"
             raise LdmError(
-                f"{own.__module__}.{own.__qualname__} surrounds the network or the denoiser and "
+                f"{what} surrounds the network or the denoiser and "
                 "may look at each step, and a program for all steps has none.",
                 "leave out what it belongs to, or the converter of one program for all steps.",
             )

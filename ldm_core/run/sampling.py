@@ -89,7 +89,7 @@ class Sampling:
         programs = (self._program_of(hooks) for hooks in self._hooks)
         self._program = next((program for program in programs if program is not None), None)
         if self._program is not None:
-            check_hooks(self._hooks)
+            check_hooks(self._hooks, owners)
         else:
             self._check_tables()
         self.x = self._first() if x is None else x

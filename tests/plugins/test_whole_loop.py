@@ -259,5 +259,5 @@ def test_what_surrounds_the_network_in_a_run_is_refused_before_its_first_step(
 ) -> None:
     mask = {"conditioning": ["text", "mask"], "converters": [ByTable()]}
     picture = torch.rand(3, 16, 16)
-    with pytest.raises(LdmError, match="surrounds the network or the denoiser"):
+    with pytest.raises(LdmError, match="the conditioning 'mask' surrounds the network"):
         latents(pipe.replace(**mask), image=picture, mask=picture[0] > 0.5, **TEXT)
