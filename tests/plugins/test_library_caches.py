@@ -88,8 +88,11 @@ KINDS = {
     "Wan of two networks": Kind(tiny.write_wan, "WanPipeline", their=VIDEO, written={"two": True}),
     "LTX-Video": Kind(tiny.write_ltx_video, "LTXPipeline", {"width": 32, "height": 32}, VIDEO),
     "HunyuanVideo": Kind(tiny.write_hunyuan_video, "HunyuanVideoPipeline", their=VIDEO),
-    "CogVideoX": Kind(
-        tiny.write_cogvideox, "CogVideoXPipeline", their=VIDEO, written={"num_layers": 3}
+    "CogVideoX": Kind(  # of 5 frames Diffusers makes 8
+        tiny.write_cogvideox,
+        "CogVideoXPipeline",
+        their={"num_frames": 9},
+        written={"num_layers": 3},
     ),
     "Qwen-Image": Kind(
         tiny.write_qwen_image,

@@ -19,6 +19,7 @@ from ldm_plugins.converters.shared.placement import (
     Place,
     Placement,
     one_at_a_time,
+    pieces,
 )
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ class GroupOffload(Placement):
             if folder is not None:
                 _check_plain(part.module)
             path = None if folder is None else folder.of(part.module)
-            for number, piece in enumerate(_pieces(part.module, part.device)):
+            for number, piece in enumerate(pieces(part.module, part.device, READ_WHOLE)):
                 self._offload(piece, part, None if path is None else path / str(number))
             return one_at_a_time(part)
 
@@ -139,21 +140,6 @@ class GroupOffload(Placement):
         if path is not None:
             for group in _groups(module):
                 _leave_nothing(group)
-
-
-def _pieces(module: nn.Module, device: Any) -> Iterator[nn.Module]:
-    """The modules to offload by layers: all of it, but for those of its parts that read their
-    layers' weights themselves, which stay on the device."""
-    if type(module).__name__ in READ_WHOLE:
-        module.to(device)
-    elif not any(type(inner).__name__ in READ_WHOLE for inner in module.modules()):
-        yield module
-    else:
-        own = (module.parameters(recurse=False), module.buffers(recurse=False))
-        for tensor in chain(*own):
-            tensor.data = tensor.data.to(device)
-        for child in module.children():
-            yield from _pieces(child, device)
 
 
 def _check_plain(module: nn.Module) -> None:

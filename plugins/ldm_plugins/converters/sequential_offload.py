@@ -10,6 +10,7 @@ from ldm_plugins.converters.shared.placement import (
     Place,
     Placement,
     one_at_a_time,
+    pieces,
 )
 
 
@@ -35,7 +36,8 @@ class SequentialOffload(Placement):
         def place(part: Part) -> Part:
             from accelerate import cpu_offload
 
-            cpu_offload(part.module, part.device, preload_module_classes=list(READ_WHOLE))
+            for piece in pieces(part.module, part.device, whole=()):
+                cpu_offload(piece, part.device, preload_module_classes=list(READ_WHOLE))
             return one_at_a_time(part)
 
         return place

@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from threading import RLock
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from ldm_core.contracts import Converter, Model, ModelInfo, Part, PartInfo, Phase, PlaceNames
 from ldm_core.errors import LdmError, LdmWarning, did_you_mean
 from ldm_core.model.at_home import same_device
 from ldm_core.model.modules import movable_copy
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 READ_WHOLE = ("VectorQuantizer", "_AceStepResidualFSQ")
 """Classes of modules that read the weights of the layers in them, without calling these."""
@@ -226,6 +231,33 @@ def one_at_a_time(part: Part, lock: Any = None) -> Part:
 
     guarded(part, around)
     return part
+
+
+def pieces(module: nn.Module, device: torch.device, whole: Collection[str]) -> Iterator[nn.Module]:
+    """The modules in whose layers weights may come and go: all of it, but for what reads weights
+    that no call brings, which stay on the device.
+
+    Args:
+        whole: classes that read the weights of the layers in them.
+    """
+    if type(module).__name__ in whole:
+        module.to(device)
+    elif not any(type(one).__name__ in whole or _is_read(one) for one in module.modules()):
+        yield module
+    else:
+        for tensor in chain(module.parameters(recurse=False), module.buffers(recurse=False)):
+            tensor.data = tensor.data.to(device)
+        for child in module.children():
+            yield from pieces(child, device, whole)
+
+
+def _is_read(module: nn.Module) -> bool:
+    """Whether a module has weights of its own, and nothing by which to be called."""
+    from torch.nn import Module
+
+    if type(module).forward is not Module.forward:
+        return False
+    return any(True for _ in chain(module.parameters(False), module.buffers(False)))
 
 
 def stay_at_home(name: str, others: Iterable[Converter]) -> None:
