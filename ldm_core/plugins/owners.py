@@ -106,7 +106,9 @@ class Owners:
 
     def whose(self, error: BaseException, part: Any) -> str | None:
         """Whose failure an error is that came out of a part's call, in words; None where it is
-        no other package's."""
+        no other package's. Of what another part gave beneath it, that one's."""
+        if isinstance(error, PartError) and not is_forged(error):
+            return self._answers_for(error)
         return failed(error, self.of(part), self._plugins, self._places)
 
     def told(
@@ -124,9 +126,8 @@ class Owners:
             )
             return None if whose is None else PluginError(whose, doing, error)
         if isinstance(error, PartError):
-            owner = self.of(error.part)
-            other = owner is not None and is_of_others(owner)
-            return PluginError(owner.whose, doing, error) if owner and other else None
+            owner = self._answers_for(error)
+            return None if owner is None else PluginError(owner, doing, error)
         plugin = None if part is None else self.of(part)
         if isinstance(error, LdmError):
             if isinstance(error, AS_THEY_ARE):
@@ -142,6 +143,12 @@ class Owners:
             whose = culprit(error, None, self._plugins, self._places)
             return None if whose is None else with_name(error, whose, doing)
         return blame(error, plugin, doing, self._plugins, self._places)
+
+    def _answers_for(self, error: PartError) -> str | None:
+        """Whose the part is of which an error speaks, in words; None where it is no other
+        package's."""
+        owner = self.of(error.part)
+        return owner.whose if owner is not None and is_of_others(owner) else None
 
     @property
     def _plugins(self) -> list[Plugin]:
