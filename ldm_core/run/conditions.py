@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ldm_core.contracts import (
     BRANCHES,
@@ -14,6 +14,7 @@ from ldm_core.contracts import (
     Bound,
     Condition,
     Conditioning,
+    Network,
     Run,
     Unequal,
     concatenate,
@@ -21,8 +22,10 @@ from ldm_core.contracts import (
 )
 from ldm_core.contracts.read_only import ReadOnly
 from ldm_core.errors import LdmError, PartError
+from ldm_core.plugins.blame import is_of_others
 from ldm_core.plugins.owners import Owners
 from ldm_core.run.allowance import allowance
+from ldm_core.run.conditioned import answering
 from ldm_core.run.drawn_again import Draws
 from ldm_core.run.finite import CONDITIONS
 from ldm_core.run.guards import ENCODING, encoded_by
@@ -89,7 +92,7 @@ class Conditions:
         self._owners = Owners() if owners is None else owners
         self._draws = Draws()
         self._encoded: dict[str, Condition | Unequal] = {}
-        self._read: dict[str, tuple[str, ...]] = {}
+        self._made: dict[str, Conditioning] = {}
         self._groups: dict[tuple[str, ...], list[Group]] = {}
         self._allowed = allowance()
 
@@ -126,6 +129,12 @@ class Conditions:
             self._allowed.together = max(self._allowed.together, most)
         return groups
 
+    def answering(self, network: Network) -> Network:
+        """The network, whose failure under the condition that another package's conditioning gave
+        is that conditioning's."""
+        others = [c for c in self._conditioning if is_of_others(self._owners.of(c))]
+        return answering(network, others, self._made)
+
     def not_finite(self) -> dict[int, str]:
         """What first is not finite in the conditions of an image, in words, by image."""
         wrong: dict[int, str] = {}
@@ -134,7 +143,8 @@ class Conditions:
             for image, own in enumerate(_each(condition, images)):
                 for key, value in own.items():
                     if not _is_finite(key, value):
-                        of = " and ".join(self._read.get(key, ())) or "the guidance"
+                        read = self._made[key].inputs if key in self._made else ()
+                        of = " and ".join(read) or "the guidance"
                         words = f"{CONDITIONS} the {branch} branch ('{key}', of {of})"
                         wrong.setdefault(image, words)
         return wrong
@@ -216,14 +226,33 @@ class Conditions:
             several = encoded_by(self._owners, conditioning, run, branches)
             for branch, condition in several.items():
                 if branch in conditions:
-                    self._read |= dict.fromkeys(_keys(condition), tuple(conditioning.inputs))
                     with self._owners.blamed(conditioning, ENCODING):
                         _check_rows(condition, len(run.request.seeds), conditioning)
+                        for key in _keys(conditions[branch]) & _keys(condition):
+                            self._given_twice(key, self._made[key], conditioning)
+                    self._made |= dict.fromkeys(_keys(condition), conditioning)
                     conditions[branch] = _merged(conditions[branch], condition)
+            lost = [branch for branch in branches if branch not in several]
+            if lost and any(several.values()) and not self._owners.is_ours(conditioning):
+                with self._owners.blamed(conditioning, ENCODING):
+                    what = "a conditioning gives the condition of each branch"
+                    raise PartError(conditioning, f"{what}, and of '{lost[0]}' it gave none.")
         if self._scale is None:
             return conditions
         scale = torch.full((len(run.request.seeds),), self._scale, device=run.device)
         return {branch: _merged(c, {"guidance": scale}) for branch, c in conditions.items()}
+
+    def _given_twice(self, key: str, first: Conditioning, second: Conditioning) -> NoReturn:
+        """Refuse two conditionings that give one key; of another package's it is the failure that
+        does not name the ability which would have said so before."""
+        names = [
+            self._owners.called(c, f"the conditioning {type(c).__name__}") for c in (first, second)
+        ]
+        what = f"{names[0]} and {names[1]} both give the network its '{key}'"
+        for part in (second, first):
+            if part.ability is None and is_of_others(self._owners.of(part)):
+                raise PartError(part, f"{what}, and this one names no ability for it.")
+        raise LdmError(f"{what}, and each would undo the other; leave one out.")
 
 
 def _group_rows(conditions: Mapping[str, Condition | Unequal], images: int) -> list[Group]:
@@ -289,16 +318,7 @@ def _keys(condition: Condition | Unequal) -> set[str]:
 
 
 def _merged(below: Condition | Unequal, over: Condition | Unequal) -> Condition | Unequal:
-    """Two parts of a condition as one.
-
-    Raises:
-        LdmError: both have a key.
-    """
-    for key in _keys(below) & _keys(over):
-        raise LdmError(
-            f"two conditionings both give the network its '{key}', and each would undo the other; "
-            "leave one out."
-        )
+    """Two parts of a condition, with other keys each, as one."""
     if not isinstance(below, Unequal) and not isinstance(over, Unequal):
         return {**below, **over}
     several = next(len(part.each) for part in (over, below) if isinstance(part, Unequal))

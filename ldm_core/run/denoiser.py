@@ -36,8 +36,9 @@ class Denoiser:
         self._learned_variance = info.learned_variance
         self._guidance = guidance
         self._conditions = conditions
-        self._network = wrap(run.model.network)
-        self._others = {branch: wrap(other) for branch, other in guidance.networks.items()}
+        self._network = wrap(conditions.answering(run.model.network))
+        others = guidance.networks.items()
+        self._others = {branch: wrap(conditions.answering(other)) for branch, other in others}
         self._steps = len(run.grid) - 1
         self._last = max(self._steps - 1, 0)
         self._points = tuple(run.grid)

@@ -63,11 +63,25 @@ def computing(model: Model) -> Iterator[None]:
         ) from error
 
 
+def is_of_libraries(error: BaseException) -> bool:
+    """Whether an error came from the code of libraries and ours alone, which were given something
+    that they cannot compute, and is not the machine's."""
+    if machine_error(error) is not None or DEVICE.search(said(error)):
+        return False
+    modules = (str(f.f_globals.get("__name__")) for f, _ in traceback.walk_tb(error.__traceback__))
+    return {name.partition(".")[0] for name in modules} <= BENEATH | _own()
+
+
+def _own() -> frozenset[str]:
+    own = {p.package for p in installed().plugins if p.distribution == "ldm-core"}
+    return frozenset(own | {"ldm_core"})
+
+
 def _failed(error: BaseException, model: Model) -> tuple[str | None, str | None]:
     """The part that a library was computing when it raised an error, in words and by its name; None
     where others have a share in it, or where it is no part that has a name."""
     names = {id(part.module): name for name, part in model.parts.items()}
-    own = {p.package for p in installed().plugins if p.distribution == "ldm-core"} | {"ldm_core"}
+    own = _own()
     what, name, inside, shared = None, None, False, False
     for frame, _ in traceback.walk_tb(error.__traceback__):
         module = str(frame.f_globals.get("__name__"))
