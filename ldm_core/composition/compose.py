@@ -21,7 +21,7 @@ from ldm_core.composition.linear import check_walk
 from ldm_core.composition.named_files import in_full_everywhere
 from ldm_core.composition.nested import only
 from ldm_core.composition.noise import check_noise
-from ldm_core.composition.parts import check_choices, choices_of, make, same_plugin
+from ldm_core.composition.parts import by_its_word, check_choices, choices_of, make, same_plugin
 from ldm_core.composition.recipe import (
     KEYS,
     LISTS,
@@ -199,7 +199,9 @@ def assemble(
             recipe = _with_spacing(recipe, chosen_now, defaults, rule, info, registry)
         companions = replace(companions, own_spacing=recipe is not own_recipe)
     if "spacing" in recipe:
-        spacing = make("spacing", recipe["spacing"], registry, used, defaults, fit, owners)
+        said_by = owners.of(parts["scheduler"][0]) if companions.own_spacing else None
+        with by_its_word(said_by, "by the spacing that goes with it"):
+            spacing = make("spacing", recipe["spacing"], registry, used, defaults, fit, owners)
         parts["spacing"].append(fit("spacing", spacing))
     for key in STAGES:
         if not parts[key]:

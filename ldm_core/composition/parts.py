@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
@@ -190,7 +190,8 @@ def _inner(
     fitted."""
     made: dict[str, Any] = {}
     for name, option in declared.items():
-        with nullcontext() if name in choice else _by_default(owner, name):
+        by_default = None if name in choice or isinstance(owner, str) else owner
+        with by_its_word(by_default, f"by the default of its option '{name}'"):
             if option.kind == "model":
                 sources = choice.get(name, option.default)
                 if sources is None or sources is REQUIRED:
@@ -209,16 +210,15 @@ def _inner(
 
 
 @contextmanager
-def _by_default(owner: Plugin | str, name: str) -> Iterator[None]:
-    """See that a default that stands for no part is the failure of the package that wrote it."""
+def by_its_word(plugin: Plugin | None, doing: str) -> Iterator[None]:
+    """See that a choice which another package's plugin makes of itself, and which stands for no
+    part, is the failure of that package; None where a person makes it."""
     try:
         yield
     except LdmError as error:
-        theirs = isinstance(owner, Plugin) and is_of_others(owner)
-        if not isinstance(owner, Plugin) or not theirs or isinstance(error, AS_THEY_ARE):
+        if plugin is None or not is_of_others(plugin) or isinstance(error, AS_THEY_ARE):
             raise
-        doing = f"by the default of its option '{name}'"
-        raise PluginError(owner.whose, doing, error) from error
+        raise PluginError(plugin.whose, doing, error) from error
 
 
 def inner_choices(

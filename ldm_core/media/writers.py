@@ -124,8 +124,10 @@ def _seen(writer: Writer, plugin: Plugin) -> Writer:
         if not are_identical(told, manifest):
             altered = LdmError("a writer leaves the manifest as it is, and it wrote into it.")
             raise PluginError(plugin.whose, "while it wrote a file", altered)
-        if not path.is_file() or path.stat().st_size == 0:
-            what = "there is no file at the path it was given, or it is empty"
+        if path.is_symlink() or not path.is_file() or path.stat().st_size == 0:
+            what = "there is no file at the path it was given, but a link"
+            if not path.is_symlink():
+                what = "there is no file at the path it was given, or it is empty"
             if is_of_others(plugin):
                 raise PluginError(plugin.whose, "while it wrote a file", LdmError(f"{what}."))
             raise MachineError(

@@ -511,8 +511,47 @@ WRITERS = [
         ("extra", "'image', '.mine', needs=('no_module',), extra='x]; rm y'", "extra"),
     ]
 ]  # fmt: skip
+TEXT = """
+class It(contracts.Conditioning):
+    ability, inputs = "text", {{"prompt": contracts.Input(str, ..., help="what is drawn")}}
+    def encode(self, run, branches):
+        text = run.model.abilities["text"].encode(run.request.inputs["prompt"])
+        return {}
+def it(): return It()
+"""
+
+
+def encoder_of_text(name: str, answer: str, says: str) -> Wrong:
+    """A conditioning that alone speaks for the prompt."""
+    use = Use(f"{GENERATE} --set conditioning=['mine']", 1, ("conditioning", "mine", says))
+    return part(name, "conditioning", TEXT.format(answer), use, "ldm_conditioning")
+
+
 AT_USE += [
     *WRITERS,
+    encoder_of_text("wrong-text-branch", "{'positive': text}", "of 'negative' it gave none"),
+    encoder_of_text("wrong-text-key", "{b: {'txt': text['text']} for b in branches}", "'txt'"),
+    encoder_of_text("wrong-text-nothing", "{}", "step 1 of 4"),
+    encoder_of_text(
+        "wrong-text-shape", "{b: {'text': text['text'][..., :5]} for b in branches}", "5) float32"
+    ),
+    conditioning(
+        "wrong-text-twice",
+        "class it(contracts.Conditioning):\n    def encode(self, run, branches):\n"
+        "        return {b: {'text': torch.zeros(1, 3, 5)} for b in branches}",
+    ),
+    scheduler(
+        "wrong-goes-with",
+        "def it(x, grid, denoise, noise): return x\nit = contracts.goes_with('nowhere')(it)",
+        says=("by the spacing that goes with it", "nowhere"),
+    ),
+    part(
+        "wrong-writer-link",
+        "writer",
+        "@contracts.writes('image', '.mine')\ndef it(shown, manifest, path):\n"
+        "    path.unlink()\n    path.symlink_to(__file__)",
+        Use(f"{GENERATE} --format mine", 1, ("writer", "mine", "a link")),
+    ),
     part(
         "wrong-writer-manifest",
         "writer",

@@ -105,6 +105,14 @@ PARTS: Sequence[tuple[str, str, str, str]] = [
     ("command", "seed", f"{COMMAND}@in_batches\n"
      "def it(pipe: Pipeline, prompt: str, *, seed: int = 4, **call: Any):\n"
      "    '''One.'''\n    yield from pipe.batches(prompt, **call)", "'seed'"),
+    ("command", "no-images", f"{COMMAND}@in_batches\n"
+     "def it(pipe: Pipeline, prompt: str, **call: Any):\n"
+     "    '''One.'''\n    for output in pipe.batches(prompt, num_inference_steps=1, **call):\n"
+     "        output.images.clear()\n        yield output", "0 images"),
+    ("command", "no-json", f"{COMMAND}@in_batches\n"
+     "def it(pipe: Pipeline, prompt: str, **call: Any):\n"
+     "    '''One.'''\n    for output in pipe.batches(prompt, num_inference_steps=1, **call):\n"
+     "        output.manifests[0]['seed'] = object()\n        yield output", "of JSON"),
 ]  # fmt: skip
 
 OTHERS: Sequence[tuple[str, str, str]] = [
