@@ -12,7 +12,7 @@ from typing import Any
 
 from ldm_core.errors import LdmError
 from ldm_core.plugins.blame import OWN
-from ldm_core.plugins.trust import normalised
+from ldm_core.plugins.trust import LOCAL, normalised
 from ldm_core.values import brief
 
 CORE_COMMANDS = frozenset(
@@ -136,6 +136,6 @@ def _is_of_another(prefix: str, package: str) -> bool:
     if normalised(prefix) == normalised(package):
         return False
     try:
-        return normalised(prefix) == OWN or bool(distribution(prefix))
+        return normalised(prefix) in (OWN, LOCAL) or bool(distribution(prefix))
     except (PackageNotFoundError, ValueError):
         return False

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 from ldm_core.plugins.looked_at import are_identical
@@ -26,6 +27,7 @@ OF_TEXT = (
 )
 """Ways to treat letters that do not fit, which Python has itself."""
 USUAL = {
+    "where temporary files lie": None,
     "how long sockets wait": None,
     "what is logged": (0, 30, ()),
     "what numpy makes of errors": {
@@ -69,6 +71,20 @@ class Process:
         faulthandler.cancel_dump_traceback_later()  # which may end the process
 
 
+@cache
+def _usual_folder() -> str | None:
+    """Where temporary files lie of itself, which is kept once it was asked for."""
+    import tempfile
+
+    before, tempfile.tempdir = tempfile.tempdir, None
+    try:
+        return tempfile.gettempdir()
+    except OSError:
+        return before
+    finally:
+        tempfile.tempdir = before
+
+
 def _limits() -> dict[str, tuple[int, int]]:
     if sys.platform == "win32":
         return {}
@@ -98,6 +114,7 @@ def _settings() -> dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]]:
         ),
         "what watches threads": (_watched, _set_watched),
         "how memory is collected": (_collected, _set_collected),
+        "how deep calls of threads go": (threading.stack_size, threading.stack_size),
         "how often threads change": (sys.getswitchinterval, sys.setswitchinterval),
         "how long numbers may be": (sys.get_int_max_str_digits, sys.set_int_max_str_digits),
         "what is made of letters that do not fit": (_errors_of_text, _set_errors_of_text),
@@ -107,6 +124,16 @@ def _settings() -> dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]]:
     if (socket := sys.modules.get("socket")) is not None:
         known: Any = socket
         settings["how long sockets wait"] = (known.getdefaulttimeout, known.setdefaulttimeout)
+    if (temporary := sys.modules.get("tempfile")) is not None:
+        files = vars(temporary)
+        settings["where temporary files lie"] = (
+            lambda: (
+                None
+                if files["tempdir"] is None or files["tempdir"] == _usual_folder()
+                else files["tempdir"]
+            ),
+            lambda place: files.update(tempdir=place),
+        )
     if sys.platform != "win32":
         settings["which signals wait"] = (_blocked, _set_blocked)
     if "logging" in sys.modules:

@@ -11,6 +11,8 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -116,6 +118,10 @@ LISTING = {
     ),
     "named_as_a_set_of_a_library": (
         schedulers(f"register('Torch:', {WALK})"),
+        "those of another package",
+    ),
+    "named_as_a_set_of_files": (
+        schedulers(f"register('local:', {WALK})"),
         "those of another package",
     ),
     "named_by_colons": (schedulers(f"register('::', {WALK})"), "colon"),
@@ -326,6 +332,8 @@ sys.meta_path.insert(0, Finder)
 
 
 ONE_CHANGE = {
+    "where temporary files lie": "import tempfile\ntempfile.tempdir = '/nonexistent'",
+    "how deep calls of threads go": "import threading\nthreading.stack_size(32768)",
     "json.dumps": "import json\njson.dumps = lambda *a, **k: 1 / 0",
     "time.perf_counter": "import time\ntime.perf_counter = lambda: 1 / 0",
     "io.open": "import io\nio.open = lambda *a, **k: 1 / 0",
@@ -352,6 +360,8 @@ ONE_CHANGE = {
 def test_each_change_to_what_the_program_needs_is_put_back_and_said(fresh: Path, ldm: Any) -> None:
     def state() -> list[object]:
         return [
+            tempfile.gettempdir(),
+            threading.stack_size(),
             json.dumps,
             time.perf_counter,
             io.open,
