@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,9 @@ from ldm_core.conformance.package.state import QUESTIONS, State, changes, put_ba
 from ldm_core.conformance.packages import find_package
 from ldm_core.conformance.plugin_checks import PluginCheck, checks_of
 from ldm_core.conformance.worker_order import Order
+from ldm_core.plugins.blame import is_of_others
 from ldm_core.plugins.discovery import name_files
+from ldm_core.plugins.folder import kept_output
 
 LISTING = Result(package_checks.KIND, "listing", "passed")
 """What is under way before any check is: listing and making the plugins."""
@@ -74,7 +77,10 @@ def _with_traces(checks: list[PluginCheck]) -> Iterator[PluginCheck]:
         def first(subject: Any) -> str | None:
             before.setdefault(check.plugin, state())
             printed_here = printed.setdefault(check.plugin, Listing())
-            with output_to(printed_here), put_back_into(put_back.setdefault(check.plugin, [])):
+            others = is_of_others(subject.plugin)  # as in a run
+            kept = kept_output(lambda: check.plugin) if others else nullcontext()
+            told = put_back_into(put_back.setdefault(check.plugin, []))
+            with output_to(printed_here), told, kept:
                 return function(subject)
 
         return replace(check, check=replace(check.check, function=first))

@@ -318,6 +318,18 @@ def test_a_plugin_that_ends_the_process_is_a_failure(ldm: Any, tmp_path: Path) -
     assert document["passed"] is False
 
 
+def test_what_a_scheduler_replaces_in_its_walk_is_a_failure(ldm: Any, tmp_path: Path) -> None:
+    spoils = "    import warnings, torch.nn.functional as F\n    {}\n    for here,"
+    lines = "F.silu = lambda x, *more: x; warnings.simplefilter('ignore')"
+    parts = PARTS.replace("    for here,", spoils.format(lines))
+    folder = write_package(tmp_path / "p", "mine_spoils", PLUGIN, parts)
+    code, out, _ = ldm("plugins", "check", folder)
+    (line,) = [line for line in out.splitlines() if line.startswith("FAIL")]
+    assert code == 1
+    assert "leaves_no_trace  used, it is told of at each use: " in line
+    assert "torch.nn.functional.silu" in line or "how warnings" in line
+
+
 def test_json_says_the_version_of_the_hook_api(works: Any, ldm: Any) -> None:
     works("pass")  # has the process do no more than that
     code, out, _ = ldm("plugins", "check", "mine", "--json")
