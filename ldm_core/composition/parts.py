@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,8 @@ def _plugin(
     values = {k: v for k, v in choice.items() if k != "name"}
     hint = f"`ldm plugins show {plugin.name}` describes it."
     options = check_options(declared, values, f"the {kind} '{plugin.name}'", hint)
+    if is_of_others(plugin):
+        options |= _of_its_own(declared, options)
     options |= _inner(plugin, declared, options, registry, used, own, fit, owners)
     with blamed(plugin, "while it was made", used):
         part = with_options(plugin.loaded, options)
@@ -159,6 +162,14 @@ def _plugin(
         inside = next(filter(is_of_others, used[within:]), plugin)
         owners.add(part, plugin if is_of_others(plugin) else inside)
     return part
+
+
+def _of_its_own(declared: Mapping[str, Option], options: Layer) -> dict[str, Any]:
+    """Copies of the values that can be written into, defaults too, so that a part which does so
+    changes neither what the manifest says nor the next part that is made."""
+    plain = {name: option.default for name, option in declared.items() if option.kind is None}
+    values = {**plain, **{name: value for name, value in options.items() if name in plain}}
+    return {k: deepcopy(v) for k, v in values.items() if type(v) in (list, dict, set)}
 
 
 def _as_part(kind: str, part: Any, plugin: Plugin) -> Any:

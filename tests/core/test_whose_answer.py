@@ -1,5 +1,5 @@
 """What a part gives that is wrong is its own package's failure, whatever right parts of other
-packages it passes through."""
+packages it passes through, and what a part writes into is its own."""
 
 from __future__ import annotations
 
@@ -97,3 +97,31 @@ def test_a_wrong_answer_is_of_who_gave_it(kind: str, right: dict[str, Any], fold
     pipe = Pipeline.from_pretrained(folder, registry=registry, num_inference_steps=1, **choices)
     with pytest.raises(PluginError, match=f"the {kind} 'wrong' of the package ldm-wrong 1.2"):
         pipe("star", seed=1)
+
+
+def notes(x: Any, grid: Any, denoise: Any, noise: Any, *, seen: dict[str, int] = {}) -> Any:  # noqa: B006
+    seen["walks"] = seen.get("walks", 0) + 1
+    return x * seen["walks"]
+
+
+class Notes:
+    ldm_api = ">=2,<3"
+
+    @hookimpl
+    def ldm_schedulers(self, register: Any) -> None:
+        register("notes", notes)
+
+
+def test_a_default_that_a_part_writes_into_stays_in_manifests_and_parts_made_later(
+    folder: Path,
+) -> None:
+    registry = Registry()
+    registry.plugins += installed().plugins
+    registry.add(Notes(), "ldm-notes", "1.0")
+    for _ in range(2):
+        pipe = Pipeline.from_pretrained(
+            folder, registry=registry, num_inference_steps=1, scheduler="notes"
+        )
+        (manifest,) = pipe("star", seed=1).manifests
+        assert manifest["recipe"]["scheduler"].get("seen", {}) == {}
+    assert notes.__kwdefaults__ == {"seen": {}}
