@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from copy import deepcopy
 from functools import partial
 from typing import Any, TypeVar
@@ -22,6 +23,8 @@ from ldm_core.plugins.surroundings import Surroundings, Traces
 from ldm_core.values import brief
 
 T = TypeVar("T")
+_asked: ContextVar[str] = ContextVar("asked", default="")
+"""The family that is being asked, in words; while it is, it can ask no others."""
 
 
 class Families:
@@ -29,9 +32,14 @@ class Families:
 
     One that cannot be made or asked is left out, and a warning says so: it is of no use to its own
     models, and of no harm to the others.
+
+    Raises:
+        LdmError: a family asks for one while it is asked itself.
     """
 
     def __init__(self, registry: Registry) -> None:
+        if asked := _asked.get():
+            raise LdmError(f"{asked} opens a model while it is asked about one, which has no end.")
         plugins = sorted(registry.of_kind("family"), key=lambda p: p.distribution != OWN)
         self._registry = registry
         self._silent: list[str] = []
@@ -111,7 +119,7 @@ class Families:
         """An answer; None, and a warning, where another package's family cannot give it."""
         if plugin.distribution == OWN:
             return question()
-        traces = Traces()
+        traces, before = Traces(), _asked.set(plugin.whose)
         if self._around is None:
             self._around = Surroundings()  # all there is is gone through: once for all questions
         try:
@@ -132,6 +140,7 @@ class Families:
             )
             return None
         finally:
+            _asked.reset(before)
             for what in (*traces.changed, *traces.false):
                 warnings.warn(
                     LdmWarning(f"{plugin.whose} changed {what} while it was asked"), stacklevel=4

@@ -587,6 +587,11 @@ AT_FAMILIES = [
         "wrong-matches-machine", FAMILY.format(matches="raise OSError(28, 'full')", inspect="pass")
     ),
     family("wrong-matches-memory", FAMILY.format(matches="raise MemoryError", inspect="pass")),
+    family(
+        "wrong-matches-opens",
+        "from ldm_core import Pipeline\n"
+        + FAMILY.format(matches="return Pipeline.from_pretrained('shapes')", inspect="pass"),
+    ),
     family("wrong-matches-text", FAMILY.format(matches="return 'no'", inspect="pass")),
     family("wrong-matches-all", FAMILY.format(matches="return True", inspect="pass")),
 ]
