@@ -262,3 +262,15 @@ def test_a_default_that_stands_for_nothing_is_the_plugin_s(
         with pytest.raises(LdmError) as typed:
             compose({"model": folder, "scheduler": {"name": "odd", "inner": "nope"}}, registry)
         assert not isinstance(typed.value, PluginError)
+
+
+def test_a_family_that_opens_a_model_while_it_is_asked_is_left_out(folder: Path) -> None:
+    class Opens(Changed):
+        def matches(self, index: Mapping[str, Any]) -> bool:
+            return bool(compose({"model": folder}, registry))
+
+    registry = Registry()
+    registry.plugins += installed().plugins
+    registry.plugins.append(Plugin("family", "opens", "ldm-opens", "1.0", lambda: Opens({}, {})))
+    with pytest.warns(match="opens a model while it is asked about one"):
+        assert compose({"model": folder}, registry).info.family == "stable_diffusion"
