@@ -118,6 +118,8 @@ def main() -> None:
                     say(f"error: {with_class(error).removeprefix('SystemExit: ')}")
                     say_in_json(str(error.code), "", FAILED)
                     raise SystemExit(FAILED) from None
+                if error.code and not error.code & 0xFF:  # the system takes the last byte alone
+                    raise SystemExit(FAILED) from None
                 raise
             code = ended(error, signals.signum)  # typer took what was raised for its own
             raise SystemExit(code) from None

@@ -54,6 +54,8 @@ CALLED = (
 )
 """What can be called, or is found by a class when it is."""
 FEW = 3
+MOST = 100
+"""Functions in a function that are looked at."""
 NONE = object()
 _BUILT_IN = vars(builtins)
 Owner = Any
@@ -116,6 +118,7 @@ class Contents:
         if not are_same(held_in(self._live), self._flat):
             there = list(sys.modules.items())
             files = files_of({name: m for name, m in there if name.partition(".")[0] == package})
+            known = {id(value) for value in self._flat}
             for owner, before in self._before.items():
                 if are_same(vars(owner), before):
                     continue
@@ -123,7 +126,7 @@ class Contents:
                 if late and top not in KEPT | OURS | self.neighbours:
                     continue
                 whole = top in KEPT and not late
-                self._put_back(owner, before, package, files, whole, replaced, torchs)
+                self._put_back(owner, before, package, files, known, whole, replaced, torchs)
             self._flat = held_in(self._live)
         if replaced:
             changed.append(f"what others use ({few(replaced)})")
@@ -136,6 +139,7 @@ class Contents:
         before: dict[str, Any],
         package: str,
         files: Set[str],
+        known: Set[int],
         whole: bool,
         replaced: list[str],
         torchs: list[str],
@@ -151,7 +155,7 @@ class Contents:
             kept = whole or public or is_a(value, CALLED) or (ours and callable(value))
             if new is value or not kept:
                 continue
-            if whole or public or not _is_of_a_library(new, files):
+            if whole or public or id(new) in known or not _is_of_a_library(new, files):
                 set_back(owner, name, value)
                 names.append(called(owner, name))
         for name in [name for name in now if name not in before]:
@@ -197,15 +201,30 @@ def files_of(modules: Mapping[str, Any]) -> Set[str]:
 def _is_of_a_library(value: Any, files: Set[str]) -> bool:
     """Whether that is code of other files than these, as where torch, which is imported now, has a
     function of its own in the place of one of Python's."""
-    return type(value) is FunctionType and value.__code__.co_filename not in files
+    return type(value) is FunctionType and not is_code_of(files, value)
 
 
 def is_code_of(files: Set[str], value: Any) -> bool:
-    """Whether that is a function of these files, or holds one as a method does."""
+    """Whether that is a function of these files, or holds one as a method does, or what a decorator
+    of others made of it."""
     held = {staticmethod: "__func__", classmethod: "__func__", property: "fget"}
     if type(value) in held:
         value = value.fget if isinstance(value, property) else value.__func__
-    return type(value) is FunctionType and value.__code__.co_filename in files
+    if type(value) is not FunctionType:
+        return False
+    return any(one.__code__.co_filename in files for one in _functions_in(value))
+
+
+def _functions_in(function: FunctionType) -> Iterator[FunctionType]:
+    """A function, and those that it closes over, wraps or takes by default."""
+    seen, due = {function}, [function]
+    while due and len(seen) < MOST:
+        one = due.pop()
+        yield one
+        holders = [one.__dict__, *(one.__closure__ or ()), one.__defaults__]
+        within = {held for held in get_referents(*holders) if type(held) is FunctionType}
+        due += within - seen
+        seen |= within
 
 
 def owners(modules: Mapping[str, Any], keeps: Callable[[str], bool]) -> Iterator[Owner]:

@@ -35,6 +35,7 @@ VICTIM = Wrong(
     },
 )
 """A right package, which others spoil."""
+GELU = "torch's own torch.nn.functional.gelu"
 AT_IMPORT: list[tuple[Wrong, str]] = [
     # what the list says of it
     *(
@@ -101,6 +102,13 @@ AT_IMPORT: list[tuple[Wrong, str]] = [
             "from ldm_core.numerics.prediction import PREDICTION_TYPES as P\nP.pop('epsilon')",
         ),
         "what ldm_core.numerics.prediction.PREDICTION_TYPES holds",
+    ),
+    *(
+        (importing(name, f"import torch.nn.functional as F\nimport torch\nF.gelu = {new}"), GELU)
+        for name, new in {
+            "exchanged": "F.relu",
+            "decorated": "torch.no_grad()(lambda x, *a, **k: x)",
+        }.items()
     ),
     (
         importing("builtin", "import ldm_core.composition.recipe as r\nr.len = lambda x: 0"),
@@ -199,6 +207,10 @@ OBSERVED: dict[str, tuple[str, str]] = {
     "layer": (
         "torch.nn.functional.silu = lambda x, *a, **k: x",
         "torch.nn.functional.silu",
+    ),
+    "decorated": (
+        "torch.nn.functional.mish = torch.no_grad()(lambda x, *a, **k: x)",
+        "torch.nn.functional.mish",
     ),
     "network": (
         "import diffusers\ndiffusers.AutoencoderKL.decode = lambda *a, **k: 1 / 0",
