@@ -278,6 +278,17 @@ def test_a_full_error_stream_is_complained_of_once(tmp_path: Path) -> None:
     assert subprocess.run(command, cwd=tmp_path, check=False).returncode == 3
 
 
+def test_a_code_whose_last_byte_is_zero_is_no_success(ldm: Any, tmp_path: Path) -> None:
+    """The system takes that byte alone."""
+    file = tmp_path / "ends_by_code.py"
+    file.write_text(
+        "import sys\nfrom ldm_core import hookimpl\nldm_api = '>=2,<3'\n"
+        'def bye(code: int) -> None:\n    "Ends."\n    sys.exit(code)\n'
+        "@hookimpl\ndef ldm_commands(register):\n    register('bye', bye)\n"
+    )
+    assert [ldm("--plugin", file, "bye", str(code))[0] for code in (256, 300, 0)] == [1, 300, 0]
+
+
 def test_a_reader_that_has_gone_stops_a_run_that_says_what_is_there(
     ldm: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
