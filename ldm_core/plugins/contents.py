@@ -118,7 +118,6 @@ class Contents:
         if not are_same(held_in(self._live), self._flat):
             there = list(sys.modules.items())
             files = files_of({name: m for name, m in there if name.partition(".")[0] == package})
-            known = {id(value) for value in self._flat}
             for owner, before in self._before.items():
                 if are_same(vars(owner), before):
                     continue
@@ -126,7 +125,7 @@ class Contents:
                 if late and top not in KEPT | OURS | self.neighbours:
                     continue
                 whole = top in KEPT and not late
-                self._put_back(owner, before, package, files, known, whole, replaced, torchs)
+                self._put_back(owner, before, package, files, whole, replaced, torchs)
             self._flat = held_in(self._live)
         if replaced:
             changed.append(f"what others use ({few(replaced)})")
@@ -139,7 +138,6 @@ class Contents:
         before: dict[str, Any],
         package: str,
         files: Set[str],
-        known: Set[int],
         whole: bool,
         replaced: list[str],
         torchs: list[str],
@@ -155,7 +153,7 @@ class Contents:
             kept = whole or public or is_a(value, CALLED) or (ours and callable(value))
             if new is value or not kept:
                 continue
-            if whole or public or id(new) in known or not _is_of_a_library(new, files):
+            if whole or public or not self._is_of_a_library(new, files):
                 set_back(owner, name, value)
                 names.append(called(owner, name))
         for name in [name for name in now if name not in before]:
@@ -164,6 +162,13 @@ class Contents:
                 names.append(called(owner, name))
         before.clear()  # what came, such as a module in its package, is no change next time
         before |= vars(owner)
+
+    def _is_of_a_library(self, value: Any, files: Set[str]) -> bool:
+        """Whether that is code that came, of other files than these, as where torch, which is
+        imported now, has a function of its own in the place of one of Python's."""
+        if type(value) is not FunctionType or is_code_of(files, value):
+            return False
+        return id(value) not in map(id, self._flat)
 
 
 def built_in() -> dict[str, Any]:
@@ -196,12 +201,6 @@ def files_of(modules: Mapping[str, Any]) -> Set[str]:
     """The files of modules."""
     files = [vars(m).get("__file__") for m in modules.values() if is_a(m, ModuleType)]
     return {str(file) for file in files if file}
-
-
-def _is_of_a_library(value: Any, files: Set[str]) -> bool:
-    """Whether that is code of other files than these, as where torch, which is imported now, has a
-    function of its own in the place of one of Python's."""
-    return type(value) is FunctionType and not is_code_of(files, value)
 
 
 def is_code_of(files: Set[str], value: Any) -> bool:
