@@ -133,7 +133,7 @@ def on_folder(subject: Subject, fresh: bool = False, **choices: Any) -> Ground:
 
 def _small(pipe: Pipeline) -> Pipeline:
     """A pipeline whose latents have about `PLACES` places at the most, all axes shortened alike."""
-    latents, extent = pipe.model.info.latents, pipe.composition.extent()
+    latents, extent = pipe.composition.info.latents, pipe.composition.extent()
     share = PLACES / math.prod(latents.shape(extent)[1:])
     if share >= 1:
         return pipe

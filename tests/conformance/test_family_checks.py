@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 import tiny
 from checking import checks, outcome, outcomes, shipped, some_slow, subject
 from ldm_core import LdmError
+from ldm_core.conformance.grounds import on_folder
 from ldm_core.contracts import (
     Family,
     LatentSpace,
@@ -304,6 +306,16 @@ def test_nor_does_a_further_one(name: str, tmp_path: Path) -> None:
     said = outcomes(shipped("family", name, folder))
     del said["as_diffusers"]  # which knows few inputs
     assert not [word for word in said.values() if word.startswith("failed")], said
+
+
+def test_a_long_video_is_checked_as_a_small_one(tmp_path: Path) -> None:
+    folder = tiny.MORE_FOLDERS["HunyuanVideo"].write(tmp_path / "model")
+    ground = on_folder(shipped("family", "hunyuan_video", folder))
+    info, drawn = ground.pipe.composition.info, ground.pipe.composition.extent()
+    latents, usual = info.latents, info.default_extent
+    assert math.prod(latents.shape(usual)[1:]) > 100_000
+    assert math.prod(latents.shape(drawn)[1:]) < 5000
+    assert all(1 < drawn[axis] < length for axis, length in usual.items())
 
 
 def test_a_sound_is_not_held_against_pictures() -> None:
